@@ -1,0 +1,76 @@
+# `make` alone lists the targets. Whatever a target needs, it first makes .venv, from requirements.lock and nothing else.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK_VENV := .venv-lock
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+
+# The stamps carry Python's version, so that PYTHON=python3.12 after python3.11 makes .venv anew.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+INSTALLED := $(VENV)/.installed-$(VERSION)
+READY := $(VENV)/.ready-$(VERSION)
+
+# For an interpreter that is missing, too old, or without venv and pip, which Debian and its children package apart.
+NEEDS_PYTHON := affiant needs Python 3.11 or newer with venv and pip: install it (Debian, Ubuntu: python3-venv), or name one, as in PYTHON=python3.12 make test
+CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	|| { echo "$(NEEDS_PYTHON)" >&2; exit 1; }
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv test lint demo soak bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: $(READY) ## make .venv, or bring it up to date
+
+$(INSTALLED): requirements.lock
+	@$(CHECK_PYTHON)
+	@echo "· $(VENV): Python $(VERSION) and what requirements.lock pins (about a minute)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+# No build isolation: the build backend is in the lock as well, and so held to its hash.
+$(READY): $(INSTALLED) pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: lint ## what every change must pass: lint, types, tests (ARGS="-k audience" for some)
+	@echo "· pytest"
+	@$(BIN)/python -m pytest --quiet $(ARGS)
+
+lint: $(READY) ## ruff, import-linter, mypy
+	@echo "· ruff"
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
+	@echo "· import-linter"
+	@report=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
+	@echo "· mypy"
+	@$(BIN)/mypy --no-error-summary
+
+demo: $(READY) ## the whole road on this machine (ARGS="..." is passed to affiant demo)
+	@$(BIN)/affiant demo $(ARGS)
+
+soak: $(READY) ## the long races, which make test leaves out
+	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+bench: $(READY) ## benchmarks, each beside a peer or a primitive
+	@$(BIN)/python -m bench $(ARGS)
+
+# uv takes its index from its own settings and the environment; no address of one may end up in the lock.
+lock: ## resolve requirements.lock anew from pyproject.toml (ARGS="--upgrade" for newer releases)
+	@$(CHECK_PYTHON)
+	@test -x $(LOCK_VENV)/bin/uv || $(PYTHON) -m venv --clear $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip -qq --disable-pip-version-check install uv==$(UV_VERSION)
+	@$(LOCK_VENV)/bin/uv pip compile pyproject.toml --all-extras --group dev \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)
+	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
+
+clean: ## remove environments, caches and builds
+	@rm -rf $(VENV) $(LOCK_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

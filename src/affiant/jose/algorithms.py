@@ -1,0 +1,133 @@
+"""The algorithms that are accepted, and nothing else (RFC 7518 section 3, RFC 8037, RFC 9864).
+
+Each knows which keys it takes, so that a header can never turn a public key into a MAC key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PublicCryptoKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PrivateCryptoKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+class _Verify(Protocol):
+    def __call__(self, key: object, signature: bytes, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One ``alg``.
+
+    Attributes:
+        name: the name for the header.
+        kty: the type of key it takes (RFC 7518 section 6.1).
+        crv: the curve, where the type has several.
+        verify: raises cryptography's InvalidSignature; takes key, signature, data.
+        sign: takes key, data.
+    """
+
+    name: str
+    kty: str
+    crv: str | None
+    verify: _Verify
+    sign: Callable[[object, bytes], bytes]
+
+
+def _rsa(name: str, pad: padding.AsymmetricPadding, digest: hashes.HashAlgorithm) -> Algorithm:
+    def verify(key: object, signature: bytes, data: bytes) -> None:
+        assert isinstance(key, rsa.RSAPublicKey)  # noqa: S101 - keys reach here by their type only
+        key.verify(signature, data, pad, digest)
+
+    def sign(key: object, data: bytes) -> bytes:
+        assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101
+        return key.sign(data, pad, digest)
+
+    return Algorithm(name, "RSA", None, verify, sign)
+
+
+def _ecdsa(name: str, crv: str, size: int, digest: hashes.HashAlgorithm) -> Algorithm:
+    scheme = ec.ECDSA(digest)
+
+    def verify(key: object, signature: bytes, data: bytes) -> None:
+        assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101
+        # RFC 7518 section 3.4: r and s side by side, each as long as the field; DER has another length.
+        if len(signature) != 2 * size:
+            raise ValueError("length")
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        key.verify(encode_dss_signature(r, s), data, scheme)
+
+    def sign(key: object, data: bytes) -> bytes:
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101
+        r, s = decode_dss_signature(key.sign(data, scheme))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    return Algorithm(name, "EC", crv, verify, sign)
+
+
+def _ed25519(name: str) -> Algorithm:
+    def verify(key: object, signature: bytes, data: bytes) -> None:
+        assert isinstance(key, ed25519.Ed25519PublicKey)  # noqa: S101
+        key.verify(signature, data)
+
+    def sign(key: object, data: bytes) -> bytes:
+        assert isinstance(key, ed25519.Ed25519PrivateKey)  # noqa: S101
+        return key.sign(data)
+
+    return Algorithm(name, "OKP", "Ed25519", verify, sign)
+
+
+def _hmac(name: str, digest: hashes.HashAlgorithm) -> Algorithm:
+    def _mac(key: object, data: bytes) -> hmac.HMAC:
+        assert isinstance(key, bytes)  # noqa: S101
+        mac = hmac.HMAC(key, digest)
+        mac.update(data)
+        return mac
+
+    def verify(key: object, signature: bytes, data: bytes) -> None:
+        _mac(key, data).verify(signature)  # in constant time
+
+    def sign(key: object, data: bytes) -> bytes:
+        return _mac(key, data).finalize()
+
+    return Algorithm(name, "oct", None, verify, sign)
+
+
+def _pss(digest: hashes.HashAlgorithm) -> padding.PSS:
+    return padding.PSS(mgf=padding.MGF1(digest), salt_length=digest.digest_size)
+
+
+_S256, _S384, _S512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
+_PKCS1 = padding.PKCS1v15()
+
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        _ecdsa("ES256", "P-256", 32, _S256),
+        _ecdsa("ES384", "P-384", 48, _S384),
+        _ecdsa("ES512", "P-521", 66, _S512),
+        _ed25519("Ed25519"),
+        # The older name of the same thing (RFC 9864 section 2.2): many libraries know only this one.
+        _ed25519("EdDSA"),
+        _rsa("RS256", _PKCS1, _S256),
+        _rsa("RS384", _PKCS1, _S384),
+        _rsa("RS512", _PKCS1, _S512),
+        _rsa("PS256", _pss(_S256), _S256),
+        _rsa("PS384", _pss(_S384), _S384),
+        _rsa("PS512", _pss(_S512), _S512),
+        _hmac("HS256", _S256),
+        _hmac("HS384", _S384),
+        _hmac("HS512", _S512),
+    )
+}
+
+ASYMMETRIC = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.kty != "oct")
+SYMMETRIC = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.kty == "oct")

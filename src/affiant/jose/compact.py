@@ -1,0 +1,131 @@
+"""The compact JWS, read strictly and checked before it is believed (RFC 7515, RFC 8725).
+
+Unverified is what a stranger sent, taken apart. Verified is the same after its signature held. Nothing but this module
+makes either.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.jose import base64url, strict_json
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from affiant.jose.keys import VerificationKey
+    from affiant.jose.signer import Signer
+
+MAX_CHARACTERS = 8192
+_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
+_PARTS, _JWE_PARTS = 3, 5
+_MAX_KID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """A JWS taken apart. Its header and claims are whatever the sender wrote."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    alg: str
+    kid: str | None
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A JWS whose signature held under `key`. Its claims are still to be judged."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    key: VerificationKey
+
+
+def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
+    """Take a compact JWS apart.
+
+    Embedded keys and their addresses (jwk, jku, x5u, x5c) are never looked at.
+
+    Raises:
+        Rejected: not a strict compact JWS (rung 3).
+    """
+    if len(text) > limit:  # before any decoding: its cost must not be the sender's choice
+        raise Rejected(Reason.JWT_TOO_LONG, expected=f"at most {limit} characters", got=str(len(text)))
+    if _CHARACTERS.fullmatch(text) is None:
+        raise Rejected(Reason.JWT_CHARACTERS)
+    parts = text.split(".")
+    if len(parts) == _JWE_PARTS:
+        raise Rejected(Reason.JWT_ENCRYPTED)
+    if len(parts) != _PARTS:
+        raise Rejected(Reason.JWT_PARTS, expected="3", got=str(len(parts)))
+    header, alg, kid = _parse_header(parts[0])
+    return Unverified(
+        header=header,
+        claims=_parse_json(parts[1]),
+        alg=alg,
+        kid=kid,
+        signing_input=text[: len(parts[0]) + 1 + len(parts[1])].encode("ascii"),
+        signature=_decode(parts[2]),
+    )
+
+
+def verify(unverified: Unverified, key: VerificationKey) -> Verified:
+    """Believe who signed it.
+
+    Raises:
+        Rejected: KEY_ALGORITHM or SIGNATURE.
+    """
+    key.verify(unverified.alg, unverified.signing_input, unverified.signature)
+    return Verified(unverified.header, unverified.claims, key)
+
+
+def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
+    """The compact JWS of these claims; alg and kid are the signer's."""
+    named = {**header, "alg": signer.alg, **({"kid": signer.kid} if signer.kid is not None else {})}
+    signing_input = f"{_encoded_header(json.dumps(named, separators=(',', ':')))}.{_encode_json(claims)}"
+    return f"{signing_input}.{base64url.encode(signer.sign(signing_input.encode('ascii')))}"
+
+
+# A client's header is the same bytes in every request, so what was read once is remembered. The result must not be
+# changed by anyone; the size bounds what a stranger can make us keep (1,024 headers of at most 8 KiB).
+@lru_cache(maxsize=1024)
+def _parse_header(part: str) -> tuple[dict[str, Any], str, str | None]:
+    header = _parse_json(part)
+    if "crit" in header or "b64" in header:
+        raise Rejected(Reason.JWT_CRIT)
+    alg, kid = header.get("alg"), header.get("kid")
+    if not isinstance(alg, str) or not alg:
+        raise Rejected(Reason.JWT_ALG)
+    if "kid" in header and not (isinstance(kid, str) and 1 <= len(kid) <= _MAX_KID):
+        raise Rejected(Reason.JWT_KID)
+    return header, alg, kid
+
+
+def _parse_json(part: str) -> dict[str, Any]:
+    data = _decode(part)
+    try:
+        return strict_json.parse_object(data)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(Reason.JWT_JSON, detail=str(error)[:100]) from None
+
+
+def _decode(part: str) -> bytes:
+    try:
+        return base64url.decode(part)
+    except ValueError as error:
+        raise Rejected(Reason.JWT_BASE64URL, detail=str(error)) from None
+
+
+@lru_cache(maxsize=64)
+def _encoded_header(text: str) -> str:
+    return base64url.encode(text.encode("utf-8"))
+
+
+def _encode_json(value: dict[str, Any]) -> str:
+    return base64url.encode(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8"))

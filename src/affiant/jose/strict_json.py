@@ -1,0 +1,75 @@
+"""One JSON object, read so that no two readers can disagree about it (RFC 7519 section 4, RFC 8259)."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+MAX_DEPTH = 16
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return value
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_finite).decode
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The object that these bytes spell in UTF-8.
+
+    Raises:
+        ValueError: not UTF-8, a byte-order mark, not one object, bytes after it, a member twice, NaN or Infinity,
+            a lone surrogate, or more than 16 levels.
+    """
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(data)
+    text = data.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    value = _decode(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - callers catch one kind
+    # A lone surrogate can only come from an escape; it cannot be stored, compared or logged as UTF-8.
+    if "\\u" in text:
+        _check_surrogates(value)
+    return value
+
+
+def _check_depth(data: bytes) -> None:
+    depth = 0
+    for token in _BRACKETS.finditer(data):
+        if token[0] in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("nested too deeply")
+        elif token[0] in b"]}":
+            depth -= 1
+
+
+def _check_surrogates(value: object) -> None:
+    if isinstance(value, str):
+        if _SURROGATE.search(value):
+            raise ValueError("a lone surrogate")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_surrogates(name)
+            _check_surrogates(member)
+    elif isinstance(value, list):
+        for item in value:
+            _check_surrogates(item)

@@ -1,0 +1,54 @@
+"""Bearer tokens in a request, and the challenge in its refusal (RFC 6750)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+_UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+def parse_authorization(values: Sequence[bytes]) -> str | None:
+    """The token in the Authorization headers of a request, or None where it carries no bearer token.
+
+    Raises:
+        Rejected: TOKEN_REQUEST for more than one header, TOKEN_MALFORMED for one that cannot be read.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Rejected(Reason.TOKEN_REQUEST)
+    scheme, _, token = values[0].partition(b" ")
+    if scheme.lower() != b"bearer":  # RFC 9110 section 11.1: schemes are case-insensitive
+        return None
+    if _TOKEN68.fullmatch(token) is None:
+        raise Rejected(Reason.TOKEN_MALFORMED)
+    return token.decode("ascii")
+
+
+def challenge(
+    *,
+    realm: str | None = None,
+    error: str | None = None,
+    description: str | None = None,
+    scope: str | None = None,
+    resource_metadata: str | None = None,
+    scheme: str = "Bearer",
+) -> str:
+    """The value of WWW-Authenticate (RFC 6750 section 3)."""
+    parameters = {
+        "realm": realm,
+        "error": error,
+        "error_description": description,
+        "scope": scope,
+        "resource_metadata": resource_metadata,
+    }
+    shown = [f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in parameters.items() if value is not None]
+    return f"{scheme} {', '.join(shown)}" if shown else scheme

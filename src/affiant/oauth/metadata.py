@@ -1,0 +1,71 @@
+"""Authorization server metadata (RFC 8414): where it is, and what a client may believe of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from affiant.oauth import names
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A server's metadata, whose issuer is the one that was asked for."""
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+    raw: dict[str, Any] = field(repr=False, compare=False)
+
+
+def check_issuer(issuer: str) -> str:
+    """The same text, when it can be an issuer identifier (RFC 8414 section 2).
+
+    Raises:
+        ValueError: not https (http only on loopback), with a query, a fragment or a user, or ending in a slash.
+    """
+    parts = urlsplit(issuer)
+    if not _is_safe(issuer):
+        raise ValueError("an issuer must start with https:// (http:// only for 127.0.0.1, ::1 and localhost)")
+    if parts.query or parts.fragment or "?" in issuer or "#" in issuer or parts.username is not None:
+        raise ValueError("an issuer must have no query, no fragment and no user")
+    if issuer.endswith("/") or issuer.lower().split("/")[2] != issuer.split("/")[2]:
+        raise ValueError("an issuer must not end in a slash, and its host must be in lower case")
+    return issuer
+
+
+def well_known_url(issuer: str, *, suffix: str = names.WELL_KNOWN_OAUTH) -> str:
+    """Where the metadata of this issuer are: the suffix goes between host and path (RFC 8414 section 3.1)."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path.rstrip('/')}"
+
+
+def parse(body: bytes, *, issuer: str) -> Metadata:
+    """Read metadata, and believe them only for the issuer that was asked for (RFC 8414 section 3.3).
+
+    Raises:
+        ValueError: another issuer, a missing member, or an endpoint that is neither https nor on loopback.
+    """
+    members = json.loads(body)
+    if not isinstance(members, dict):
+        raise ValueError("the metadata are not a JSON object")  # noqa: TRY004
+    if members.get("issuer") != issuer:
+        raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
+    found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri")}
+    for name, url in found.items():
+        if not isinstance(url, str) or not _is_safe(url):
+            raise ValueError(f"{name} must be an https URL (http only on loopback)")
+    return Metadata(issuer, str(found["token_endpoint"]), str(found["jwks_uri"]), members)
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))

@@ -1,0 +1,19 @@
+"""The strings that IANA registers (OAuth Parameters)."""
+
+from __future__ import annotations
+
+CLIENT_CREDENTIALS = "client_credentials"
+REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a name
+
+PRIVATE_KEY_JWT = "private_key_jwt"
+CLIENT_SECRET_JWT = "client_secret_jwt"  # noqa: S105
+CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105
+CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105
+
+JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+CLIENT_ASSERTION_TYP = "client-authentication+jwt"
+ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
+
+WELL_KNOWN_OAUTH = "/.well-known/oauth-authorization-server"
+WELL_KNOWN_OPENID = "/.well-known/openid-configuration"

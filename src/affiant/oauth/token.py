@@ -1,0 +1,87 @@
+"""The token request and its answer (RFC 6749 sections 4.4, 5.1 and 6)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from affiant.oauth import names
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """A successful answer.
+
+    Attributes:
+        access_token: opaque to the client.
+        token_type: how to use it.
+        expires_in: seconds, or None where the server did not say.
+        scope: what was granted, where it was said.
+        refresh_token: where one was issued.
+    """
+
+    access_token: str = field(repr=False)
+    token_type: str
+    expires_in: int | None
+    scope: str | None = None
+    refresh_token: str | None = field(default=None, repr=False)
+
+    def to_members(self) -> dict[str, Any]:
+        """The members of the JSON answer."""
+        members: dict[str, Any] = {
+            "access_token": self.access_token,
+            "token_type": self.token_type,
+            "expires_in": self.expires_in,
+            "scope": self.scope,
+        }
+        if self.refresh_token is not None:
+            members["refresh_token"] = self.refresh_token
+        return {name: value for name, value in members.items() if value is not None}
+
+
+def client_credentials_form(*, scope: str | None, resource: str | None) -> list[tuple[str, str]]:
+    """The parameters of a client_credentials request, without those that authenticate."""
+    form = [("grant_type", names.CLIENT_CREDENTIALS), ("scope", scope), ("resource", resource)]
+    return [(name, value) for name, value in form if value]
+
+
+def refresh_form(refresh_token: str, *, scope: str | None = None) -> list[tuple[str, str]]:
+    """The parameters of a refresh request, without those that authenticate."""
+    form = [("grant_type", names.REFRESH_TOKEN), ("refresh_token", refresh_token), ("scope", scope)]
+    return [(name, value) for name, value in form if value]
+
+
+def parse_response(body: bytes) -> TokenResponse:
+    """Read a successful answer; members that are not known are ignored (RFC 6749 section 5.1).
+
+    Raises:
+        ValueError: it lacks a member, or has one of the wrong kind.
+    """
+    members = json.loads(body)
+    if not isinstance(members, dict):
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004
+    access_token, token_type = members.get("access_token"), members.get("token_type")
+    if not isinstance(access_token, str) or not access_token:
+        raise ValueError("the answer has no access_token")
+    if not isinstance(token_type, str):
+        raise ValueError("the answer has no token_type")  # noqa: TRY004
+    scope, refresh_token = members.get("scope"), members.get("refresh_token")
+    return TokenResponse(
+        access_token=access_token,
+        token_type=token_type,
+        expires_in=_seconds(members.get("expires_in")),
+        scope=scope if isinstance(scope, str) else None,
+        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
+    )
+
+
+def _seconds(value: object) -> int | None:
+    if value is None:
+        return None
+    # Some servers write the number as a string; the intent is clear, so it is read.
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:  # noqa: PLR2004
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -(10**15) < value < 10**15:
+        raise ValueError("expires_in is not a number of seconds")
+    return int(value)

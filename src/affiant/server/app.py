@@ -1,0 +1,148 @@
+"""The composition root: settings and a store become an ASGI application. Nothing else names a storage adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from affiant.errors import StoreError
+from affiant.oauth import names
+from affiant.oauth.metadata import well_known_url
+from affiant.server import signing_keys
+from affiant.server.client_auth import dummy
+from affiant.server.client_auth.ladder import Ladder
+from affiant.server.clients import Directory
+from affiant.server.published import metadata, pages
+from affiant.server.token.endpoint import TokenEndpoint
+from affiant.server.token.grants.client_credentials import ClientCredentials
+from affiant.server.token.grants.refresh_token import RefreshTokenGrant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.requests import Request
+
+    from affiant.server.master_key import MasterKey
+    from affiant.storage.ports import Store
+
+log = logging.getLogger(__name__)
+PURGE_SECONDS = 1.0  # between two small deletions of expired jtis, off the path of every request
+
+
+def build(
+    *,
+    issuer: str,
+    store: Store,
+    master_key: MasterKey,
+    access_token_lifetime: int = 600,
+    clock: Callable[[], float] = time.time,
+) -> Starlette:
+    """The authorization server as an ASGI application; it opens and closes the store with its own life.
+
+    Args:
+        issuer: its issuer identifier; every URL it names begins with it.
+        store: where everything is kept.
+        master_key: under which secrets and keys are sealed.
+        access_token_lifetime: seconds.
+        clock: seconds since the epoch.
+    """
+    directory = Directory(store, master_key)
+    ladder = Ladder(issuer=issuer, token_endpoint=f"{issuer}/token", directory=directory, master_key=master_key)
+    token = TokenEndpoint(
+        issuer=issuer,
+        lifetime=access_token_lifetime,
+        ladder=ladder,
+        grants=(ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key)),
+        directory=directory,
+        ledger=store.ledger,
+        master_key=master_key,
+        clock=clock,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await store.open()
+        await signing_keys.ensure(store, master_key, now=int(clock()))
+        await directory.refresh()
+        dummy.prepare()
+        purging = asyncio.create_task(_purge(store, clock))
+        try:
+            yield
+        finally:
+            purging.cancel()
+            await store.close()
+
+    path = urlsplit(issuer).path
+    return Starlette(
+        routes=[Route(f"{path}/token", token), *_published(issuer, directory, token.grant_types)],
+        lifespan=lifespan,
+        exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
+    )
+
+
+def _published(issuer: str, directory: Directory, grant_types: list[str]) -> list[Route]:
+    path = urlsplit(issuer).path
+    document = metadata.build(issuer, grant_types=grant_types)
+
+    async def show_metadata(_: Request) -> Response:
+        return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
+
+    async def show_jwks(_: Request) -> Response:
+        await directory.refresh()
+        headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+        return JSONResponse(directory.published_keys().to_jwks(), headers=headers)
+
+    async def show_health(_: Request) -> Response:
+        try:
+            await directory.refresh()
+        except StoreError:
+            return JSONResponse({"status": "failing", "why": "the store does not answer"}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    async def show_reason(request: Request) -> Response:
+        page = pages.reason(request.path_params["code"])
+        status = 200 if page else 404
+        return HTMLResponse(page or pages.index(), status_code=status, headers=pages.SECURITY_HEADERS)
+
+    async def show_reasons(_: Request) -> Response:
+        return HTMLResponse(pages.index(), headers=pages.SECURITY_HEADERS)
+
+    discovery = {
+        urlsplit(well_known_url(issuer)).path,
+        urlsplit(well_known_url(issuer, suffix=names.WELL_KNOWN_OPENID)).path,
+        f"{path}{names.WELL_KNOWN_OPENID}",
+    }
+    return [
+        *(Route(place, show_metadata) for place in sorted(discovery)),
+        Route(f"{path}/jwks", show_jwks),
+        Route(f"{path}/health", show_health),
+        Route(f"{path}/errors", show_reasons),
+        Route(f"{path}/errors/{{code}}", show_reason),
+    ]
+
+
+async def _purge(store: Store, clock: Callable[[], float]) -> None:
+    while True:
+        await asyncio.sleep(PURGE_SECONDS)
+        try:
+            await store.ledger.purge(int(clock()))
+        except StoreError as error:
+            log.warning("expired jtis were not deleted: %s", error)
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    headers = getattr(error, "headers", None)
+    return JSONResponse({"error": "not_found" if status == 404 else "method_not_allowed"}, status, headers)  # noqa: PLR2004
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "server_error"}, 500)

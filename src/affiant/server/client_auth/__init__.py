@@ -1,0 +1,1 @@
+"""Client authentication: one ladder, and a module for each method that it can end in."""

@@ -1,0 +1,26 @@
+"""client_secret_jwt: the client's live secrets as MAC keys (OpenID Connect Core section 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from affiant.jose.compact import Unverified
+    from affiant.jose.keys import VerificationKey
+    from affiant.server.clients import RegisteredClient
+
+
+def candidates(client: RegisteredClient, unverified: Unverified) -> tuple[VerificationKey, ...]:
+    """The secrets to try; a kid means nothing to them.
+
+    Raises:
+        Rejected: KEY_ALGORITHM or KEY_NONE.
+    """
+    if not client.secrets:
+        raise Rejected(Reason.KEY_NONE, expected="a secret")
+    if unverified.alg != client.secrets[0].alg:
+        raise Rejected(Reason.KEY_ALGORITHM, expected=client.secrets[0].alg, got=unverified.alg)
+    return client.secrets

@@ -1,0 +1,192 @@
+"""The ladder: the one ordered way in which a client is authenticated, for every endpoint (rungs 2 to 10).
+
+The order is the security: nothing is told about a client before its signature held, and no jti is claimed before
+every other rung (a stranger cannot burn one). Rung 11, the claim, is the ledger's and falls with the commit.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.oauth import assertion, names
+from affiant.reasons import Reason
+from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt
+from affiant.storage.records import JtiClaim
+
+if TYPE_CHECKING:
+    from affiant.jose.compact import Unverified, Verified
+    from affiant.oauth.assertion import ClientAssertion
+    from affiant.oauth.form import Form
+    from affiant.server.clients import Directory, RegisteredClient
+    from affiant.server.master_key import MasterKey
+
+GUIDE = "guide"
+_CANDIDATES = {
+    names.PRIVATE_KEY_JWT: private_key_jwt.candidates,
+    names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
+}
+METHODS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A client that proved who it is.
+
+    Attributes:
+        client: who.
+        method: how (RFC 7591 section 2, token_endpoint_auth_method).
+        claim: the jti still to be claimed, in the commit of whatever comes of this request.
+        tolerates_repeat: a repeated request is recorded, not refused (guide profile with its secret sent along).
+        alg: of the assertion.
+        kid: the key that verified it.
+        thumbprint: of that key (RFC 7638).
+        label: the guide's free `sub`, for the log only.
+    """
+
+    client: RegisteredClient
+    method: str
+    claim: JtiClaim | None = None
+    tolerates_repeat: bool = False
+    alg: str | None = None
+    kid: str | None = None
+    thumbprint: str | None = None
+    label: str | None = None
+
+
+class Ladder:
+    """Authenticates clients by the one order of steps."""
+
+    def __init__(self, *, issuer: str, token_endpoint: str, directory: Directory, master_key: MasterKey) -> None:
+        self._issuer = issuer
+        self._token_endpoint = token_endpoint
+        self._directory = directory
+        self._master_key = master_key
+
+    async def authenticate(self, form: Form, authorization: list[bytes], *, now: float) -> Authenticated:
+        """The client of this request.
+
+        Args:
+            form: the parameters.
+            authorization: every value of the Authorization header.
+            now: seconds since the epoch.
+
+        Raises:
+            Rejected: a reason of rungs 2 to 10.
+            StoreError: the client cannot be looked up.
+        """
+        shown = presented.parse(form, authorization)
+        if isinstance(shown, presented.Assertion):
+            return await self._by_assertion(shown, now)
+        if isinstance(shown, presented.Secret):
+            return await self._by_secret(shown, now)
+        return await self._by_guide(shown, now)
+
+    async def _by_assertion(self, shown: presented.Assertion, now: float) -> Authenticated:
+        unverified = compact.parse(shown.text)
+        client_id = assertion.check_names(unverified, client_id=shown.client_id)
+        client = await self._directory.client(client_id)
+        verified = _verify(client, unverified)
+        return self._judge(client, verified, shown.text, now)
+
+    async def _by_secret(self, shown: presented.Secret, now: float) -> Authenticated:
+        client = await self._directory.client(shown.client_id)
+        # The secret is compared before the client is judged: the same work whoever it is.
+        problem = _problem(client, shown.method)
+        client_secret.verify(client if problem is None else None, shown.secret, master_key=self._master_key, now=now)
+        if client is None or problem is not None:
+            raise Rejected(problem or Reason.CLIENT_UNKNOWN)
+        return Authenticated(client, shown.method)
+
+    async def _by_guide(self, shown: presented.Guide, now: float) -> Authenticated:
+        try:
+            unverified = compact.parse(shown.text)
+            client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
+            client = await self._directory.client(client_id)
+            verified = _verify(client, unverified, profile=GUIDE)
+            if shown.client_id is None:
+                raise Rejected(Reason.MISPLACED_ASSERTION, detail="client_id is missing")
+        except Rejected as refusal:
+            # Until the MAC has held, one answer for all: whether a client has the profile is nobody's business.
+            detail = f"{refusal.reason.code} {refusal.detail}".strip()
+            raise Rejected(Reason.MISPLACED_ASSERTION, detail=detail) from None
+        return self._judge(client, verified, shown.text, now, guide=shown)
+
+    def _judge(
+        self,
+        client: RegisteredClient | None,
+        verified: Verified,
+        text: str,
+        now: float,
+        *,
+        guide: presented.Guide | None = None,
+    ) -> Authenticated:
+        if client is None:  # _verify never returns for nobody; this keeps the type honest
+            raise Rejected(Reason.CLIENT_UNKNOWN)
+        if guide is not None and guide.secret is not None:
+            _check_sent_secret(client, guide.secret)
+        rules = assertion.Rules(
+            issuer=self._issuer,
+            token_endpoint=self._token_endpoint,
+            audience_policy=client.record.audience_policy,
+            needs_jti=guide is None,
+        )
+        statement = assertion.verify(verified, rules=rules, now=now, whole=text.encode("ascii"))
+        return _authenticated(client, verified, statement, guide)
+
+
+def _authenticated(
+    client: RegisteredClient, verified: Verified, statement: ClientAssertion, guide: presented.Guide | None
+) -> Authenticated:
+    return Authenticated(
+        client=client,
+        method=client.record.token_endpoint_auth_method,
+        claim=JtiClaim(statement.client_id, statement.jti_digest, statement.live_until),
+        # Two of the guide's requests within one second are the same bytes. With the secret sent along, who repeats
+        # them could as well have made new ones; without it a repetition is a replay.
+        tolerates_repeat=guide is not None and guide.secret is not None and "jti" not in verified.claims,
+        alg=str(verified.header["alg"]),
+        kid=verified.key.kid,
+        thumbprint=verified.key.thumbprint,
+        label=statement.label,
+    )
+
+
+def _verify(client: RegisteredClient | None, unverified: Unverified, *, profile: str | None = None) -> Verified:
+    """Rungs 5 to 7, with the same work and the same silence for every way to fail."""
+    try:
+        problem = _problem(client, None, profile=profile)
+        if client is None or problem is not None:
+            raise Rejected(problem or Reason.CLIENT_UNKNOWN)  # noqa: TRY301
+        keys = _CANDIDATES[client.record.token_endpoint_auth_method](client, unverified)
+    except Rejected:
+        dummy.verify(unverified)
+        raise
+    for key in keys[:-1]:
+        try:
+            return compact.verify(unverified, key)
+        except Rejected:
+            continue
+    return compact.verify(unverified, keys[-1])
+
+
+def _problem(client: RegisteredClient | None, method: str | None, *, profile: str | None = None) -> Reason | None:
+    """Why this client cannot authenticate in this way, whatever it sends (rung 5)."""
+    if client is None:
+        return Reason.CLIENT_UNKNOWN
+    if not client.record.enabled:
+        return Reason.CLIENT_DISABLED
+    registered = client.record.token_endpoint_auth_method
+    fits = registered == method if method is not None else registered in _CANDIDATES
+    if not fits or (profile is not None and client.record.profile != profile):
+        return Reason.CLIENT_METHOD
+    return None
+
+
+def _check_sent_secret(client: RegisteredClient, secret: str) -> None:
+    sent = secret.encode()
+    if not any([hmac.compare_digest(key.secret, sent) for key in client.secrets]):  # noqa: C419 - all are compared
+        raise Rejected(Reason.SECRET)

@@ -1,0 +1,96 @@
+"""Rung 2: the one way in which a request authenticates (RFC 6749 section 2.3, RFC 7521 section 4.2)."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from affiant.errors import Rejected
+from affiant.oauth import names
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from affiant.oauth.form import Form
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A client assertion."""
+
+    text: str = field(repr=False)
+    client_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A client secret, and how it came."""
+
+    method: str
+    client_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """The guide's request: a JWT in `assertion`, perhaps with a secret beside it."""
+
+    text: str = field(repr=False)
+    client_id: str | None
+    secret: str | None = field(repr=False)
+
+
+Presented = Assertion | Secret | Guide
+
+
+def parse(form: Form, authorization: list[bytes]) -> Presented:
+    """The one way in which this request authenticates.
+
+    Raises:
+        Rejected: a reason of rung 2, or CLIENT_ID.
+    """
+    assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
+    secret = form.get("client_secret")
+    if assertion is not None and (authorization or secret is not None):
+        raise Rejected(Reason.ASSERTION_AND_OTHER)  # RFC 7521 section 4.2.1
+    if authorization and (secret is not None or len(authorization) > 1):
+        raise Rejected(Reason.MULTIPLE_METHODS)  # RFC 6749 section 5.2
+    if (assertion is None) != (kind is None):
+        raise Rejected(Reason.HALF_ASSERTION)
+    if form.get("assertion") is not None and form.get("grant_type") == names.CLIENT_CREDENTIALS:
+        return _guide(form, assertion, authorization)
+    if assertion is not None:
+        if kind != names.JWT_BEARER_ASSERTION_TYPE:
+            raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
+        return Assertion(assertion, form.get("client_id"))
+    if authorization:
+        return _basic(authorization[0], form.get("client_id"))
+    client_id = form.get("client_id")
+    if secret is None or client_id is None:
+        raise Rejected(Reason.NO_CREDENTIALS)
+    return Secret(names.CLIENT_SECRET_POST, client_id, secret)
+
+
+def _guide(form: Form, assertion: str | None, authorization: list[bytes]) -> Guide:
+    if assertion is not None or authorization:
+        raise Rejected(Reason.MISPLACED_ASSERTION)
+    return Guide(form.get("assertion") or "", form.get("client_id"), form.get("client_secret"))
+
+
+def _basic(value: bytes, client_id: str | None) -> Secret:
+    scheme, _, encoded = value.partition(b" ")
+    try:
+        if scheme.lower() != b"basic":
+            raise ValueError("scheme")  # noqa: TRY301
+        user, colon, password = b64decode(encoded, validate=True).decode("utf-8").partition(":")
+        # RFC 6749 section 2.3.1: both were form-encoded before they were joined.
+        name, secret = unquote_plus(user, errors="strict"), unquote_plus(password, errors="strict")
+    except (binascii.Error, ValueError):
+        raise Rejected(Reason.BASIC_MALFORMED) from None
+    if not (colon and name and secret):
+        raise Rejected(Reason.BASIC_MALFORMED)
+    if client_id is not None and client_id != name:
+        raise Rejected(Reason.MULTIPLE_METHODS)
+    return Secret(names.CLIENT_SECRET_BASIC, name, secret)

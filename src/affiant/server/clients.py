@@ -1,0 +1,131 @@
+"""What the server knows of clients, APIs and its own keys, ready for use and never older than a moment."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError
+from affiant.jose.key_set import KeySet
+from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
+from affiant.oauth import names
+
+if TYPE_CHECKING:
+    from affiant.server.master_key import MasterKey
+    from affiant.storage.ports import Store
+    from affiant.storage.records import Api, Client, SigningKey
+
+FRESH_SECONDS = 0.1  # how long a look at the store's version holds; a change must be seen within 1 s
+MAX_CLIENTS = 10_000  # kept ready in memory
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredClient:
+    """A client with its keys ready to verify."""
+
+    record: Client
+    keys: KeySet
+    secrets: tuple[SecretKey, ...] = field(repr=False)
+
+    @property
+    def client_id(self) -> str:
+        """Its name."""
+        return self.record.client_id
+
+
+def secret_purpose(client_id: str) -> str:
+    """What a client's secret is sealed for."""
+    return f"client-secret/{client_id}"
+
+
+def signing_key_purpose(kid: str) -> str:
+    """What a signing key is sealed for."""
+    return f"signing-key/{kid}"
+
+
+class Directory:
+    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
+
+    def __init__(self, store: Store, master_key: MasterKey) -> None:
+        self._store = store
+        self._master_key = master_key
+        self._version = -1
+        self._looked_at = float("-inf")
+        self._clients: dict[str, RegisteredClient] = {}
+        self._apis: dict[str, Api] = {}
+        self._default: Api | None = None
+        self._signing_keys: list[tuple[SigningKey, PrivateKey]] = []
+
+    async def refresh(self) -> None:
+        """Look whether the store changed, at most every 100 ms.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < FRESH_SECONDS:
+            return
+        version = await self._store.version()
+        if version != self._version:
+            # Read before the old is dropped: when the store fails here, the next request tries again.
+            apis, default = await self._store.apis.list(), await self._store.apis.default()
+            keys = await self._store.signing_keys.list()
+            self._signing_keys = [(key, self._open(key)) for key in keys]
+            self._apis, self._default = {api.identifier: api for api in apis}, default
+            self._clients = {}
+            self._version = version
+        self._looked_at = now
+
+    async def client(self, client_id: str) -> RegisteredClient | None:
+        """The client of this name, enabled or not."""
+        await self.refresh()
+        known = self._clients.get(client_id)
+        if known is None:
+            record = await self._store.clients.find(client_id)
+            if record is None:
+                return None
+            known = self._prepare(record)
+            if len(self._clients) >= MAX_CLIENTS:
+                self._clients.pop(next(iter(self._clients)))
+            self._clients[client_id] = known
+        return known
+
+    def api(self, identifier: str) -> Api | None:
+        """The API of this identifier."""
+        return self._apis.get(identifier)
+
+    @property
+    def default_api(self) -> Api | None:
+        """The API that a token is for when none is asked for."""
+        return self._default
+
+    @property
+    def signer(self) -> PrivateKey:
+        """The key that signs access tokens now.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for record, key in self._signing_keys:
+            if record.state == "active":
+                return key
+        raise ConfigError("there is no active signing key")
+
+    def published_keys(self) -> KeySet:
+        """Every key under which a token may still be valid."""
+        return KeySet(tuple(key.public() for _, key in self._signing_keys))
+
+    def _open(self, key: SigningKey) -> PrivateKey:
+        return parse_private_jwk(json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid))))
+
+    def _prepare(self, record: Client) -> RegisteredClient:
+        keys = KeySet.parse(json.loads(record.jwks)) if record.jwks else KeySet(())
+        secrets: tuple[SecretKey, ...] = ()
+        if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
+            alg = record.token_endpoint_auth_signing_alg or "HS256"
+            purpose = secret_purpose(record.client_id)
+            sealed = [secret.sealed for secret in record.secrets if secret.sealed]
+            secrets = tuple(SecretKey(self._master_key.unseal(text, purpose=purpose), alg) for text in sealed)
+        return RegisteredClient(record, keys, secrets)

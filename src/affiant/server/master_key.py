@@ -1,0 +1,133 @@
+"""The master key: seals what must be recoverable, digests what must only be recognised.
+
+AES-256-GCM, HMAC-SHA-256 and HKDF are `cryptography`'s; here is only what they are applied to.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from affiant.errors import ConfigError
+from affiant.jose import base64url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ENVIRONMENT = "AFFIANT_MASTER_KEY"
+FILE_NAME = "master.key"
+_BYTES, _NONCE_BYTES = 32, 12
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """256 bits, from which a key for each purpose is derived."""
+
+    _seal: bytes = field(repr=False)
+    _digest: bytes = field(repr=False)
+    _successor: bytes = field(repr=False)
+
+    @classmethod
+    def from_bytes(cls, material: bytes) -> MasterKey:
+        """Derive the keys.
+
+        Raises:
+            ConfigError: not 32 bytes.
+        """
+        if len(material) != _BYTES:
+            raise ConfigError("the master key must be 32 bytes: 64 hexadecimal digits, or 43 characters of base64url")
+        return cls(*(_derive(material, purpose) for purpose in (b"seal", b"digest", b"refresh successor")))
+
+    def seal(self, plain: bytes, *, purpose: str) -> bytes:
+        """Encrypt, so that it opens only for this purpose (such as ``client-secret/billing``)."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + AESGCM(self._seal).encrypt(nonce, plain, purpose.encode())
+
+    def unseal(self, sealed: bytes, *, purpose: str) -> bytes:
+        """Decrypt.
+
+        Raises:
+            ConfigError: sealed under another master key or for another purpose, or altered.
+        """
+        try:
+            return AESGCM(self._seal).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
+        except InvalidTag:
+            raise ConfigError(
+                f"{purpose} does not open with this master key: start with the master key that this database was made with"
+            ) from None
+
+    def digest(self, secret: str) -> bytes:
+        """What is stored of a secret that needs only to be recognised: useless to who has the database alone."""
+        return hmac.digest(self._digest, secret.encode(), sha256)
+
+    def successor(self, refresh_token: str) -> str:
+        """The one refresh token that may follow this one.
+
+        It is a function of its predecessor, so that two rotations of one token cannot make two successors, and a
+        client whose answer was lost gets the same one again although only hashes are stored.
+        """
+        return base64url.encode(hmac.digest(self._successor, refresh_token.encode(), sha256))
+
+
+def load(folder: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
+    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database, which is made when missing.
+
+    Raises:
+        ConfigError: it cannot be read, is not 32 bytes, or others may read the file.
+    """
+    given = environment.get(ENVIRONMENT)
+    return MasterKey.from_bytes(_material(given) if given else _from_file(folder / FILE_NAME))
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        _make(path)
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"others may read {path}: run  chmod 600 {path}")
+        return _material(path.read_text("ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the master key {path} cannot be read: {getattr(error, 'strerror', None) or 'not ASCII'}"
+        ) from error
+
+
+def _make(path: Path) -> None:
+    # Written whole under another name and then linked: a second process that starts now sees all of it or nothing.
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # the other process was first: its key stands
+    finally:
+        draft.unlink()
+
+
+def _material(text: str) -> bytes:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        return bytes.fromhex(text)
+    if re.fullmatch(r"[A-Za-z0-9_-]{43}=?", text):
+        return urlsafe_b64decode(text.rstrip("=") + "=")
+    raise ConfigError("the master key must be 32 bytes: 64 hexadecimal digits, or 43 characters of base64url")
+
+
+def _derive(material: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=_BYTES, salt=None, info=b"affiant " + purpose).derive(material)

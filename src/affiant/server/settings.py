@@ -1,0 +1,56 @@
+"""The settings of the server: declared once; from the command line, the environment or a TOML file, in that order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from affiant.errors import ConfigError
+from affiant.oauth.metadata import check_issuer
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
+
+
+class Settings(BaseSettings):
+    """What an operator can set. The environment names are those of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
+
+    model_config = SettingsConfigDict(env_prefix="AFFIANT_", extra="forbid", frozen=True, toml_file="affiant.toml")
+
+    data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
+    issuer: str | None = Field(default=None, description="issuer identifier; default: what the data folder remembers")
+    host: str = Field(default=DEFAULT_HOST, description="address to listen on")
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(default=1, ge=1, le=64, description="processes")
+    access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
+
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, value: str | None) -> str | None:
+        return value if value is None else check_issuer(value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options before environment before file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(**options: object) -> Settings:
+    """The settings; an option that is None counts as not given.
+
+    Raises:
+        ConfigError: every mistake, in one message.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise ConfigError("; ".join(mistakes)) from None

@@ -1,0 +1,49 @@
+"""What a grant is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from affiant.oauth.form import Form
+    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.storage.records import RefreshToken
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What a grant allows an authenticated client to have.
+
+    Attributes:
+        scope: the names asked for, or None for all that the client may have.
+        resource: the identifiers asked for; empty for the default.
+        refresh_token: the one that is being used, where the grant is a refresh.
+        presented: its text, from which its successor follows.
+        may_refresh: whether a refresh token may come with the access token.
+    """
+
+    scope: tuple[str, ...] | None
+    resource: tuple[str, ...]
+    may_refresh: bool = False
+    refresh_token: RefreshToken | None = None
+    presented: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Authorization(scope={self.scope}, resource={self.resource})"
+
+
+class Grant(Protocol):
+    """One grant_type."""
+
+    @property
+    def grant_type(self) -> str:
+        """Its name (RFC 6749, or a URN)."""
+
+    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:
+        """What this client may have by this request.
+
+        Raises:
+            Rejected: nothing.
+            StoreError: it cannot be found out.
+        """

@@ -1,0 +1,28 @@
+"""client_credentials (RFC 6749 section 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.oauth import names
+from affiant.server.token import requested
+from affiant.server.token.grants.base import Authorization
+
+if TYPE_CHECKING:
+    from affiant.oauth.form import Form
+    from affiant.server.client_auth.ladder import Authenticated
+
+
+class ClientCredentials:
+    """The client asks in its own name."""
+
+    grant_type = names.CLIENT_CREDENTIALS
+
+    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:  # noqa: ARG002
+        """What the client asks for; whether it may have it is policy."""
+        return Authorization(
+            scope=requested.scope(form),
+            resource=requested.resource(form),
+            # RFC 6749 section 4.4.3: SHOULD NOT, so only where the client was registered for it.
+            may_refresh=names.REFRESH_TOKEN in authenticated.client.record.grant_types,
+        )

@@ -1,0 +1,61 @@
+"""refresh_token (RFC 6749 section 6), for clients that were registered for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.oauth import names
+from affiant.reasons import Reason
+from affiant.server.token import requested
+from affiant.server.token.grants.base import Authorization
+
+if TYPE_CHECKING:
+    from affiant.oauth.form import Form
+    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.server.master_key import MasterKey
+    from affiant.storage.ports import RefreshTokens
+
+
+class RefreshTokenGrant:
+    """The client shows a refresh token, and proves again who it is."""
+
+    grant_type = names.REFRESH_TOKEN
+
+    def __init__(self, tokens: RefreshTokens, master_key: MasterKey) -> None:
+        self._tokens = tokens
+        self._master_key = master_key
+
+    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:
+        """What the refresh token stands for.
+
+        That it was not used before is decided in the commit, where no other request can come between.
+
+        Raises:
+            Rejected: MISSING_PARAMETER, REFRESH_UNKNOWN, REFRESH_REVOKED, REFRESH_EXPIRED, SCOPE_NOT_ALLOWED or
+                RESOURCE_NOT_ALLOWED.
+        """
+        presented = form.get("refresh_token")
+        if presented is None:
+            raise Rejected(Reason.MISSING_PARAMETER, expected="refresh_token")
+        token = await self._tokens.find(self._master_key.digest(presented))
+        # Another client's token is as unknown as none: whose it is, is not told.
+        if token is None or token.client_id != authenticated.client.client_id:
+            raise Rejected(Reason.REFRESH_UNKNOWN, detail="of another client" if token else "")
+        if token.revoked_at is not None:
+            raise Rejected(Reason.REFRESH_REVOKED)
+        if token.expires_at <= now or token.idle_expires_at <= now:
+            raise Rejected(Reason.REFRESH_EXPIRED)
+        scope, resource = requested.scope(form), requested.resource(form)
+        # RFC 6749 section 6 and RFC 8707 section 2.2: never more than was granted.
+        if scope is not None and not set(scope) <= set(token.scope):
+            raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(token.scope))
+        if not set(resource) <= set(token.resource.split(" ")):
+            raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=token.resource)
+        return Authorization(
+            scope=scope if scope is not None else token.scope,
+            resource=resource or tuple(token.resource.split(" ")),
+            may_refresh=True,
+            refresh_token=token,
+            presented=presented,
+        )

@@ -1,0 +1,93 @@
+"""Minting: the only place where a token comes to be."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from affiant.jose import base64url
+from affiant.oauth import access_token
+from affiant.oauth.access_token import AccessTokenClaims
+from affiant.oauth.scope import render
+from affiant.oauth.token import TokenResponse
+from affiant.storage.records import RefreshToken, Rotation
+
+if TYPE_CHECKING:
+    from affiant.jose.signer import Signer
+    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.server.master_key import MasterKey
+    from affiant.server.token.grants.base import Authorization
+    from affiant.server.token.policy import Granted
+
+REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token ends
+REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family ends, however much it is used
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token that was minted, and what must be committed before anybody sees it."""
+
+    response: TokenResponse = field(repr=False)
+    new_refresh: RefreshToken | None = None
+    rotation: Rotation | None = None
+
+
+def issue(
+    granted: Granted,
+    authorization: Authorization,
+    authenticated: Authenticated,
+    *,
+    issuer: str,
+    signer: Signer,
+    master_key: MasterKey,
+    now: float,
+) -> IssuedToken:
+    """Mint what was granted. Nothing is stored here: the commit follows."""
+    client_id = authenticated.client.client_id
+    claims = AccessTokenClaims(
+        iss=issuer,
+        sub=client_id,  # RFC 9068 section 2.2: without a resource owner, the client
+        client_id=client_id,
+        aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
+        exp=int(now) + granted.lifetime,
+        iat=int(now),
+        jti=base64url.encode(secrets.token_bytes(16)),
+        scope=render(granted.scope) or None,
+    )
+    refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))
+    response = TokenResponse(
+        access_token=access_token.build(claims, signer),
+        token_type="Bearer",  # noqa: S106 - its kind
+        expires_in=granted.lifetime,
+        scope=render(granted.scope),
+        refresh_token=refresh,
+    )
+    return IssuedToken(response, new_refresh, rotation)
+
+
+def _refresh(
+    granted: Granted, authorization: Authorization, authenticated: Authenticated, master_key: MasterKey, now: int
+) -> tuple[str | None, RefreshToken | None, Rotation | None]:
+    if not authorization.may_refresh:
+        return None, None, None
+    used = authorization.refresh_token
+    if used is not None and authorization.presented is not None:
+        successor = master_key.successor(authorization.presented)
+        return successor, None, Rotation(used.digest, master_key.digest(successor), now, REFRESH_IDLE)
+    first = base64url.encode(secrets.token_bytes(32))
+    token = RefreshToken(
+        digest=master_key.digest(first),
+        family=secrets.token_hex(8),
+        client_id=authenticated.client.client_id,
+        scope=granted.scope,
+        resource=" ".join(granted.resource),
+        issued_at=now,
+        idle_expires_at=now + REFRESH_IDLE,
+        expires_at=now + REFRESH_ABSOLUTE,
+        spent_at=None,
+        successor=None,
+        revoked_at=None,
+        key_thumbprint=authenticated.thumbprint,
+    )
+    return first, token, None

@@ -1,0 +1,58 @@
+"""What a refused caller is told: proof first, then plain speech."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.reasons import Reason
+from affiant.server import http
+
+if TYPE_CHECKING:
+    from affiant.errors import Rejected
+    from affiant.server.audit import Visit
+
+SILENT_RUNGS = range(5, 8)  # from the client's look-up to its signature, one text for every failure
+_SILENCE = "client authentication failed"
+_FIRST_PROVED_RUNG = 8
+
+
+def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
+    """The answer to a refused request.
+
+    Args:
+        visit: the request.
+        refusal: why.
+        issuer: whose page explains the reason.
+    """
+    row = refusal.reason.value
+    silent = row.rung in SILENT_RUNGS
+    members = {
+        "error": row.error,
+        "error_description": _SILENCE if silent else _sentence(refusal, proved=visit.authenticated is not None),
+        "error_uri": f"{issuer}/errors/{'client.authentication_failed' if silent else row.code}",
+        "trace_id": visit.trace_id,
+    }
+    return http.Answer(
+        row.status, members, [*_headers(refusal.reason, issuer), (b"x-trace-id", visit.trace_id.encode())]
+    )
+
+
+def _sentence(refusal: Rejected, *, proved: bool) -> str:
+    row = refusal.reason.value
+    said = row.sentence
+    if refusal.expected:
+        said += f"; expected {refusal.expected}"
+    # What came is repeated only to one who proved who it is; to others it could carry anybody's text.
+    if refusal.got and (proved or row.rung >= _FIRST_PROVED_RUNG):
+        said += f"; got {refusal.got}"
+    return http.speakable(said)
+
+
+def _headers(reason: Reason, issuer: str) -> list[tuple[bytes, bytes]]:
+    if reason is Reason.METHOD:
+        return [(b"allow", b"POST")]
+    if reason is Reason.STORE:
+        return [(b"retry-after", b"1")]
+    if reason.value.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
+        return [(b"www-authenticate", f'Basic realm="{issuer}"'.encode("ascii"))]
+    return []

@@ -1,0 +1,1 @@
+"""What is kept: records, the ports that promise things of them, and the adapters that keep the promises."""

@@ -1,0 +1,218 @@
+"""A store in memory: for tests and for looking around. It forgets everything, used jtis too, when it ends."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from affiant.storage.ports import AlreadyExists, NotFound
+from affiant.storage.records import GENESIS, Outcome, chain, judge_rotation, succeed
+
+if TYPE_CHECKING:
+    from affiant.storage.records import Api, Client, Entry, RefreshToken, SigningKey
+
+
+class MemoryStore:
+    """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._version = 1
+        self.clients = MemoryClients(self)
+        self.apis = MemoryApis(self)
+        self.signing_keys = MemorySigningKeys(self)
+        self.ledger = MemoryLedger(self._lock)
+        self.refresh_tokens = self.ledger
+        self.audit_log = self.ledger
+        self.settings = MemorySettings()
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def version(self) -> int:
+        """See Store."""
+        return self._version
+
+    def changed(self) -> None:
+        """Count a change."""
+        with self._lock:
+            self._version += 1
+
+
+class MemoryClients:
+    """See ports.Clients."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rows: dict[str, Client] = {}
+
+    async def find(self, client_id: str) -> Client | None:
+        """See ports.Clients."""
+        return self._rows.get(client_id)
+
+    async def list(self) -> list[Client]:
+        """See ports.Clients."""
+        return [self._rows[name] for name in sorted(self._rows)]
+
+    async def add(self, client: Client) -> None:
+        """See ports.Clients."""
+        if self._rows.setdefault(client.client_id, client) is not client:
+            raise AlreadyExists(f"a client named {client.client_id} exists already")
+        self._store.changed()
+
+    async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
+        """See ports.Clients."""
+        self._rows[client_id] = replace(self._get(client_id), enabled=enabled)
+        self._store.changed()
+
+    async def remove(self, client_id: str) -> None:
+        """See ports.Clients."""
+        self._get(client_id)
+        del self._rows[client_id]
+        self._store.ledger.forget(client_id)
+        self._store.changed()
+
+    def _get(self, client_id: str) -> Client:
+        if client_id not in self._rows:
+            raise NotFound(f"there is no client named {client_id}")
+        return self._rows[client_id]
+
+
+class MemoryApis:
+    """See ports.Apis."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rows: dict[str, Api] = {}
+
+    async def find(self, identifier: str) -> Api | None:
+        """See ports.Apis."""
+        return self._rows.get(identifier)
+
+    async def list(self) -> list[Api]:
+        """See ports.Apis."""
+        return [self._rows[name] for name in sorted(self._rows)]
+
+    async def add(self, api: Api) -> None:
+        """See ports.Apis."""
+        if api.identifier in self._rows:
+            raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
+        if api.is_default:
+            self._rows = {name: replace(row, is_default=False) for name, row in self._rows.items()}
+        self._rows[api.identifier] = api
+        self._store.changed()
+
+    async def default(self) -> Api | None:
+        """See ports.Apis."""
+        return next((api for api in self._rows.values() if api.is_default), None)
+
+
+class MemorySigningKeys:
+    """See ports.SigningKeys."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._rows: list[SigningKey] = []
+
+    async def list(self) -> list[SigningKey]:
+        """See ports.SigningKeys."""
+        return self._rows[::-1]
+
+    async def add_first(self, key: SigningKey) -> SigningKey:
+        """See ports.SigningKeys."""
+        if not self._rows:
+            self._rows.append(key)
+            self._store.changed()
+        return self._rows[-1]
+
+
+class MemoryLedger:
+    """See ports.Ledger, ports.RefreshTokens and ports.AuditLog."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._claims: dict[tuple[str, bytes], int] = {}
+        self._refresh: dict[bytes, RefreshToken] = {}
+        self._audit: list[tuple[int, bytes, bytes]] = []
+
+    async def claim(self, entry: Entry) -> Outcome:
+        """See ports.Ledger."""
+        with self._lock:
+            outcome = self._apply(entry)
+            audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
+            previous = self._audit[-1][2] if self._audit else GENESIS
+            record = audit.to_json()
+            self._audit.append((len(self._audit) + 1, record, chain(previous, record)))
+            return outcome
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        """See ports.Ledger."""
+        with self._lock:
+            ended = [key for key, end in self._claims.items() if end < before][:limit]
+            for key in ended:
+                del self._claims[key]
+            return len(ended)
+
+    async def find(self, key: Any) -> Any:
+        """The refresh token of a digest (bytes), or the audit record of a trace id (str)."""
+        if isinstance(key, bytes):
+            return self._refresh.get(key)
+        rows = (msgspec.json.decode(record) for _, record, _ in self._audit)
+        return next((row for row in rows if row["trace_id"] == key), None)
+
+    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
+        """See ports.AuditLog."""
+        return self._audit[after : after + limit]
+
+    def forget(self, client_id: str) -> None:
+        """Drop a client's refresh tokens."""
+        with self._lock:
+            self._refresh = {key: row for key, row in self._refresh.items() if row.client_id != client_id}
+
+    def _apply(self, entry: Entry) -> Outcome:
+        repeated = False
+        if entry.claim is not None:
+            key = (entry.claim.client_id, entry.claim.digest)
+            repeated = key in self._claims
+            if repeated and not entry.tolerate_repeat:
+                return Outcome.REPLAYED
+            self._claims.setdefault(key, entry.claim.expires_at)
+        outcome = self._rotate(entry) if entry.rotation else Outcome.FIRST
+        if entry.new_refresh is not None and not outcome.is_loss:
+            self._refresh[entry.new_refresh.digest] = entry.new_refresh
+        return Outcome.REPEATED if repeated and outcome is Outcome.FIRST else outcome
+
+    def _rotate(self, entry: Entry) -> Outcome:
+        rotation = entry.rotation
+        assert rotation is not None  # noqa: S101 - the caller looked
+        token = self._refresh.get(rotation.spent)
+        outcome = judge_rotation(token, rotation)
+        if token is not None and outcome is Outcome.FIRST:
+            self._refresh[token.digest] = replace(token, spent_at=rotation.now, successor=rotation.successor)
+            self._refresh[rotation.successor] = succeed(token, rotation)
+        elif token is not None and outcome is Outcome.REFRESH_REUSED:
+            for digest, row in self._refresh.items():
+                if row.family == token.family:
+                    self._refresh[digest] = replace(row, revoked_at=rotation.now)
+        return outcome
+
+
+class MemorySettings:
+    """See ports.Settings."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, str] = {}
+
+    async def get(self, name: str) -> str | None:
+        """See ports.Settings."""
+        return self._rows.get(name)
+
+    async def put(self, name: str, value: str) -> None:
+        """See ports.Settings."""
+        self._rows[name] = value

@@ -1,0 +1,1 @@
+"""Numbered .sql files, a folder for each engine."""

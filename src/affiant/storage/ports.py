@@ -1,0 +1,133 @@
+"""The ports: what every store promises. The contract suite (tests/contract) races each promise on each adapter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from affiant.errors import Error
+
+if TYPE_CHECKING:
+    from affiant.storage.records import Api, Client, Entry, Outcome, RefreshToken, SigningKey
+
+
+class AlreadyExists(Error):  # noqa: N818 - a state, as in the names of HTTP
+    """Something of this name is registered already."""
+
+
+class NotFound(Error):  # noqa: N818
+    """Nothing of this name is registered."""
+
+
+class Clients(Protocol):
+    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client of this name, enabled or not."""
+
+    async def list(self) -> list[Client]:
+        """All of them, by name."""
+
+    async def add(self, client: Client) -> None:
+        """Register it; of two that add one name at once, one succeeds and the other gets AlreadyExists."""
+
+    async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
+        """Enable or disable it, or raise NotFound."""
+
+    async def remove(self, client_id: str) -> None:
+        """Remove it and its refresh tokens in one commit, or raise NotFound."""
+
+
+class Apis(Protocol):
+    """The protected APIs."""
+
+    async def find(self, identifier: str) -> Api | None:
+        """The API of this identifier."""
+
+    async def list(self) -> list[Api]:
+        """All of them, by identifier."""
+
+    async def add(self, api: Api) -> None:
+        """Register it, or raise AlreadyExists; one that is the default takes that place from another."""
+
+    async def default(self) -> Api | None:
+        """The API that a token is for when none is asked for."""
+
+
+class SigningKeys(Protocol):
+    """The server's own keys, sealed."""
+
+    async def list(self) -> list[SigningKey]:
+        """All of them, the newest first."""
+
+    async def add_first(self, key: SigningKey) -> SigningKey:
+        """Store this key if there is none yet, and return the one that stands: of any number at once, one wins."""
+
+
+class RefreshTokens(Protocol):
+    """Refresh tokens; they are made and rotated in the ledger's commits."""
+
+    async def find(self, digest: bytes) -> RefreshToken | None:
+        """The token of this digest, spent or not."""
+
+
+class Ledger(Protocol):
+    """Where decisions become facts."""
+
+    async def claim(self, entry: Entry) -> Outcome:
+        """Claim the jti, apply the refresh change and append the audit record, in one durable commit.
+
+        Of any number of entries with one (client, digest), from tasks, threads, processes or before a crash, exactly
+        one gets FIRST while the claim lives. Whoever loses changes nothing, but is written down as refused. One
+        refresh token never gets two successors. The call returns after the commit is durable.
+
+        Raises:
+            StoreError: nothing is known to be committed; nothing may be issued.
+        """
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        """Delete at most `limit` claims that ended before this instant; how many were deleted."""
+
+
+class AuditLog(Protocol):
+    """The audit records, in the order of their commits, each chained to the one before."""
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        """The record of this request."""
+
+    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
+        """Number, JSON and link of the records after this number."""
+
+
+class Settings(Protocol):
+    """What the store remembers of itself."""
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None."""
+
+    async def put(self, name: str, value: str) -> None:
+        """Set it."""
+
+
+class Store(Protocol):
+    """All ports of one store."""
+
+    clients: Clients
+    apis: Apis
+    signing_keys: SigningKeys
+    refresh_tokens: RefreshTokens
+    ledger: Ledger
+    audit_log: AuditLog
+    settings: Settings
+
+    async def open(self) -> None:
+        """Make it ready, with its schema up to date.
+
+        Raises:
+            ConfigError: it cannot be opened, and why.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun."""
+
+    async def version(self) -> int:
+        """A number that changes whenever a client, an API or a signing key changes, whoever changed it."""

@@ -1,0 +1,227 @@
+"""What is kept, as values. Instants are seconds since the epoch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from hashlib import sha256
+
+import msgspec
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A client secret: a keyed digest where it needs only to be recognised, sealed where it must be recovered."""
+
+    digest: bytes | None = field(repr=False)
+    sealed: bytes | None = field(repr=False)
+    created_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client; its fields have the names of RFC 7591 section 2 where that has them.
+
+    Attributes:
+        jwks: its public keys, as the JSON text of a JWK Set.
+        resources: the API identifiers that it may ask for; empty for the default API only.
+        audience_policy: ``strict``, ``string`` or ``legacy``.
+    """
+
+    client_id: str
+    token_endpoint_auth_method: str
+    token_endpoint_auth_signing_alg: str | None = None
+    jwks: str | None = None
+    secrets: tuple[StoredSecret, ...] = ()
+    grant_types: tuple[str, ...] = ("client_credentials",)
+    scope: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    profile: str | None = None
+    audience_policy: str = "strict"
+    enabled: bool = True
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A protected API (a resource server), by its identifier (RFC 8707)."""
+
+    identifier: str
+    name: str
+    scopes: tuple[str, ...]
+    is_default: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs access tokens; the private part is sealed."""
+
+    kid: str
+    alg: str
+    public_jwk: str
+    sealed: bytes = field(repr=False)
+    state: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class JtiClaim:
+    """A jti to be used once: SHA-256 of it, kept until `expires_at`."""
+
+    client_id: str
+    digest: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token by the keyed digest of its text; `resource` holds identifiers separated by spaces."""
+
+    digest: bytes = field(repr=False)
+    family: str
+    client_id: str
+    scope: tuple[str, ...]
+    resource: str
+    issued_at: int
+    idle_expires_at: int
+    expires_at: int
+    spent_at: int | None = None
+    successor: bytes | None = field(default=None, repr=False)
+    revoked_at: int | None = None
+    key_thumbprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The use of a refresh token: `spent` is followed by `successor`.
+
+    Attributes:
+        idle_seconds: how long the successor lives unused.
+        retry_window: seconds in which a repeated use is a lost answer and gets the same successor.
+    """
+
+    spent: bytes = field(repr=False)
+    successor: bytes = field(repr=False)
+    now: int
+    idle_seconds: int
+    retry_window: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One decision. Never holds a secret, an assertion or a token.
+
+    Attributes:
+        client_claimed: who the request said it was.
+        client_id: who it proved to be.
+        jti_digest: SHA-256 of the jti, hexadecimal.
+    """
+
+    at: float
+    trace_id: str
+    endpoint: str
+    outcome: str
+    reason: str | None = None
+    client_claimed: str | None = None
+    client_id: str | None = None
+    method: str | None = None
+    alg: str | None = None
+    kid: str | None = None
+    thumbprint: str | None = None
+    jti_digest: str | None = None
+    grant: str | None = None
+    scope: str | None = None
+    resource: str | None = None
+    profile: str | None = None
+    address: str | None = None
+    expected: str | None = None
+    got: str | None = None
+    detail: str | None = None
+    milliseconds: float | None = None
+
+    def refused(self, reason: str) -> AuditRecord:
+        """The same request, refused in the commit itself."""
+        return replace(self, outcome="refused", reason=reason)
+
+    def to_json(self) -> bytes:
+        """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
+        shown = {name: value for name, value in asdict(self).items() if value is not None}
+        data = msgspec.json.encode(shown)
+        # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
+        return data if data.isascii() and b"\x7f" not in data else _escape(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one request wants committed, all or nothing.
+
+    Attributes:
+        tolerate_repeat: a claim that is lost is recorded, not refused (guide profile).
+    """
+
+    audit: AuditRecord
+    claim: JtiClaim | None = None
+    tolerate_repeat: bool = False
+    new_refresh: RefreshToken | None = None
+    rotation: Rotation | None = None
+
+
+class Outcome(Enum):
+    """What became of an entry."""
+
+    FIRST = "first"
+    REPEATED = "repeated"
+    REPLAYED = "assertion.replayed"
+    REFRESH_UNKNOWN = "refresh_token.unknown"
+    REFRESH_EXPIRED = "refresh_token.expired"
+    REFRESH_REVOKED = "refresh_token.revoked"
+    REFRESH_REUSED = "refresh_token.reused"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether nothing of the entry was done but a record of the refusal."""
+        return self not in (Outcome.FIRST, Outcome.REPEATED)
+
+
+GENESIS = bytes(32)  # what the first audit record is chained to
+
+
+def chain(previous: bytes, record: bytes) -> bytes:
+    """The link for this record: whoever edits, drops or moves one breaks all that follow."""
+    return sha256(previous + record).digest()
+
+
+def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
+    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
+    if token is None:
+        return Outcome.REFRESH_UNKNOWN
+    if token.revoked_at is not None:
+        return Outcome.REFRESH_REVOKED
+    if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
+        return Outcome.REFRESH_EXPIRED
+    if token.spent_at is None:
+        return Outcome.FIRST
+    if rotation.now - token.spent_at <= rotation.retry_window and token.successor == rotation.successor:
+        return Outcome.REPEATED
+    return Outcome.REFRESH_REUSED
+
+
+def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:
+    """The successor of a token: same family, same grant, same last day."""
+    return replace(
+        token,
+        digest=rotation.successor,
+        issued_at=rotation.now,
+        idle_expires_at=min(rotation.now + rotation.idle_seconds, token.expires_at),
+        spent_at=None,
+        successor=None,
+    )
+
+
+def _escape(data: bytes) -> bytes:
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode("utf-8")).encode("utf-8")

@@ -1,0 +1,86 @@
+"""Opening the file, and bringing its schema up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUSY_SECONDS = 3.0  # how long one process waits for another's commit before it gives up
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection whose commits survive a power cut.
+
+    Raises:
+        ConfigError: the file or its folder cannot be opened.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        # NORMAL would lose the last commits when the power fails, and with them used jtis: FULL, always.
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error as error:
+        raise ConfigError(f"the database {path} cannot be opened: {error}") from error
+    return connection
+
+
+def create(path: Path) -> None:
+    """Make the folder (0700) and the file (0600) if they are missing.
+
+    Raises:
+        ConfigError: they cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {path.parent} cannot be written ({error.strerror}): choose another with --data"
+        ) from error
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply every numbered file that was not applied yet; of two processes at once, one does and the other waits.
+
+    Raises:
+        ConfigError: the database was made by a newer affiant.
+    """
+    files = sorted(
+        (
+            entry
+            for entry in resources.files("affiant.storage.migrations.sqlite").iterdir()
+            if entry.name.endswith(".sql")
+        ),
+        key=lambda entry: entry.name,
+    )
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (done,) = connection.execute("PRAGMA user_version").fetchone()
+        if done > len(files):
+            raise ConfigError("the database was made by a newer affiant: use that version")
+        for file in files[done:]:
+            for statement in filter(None, map(str.strip, file.read_text("utf-8").split(";\n"))):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={len(files)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Let no error of the engine through but as StoreError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"the database failed: {error}") from error

@@ -1,0 +1,126 @@
+"""Claims, refresh tokens and audit records in SQLite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from affiant.storage.records import GENESIS, Outcome, RefreshToken, chain, judge_rotation, succeed
+from affiant.storage.sqlite.connection import translated
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from affiant.storage.records import AuditRecord, Entry, Rotation
+    from affiant.storage.sqlite.writer import Transaction, Writer
+
+_CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
+_LAST = "SELECT link FROM audit ORDER BY number DESC LIMIT 1"
+_PURGE = (
+    "DELETE FROM jti WHERE (client_id, digest) IN"
+    " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?)"
+)
+_KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record) VALUES (?, ?, ?, ?)"
+
+
+class SqliteLedger:
+    """See ports.Ledger."""
+
+    def __init__(self, writer: Callable[[], Writer]) -> None:
+        self._writer = writer
+
+    async def claim(self, entry: Entry) -> Outcome:
+        """See ports.Ledger."""
+        outcome: Outcome = await self._writer().submit(lambda transaction: _claim(transaction, entry))
+        return outcome
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        """See ports.Ledger."""
+        deleted: int = await self._writer().submit(lambda t: t.connection.execute(_PURGE, (before, limit)).rowcount)
+        return deleted
+
+
+class SqliteRefreshTokens:
+    """See ports.RefreshTokens."""
+
+    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+        self._reader = reader
+
+    async def find(self, digest: bytes) -> RefreshToken | None:
+        """See ports.RefreshTokens."""
+        with translated():
+            return _find(self._reader(), digest)
+
+
+class SqliteAuditLog:
+    """See ports.AuditLog."""
+
+    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+        self._reader = reader
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        """See ports.AuditLog."""
+        with translated():
+            row = self._reader().execute("SELECT record FROM audit WHERE trace_id = ?", (trace_id,)).fetchone()
+        return msgspec.json.decode(row[0], type=dict[str, Any]) if row else None
+
+    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
+        """See ports.AuditLog."""
+        query = "SELECT number, record, link FROM audit WHERE number > ? ORDER BY number LIMIT ?"
+        with translated():
+            return list(self._reader().execute(query, (after, limit)))
+
+
+def _claim(transaction: Transaction, entry: Entry) -> Outcome:
+    outcome = _apply(transaction.connection, entry)
+    _append(transaction, entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit)
+    return outcome
+
+
+def _apply(connection: sqlite3.Connection, entry: Entry) -> Outcome:
+    first = True
+    if entry.claim is not None:
+        claim = entry.claim
+        first = connection.execute(_CLAIM, (claim.client_id, claim.digest, claim.expires_at)).rowcount == 1
+        if not first and not entry.tolerate_repeat:
+            return Outcome.REPLAYED
+    outcome = _rotate(connection, entry.rotation) if entry.rotation is not None else Outcome.FIRST
+    if entry.new_refresh is not None and not outcome.is_loss:
+        _keep(connection, entry.new_refresh)
+    return Outcome.REPEATED if not first and outcome is Outcome.FIRST else outcome
+
+
+def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:
+    token = _find(connection, rotation.spent)
+    outcome = judge_rotation(token, rotation)
+    if token is not None and outcome is Outcome.FIRST:
+        _keep(connection, replace(token, spent_at=rotation.now, successor=rotation.successor))
+        _keep(connection, succeed(token, rotation))
+    elif token is not None and outcome is Outcome.REFRESH_REUSED:
+        query = "SELECT record FROM refresh_token WHERE family = ?"
+        for (record,) in connection.execute(query, (token.family,)).fetchall():
+            _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=rotation.now))
+    return outcome
+
+
+def _append(transaction: Transaction, audit: AuditRecord) -> None:
+    # Read inside the transaction: another process may have written since the last one.
+    if transaction.link is None:
+        row = transaction.connection.execute(_LAST).fetchone()
+        transaction.link = row[0] if row else GENESIS
+    record = audit.to_json()
+    transaction.link = chain(transaction.link, record)
+    transaction.connection.execute(_AUDIT, (audit.trace_id, record, transaction.link))
+
+
+def _find(connection: sqlite3.Connection, digest: bytes) -> RefreshToken | None:
+    row = connection.execute("SELECT record FROM refresh_token WHERE digest = ?", (digest,)).fetchone()
+    return msgspec.json.decode(row[0], type=RefreshToken) if row else None
+
+
+def _keep(connection: sqlite3.Connection, token: RefreshToken) -> None:
+    connection.execute(_KEEP, (token.digest, token.family, token.client_id, msgspec.json.encode(token)))

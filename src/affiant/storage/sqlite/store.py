@@ -1,0 +1,70 @@
+"""All ports on one SQLite file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.errors import StoreError
+from affiant.storage.sqlite.connection import connect, create, migrate, translated
+from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens
+from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
+from affiant.storage.sqlite.writer import Writer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+FILE_NAME = "affiant.db"
+
+
+class SqliteStore:
+    """The store in this file. Several processes may open it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reading: sqlite3.Connection | None = None
+        self._writing: Writer | None = None
+        self.clients = SqliteClients(self._reader, self._writer)
+        self.apis = SqliteApis(self._reader, self._writer)
+        self.signing_keys = SqliteSigningKeys(self._reader, self._writer)
+        self.settings = SqliteSettings(self._reader, self._writer)
+        self.refresh_tokens = SqliteRefreshTokens(self._reader)
+        self.audit_log = SqliteAuditLog(self._reader)
+        self.ledger = SqliteLedger(self._writer)
+
+    async def open(self) -> None:
+        """See Store.
+
+        Raises:
+            ConfigError: the file or its folder cannot be made, opened or written.
+        """
+        create(self._path)
+        self._reading = connect(self._path)
+        with translated():
+            migrate(self._reading)
+        self._writing = Writer(self._path, connect)
+
+    async def close(self) -> None:
+        """See Store."""
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    async def version(self) -> int:
+        """See Store."""
+        with translated():
+            (number,) = self._reader().execute("SELECT number FROM version").fetchone()
+        return int(number)
+
+    def _reader(self) -> sqlite3.Connection:
+        if self._reading is None:
+            raise StoreError("the database is not open")
+        return self._reading
+
+    def _writer(self) -> Writer:
+        if self._writing is None:
+            raise StoreError("the database is not open")
+        return self._writing

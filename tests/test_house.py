@@ -1,0 +1,176 @@
+"""The house rules that no linter knows: budgets, names, who loads whom, and who makes which proof."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "affiant"
+
+FILE_LINES = 400
+FUNCTION_LINES = 40
+FOLDER_ENTRIES = 12
+BANNED_NAMES = {"common", "core", "handler", "helpers", "manager", "misc", "service", "shared", "utils"}
+
+# Where each proof is made, from the package's root: one module, or any one module of the folder named.
+PROOFS = {
+    "Unverified": "jose/compact.py",
+    "Verified": "jose/compact.py",
+    "ClientAssertion": "oauth/assertion.py",
+    "Authenticated": "server/client_auth/",
+    "Authorization": "server/token/grants/",
+    "IssuedToken": "server/token/issue.py",
+}
+# Every grant makes its own Authorization; each other proof has one maker.
+MADE_BY_MANY = {"Authorization"}
+
+# Importing the role on the left must leave everything on the right unloaded.
+STRANGERS = {
+    "affiant.client": ("affiant.server", "affiant.resource", "granian", "starlette"),
+    "affiant.resource": ("affiant.server", "affiant.client"),
+    "affiant.server": ("affiant.client", "affiant.resource"),
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def folders() -> list[Path]:
+    return sorted({PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")})
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def listed(lines: list[str]) -> str:
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def functions(path: Path) -> Iterator[Function]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, Function))
+
+
+def length(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def length_without_docstring(function: Function) -> int:
+    docstring = length(function.body[0]) if ast.get_docstring(function, clean=False) is not None else 0
+    return length(function) - docstring
+
+
+def test_files_are_short() -> None:
+    long = [
+        f"{shown(path)}: {lines} lines"
+        for path in modules()
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > FILE_LINES
+    ]
+    assert not long, f"Over {FILE_LINES} lines; split by subject, not by size:{listed(long)}"
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{shown(path)}:{function.lineno} {function.name}: {lines} lines"
+        for path in modules()
+        for function in functions(path)
+        if (lines := length_without_docstring(function)) > FUNCTION_LINES
+    ]
+    assert not long, f"Over {FUNCTION_LINES} lines without the docstring; give its steps names:{listed(long)}"
+
+
+def entries(folder: Path) -> list[str]:
+    return [
+        path.name
+        for path in sorted(folder.iterdir())
+        if (path.is_dir() and path.name != "__pycache__") or (path.suffix == ".py" and path.name != "__init__.py")
+    ]
+
+
+def test_folders_are_small() -> None:
+    crowded = [
+        f"{shown(folder)}/ has {len(names)}: {' '.join(names)}"
+        for folder in folders()
+        if len(names := entries(folder)) > FOLDER_ENTRIES
+    ]
+    assert not crowded, (
+        f"Over {FOLDER_ENTRIES} modules and folders; look for the room that is missing:{listed(crowded)}"
+    )
+
+
+def test_names_say_something() -> None:
+    vague = [shown(path) for path in (*modules(), *folders()) if path.stem in BANNED_NAMES]
+    assert not vague, f"Names that would hold anything; name the subject instead:{listed(vague)}"
+
+
+def exists(module: str) -> bool:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("role", [role for role in STRANGERS if exists(role)])
+def test_roles_load_alone(role: str) -> None:
+    program = f"import sys, {role}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    strangers = [name for name in loaded if name.startswith(tuple(f"{root}." for root in STRANGERS[role]))]
+    strangers += [name for name in loaded if name in STRANGERS[role]]
+    assert not strangers, f"`import {role}` also loads what belongs to another role:{listed(sorted(strangers))}"
+
+
+def names_of(class_name: str, module: ast.Module) -> set[str]:
+    """Every name the class has in this module: its own, and those it was imported under."""
+    imports = (node for node in ast.walk(module) if isinstance(node, ast.ImportFrom))
+    aliases = {alias.asname for node in imports for alias in node.names if alias.name == class_name and alias.asname}
+    return {class_name, *aliases}
+
+
+def called(call: ast.Call) -> str | None:
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return None
+
+
+def makers(class_name: str) -> dict[str, list[int]]:
+    """The modules that call the class, each with the lines where it does."""
+    found: dict[str, list[int]] = {}
+    for path in modules():
+        module = tree(path)
+        names = names_of(class_name, module)
+        lines = [node.lineno for node in ast.walk(module) if isinstance(node, ast.Call) and called(node) in names]
+        if lines:
+            found[shown(path)] = sorted(lines)
+    return found
+
+
+def is_home(module: str, home: str) -> bool:
+    return module.startswith(home) if home.endswith("/") else module == home
+
+
+def defined_classes() -> set[str]:
+    return {node.name for path in modules() for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
+
+
+@pytest.mark.parametrize("proof", sorted(PROOFS.keys() & defined_classes()))
+def test_proofs_have_one_maker(proof: str) -> None:
+    home = PROOFS[proof]
+    found = makers(proof)
+    elsewhere = [
+        f"{module}:{line} calls {proof}(...)"
+        for module, lines in found.items()
+        if not is_home(module, home)
+        for line in lines
+    ]
+    assert not elsewhere, f"{proof} is a proof because only {home} makes it; ask there for one:{listed(elsewhere)}"
+    assert proof in MADE_BY_MANY or len(found) <= 1, f"{proof} must have one maker, not {len(found)}:{listed([*found])}"
