@@ -1,7 +1,7 @@
 """The closed list of reasons for which something is refused.
 
 A reason is told to the caller, written to the audit log, looked up under ``<issuer>/errors/<code>`` and counted:
-all of them read this one list. The rung is the step of client authentication at which it falls (docs/reference/ladder.md);
+all of them read this one list. The rung is the step of client authentication at which it falls;
 0 stands for what lies outside it.
 """
 
@@ -86,7 +86,7 @@ class Reason(Enum):
     IN_QUERY = _request(
         "credentials_in_query",
         "credentials and grant parameters belong in the body, never in the URL",
-        "Move every parameter from the URL to the form. Treat a secret or an assertion that was in a URL as known to others.",
+        "Move every parameter from the URL to the form. A secret that was in a URL may be in logs: replace it.",
         "RFC 6749 2.3.1",
     )
     DUPLICATE_PARAMETER = _request(
@@ -128,7 +128,7 @@ class Reason(Enum):
         "with grant_type=client_credentials a JWT goes into client_assertion, with client_assertion_type="
         "urn:ietf:params:oauth:client-assertion-type:jwt-bearer and without client_secret. "
         "Only a client registered with the guide profile may send assertion, and then all it sends must verify",
-        "Rename assertion to client_assertion, add client_assertion_type, drop client_secret, and set sub to the client_id.",
+        "Rename assertion to client_assertion, add client_assertion_type, drop client_secret, make sub the client_id.",
         "RFC 7523 2.2",
         rung=2,
     )
@@ -182,7 +182,7 @@ class Reason(Enum):
     JWT_JSON = _client(
         "assertion.json",
         3,
-        "header or payload is not one strict JSON object: UTF-8, no member twice, only finite numbers, not nested deeply",
+        "header or payload is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
         _SIGN,
         "RFC 7519 7.2",
     )
@@ -430,6 +430,7 @@ class Reason(Enum):
         "Send one header: Authorization: Bearer TOKEN.",
         "RFC 6750 3.1",
     )
+    TOKEN_MISSING = _token("missing", "this needs an access token", "RFC 6750 3")
     TOKEN_MALFORMED = _token("malformed", "the access token is not a well-formed signed JWT", "RFC 9068 4")
     TOKEN_TYPE = _token("type", "the token is not an access token (typ at+jwt)", "RFC 9068 4")
     TOKEN_ALGORITHM = _token(

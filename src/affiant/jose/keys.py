@@ -232,7 +232,7 @@ def generate(alg: str) -> PrivateKey:
     elif algorithm.kty == "EC":
         jwk = ECKey.generate_key(algorithm.crv, private=True).as_dict(private=True)
     else:
-        jwk = OKPKey.generate_key(algorithm.crv, private=True).as_dict(private=True)
+        jwk = OKPKey.generate_key("Ed25519", private=True).as_dict(private=True)
     return parse_private_jwk({name: value for name, value in jwk.items() if name != "kid"}, alg=alg)
 
 

@@ -65,7 +65,7 @@ class MasterKey:
             return AESGCM(self._seal).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
         except InvalidTag:
             raise ConfigError(
-                f"{purpose} does not open with this master key: start with the master key that this database was made with"
+                f"{purpose} does not open with this master key: use the one that this database was made with"
             ) from None
 
     def digest(self, secret: str) -> bytes:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from affiant.storage.records import Api, Client, Entry, Outcome, RefreshToken, SigningKey
 
 
-class AlreadyExists(Error):  # noqa: N818 - a state, as in the names of HTTP
+class AlreadyExists(Error):
     """Something of this name is registered already."""
 
 
-class NotFound(Error):  # noqa: N818
+class NotFound(Error):
     """Nothing of this name is registered."""
 
 

@@ -160,7 +160,7 @@ def _verify(client: RegisteredClient | None, unverified: Unverified, *, profile:
     try:
         problem = _problem(client, None, profile=profile)
         if client is None or problem is not None:
-            raise Rejected(problem or Reason.CLIENT_UNKNOWN)  # noqa: TRY301
+            raise Rejected(problem or Reason.CLIENT_UNKNOWN)
         keys = _CANDIDATES[client.record.token_endpoint_auth_method](client, unverified)
     except Rejected:
         dummy.verify(unverified)

@@ -61,6 +61,12 @@ def parse(form: Form, authorization: list[bytes]) -> Presented:
         raise Rejected(Reason.HALF_ASSERTION)
     if form.get("assertion") is not None and form.get("grant_type") == names.CLIENT_CREDENTIALS:
         return _guide(form, assertion, authorization)
+    return _one(form, assertion, kind, secret, authorization)
+
+
+def _one(
+    form: Form, assertion: str | None, kind: str | None, secret: str | None, authorization: list[bytes]
+) -> Presented:
     if assertion is not None:
         if kind != names.JWT_BEARER_ASSERTION_TYPE:
             raise Rejected(Reason.ASSERTION_TYPE, expected=names.JWT_BEARER_ASSERTION_TYPE)
@@ -83,7 +89,7 @@ def _basic(value: bytes, client_id: str | None) -> Secret:
     scheme, _, encoded = value.partition(b" ")
     try:
         if scheme.lower() != b"basic":
-            raise ValueError("scheme")  # noqa: TRY301
+            raise ValueError("scheme")
         user, colon, password = b64decode(encoded, validate=True).decode("utf-8").partition(":")
         # RFC 6749 section 2.3.1: both were form-encoded before they were joined.
         name, secret = unquote_plus(user, errors="strict"), unquote_plus(password, errors="strict")

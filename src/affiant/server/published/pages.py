@@ -1,4 +1,4 @@
-"""A page for each reason, at `<issuer>/errors/<code>`: what an `error_uri` leads to. No script, no request elsewhere."""
+"""A page for each reason, at `<issuer>/errors/<code>`: what an `error_uri` leads to. No script."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def index() -> str:
 
 def _generic() -> str:
     return (
-        "<p>The request did not prove that it comes from the client it names. Whether the client exists, is enabled, or "
+        "<p>The request did not prove that it comes from the client it names. Whether the client exists, is enabled or "
         "has that key is told to nobody who has not proved it.</p><dl><dt>What to do</dt><dd>Compare client_id, "
-        "method, algorithm, kid and key with the registration, or give the operator the trace_id: the audit log has the "
-        "reason.</dd></dl>"
+        "method, algorithm, kid and key with the registration, or give the operator the trace_id: the audit log has "
+        "the reason.</dd></dl>"
     )
 
 

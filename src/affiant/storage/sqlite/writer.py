@@ -1,7 +1,7 @@
 """The one writer of a process: what arrives while a commit runs shares the next one.
 
-A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays answers but
-never the event loop; and since everything that waited goes into the next transaction, the wait is shared.
+A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays
+answers but never the event loop; and since everything that waited goes into the next transaction, the wait is shared.
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""The credentials file: one file that says who a service is, where, and with what key."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from affiant.errors import ConfigError, LocalError
+
+ENVIRONMENT = "AFFIANT_CREDENTIALS"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What `affiant client new` writes.
+
+    Attributes:
+        key: the private JWK, or None.
+        client_secret: the secret, or None.
+    """
+
+    issuer: str
+    client_id: str
+    auth_method: str
+    alg: str | None = None
+    kid: str | None = None
+    key: dict[str, Any] | None = field(default=None, repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    scope: str | None = None
+    resource: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the file, mode 0600, whole or not at all; never over another.
+
+        Raises:
+            ConfigError: it exists, or its folder cannot be written.
+        """
+        members = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        text = json.dumps({"affiant": VERSION, **{n: v for n, v in members.items() if v is not None}}, indent=2)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)  # fails when the file exists, unlike a rename
+        except FileExistsError:
+            raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Credentials:
+    """Read a credentials file.
+
+    Raises:
+        LocalError: it is not there, not readable, readable for others, or not such a file.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise LocalError(f"others may read {path}: run  chmod 600 {path}")
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise LocalError(f"the credentials file {path} cannot be read: {why}") from error
+    return parse(text, name=str(path))
+
+
+def parse(text: str, *, name: str) -> Credentials:
+    """Read the text of a credentials file.
+
+    Raises:
+        LocalError: it is not one; the message names the member that is missing or wrong.
+    """
+    try:
+        members = json.loads(text)
+    except ValueError:
+        raise LocalError(f"{name} is not JSON: make a new one with  affiant client new") from None
+    if not isinstance(members, dict) or members.get("affiant") != VERSION:
+        raise LocalError(f'{name} is not a credentials file: it lacks "affiant": {VERSION}')
+    known = {field: members[field] for field in Credentials.__dataclass_fields__ if field in members}
+    for required in ("issuer", "client_id", "auth_method"):
+        if required not in known:
+            raise LocalError(f'{name} lacks "{required}"')
+    for field_name, value in known.items():
+        if not isinstance(value, dict if field_name == "key" else str):
+            raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
+    if ("key" in known) == ("client_secret" in known):
+        raise LocalError(f'{name} must have either "key" or "client_secret"')
+    return Credentials(**known)
+
+
+def find(path: str | Path | None = None) -> Credentials:
+    """The credentials named by the argument, or by AFFIANT_CREDENTIALS (a path, or the JSON itself).
+
+    Raises:
+        LocalError: none is named, or it cannot be used.
+    """
+    named = str(path) if path is not None else os.environ.get(ENVIRONMENT, "")
+    if not named:
+        raise LocalError(f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}")
+    return parse(named, name=ENVIRONMENT) if named.lstrip().startswith("{") else read(Path(named))

@@ -1,0 +1,190 @@
+"""Service: who I am. Its tokens, and its `auth` for the HTTP client that you have already."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from affiant.client import credentials as credentials_file
+from affiant.client import flow, transport
+from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
+from affiant.client.http_auth import make_auth
+from affiant.client.token_source import Token, TokenSource
+from affiant.errors import ConfigError, LocalError
+from affiant.jose import keys
+from affiant.jose.keys import SecretKey
+from affiant.oauth import assertion, names
+from affiant.oauth.token import client_credentials_form, refresh_form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import httpx2
+
+    from affiant.client.token_source import Key
+    from affiant.jose.signer import Signer
+    from affiant.oauth.metadata import Metadata
+    from affiant.oauth.token import TokenResponse
+
+
+class Service:
+    """A service that is registered at an authorization server.
+
+    Args:
+        issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
+        client_id: who this service is.
+        key: what signs: a private key as PEM or JWK, or any Signer.
+        secret: a client secret instead of a key.
+        auth_method: how a secret is used; client_secret_basic when left out.
+        alg: the algorithm, where the key does not say.
+        scope: asked for when a call names none.
+        resource: asked for when a call names none.
+        http: an httpx2.Client to use instead of one of its own.
+        clock: seconds since the epoch.
+
+    Raises:
+        LocalError: the key or the secret cannot be used.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        client_id: str,
+        *,
+        key: Signer | dict[str, Any] | str | bytes | None = None,
+        secret: str | None = None,
+        auth_method: str | None = None,
+        alg: str | None = None,
+        scope: str | None = None,
+        resource: str | None = None,
+        http: httpx2.Client | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.issuer = issuer
+        self.client_id = client_id
+        self._auth = _client_auth(key, secret, auth_method, alg)
+        self._scope = scope
+        self._resource = resource
+        self._given_http = http
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._http: httpx2.Client | None = http
+        self._metadata: Metadata | None = None
+        self._source = TokenSource(self._fetch, clock)
+
+    def __repr__(self) -> str:
+        return f"Service({self.issuer!r}, {self.client_id!r})"
+
+    @classmethod
+    def from_credentials(cls, path: str | Path | None = None, **options: Any) -> Service:
+        """The service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
+
+        Raises:
+            LocalError: there is none, or it cannot be used.
+        """
+        found = credentials_file.find(path)
+        return cls(
+            found.issuer,
+            found.client_id,
+            key=found.key,
+            secret=found.client_secret,
+            auth_method=found.auth_method,
+            alg=found.alg,
+            scope=found.scope,
+            resource=found.resource,
+            **options,
+        )
+
+    def token(self, resource: str | None = None, scope: str | None = None) -> Token:
+        """A good access token for this resource and scope; blocks while one is fetched.
+
+        Raises:
+            Refused: the server's OAuth error.
+            Unreachable: the server did not answer.
+        """
+        return self._source.get(self._key(resource, scope))
+
+    async def atoken(self, resource: str | None = None, scope: str | None = None) -> Token:
+        """The same, without blocking the event loop."""
+        return await self._source.aget(self._key(resource, scope))
+
+    def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenResponse:
+        """Use a refresh token (RFC 6749 section 6); for clients registered with that grant.
+
+        Raises:
+            Refused: it is not good any more.
+        """
+        return self._request(refresh_form(refresh_token, scope=scope))
+
+    def auth(self, resource: str | None = None, scope: str | None = None, *, origin: str | None = None) -> Any:
+        """An `auth=` for httpx2, httpx and requests.
+
+        Args:
+            resource: the API, by its identifier.
+            scope: the scope to ask for.
+            origin: where the API listens, when that is not the origin of its identifier; the token goes nowhere else.
+        """
+        key = self._key(resource, scope)
+        return make_auth(self._source, key, origin or key[0])
+
+    def assertion(self) -> str:
+        """A new client assertion, for use by other means.
+
+        Raises:
+            LocalError: this service authenticates by a secret alone.
+        """
+        if not isinstance(self._auth, Assertion):
+            raise LocalError("this service sends its secret itself; it has no key to sign an assertion with")
+        return assertion.build(self.client_id, issuer=self.issuer, signer=self._auth.signer, now=self._clock())
+
+    def discover(self) -> Metadata:
+        """The server's metadata, fetched once."""
+        if self._metadata is None:
+            self._metadata = transport.run(flow.discover(self.issuer), self._client())
+        return self._metadata
+
+    def _key(self, resource: str | None, scope: str | None) -> Key:
+        return (resource or self._resource, scope or self._scope)
+
+    def _fetch(self, key: Key) -> TokenResponse:
+        return self._request(client_credentials_form(resource=key[0], scope=key[1]))
+
+    def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
+        server = self.discover()
+        return transport.run(
+            flow.request_token(server, self.client_id, self._auth, form, clock=self._clock), self._client()
+        )
+
+    def _client(self) -> httpx2.Client:
+        with self._lock:
+            if self._http is None:
+                import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
+
+                self._http = httpx2.Client()
+            return self._http
+
+
+def _client_auth(
+    key: Signer | dict[str, Any] | str | bytes | None, secret: str | None, method: str | None, alg: str | None
+) -> ClientAuth:
+    if (key is None) == (secret is None):
+        raise LocalError("a service needs either a key or a secret")
+    try:
+        if secret is None:
+            return Assertion(_signer(key, alg))
+        if method == names.CLIENT_SECRET_JWT:
+            return Assertion(SecretKey(secret.encode(), alg or "HS256"))
+    except ConfigError as error:
+        raise LocalError(str(error)) from None
+    return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
+
+
+def _signer(key: Any, alg: str | None) -> Signer:
+    if isinstance(key, dict):
+        return keys.parse_private_jwk(key, alg=alg)
+    if isinstance(key, str | bytes):
+        return keys.parse_private_pem(key.encode() if isinstance(key, str) else key, alg=alg)
+    signer: Signer = key
+    return signer

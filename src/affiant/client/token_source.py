@@ -1,0 +1,129 @@
+"""A token when it is needed: kept while it is good, and asked for once however many want it.
+
+Single flight works over threads and event loops alike: the flight is a concurrent Future, made under a lock that is
+never held while anything is sent. It runs on a thread of its own, so that who is cancelled takes nobody along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from affiant.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.oauth.token import TokenResponse
+
+UNKNOWN_LIFETIME = 300  # seconds, where the server did not say or said nonsense
+LONGEST_LIFETIME = 86_400
+REFUSED_SECONDS = 5.0  # how long a refused client is not asked for again: a wrong key must not become a storm
+Key = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token.
+
+    Attributes:
+        value: the text for the Authorization header; not in repr or str.
+        expires_at: seconds since the epoch.
+        scope: what was granted.
+    """
+
+    value: str = field(repr=False)
+    expires_at: float
+    scope: str | None
+    token_type: str = "Bearer"  # noqa: S105
+    refresh_token: str | None = field(default=None, repr=False)
+    renew_at: float = field(default=0.0, repr=False)
+    leeway: float = field(default=0.0, repr=False)
+
+    def is_good(self, now: float) -> bool:
+        """Whether it can still be sent."""
+        return now < self.expires_at - self.leeway
+
+
+class TokenSource:
+    """The tokens of one service, by (resource, scope)."""
+
+    def __init__(self, fetch: Callable[[Key], TokenResponse], clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: dict[Key, Token] = {}
+        self._flights: dict[Key, Future[Token]] = {}
+        self._refused: dict[Key, tuple[float, Refused]] = {}
+
+    def get(self, key: Key) -> Token:
+        """The token, from the cache or from the server; blocks."""
+        found = self._find(key)
+        return found if isinstance(found, Token) else found.result()
+
+    async def aget(self, key: Key) -> Token:
+        """The token, without blocking the event loop."""
+        found = self._find(key)
+        if isinstance(found, Token):
+            return found
+        return await asyncio.shield(asyncio.wrap_future(found))
+
+    def forget(self, key: Key, value: str) -> None:
+        """Do not use this token again: an API refused it."""
+        with self._lock:
+            token = self._tokens.get(key)
+            if token is not None and token.value == value:
+                del self._tokens[key]
+
+    def _find(self, key: Key) -> Token | Future[Token]:
+        now = self._clock()
+        with self._lock:
+            token = self._tokens.get(key)
+            good = token is not None and token.is_good(now)
+            if token is not None and good and now < token.renew_at:
+                return token
+            until, refused = self._refused.get(key, (0.0, None))
+            if refused is not None and now < until and not good:
+                raise refused
+            flight = self._flights.get(key)
+            if flight is None:
+                flight = self._flights[key] = Future()
+                threading.Thread(target=self._fly, args=(key, flight), daemon=True).start()
+        # While it is renewed ahead of its end, the old one is still good.
+        return token if token is not None and good else flight
+
+    def _fly(self, key: Key, flight: Future[Token]) -> None:
+        try:
+            token = _token(self._fetch(key), self._clock())
+        except BaseException as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
+            with self._lock:
+                del self._flights[key]
+                if isinstance(error, Refused) and error.error == "invalid_client":
+                    self._refused[key] = (self._clock() + REFUSED_SECONDS, error)
+            flight.set_exception(error)
+            return
+        with self._lock:
+            del self._flights[key]
+            self._refused.pop(key, None)
+            self._tokens[key] = token
+        flight.set_result(token)
+
+
+def _token(response: TokenResponse, now: float) -> Token:
+    life = response.expires_in if response.expires_in is not None else UNKNOWN_LIFETIME
+    life = min(life, LONGEST_LIFETIME) if life > 0 else 0
+    return Token(
+        value=response.access_token,
+        expires_at=now + life,
+        scope=response.scope,
+        token_type=response.token_type,
+        refresh_token=response.refresh_token,
+        # Renewed at about three quarters of its life, each process at another moment.
+        renew_at=now + life * random.uniform(0.7, 0.8),  # noqa: S311 - jitter
+        # A tenth of the life at most, so that short tokens are kept too.
+        leeway=min(30.0, life / 10),
+    )
