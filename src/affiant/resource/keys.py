@@ -97,20 +97,27 @@ class IssuerKeys:
     async def _fetch(self, now: float) -> None:
         import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
 
-        if self._http is None:
-            self._http = httpx2.AsyncClient()
         try:
-            if self._jwks_uri is None:
-                self._jwks_uri = await self._discover(self._http)
-            status, body, age = await self._get(self._http, self._jwks_uri)
-            if status != _OK:
-                raise RemoteError(f"{self._jwks_uri} answered {status}")
-            self._keys = KeySet.parse(json.loads(body))
+            if self._http is not None:
+                age = await self._read(self._http)
+            else:
+                # A client for each fetch: fetches are rare, and a kept one would belong to one event loop.
+                async with httpx2.AsyncClient() as http:
+                    age = await self._read(http)
         except (httpx2.TransportError, TimeoutError) as error:
             raise Unreachable(f"{self._issuer} cannot be reached: {error}") from None
         except (ConfigError, ValueError) as error:
             raise RemoteError(f"{self._issuer}: {error}") from None
         self._fetched_at, self._fresh_until = now, now + age
+
+    async def _read(self, http: httpx2.AsyncClient) -> float:
+        if self._jwks_uri is None:
+            self._jwks_uri = await self._discover(http)
+        status, body, age = await self._get(http, self._jwks_uri)
+        if status != _OK:
+            raise RemoteError(f"{self._jwks_uri} answered {status}")
+        self._keys = KeySet.parse(json.loads(body))
+        return age
 
     async def _discover(self, http: httpx2.AsyncClient) -> str:
         status, body, _ = await self._get(http, well_known_url(self._issuer))

@@ -62,8 +62,9 @@ class MemoryClients:
 
     async def add(self, client: Client) -> None:
         """See ports.Clients."""
-        if self._rows.setdefault(client.client_id, client) is not client:
+        if client.client_id in self._rows:
             raise AlreadyExists(f"a client named {client.client_id} exists already")
+        self._rows[client.client_id] = client
         self._store.changed()
 
     async def set_enabled(self, client_id: str, *, enabled: bool) -> None:

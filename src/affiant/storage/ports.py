@@ -111,13 +111,33 @@ class Settings(Protocol):
 class Store(Protocol):
     """All ports of one store."""
 
-    clients: Clients
-    apis: Apis
-    signing_keys: SigningKeys
-    refresh_tokens: RefreshTokens
-    ledger: Ledger
-    audit_log: AuditLog
-    settings: Settings
+    @property
+    def clients(self) -> Clients:
+        """See Clients."""
+
+    @property
+    def apis(self) -> Apis:
+        """See Apis."""
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """See SigningKeys."""
+
+    @property
+    def refresh_tokens(self) -> RefreshTokens:
+        """See RefreshTokens."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """See Ledger."""
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """See AuditLog."""
+
+    @property
+    def settings(self) -> Settings:
+        """See Settings."""
 
     async def open(self) -> None:
         """Make it ready, with its schema up to date.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from affiant.oauth import assertion, names
 from affiant.oauth.token import client_credentials_form, refresh_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import httpx2
@@ -67,10 +67,8 @@ class Service:
         self._auth = _client_auth(key, secret, auth_method, alg)
         self._scope = scope
         self._resource = resource
-        self._given_http = http
         self._clock = clock
-        self._lock = threading.Lock()
-        self._http: httpx2.Client | None = http
+        self._http = http
         self._metadata: Metadata | None = None
         self._source = TokenSource(self._fetch, clock)
 
@@ -141,9 +139,8 @@ class Service:
 
     def discover(self) -> Metadata:
         """The server's metadata, fetched once."""
-        if self._metadata is None:
-            self._metadata = transport.run(flow.discover(self.issuer), self._client())
-        return self._metadata
+        with self._client() as http:
+            return self._discover(http)
 
     def _key(self, resource: str | None, scope: str | None) -> Key:
         return (resource or self._resource, scope or self._scope)
@@ -152,18 +149,25 @@ class Service:
         return self._request(client_credentials_form(resource=key[0], scope=key[1]))
 
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
-        server = self.discover()
-        return transport.run(
-            flow.request_token(server, self.client_id, self._auth, form, clock=self._clock), self._client()
-        )
+        with self._client() as http:
+            server = self._discover(http)
+            return transport.run(flow.request_token(server, self.client_id, self._auth, form, clock=self._clock), http)
 
-    def _client(self) -> httpx2.Client:
-        with self._lock:
-            if self._http is None:
-                import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
+    def _discover(self, http: httpx2.Client) -> Metadata:
+        if self._metadata is None:
+            self._metadata = transport.run(flow.discover(self.issuer), http)
+        return self._metadata
 
-                self._http = httpx2.Client()
-            return self._http
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[httpx2.Client]:
+        """The given HTTP client, or one for this request: tokens are rare, and nothing is left open between them."""
+        if self._http is not None:
+            yield self._http
+            return
+        import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
+
+        with httpx2.Client() as http:
+            yield http
 
 
 def _client_auth(

@@ -1,0 +1,230 @@
+"""`affiant client`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.cli.data import data_option, find_issuer, with_store
+from affiant.cli.output import json_option, show
+from affiant.client.credentials import Credentials
+from affiant.errors import ConfigError
+from affiant.jose import keys
+from affiant.jose.key_set import KeySet
+from affiant.oauth import names
+from affiant.server import registration, settings
+from affiant.server.client_auth.ladder import GUIDE, METHODS
+from affiant.storage.ports import NotFound
+
+if TYPE_CHECKING:
+    from affiant.jose.keys import PrivateKey, PublicKey
+    from affiant.server.master_key import MasterKey
+    from affiant.server.registration import Registered
+    from affiant.storage.ports import Store
+    from affiant.storage.records import Client
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def client() -> None:
+    """The services that may ask for tokens."""
+
+
+@client.command()
+@click.argument("name")
+@click.option(
+    "--auth", "auth_method", type=click.Choice(METHODS), help="how it authenticates (default: private_key_jwt)"
+)
+@click.option("--alg", help="what it signs with (default: ES256, or HS256 for client_secret_jwt)")
+@click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
+@click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
+@click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
+@click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
+@click.option("--public-key", type=_FILE, help="its public key, PEM or JWK; else a key is made here")
+@click.option("--jwks", type=_FILE, help="its public keys, as a JWK Set")
+@data_option
+@json_option
+def new(
+    name: str, public_key: Path | None, jwks: Path | None, data: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Register a service, and write its credentials file NAME.affiant.json.
+
+    \b
+    affiant client new billing --scope orders.read
+    affiant client new partner --public-key partner.pem --scope orders.read
+    affiant client new legacy --auth client_secret_basic
+    """
+    method = options["auth_method"] or (names.CLIENT_SECRET_JWT if options["profile"] else names.PRIVATE_KEY_JWT)
+    made, public = _keys(method, options["alg"], public_key, jwks)
+    chosen = settings.load(data=data)
+    path = Path(f"{name}.affiant.json")
+    writes = made is not None or not public
+    if writes and path.exists():
+        raise ConfigError(f"{path} exists already: move it away, or choose another name")
+
+    async def work(store: Store, key: MasterKey) -> tuple[Registered, str]:
+        built = registration.build_client(
+            name,
+            auth_method=method,
+            master_key=key,
+            now=int(time.time()),
+            alg=options["alg"] or (made.alg if made else None),
+            keys=public,
+            scopes=options["scopes"],
+            resources=options["resources"],
+            grant_types=options["grants"],
+            profile=options["profile"],
+        )
+        await store.clients.add(built.client)
+        return built, await find_issuer(store, chosen)
+
+    built, issuer = with_store(chosen.data, work)
+    if writes:
+        _credentials(built, issuer, made).write(path)
+    data_out = {**_shown(built.client), "credentials": str(path) if writes else None}
+    if built.client_secret:
+        data_out["client_secret"] = built.client_secret
+    show(data_out, _told(built, path if writes else None), as_json=as_json)
+
+
+@client.command("list")
+@data_option
+@json_option
+def list_(data: Path | None, as_json: bool) -> None:
+    """List the services."""
+
+    async def work(store: Store, _: MasterKey) -> list[Client]:
+        return await store.clients.list()
+
+    found = with_store(settings.load(data=data).data, work)
+    lines = [
+        f"{c.client_id}  {c.token_endpoint_auth_method}  {' '.join(c.scope)}{'' if c.enabled else '  (disabled)'}"
+        for c in found
+    ]
+    text = "\n".join(lines) or "no clients: affiant client new NAME"
+    show([_shown(c) for c in found], text, as_json=as_json)
+
+
+@client.command("show")
+@click.argument("name")
+@data_option
+@json_option
+def show_(name: str, data: Path | None, as_json: bool) -> None:
+    """Show a service: what it is registered for, and its public keys. Never a secret."""
+
+    async def work(store: Store, _: MasterKey) -> Client:
+        found = await store.clients.find(name)
+        if found is None:
+            raise NotFound(f"there is no client named {name}: see  affiant client list")
+        return found
+
+    shown = _shown(with_store(settings.load(data=data).data, work))
+    text = "\n".join(f"{member:<33}{_plain(value)}" for member, value in shown.items() if value not in (None, [], ""))
+    show(shown, text, as_json=as_json)
+
+
+def _change(verb: str, summary: str) -> click.Command:
+    @click.argument("name")
+    @data_option
+    @json_option
+    def command(name: str, data: Path | None, as_json: bool) -> None:
+        async def work(store: Store, _: MasterKey) -> None:
+            if verb == "remove":
+                await store.clients.remove(name)
+            else:
+                await store.clients.set_enabled(name, enabled=verb == "enable")
+
+        with_store(settings.load(data=data).data, work)
+        show({"client_id": name, "done": verb}, f"{verb}d {name}", as_json=as_json)
+
+    command.__doc__ = summary
+    return client.command(verb)(command)
+
+
+_change("disable", "Refuse a service from now on; its tokens end when they expire.")
+_change("enable", "Let a disabled service in again.")
+_change("remove", "Forget a service, its keys and its refresh tokens.")
+
+
+def _keys(
+    method: str, alg: str | None, public_key: Path | None, jwks: Path | None
+) -> tuple[PrivateKey | None, tuple[PublicKey, ...]]:
+    if public_key is not None and jwks is not None:
+        raise ConfigError("give either --public-key or --jwks, not both")
+    if jwks is not None:
+        return None, KeySet.parse(_json(_read(jwks), jwks)).keys
+    if public_key is not None:
+        text = _read(public_key)
+        if text.lstrip().startswith(b"{"):
+            return None, (keys.parse_public_jwk(_json(text, public_key)),)
+        return None, (keys.parse_public_pem(text, alg=alg),)
+    if method != names.PRIVATE_KEY_JWT:
+        return None, ()
+    made = keys.generate(alg or "ES256")
+    return made, (made.public(),)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _json(text: bytes, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ConfigError(f"{path} is not JSON") from None
+
+
+def _credentials(built: Registered, issuer: str, made: PrivateKey | None) -> Credentials:
+    registered = built.client
+    return Credentials(
+        issuer=issuer,
+        client_id=registered.client_id,
+        auth_method=registered.token_endpoint_auth_method,
+        alg=registered.token_endpoint_auth_signing_alg,
+        kid=made.kid if made else None,
+        key=made.to_jwk() if made else None,
+        client_secret=built.client_secret,
+        scope=" ".join(registered.scope) or None,
+        resource=registered.resources[0] if len(registered.resources) == 1 else None,
+    )
+
+
+def _shown(registered: Client) -> dict[str, Any]:
+    public = json.loads(registered.jwks)["keys"] if registered.jwks else []
+    return {
+        "client_id": registered.client_id,
+        "token_endpoint_auth_method": registered.token_endpoint_auth_method,
+        "token_endpoint_auth_signing_alg": registered.token_endpoint_auth_signing_alg,
+        "grant_types": list(registered.grant_types),
+        "scope": list(registered.scope),
+        "resources": list(registered.resources),
+        "profile": registered.profile,
+        "audience_policy": registered.audience_policy,
+        "enabled": registered.enabled,
+        "created_at": registered.created_at,
+        "keys": [{member: key.get(member) for member in ("kid", "kty", "crv", "alg")} for key in public],
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(" ".join(map(str, filter(None, v.values()))) if isinstance(v, dict) else str(v) for v in value)
+    return str(value)
+
+
+def _told(built: Registered, path: Path | None) -> str:
+    lines = [f"client {built.client.client_id}  {built.client.token_endpoint_auth_method}"]
+    if built.client_secret:
+        lines.append(f"client_secret {built.client_secret}  (shown this once)")
+    if path is not None:
+        lines += [f"credentials {path}  (0600: keep it secret)", f"next: affiant token --credentials {path}"]
+    return "\n".join(lines)

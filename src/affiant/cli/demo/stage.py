@@ -1,0 +1,102 @@
+"""What the demo plays on: a folder, a real server and a guarded API, each in its own process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from affiant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READY_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where everything is."""
+
+    folder: Path
+    issuer: str
+    api: str
+
+    def affiant(self, *words: str) -> dict[str, Any]:
+        """Run a command of affiant as a person would, in the demo's folder.
+
+        Raises:
+            ConfigError: it failed.
+        """
+        command = [sys.executable, "-m", "affiant.cli.main", *words, "--json"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise ConfigError(f"affiant {' '.join(words[:2])} failed: {done.stdout or done.stderr}")
+        data: dict[str, Any] = json.loads(done.stdout)["data"]
+        return data
+
+
+@contextlib.contextmanager
+def set_up() -> Iterator[Stage]:
+    """Start both processes, wait until they answer, and take everything away afterwards.
+
+    Raises:
+        ConfigError: one of them did not come up.
+    """
+    with TemporaryDirectory(prefix="affiant-demo-") as folder, contextlib.ExitStack() as stack:
+        server, api = _free_port(), _free_port()
+        stage = Stage(Path(folder), f"http://127.0.0.1:{server}", f"http://127.0.0.1:{api}")
+        stack.enter_context(_process(stage, "affiant.cli.main", "serve", "--port", str(server)))
+        _wait(stage.issuer)
+        stack.enter_context(_process(stage, "affiant.cli.demo.api", stage.issuer, str(api)))
+        _wait(stage.api)
+        yield stage
+
+
+@contextlib.contextmanager
+def _process(stage: Stage, *words: str) -> Iterator[None]:
+    # A session of its own: Ctrl-C at the terminal is for the demo, which then ends its processes in order.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AFFIANT_")}
+    process = subprocess.Popen(  # noqa: S603 - our own modules
+        [sys.executable, "-m", *words],
+        cwd=stage.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(base: str) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx2.TransportError):
+            if httpx2.get(f"{base}/health").is_success:
+                return
+        time.sleep(0.05)
+    raise ConfigError(f"{base} did not come up within {READY_SECONDS} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -1,0 +1,51 @@
+"""`affiant inspect`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from affiant.cli.output import json_option, show
+from affiant.errors import ConfigError, Rejected
+from affiant.jose import compact
+
+
+@click.command()
+@click.argument("jwt")
+@json_option
+def inspect(jwt: str, as_json: bool) -> None:
+    """Show what a JWT says ("-" reads it from standard input). Nothing is checked but its form.
+
+    \b
+    affiant assertion -c billing.affiant.json | affiant inspect -
+    """
+    text = (sys.stdin.read() if jwt == "-" else jwt).strip()
+    try:
+        read = compact.parse(text.removeprefix("Bearer "), limit=65_536)
+    except Rejected as refusal:
+        raise ConfigError(f"this is not a signed JWT: {refusal.reason.value.sentence}") from None
+    data = {"header": read.header, "claims": read.claims, "signature_bytes": len(read.signature)}
+    show(
+        data,
+        f"{describe(read.header, read.claims)}\nsignature  {len(read.signature)} bytes, not checked",
+        as_json=as_json,
+    )
+
+
+def describe(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """Header and claims, with instants in words."""
+    lines = [f"header     {json.dumps(header, ensure_ascii=True)}"]
+    for name, value in claims.items():
+        lines.append(f"{name:<10} {json.dumps(value, ensure_ascii=True)}{_when(name, value)}")
+    return "\n".join(lines)
+
+
+def _when(name: str, value: object) -> str:
+    if name not in ("exp", "iat", "nbf") or isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    seconds = int(value - time.time())
+    return f"   ({abs(seconds)} s {'ago' if seconds < 0 else 'from now'})"

@@ -1,0 +1,117 @@
+"""`affiant`: finds the command, and turns every failure into one clear line and an exit code.
+
+Exit codes: 0 done, 2 usage, 3 not found, 4 refused by the server, 5 network, 7 permission, 8 configuration, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from importlib import import_module
+from typing import Any
+
+try:
+    import click
+except ModuleNotFoundError:  # the client and the guard install without it
+    sys.exit("The command line is not installed: pip install 'affiant[cli]' (or 'affiant[server]' for the server)")
+
+from affiant import __version__, errors
+
+COMMANDS = {
+    "serve": "affiant.cli.serve:serve",
+    "client": "affiant.cli.client:client",
+    "api": "affiant.cli.api:api",
+    "token": "affiant.cli.token:token",
+    "assertion": "affiant.cli.token:assertion",
+    "call": "affiant.cli.token:call",
+    "inspect": "affiant.cli.inspect_jwt:inspect",
+    "demo": "affiant.cli.demo.command:demo",
+}
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class _Lazy(click.Group):
+    """Loads a command's module when it is called: `$(affiant token)` should not wait for the server's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        try:
+            command: click.Command = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("affiant"):
+                raise
+            raise errors.ConfigError(f"affiant {cmd_name} needs {error.name}: pip install 'affiant[server]'") from error
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="affiant")
+def affiant() -> None:
+    """Let one service prove to another who it is.
+
+    \b
+    affiant demo                    the whole road, on this machine
+    affiant serve                   start the authorization server
+    affiant client new billing      register a service
+    affiant token -c billing.affiant.json
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run, and leave with the exit code of what happened."""
+    words = sys.argv[1:] if arguments is None else arguments
+    code: Any = 0
+    try:
+        code = affiant.main(words, standalone_mode=False) or 0
+    except click.exceptions.Abort:
+        _fail("stopped", 130, words)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2, words, hint=_help_line(error))
+    except errors.Error as error:
+        _fail(str(error), exit_code(error), words, error=error)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def exit_code(error: errors.Error) -> int:
+    """The exit code of this failure's class."""
+    cause: Any = error.__cause__
+    if isinstance(cause, OSError):
+        if cause.errno in _DENIED:
+            return 7
+        if cause.errno == errno.ENOENT:
+            return 3
+    if type(error).__name__ == "NotFound":
+        return 3
+    if isinstance(error, errors.Refused):
+        return 4
+    return 5 if isinstance(error, errors.RemoteError) else 8
+
+
+def _help_line(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {context.command_path} --help" if context else ""
+
+
+def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: errors.Error | None = None) -> None:
+    if "--json" in words:
+        from affiant.cli.output import show_error
+
+        show_error(message, code, error)
+    else:
+        print(f"affiant: {message}", file=sys.stderr)
+        if hint:
+            print(hint, file=sys.stderr)
+        if isinstance(error, errors.Refused) and error.error_uri:
+            print(f"Explained at: {error.error_uri}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

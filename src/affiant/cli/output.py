@@ -1,0 +1,30 @@
+"""What the commands print: text for people, one JSON document for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.errors import Error
+
+json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+
+
+def show(data: Any, text: str, *, as_json: bool) -> None:
+    """Print the result."""
+    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
+
+
+def show_error(message: str, code: int, error: Error | None) -> None:
+    """Print a failure as a JSON document."""
+    members: dict[str, Any] = {"message": message, "exit_code": code}
+    if isinstance(error, Refused):
+        members |= {"code": error.error, "trace_id": error.trace_id, "docs": error.error_uri}
+    click.echo(json.dumps({"ok": False, "error": members}))

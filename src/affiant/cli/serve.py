@@ -1,0 +1,140 @@
+"""`affiant serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from affiant.cli.data import ISSUER, data_option, open_store, settle_issuer, with_store
+from affiant.errors import ConfigError
+from affiant.server import app, master_key, settings, signing_keys
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from affiant.server.master_key import MasterKey
+    from affiant.storage.ports import Store
+
+_SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
+DRAIN_SECONDS = 10
+
+
+@click.command()
+@data_option
+@click.option("--database", metavar="URL", help="instead of --data: sqlite:///FOLDER")
+@click.option("--issuer", metavar="URL", help="issuer identifier, when clients reach the server by another address")
+@click.option("--host", help="address to listen on (default: 127.0.0.1)")
+@click.option("--port", type=int, help="port to listen on (default: 8377; 0: a free one)")
+@click.option("--workers", type=int, help="processes (default: 1)")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
+def serve(database: str | None, as_json: bool, **options: Any) -> None:
+    """Start the authorization server.
+
+    \b
+    affiant serve
+    affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
+    """
+    if database is not None:
+        options["data"] = _folder(database, options["data"])
+    chosen = settings.load(**options)
+    listening = _listen(chosen.host, chosen.port)
+    port: int = listening.getsockname()[1]
+
+    async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
+        remembered = await store.settings.get(ISSUER)
+        issuer = settle_issuer(chosen, remembered, port)
+        await signing_keys.ensure(store, key, now=int(time.time()))
+        if issuer != remembered:
+            await store.settings.put(ISSUER, issuer)
+        return issuer, remembered
+
+    issuer, remembered = with_store(chosen.data, prepare)
+    _announce(issuer, remembered, chosen, as_json=as_json)
+    _run(chosen, issuer, listening)
+
+
+def application() -> Starlette:
+    """The application of a worker, as its parent decided."""
+    decided = json.loads(os.environ[_SERVE])
+    if decided["parent"] is not None:
+        threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
+    return _build(Path(decided["data"]), decided["issuer"], decided["lifetime"])
+
+
+def _build(data: Path, issuer: str, lifetime: int) -> Starlette:
+    return app.build(
+        issuer=issuer, store=open_store(data), master_key=master_key.load(data), access_token_lifetime=lifetime
+    )
+
+
+def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    options: dict[str, Any] = {
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "h11_max_incomplete_event_size": 65_536,
+    }
+    lifetime = chosen.access_token_lifetime
+    if chosen.workers == 1:
+        config = uvicorn.Config(_build(chosen.data, issuer, lifetime), **options)
+        uvicorn.Server(config).run(sockets=[listening])
+        return
+    decided = {"data": str(chosen.data), "issuer": issuer, "lifetime": lifetime, "parent": os.getpid()}
+    os.environ[_SERVE] = json.dumps(decided)
+    config = uvicorn.Config("affiant.cli.serve:application", factory=True, workers=chosen.workers, **options)
+    Multiprocess(config, sockets=[listening]).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port"
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"ok": True, "data": {"issuer": issuer, "data": str(chosen.data), "pid": os.getpid()}}))
+        return
+    if remembered is not None and remembered != issuer:
+        click.echo(f"! the issuer was {remembered}: credentials files that name it must be made anew", err=True)
+    click.echo(f"affiant  issuer {issuer}   data {chosen.data}   workers {chosen.workers}   Ctrl-C stops")
+    click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
+    click.echo("         affiant client new billing --scope orders.read")
+
+
+def _folder(database: str, data: Path | None) -> Path:
+    scheme, _, rest = database.partition("://")
+    if scheme != "sqlite" or not rest:
+        raise ConfigError("--database takes sqlite:///FOLDER")
+    if data is not None:
+        raise ConfigError("give either --data or --database, not both")
+    return Path(rest)
+
+
+def _follow(parent: int) -> None:
+    """End when the parent has died: an orphan would keep the port from the server that replaces it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)

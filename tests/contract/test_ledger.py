@@ -1,0 +1,206 @@
+"""The promises of the ledger, raced on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import AlreadyExists, NotFound
+from affiant.storage.records import (
+    GENESIS,
+    AuditRecord,
+    Client,
+    Entry,
+    JtiClaim,
+    Outcome,
+    RefreshToken,
+    Rotation,
+    chain,
+)
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+NOW = 1_800_000_000
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An open store of each make."""
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+def _entry(number: int, *, client_id: str = "c", trace_id: str = "t") -> Entry:
+    digest = number.to_bytes(32, "big")
+    audit = AuditRecord(at=NOW, trace_id=trace_id, endpoint="token", outcome="issued")
+    return Entry(audit, claim=JtiClaim(client_id, digest, NOW + 60))
+
+
+async def test_first_wins(store: Store) -> None:
+    """The second claim of a jti is a replay, and is written down as one."""
+    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
+    assert await store.ledger.claim(_entry(1, trace_id="second")) is Outcome.REPLAYED
+    record = await store.audit_log.find("second")
+    assert record is not None
+    assert (record["outcome"], record["reason"]) == ("refused", "assertion.replayed")
+
+
+async def test_namespaces(store: Store) -> None:
+    """Two clients may use one jti."""
+    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
+    assert await store.ledger.claim(_entry(1, client_id="d")) is Outcome.FIRST
+
+
+async def test_race_of_tasks(store: Store) -> None:
+    """Of 20 tasks, one is first."""
+    outcomes = await asyncio.gather(*(store.ledger.claim(_entry(7)) for _ in range(20)))
+    assert sorted(o.name for o in outcomes) == ["FIRST"] + ["REPLAYED"] * 19
+
+
+async def test_tolerated_repeat(store: Store) -> None:
+    """The guide's repeated request is recorded, not refused."""
+    entry = replace(_entry(1), tolerate_repeat=True)
+    assert [await store.ledger.claim(entry) for _ in range(2)] == [Outcome.FIRST, Outcome.REPEATED]
+
+
+async def test_purge_takes_only_what_ended(store: Store) -> None:
+    """A claim that lives is never purged."""
+    for number in range(5):
+        await store.ledger.claim(_entry(number))
+    assert await store.ledger.purge(NOW + 60) == 0
+    assert await store.ledger.purge(NOW + 61, limit=3) == 3
+    assert await store.ledger.purge(NOW + 61) == 2
+
+
+def _refresh() -> RefreshToken:
+    return RefreshToken(
+        digest=b"r1",
+        family="f",
+        client_id="c",
+        scope=("s",),
+        resource="https://a",
+        issued_at=NOW,
+        idle_expires_at=NOW + 1000,
+        expires_at=NOW + 5000,
+    )
+
+
+def _rotation(spent: bytes, successor: bytes, now: int) -> Entry:
+    return replace(_entry(0), claim=None, rotation=Rotation(spent, successor, now, 1000))
+
+
+async def test_rotation_race(store: Store) -> None:
+    """Of 20 rotations of one token one is first; the others are the same successor again."""
+    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    outcomes = await asyncio.gather(*(store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) for _ in range(20)))
+    assert sorted(o.name for o in outcomes) == ["FIRST"] + ["REPEATED"] * 19
+    successor = await store.refresh_tokens.find(b"r2")
+    assert successor is not None
+    assert successor.spent_at is None
+
+
+async def test_late_reuse_revokes_the_family(store: Store) -> None:
+    """A spent token that comes back after the window kills all of its kin."""
+    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) is Outcome.FIRST
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 121)) is Outcome.REPEATED
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 122)) is Outcome.REFRESH_REUSED
+    assert await store.ledger.claim(_rotation(b"r2", b"r3", NOW + 123)) is Outcome.REFRESH_REVOKED
+    assert await store.ledger.claim(_rotation(b"xx", b"r3", NOW + 123)) is Outcome.REFRESH_UNKNOWN
+
+
+async def test_lost_claim_changes_nothing(store: Store) -> None:
+    """A replay does not store the refresh token that came with it."""
+    await store.ledger.claim(_entry(1))
+    assert await store.ledger.claim(replace(_entry(1), new_refresh=_refresh())) is Outcome.REPLAYED
+    assert await store.refresh_tokens.find(b"r1") is None
+
+
+async def test_audit_is_chained(store: Store) -> None:
+    """Each record's link follows from the one before."""
+    await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(10)))
+    link = GENESIS
+    for _, record, stored in await store.audit_log.export():
+        link = chain(link, record)
+        assert link == stored
+
+
+async def test_clients(store: Store) -> None:
+    """Names are unique; changes change the version; removal takes refresh tokens along."""
+    client = Client("c", "private_key_jwt")
+    await store.clients.add(client)
+    with pytest.raises(AlreadyExists):
+        await store.clients.add(client)
+    before = await store.version()
+    await store.clients.set_enabled("c", enabled=False)
+    assert await store.version() != before
+    found = await store.clients.find("c")
+    assert found is not None
+    assert not found.enabled
+    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    await store.clients.remove("c")
+    assert await store.refresh_tokens.find(b"r1") is None
+    with pytest.raises(NotFound):
+        await store.clients.remove("c")
+
+
+_RACER = """
+import asyncio, sys
+from pathlib import Path
+from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.sqlite import SqliteStore
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    def entry(n):
+        audit = AuditRecord(at=0.0, trace_id=f"{sys.argv[2]}-{n}", endpoint="token", outcome="issued")
+        return Entry(audit, claim=JtiClaim("c", n.to_bytes(32, "big"), 1))
+    outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(200)))
+    print(sum(o is Outcome.FIRST for o in outcomes), flush=True)
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_race_of_processes(tmp_path: Path) -> None:
+    """Two processes race 200 jtis on one file: exactly 200 are first, and 400 are written down."""
+    path = tmp_path / "race.db"
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACER, str(path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in "ab"
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    firsts = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    assert sum(firsts) == 200
+    store = SqliteStore(path)
+    await store.open()
+    rows = await store.audit_log.export()
+    await store.close()
+    assert len(rows) == 400
+    assert sum(b'"issued"' in record for _, record, _ in rows) == 200

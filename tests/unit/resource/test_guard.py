@@ -1,0 +1,191 @@
+"""The guard: verdicts and answers, with tokens made by a foreign library and an issuer that counts its fetches."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import jwt
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.jose import keys
+from affiant.oauth import metadata
+from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.resource.asgi import GuardMiddleware
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+pytestmark = pytest.mark.anyio
+ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
+KEY = keys.generate("ES256")
+
+
+class Issuer:
+    """Metadata and keys over HTTP, counted."""
+
+    def __init__(self) -> None:
+        self.keys = [KEY]
+        self.fetches = 0
+        self.is_up = True
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if not self.is_up:
+            raise httpx2.ConnectError("down")
+        if request.url.path == "/jwks":
+            self.fetches += 1
+            await asyncio.sleep(0)
+            return httpx2.Response(200, json={"keys": [key.public().to_jwk() for key in self.keys]})
+        document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
+        return httpx2.Response(200, json=document)
+
+    def guard(self, **options: Any) -> Guard:
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
+        return Guard(ISSUER, audience=API, http=http, clock=lambda: NOW, **options)
+
+
+def _token(key: keys.PrivateKey = KEY, *, typ: str = "at+jwt", without: str = "", **claims: Any) -> bytes:
+    members = {
+        "iss": ISSUER,
+        "aud": API,
+        "sub": "c",
+        "client_id": "c",
+        "iat": NOW,
+        "exp": NOW + 60,
+        "jti": "1",
+        "scope": "a b",
+        **claims,
+    }
+    members.pop(without, None)
+    pem: Any = key.key
+    return b"Bearer " + jwt.encode(members, pem, key.alg, headers={"typ": typ, "kid": key.kid}).encode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "reason"),
+    [
+        (_token(typ="JWT"), Reason.TOKEN_TYPE),
+        (_token(typ="client-authentication+jwt"), Reason.TOKEN_TYPE),
+        (_token(without="exp"), Reason.TOKEN_CLAIM),
+        (_token(without="jti"), Reason.TOKEN_CLAIM),
+        (_token(without="client_id"), Reason.TOKEN_CLAIM),
+        (_token(without="aud"), Reason.TOKEN_AUDIENCE),
+        (_token(aud="https://other.example"), Reason.TOKEN_AUDIENCE),
+        (_token(iss="https://other.example"), Reason.TOKEN_ISSUER),
+        (_token(exp=NOW - 31), Reason.TOKEN_EXPIRED),
+        (_token(nbf=NOW + 3600), Reason.TOKEN_NOT_YET_VALID),
+        (_token(iat=NOW + 3600), Reason.TOKEN_NOT_YET_VALID),
+        (_token(cnf={"jkt": "x"}), Reason.TOKEN_BINDING),
+        (_token(cnf={"x5t#S256": "x"}), Reason.TOKEN_BINDING),
+        (_token(scope=["a"]), Reason.TOKEN_CLAIM),
+        (_token(keys.generate("ES256")), Reason.TOKEN_KEY),
+        (b"Bearer " + jwt.encode({}, "k" * 32, "HS256").encode(), Reason.TOKEN_ALGORITHM),
+        (b"Bearer  x", Reason.TOKEN_MALFORMED),
+        (b"Bearer x", Reason.TOKEN_MALFORMED),
+        (b"Basic eDp5", Reason.TOKEN_MISSING),
+    ],
+)
+async def test_refused(authorization: bytes, reason: Reason) -> None:
+    """Each token that is not for here and now has its reason."""
+    with pytest.raises(Rejected) as refusal:
+        await Issuer().guard().check([authorization])
+    assert refusal.value.reason is reason
+
+
+@pytest.mark.attack(257)
+async def test_accepted() -> None:
+    """A good token in any case of the scheme, and one that expired within the leeway."""
+    guard = Issuer().guard()
+    for value in (_token(), _token(exp=NOW - 5), _token(aud=[API, "x"]), b"bearer" + _token()[6:]):
+        caller = await guard.check([value], need=["a", "b"])
+        assert (caller.client_id, caller.scopes) == ("c", frozenset("ab"))
+
+
+@pytest.mark.attack(258)
+@pytest.mark.parametrize("scope", ["ab", "a:all", "A", ""])
+async def test_scope_is_whole_names(scope: str) -> None:
+    """A name that only looks like the scope is not it."""
+    value = _token(scope=scope) if scope else _token(without="scope")
+    with pytest.raises(Rejected) as refusal:
+        await Issuer().guard().check([value], need=["a"])
+    assert refusal.value.reason is Reason.SCOPE_INSUFFICIENT
+
+
+async def test_one_fetch_for_many() -> None:
+    """Twenty cold requests at once fetch the keys once."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await asyncio.gather(*(guard.check([_token(jti=str(n))]) for n in range(20)))
+    assert issuer.fetches == 1
+
+
+@pytest.mark.attack(254)
+async def test_storm_of_kids() -> None:
+    """A thousand unknown kids cause few fetches, and known keys serve on."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    stranger = keys.generate("ES256")
+    head = b"Bearer "
+    for number in range(1000):
+        text = jwt.encode({}, stranger.key, "ES256", headers={"kid": str(number)})
+        with pytest.raises(Rejected):
+            await guard.check([head + text.encode()])
+    assert issuer.fetches <= 4
+    await guard.check([_token()])
+
+
+async def test_new_key_at_once_and_stale_keys() -> None:
+    """A key published a moment ago is found; known keys serve while the issuer is away; with none it is 503."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([_token()])
+    new = keys.generate("ES256")
+    issuer.keys.append(new)
+    await guard.check([_token(new)])
+    issuer.is_up = False
+    await guard.check([_token(new, jti="2")])
+    with pytest.raises(RemoteError):
+        await issuer.guard().check([_token()])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "challenge"),
+    [
+        ([], 401, f'Bearer realm="{API}"'),
+        ([("authorization", "Bearer x")], 401, 'error="invalid_token"'),
+        ([("authorization", _token(scope="b").decode())], 403, 'scope="a"'),
+        ([("authorization", "Bearer x"), ("authorization", "Bearer y")], 400, 'error="invalid_request"'),
+    ],
+)
+async def test_answers(headers: list[tuple[str, str]], status: int, challenge: str) -> None:
+    """The status and challenge of RFC 6750 section 3."""
+
+    async def show(request: Request) -> JSONResponse:
+        return JSONResponse({"for": request.scope["affiant.caller"].client_id})
+
+    app = GuardMiddleware(Starlette(routes=[Route("/", show)]), Issuer().guard(), need=["a"])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API) as http:
+        reply = await http.get("/", headers=headers)
+        assert reply.status_code == status
+        assert challenge in reply.headers["www-authenticate"]
+        assert ("error" in reply.headers["www-authenticate"]) == bool(headers)
+        assert json.loads(reply.text)["error"]
+        good = await http.get("/", headers=[("authorization", _token().decode())])
+        assert good.json() == {"for": "c"}
+
+
+def test_guard_needs_its_audience() -> None:
+    """A guard that would take any audience is not built."""
+    with pytest.raises(ConfigError):
+        Guard(ISSUER, audience="")
+    with pytest.raises(ConfigError):
+        Guard(ISSUER, audience=API, algorithms=("HS256",))
+    with pytest.raises(ValueError, match="another issuer"):
+        metadata.parse(b'{"issuer":"https://evil.example"}', issuer=ISSUER)
