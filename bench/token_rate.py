@@ -1,0 +1,125 @@
+"""Tokens per second on one core, beside what this core can sign and verify in the same run.
+
+The server is pinned to one core and the generator to another; assertions are signed beforehand and each is used once.
+SQLite with synchronous=FULL: each answer is after its commit.
+
+Usage: python -m bench.token_rate [REQUESTS] [CONNECTIONS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx2
+
+from affiant.jose import compact, keys
+from affiant.oauth import assertion, names
+
+PORT = 8399
+ISSUER = f"http://127.0.0.1:{PORT}"
+
+
+def limit(seconds: float = 1.0) -> float:
+    """Sign-and-verify pairs per second, ES256, on this core."""
+    key = keys.generate("ES256")
+    public = key.public()
+    pairs, end = 0, time.perf_counter() + seconds
+    text = compact.sign({}, {"sub": "x" * 200}, key)
+    read = compact.parse(text)
+    while time.perf_counter() < end:
+        key.sign(read.signing_input)
+        public.verify("ES256", read.signing_input, read.signature)
+        pairs += 1
+    return pairs / seconds
+
+
+def _body(key: keys.PrivateKey) -> bytes:
+    text = assertion.build("bench", issuer=ISSUER, signer=key, now=time.time(), lifetime=290)
+    form = {
+        "grant_type": names.CLIENT_CREDENTIALS,
+        "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+        "client_assertion": text,
+    }
+    body = urlencode(form).encode()
+    head = (
+        f"POST /token HTTP/1.1\r\nhost: 127.0.0.1:{PORT}\r\ncontent-type: application/x-www-form-urlencoded\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def _connection(bodies: list[bytes], times: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    while bodies:
+        request = bodies.pop()
+        begun = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(size)
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"refused: {head!r}")
+        times.append(time.perf_counter() - begun)
+    writer.close()
+    await writer.wait_closed()
+
+
+async def _load(bodies: list[bytes], connections: int) -> tuple[float, list[float]]:
+    times: list[float] = []
+    begun = time.perf_counter()
+    await asyncio.gather(*(_connection(bodies, times) for _ in range(connections)))
+    return time.perf_counter() - begun, times
+
+
+def _affiant(folder: str, *words: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "affiant.cli.main", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    connections = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        _affiant(folder, "api", "new", "a", "--identifier", "https://api.example", "--scope", "r")
+        _affiant(folder, "client", "new", "bench", "--scope", "r")
+        key = keys.parse_private_jwk(json.loads((Path(folder) / "bench.affiant.json").read_text())["key"])
+        os.sched_setaffinity(0, {cores[0]})
+        server = subprocess.Popen([sys.executable, "-m", "affiant.cli.main", "serve", "--port", str(PORT)], cwd=folder)
+        os.sched_setaffinity(0, {cores[-1]})
+        try:
+            for _ in range(200):
+                try:
+                    httpx2.get(f"{ISSUER}/health")
+                    break
+                except httpx2.TransportError:
+                    time.sleep(0.05)
+            asyncio.run(_load([_body(key) for _ in range(500)], connections))
+            pairs = limit()
+            seconds, times = asyncio.run(_load([_body(key) for _ in range(requests)], connections))
+        finally:
+            server.terminate()
+            server.wait()
+    rate = requests / seconds
+    centiles = statistics.quantiles(times, n=100)
+    print(f"{requests} tokens, {connections} connections, ES256 in and out, SQLite FULL, one core for the server")
+    print(f"rate   {rate:8.0f} /s")
+    print(f"p50    {centiles[49] * 1000:8.2f} ms")
+    print(f"p99    {centiles[98] * 1000:8.2f} ms")
+    print(f"limit  {pairs:8.0f} /s   sign and verify alone, same run")
+    print(f"ratio  {rate / pairs:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
