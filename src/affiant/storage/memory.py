@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.records import GENESIS, Outcome, chain, judge_rotation, succeed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from affiant.storage.records import Api, Client, Entry, RefreshToken, SigningKey
 
 
@@ -19,7 +22,7 @@ class MemoryStore:
     """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._version = 1
         self.clients = MemoryClients(self)
         self.apis = MemoryApis(self)
@@ -39,9 +42,11 @@ class MemoryStore:
         """See Store."""
         return self._version
 
-    def changed(self) -> None:
-        """Count a change."""
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Make a change alone, and count it unless it was refused."""
         with self._lock:
+            yield
             self._version += 1
 
 
@@ -62,22 +67,22 @@ class MemoryClients:
 
     async def add(self, client: Client) -> None:
         """See ports.Clients."""
-        if client.client_id in self._rows:
-            raise AlreadyExists(f"a client named {client.client_id} exists already")
-        self._rows[client.client_id] = client
-        self._store.changed()
+        with self._store.change():
+            if client.client_id in self._rows:
+                raise AlreadyExists(f"a client named {client.client_id} exists already")
+            self._rows[client.client_id] = client
 
     async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
         """See ports.Clients."""
-        self._rows[client_id] = replace(self._get(client_id), enabled=enabled)
-        self._store.changed()
+        with self._store.change():
+            self._rows[client_id] = replace(self._get(client_id), enabled=enabled)
 
     async def remove(self, client_id: str) -> None:
         """See ports.Clients."""
-        self._get(client_id)
-        del self._rows[client_id]
-        self._store.ledger.forget(client_id)
-        self._store.changed()
+        with self._store.change():
+            self._get(client_id)
+            del self._rows[client_id]
+            self._store.ledger.forget(client_id)
 
     def _get(self, client_id: str) -> Client:
         if client_id not in self._rows:
@@ -102,12 +107,12 @@ class MemoryApis:
 
     async def add(self, api: Api) -> None:
         """See ports.Apis."""
-        if api.identifier in self._rows:
-            raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
-        if api.is_default:
-            self._rows = {name: replace(row, is_default=False) for name, row in self._rows.items()}
-        self._rows[api.identifier] = api
-        self._store.changed()
+        with self._store.change():
+            if api.identifier in self._rows:
+                raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
+            if api.is_default:
+                self._rows = {name: replace(row, is_default=False) for name, row in self._rows.items()}
+            self._rows[api.identifier] = api
 
     async def default(self) -> Api | None:
         """See ports.Apis."""
@@ -128,15 +133,16 @@ class MemorySigningKeys:
     async def add_first(self, key: SigningKey) -> SigningKey:
         """See ports.SigningKeys."""
         if not self._rows:
-            self._rows.append(key)
-            self._store.changed()
+            with self._store.change():
+                if not self._rows:  # another thread may have been quicker
+                    self._rows.append(key)
         return self._rows[-1]
 
 
 class MemoryLedger:
     """See ports.Ledger, ports.RefreshTokens and ports.AuditLog."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
         self._claims: dict[tuple[str, bytes], int] = {}
         self._refresh: dict[bytes, RefreshToken] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
 
@@ -150,8 +150,11 @@ class AuditRecord:
 
     def to_json(self) -> bytes:
         """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
-        shown = {name: value for name, value in asdict(self).items() if value is not None}
-        data = msgspec.json.encode(shown)
+        try:
+            data = msgspec.json.encode(self)
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
+            shown = msgspec.structs.asdict(self)
+            data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
         # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
         return data if data.isascii() and b"\x7f" not in data else _escape(data)
 
@@ -221,6 +224,10 @@ def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:
         spent_at=None,
         successor=None,
     )
+
+
+def _spelled(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _escape(data: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -14,23 +15,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BUSY_SECONDS = 3.0  # how long one process waits for another's commit before it gives up
+BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection whose commits survive a power cut.
 
     Raises:
-        ConfigError: the file or its folder cannot be opened.
+        ConfigError: the file or its folder cannot be opened, or not in the way that several processes need.
     """
+    connection = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection)
         # NORMAL would lose the last commits when the power fails, and with them used jtis: FULL, always.
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
     except sqlite3.Error as error:
-        raise ConfigError(f"the database {path} cannot be opened: {error}") from error
+        if connection is not None:
+            connection.close()
+        raise ConfigError(
+            f"the database {path} cannot be opened ({error}): the file and its folder must be writable, on a local"
+            " disk; choose another folder with --data"
+        ) from error
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; the switch does not wait for other processes as a commit does, so wait here."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def create(path: Path) -> None:
@@ -73,7 +95,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version={len(files)}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -40,9 +40,13 @@ class SqliteStore:
         """
         create(self._path)
         self._reading = connect(self._path)
-        with translated():
-            migrate(self._reading)
-        self._writing = Writer(self._path, connect)
+        try:
+            with translated():
+                migrate(self._reading)
+            self._writing = Writer(self._path, connect)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """See Store."""

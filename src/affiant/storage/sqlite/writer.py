@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from affiant.errors import StoreError
+from affiant.errors import Error, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,28 +95,33 @@ class Writer:
             return [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
 
     def _commit(self, group: list[_Job]) -> None:
-        connection = self._connection
         try:
-            # IMMEDIATE: two processes that both read first and then wrote would each fail the other.
-            connection.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(connection)
-            for job in group:
-                self._do(job, transaction)
-            if transaction.changed:
-                connection.execute("UPDATE version SET number = number + 1")
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
+            self._transact(group)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
             self._roll_back()
+            # Locked, full or broken meets everybody. Anything else is one job's own fault: find it, spare the rest.
+            if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
+                for job in group:
+                    self._commit([job])
+                return
             for job in group:
                 job.error = StoreError(f"the database did not commit: {error}")
+                job.error.__cause__ = error
 
-    def _do(self, job: _Job, transaction: Transaction) -> None:
-        try:
-            job.result = job.work(transaction)
-        except sqlite3.Error:
-            raise  # the whole transaction is in doubt
-        except Exception as error:  # noqa: BLE001 - work refuses before it writes, so the others may go on
-            job.error = error
+    def _transact(self, group: list[_Job]) -> None:
+        connection = self._connection
+        # IMMEDIATE: two processes that both read first and then wrote would each fail the other.
+        connection.execute("BEGIN IMMEDIATE")
+        transaction = Transaction(connection)
+        for job in group:
+            try:
+                job.error = None
+                job.result = job.work(transaction)
+            except Error as error:  # work refuses before it writes, so the others may go on
+                job.error = error
+        if transaction.changed:
+            connection.execute("UPDATE version SET number = number + 1")
+        connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
