@@ -112,9 +112,8 @@ class Rotation:
     retry_window: int = 120
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One decision. Never holds a secret, an assertion or a token.
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One decision, a Struct because it is written on the hot path. Never holds a secret, an assertion or a token.
 
     Attributes:
         client_claimed: who the request said it was.
@@ -146,17 +145,20 @@ class AuditRecord:
 
     def refused(self, reason: str) -> AuditRecord:
         """The same request, refused in the commit itself."""
-        return replace(self, outcome="refused", reason=reason)
+        return msgspec.structs.replace(self, outcome="refused", reason=reason)
 
     def to_json(self) -> bytes:
         """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
         try:
             data = msgspec.json.encode(self)
         except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
-            shown = msgspec.structs.asdict(self)
-            data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
+            data = msgspec.json.encode({name: _spelled(value) for name, value in msgspec.structs.asdict(self).items()})
         # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
         return data if data.isascii() and b"\x7f" not in data else _escape(data)
+
+
+def _spelled(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
