@@ -157,10 +157,6 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return data if data.isascii() and b"\x7f" not in data else _escape(data)
 
 
-def _spelled(value: object) -> object:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What one request wants committed, all or nothing.
