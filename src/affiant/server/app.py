@@ -86,16 +86,8 @@ def build(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await store.open()
-        await signing_keys.ensure(store, master_key, now=int(clock()))
-        await directory.refresh()
-        dummy.prepare()
-        purging = asyncio.create_task(_purge(store, clock))
-        try:
+        async with _life(store, master_key, directory, clock):
             yield
-        finally:
-            purging.cancel()
-            await store.close()
 
     path = urlsplit(issuer).path
     return Server(
@@ -146,6 +138,22 @@ def _published(issuer: str, directory: Directory, grant_types: list[str]) -> lis
         Route(f"{path}/errors", show_reasons),
         Route(f"{path}/errors/{{code}}", show_reason),
     ]
+
+
+@contextlib.asynccontextmanager
+async def _life(
+    store: Store, master_key: MasterKey, directory: Directory, clock: Callable[[], float]
+) -> AsyncIterator[None]:
+    await store.open()
+    await signing_keys.ensure(store, master_key, now=int(clock()))
+    await directory.refresh()
+    dummy.prepare()
+    purging = asyncio.create_task(_purge(store, clock))
+    try:
+        yield
+    finally:
+        purging.cancel()
+        await store.close()
 
 
 async def _purge(store: Store, clock: Callable[[], float]) -> None:
