@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.records import (
     GENESIS,
@@ -26,22 +25,12 @@ from affiant.storage.records import (
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """An open store of each make."""
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
-    await made.open()
-    yield made
-    await made.close()
 
 
 def _entry(number: int, *, client_id: str = "c", trace_id: str = "t") -> Entry:

@@ -152,7 +152,8 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         try:
             data = msgspec.json.encode(self)
         except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
-            data = msgspec.json.encode({name: _spelled(value) for name, value in msgspec.structs.asdict(self).items()})
+            shown = msgspec.structs.asdict(self)
+            data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
         # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
         return data if data.isascii() and b"\x7f" not in data else _escape(data)
 

@@ -1,0 +1,87 @@
+"""What a refused refresh token leaves behind, on every adapter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation
+
+if TYPE_CHECKING:
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+NOW = 1_800_000_000
+AUDIT = AuditRecord(at=NOW, trace_id="stored", endpoint="token", outcome="issued")
+TOKEN = RefreshToken(
+    digest=b"r1",
+    family="f",
+    client_id="c",
+    scope=("s",),
+    resource="https://a",
+    issued_at=NOW,
+    idle_expires_at=NOW + 1000,
+    expires_at=NOW + 1500,
+    key_thumbprint="t",
+)
+
+
+def _rotation(now: int, *, spent: bytes = b"r1", successor: bytes = b"r2", jti: int | None = None) -> Entry:
+    audit = AuditRecord(at=now, trace_id=f"at {now}", endpoint="token", outcome="issued")
+    claim = None if jti is None else JtiClaim("c", jti.to_bytes(32, "big"), now + 60)
+    return Entry(audit, claim=claim, rotation=Rotation(spent, successor, now, 1000))
+
+
+async def test_the_successor_inherits_all_but_its_own_life(store: Store) -> None:
+    """The idle life is renewed, but never beyond the absolute one."""
+    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    assert await store.ledger.claim(_rotation(NOW + 900)) is Outcome.FIRST
+    successor = await store.refresh_tokens.find(b"r2")
+    assert successor == RefreshToken(
+        digest=b"r2",
+        family="f",
+        client_id="c",
+        scope=("s",),
+        resource="https://a",
+        issued_at=NOW + 900,
+        idle_expires_at=NOW + 1500,
+        expires_at=NOW + 1500,
+        key_thumbprint="t",
+    )
+
+
+@pytest.mark.parametrize("late", [1000, 1500])
+async def test_an_expired_token_is_refused_and_written_down(store: Store, late: int) -> None:
+    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    assert await store.ledger.claim(_rotation(NOW + late)) is Outcome.REFRESH_EXPIRED
+    assert await store.refresh_tokens.find(b"r1") == TOKEN
+    assert await store.refresh_tokens.find(b"r2") is None
+    record = await store.audit_log.find(f"at {NOW + late}")
+    assert record is not None
+    assert (record["outcome"], record["reason"]) == ("refused", "refresh_token.expired")
+
+
+async def test_a_refused_token_still_uses_up_the_assertion(store: Store) -> None:
+    """Else whoever saw the refused request could send its assertion again, with a token that works."""
+    entry = _rotation(NOW + 1, spent=b"unknown", jti=1)
+    assert await store.ledger.claim(entry) is Outcome.REFRESH_UNKNOWN
+    assert await store.ledger.claim(entry) is Outcome.REPLAYED
+
+
+async def test_a_replayed_assertion_rotates_nothing(store: Store) -> None:
+    await store.ledger.claim(Entry(AUDIT, claim=JtiClaim("c", (1).to_bytes(32, "big"), NOW), new_refresh=TOKEN))
+    assert await store.ledger.claim(_rotation(NOW + 1, jti=1)) is Outcome.REPLAYED
+    assert await store.refresh_tokens.find(b"r1") == TOKEN
+
+
+async def test_another_successor_inside_the_window_is_reuse(store: Store) -> None:
+    """A lost answer is asked for again with the same successor; another one was made by somebody else."""
+    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    assert await store.ledger.claim(_rotation(NOW + 1)) is Outcome.FIRST
+    assert await store.ledger.claim(_rotation(NOW + 2, successor=b"r3")) is Outcome.REFRESH_REUSED
+    assert await store.refresh_tokens.find(b"r3") is None
+    for digest in (b"r1", b"r2"):
+        token = await store.refresh_tokens.find(digest)
+        assert token is not None
+        assert token.revoked_at == NOW + 2

@@ -1,0 +1,124 @@
+"""SQLite's own troubles: files, disks, locks, and entries that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.errors import ConfigError, StoreError
+from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.sqlite import SqliteStore, connection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteStore]:
+    """An open store that does not wait long for locks."""
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    made = SqliteStore(tmp_path / "data" / "test.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+def _entry(number: int, *, detail: str | None = None) -> Entry:
+    audit = AuditRecord(at=0.0, trace_id=str(number), endpoint="token", outcome="issued", detail=detail)
+    return Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), 1))
+
+
+async def test_nobody_else_may_read_it(store: SqliteStore, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    await store.ledger.claim(_entry(1))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "test.db": 0o600,
+        "test.db-shm": 0o600,
+        "test.db-wal": 0o600,
+    }
+
+
+async def test_what_cannot_be_opened_is_the_operators_to_solve(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 100)
+    (tmp_path / "folder.db").mkdir()
+    for name in ("file/test.db", "text.db", "folder.db"):
+        with pytest.raises(ConfigError, match="--data"):
+            await SqliteStore(tmp_path / name).open()
+
+
+async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version=999")
+    other.close()
+    with pytest.raises(ConfigError, match="newer"):
+        await SqliteStore(path).open()
+
+
+async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
+    for expected in (Outcome.FIRST, Outcome.REPLAYED):
+        store = SqliteStore(tmp_path / "test.db")
+        await store.open()
+        assert await store.ledger.claim(_entry(1)) is expected
+        await store.close()
+
+
+async def test_one_bad_entry_does_not_sink_the_others(store: SqliteStore) -> None:
+    """It may fail after it wrote a part: of that part nothing may stay."""
+    audit = AuditRecord(at=0.0, trace_id=b"bytes", endpoint="token", outcome="issued")  # type: ignore[arg-type]
+    bad = replace(_entry(3), audit=audit)
+    entries = [bad if number == 3 else _entry(number) for number in range(8)]
+    outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
+    assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [Outcome.FIRST] * 7
+    assert isinstance(outcomes[3], StoreError)
+    assert len(await store.audit_log.export()) == 7
+    assert await store.ledger.claim(_entry(3)) is Outcome.FIRST
+
+
+async def test_while_another_holds_the_lock_nothing_is_claimed(store: SqliteStore, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(4)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [StoreError] * 4
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.ledger.claim(_entry(0)) is Outcome.FIRST
+
+
+async def test_a_full_disk_refuses_and_recovers(store: SqliteStore) -> None:
+    engine = store._writer()._connection
+    (pages,) = engine.execute("PRAGMA page_count").fetchone()
+    engine.execute(f"PRAGMA max_page_count={pages}")
+    big = _entry(0, detail="x" * 100_000)
+    with pytest.raises(StoreError, match="full"):
+        await store.ledger.claim(big)
+    engine.execute(f"PRAGMA max_page_count={pages + 1000}")
+    assert await store.ledger.claim(big) is Outcome.FIRST
+
+
+async def test_closing_commits_what_is_waiting(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "test.db")
+    await store.open()
+    waiting = [asyncio.ensure_future(store.ledger.claim(_entry(n))) for n in range(600)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
+    with pytest.raises(StoreError, match="not open"):
+        await store.ledger.claim(_entry(0))
+
+
+async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:
+    waiting = asyncio.ensure_future(store.ledger.claim(_entry(0)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
+    assert await store.ledger.claim(_entry(0)) is Outcome.REPLAYED
