@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote_plus
 
 from affiant.oauth import assertion, names
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 Form = list[tuple[str, str]]
 
 
+class NotPickled:
+    """A value that holds a secret: neither pickle nor copy takes it along."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds a secret and is not pickled: make it where it is used")
+
+
 class ClientAuth(Protocol):
     """Writes the client's proof into a request."""
 
@@ -23,7 +32,7 @@ class ClientAuth(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(NotPickled):
     """private_key_jwt or client_secret_jwt: which of the two, the signer's algorithm decides."""
 
     signer: Signer = field(repr=False)
@@ -32,11 +41,13 @@ class Assertion:
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
         """Add a new assertion: a second attempt with the first one's jti would be a replay."""
         text = assertion.build(client_id, issuer=issuer, signer=self.signer, now=now, lifetime=self.lifetime)
+        # Optional (RFC 7521 section 4.2), but some servers look the client up by it.
+        form += [("client_id", client_id)]
         form += [("client_assertion_type", names.JWT_BEARER_ASSERTION_TYPE), ("client_assertion", text)]
 
 
 @dataclass(frozen=True, slots=True)
-class SecretBasic:
+class SecretBasic(NotPickled):
     """client_secret_basic."""
 
     secret: str = field(repr=False)
@@ -48,7 +59,7 @@ class SecretBasic:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretPost:
+class SecretPost(NotPickled):
     """client_secret_post."""
 
     secret: str = field(repr=False)

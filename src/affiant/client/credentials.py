@@ -7,9 +7,12 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
@@ -40,6 +43,17 @@ class Credentials:
         Raises:
             ConfigError: it exists, or its folder cannot be written.
         """
+        self._write(path, os.link)  # fails when the file exists, unlike a rename
+
+    def replace(self, path: Path) -> None:
+        """Write the file over the one that is there, if any: whoever reads finds the old or the new one whole.
+
+        Raises:
+            ConfigError: its folder cannot be written.
+        """
+        self._write(path, os.replace)
+
+    def _write(self, path: Path, put: Callable[[Path, Path], None]) -> None:
         members = {name: getattr(self, name) for name in self.__dataclass_fields__}
         text = json.dumps({"affiant": VERSION, **{n: v for n, v in members.items() if v is not None}}, indent=2)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -49,7 +63,7 @@ class Credentials:
                 file.write(text + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(draft, path)  # fails when the file exists, unlike a rename
+            put(draft, path)
         except FileExistsError:
             raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
         except OSError as error:
@@ -65,12 +79,15 @@ def read(path: Path) -> Credentials:
         LocalError: it is not there, not readable, readable for others, or not such a file.
     """
     try:
-        if path.stat().st_mode & 0o077:
-            raise LocalError(f"others may read {path}: run  chmod 600 {path}")
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8"
-        raise LocalError(f"the credentials file {path} cannot be read: {why}") from error
+        with path.open("rb") as file:
+            # Of the file that is open: what the name means may change in between.
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise LocalError(f"others may read {path}: run  chmod 600 {path}")
+            text = file.read().decode("utf-8")
+    except OSError as error:
+        raise LocalError(f"the credentials file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+        raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
     return parse(text, name=str(path))
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import random
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from affiant.errors import LocalError, Refused, RemoteError
+from affiant.errors import LocalError, Refused, RemoteError, Unreachable
 from affiant.oauth import metadata, names, token
 from affiant.oauth.metadata import Metadata, well_known_url
 
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
+ATTEMPTS = 3  # of one request in all, whatever they fail for
 SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused assertion
-LONGEST_WAIT = 30.0
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
+TIMEOUT_SECONDS = 10.0
+_TOO_MANY = 429
+_NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
+_TRY_AGAIN = _NOT_TAKEN | {502, 504}
 _OK, _REFUSED, _NOT_FOUND = 200, (400, 401, 403), 404
 
 
@@ -39,6 +44,11 @@ class Send:
     url: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    timeout: float = TIMEOUT_SECONDS
+
+
+class NotSent(Unreachable):
+    """No connection was made, so the request cannot have been taken; drivers throw it into the flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Reply:
 Step = Send | Wait
 
 
-def discover(issuer: str) -> Generator[Step, Reply | None, Metadata]:
+def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, Metadata]:
     """Find the server of this issuer (RFC 8414).
 
     Raises:
@@ -72,12 +82,12 @@ def discover(issuer: str) -> Generator[Step, Reply | None, Metadata]:
     except ValueError as error:
         raise LocalError(f"{issuer!r} cannot be an issuer: {error}") from None
     url = well_known_url(issuer)
-    reply = yield Send("GET", url)
-    if reply is not None and reply.status == _NOT_FOUND:
+    reply = yield from _persist(lambda: Send("GET", url), Patience(), _TRY_AGAIN, clock)
+    if reply.status == _NOT_FOUND:
         url = issuer + names.WELL_KNOWN_OPENID
-        reply = yield Send("GET", url)
-    if reply is None or reply.status != _OK:
-        raise RemoteError(f"{url} answered {reply.status if reply else 'nothing'}: is {issuer} the right issuer?")
+        reply = yield from _persist(lambda: Send("GET", url), Patience(), _TRY_AGAIN, clock)
+    if reply.status != _OK:
+        raise RemoteError(f"{url} answered {reply.status}: is {issuer} the right issuer?")
     try:
         return metadata.parse(reply.body, issuer=issuer)
     except ValueError as error:
@@ -92,28 +102,58 @@ def request_token(
     Raises:
         Refused: the server's OAuth error.
         RemoteError: an answer that is none.
+        Unreachable: no answer.
     """
+    # A refresh token may be spent although no answer says so: it is sent again only where it cannot have been.
+    again = _NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else _TRY_AGAIN
+    patience = Patience()
     offset = 0.0
-    for attempt in range(1, ATTEMPTS + 1):
-        now = clock()
+
+    def signed() -> Send:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         fields = list(form)
-        auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=now + offset)
-        reply = yield Send("POST", server.token_endpoint, headers, urlencode(fields).encode("ascii"))
-        if reply is None:
-            raise RemoteError("no reply")
-        if reply.status in _TRY_AGAIN and attempt < ATTEMPTS:
-            yield Wait(_delay(reply, attempt))
-            continue
-        skew = _skew(reply, now)
-        if reply.status in _REFUSED and _code(reply) == "invalid_client" and not offset and abs(skew) > SKEW_SECONDS:
-            log.warning(
-                "this machine's clock is %.0f s %s %s", abs(skew), "behind" if skew > 0 else "ahead of", server.issuer
-            )
-            offset = skew
-            continue
-        return _read(server, reply)
-    raise RemoteError(f"{server.token_endpoint} is not available")
+        auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset)
+        return Send("POST", server.token_endpoint, headers, urlencode(fields).encode("ascii"))
+
+    reply = yield from _persist(signed, patience, again, clock)
+    skew = _skew(reply, clock())
+    if patience.attempts and abs(skew) > SKEW_SECONDS and _is_invalid_client(reply):
+        side = "behind" if skew > 0 else "ahead of"
+        log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
+        offset = skew
+        reply = yield from _persist(signed, patience, again, clock)
+    return _read(server, reply)
+
+
+@dataclass(slots=True)
+class Patience:
+    """What is left for one request: how many attempts, and how many seconds of waiting between them."""
+
+    attempts: int = ATTEMPTS
+    seconds: float = LONGEST_WAIT
+
+
+def _persist(
+    make: Callable[[], Send], patience: Patience, again: frozenset[int], clock: Callable[[], float]
+) -> Generator[Step, Reply | None, Reply]:
+    """Send until there is an answer to go by, or patience ends."""
+    while True:
+        patience.attempts -= 1
+        step = make()
+        try:
+            reply = yield step
+        except NotSent:
+            wait = _backoff(patience)
+            if patience.attempts <= 0 or wait > patience.seconds:
+                raise
+        else:
+            if reply is None:
+                raise RemoteError(f"{step.url}: no reply")
+            wait = _delay(reply, patience, again, clock())
+            if patience.attempts <= 0 or wait > patience.seconds:
+                return reply
+        patience.seconds -= wait
+        yield Wait(wait)
 
 
 def _read(server: Metadata, reply: Reply) -> TokenResponse:
@@ -132,6 +172,10 @@ def refusal(reply: Reply, url: str) -> RemoteError:
     """The error in a reply."""
     members = _members(reply)
     code = members.get("error")
+    if 300 <= reply.status < 400:  # noqa: PLR2004
+        return RemoteError(
+            f"{url} answered {reply.status}, a redirect: not followed, for a proof is for one server only"
+        )
     if not isinstance(code, str):
         return RemoteError(f"{url} answered {reply.status}, and not with an OAuth error")
     return Refused(
@@ -151,23 +195,46 @@ def _members(reply: Reply) -> dict[str, object]:
     return members if isinstance(members, dict) else {}
 
 
-def _code(reply: Reply) -> object:
-    return _members(reply).get("error")
+def _is_invalid_client(reply: Reply) -> bool:
+    return reply.status in _REFUSED and _members(reply).get("error") == "invalid_client"
 
 
 def _plain(text: object, longest: int) -> str:
     """Text of a stranger, safe for a terminal and a log."""
-    return "".join(c if c.isprintable() else "?" for c in text[:longest]) if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])[:longest]
 
 
 def _skew(reply: Reply, now: float) -> float:
     """Seconds that the server's clock is ahead of ours."""
     try:
         return parsedate_to_datetime(reply.headers["date"]).timestamp() - now
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return 0.0
 
 
-def _delay(reply: Reply, attempt: int) -> float:
+def _delay(reply: Reply, patience: Patience, again: frozenset[int], now: float) -> float:
+    """Seconds to wait before the next attempt; infinite where another makes no sense."""
+    asked = _retry_after(reply, now)
+    if reply.status not in again or (reply.status == _TOO_MANY and asked is None):
+        return math.inf
+    return asked if asked is not None else _backoff(patience)
+
+
+def _backoff(patience: Patience) -> float:
+    # Each client waits another while, so that those who failed together do not come back together.
+    return 0.2 * 2.0 ** (ATTEMPTS - patience.attempts) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+def _retry_after(reply: Reply, now: float) -> float | None:
+    """Seconds, or a date (RFC 9110 section 10.2.3)."""
     asked = reply.headers.get("retry-after", "")
-    return min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdigit() else 0.2 * 2**attempt
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    try:
+        date = parsedate_to_datetime(asked).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # Their own clock, where they tell it, so that a wrong one here does not matter.
+    return max(0.0, date - now - _skew(reply, now))

@@ -1,12 +1,13 @@
 """One `auth=` object for httpx2, httpx and requests; it depends on none of them.
 
-It has the bases of those that are loaded, so that each recognises it.
+It has the bases of those that are installed, so that each recognises it.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from affiant.errors import LocalError
@@ -20,6 +21,10 @@ _UNAUTHORIZED = 401
 _PORTS = {"http": 80, "https": 443}
 
 
+class WrongOrigin(LocalError):
+    """The request goes to another place than the token is for; nothing was sent."""
+
+
 class ServiceAuth:
     """Adds the token; renews it once when the API refuses it; sends it to one origin only."""
 
@@ -29,7 +34,10 @@ class ServiceAuth:
     def __init__(self, source: TokenSource, key: Key, origin: str | None) -> None:
         self._source = source
         self._key = key
-        self._origin = _origin(origin) if origin is not None else None
+        self._origin = origin
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("this auth holds tokens and is not pickled: make it where it is used")
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """For httpx2.Client and httpx.Client."""
@@ -37,8 +45,7 @@ class ServiceAuth:
         token = self._source.get(self._key).value
         request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if _wants_another(response):
-            self._source.forget(self._key, token)
+        if self._wants_another(response, token) and _has_whole_body(request):
             request.headers["Authorization"] = f"Bearer {self._source.get(self._key).value}"
             yield request
 
@@ -48,55 +55,103 @@ class ServiceAuth:
         token = (await self._source.aget(self._key)).value
         request.headers["Authorization"] = f"Bearer {token}"
         response = yield request
-        if _wants_another(response):
-            self._source.forget(self._key, token)
+        if self._wants_another(response, token) and _has_whole_body(request):
             request.headers["Authorization"] = f"Bearer {(await self._source.aget(self._key)).value}"
             yield request
 
     def __call__(self, request: Any) -> Any:
-        """For requests."""
-        self._check(request.url)
+        """For requests, and for any other library that calls its auth with the request."""
+        self._check(str(request.url))
         token = self._source.get(self._key).value
         request.headers["Authorization"] = f"Bearer {token}"
-        body = getattr(request, "body", None)
-        if body is None or isinstance(body, str | bytes):  # a stream cannot be sent twice
+        if hasattr(request, "register_hook"):
             request.register_hook("response", lambda response, **options: self._again(response, token, options))
         return request
 
     def _again(self, response: Any, token: str, options: dict[str, Any]) -> Any:
-        if not _wants_another(response):
+        sent = response.request
+        # requests takes the hook along when it follows a redirect, and drops the header on the way to another host.
+        # Where the token did not go, it must not go now.
+        if sent.headers.get("Authorization") != f"Bearer {token}" or not self._wants_another(response, token):
             return response
-        self._source.forget(self._key, token)
+        if sent.body is not None and not isinstance(sent.body, str | bytes):  # a stream cannot be sent twice
+            return response
         _ = response.content  # lets the connection be used again
-        again = response.request.copy()
-        again.deregister_hook("response", again.hooks["response"][-1])
+        again = sent.copy()
         again.headers["Authorization"] = f"Bearer {self._source.get(self._key).value}"
-        return response.connection.send(again, **options)
+        answer = response.connection.send(again, **options)
+        answer.history.append(response)
+        return answer
+
+    def _wants_another(self, response: Any, token: str) -> bool:
+        """Whether a new token may help; if so, the old one is forgotten."""
+        if not _is_refused(response):
+            return False
+        self._source.forget(self._key, token)
+        return True
 
     def _check(self, url: str) -> None:
         if self._origin is not None and _origin(url) != self._origin:
-            raise LocalError(
+            raise WrongOrigin(
                 f"this token is for {self._origin}, and the request goes to {_origin(url)}:"
                 " nothing was sent; name the origin with service.auth(…, origin=…) if it is right"
             )
 
 
-def make_auth(source: TokenSource, key: Key, origin: str | None) -> ServiceAuth:
-    """A ServiceAuth that httpx2, httpx and requests recognise, as far as they are loaded."""
-    bases = [getattr(sys.modules[name], "Auth", None) for name in ("httpx2", "httpx") if name in sys.modules]
-    if "requests" in sys.modules:
+def make_auth(source: TokenSource, key: Key, *, origin: str | None = None) -> ServiceAuth:
+    """A ServiceAuth that httpx2, httpx and requests recognise, as far as they are installed.
+
+    Args:
+        source: where the tokens come from.
+        key: the resource and the scope.
+        origin: where the token may go; that of the resource when left out, anywhere when the resource is no URL.
+
+    Raises:
+        LocalError: the origin is not an http or https URL.
+    """
+    bases = [_base(name) for name in ("httpx2", "httpx")]
+    if "requests" in sys.modules:  # it takes anything that can be called
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    made: ServiceAuth = kind(source, key, origin if origin and urlsplit(origin).scheme in _PORTS else None)
+    made: ServiceAuth = kind(source, key, _bound(key[0], origin))
     return made
 
 
+def _base(library: str) -> Any:
+    try:
+        return getattr(import_module(library), "Auth", None)
+    except ImportError:
+        return None
+
+
+def _bound(resource: str | None, origin: str | None) -> str | None:
+    if origin is not None:
+        return _origin(origin)
+    return _origin(resource) if resource is not None and resource.lower().startswith(("http:", "https:")) else None
+
+
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (KeyError, ValueError):
+        raise LocalError(f"{url!r} is not an http or https URL: write it like https://api.example") from None
+    if not parts.hostname:
+        raise LocalError(f"{url!r} names no host: write it like https://api.example")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
 
 
-def _wants_another(response: Any) -> bool:
-    """Whether a new token may help: 401, and not for another reason than the token (RFC 6750 section 3.1)."""
+def _is_refused(response: Any) -> bool:
+    """401, and not for another reason than the token (RFC 6750 section 3.1)."""
     challenge = str(response.headers.get("WWW-Authenticate", ""))
     return response.status_code == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
+
+
+def _has_whole_body(request: Any) -> bool:
+    """Whether the body can be sent twice; a stream cannot."""
+    try:
+        _ = request.content
+    except RuntimeError:  # httpx.RequestNotRead
+        return False
+    return True

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client import credentials as credentials_file
 from affiant.client import flow, transport
 from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
 from affiant.client.http_auth import make_auth
 from affiant.client.token_source import Token, TokenSource
-from affiant.errors import ConfigError, LocalError
+from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import SecretKey
 from affiant.oauth import assertion, names
@@ -19,7 +23,6 @@ from affiant.oauth.token import client_credentials_form, refresh_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import httpx2
 
@@ -29,16 +32,21 @@ if TYPE_CHECKING:
     from affiant.oauth.token import TokenResponse
 
 
+_BY_KEY = (names.PRIVATE_KEY_JWT,)
+_BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
+
+
 class Service:
     """A service that is registered at an authorization server.
 
     Args:
         issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
         client_id: who this service is.
-        key: what signs: a private key as PEM or JWK, or any Signer.
+        key: what signs: a private key as PEM or JWK, the path of a file with either, or any Signer.
         secret: a client secret instead of a key.
         auth_method: how a secret is used; client_secret_basic when left out.
         alg: the algorithm, where the key does not say.
+        kid: the name of the key for the header; the key's own, or its thumbprint, when left out.
         scope: asked for when a call names none.
         resource: asked for when a call names none.
         http: an httpx2.Client to use instead of one of its own.
@@ -53,10 +61,11 @@ class Service:
         issuer: str,
         client_id: str,
         *,
-        key: Signer | dict[str, Any] | str | bytes | None = None,
+        key: Signer | dict[str, Any] | str | bytes | Path | None = None,
         secret: str | None = None,
         auth_method: str | None = None,
         alg: str | None = None,
+        kid: str | None = None,
         scope: str | None = None,
         resource: str | None = None,
         http: httpx2.Client | None = None,
@@ -64,13 +73,18 @@ class Service:
     ) -> None:
         self.issuer = issuer
         self.client_id = client_id
-        self._auth = _client_auth(key, secret, auth_method, alg)
+        self._auth = _client_auth(key, secret, auth_method, alg, kid)
         self._scope = scope
         self._resource = resource
         self._clock = clock
+        if http is not None and iscoroutinefunction(http.request):
+            raise LocalError("http= takes an httpx2.Client, also for atoken(): tokens are fetched on a thread")
         self._http = http
         self._metadata: Metadata | None = None
         self._source = TokenSource(self._fetch, clock)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Service holds a key and is not pickled: make it where it is used")
 
     def __repr__(self) -> str:
         return f"Service({self.issuer!r}, {self.client_id!r})"
@@ -90,6 +104,7 @@ class Service:
             secret=found.client_secret,
             auth_method=found.auth_method,
             alg=found.alg,
+            kid=found.kid,
             scope=found.scope,
             resource=found.resource,
             **options,
@@ -123,9 +138,11 @@ class Service:
             resource: the API, by its identifier.
             scope: the scope to ask for.
             origin: where the API listens, when that is not the origin of its identifier; the token goes nowhere else.
+
+        Raises:
+            LocalError: the origin is not an http or https URL.
         """
-        key = self._key(resource, scope)
-        return make_auth(self._source, key, origin or key[0])
+        return make_auth(self._source, self._key(resource, scope), origin=origin)
 
     def assertion(self) -> str:
         """A new client assertion, for use by other means.
@@ -151,12 +168,20 @@ class Service:
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
         with self._client() as http:
             server = self._discover(http)
-            return transport.run(flow.request_token(server, self.client_id, self._auth, form, clock=self._clock), http)
+            asking = flow.request_token(server, self.client_id, self._auth, form, clock=self._clock)
+            try:
+                return transport.run(asking, http)
+            except Refused:
+                raise
+            except RemoteError:
+                self._metadata = None  # the endpoint may have moved: look again next time
+                raise
 
     def _discover(self, http: httpx2.Client) -> Metadata:
-        if self._metadata is None:
-            self._metadata = transport.run(flow.discover(self.issuer), http)
-        return self._metadata
+        found = self._metadata  # another thread may forget it at any time
+        if found is None:
+            found = self._metadata = transport.run(flow.discover(self.issuer, clock=self._clock), http)
+        return found
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[httpx2.Client]:
@@ -170,25 +195,66 @@ class Service:
             yield http
 
 
-def _client_auth(
-    key: Signer | dict[str, Any] | str | bytes | None, secret: str | None, method: str | None, alg: str | None
-) -> ClientAuth:
+def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None) -> ClientAuth:
     if (key is None) == (secret is None):
         raise LocalError("a service needs either a key or a secret")
+    # What the method does not fit is refused: a secret must not travel in a way that nobody chose.
+    methods = _BY_KEY if secret is None else _BY_SECRET
+    if method is not None and method not in methods:
+        given = "a key" if secret is None else "a secret"
+        raise LocalError(f"auth_method {method!r} cannot be used with {given}: expected {' or '.join(methods)}")
+    if secret is not None and not secret:
+        raise LocalError("the client secret is empty")
     try:
         if secret is None:
-            return Assertion(_signer(key, alg))
+            return Assertion(_signer(key, alg, kid))
         if method == names.CLIENT_SECRET_JWT:
-            return Assertion(SecretKey(secret.encode(), alg or "HS256"))
+            return Assertion(SecretKey(secret.encode(), alg or "HS256", kid))
     except ConfigError as error:
         raise LocalError(str(error)) from None
     return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
 
 
-def _signer(key: Any, alg: str | None) -> Signer:
+def _signer(key: Any, alg: str | None, kid: str | None) -> Signer:
+    if isinstance(key, bytes):
+        key = key.decode("utf-8", "replace")
+    if isinstance(key, Path) or (isinstance(key, str) and not key.lstrip().startswith(("{", "-----BEGIN"))):
+        key = _read_key(Path(key))
+    if isinstance(key, str):
+        key = _parse_jwk(key) if key.lstrip().startswith("{") else keys.parse_private_pem(key.encode(), alg=alg)
     if isinstance(key, dict):
-        return keys.parse_private_jwk(key, alg=alg)
-    if isinstance(key, str | bytes):
-        return keys.parse_private_pem(key.encode() if isinstance(key, str) else key, alg=alg)
+        key = keys.parse_private_jwk(key, alg=alg)
     signer: Signer = key
-    return signer
+    return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
+
+
+def _read_key(path: Path) -> str:
+    # Neither message shows the name: who passes the key itself by mistake must not find it in a log.
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise LocalError(f"key= is neither PEM nor a JWK, and no file that can be read either ({why})") from None
+
+
+def _parse_jwk(text: str) -> dict[str, Any]:
+    try:
+        members: dict[str, Any] = json.loads(text)
+    except ValueError:
+        raise LocalError("the key begins like a JWK, but is not JSON") from None
+    return members
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A signer under the name that the server knows its key by."""
+
+    signer: Signer
+    kid: str | None
+
+    @property
+    def alg(self) -> str:
+        return self.signer.alg
+
+    def sign(self, data: bytes) -> bytes:
+        return self.signer.sign(data)

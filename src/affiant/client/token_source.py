@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from affiant.client.auth import NotPickled
 from affiant.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from affiant.oauth.token import TokenResponse
 
 UNKNOWN_LIFETIME = 300  # seconds, where the server did not say or said nonsense
-LONGEST_LIFETIME = 86_400
+LONGEST_LIFETIME = 86_400  # seconds; more than a day is nonsense too
+BACKOFF_SECONDS = 5.0  # after a renewal ahead of time that failed
 REFUSED_SECONDS = 5.0  # how long a refused client is not asked for again: a wrong key must not become a storm
 Key = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class Token(NotPickled):
     """An access token.
 
     Attributes:
@@ -59,6 +61,7 @@ class TokenSource:
         self._tokens: dict[Key, Token] = {}
         self._flights: dict[Key, Future[Token]] = {}
         self._refused: dict[Key, tuple[float, Refused]] = {}
+        self._quiet_until: dict[Key, float] = {}
 
     def get(self, key: Key) -> Token:
         """The token, from the cache or from the server; blocks."""
@@ -87,35 +90,63 @@ class TokenSource:
             if token is not None and good and now < token.renew_at:
                 return token
             until, refused = self._refused.get(key, (0.0, None))
-            if refused is not None and now < until and not good:
-                raise refused
+            if token is not None and good and now < self._quiet_until.get(key, 0.0):
+                return token
+            if refused is not None and now < until:
+                raise _again(refused)
             flight = self._flights.get(key)
+            takes_off = flight is None
             if flight is None:
                 flight = self._flights[key] = Future()
-                threading.Thread(target=self._fly, args=(key, flight), daemon=True).start()
+        if takes_off:
+            self._take_off(key, flight)
         # While it is renewed ahead of its end, the old one is still good.
         return token if token is not None and good else flight
 
+    def _take_off(self, key: Key, flight: Future[Token]) -> None:
+        try:
+            threading.Thread(target=self._fly, args=(key, flight), daemon=True).start()
+        except RuntimeError as error:  # no thread to be had: nobody may wait for this flight
+            self._crash(key, flight, error)
+
     def _fly(self, key: Key, flight: Future[Token]) -> None:
         try:
-            token = _token(self._fetch(key), self._clock())
+            asked_at = self._clock()  # before it is sent: a slow answer must not lengthen the token's life
+            token = _token(self._fetch(key), asked_at)
         except BaseException as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
-            with self._lock:
-                del self._flights[key]
-                if isinstance(error, Refused) and error.error == "invalid_client":
-                    self._refused[key] = (self._clock() + REFUSED_SECONDS, error)
-            flight.set_exception(error)
+            self._crash(key, flight, error)
             return
         with self._lock:
             del self._flights[key]
             self._refused.pop(key, None)
+            self._quiet_until.pop(key, None)
             self._tokens[key] = token
         flight.set_result(token)
+
+    def _crash(self, key: Key, flight: Future[Token], error: BaseException) -> None:
+        with self._lock:
+            del self._flights[key]
+            # A token that is still good is served meanwhile, without a request at every call.
+            self._quiet_until[key] = self._clock() + BACKOFF_SECONDS
+            if isinstance(error, Refused) and error.error == "invalid_client":
+                self._refused[key] = (self._clock() + REFUSED_SECONDS, error)
+        flight.set_exception(error)
+
+
+def _again(error: Refused) -> Refused:
+    """The same refusal, without the traceback of those who got it before."""
+    return Refused(
+        error.error,
+        description=error.description,
+        trace_id=error.trace_id,
+        status=error.status,
+        error_uri=error.error_uri,
+    )
 
 
 def _token(response: TokenResponse, now: float) -> Token:
     life = response.expires_in if response.expires_in is not None else UNKNOWN_LIFETIME
-    life = min(life, LONGEST_LIFETIME) if life > 0 else 0
+    life = max(0, life) if life <= LONGEST_LIFETIME else UNKNOWN_LIFETIME
     return Token(
         value=response.access_token,
         expires_at=now + life,

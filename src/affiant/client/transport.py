@@ -1,17 +1,18 @@
-"""Driving a flow over HTTP, with threads or with tasks; nine lines each."""
+"""Driving a flow over HTTP, with threads or with tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from affiant.client.flow import Reply, Wait
+from affiant.client.flow import NotSent, Reply, Wait
 from affiant.errors import RemoteError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     import httpx2
 
@@ -19,68 +20,93 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
-TIMEOUT_SECONDS = 10.0
 
 
-def run(flow: Generator[Step, Reply | None, Result], http: httpx2.Client) -> Result:
-    """Drive a flow with blocking calls."""
-    reply: Reply | None = None
+def run(
+    flow: Generator[Step, Reply | None, Result], http: httpx2.Client, *, wait: Callable[[float], object] = time.sleep
+) -> Result:
+    """Drive a flow with blocking calls.
+
+    Raises:
+        Unreachable: no answer came.
+        RemoteError: an answer that is too long or too slow, or what the flow makes of it.
+    """
+    go: Callable[[], Step] = flow.__next__
+    try:
+        while True:
+            step = go()
+            try:
+                reply = None
+                if isinstance(step, Wait):
+                    wait(step.seconds)
+                else:
+                    reply = _send(step, http)
+                go = partial(flow.send, reply)
+            except NotSent as error:
+                go = partial(flow.throw, error)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+async def arun(
+    flow: Generator[Step, Reply | None, Result],
+    http: httpx2.AsyncClient,
+    *,
+    wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Result:
+    """Drive a flow with awaited calls; raises what `run` raises."""
+    go: Callable[[], Step] = flow.__next__
     while True:
         try:
-            step = flow.send(reply)
-        except StopIteration as done:
+            step = go()
+        except StopIteration as done:  # not around an await: it cannot leave a coroutine
             result: Result = done.value
             return result
-        if isinstance(step, Wait):
-            time.sleep(step.seconds)
-            reply = None
-        else:
-            reply = _send(step, http)
-
-
-async def arun(flow: Generator[Step, Reply | None, Result], http: httpx2.AsyncClient) -> Result:
-    """Drive a flow with awaited calls."""
-    reply: Reply | None = None
-    while True:
         try:
-            step = flow.send(reply)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
-        if isinstance(step, Wait):
-            await asyncio.sleep(step.seconds)
             reply = None
-        else:
-            reply = await _asend(step, http)
+            if isinstance(step, Wait):
+                await wait(step.seconds)
+            else:
+                reply = await _asend(step, http)
+            go = partial(flow.send, reply)
+        except NotSent as error:
+            go = partial(flow.throw, error)
 
 
 def _send(step: Send, http: httpx2.Client) -> Reply:
+    end = time.monotonic() + step.timeout
     with _translated(step), http.stream(step.method, step.url, **_arguments(step)) as response:
         body = b""
         for chunk in response.iter_bytes():
-            body = _bounded(step, body + chunk)
+            body = _bounded(step, body + chunk, end)
         return _reply(response, body)
 
 
 async def _asend(step: Send, http: httpx2.AsyncClient) -> Reply:
+    end = time.monotonic() + step.timeout
     with _translated(step):
         async with http.stream(step.method, step.url, **_arguments(step)) as response:
             body = b""
             async for chunk in response.aiter_bytes():
-                body = _bounded(step, body + chunk)
+                body = _bounded(step, body + chunk, end)
             return _reply(response, body)
 
 
 def _arguments(step: Send) -> dict[str, Any]:
     return {
-        "headers": step.headers,
+        # Not compressed: a small answer must not become a large one.
+        "headers": {"accept-encoding": "identity", **step.headers},
         "content": step.body or None,
         "follow_redirects": False,
-        "timeout": TIMEOUT_SECONDS,
+        "timeout": step.timeout,
+        "auth": None,  # whatever the client was set up with, this request proves who it is by itself
     }
 
 
-def _bounded(step: Send, body: bytes) -> bytes:
+def _bounded(step: Send, body: bytes, end: float) -> bytes:
+    if time.monotonic() > end:
+        raise RemoteError(f"{step.url} took more than {step.timeout:.0f} s to answer")
     if len(body) > MAX_REPLY:
         raise RemoteError(f"{step.url} answered with more than {MAX_REPLY} bytes")
     return body
@@ -102,8 +128,11 @@ class _translated:  # noqa: N801 - used like a function
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         import httpx2  # noqa: PLC0415 - loaded by the first request, not by the import of the client
 
-        if isinstance(error, httpx2.TransportError):
+        if isinstance(error, httpx2.InvalidURL):
+            raise RemoteError(f"{self._url!r} is not a URL that can be called") from None
+        if isinstance(error, httpx2.RequestError):
             place = urlsplit(self._url).netloc
-            raise Unreachable(
-                f"{place} cannot be reached ({error}): is it running, and is the address right?"
-            ) from None
+            not_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+            kind = NotSent if not_sent else Unreachable
+            why = str(error) or type(error).__name__
+            raise kind(f"{place} cannot be reached ({why}): is it running, and is the address right?") from None

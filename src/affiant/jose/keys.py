@@ -251,7 +251,7 @@ def _from_crypto(key: object, *, alg: str | None = None) -> dict[str, Any]:
         else key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     try:
-        members = maker.import_key(pem).as_dict()
+        members = maker.import_key(pem).as_dict(private=hasattr(key, "private_bytes"))
     except (JoseError, ValueError, KeyError) as error:
         raise ConfigError("keys on this curve are not accepted: use P-256, P-384, P-521 or Ed25519") from error
     members.pop("kid", None)

@@ -1,0 +1,124 @@
+"""Tokens kept between runs of the command line: one small file each, for its owner only."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from affiant.client.token_source import LONGEST_LIFETIME, Token
+from affiant.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_MAX_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class FileTokenStore:
+    """Access tokens in a folder. Refresh tokens are not kept: they would be worth more than what they save.
+
+    Attributes:
+        folder: made with mode 0700 when it is missing.
+    """
+
+    folder: Path
+
+    def token(self, names: tuple[str, ...], fetch: Callable[[], Token], *, now: float) -> Token:
+        """The token kept under these names, or a new one; processes that want the same one make one request.
+
+        Args:
+            names: whose token and what for, such as issuer, client_id, resource and scope.
+            fetch: asks the server.
+            now: seconds since the epoch.
+
+        Raises:
+            LocalError: the folder cannot be used.
+        """
+        path = self.folder / digest(names)
+        found = _read(path, now)
+        if found is not None:
+            return found
+        with self._locked(path):
+            found = _read(path, now)  # another process may have fetched it while this one waited
+            if found is None:
+                found = fetch()
+                _write(path, found)
+        return found
+
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Drop a token that an API refused."""
+        (self.folder / digest(names)).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Hold the lock of this token over processes, also while one of them asks: so the others need not."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            # The lock file is never removed: who waits on a removed one would hold nothing.
+            descriptor = os.open(path.with_suffix(".lock"), flags, 0o600)
+        except OSError as error:
+            raise LocalError(f"tokens cannot be kept in {self.folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def digest(names: tuple[str, ...]) -> str:
+    """SHA-256 of the names, each behind its length, so that no two tuples read the same."""
+    parts = [name.encode() for name in names]
+    return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
+
+
+def _read(path: Path, now: float) -> Token | None:
+    """The token in the file while it is good; None for whatever is not a file of ours, whole and private."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                return None
+            token = _parse(file.read(_MAX_BYTES))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # What claims to live longer than any token of ours was not written by us.
+    return token if token.is_good(now) and token.expires_at <= now + LONGEST_LIFETIME else None
+
+
+def _parse(text: bytes) -> Token:
+    members = json.loads(text)
+    value, scope, kind = members["value"], members["scope"], members["token_type"]
+    if not isinstance(value, str) or not isinstance(kind, str) or not isinstance(scope, str | None):
+        raise TypeError("not a token file")
+    return Token(value, float(members["expires_at"]), scope, token_type=kind, leeway=max(0.0, float(members["leeway"])))
+
+
+def _write(path: Path, token: Token) -> None:
+    """Keep a token; where the disk does not let us, it is used all the same."""
+    members = {
+        "value": token.value,
+        "expires_at": token.expires_at,
+        "scope": token.scope,
+        "token_type": token.token_type,
+        "leeway": token.leeway,
+    }
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with suppress(OSError):
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(members, file)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""The credentials file: what is wrong with it is said in one line."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affiant import Service
+from affiant.client import credentials
+from affiant.client.credentials import Credentials
+from affiant.errors import ConfigError, LocalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from affiant.jose.keys import PrivateKey
+
+CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
+GOOD: dict[str, Any] = {
+    "affiant": 1,
+    "issuer": "https://as.example",
+    "client_id": "billing",
+    "auth_method": "client_secret_basic",
+    "client_secret": CANARY,
+}
+
+
+def _file(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def _without(name: str) -> str:
+    return json.dumps({member: value for member, value in GOOD.items() if member != name})
+
+
+def test_written_file_reads_back(tmp_path: Path, key: PrivateKey) -> None:
+    path = tmp_path / "billing.json"
+    made = Credentials("https://as.example", "billing", "private_key_jwt", alg="ES256", kid="k", key=key.to_jwk())
+    made.write(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert credentials.read(path) == made
+    assert [entry.name for entry in tmp_path.iterdir()] == ["billing.json"]
+    assert key.to_jwk()["d"] not in repr(made)
+
+
+def test_file_is_not_overwritten_unless_told(tmp_path: Path) -> None:
+    path = _file(tmp_path / "c.json", "precious")
+    made = credentials.parse(json.dumps(GOOD), name="x")
+    with pytest.raises(ConfigError, match="exists already"):
+        made.write(path)
+    assert path.read_text() == "precious"
+    made.replace(path)
+    assert credentials.read(path) == made
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.json"]
+
+
+def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target = _file(tmp_path / "target", "precious")
+    link = tmp_path / "c.json"
+    link.symlink_to(target)
+    credentials.parse(json.dumps(GOOD), name="x").replace(link)
+    assert target.read_text() == "precious"
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CANARY, "is not JSON"),
+        ("[]", "is not a credentials file"),
+        (json.dumps({**GOOD, "affiant": 2}), '"affiant": 1'),
+        (_without("issuer"), 'lacks "issuer"'),
+        (_without("client_id"), 'lacks "client_id"'),
+        (_without("auth_method"), 'lacks "auth_method"'),
+        (_without("client_secret"), 'either "key" or "client_secret"'),
+        (json.dumps({**GOOD, "key": {}}), 'either "key" or "client_secret"'),
+        (json.dumps({**GOOD, "client_secret": [CANARY]}), '"client_secret" in .* wrong kind'),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = _file(tmp_path / "c.json", text)
+    with pytest.raises(LocalError, match=words) as caught:
+        credentials.read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = _file(tmp_path / "c.json", json.dumps(GOOD), mode)
+    with pytest.raises(LocalError, match=f"chmod 600 {path}"):
+        credentials.read(path)
+
+
+def test_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="No such file"):
+        credentials.read(tmp_path / "none")
+    with pytest.raises(LocalError, match="Is a directory"):
+        credentials.read(tmp_path)
+    broken = tmp_path / "binary"
+    broken.write_bytes(b"\xff\xfe")
+    broken.chmod(0o600)
+    with pytest.raises(LocalError, match="not UTF-8"):
+        credentials.read(broken)
+
+
+def test_environment_names_a_file_or_holds_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for named in (str(_file(tmp_path / "c.json", json.dumps(GOOD))), json.dumps(GOOD)):
+        monkeypatch.setenv("AFFIANT_CREDENTIALS", named)
+        assert Service.from_credentials().client_id == "billing"
+    monkeypatch.delenv("AFFIANT_CREDENTIALS")
+    with pytest.raises(LocalError, match="AFFIANT_CREDENTIALS"):
+        Service.from_credentials()
+
+
+def test_broken_text_in_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFFIANT_CREDENTIALS", '{"client_secret": "' + CANARY)
+    with pytest.raises(LocalError, match="AFFIANT_CREDENTIALS is not JSON") as caught:
+        Service.from_credentials()
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_secret_is_not_sent_in_a_way_that_the_file_does_not_say() -> None:
+    with pytest.raises(LocalError, match="private_key_jwt"):
+        Service.from_credentials(json.dumps({**GOOD, "auth_method": "private_key_jwt"}))

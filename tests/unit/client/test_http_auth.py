@@ -1,0 +1,160 @@
+"""One `auth=` for three HTTP libraries: where the token goes, and when it is renewed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import httpx2
+import pytest
+import requests
+from tests.unit.client.conftest import Answer
+
+from affiant import Service
+from affiant.client import WrongOrigin
+from affiant.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.unit.client.conftest import Foreign
+
+    from affiant.jose.keys import PrivateKey
+
+INVALID = Answer(401, {}, {"WWW-Authenticate": 'Bearer realm="orders", error="invalid_token"'})
+
+
+def _httpx2(url: str, auth: Any, **options: Any) -> int:
+    return httpx2.post(url, auth=auth, verify=False, **options).status_code
+
+
+def _httpx(url: str, auth: Any, **options: Any) -> int:
+    return httpx.post(url, auth=auth, verify=False, **options).status_code
+
+
+def _requests(url: str, auth: Any, *, content: Any = None) -> int:
+    with requests.Session() as session:
+        return session.post(url, auth=auth, data=content).status_code
+
+
+def _async(library: Any) -> Callable[..., int]:
+    def post(url: str, auth: Any, **options: Any) -> int:
+        async def send() -> int:
+            async with library.AsyncClient(verify=False) as http:
+                status: int = (await http.post(url, auth=auth, **options)).status_code
+                return status
+
+        return asyncio.run(send())
+
+    return post
+
+
+POSTS = {
+    "httpx2": _httpx2,
+    "httpx": _httpx,
+    "requests": _requests,
+    "httpx2-async": _async(httpx2),
+    "httpx-async": _async(httpx),
+}
+
+
+@pytest.fixture(params=list(POSTS))
+def post(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """One way to send a request."""
+    return POSTS[request.param]
+
+
+@pytest.fixture
+def service(foreign: Foreign, api: Foreign, key: PrivateKey, http: httpx2.Client) -> Service:
+    api.standing["/orders"] = Answer(200, {})
+    return Service(foreign.url, "billing", key=key, http=http)
+
+
+def _tokens(api: Foreign, path: str = "/orders") -> list[str | None]:
+    return [request.headers.get("authorization") for request in api.sent(path)]
+
+
+def test_token_is_sent(api: Foreign, service: Service, post: Callable[..., int]) -> None:
+    assert post(f"{api.url}/orders", service.auth(api.url)) == 200
+    assert _tokens(api) == ["Bearer token-1"]
+
+
+@pytest.mark.rfc(6750, "3.1")
+@pytest.mark.parametrize("refusal", [INVALID, Answer(401, {}), Answer(401, {}, {"WWW-Authenticate": "Bearer"})])
+def test_refused_token_is_renewed_once(
+    api: Foreign, service: Service, post: Callable[..., int], refusal: Answer
+) -> None:
+    api.script["/orders"] = [refusal]
+    assert post(f"{api.url}/orders", service.auth(api.url), content=b"order") == 200
+    assert _tokens(api) == ["Bearer token-1", "Bearer token-2"]
+    assert [request.headers["content-length"] for request in api.sent("/orders")] == ["5", "5"]
+
+
+def test_second_refusal_is_the_callers(api: Foreign, service: Service, post: Callable[..., int]) -> None:
+    api.standing["/orders"] = INVALID
+    assert post(f"{api.url}/orders", service.auth(api.url)) == 401
+    assert len(_tokens(api)) == 2
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, "insufficient_scope"), (401, "invalid_request")])
+def test_other_refusals_are_the_callers(
+    api: Foreign, service: Service, post: Callable[..., int], status: int, error: str
+) -> None:
+    api.standing["/orders"] = Answer(status, {}, {"WWW-Authenticate": f'Bearer error="{error}"'})
+    assert post(f"{api.url}/orders", service.auth(api.url)) == status
+    assert len(_tokens(api)) == 1
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx", "requests"])
+def test_stream_is_not_sent_twice(api: Foreign, service: Service, name: str) -> None:
+    def body() -> Iterator[bytes]:
+        yield b""
+
+    api.standing["/orders"] = INVALID
+    assert POSTS[name](f"{api.url}/orders", service.auth(api.url), content=body()) == 401
+    assert len(_tokens(api)) == 1
+
+
+def test_token_goes_to_no_other_origin(api: Foreign, service: Service, post: Callable[..., int]) -> None:
+    with pytest.raises(WrongOrigin, match="nothing was sent"):
+        post(f"{api.url}/orders", service.auth("https://orders.example"))
+    assert not api.requests
+    assert issubclass(WrongOrigin, LocalError)
+
+
+@pytest.mark.parametrize("resource", ["https://orders.example", "urn:orders", None])
+def test_origin_says_where_the_api_listens(api: Foreign, service: Service, resource: str | None) -> None:
+    auth = service.auth(resource, origin=f"{api.url}/any/path")
+    assert _httpx2(f"{api.url}/orders", auth) == 200
+    with pytest.raises(WrongOrigin):
+        _httpx2(f"{api.other_name}/orders", auth)
+
+
+@pytest.mark.parametrize("origin", ["127.0.0.1:9000", "orders", "ftp://orders.example", "https://", "http://a:b", ""])
+def test_origin_that_is_none_does_not_leave_the_token_unbound(service: Service, origin: str) -> None:
+    with pytest.raises(LocalError, match="http"):
+        service.auth("urn:orders", origin=origin)
+
+
+@pytest.mark.parametrize("resource", ["api", None])
+def test_redirect_to_another_origin_takes_no_token_along(
+    api: Foreign, foreign: Foreign, service: Service, resource: str | None
+) -> None:
+    # requests takes its hooks along, and the other place asks for a token by refusing.
+    foreign.standing["/trap"] = INVALID
+    trap = foreign.url.replace("127.0.0.1", "localhost")
+    api.standing["/orders"] = Answer(302, {}, {"Location": f"{trap}/trap"})
+    with requests.Session() as session:
+        session.get(f"{api.url}/orders", auth=service.auth(api.url if resource else None))
+    assert _tokens(foreign, "/trap") == [None]
+
+
+def test_hooks_of_the_caller_are_kept(api: Foreign, service: Service) -> None:
+    seen: list[int] = []
+    api.script["/orders"] = [INVALID]
+    with requests.Session() as session:
+        session.hooks["response"].append(lambda response, **_: seen.append(response.status_code))
+        response = session.get(f"{api.url}/orders", auth=service.auth(api.url))
+    assert (response.status_code, seen) == (200, [200])
+    assert [earlier.status_code for earlier in response.history] == [401]

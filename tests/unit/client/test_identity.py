@@ -1,0 +1,166 @@
+"""Service: what it is made of, and what it never shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from cryptography.hazmat.primitives import serialization
+from tests.unit.client.conftest import Answer, token_answer
+
+from affiant import Service
+from affiant.client import Token
+from affiant.client.auth import Assertion, SecretBasic, SecretPost
+from affiant.errors import LocalError, RemoteError
+from affiant.jose import compact
+from affiant.jose.keys import SecretKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.client.conftest import Foreign
+
+    from affiant.jose.keys import PrivateKey
+
+CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
+ISSUER = "https://as.example"
+
+
+def _pem(key: PrivateKey) -> str:
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+SHAPES: dict[str, Callable[[PrivateKey, Path], Any]] = {
+    "signer": lambda key, _: key,
+    "jwk": lambda key, _: key.to_jwk(),
+    "jwk text": lambda key, _: json.dumps(key.to_jwk()),
+    "pem": lambda key, _: _pem(key),
+    "pem bytes": lambda key, _: _pem(key).encode(),
+    "path": lambda _, path: path,
+    "path text": lambda _, path: str(path),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_key_comes_in_any_shape(key: PrivateKey, tmp_path: Path, shape: str) -> None:
+    path = tmp_path / "billing.pem"
+    path.write_text(json.dumps(key.to_jwk()))
+    made = compact.parse(Service(ISSUER, "billing", key=SHAPES[shape](key, path)).assertion())
+    assert compact.verify(made, key.public()).claims["aud"] == ISSUER
+    assert (made.kid, made.header["typ"]) == (key.kid, "client-authentication+jwt")
+
+
+def test_kid_may_be_given(key: PrivateKey) -> None:
+    made = compact.parse(Service(ISSUER, "billing", key=key, kid="mine").assertion())
+    assert made.kid == "mine"
+    compact.verify(made, key.public())
+
+
+def test_assertions_are_new_each_time(key: PrivateKey) -> None:
+    service = Service(ISSUER, "billing", key=key)
+    assert len({compact.parse(service.assertion()).claims["jti"] for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "either a key or a secret"),
+        ({"key": "both", "secret": CANARY}, "either a key or a secret"),
+        ({"secret": ""}, "empty"),
+        ({"secret": CANARY, "auth_method": "private_key_jwt"}, "cannot be used with a secret"),
+        ({"secret": CANARY, "auth_method": "none"}, "cannot be used with a secret"),
+        ({"key": {"kty": "EC"}, "auth_method": "client_secret_basic"}, "cannot be used with a key"),
+        ({"key": {"kty": "oct", "k": CANARY}}, "kty must be"),
+        ({"key": "/nowhere/" + CANARY}, "no file that can be read"),
+        ({"key": "{" + CANARY}, "not JSON"),
+        ({"key": "-----BEGIN PRIVATE KEY-----\n" + CANARY}, "PEM"),
+        ({"secret": "short", "auth_method": "client_secret_jwt"}, "at least 32 bytes"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(LocalError, match=words) as caught:
+        Service(ISSUER, "billing", **options)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_async_client_is_refused(key: PrivateKey) -> None:
+    with pytest.raises(LocalError, match=r"httpx2\.Client"):
+        Service(ISSUER, "billing", key=key, http=httpx2.AsyncClient())  # type: ignore[arg-type]
+
+
+def test_secret_alone_signs_nothing() -> None:
+    with pytest.raises(LocalError, match="no key"):
+        Service(ISSUER, "billing", secret=CANARY).assertion()
+
+
+def test_secret_may_sign(foreign: Foreign) -> None:
+    Service(foreign.url, "billing", secret=CANARY, auth_method="client_secret_jwt").token()
+    (sent,) = foreign.sent("/token")
+    compact.verify(compact.parse(sent.form["client_assertion"]), SecretKey(CANARY.encode()))
+    assert "client_secret" not in sent.form
+
+
+def test_refresh_token_is_used(foreign: Foreign, key: PrivateKey) -> None:
+    foreign.script["/token"] = [token_answer("t", refresh_token="r-1")]
+    service = Service(foreign.url, "billing", key=key)
+    assert service.refresh(service.token().refresh_token or "").access_token == "token-1"
+    assert foreign.sent("/token")[1].form["grant_type"] == "refresh_token"
+    assert foreign.sent("/token")[1].form["refresh_token"] == "r-1"
+
+
+def test_metadata_are_fetched_once_and_again_after_a_failure(foreign: Foreign, key: PrivateKey) -> None:
+    service = Service(foreign.url, "billing", key=key)
+    well_known = "/.well-known/oauth-authorization-server"
+    service.token("https://a.example")
+    service.token("https://b.example")
+    assert len(foreign.sent(well_known)) == 1
+    foreign.script["/token"] = [Answer(404, {})]
+    with pytest.raises(RemoteError):
+        service.token("https://c.example")
+    service.token("https://c.example")
+    assert len(foreign.sent(well_known)) == 2
+
+
+HOLDERS: dict[str, Callable[[], object]] = {
+    "token": lambda: Token(CANARY, time.time() + 60, None, refresh_token=CANARY),
+    "service": lambda: Service(ISSUER, "billing", secret=CANARY),
+    "auth": lambda: Service(ISSUER, "billing", secret=CANARY).auth("https://orders.example"),
+    "basic": lambda: SecretBasic(CANARY),
+    "post": lambda: SecretPost(CANARY),
+    "assertion": lambda: Assertion(SecretKey(CANARY.encode())),
+}
+
+
+@pytest.mark.parametrize("holder", list(HOLDERS))
+def test_secrets_are_not_shown_and_not_pickled(holder: str) -> None:
+    made = HOLDERS[holder]()
+    assert CANARY not in f"{made!r} {made!s} {made:}"
+    for take_along in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError) as caught:
+            take_along(made)
+        assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("answer", [Answer(401, {"error": "invalid_client"}), Answer(500, raw=b"?"), Answer(302)])
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
+def test_failures_do_not_show_the_secret(foreign: Foreign, answer: Answer, method: str) -> None:
+    foreign.standing["/token"] = answer
+    with pytest.raises(RemoteError) as caught:
+        Service(foreign.url, "billing", secret=CANARY, auth_method=method).token()
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_client_loads_alone() -> None:
+    program = "import sys; from affiant import Service; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"affiant.server", "affiant.resource", "starlette", "httpx2", "httpx", "requests"} & set(loaded)

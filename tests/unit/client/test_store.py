@@ -1,0 +1,135 @@
+"""The tokens that the command line keeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.client.store import FileTokenStore, digest
+from affiant.client.token_source import Token
+from affiant.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMES = ("https://as.example", "billing", "https://orders.example", "orders.read")
+NOW = 1_800_000_000.0
+
+
+def _fetch(value: str, lifetime: float = 600) -> Callable[[], Token]:
+    return lambda: Token(value, NOW + lifetime, "orders.read", refresh_token="refresh-canary", leeway=30)
+
+
+def _never() -> Token:
+    raise AssertionError("asked")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileTokenStore:
+    """A store in a folder that does not exist yet."""
+    return FileTokenStore(tmp_path / "tokens")
+
+
+def test_token_is_kept_until_it_ends(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    kept = store.token(NAMES, _never, now=NOW + 569)
+    assert (kept.value, kept.expires_at, kept.scope) == ("a", NOW + 600, "orders.read")
+    assert store.token(NAMES, _fetch("b", 1200), now=NOW + 570).value == "b"
+
+
+def test_files_are_for_their_owner_only(store: FileTokenStore) -> None:
+    before = os.umask(0)
+    try:
+        store.token(NAMES, _fetch("a"), now=NOW)
+    finally:
+        os.umask(before)
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in store.folder.iterdir()} == {0o600}
+    assert {path.suffix for path in store.folder.iterdir()} == {"", ".lock"}
+
+
+def test_refresh_token_is_not_kept(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    assert not any("refresh-canary" in path.read_text() for path in store.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "\x00", '{"value": 1, "expires_at": 2e9, "scope": null, "token_type": "x", "leeway": 0}'],
+)
+def test_broken_file_is_ignored(store: FileTokenStore, text: str) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    (store.folder / digest(NAMES)).write_text(text)
+    assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+    assert store.token(NAMES, _never, now=NOW).value == "b"
+
+
+@pytest.mark.parametrize("expires_at", ["Infinity", "NaN", "1e18"])
+def test_file_that_never_ends_is_ignored(store: FileTokenStore, expires_at: str) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    path = store.folder / digest(NAMES)
+    path.write_text(path.read_text().replace(str(NOW + 600), expires_at))
+    assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+
+
+def test_file_of_another_mode_is_ignored(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    (store.folder / digest(NAMES)).chmod(0o644)
+    assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+
+
+def test_link_is_not_followed(store: FileTokenStore, tmp_path: Path) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    path, elsewhere = store.folder / digest(NAMES), tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+    assert '"a"' in elsewhere.read_text()
+    assert not path.is_symlink()
+
+
+def test_failure_is_not_kept_and_leaves_no_lock(store: FileTokenStore) -> None:
+    with pytest.raises(AssertionError):
+        store.token(NAMES, _never, now=NOW)
+    assert store.token(NAMES, _fetch("a"), now=NOW).value == "a"
+
+
+def test_forgotten_token_is_fetched_anew(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    store.forget(NAMES)
+    store.forget(NAMES)
+    assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+
+
+def test_names_do_not_run_together() -> None:
+    assert len({digest(names) for names in [("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("", "abc")]}) == 5
+
+
+def test_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalError, match="tokens cannot be kept in"):
+        FileTokenStore(tmp_path / "file").token(NAMES, _fetch("a"), now=NOW)
+
+
+def test_processes_side_by_side_make_one_request(store: FileTokenStore, tmp_path: Path) -> None:
+    program = f"""
+import os, time
+from pathlib import Path
+from affiant.client.store import FileTokenStore
+from affiant.client.token_source import Token
+def fetch():
+    with open({str(tmp_path / "asked")!r}, "a") as file:
+        file.write("x")
+    time.sleep(0.2)
+    return Token("token-of-" + str(os.getpid()), {NOW} + 600, None, leeway=30)
+print(FileTokenStore(Path({str(store.folder)!r})).token({NAMES!r}, fetch, now={NOW}).value)
+"""
+    running = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    values = {process.communicate(timeout=30)[0] for process in running}
+    assert len(values) == 1
+    assert (tmp_path / "asked").read_text() == "x"
