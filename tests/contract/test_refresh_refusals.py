@@ -85,3 +85,14 @@ async def test_another_successor_inside_the_window_is_reuse(store: Store) -> Non
         token = await store.refresh_tokens.find(digest)
         assert token is not None
         assert token.revoked_at == NOW + 2
+
+
+async def test_a_spent_token_ends_its_family_after_its_own_end(store: Store) -> None:
+    """Who steals a token, and shows it after its idle life, is still found out."""
+    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(_rotation(NOW + 10))
+    stolen = Entry(AUDIT, rotation=Rotation(b"r1", b"r9", NOW + 1000, 1000))
+    assert await store.ledger.claim(stolen) is Outcome.REFRESH_REUSED
+    successor = await store.refresh_tokens.find(b"r2")
+    assert successor is not None
+    assert successor.revoked_at == NOW + 1000

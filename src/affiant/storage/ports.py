@@ -77,8 +77,9 @@ class Ledger(Protocol):
         """Claim the jti, apply the refresh change and append the audit record, in one durable commit.
 
         Of any number of entries with one (client, digest), from tasks, threads, processes or before a crash, exactly
-        one gets FIRST while the claim lives. Whoever loses changes nothing, but is written down as refused. One
-        refresh token never gets two successors. The call returns after the commit is durable.
+        one gets FIRST while the claim lives. Whoever loses the jti changes nothing else; whoever loses the refresh
+        token has used up its jti, and a token that comes back after it was spent ends its family. Both are written
+        down as refused. One refresh token never gets two successors. The call returns after the commit is durable.
 
         Raises:
             StoreError: nothing is known to be committed; nothing may be issued.

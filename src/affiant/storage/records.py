@@ -204,13 +204,14 @@ def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
         return Outcome.REFRESH_UNKNOWN
     if token.revoked_at is not None:
         return Outcome.REFRESH_REVOKED
+    if token.spent_at is not None:
+        # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
+        # family may still live.
+        in_window = rotation.now - token.spent_at <= rotation.retry_window
+        return Outcome.REPEATED if in_window and token.successor == rotation.successor else Outcome.REFRESH_REUSED
     if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
         return Outcome.REFRESH_EXPIRED
-    if token.spent_at is None:
-        return Outcome.FIRST
-    if rotation.now - token.spent_at <= rotation.retry_window and token.successor == rotation.successor:
-        return Outcome.REPEATED
-    return Outcome.REFRESH_REUSED
+    return Outcome.FIRST
 
 
 def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:

@@ -12,9 +12,9 @@ from affiant.storage.sqlite.connection import translated
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from affiant.storage.records import AuditRecord, Entry, Rotation
+    from affiant.storage.records import Entry, Rotation
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -35,12 +35,12 @@ class SqliteLedger:
 
     async def claim(self, entry: Entry) -> Outcome:
         """See ports.Ledger."""
-        outcome: Outcome = await self._writer().submit(lambda transaction: _claim(transaction, entry))
+        outcome: Outcome = await self._writer().submit(_claim, entry)
         return outcome
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         """See ports.Ledger."""
-        deleted: int = await self._writer().submit(lambda t: t.connection.execute(_PURGE, (before, limit)).rowcount)
+        deleted: int = await self._writer().change(lambda t: t.connection.execute(_PURGE, (before, limit)).rowcount)
         return deleted
 
 
@@ -75,10 +75,20 @@ class SqliteAuditLog:
             return list(self._reader().execute(query, (after, limit)))
 
 
-def _claim(transaction: Transaction, entry: Entry) -> Outcome:
-    outcome = _apply(transaction.connection, entry)
-    _append(transaction, entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit)
-    return outcome
+def _claim(transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
+    connection = transaction.connection
+    outcomes = [_apply(connection, entry) for entry in entries]
+    # Read inside the transaction: another process may have written since the last one.
+    row = connection.execute(_LAST).fetchone()
+    link = row[0] if row else GENESIS
+    rows = []
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
+        record = audit.to_json()
+        link = chain(link, record)
+        rows.append((audit.trace_id, record, link))
+    connection.executemany(_AUDIT, rows)
+    return outcomes
 
 
 def _apply(connection: sqlite3.Connection, entry: Entry) -> Outcome:
@@ -105,16 +115,6 @@ def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:
         for (record,) in connection.execute(query, (token.family,)).fetchall():
             _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=rotation.now))
     return outcome
-
-
-def _append(transaction: Transaction, audit: AuditRecord) -> None:
-    # Read inside the transaction: another process may have written since the last one.
-    if transaction.link is None:
-        row = transaction.connection.execute(_LAST).fetchone()
-        transaction.link = row[0] if row else GENESIS
-    record = audit.to_json()
-    transaction.link = chain(transaction.link, record)
-    transaction.connection.execute(_AUDIT, (audit.trace_id, record, transaction.link))
 
 
 def _find(connection: sqlite3.Connection, digest: bytes) -> RefreshToken | None:

@@ -48,7 +48,7 @@ class SqliteClients(_Table):
                 raise AlreadyExists(f"a client named {client.client_id} exists already")
             transaction.changed = True
 
-        await self._writer().submit(work)
+        await self._writer().change(work)
 
     async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
         """See ports.Clients."""
@@ -59,7 +59,7 @@ class SqliteClients(_Table):
             transaction.connection.execute(query, (msgspec.json.encode(client), client_id))
             transaction.changed = True
 
-        await self._writer().submit(work)
+        await self._writer().change(work)
 
     async def remove(self, client_id: str) -> None:
         """See ports.Clients."""
@@ -70,7 +70,7 @@ class SqliteClients(_Table):
             transaction.connection.execute("DELETE FROM refresh_token WHERE client_id = ?", (client_id,))
             transaction.changed = True
 
-        await self._writer().submit(work)
+        await self._writer().change(work)
 
 
 class SqliteApis(_Table):
@@ -99,7 +99,7 @@ class SqliteApis(_Table):
                 _leave_default(transaction.connection, api.identifier)
             transaction.changed = True
 
-        await self._writer().submit(work)
+        await self._writer().change(work)
 
     async def default(self) -> Api | None:
         """See ports.Apis."""
@@ -126,7 +126,7 @@ class SqliteSigningKeys(_Table):
             transaction.changed = True
             return key
 
-        stored: SigningKey = await self._writer().submit(work)
+        stored: SigningKey = await self._writer().change(work)
         return stored
 
 
@@ -142,7 +142,7 @@ class SqliteSettings(_Table):
     async def put(self, name: str, value: str) -> None:
         """See ports.Settings."""
         query = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        await self._writer().submit(lambda t: t.connection.execute(query, (name, value)).rowcount)
+        await self._writer().change(lambda t: t.connection.execute(query, (name, value)).rowcount)
 
 
 def _client(connection: sqlite3.Connection, client_id: str) -> Client | None:

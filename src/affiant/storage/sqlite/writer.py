@@ -7,19 +7,20 @@ answers but never the event loop; and since everything that waited goes into the
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Error, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    Work = Callable[["Transaction"], Any]
+    Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
 
 MAX_GROUP = 256
 MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: refuse, do not pile up
@@ -31,22 +32,20 @@ class Transaction:
 
     Attributes:
         connection: of the writer.
-        link: the link of the newest audit record, read once for the group.
         changed: set when clients, APIs or keys changed.
     """
 
     connection: sqlite3.Connection
-    link: bytes | None = None
     changed: bool = False
 
 
 @dataclass(slots=True)
 class _Job:
     work: Work
+    item: Any
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
-    error: BaseException | None = field(default=None)
 
 
 class Writer:
@@ -55,44 +54,61 @@ class Writer:
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
         self._connection = connect(path)
         self._jobs: deque[_Job] = deque()
-        self._wake = threading.Condition()
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_signalled = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="affiant-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Work) -> Any:
-        """Run this in the next transaction; return what it returns, once that is durable.
+    async def submit(self, work: Work, item: Any) -> Any:
+        """Let `work` treat this item, with others of the same work, in the next transaction.
+
+        Args:
+            work: takes the transaction and the items, and returns for each a result, or an Error to be raised here.
+            item: what it is to treat.
 
         Raises:
             StoreError: it was not committed, or too much is waiting.
         """
+        if self._closing or len(self._jobs) >= MAX_QUEUE:
+            raise StoreError("the database is closing" if self._closing else "too many writes are waiting")
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop, loop.create_future())
-        with self._wake:
-            if self._closing or len(self._jobs) >= MAX_QUEUE:
-                raise StoreError("the database is closing" if self._closing else "too many writes are waiting")
-            self._jobs.append(job)
-            self._wake.notify()
+        job = _Job(work, item, loop, loop.create_future())
+        self._jobs.append(job)
+        # One signal for all that this turn of the loop brings: each wakes the thread, and costs as much as an insert.
+        if not self._is_signalled:
+            self._is_signalled = True
+            loop.call_soon(self._signal)
         return await job.future
+
+    async def change(self, work: Callable[[Transaction], Any]) -> Any:
+        """Run this in the next transaction; return what it returns, or raise the Error it raises.
+
+        Raises:
+            StoreError: it was not committed, or too much is waiting.
+        """
+        return await self.submit(_each, work)
 
     def close(self) -> None:
         """Commit what is waiting, and end."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._closing = True
+        self._signals.put(None)
         self._thread.join()
         self._connection.close()
 
-    def _run(self) -> None:
-        while group := self._take():
-            self._commit(group)
-            self._report(group)
+    def _signal(self) -> None:
+        # Lowered before the signal: whoever saw it raised has already put a job where the thread will look.
+        self._is_signalled = False
+        self._signals.put(None)
 
-    def _take(self) -> list[_Job]:
-        with self._wake:
-            while not self._jobs and not self._closing:
-                self._wake.wait()
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
+    def _run(self) -> None:
+        while not self._closing or self._jobs:
+            if not self._jobs:
+                self._signals.get()
+            group = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
+            if group:
+                self._commit(group)
+                self._report(group)
 
     def _commit(self, group: list[_Job]) -> None:
         try:
@@ -104,21 +120,23 @@ class Writer:
                 for job in group:
                     self._commit([job])
                 return
+            failure = StoreError(f"the database did not commit: {error}")
+            failure.__cause__ = error
             for job in group:
-                job.error = StoreError(f"the database did not commit: {error}")
-                job.error.__cause__ = error
+                job.result = failure
 
     def _transact(self, group: list[_Job]) -> None:
         connection = self._connection
         # IMMEDIATE: two processes that both read first and then wrote would each fail the other.
         connection.execute("BEGIN IMMEDIATE")
         transaction = Transaction(connection)
+        by_work: dict[Work, list[_Job]] = {}
         for job in group:
-            try:
-                job.error = None
-                job.result = job.work(transaction)
-            except Error as error:  # work refuses before it writes, so the others may go on
-                job.error = error
+            by_work.setdefault(job.work, []).append(job)
+        for work, jobs in by_work.items():
+            results = work(transaction, [job.item for job in jobs])
+            for job, result in zip(jobs, results, strict=True):
+                job.result = result
         if transaction.changed:
             connection.execute("UPDATE version SET number = number + 1")
         connection.execute("COMMIT")
@@ -140,11 +158,22 @@ class Writer:
                 continue
 
 
+def _each(transaction: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+    return [_one(transaction, work) for work in works]
+
+
+def _one(transaction: Transaction, work: Callable[[Transaction], Any]) -> Any:
+    try:
+        return work(transaction)
+    except Error as error:  # work refuses before it writes, so the others may go on
+        return error
+
+
 def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
         if job.future.done():
             continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
+        if isinstance(job.result, Error):
+            job.future.set_exception(job.result)
         else:
             job.future.set_result(job.result)

@@ -13,7 +13,7 @@ from affiant.server.token.grants.base import Authorization
 if TYPE_CHECKING:
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import RefreshTokens
 
 
@@ -44,7 +44,8 @@ class RefreshTokenGrant:
             raise Rejected(Reason.REFRESH_UNKNOWN, detail="of another client" if token else "")
         if token.revoked_at is not None:
             raise Rejected(Reason.REFRESH_REVOKED)
-        if token.expires_at <= now or token.idle_expires_at <= now:
+        # One that is spent goes on to the commit, however old: there its family is ended.
+        if token.spent_at is None and (token.expires_at <= now or token.idle_expires_at <= now):
             raise Rejected(Reason.REFRESH_EXPIRED)
         scope, resource = requested.scope(form), requested.resource(form)
         # RFC 6749 section 6 and RFC 8707 section 2.2: never more than was granted.
