@@ -17,7 +17,7 @@ from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.reasons import Reason
 from affiant.server import app, registration
-from affiant.server.master_key import MasterKey
+from affiant.server.keys.master_key import MasterKey
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from affiant.server import registration, settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Api
 

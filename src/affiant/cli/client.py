@@ -22,7 +22,7 @@ from affiant.storage.ports import NotFound
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PrivateKey, PublicKey
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.server.registration import Registered
     from affiant.storage.ports import Store
     from affiant.storage.records import Client

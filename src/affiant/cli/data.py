@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from affiant.errors import ConfigError
-from affiant.server import master_key
+from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
@@ -17,7 +17,7 @@ from affiant.storage.sqlite.store import FILE_NAME
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
 Result = TypeVar("Result")

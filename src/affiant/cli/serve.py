@@ -18,12 +18,13 @@ from uvicorn.supervisors import Multiprocess
 
 from affiant.cli.data import ISSUER, data_option, open_store, settle_issuer, with_store
 from affiant.errors import ConfigError
-from affiant.server import app, master_key, settings, signing_keys
+from affiant.server import app, settings
+from affiant.server.keys import master_key, signing_keys
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
 _SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided

@@ -16,10 +16,10 @@ from starlette.routing import Route
 from affiant.errors import StoreError
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
-from affiant.server import signing_keys
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.clients import Directory
+from affiant.server.keys import signing_keys
 from affiant.server.published import metadata, pages
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
 log = logging.getLogger(__name__)

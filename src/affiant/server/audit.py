@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from affiant.jose import base64url
+from affiant.server.identifiers import new_trace_id
 from affiant.storage.records import AuditRecord
 
 if TYPE_CHECKING:
     from affiant.errors import Rejected
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated
-
-
-def new_trace_id() -> str:
-    """Twelve characters that name one request, given to the caller and kept in the audit log."""
-    return base64url.encode(secrets.token_bytes(9))
 
 
 @dataclass(slots=True)

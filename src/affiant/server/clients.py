@@ -13,7 +13,7 @@ from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
 from affiant.oauth import names
 
 if TYPE_CHECKING:
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Api, Client, SigningKey
 

@@ -19,7 +19,7 @@ from affiant.storage.records import Api, Client, StoredSecret
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
 
 GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN)
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")

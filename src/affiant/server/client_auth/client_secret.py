@@ -10,7 +10,7 @@ from affiant.reasons import Reason
 
 if TYPE_CHECKING:
     from affiant.server.clients import RegisteredClient
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
 
 _NOBODY = bytes(32)
 

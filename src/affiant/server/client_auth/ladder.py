@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from affiant.oauth.assertion import ClientAssertion
     from affiant.oauth.form import Form
     from affiant.server.clients import Directory, RegisteredClient
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
 
 GUIDE = "guide"
 _CANDIDATES = {

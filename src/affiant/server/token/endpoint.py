@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated, Ladder
     from affiant.server.clients import Directory
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.server.token.grants.base import Grant
     from affiant.server.token.issue import IssuedToken
     from affiant.storage.ports import Ledger

@@ -11,12 +11,13 @@ from affiant.oauth import access_token
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
+from affiant.server.identifiers import new_token_id
 from affiant.storage.records import RefreshToken, Rotation
 
 if TYPE_CHECKING:
     from affiant.jose.signer import Signer
     from affiant.server.client_auth.ladder import Authenticated
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.server.token.grants.base import Authorization
     from affiant.server.token.policy import Granted
 
@@ -52,7 +53,7 @@ def issue(
         aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
         exp=int(now) + granted.lifetime,
         iat=int(now),
-        jti=base64url.encode(secrets.token_bytes(16)),
+        jti=new_token_id(),
         scope=render(granted.scope) or None,
     )
     refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))

@@ -10,7 +10,7 @@ from affiant.server.clients import signing_key_purpose
 from affiant.storage.records import SigningKey
 
 if TYPE_CHECKING:
-    from affiant.server.master_key import MasterKey
+    from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
 DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refused by several
