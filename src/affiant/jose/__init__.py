@@ -1,1 +1,1 @@
-"""Compact JWS, keys and algorithms (RFC 7515, 7517, 7518, 8037). No OAuth, no clock, no I/O."""
+"""Compact JWS, keys and algorithms (RFC 7515, 7517, 7518, 8037, 9964). No OAuth, no clock, no I/O."""

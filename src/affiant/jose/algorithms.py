@@ -1,4 +1,4 @@
-"""The algorithms that are accepted, and nothing else (RFC 7518 section 3, RFC 8037, RFC 9864).
+"""The algorithms that are accepted, and nothing else (RFC 7518 section 3, RFC 8037, RFC 9864, RFC 9964).
 
 Each knows which keys it takes, so that a header can never turn a public key into a MAC key.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PublicCryptoKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-PrivateCryptoKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+MLDSAPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+MLDSAPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+PublicCryptoKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | MLDSAPublicKey
+PrivateCryptoKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | MLDSAPrivateKey
 
 
 class _Verify(Protocol):
@@ -29,8 +32,8 @@ class Algorithm:
 
     Attributes:
         name: the name for the header.
-        kty: the type of key it takes (RFC 7518 section 6.1).
-        crv: the curve, where the type has several.
+        kty: the type of key it takes (RFC 7518 section 6.1, RFC 9964 section 3).
+        crv: the curve, where the type has several; for AKP the parameter set, which has the algorithm's name.
         verify: raises cryptography's InvalidSignature; takes key, signature, data.
         sign: takes key, data.
     """
@@ -85,6 +88,30 @@ def _ed25519(name: str) -> Algorithm:
     return Algorithm(name, "OKP", "Ed25519", verify, sign)
 
 
+def _mldsa(name: str, public: type[MLDSAPublicKey], private: type[MLDSAPrivateKey]) -> Algorithm:
+    def verify(key: object, signature: bytes, data: bytes) -> None:
+        assert isinstance(key, public)  # noqa: S101 - a key of one parameter set never meets the name of another
+        key.verify(signature, data)  # RFC 9964 section 5: the context is empty
+
+    def sign(key: object, data: bytes) -> bytes:
+        assert isinstance(key, private)  # noqa: S101
+        return key.sign(data)
+
+    return Algorithm(name, "AKP", name, verify, sign)
+
+
+def _ml_dsa() -> tuple[Algorithm, ...]:
+    try:
+        mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes(32))
+    except UnsupportedAlgorithm:  # a cryptography that was built against an OpenSSL before 3.5
+        return ()
+    return (
+        _mldsa("ML-DSA-44", mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey),
+        _mldsa("ML-DSA-65", mldsa.MLDSA65PublicKey, mldsa.MLDSA65PrivateKey),
+        _mldsa("ML-DSA-87", mldsa.MLDSA87PublicKey, mldsa.MLDSA87PrivateKey),
+    )
+
+
 def _hmac(name: str, digest: hashes.HashAlgorithm) -> Algorithm:
     def _mac(key: object, data: bytes) -> hmac.HMAC:
         assert isinstance(key, bytes)  # noqa: S101
@@ -123,6 +150,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _rsa("PS256", _pss(_S256), _S256),
         _rsa("PS384", _pss(_S384), _S384),
         _rsa("PS512", _pss(_S512), _S512),
+        *_ml_dsa(),
         _hmac("HS256", _S256),
         _hmac("HS384", _S384),
         _hmac("HS512", _S512),
@@ -131,3 +159,11 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 ASYMMETRIC = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.kty != "oct")
 SYMMETRIC = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.kty == "oct")
+
+
+def fitting(kty: str, crv: str | None, alg: str | None) -> frozenset[str]:
+    """The algorithms for a key of this type: the one it is bound to, or all of its type (RFC 8725 section 3.1)."""
+    if alg is not None:
+        # RFC 9864: for an Ed25519 key the two names mean the same.
+        return frozenset({"Ed25519", "EdDSA"}) if crv == "Ed25519" else frozenset({alg})
+    return frozenset(a.name for a in ALGORITHMS.values() if a.kty == kty and a.crv in (None, crv))

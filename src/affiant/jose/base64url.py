@@ -22,6 +22,15 @@ def decode(text: str) -> bytes:
     """
     if _ALPHABET.fullmatch(text) is None:
         raise ValueError("characters outside base64url")
+    return decode_letters(text)
+
+
+def decode_letters(text: str) -> bytes:
+    """The bytes of a text that is known to consist of base64url's characters alone.
+
+    Raises:
+        ValueError: an impossible length, or unused bits that are not zero.
+    """
     if len(text) % 4 == 1:
         raise ValueError("impossible length")
     data = urlsafe_b64decode(text + "=" * (-len(text) % 4))

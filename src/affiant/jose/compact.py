@@ -1,7 +1,7 @@
 """The compact JWS, read strictly and checked before it is believed (RFC 7515, RFC 8725).
 
 Unverified is what a stranger sent, taken apart. Verified is the same after its signature held. Nothing but this module
-makes either.
+makes either. A JWS whose payload may be anything is an Envelope: the same reader, without the step that reads claims.
 """
 
 from __future__ import annotations
@@ -41,6 +41,18 @@ class Unverified:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """A JWS taken apart down to the bytes of its payload, which need not be JSON. Nothing of it is proved."""
+
+    header: dict[str, Any]
+    payload: bytes
+    alg: str
+    kid: str | None
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """A JWS whose signature held under `key`. Its claims are still to be judged."""
 
@@ -57,19 +69,29 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
     Raises:
         Rejected: not a strict compact JWS (rung 3).
     """
-    if len(text) > limit:  # before any decoding: its cost must not be the sender's choice
-        raise Rejected(Reason.JWT_TOO_LONG, expected=f"at most {limit} characters", got=str(len(text)))
-    if _CHARACTERS.fullmatch(text) is None:
-        raise Rejected(Reason.JWT_CHARACTERS)
-    parts = text.split(".")
-    if len(parts) == _JWE_PARTS:
-        raise Rejected(Reason.JWT_ENCRYPTED)
-    if len(parts) != _PARTS:
-        raise Rejected(Reason.JWT_PARTS, expected="3", got=str(len(parts)))
+    parts = _split(text, limit)
     header, alg, kid = _parse_header(parts[0])
     return Unverified(
         header=header,
         claims=_parse_json(parts[1]),
+        alg=alg,
+        kid=kid,
+        signing_input=text[: len(parts[0]) + 1 + len(parts[1])].encode("ascii"),
+        signature=_decode(parts[2]),
+    )
+
+
+def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
+    """Take a compact JWS apart whose payload may be any bytes; in all else as strict as `parse`.
+
+    Raises:
+        Rejected: not a strict compact JWS (rung 3).
+    """
+    parts = _split(text, limit)
+    header, alg, kid = _parse_header(parts[0])
+    return Envelope(
+        header=header,
+        payload=_decode(parts[1]),
         alg=alg,
         kid=kid,
         signing_input=text[: len(parts[0]) + 1 + len(parts[1])].encode("ascii"),
@@ -92,6 +114,19 @@ def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
     named = {**header, "alg": signer.alg, **({"kid": signer.kid} if signer.kid is not None else {})}
     signing_input = f"{_encoded_header(_to_json(named))}.{_encode_json(claims)}"
     return f"{signing_input}.{base64url.encode(signer.sign(signing_input.encode('ascii')))}"
+
+
+def _split(text: str, limit: int) -> list[str]:
+    if len(text) > limit:  # before any decoding: its cost must not be the sender's choice
+        raise Rejected(Reason.JWT_TOO_LONG, expected=f"at most {limit} characters", got=str(len(text)))
+    if _CHARACTERS.fullmatch(text) is None:
+        raise Rejected(Reason.JWT_CHARACTERS)
+    parts = text.split(".")
+    if len(parts) == _JWE_PARTS:
+        raise Rejected(Reason.JWT_ENCRYPTED)
+    if len(parts) != _PARTS:
+        raise Rejected(Reason.JWT_PARTS, expected="3", got=str(len(parts)))
+    return parts
 
 
 # A client's header is the same bytes in every request, so what was read once is remembered. The result must not be
@@ -119,7 +154,7 @@ def _parse_json(part: str) -> dict[str, Any]:
 
 def _decode(part: str) -> bytes:
     try:
-        return base64url.decode(part)
+        return base64url.decode_letters(part)  # _split looked at every character
     except ValueError as error:
         raise Rejected(Reason.JWT_BASE64URL, detail=str(error)) from None
 

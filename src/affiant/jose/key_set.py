@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
-from affiant.jose.keys import PublicKey, parse_public_jwk
+from affiant.jose.keys import PublicKey, SecretKey, parse_public_jwk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,21 @@ class KeySet:
         keys = tuple(key for key in map(_usable, members) if key is not None)
         if not keys:
             raise ConfigError("the JWK Set has no key that can be used here")
-        if len({key.kid for key in keys}) != len(keys):
-            raise ConfigError("two keys of the JWK Set have the same kid")
+        check_kids(keys)
+        return cls(keys)
+
+    @classmethod
+    def parse_strictly(cls, document: object) -> KeySet:
+        """The keys in this document, every one of which must be usable: for a set that somebody registers.
+
+        Raises:
+            ConfigError: not a JWK Set, no key, a key that is not accepted (which, and why), or one kid for two keys.
+        """
+        members = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(members, list) or not members:
+            raise ConfigError("this is not a JWK Set: an object with an array of keys")
+        keys = tuple(_accepted(number, member) for number, member in enumerate(members, 1))
+        check_kids(keys)
         return cls(keys)
 
     def find(self, kid: str) -> PublicKey | None:
@@ -43,6 +59,25 @@ class KeySet:
     def to_jwks(self) -> dict[str, Any]:
         """The document to publish."""
         return {"keys": [key.to_jwk() for key in self.keys]}
+
+
+def check_kids(keys: Sequence[PublicKey | SecretKey]) -> None:
+    """Let keys pass that can be told apart by their names.
+
+    Raises:
+        ConfigError: two have the same kid.
+    """
+    if len({key.kid for key in keys}) != len(keys):
+        raise ConfigError("two keys of the JWK Set have the same kid")
+
+
+def _accepted(number: int, member: object) -> PublicKey:
+    if not isinstance(member, dict):
+        raise ConfigError(f"key {number} of the JWK Set is not an object")
+    try:
+        return parse_public_jwk(member)
+    except ConfigError as error:
+        raise ConfigError(f"key {number} of the JWK Set: {error}") from error
 
 
 def _usable(member: object) -> PublicKey | None:

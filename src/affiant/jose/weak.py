@@ -1,0 +1,106 @@
+"""Keys that are weak in themselves, told from their public half alone. They are refused where they are registered.
+
+The checks on RSA are those that public certification authorities owe (CA/Browser Forum Baseline Requirements 6.1.1.3
+and 6.1.6). Very large moduli are refused as well: each signature would cost us what the sender chose.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import gcd, isqrt, prod
+
+from affiant.errors import ConfigError
+
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
+MIN_RSA_EXPONENT = 65537  # F4: the least in use, and what FIPS 186-5 section 5.4 asks
+MAX_RSA_EXPONENT_BITS = 64  # OpenSSL verifies no longer one under a modulus of more than 3072 bits
+_SMALL_FACTOR = 752  # Baseline Requirements 6.1.6: no prime factor below this
+_FERMAT_ROUNDS = 100  # Baseline Requirements 6.1.1.3
+_ROCA_PRIMES_UP_TO = 701  # the first 126 primes, which divide M for every modulus of 1984 bits and more
+
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+
+
+def check_rsa(n: int, e: int) -> None:
+    """Let this modulus and exponent pass.
+
+    Raises:
+        ConfigError: too short, too long, even, a square, with a small factor or with primes too near each other
+            (CVE-2022-26320), made by the library of CVE-2017-15361 (ROCA), or a small, even or huge exponent.
+    """
+    if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
+        raise ConfigError(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this has {n.bit_length()}")
+    if e < MIN_RSA_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_RSA_EXPONENT_BITS:
+        raise ConfigError("an RSA key must have an odd public exponent of at least 65537 and at most 64 bits")
+    if gcd(n, _product_of_small_primes()) != 1:
+        raise ConfigError("the RSA modulus has a small factor: it is damaged, or no RSA key at all")
+    if has_near_factors(n):
+        raise ConfigError("the RSA modulus is a product of two primes too near each other: make a new key")
+    if has_roca_fingerprint(n):
+        raise ConfigError(
+            "the RSA key was made by a library whose keys can be factored (CVE-2017-15361): make a new key"
+        )
+
+
+def has_near_factors(n: int) -> bool:
+    """Whether a hundred rounds of Fermat's method factor this odd number; a square falls in the first."""
+    root = isqrt(n)
+    if root * root == n:
+        return True
+    for a in range(root + 1, root + 1 + _FERMAT_ROUNDS):
+        rest = a * a - n
+        if isqrt(rest) ** 2 == rest:
+            return True
+    return False
+
+
+def has_roca_fingerprint(n: int) -> bool:
+    """Whether this modulus, of 1984 bits or more, bears the mark of CVE-2017-15361.
+
+    The primes of that library are k·M + (65537^a mod M), with M the product of the first primes. So n is a power of
+    65537 modulo each of those primes, which by chance happens to one modulus in 2^167. Nemec, Sys, Svenda, Klinec and
+    Matyas: "The Return of Coppersmith's Attack", CCS 2017, sections 2.1 and 2.2.
+    """
+    return all(powers >> n % prime & 1 for prime, powers in _powers_of_65537())
+
+
+def check_ed25519(raw: bytes) -> None:
+    """Let this public key pass: 32 bytes, a point as RFC 8032 section 5.1.3 decodes it, not of small order.
+
+    Under a point of small order anybody can sign.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
+    # x² = (y² - 1) / (d·y² + 1) must be a square, so the product of both must; d·y² + 1 is never 0.
+    square = (y * y - 1) * (_D * y * y + 1) % _P
+    if len(raw) != 32 or y >= _P or pow(square, (_P - 1) // 2, _P) not in (0, 1):  # noqa: PLR2004
+        raise ConfigError("x is not the encoding of a point on Ed25519")
+    # Orders 1 and 2 have y = ±1, order 4 has y = 0. Of order 8 is what doubles to y = 0: there x² is -y².
+    if y in (0, 1, _P - 1) or (_D * y**4 + 2 * y * y - 1) % _P == 0:
+        raise ConfigError("x is a point of small order: anybody could sign for it")
+
+
+@cache
+def _primes(up_to: int) -> tuple[int, ...]:
+    return tuple(n for n in range(2, up_to + 1) if all(n % d for d in range(2, isqrt(n) + 1)))
+
+
+@cache
+def _product_of_small_primes() -> int:
+    return prod(_primes(_SMALL_FACTOR))
+
+
+@cache
+def _powers_of_65537() -> tuple[tuple[int, int], ...]:
+    """Each prime with the powers of 65537 modulo it, as the bits of a number."""
+    marks = []
+    for prime in _primes(_ROCA_PRIMES_UP_TO):
+        powers, power = 0, 1
+        while not powers >> power & 1:
+            powers |= 1 << power
+            power = power * 65537 % prime
+        marks.append((prime, powers))
+    return tuple(marks)
