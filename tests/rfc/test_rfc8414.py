@@ -1,0 +1,200 @@
+"""RFC 8414, metadata: what the server publishes, and what a client may believe. RFC 7517: the keys it names."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import ISSUER, running
+
+from affiant.jose import base64url
+from affiant.oauth import metadata
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
+
+
+async def _document(server: Server) -> dict[str, Any]:
+    reply = await server.http.get(WELL_KNOWN)
+    assert reply.status_code == 200
+    members: dict[str, Any] = reply.json()
+    return members
+
+
+@pytest.mark.rfc(8414, "3.2")
+async def test_the_document_is_json_with_status_200(server: Server) -> None:
+    reply = await server.http.get(WELL_KNOWN)
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert isinstance(reply.json(), dict)
+
+
+@pytest.mark.rfc(8414, "3.1")
+async def test_the_path_of_an_issuer_follows_the_well_known_part() -> None:
+    """The well-known string is inserted between host and path."""
+    issuer = f"{ISSUER}/tenant/one"
+    async with running(MemoryStore(), issuer=issuer) as server:
+        reply = await server.http.get(f"{ISSUER}{WELL_KNOWN}/tenant/one")
+        document = reply.json()
+        assert document["issuer"] == issuer
+        for name in ("token_endpoint", "jwks_uri"):
+            assert document[name].startswith(f"{issuer}/")
+        assert (await server.http.get(document["jwks_uri"])).status_code == 200
+        assert (await server.http.post(document["token_endpoint"], data={"grant_type": "x"})).status_code == 400
+        assert (await server.http.get(f"{ISSUER}{WELL_KNOWN}")).status_code == 404
+
+
+@pytest.mark.rfc(8414, "3.3")
+async def test_the_issuer_is_the_one_that_was_asked_for(server: Server) -> None:
+    """MUST be identical to the identifier that the URL was made of."""
+    assert (await _document(server))["issuer"] == ISSUER
+
+
+@pytest.mark.rfc(8414, "3.3")
+@pytest.mark.parametrize("issuer", [f"{ISSUER}/", "https://AS.example", "https://evil.example", "", None, 1, [ISSUER]])
+async def test_metadata_of_another_issuer_are_not_believed(server: Server, issuer: object) -> None:
+    """If the values are not identical, the data MUST NOT be used."""
+    document = {**await _document(server), "issuer": issuer}
+    with pytest.raises(ValueError, match="another issuer"):
+        metadata.parse(json.dumps(document).encode(), issuer=ISSUER)
+
+
+@pytest.mark.rfc(8414, "2")
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://as.example",
+        "https://as.example?x=1",
+        "https://as.example?",
+        "https://as.example#x",
+        "https://as.example#",
+        "as.example",
+        "",
+        "https://",
+        "ftp://as.example",
+        "https://user@as.example",
+    ],
+)
+def test_what_cannot_be_an_issuer_is_refused(issuer: str) -> None:
+    """A URL with the https scheme, without query and fragment."""
+    with pytest.raises(ValueError, match=r"issuer|Invalid"):
+        metadata.check_issuer(issuer)
+
+
+@pytest.mark.rfc(8414, "2")
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://as.example\n",
+        " https://as.example",
+        "https://as.exa\tmple",
+        'https://as.example/"x',
+        "https://as.example/a b",
+        "https://\u00e4s.example",
+        "https://as.example:port",
+    ],
+)
+@pytest.mark.xfail(strict=True, reason="check_issuer lets through characters that no URL has")
+def test_an_issuer_has_the_characters_of_a_url(issuer: str) -> None:
+    """It stands in headers and is compared as a string: a line end or a quote in it must not get so far."""
+    with pytest.raises(ValueError, match="issuer"):
+        metadata.check_issuer(issuer)
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_every_url_is_https_and_of_this_issuer(server: Server) -> None:
+    document = await _document(server)
+    urls = {name: value for name, value in document.items() if isinstance(value, str) and "://" in value}
+    assert {"issuer", "token_endpoint", "jwks_uri"} <= set(urls)
+    assert all(value == ISSUER or value.startswith(f"{ISSUER}/") for value in urls.values())
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_grants_are_listed_because_the_default_is_another(server: Server) -> None:
+    """If omitted, the value would be authorization_code and implicit, for which an endpoint is REQUIRED."""
+    document = await _document(server)
+    assert document["grant_types_supported"] == ["client_credentials", "refresh_token"]
+    assert "authorization_endpoint" not in document
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_every_listed_grant_is_known(server: Server) -> None:
+    for name in (await _document(server))["grant_types_supported"]:
+        reply = await server.post({"grant_type": name})
+        assert reply.json()["error"] == "invalid_client"
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_every_listed_method_authenticates(server: Server) -> None:
+    methods = (await _document(server))["token_endpoint_auth_methods_supported"]
+    assert sorted(methods) == ["client_secret_basic", "client_secret_jwt", "client_secret_post", "private_key_jwt"]
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_signing_algorithms_are_listed_without_none(server: Server) -> None:
+    """REQUIRED with a JWT method; RS256 SHOULD be supported; none MUST NOT be used."""
+    algorithms = (await _document(server))["token_endpoint_auth_signing_alg_values_supported"]
+    assert {"RS256", "ES256", "Ed25519", "HS256"} <= set(algorithms)
+    assert not [name for name in algorithms if name.lower() == "none"]
+    assert len(set(algorithms)) == len(algorithms)
+
+
+@pytest.mark.rfc(9864, "4")
+async def test_the_specific_name_stands_before_the_deprecated_one(server: Server) -> None:
+    algorithms = (await _document(server))["token_endpoint_auth_signing_alg_values_supported"]
+    assert algorithms.index("Ed25519") < algorithms.index("EdDSA")
+
+
+@pytest.mark.rfc(8414, "3.2")
+async def test_no_member_is_empty_but_the_required_one(server: Server) -> None:
+    """Claims with zero elements MUST be omitted; response_types_supported is REQUIRED all the same, and is empty."""
+    document = await _document(server)
+    assert [name for name, value in document.items() if value in (None, [], "")] == ["response_types_supported"]
+
+
+@pytest.mark.rfc(8414, "3")
+async def test_the_openid_place_has_the_same_document(server: Server) -> None:
+    other = (await server.http.get("/.well-known/openid-configuration")).json()
+    assert other == await _document(server)
+
+
+@pytest.mark.rfc(8414, "5")
+@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("url", ["http://as.example/x", "/token", "", None, 1, "javascript:alert(1)", "https://"])
+async def test_an_endpoint_that_is_not_https_is_not_believed(server: Server, name: str, url: object) -> None:
+    document = {**await _document(server), name: url}
+    with pytest.raises(ValueError, match=name):
+        metadata.parse(json.dumps(document).encode(), issuer=ISSUER)
+
+
+# RFC 7517: the JWK Set
+
+
+@pytest.mark.rfc(7517, "5")
+async def test_the_key_set_has_a_keys_member(server: Server) -> None:
+    reply = await server.http.get((await _document(server))["jwks_uri"])
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert list(reply.json()) == ["keys"]
+
+
+@pytest.mark.rfc(7517, "4.1")
+async def test_a_published_key_says_what_it_is(server: Server) -> None:
+    """Kty MUST be there; kid and alg, so that a verifier can choose; nothing private (section 9.2)."""
+    (key,) = (await server.http.get("/jwks")).json()["keys"]
+    assert set(key) == {"kty", "crv", "x", "y", "kid", "alg"}
+    assert (key["kty"], key["crv"], key["alg"]) == ("EC", "P-256", "ES256")
+
+
+@pytest.mark.rfc(7638, "3")
+async def test_a_published_key_is_named_by_its_thumbprint(server: Server) -> None:
+    (key,) = (await server.http.get("/jwks")).json()["keys"]
+    required = {name: key[name] for name in ("crv", "kty", "x", "y")}
+    canonical = json.dumps(required, separators=(",", ":"), sort_keys=True).encode()
+    assert key["kid"] == base64url.encode(sha256(canonical).digest())

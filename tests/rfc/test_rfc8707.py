@@ -1,0 +1,101 @@
+"""RFC 8707, resource indicators. Those of a refresh are in test_refresh.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import API, ISSUER, OTHER_API, refusal
+
+from affiant.jose import compact
+
+if TYPE_CHECKING:
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+INVALID_TARGET = (400, "invalid_target")
+
+
+@pytest.fixture
+async def two(server: Server) -> Server:
+    """The server, with the client `two` that may ask for both APIs."""
+    await server.register("two", scopes=("read", "other.read"), resources=(API, OTHER_API))
+    return server
+
+
+async def _claims(server: Server, **parameters: Any) -> dict[str, Any]:
+    assertion = server.assertion(iss="two", sub="two")
+    token = (await server.token(assertion=assertion, **parameters))["access_token"]
+    return compact.parse(token).claims
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize("resource", [API, OTHER_API])
+async def test_the_token_is_for_the_resource(two: Server, resource: str) -> None:
+    """The server SHOULD restrict the audience to the resource that was asked for."""
+    assert (await _claims(two, resource=resource))["aud"] == resource
+
+
+@pytest.mark.rfc(8707, "2")
+async def test_resource_may_repeat(two: Server) -> None:
+    assert (await _claims(two, resource=[API, OTHER_API]))["aud"] == [API, OTHER_API]
+    assert (await _claims(two, resource=[API, API]))["aud"] == API
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize(
+    "resource",
+    [
+        f"{API}#",
+        f"{API}#part",
+        "api.example",
+        "/orders",
+        "//api.example",
+        "https:",
+        "1https://api.example",
+        f"{API} ",
+        f"{API}\n",
+        "https://\u00e4.example",
+        "https://api.example/<x>",
+    ],
+)
+async def test_what_is_no_absolute_uri_is_refused(server: Server, resource: str) -> None:
+    """MUST be an absolute URI, and MUST NOT include a fragment."""
+    reply = await server.post(server.form(resource=resource))
+    assert refusal(reply) == INVALID_TARGET
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/resource.malformed"
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize("resource", ["https://unknown.example", f"{API}/", "https://API.example", f"{API}:443"])
+async def test_an_unknown_resource_is_an_invalid_target(server: Server, resource: str) -> None:
+    """Identifiers are compared as strings."""
+    assert refusal(await server.post(server.form(resource=resource))) == INVALID_TARGET
+
+
+@pytest.mark.rfc(8707, "2")
+async def test_a_resource_the_client_may_not_have_is_an_invalid_target(server: Server) -> None:
+    """It gets the same answer as one that does not exist."""
+    known = await server.post(server.form(resource=OTHER_API))
+    unknown = await server.post(server.form(resource="https://unknown.example"))
+    assert refusal(known) == refusal(unknown) == INVALID_TARGET
+    assert known.json()["error_description"] == unknown.json()["error_description"]
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize("bad", ["https://unknown.example", "relative"])
+async def test_one_bad_resource_spoils_the_request(two: Server, bad: str) -> None:
+    form = two.form(two.assertion(iss="two", sub="two"), resource=[API, bad])
+    assert refusal(await two.post(form)) == INVALID_TARGET
+
+
+@pytest.mark.rfc(8707, "2")
+async def test_an_empty_resource_is_none(two: Server) -> None:
+    assert (await _claims(two, resource=""))["aud"] == API
+
+
+@pytest.mark.rfc(8707, "2.2")
+async def test_scopes_are_those_of_the_resource(two: Server) -> None:
+    assert (await _claims(two, resource=OTHER_API))["scope"] == "other.read"
+    form = two.form(two.assertion(iss="two", sub="two"), resource=OTHER_API, scope="read")
+    assert refusal(await two.post(form)) == (400, "invalid_scope")

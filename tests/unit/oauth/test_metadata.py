@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affiant.oauth import metadata, names
+
+ISSUER = "https://as.example"
+DOCUMENT = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks", "more": [1]}
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://as.example",
+        "https://as.example:8443",
+        "https://as.example/tenant/one",
+        "http://127.0.0.1:8377",
+        "http://localhost:8377",
+        "http://[::1]:8377",
+        "https://[2001:db8::1]",
+    ],
+)
+def test_check_issuer_returns_a_good_one(issuer: str) -> None:
+    assert metadata.check_issuer(issuer) == issuer
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://as.example/",
+        "https://AS.example",
+        "https://as.example/a/",
+        "http://10.0.0.1",
+        "http://localhost.evil",
+        "https://[::1",
+    ],
+)
+def test_check_issuer_refuses_another(issuer: str) -> None:
+    with pytest.raises(ValueError, match=r"issuer|IPv6"):
+        metadata.check_issuer(issuer)
+
+
+@given(st.text() | st.text().map("https://".__add__))
+def test_check_issuer_never_fails_otherwise(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert metadata.check_issuer(text) == text
+
+
+@pytest.mark.parametrize(
+    ("issuer", "url"),
+    [
+        ("https://as.example", "https://as.example/.well-known/oauth-authorization-server"),
+        ("https://as.example:1/a/b", "https://as.example:1/.well-known/oauth-authorization-server/a/b"),
+        ("https://as.example/a/", "https://as.example/.well-known/oauth-authorization-server/a"),
+    ],
+)
+def test_well_known_goes_between_host_and_path(issuer: str, url: str) -> None:
+    assert metadata.well_known_url(issuer) == url
+
+
+def test_well_known_takes_another_suffix() -> None:
+    url = metadata.well_known_url(f"{ISSUER}/a", suffix=names.WELL_KNOWN_OPENID)
+    assert url == f"{ISSUER}/.well-known/openid-configuration/a"
+
+
+def test_parse_reads_the_endpoints() -> None:
+    parsed = metadata.parse(json.dumps(DOCUMENT).encode(), issuer=ISSUER)
+    assert (parsed.issuer, parsed.token_endpoint, parsed.jwks_uri) == (ISSUER, f"{ISSUER}/token", f"{ISSUER}/jwks")
+    assert parsed.raw == DOCUMENT
+
+
+@pytest.mark.parametrize("name", ["issuer", "token_endpoint", "jwks_uri"])
+def test_parse_needs_three_members(name: str) -> None:
+    body = json.dumps({key: value for key, value in DOCUMENT.items() if key != name}).encode()
+    with pytest.raises(ValueError, match="another issuer" if name == "issuer" else name):
+        metadata.parse(body, issuer=ISSUER)
+
+
+@given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))
+def test_parse_never_fails_otherwise(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the kind is what matters
+        metadata.parse(body, issuer=ISSUER)
+
+
+@pytest.mark.xfail(strict=True, raises=RecursionError, reason="deep nesting escapes as RecursionError")
+def test_parse_refuses_deep_nesting() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        metadata.parse(b"[" * 100_000, issuer=ISSUER)

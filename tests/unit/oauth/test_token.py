@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affiant.oauth import token
+from affiant.oauth.token import TokenResponse
+
+GOOD = {"access_token": "t", "token_type": "Bearer"}
+SAYABLE = st.text(min_size=1)
+RESPONSES = st.builds(
+    TokenResponse,
+    access_token=SAYABLE,
+    token_type=SAYABLE,
+    expires_in=st.none() | st.integers(0, 10**14),
+    scope=st.none() | SAYABLE,
+    refresh_token=st.none() | SAYABLE,
+)
+
+
+@given(RESPONSES)
+def test_parse_reads_what_was_built(response: TokenResponse) -> None:
+    assert token.parse_response(json.dumps(response.to_members()).encode()) == response
+
+
+@given(
+    st.binary()
+    | st.dictionaries(st.sampled_from([*GOOD, "expires_in"]), st.none() | st.floats() | st.text()).map(
+        lambda members: json.dumps(members).encode()
+    )
+)
+def test_parse_never_fails_otherwise(body: bytes) -> None:
+    try:
+        parsed = token.parse_response(body)
+    except ValueError:
+        return
+    assert parsed.access_token
+
+
+@pytest.mark.xfail(strict=True, raises=RecursionError, reason="deep nesting escapes as RecursionError")
+def test_parse_refuses_deep_nesting() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        token.parse_response(b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("given_", "seconds"), [(600, 600), (600.9, 600), ("600", 600), ("0600", 600), (None, None), (0, 0), (-1, -1)]
+)
+def test_parse_reads_seconds(given_: object, seconds: int | None) -> None:
+    assert token.parse_response(json.dumps({**GOOD, "expires_in": given_}).encode()).expires_in == seconds
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "-1", "1.5", "1e3", "\u0661", "9" * 16, True, [], 10**15, float("nan"), float("inf")]
+)
+def test_parse_refuses_what_are_no_seconds(bad: object) -> None:
+    with pytest.raises(ValueError, match="expires_in"):
+        token.parse_response(json.dumps({**GOOD, "expires_in": bad}).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"access_token": ""}, "access_token"),
+        ({"access_token": None}, "access_token"),
+        ({"access_token": 1}, "access_token"),
+        ({"token_type": None}, "token_type"),
+        ({"token_type": ["Bearer"]}, "token_type"),
+    ],
+)
+def test_parse_needs_token_and_type(change: dict[str, Any], missing: str) -> None:
+    with pytest.raises(ValueError, match=missing):
+        token.parse_response(json.dumps({**GOOD, **change}).encode())
+
+
+def test_parse_ignores_what_it_does_not_know() -> None:
+    body = json.dumps({**GOOD, "id_token": "x", "scope": ["a"], "refresh_token": ""}).encode()
+    assert token.parse_response(body) == TokenResponse("t", "Bearer", None)
+
+
+def test_forms_have_only_what_is_asked_for() -> None:
+    assert token.client_credentials_form(scope=None, resource=None) == [("grant_type", "client_credentials")]
+    assert token.client_credentials_form(scope="a b", resource="https://a") == [
+        ("grant_type", "client_credentials"),
+        ("scope", "a b"),
+        ("resource", "https://a"),
+    ]
+    assert token.refresh_form("r") == [("grant_type", "refresh_token"), ("refresh_token", "r")]
+    assert token.refresh_form("r", scope="a")[-1] == ("scope", "a")
+
+
+def test_tokens_stay_out_of_the_repr() -> None:
+    assert "hidden" not in repr(TokenResponse("hidden", "Bearer", 1, refresh_token="hidden"))
