@@ -11,14 +11,72 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+AFFIANT = (sys.executable, "-m", "affiant.cli.main")
+READY_SECONDS, END_SECONDS = 30, 15
+
+
+@dataclass
+class Child:
+    """A process with a session of its own, its output in files, so that nothing it starts can outlive the test."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    name: str
+
+    @classmethod
+    def start(cls, folder: Path, *command: str, name: str = "child", **environment: str) -> Child:
+        with (folder / f"{name}.out").open("ab") as out, (folder / f"{name}.err").open("ab") as err:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return cls(folder, process, name)
+
+    @property
+    def out(self) -> str:
+        return (self.folder / f"{self.name}.out").read_text("utf-8", "replace")
+
+    @property
+    def err(self) -> str:
+        return (self.folder / f"{self.name}.err").read_text("utf-8", "replace")
+
+    def until(self, is_ready: Callable[[], bool]) -> None:
+        """Wait for it, as long as the process lives."""
+        end = time.monotonic() + READY_SECONDS
+        while not is_ready():
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.out}{self.err}"
+            assert time.monotonic() < end, f"not ready within {READY_SECONDS} s: {self.out}{self.err}"
+            time.sleep(0.05)
+
+    def until_healthy(self, base: str) -> None:
+        self.until(lambda: _is_healthy(base))
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(END_SECONDS)
+
+    def stop(self) -> None:
+        """Ask it to end; whatever is left of its session is killed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
+        self.kill()
 
 
 @dataclass
@@ -28,15 +86,14 @@ class Server:
     folder: Path
     port: int
     workers: int = 1
-    process: subprocess.Popen[bytes] | None = field(default=None)
+    child: Child | None = field(default=None)
 
     @property
     def issuer(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "affiant.cli.main", *words]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60)
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return _run(self.folder, *words, **environment)
 
     def affiant(self, *words: str) -> Any:
         done = self.run(*words, "--json")
@@ -49,36 +106,39 @@ class Server:
 
     def start(self) -> None:
         words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "affiant.cli.main", *words],
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            with contextlib.suppress(httpx2.TransportError):
-                if httpx2.get(f"{self.issuer}/health").is_success:
-                    return
-            assert self.process.poll() is None, "the server ended"
-            time.sleep(0.05)
-        raise AssertionError("the server did not come up")
+        self.child = Child.start(self.folder, *AFFIANT, *words, name="server")
+        self.child.until_healthy(self.issuer)
 
     def kill(self) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        assert self.child is not None
+        self.child.kill()
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        if self.child is not None:
+            self.child.stop()
 
     def token(self, **form: str) -> httpx2.Response:
         return httpx2.post(f"{self.issuer}/token", data=form, timeout=20)
+
+
+def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*AFFIANT, *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def _is_healthy(base: str) -> bool:
+    try:
+        return httpx2.get(f"{base}/health", timeout=5).is_success
+    except httpx2.TransportError:
+        return False
 
 
 def _free_port() -> int:
@@ -90,17 +150,17 @@ def _free_port() -> int:
 
 def _serve(folder: Path, workers: int) -> Iterator[Server]:
     server = Server(folder, _free_port(), workers)
-    server.start()
     try:
+        server.start()
         server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
         yield server
     finally:
         server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with two workers and one API."""
+    """A server with two workers and one API; every test registers clients of its own."""
     yield from _serve(tmp_path_factory.mktemp("server"), 2)
 
 
@@ -108,3 +168,47 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def lone_server(tmp_path: Path) -> Iterator[Server]:
     """A server with one worker, to be killed."""
     yield from _serve(tmp_path, 1)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port of 127.0.0.1 that nobody listens on; another one with each call."""
+    return _free_port
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Start a process in tmp_path; it ends with the test, and so does whatever it started."""
+    children: list[Child] = []
+
+    def start(*command: str, **environment: str) -> Child:
+        children.append(Child.start(tmp_path, *command, name=f"child{len(children)}", **environment))
+        return children[-1]
+
+    try:
+        yield start
+    finally:
+        for child in children:
+            child.stop()
+
+
+@pytest.fixture(scope="session")
+def api(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A guarded API in its own process (guarded_api.py), registered under the address that it listens on."""
+    port = _free_port()
+    identifier = f"http://127.0.0.1:{port}"
+    server.affiant(
+        *("api", "new", "live", "--identifier", identifier, "--scope", "orders.read", "--scope", "orders.write")
+    )
+    child = Child.start(
+        tmp_path_factory.mktemp("api"),
+        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", str(Path(__file__).parent)),
+        *("--port", str(port), "--log-level", "warning"),
+        GUARD_ISSUER=server.issuer,
+        GUARD_AUDIENCE=identifier,
+    )
+    try:
+        child.until_healthy(identifier)
+        yield identifier
+    finally:
+        child.stop()

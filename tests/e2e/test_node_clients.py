@@ -1,0 +1,88 @@
+"""Clients for Node, as they are on the registry, get a token with private_key_jwt and call the guarded API with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+PROJECT = Path(__file__).parent / "node"
+LIBRARIES = ["openid-client", "oauth4webapi"]
+INSTALL_SECONDS = 20
+
+
+@pytest.fixture(scope="session")
+def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the locked versions are installed, beside the scripts that use them."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")
+    folder = tmp_path_factory.mktemp("node") / "project"
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"the npm registry did not answer within {INSTALL_SECONDS} s: no Node clients to test with")
+    if done.returncode:
+        # A lock that does not fit package.json (EUSAGE) or its hashes (EINTEGRITY) is our mistake, not the network's.
+        assert "EUSAGE" not in done.stderr, done.stderr
+        assert "EINTEGRITY" not in done.stderr, done.stderr
+        pytest.skip(f"the npm registry cannot be reached: no Node clients to test with ({_code(done.stderr)})")
+    return folder
+
+
+def _code(stderr: str) -> str:
+    codes = [line.rpartition(" ")[2] for line in stderr.splitlines() if line.startswith("npm error code ")]
+    return codes[0] if codes else "npm ci failed"
+
+
+def _run(project: Path, library: str, *words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        ["node", f"{library}.mjs", *words], cwd=project, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _credentials(server: Server, name: str, api: str) -> str:
+    path = server.folder / f"{name}.affiant.json"
+    if not path.exists():
+        server.affiant("client", "new", name, "--alg", "ES256", "--scope", "orders.read", "--resource", api)
+    return str(path)
+
+
+@pytest.mark.parametrize("algorithm", ["oauth2", "oidc"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_node_client_calls_the_api(server: Server, api: str, node_project: Path, library: str, algorithm: str) -> None:
+    """Both take our metadata as they come, from either well-known address, and the API takes the token."""
+    got = _run(node_project, library, _credentials(server, library, api), api, "orders.read", algorithm)
+    assert got["status"] == 200
+    assert got["body"] == {"for": library}
+    assert got["scope"] == "orders.read"
+    assert got["type"] == "bearer"  # both libraries answer in lower case
+
+
+def test_node_api_takes_our_token(server: Server, api: str, node_project: Path) -> None:
+    """An API under Node accepts our access token by RFC 9068."""
+    got = _run(node_project, "oauth4webapi", _credentials(server, "oauth4webapi", api), api, "orders.read", "oauth2")
+    assert got["claims"]["client_id"] == "oauth4webapi"
+    assert got["claims"]["aud"] == api
+    assert got["claims"]["iss"] == server.issuer
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_node_client_reads_a_refusal(server: Server, api: str, node_project: Path, library: str) -> None:
+    """Both understand our error: its code, and the sentence that says why."""
+    got = _run(node_project, library, _credentials(server, library, api), api, "orders.write", "oauth2")
+    assert got["status"] == 400
+    assert got["error"] == "invalid_scope"
+    assert got["why"]
