@@ -186,7 +186,6 @@ async def test_what_was_granted_without_a_wish_is_told(server: Server) -> None:
 
 
 @pytest.mark.rfc(6749, "3.3")
-@pytest.mark.xfail(strict=True, reason="a token without scopes is answered with scope '', which is no scope")
 async def test_an_empty_scope_is_left_out(server: Server) -> None:
     """Scope has at least one scope-token."""
     await server.register("plain", scopes=())

@@ -39,7 +39,6 @@ async def test_the_authorization_header_is_supported(server: Server, api: httpx2
 
 
 @pytest.mark.rfc(6750, "2.1")
-@pytest.mark.xfail(strict=True, reason="more than one space after the scheme is refused")
 async def test_more_than_one_space_may_follow_the_scheme(server: Server, api: httpx2.AsyncClient) -> None:
     """Credentials = "Bearer" 1*SP b64token."""
     token = (await server.token())["access_token"]

@@ -28,6 +28,7 @@ def parse_authorization(values: Sequence[bytes]) -> str | None:
     scheme, _, token = values[0].partition(b" ")
     if scheme.lower() != b"bearer":  # RFC 9110 section 11.1: schemes are case-insensitive
         return None
+    token = token.lstrip(b" ")  # RFC 6750 section 2.1: one space or more
     if _TOKEN68.fullmatch(token) is None:
         raise Rejected(Reason.TOKEN_MALFORMED)
     return token.decode("ascii")

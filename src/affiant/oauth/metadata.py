@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 
+_URL = re.compile(
+    r"[a-z]+://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?", re.ASCII
+)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -28,6 +32,10 @@ def check_issuer(issuer: str) -> str:
     Raises:
         ValueError: not https (http only on loopback), with a query, a fragment or a user, or ending in a slash.
     """
+    if _URL.fullmatch(issuer) is None:  # it stands in headers and is compared as a string
+        raise ValueError(
+            "an issuer must be a URL: no spaces, quotes or line ends, a port of digits, escapes for the rest"
+        )
     parts = urlsplit(issuer)
     if not _is_safe(issuer):
         raise ValueError("an issuer must start with https:// (http:// only for 127.0.0.1, ::1 and localhost)")
@@ -50,9 +58,10 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
     Raises:
         ValueError: another issuer, a missing member, or an endpoint that is neither https nor on loopback.
     """
-    members = json.loads(body)
-    if not isinstance(members, dict):
-        raise ValueError("the metadata are not a JSON object")  # noqa: TRY004
+    try:
+        members = parse_object(body)
+    except ValueError as error:
+        raise ValueError(f"the metadata are not a JSON object: {error}") from None
     if members.get("issuer") != issuer:
         raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
     found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri")}

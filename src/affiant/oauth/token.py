@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 
 
@@ -37,7 +37,8 @@ class TokenResponse:
         }
         if self.refresh_token is not None:
             members["refresh_token"] = self.refresh_token
-        return {name: value for name, value in members.items() if value is not None}
+        # RFC 6749 section 3.3: a scope has at least one name, so no scope is no member.
+        return {name: value for name, value in members.items() if value not in (None, "")}
 
 
 def client_credentials_form(*, scope: str | None, resource: str | None) -> list[tuple[str, str]]:
@@ -58,9 +59,10 @@ def parse_response(body: bytes) -> TokenResponse:
     Raises:
         ValueError: it lacks a member, or has one of the wrong kind.
     """
-    members = json.loads(body)
-    if not isinstance(members, dict):
-        raise ValueError("the answer is not a JSON object")  # noqa: TRY004
+    try:
+        members = parse_object(body)
+    except ValueError as error:
+        raise ValueError(f"the answer is not a JSON object: {error}") from None
     access_token, token_type = members.get("access_token"), members.get("token_type")
     if not isinstance(access_token, str) or not access_token:
         raise ValueError("the answer has no access_token")

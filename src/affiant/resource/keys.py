@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError, Error, Rejected, RemoteError, Unreachable
 from affiant.jose.key_set import KeySet
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata, names
 from affiant.oauth.metadata import well_known_url
 from affiant.reasons import Reason
@@ -116,7 +116,7 @@ class IssuerKeys:
         status, body, age = await self._get(http, self._jwks_uri)
         if status != _OK:
             raise RemoteError(f"{self._jwks_uri} answered {status}")
-        self._keys = KeySet.parse(json.loads(body))
+        self._keys = KeySet.parse(parse_object(body))
         return age
 
     async def _discover(self, http: httpx2.AsyncClient) -> str:

@@ -41,7 +41,6 @@ def test_parse_never_fails_otherwise(body: bytes) -> None:
     assert parsed.access_token
 
 
-@pytest.mark.xfail(strict=True, raises=RecursionError, reason="deep nesting escapes as RecursionError")
 def test_parse_refuses_deep_nesting() -> None:
     with pytest.raises(ValueError, match="deep"):
         token.parse_response(b"[" * 100_000)
@@ -58,7 +57,7 @@ def test_parse_reads_seconds(given_: object, seconds: int | None) -> None:
     "bad", ["", "-1", "1.5", "1e3", "\u0661", "9" * 16, True, [], 10**15, float("nan"), float("inf")]
 )
 def test_parse_refuses_what_are_no_seconds(bad: object) -> None:
-    with pytest.raises(ValueError, match="expires_in"):
+    with pytest.raises(ValueError, match="expires_in|not JSON"):
         token.parse_response(json.dumps({**GOOD, "expires_in": bad}).encode())
 
 
