@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 def _key(alg: str) -> keys.VerificationKey:
     if alg in SYMMETRIC:
         return keys.SecretKey(secrets.token_bytes(64), alg)
-    return keys.generate(alg).public()
+    # One for all of RSA: each takes a good part of a second to make, and the server starts only after.
+    return _rsa_key() if ALGORITHMS[alg].kty == "RSA" else keys.generate(alg).public()
+
+
+@cache
+def _rsa_key() -> keys.PublicKey:
+    return keys.parse_public_jwk(
+        {name: value for name, value in keys.generate("RS256").public().to_jwk().items() if name != "alg"}
+    )
 
 
 def prepare() -> None:
