@@ -1,0 +1,105 @@
+"""The README, line by line: every command and every snippet, in a new folder, with the ports of this run."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.conftest import Child
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = [(match[1], match[2]) for match in re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)]
+SECTION = {title: body for title, _, body in (part.partition("\n") for part in README.split("\n## ")[1:])}
+SERVER, API = "8377", "8000"
+LINES = 6
+
+
+class Reader:
+    """Somebody who types what the README says."""
+
+    def __init__(self, folder: Path, launch: Callable[..., Child], ports: dict[str, str]) -> None:
+        self._folder = folder
+        self._launch = launch
+        self._ports = ports
+        self.running: list[Child] = []
+        # What `make` makes in the checkout; the README's first command goes into it.
+        (folder / ".venv").symlink_to(sys.prefix)
+
+    def types(self, line: str) -> str:
+        """Run a line of the shell; what it printed."""
+        line = self._adapted(line)
+        shell = ("bash", "-c", f"source .venv/bin/activate && {line.removesuffix('&')}")
+        if line.endswith("&"):
+            self.running.append(self._launch(*shell, AFFIANT_PORT=self._ports[SERVER]))
+            port = int(self._ports[API] if "uvicorn" in line else self._ports[SERVER])
+            self.running[-1].until(lambda: _is_open(port))
+            return ""
+        done = subprocess.run(shell, cwd=self._folder, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        assert done.stderr == "", line
+        return done.stdout
+
+    def writes(self, snippet: str) -> None:
+        """Save a snippet under the name in its first line."""
+        name = re.match(r"# (\w+\.py)\n", snippet)
+        assert name is not None, snippet
+        (self._folder / name[1]).write_text(self._adapted(snippet), "utf-8")
+
+    def _adapted(self, text: str) -> str:
+        for documented, free in self._ports.items():
+            text = text.replace(documented, free)
+        return text
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _blocks(section: str, language: str) -> list[str]:
+    return [body for kind, body in BLOCKS if kind == language and body in SECTION[section]]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[1].splitlines()[0])
+def test_short(block: tuple[str, str]) -> None:
+    """Each in at most six lines; a name, imports' blank lines and the like do not count."""
+    lines = [line for line in block[1].splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= LINES
+
+
+def test_line_by_line(tmp_path: Path, launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+    reader = Reader(tmp_path, launch, {SERVER: str(free_port()), API: str(free_port())})
+    (commands,) = _blocks("Run the server", "console")
+    printed = [reader.types(line) for line in commands.splitlines()]
+    assert printed[-1].startswith("ey")
+    (start_api,) = _blocks("Guard an API", "console")
+    (billing,) = _blocks("Get a token", "python")
+    reader.writes(billing)
+    expected = ["{'orders': 3}\n", "{'orders': 3, 'for': 'billing'}\n"]
+    for orders, answer in zip(_blocks("Guard an API", "python"), expected, strict=True):
+        reader.writes(orders)
+        reader.types(start_api.strip())
+        assert reader.types("python billing.py") == answer
+        reader.running.pop().stop()
+
+
+def test_every_make_target_exists() -> None:
+    """`make demo` and `make test` run as they stand: the first is tests/e2e's own, the second is running this."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"`make (\w+)`", README)) | set(re.findall(r"^make (\w+)$", README, re.MULTILINE))
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
