@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from affiant.server.http import BODY_SECONDS
+from affiant.server.request.http import BODY_SECONDS
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server

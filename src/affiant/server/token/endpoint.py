@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
-from affiant.server import http
-from affiant.server.audit import Visit
 from affiant.server.client_auth.ladder import GUIDE
+from affiant.server.request import http
+from affiant.server.request.visit import Visit
 from affiant.server.token import policy
 from affiant.server.token.issue import issue
 from affiant.server.token.refusal import refuse

@@ -11,7 +11,7 @@ from affiant.oauth import access_token
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
-from affiant.server.identifiers import new_token_id
+from affiant.server.request.identifiers import new_token_id
 from affiant.storage.records import RefreshToken, Rotation
 
 if TYPE_CHECKING:

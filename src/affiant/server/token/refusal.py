@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affiant.reasons import Reason
-from affiant.server import http
+from affiant.server.request import http
 
 if TYPE_CHECKING:
     from affiant.errors import Rejected
-    from affiant.server.audit import Visit
+    from affiant.server.request.visit import Visit
 
 SILENT_RUNGS = range(5, 8)  # from the client's look-up to its signature, one text for every failure
 _SILENCE = "client authentication failed"

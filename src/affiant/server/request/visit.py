@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from affiant.server.identifiers import new_trace_id
+from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.records import AuditRecord
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from affiant.server import identifiers
+from affiant.server.request import identifiers
 
 
 def test_shape() -> None:
