@@ -24,6 +24,11 @@ AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 READY_SECONDS, END_SECONDS = 30, 15
 
 
+def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
+    """A cache in the test's own folder: no test reads or writes the cache of who runs it."""
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **more}
+
+
 @dataclass
 class Child:
     """A process with a session of its own, its output in files, so that nothing it starts can outlive the test."""
@@ -38,7 +43,7 @@ class Child:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **environment},
+                env=_environment(folder, environment),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -125,7 +130,7 @@ def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedP
     return subprocess.run(
         [*AFFIANT, *words],
         cwd=folder,
-        env={**os.environ, **environment},
+        env=_environment(folder, environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

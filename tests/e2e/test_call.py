@@ -102,7 +102,6 @@ def test_call_not_found_at_the_api(server: Server, api: str, reader: tuple[str, 
     assert "404" in _one_line(done)
 
 
-@pytest.mark.xfail(strict=True, reason='cli/token.py:82 prints "ok": true, and a line for people, for a refused call')
 def test_call_json_of_a_refusal(server: Server, api: str, writer: tuple[str, str]) -> None:
     """With --json a refusal is one document that says so, and nothing else."""
     done = server.run("call", f"{api}/orders", *writer, "--json")
@@ -132,14 +131,12 @@ def test_call_wrong_url(server: Server, reader: tuple[str, str], url: str) -> No
     assert "write it like https://api.example" in _one_line(done)
 
 
-@pytest.mark.xfail(strict=True, reason="cli/token.py:78 takes a method that cannot be sent for an unreachable API")
 def test_call_wrong_method(server: Server, api: str, reader: tuple[str, str]) -> None:
     done = server.run("call", f"{api}/orders", *reader, "-X", "A B")
     assert done.returncode == 2
     assert "A B" in _one_line(done)
 
 
-@pytest.mark.xfail(strict=True, reason="cli/token.py:75 and client/flow.py:116 encode half a surrogate: a traceback")
 @pytest.mark.parametrize("words", [("-d", "\udcff"), ("-X", "\udcff"), ("--scope", "\udcff"), ("--resource", "\udcff")])
 def test_call_bytes_that_are_not_text(
     server: Server, api: str, reader: tuple[str, str], words: tuple[str, ...]

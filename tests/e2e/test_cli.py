@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Server
 
 
-def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "affiant.cli.main", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+def _run(
+    folder: Path, *words: str, before: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [*before, sys.executable, "-m", "affiant.cli.main", *words]
+    settings = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **environment}
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_demo_ends_well(tmp_path: Path) -> None:
@@ -27,12 +32,25 @@ def test_demo_ends_well(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Every step did what it says." in done.stdout
     assert done.stderr == ""
+    assert not list(tmp_path.iterdir()), "it left something, or used the person's own cache"
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (["client", "new", "x", "--scpe", "y"], 2, "--scope"),
+        (["clint"], 2, "clint"),
+        (["--nope"], 2, "--nope"),
+        (["token", "--min-ttl", "-1"], 2, "--min-ttl"),
+        (["serve", "--port", "x"], 2, "--port"),
+        (["inspect", "\udcff"], 2, "argument 2 is not text"),
+        (["client", "new", "x" * 300], 8, "name too long"),
+        (["client", "list", "--data", "file"], 2, "file"),
+        (["client", "list", "--data", "file/data"], 8, "--data"),
+        (["token", "-c", "loop"], 8, "symbolic links"),
+        (["token", "-c", "open.json"], 8, "chmod 600"),
+        (["token", "-c", "broken.json"], 8, "not JSON"),
+        (["serve", "--host", "203.0.113.9", "--issuer", "https://as.example"], 8, "203.0.113.9:8377"),
         (["token"], 8, "AFFIANT_CREDENTIALS"),
         (["token", "-c", "nowhere.json"], 3, "nowhere.json"),
         (["client", "show", "nobody"], 3, "nobody"),
@@ -45,13 +63,76 @@ def test_demo_ends_well(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, says: str) -> None:
-    """No mistake gives a traceback."""
+    """One line says what is wrong, perhaps another where to read more; no mistake gives a traceback."""
+    for name, mode in (("file", 0o600), ("open.json", 0o644), ("broken.json", 0o600)):
+        (tmp_path / name).touch(mode)
+    (tmp_path / "loop").symlink_to("loop")
     done = _run(tmp_path, *words)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert says.lower() in done.stderr.splitlines()[0].lower()
+    assert [line[:5] for line in done.stderr.splitlines()[1:]] in ([], ["See: "])
     as_json = _run(tmp_path, *words, "--json")
-    assert json.loads(as_json.stdout)["ok"] is False
+    assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == code
+
+
+def _as_anyone() -> tuple[str, ...]:
+    """What takes root's power over modes away, where the tests run as root."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may read and write anything")
+    return (setpriv, "--bounding-set=-dac_override,-dac_read_search")
+
+
+@pytest.mark.parametrize(
+    ("closed", "mode", "words", "says"),
+    [
+        ("sealed.affiant.json", 0o000, ["token", "-c", "sealed.affiant.json"], "sealed.affiant.json"),
+        ("affiant-data", 0o000, ["client", "list"], "affiant-data"),
+        ("affiant-data/master.key", 0o000, ["client", "list"], "master.key"),
+        (".", 0o500, ["client", "list", "--data", "new"], "--data"),
+        (".", 0o500, ["client", "new", "other"], "other.affiant.json"),
+    ],
+)
+def test_what_may_not_be_used_is_named(tmp_path: Path, closed: str, mode: int, words: list[str], says: str) -> None:
+    """Exit 7 where the file system says no, with the name of what it is about."""
+    before = _as_anyone()
+    assert _run(tmp_path, "client", "new", "sealed").returncode == 0
+    (tmp_path / closed).chmod(mode)
+    try:
+        done = _run(tmp_path, *words, before=before)
+    finally:
+        (tmp_path / closed).chmod(0o700)
+    assert done.returncode == 7, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize("words", [[], ["client"], ["api"]])
+def test_no_verb_lists_the_verbs(tmp_path: Path, words: list[str]) -> None:
+    """Asking what there is is no mistake."""
+    done = _run(tmp_path, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Commands:" in done.stdout
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    """A full disk is told; a reader that has gone is not."""
+    words = (sys.executable, "-m", "affiant.cli.main", "client", "list")
+    full = subprocess.run(["sh", "-c", '"$@" > /dev/full', "-", *words], cwd=tmp_path, capture_output=True, check=False)
+    assert full.returncode == 8
+    assert len(full.stderr.splitlines()) == 1
+    gone = subprocess.run(["sh", "-c", '"$@" | true', "-", *words], cwd=tmp_path, capture_output=True, check=False)
+    assert gone.stderr == b""
+
+
+def test_jwt_from_standard_input_need_not_be_text(tmp_path: Path) -> None:
+    """Bytes that are no text are no JWT, and nothing else."""
+    command = [sys.executable, "-m", "affiant.cli.main", "inspect", "-"]
+    done = subprocess.run(command, cwd=tmp_path, input=b"\xff\xfe", capture_output=True, check=False)
+    assert done.returncode == 8
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_taken_port(server: Server, tmp_path: Path) -> None:

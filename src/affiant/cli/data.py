@@ -24,7 +24,9 @@ Result = TypeVar("Result")
 ISSUER = "issuer"
 
 data_option: Callable[[Any], Any] = click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), help="data folder (default: ./affiant-data)"
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    help="data folder (default: ./affiant-data)",
 )
 
 

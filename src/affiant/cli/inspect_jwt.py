@@ -23,7 +23,7 @@ def inspect(jwt: str, as_json: bool) -> None:
     \b
     affiant assertion -c billing.affiant.json | affiant inspect -
     """
-    text = (sys.stdin.read() if jwt == "-" else jwt).strip()
+    text = (sys.stdin.buffer.read().decode("utf-8", "replace") if jwt == "-" else jwt).strip()
     try:
         read = compact.parse(text.removeprefix("Bearer "), limit=65_536)
     except Rejected as refusal:

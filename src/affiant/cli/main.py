@@ -1,6 +1,7 @@
 """`affiant`: finds the command, and turns every failure into one clear line and an exit code.
 
-Exit codes: 0 done, 2 usage, 3 not found, 4 refused by the server, 5 network, 7 permission, 8 configuration, 130 Ctrl-C.
+Exit codes: 0 done, 2 usage, 3 not found, 4 refused by the server or the API, 5 network, 7 permission, 8 configuration,
+130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ except ModuleNotFoundError:  # the client and the guard install without it
     sys.exit("The command line is not installed: pip install 'affiant[cli]' (or 'affiant[server]' for the server)")
 
 from affiant import __version__, errors
+from affiant.cli.output import Answered, show_error
 
 COMMANDS = {
     "serve": "affiant.cli.serve:serve",
-    "client": "affiant.cli.client:client",
-    "api": "affiant.cli.api:api",
-    "token": "affiant.cli.token:token",
-    "assertion": "affiant.cli.token:assertion",
-    "call": "affiant.cli.token:call",
+    "client": "affiant.cli.registry.client:client",
+    "api": "affiant.cli.registry.api:api",
+    "token": "affiant.cli.tokens.token:token",
+    "assertion": "affiant.cli.tokens.token:assertion",
+    "call": "affiant.cli.tokens.call:call",
     "inspect": "affiant.cli.inspect_jwt:inspect",
     "demo": "affiant.cli.demo.command:demo",
 }
@@ -67,31 +69,47 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     code: Any = 0
     try:
-        code = affiant.main(words, standalone_mode=False) or 0
+        _check_text(words)
+        code = affiant.main(words, prog_name="affiant", standalone_mode=False) or 0
     except click.exceptions.Abort:
         _fail("stopped", 130, words)
+    except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks what there is, and that is no mistake
+        click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message(), 2, words, hint=_help_line(error))
     except errors.Error as error:
         _fail(str(error), exit_code(error), words, error=error)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # a name that no file can have, a disk that is full: the system's own words
+        _fail(f"{error.filename or 'output'}: {error.strerror}", _code_of(error) or 8, words)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_text(words: list[str]) -> None:
+    """Every command may take its arguments for text: bytes that are none came as halves of surrogate pairs."""
+    for place, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:  # the word itself is not shown: it may be a secret
+            raise click.UsageError(f"argument {place} is not text in UTF-8") from None
 
 
 def exit_code(error: errors.Error) -> int:
     """The exit code of this failure's class."""
-    cause: Any = error.__cause__
-    if isinstance(cause, OSError):
-        if cause.errno in _DENIED:
-            return 7
-        if cause.errno == errno.ENOENT:
-            return 3
+    if code := _code_of(error.__cause__):
+        return code
     if type(error).__name__ == "NotFound":
         return 3
-    if isinstance(error, errors.Refused):
+    if isinstance(error, errors.Refused | Answered):
         return 4
     return 5 if isinstance(error, errors.RemoteError) else 8
+
+
+def _code_of(error: BaseException | None) -> int | None:
+    if not isinstance(error, OSError):
+        return None
+    return 7 if error.errno in _DENIED else 3 if error.errno == errno.ENOENT else None
 
 
 def _help_line(error: click.ClickException) -> str:
@@ -101,8 +119,6 @@ def _help_line(error: click.ClickException) -> str:
 
 def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: errors.Error | None = None) -> None:
     if "--json" in words:
-        from affiant.cli.output import show_error
-
         show_error(message, code, error)
     else:
         print(f"affiant: {message}", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.errors import Refused
+from affiant.errors import Refused, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from affiant.errors import Error
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
+
+
+class Answered(RemoteError):
+    """An API refused the call.
+
+    Attributes:
+        details: what a JSON document tells besides the message.
+    """
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 def show(data: Any, text: str, *, as_json: bool) -> None:
@@ -27,4 +39,6 @@ def show_error(message: str, code: int, error: Error | None) -> None:
     members: dict[str, Any] = {"message": message, "exit_code": code}
     if isinstance(error, Refused):
         members |= {"code": error.error, "trace_id": error.trace_id, "docs": error.error_uri}
+    if isinstance(error, Answered):
+        members |= error.details
     click.echo(json.dumps({"ok": False, "error": members}))

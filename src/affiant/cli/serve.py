@@ -96,7 +96,20 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> No
     decided = {"data": str(chosen.data), "issuer": issuer, "lifetime": lifetime, "parent": os.getpid()}
     os.environ[_SERVE] = json.dumps(decided)
     config = uvicorn.Config("affiant.cli.serve:application", factory=True, workers=chosen.workers, **options)
-    Multiprocess(config, sockets=[listening]).run()
+    workers = _Workers(config, sockets=[listening])
+    workers.run()
+    if workers.is_interrupted:  # ends like one worker does
+        raise KeyboardInterrupt
+
+
+class _Workers(Multiprocess):
+    """uvicorn's, which does not tell what ended it."""
+
+    is_interrupted = False
+
+    def handle_int(self) -> None:
+        self.is_interrupted = True
+        super().handle_int()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,8 +1,27 @@
-"""The client: who I am (Service), and its token for what I call."""
+"""The client: who I am (Service), and its token for what I call.
 
-from affiant.client.credentials import Credentials
-from affiant.client.http_auth import WrongOrigin
-from affiant.client.identity import Service
-from affiant.client.token_source import Token
+The names here are loaded when they are used, so that a kept token is read without loading what signs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affiant.client.credentials import Credentials
+    from affiant.client.http_auth import WrongOrigin
+    from affiant.client.identity import Service
+    from affiant.client.token import Token
 
 __all__ = ["Credentials", "Service", "Token", "WrongOrigin"]
+
+_ROOMS = {"Credentials": "credentials", "Service": "identity", "Token": "token", "WrongOrigin": "http_auth"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for (PEP 562)."""
+    from importlib import import_module  # noqa: PLC0415 - nothing is loaded before it is asked for
+
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'affiant.client' has no attribute {name!r}")
+    return getattr(import_module(f"affiant.client.{_ROOMS[name]}"), name)

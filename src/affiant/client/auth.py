@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote_plus
 
+from affiant.client.token import NotPickled
 from affiant.oauth import assertion, names
 
 if TYPE_CHECKING:
     from affiant.jose.signer import Signer
 
 Form = list[tuple[str, str]]
-
-
-class NotPickled:
-    """A value that holds a secret: neither pickle nor copy takes it along."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret and is not pickled: make it where it is used")
 
 
 class ClientAuth(Protocol):

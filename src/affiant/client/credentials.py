@@ -108,11 +108,16 @@ def parse(text: str, *, name: str) -> Credentials:
         if required not in known:
             raise LocalError(f'{name} lacks "{required}"')
     for field_name, value in known.items():
-        if not isinstance(value, dict if field_name == "key" else str):
+        if not (isinstance(value, dict) if field_name == "key" else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
     if ("key" in known) == ("client_secret" in known):
         raise LocalError(f'{name} must have either "key" or "client_secret"')
     return Credentials(**known)
+
+
+def _is_text(value: object) -> bool:
+    # JSON can spell half a surrogate pair, which is no character and cannot be sent.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def find(path: str | Path | None = None) -> Credentials:

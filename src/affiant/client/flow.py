@@ -1,6 +1,6 @@
 """What the client says and in which order, without saying it: generators that yield requests and are sent replies.
 
-One text serves threads and tasks (the idea is httpx's auth_flow); transport.py drives it.
+No network and no clock in it (the idea is httpx's auth_flow); transport.py drives it.
 """
 
 from __future__ import annotations

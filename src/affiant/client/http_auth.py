@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 from affiant.errors import LocalError
@@ -15,7 +15,8 @@ from affiant.errors import LocalError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from affiant.client.token_source import Key, TokenSource
+    from affiant.client.token import Token
+    from affiant.client.token_source import Key
 
 _UNAUTHORIZED = 401
 _PORTS = {"http": 80, "https": 443}
@@ -25,13 +26,26 @@ class WrongOrigin(LocalError):
     """The request goes to another place than the token is for; nothing was sent."""
 
 
+class Tokens(Protocol):
+    """Where the tokens come from."""
+
+    def get(self, key: Key) -> Token:
+        """A good one; blocks."""
+
+    async def aget(self, key: Key) -> Token:
+        """The same, without blocking the event loop."""
+
+    def forget(self, key: Key, value: str) -> None:
+        """Do not give this one again: an API refused it."""
+
+
 class ServiceAuth:
     """Adds the token; renews it once when the API refuses it; sends it to one origin only."""
 
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, source: TokenSource, key: Key, origin: str | None) -> None:
+    def __init__(self, source: Tokens, key: Key, origin: str | None) -> None:
         self._source = source
         self._key = key
         self._origin = origin
@@ -98,7 +112,7 @@ class ServiceAuth:
             )
 
 
-def make_auth(source: TokenSource, key: Key, *, origin: str | None = None) -> ServiceAuth:
+def make_auth(source: Tokens, key: Key, *, origin: str | None = None) -> ServiceAuth:
     """A ServiceAuth that httpx2, httpx and requests recognise, as far as they are installed.
 
     Args:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from affiant.client import credentials as credentials_file
 from affiant.client import flow, transport
 from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
+from affiant.client.credentials import Credentials
 from affiant.client.http_auth import make_auth
-from affiant.client.token_source import Token, TokenSource
+from affiant.client.token_source import TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import SecretKey
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from affiant.client.token import Token
     from affiant.client.token_source import Key
     from affiant.jose.signer import Signer
     from affiant.oauth.metadata import Metadata
@@ -90,13 +92,13 @@ class Service:
         return f"Service({self.issuer!r}, {self.client_id!r})"
 
     @classmethod
-    def from_credentials(cls, path: str | Path | None = None, **options: Any) -> Service:
+    def from_credentials(cls, path: str | Path | Credentials | None = None, **options: Any) -> Service:
         """The service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
 
         Raises:
             LocalError: there is none, or it cannot be used.
         """
-        found = credentials_file.find(path)
+        found = path if isinstance(path, Credentials) else credentials_file.find(path)
         return cls(
             found.issuer,
             found.client_id,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from affiant.client.token_source import LONGEST_LIFETIME, Token
+from affiant.client.token import LONGEST_LIFETIME, Token
 from affiant.errors import LocalError
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES = 65_536
+
+
+class CannotKeep(LocalError):
+    """The folder cannot be used; nothing was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +36,36 @@ class FileTokenStore:
 
     folder: Path
 
-    def token(self, names: tuple[str, ...], fetch: Callable[[], Token], *, now: float) -> Token:
+    def token(self, names: tuple[str, ...], fetch: Callable[[], Token], *, now: float, min_ttl: float = 0.0) -> Token:
         """The token kept under these names, or a new one; processes that want the same one make one request.
 
         Args:
             names: whose token and what for, such as issuer, client_id, resource and scope.
             fetch: asks the server.
             now: seconds since the epoch.
+            min_ttl: how many seconds a kept token must still live to be used.
 
         Raises:
-            LocalError: the folder cannot be used.
+            CannotKeep: the folder cannot be used.
         """
         path = self.folder / digest(names)
-        found = _read(path, now)
-        if found is not None:
+        found = _read(path)
+        if found is not None and _serves(found, now, min_ttl):
             return found
         with self._locked(path):
-            found = _read(path, now)  # another process may have fetched it while this one waited
-            if found is None:
+            found = _read(path)  # another process may have fetched it while this one waited
+            if found is None or not _serves(found, now, min_ttl):
                 found = fetch()
                 _write(path, found)
         return found
 
-    def forget(self, names: tuple[str, ...]) -> None:
-        """Drop a token that an API refused."""
-        (self.folder / digest(names)).unlink(missing_ok=True)
+    def forget(self, names: tuple[str, ...], value: str) -> None:
+        """Drop a token that an API refused; not the one that another process fetched in its place."""
+        path = self.folder / digest(names)
+        with suppress(CannotKeep, OSError), self._locked(path):
+            found = _read(path)
+            if found is not None and found.value == value:
+                path.unlink()
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
@@ -67,12 +76,18 @@ class FileTokenStore:
             # The lock file is never removed: who waits on a removed one would hold nothing.
             descriptor = os.open(path.with_suffix(".lock"), flags, 0o600)
         except OSError as error:
-            raise LocalError(f"tokens cannot be kept in {self.folder}: {error.strerror}") from error
+            raise self._cannot(error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:  # a file system without locks
+                raise self._cannot(error) from error
             yield
         finally:
             os.close(descriptor)
+
+    def _cannot(self, error: OSError) -> CannotKeep:
+        return CannotKeep(f"tokens cannot be kept in {self.folder}: {error.strerror}")
 
 
 def digest(names: tuple[str, ...]) -> str:
@@ -81,19 +96,22 @@ def digest(names: tuple[str, ...]) -> str:
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
 
 
-def _read(path: Path, now: float) -> Token | None:
-    """The token in the file while it is good; None for whatever is not a file of ours, whole and private."""
+def _read(path: Path) -> Token | None:
+    """The token in the file; None for whatever is not a file of ours, whole and private."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
                 return None
-            token = _parse(file.read(_MAX_BYTES))
+            return _parse(file.read(_MAX_BYTES))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _serves(token: Token, now: float, min_ttl: float) -> bool:
     # What claims to live longer than any token of ours was not written by us.
-    return token if token.is_good(now) and token.expires_at <= now + LONGEST_LIFETIME else None
+    return token.is_good(now) and now + min_ttl <= token.expires_at <= now + LONGEST_LIFETIME
 
 
 def _parse(text: bytes) -> Token:

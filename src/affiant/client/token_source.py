@@ -1,7 +1,8 @@
 """A token when it is needed: kept while it is good, and asked for once however many want it.
 
 Single flight works over threads and event loops alike: the flight is a concurrent Future, made under a lock that is
-never held while anything is sent. It runs on a thread of its own, so that who is cancelled takes nobody along.
+never held while anything is sent. It runs on a thread of its own, so that who is cancelled takes nobody along, and so
+that nobody waits for an event loop: one that is stopped, closed, or itself blocked by who waits would never land it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import asyncio
 import random
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from affiant.client.auth import NotPickled
+from affiant.client.token import LONGEST_LIFETIME, Token
 from affiant.errors import Refused
 
 if TYPE_CHECKING:
@@ -22,33 +22,9 @@ if TYPE_CHECKING:
     from affiant.oauth.token import TokenResponse
 
 UNKNOWN_LIFETIME = 300  # seconds, where the server did not say or said nonsense
-LONGEST_LIFETIME = 86_400  # seconds; more than a day is nonsense too
 BACKOFF_SECONDS = 5.0  # after a renewal ahead of time that failed
 REFUSED_SECONDS = 5.0  # how long a refused client is not asked for again: a wrong key must not become a storm
 Key = tuple[str | None, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Token(NotPickled):
-    """An access token.
-
-    Attributes:
-        value: the text for the Authorization header; not in repr or str.
-        expires_at: seconds since the epoch.
-        scope: what was granted.
-    """
-
-    value: str = field(repr=False)
-    expires_at: float
-    scope: str | None
-    token_type: str = "Bearer"  # noqa: S105
-    refresh_token: str | None = field(default=None, repr=False)
-    renew_at: float = field(default=0.0, repr=False)
-    leeway: float = field(default=0.0, repr=False)
-
-    def is_good(self, now: float) -> bool:
-        """Whether it can still be sent."""
-        return now < self.expires_at - self.leeway
 
 
 class TokenSource:

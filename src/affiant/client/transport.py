@@ -1,8 +1,7 @@
-"""Driving a flow over HTTP, with threads or with tasks."""
+"""Driving a flow over HTTP. Those who await a token have it driven on a thread (token_source.py says why)."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +11,7 @@ from affiant.client.flow import NotSent, Reply, Wait
 from affiant.errors import RemoteError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Callable, Generator
 
     import httpx2
 
@@ -25,7 +24,7 @@ MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
 def run(
     flow: Generator[Step, Reply | None, Result], http: httpx2.Client, *, wait: Callable[[float], object] = time.sleep
 ) -> Result:
-    """Drive a flow with blocking calls.
+    """Drive a flow.
 
     Raises:
         Unreachable: no answer came.
@@ -49,31 +48,6 @@ def run(
         return result
 
 
-async def arun(
-    flow: Generator[Step, Reply | None, Result],
-    http: httpx2.AsyncClient,
-    *,
-    wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> Result:
-    """Drive a flow with awaited calls; raises what `run` raises."""
-    go: Callable[[], Step] = flow.__next__
-    while True:
-        try:
-            step = go()
-        except StopIteration as done:  # not around an await: it cannot leave a coroutine
-            result: Result = done.value
-            return result
-        try:
-            reply = None
-            if isinstance(step, Wait):
-                await wait(step.seconds)
-            else:
-                reply = await _asend(step, http)
-            go = partial(flow.send, reply)
-        except NotSent as error:
-            go = partial(flow.throw, error)
-
-
 def _send(step: Send, http: httpx2.Client) -> Reply:
     end = time.monotonic() + step.timeout
     with _translated(step), http.stream(step.method, step.url, **_arguments(step)) as response:
@@ -81,16 +55,6 @@ def _send(step: Send, http: httpx2.Client) -> Reply:
         for chunk in response.iter_bytes():
             body = _bounded(step, body + chunk, end)
         return _reply(response, body)
-
-
-async def _asend(step: Send, http: httpx2.AsyncClient) -> Reply:
-    end = time.monotonic() + step.timeout
-    with _translated(step):
-        async with http.stream(step.method, step.url, **_arguments(step)) as response:
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body = _bounded(step, body + chunk, end)
-            return _reply(response, body)
 
 
 def _arguments(step: Send) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
         (_without("client_secret"), 'either "key" or "client_secret"'),
         (json.dumps({**GOOD, "key": {}}), 'either "key" or "client_secret"'),
         (json.dumps({**GOOD, "client_secret": [CANARY]}), '"client_secret" in .* wrong kind'),
+        (json.dumps({**GOOD, "scope": "half a pair \ud800"}), '"scope" in .* wrong kind'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, words: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import email.utils
 import logging
@@ -169,23 +168,6 @@ def test_no_connection_is_tried_three_times() -> None:
     ):
         transport.run(flow.discover(f"http://127.0.0.1:{port}", clock=time.time), http, wait=waits.append)
     assert len(waits) == 2
-
-
-def test_tasks_drive_the_same_flow(foreign: Foreign, key: PrivateKey) -> None:
-    foreign.script["/token"] = [Answer(503, {}, {"Retry-After": "5"})]
-    waits: list[float] = []
-
-    async def wait(seconds: float) -> None:
-        waits.append(seconds)
-
-    async def ask() -> TokenResponse:
-        async with httpx2.AsyncClient(verify=False) as http:
-            server = await transport.arun(flow.discover(foreign.url, clock=time.time), http, wait=wait)
-            asking = flow.request_token(server, "billing", Assertion(key), FORM, clock=time.time)
-            return await transport.arun(asking, http, wait=wait)
-
-    assert asyncio.run(ask()).access_token == "token-1"
-    assert waits == [5]
 
 
 def _invalid_client(**headers: str) -> Answer:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant.client.store import FileTokenStore, digest
-from affiant.client.token_source import Token
-from affiant.errors import LocalError
+from affiant.client.store import CannotKeep, FileTokenStore, digest
+from affiant.client.token import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,9 +100,21 @@ def test_failure_is_not_kept_and_leaves_no_lock(store: FileTokenStore) -> None:
 
 def test_forgotten_token_is_fetched_anew(store: FileTokenStore) -> None:
     store.token(NAMES, _fetch("a"), now=NOW)
-    store.forget(NAMES)
-    store.forget(NAMES)
+    store.forget(NAMES, "a")
+    store.forget(NAMES, "a")
     assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
+
+
+def test_token_that_another_fetched_meanwhile_is_not_forgotten(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("b"), now=NOW)
+    store.forget(NAMES, "a")
+    assert store.token(NAMES, _never, now=NOW).value == "b"
+
+
+def test_token_that_ends_too_soon_is_fetched_anew(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    assert store.token(NAMES, _never, now=NOW, min_ttl=600).value == "a"
+    assert store.token(NAMES, _fetch("b"), now=NOW + 1, min_ttl=600).value == "b"
 
 
 def test_names_do_not_run_together() -> None:
@@ -112,7 +123,7 @@ def test_names_do_not_run_together() -> None:
 
 def test_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LocalError, match="tokens cannot be kept in"):
+    with pytest.raises(CannotKeep, match="tokens cannot be kept in"):
         FileTokenStore(tmp_path / "file").token(NAMES, _fetch("a"), now=NOW)
 
 
@@ -121,7 +132,7 @@ def test_processes_side_by_side_make_one_request(store: FileTokenStore, tmp_path
 import os, time
 from pathlib import Path
 from affiant.client.store import FileTokenStore
-from affiant.client.token_source import Token
+from affiant.client.token import Token
 def fetch():
     with open({str(tmp_path / "asked")!r}, "a") as file:
         file.write("x")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import httpx2
     from tests.unit.client.conftest import Foreign
 
-    from affiant.client.token_source import Key, Token
+    from affiant.client.token import Token
+    from affiant.client.token_source import Key
     from affiant.jose.keys import PrivateKey
 
 KEY = ("https://orders.example", "orders.read")
@@ -74,6 +75,31 @@ def test_cancelled_first_caller_takes_nobody_along(foreign: Foreign, service: Se
         return [token.value for token in await asyncio.gather(*others)]
 
     assert asyncio.run(everybody()) == ["token-1"] * 5
+    assert len(foreign.sent("/token")) == 1
+
+
+def test_blocked_event_loop_still_gets_its_token(foreign: Foreign, service: Service) -> None:
+    """Who blocks the loop that began the flight waits for the answer, not for the loop."""
+
+    async def both() -> set[str]:
+        waiting = asyncio.create_task(service.atoken())
+        await asyncio.sleep(0)
+        return {service.token().value, (await waiting).value}
+
+    assert asyncio.run(both()) == {"token-1"}
+    assert len(foreign.sent("/token")) == 1
+
+
+def test_event_loop_that_closes_leaves_its_flight_to_others(foreign: Foreign, service: Service) -> None:
+    """A loop may end before the answer has come: who else wants the token gets that answer."""
+
+    async def leave() -> None:
+        waiting = asyncio.create_task(service.atoken())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+    asyncio.run(leave())
+    assert service.token().value == "token-1"
     assert len(foreign.sent("/token")) == 1
 
 

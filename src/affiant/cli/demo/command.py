@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,18 +34,35 @@ class _Failed(Error):
 def demo(once: bool) -> None:
     """Walk the whole road on this machine, with a real server, a real API and real refusals."""
     begun = time.perf_counter()
+    _unwind_on_end()
+    is_done = False
     try:
         with set_up() as stage:
             _say("1 the basics: an authorization server and a guarded API, each its own process", begun)
             click.echo(f"    server  {stage.issuer}\n    API     {stage.api}/orders")
             _walk(stage)
+            is_done = True
             click.echo("\nEvery step did what it says.")
             if sys.stdout.isatty() and not once:
                 click.echo(f"Still up: {stage.issuer}/errors   Ctrl-C stops")
                 while True:
                     time.sleep(3600)
     except KeyboardInterrupt:
+        if not is_done:
+            raise
         click.echo("\nstopped")
+
+
+def _unwind_on_end() -> None:
+    """Let a supervisor's SIGTERM, or the end of the terminal, take everything away as Ctrl-C does."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not break into the clearing away
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            signal.signal(number, end)
 
 
 def _walk(stage: Stage) -> None:

@@ -39,11 +39,18 @@ class Stage:
             ConfigError: it failed.
         """
         command = [sys.executable, "-m", "affiant.cli.main", *words, "--json"]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - ourselves
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise ConfigError(f"affiant {' '.join(words[:2])} failed: {done.stdout or done.stderr}")
         data: dict[str, Any] = json.loads(done.stdout)["data"]
         return data
+
+    def environment(self) -> dict[str, str]:
+        """Without what the person set for their own work, and with a cache that goes when the demo goes."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIANT_")}
+        return {**kept, "XDG_CACHE_HOME": str(self.folder / "cache")}
 
 
 @contextlib.contextmanager
@@ -66,11 +73,10 @@ def set_up() -> Iterator[Stage]:
 @contextlib.contextmanager
 def _process(stage: Stage, *words: str) -> Iterator[None]:
     # A session of its own: Ctrl-C at the terminal is for the demo, which then ends its processes in order.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AFFIANT_")}
     process = subprocess.Popen(  # noqa: S603 - our own modules
         [sys.executable, "-m", *words],
         cwd=stage.folder,
-        env=environment,
+        env=stage.environment(),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )

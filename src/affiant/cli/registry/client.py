@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Store
     from affiant.storage.records import Client
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
 @click.group()

@@ -1,0 +1,1 @@
+"""The commands that get and use tokens."""

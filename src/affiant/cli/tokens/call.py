@@ -1,0 +1,63 @@
+"""`affiant call`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+import httpx2
+
+from affiant.cli.output import Answered, json_option, show
+from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
+from affiant.cli.tokens.who import credentials_option, resource_option, scope_option
+from affiant.client import credentials as credentials_file
+from affiant.client.http_auth import make_auth
+from affiant.errors import RemoteError, Unreachable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+
+
+@click.command()
+@click.argument("url")
+@credentials_option
+@scope_option
+@resource_option
+@click.option("-X", "--request", "method", default="GET", help="HTTP method")
+@click.option("-d", "--body", help="body of the request")
+@no_cache_option
+@json_option
+def call(url: str, credentials: Path | None, scope: str | None, resource: str | None, **options: Any) -> None:
+    """Call an API with a token, the one that `affiant token` keeps. When the API refuses it, once more with a new one.
+
+    \b
+    affiant call https://orders.example/orders -c billing.affiant.json
+    """
+    if not _METHOD.fullmatch(options["method"]):
+        raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
+    kept = KeptTokens(credentials_file.find(credentials), keep=not options["no_cache"])
+    # The person names the URL here, so the token goes there and nowhere else.
+    auth = make_auth(kept, (resource, scope), origin=url)
+    body = options["body"].encode() if options["body"] is not None else None
+    reply = _send(options["method"], url, body, auth)
+    if not options["as_json"] or not reply.is_error:
+        show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
+    if reply.is_error:
+        challenge = reply.headers.get("www-authenticate", "")
+        message = f"{url} answered {reply.status_code} {challenge}".rstrip()
+        raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
+
+
+def _send(method: str, url: str, body: bytes | None, auth: Any) -> httpx2.Response:
+    try:
+        return httpx2.request(method, url, content=body, auth=auth, follow_redirects=False)
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
+        raise click.ClickException(f"{url!r} cannot be called: {error}") from None
+    except httpx2.TransportError as error:
+        why = str(error) or type(error).__name__
+        raise Unreachable(f"{url} cannot be reached ({why}): is it running, and is the address right?") from None
+    except httpx2.RequestError as error:
+        raise RemoteError(f"{url} answered what cannot be read: {error}") from None

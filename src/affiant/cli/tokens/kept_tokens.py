@@ -1,0 +1,92 @@
+"""The tokens that `affiant token` and `affiant call` share between their runs.
+
+While a kept one is good, neither cryptography nor HTTP is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.client.store import CannotKeep, FileTokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.client.credentials import Credentials
+    from affiant.client.token import Token
+    from affiant.client.token_source import Key
+
+_PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
+
+no_cache_option: Callable[[Any], Any] = click.option(
+    "--no-cache", is_flag=True, help="ask for a new token, and do not keep it"
+)
+
+
+class KeptTokens:
+    """The tokens of one credentials file.
+
+    Args:
+        found: whose they are.
+        min_ttl: seconds that a kept token must still live to be used.
+        keep: whether to keep any.
+    """
+
+    def __init__(self, found: Credentials, *, min_ttl: float = 0.0, keep: bool = True) -> None:
+        self._found = found
+        self._min_ttl = min_ttl
+        self._keep = keep
+
+    def get(self, key: Key) -> Token:
+        """A kept one, or a new one; where the folder cannot be used, a new one each time."""
+        fetch = partial(self._fetch, key)
+        if not self._keep:
+            return fetch()
+        try:
+            return _store().token(self._names(key), fetch, now=time.time(), min_ttl=self._min_ttl)
+        except CannotKeep as error:
+            self._keep = False
+            print(f"affiant: {error}: asked for a new one (with --no-cache this is not said)", file=sys.stderr)
+            return fetch()
+
+    async def aget(self, key: Key) -> Token:
+        """The same, for who has an event loop."""
+        from asyncio import to_thread
+
+        return await to_thread(self.get, key)
+
+    def forget(self, key: Key, value: str) -> None:
+        """Do not use this one again: an API refused it."""
+        if self._keep:
+            _store().forget(self._names(key), value)
+
+    def _fetch(self, key: Key) -> Token:
+        from affiant.client.identity import Service
+
+        # A new one each time: it would serve from its own memory what was just forgotten.
+        return Service.from_credentials(self._found).token(*key)
+
+    def _names(self, key: Key) -> tuple[str, ...]:
+        """Who asks, and for what. With another key one is another, so that who registers anew starts anew."""
+        mine = self._found
+        public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
+        who = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", json.dumps(public, sort_keys=True))
+        return (*who, key[0] or mine.resource or "", key[1] or mine.scope or "")
+
+
+def _store() -> FileTokenStore:
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # A relative path must be ignored, says the XDG Base Directory Specification.
+        base = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    except RuntimeError:
+        raise CannotKeep("tokens cannot be kept: neither XDG_CACHE_HOME nor HOME is set") from None
+    return FileTokenStore(base / "affiant" / "tokens")

@@ -1,0 +1,64 @@
+"""`affiant token` and `affiant assertion`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from affiant.cli.output import json_option, show
+from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
+from affiant.cli.tokens.who import credentials_option, resource_option, scope_option
+from affiant.client import credentials as credentials_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@credentials_option
+@scope_option
+@resource_option
+@click.option("--header", is_flag=True, help="print the whole Authorization header")
+@click.option(
+    "--min-ttl",
+    type=click.IntRange(min=0),
+    default=60,
+    metavar="SECONDS",
+    help="how long a kept token must still live to be used (default: 60)",
+)
+@no_cache_option
+@json_option
+def token(
+    credentials: Path | None,
+    scope: str | None,
+    resource: str | None,
+    header: bool,
+    min_ttl: int,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Print an access token: the one kept from last time while it lives, else a new one.
+
+    \b
+    curl -H "Authorization: Bearer $(affiant token -c billing.affiant.json)" https://orders.example/orders
+
+    Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), for you alone.
+    """
+    found = credentials_file.find(credentials)
+    got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get((resource, scope))
+    data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
+    if got.refresh_token:
+        data["refresh_token"] = got.refresh_token
+    show(data, f"Authorization: Bearer {got.value}" if header else got.value, as_json=as_json)
+
+
+@click.command()
+@credentials_option
+@json_option
+def assertion(credentials: Path | None, as_json: bool) -> None:
+    """Print a signed client assertion; it is good once, for a minute."""
+    from affiant.client.identity import Service
+
+    made = Service.from_credentials(credentials).assertion()
+    show({"client_assertion": made}, made, as_json=as_json)

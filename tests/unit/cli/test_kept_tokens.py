@@ -1,0 +1,103 @@
+"""Which token of the command line is which, and what reading a kept one loads."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affiant.cli.tokens.kept_tokens import KeptTokens
+from affiant.client.credentials import Credentials
+from affiant.errors import Unreachable
+from affiant.jose import keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.client.conftest import Foreign
+
+    from affiant.jose.keys import PrivateKey
+
+ANY = (None, None)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def mine(foreign: Foreign, key: PrivateKey) -> Credentials:
+    return Credentials(foreign.url, "billing", "private_key_jwt", kid=key.kid, key=key.to_jwk(), scope="a")
+
+
+@pytest.mark.usefixtures("cache")
+def test_who_and_what_for_make_the_token(foreign: Foreign, mine: Credentials) -> None:
+    """What a credentials file implies is the same as saying it; whatever differs is another token."""
+    first = KeptTokens(mine).get(ANY).value
+    assert KeptTokens(mine).get((None, "a")).value == first
+    assert KeptTokens(replace(mine, resource="x:y")).get(("x:y", "a")).value == "token-2"
+    assert KeptTokens(mine).get(("x:y", None)).value == "token-2"
+    other = keys.generate("ES256").to_jwk()
+    changes: list[dict[str, Any]] = [{"client_id": "other"}, {"scope": "b"}, {"kid": "other"}, {"key": other}]
+    assert len({KeptTokens(replace(mine, **change)).get(ANY).value for change in changes}) == len(changes)
+    assert len(foreign.sent("/token")) == 2 + len(changes)
+
+
+@pytest.mark.usefixtures("cache")
+def test_forgotten_token_is_asked_for_anew(mine: Credentials) -> None:
+    kept = KeptTokens(mine)
+    kept.forget(ANY, kept.get(ANY).value)
+    assert kept.get(ANY).value == "token-2"
+    kept.forget(ANY, "another")
+    assert asyncio.run(kept.aget(ANY)).value == "token-2"
+
+
+@pytest.mark.parametrize("named", ["", "relative/path"])
+def test_cache_is_in_the_home_where_nothing_better_is_named(
+    cache: Path, mine: Credentials, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """A relative XDG_CACHE_HOME is none (XDG Base Directory Specification)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.chdir(cache.parent)
+    KeptTokens(mine).get(ANY)
+    assert (cache.parent / "home" / ".cache" / "affiant" / "tokens").is_dir()
+    assert not (cache.parent / "relative").exists()
+
+
+@pytest.mark.usefixtures("cache")
+def test_failure_to_fetch_is_no_failure_to_keep(
+    foreign: Foreign, mine: Credentials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unreachable server is asked once, and said as such."""
+    foreign.close()
+    with pytest.raises(Unreachable):
+        KeptTokens(mine).get(ANY)
+    assert capsys.readouterr().err == ""
+
+
+def test_kept_token_loads_little(cache: Path, mine: Credentials) -> None:
+    """`$(affiant token)` stands in shell scripts: nothing that signs or speaks HTTP is loaded for a kept token."""
+    path = cache.parent / "billing.affiant.json"
+    mine.write(path)
+    token = KeptTokens(mine).get(ANY).value
+    program = """
+import sys
+from affiant.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules)
+"""
+    command = [sys.executable, "-c", program, "token", "-c", str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    printed, loaded = done.stdout.splitlines()
+    assert printed == token
+    assert not {"cryptography", "httpx2", "asyncio", "ssl", "socket"} & set(loaded.split())
