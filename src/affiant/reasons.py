@@ -189,6 +189,10 @@ class Reason(Enum):
         "the secret is not the client's",
         "Use the secret that was shown when it was made.", "RFC 6749 2.3.1")
     # rung 8: the audience
+    TYP_EXPLICIT = Row(
+        "assertion.type_not_explicit", 401, "invalid_client", 8,
+        "this client's assertions must have typ client-authentication+jwt",
+        "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
     AUDIENCE = Row(
         "assertion.audience", 401, "invalid_client", 8,
         "aud must be the issuer of this server, alone",

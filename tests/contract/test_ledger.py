@@ -48,6 +48,16 @@ async def test_first_wins(store: Store) -> None:
     assert (record["outcome"], record["reason"]) == ("refused", "assertion.replayed")
 
 
+async def test_a_claim_is_found_until_it_is_purged(store: Store) -> None:
+    await store.ledger.claim(_entry(1))
+    digest = (1).to_bytes(32, "big")
+    assert await store.ledger.find_claim("c", digest) == NOW + 60
+    assert await store.ledger.find_claim("d", digest) is None
+    assert await store.ledger.find_claim("c", bytes(32)) is None
+    await store.ledger.purge(NOW + 61)
+    assert await store.ledger.find_claim("c", digest) is None
+
+
 async def test_namespaces(store: Store) -> None:
     """Two clients may use one jti."""
     assert await store.ledger.claim(_entry(1)) is Outcome.FIRST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 LEEWAY = 30  # seconds that the two clocks may differ
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
+LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is what Authlib makes by default
 MAX_IDENTIFIER = 256  # characters of jti, and of a label
 
-AudiencePolicy = Literal["strict", "string", "legacy"]
+# What a client can be held to, the default first. Only ``legacy`` is looser than it.
+AUDIENCE_POLICIES = ("strict", "string", "legacy")
+TYP_POLICIES = ("strict", "explicit")
+LIFETIME_POLICIES = ("strict", "short", "legacy")
+JTI_POLICIES = ("strict", "legacy")
+RULES = ("audience", "typ", "lifetime", "jti")
 _TYPES = frozenset({"jwt", names.CLIENT_ASSERTION_TYP})
 
 
@@ -32,14 +38,21 @@ class Rules:
     Attributes:
         issuer: the server's issuer identifier.
         token_endpoint: accepted as audience under the policy ``legacy`` only.
-        audience_policy: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (endpoint as well).
-        needs_jti: False lets the hash of the whole JWS stand for a missing jti.
+        audience: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (the endpoint as well).
+        typ: ``strict`` (what rung 4 lets through), ``explicit`` (client-authentication+jwt only).
+        lifetime: ``strict`` (300 s), ``short`` (60 s), ``legacy`` (an hour).
+        jti: ``strict``, or ``legacy``: the hash of the whole JWS stands for a missing jti.
+        observe: rules (of RULES) whose breach is told and let through, down to what ``legacy`` would refuse. An
+            audience that is not this server's in any spelling is refused all the same, and so is what has expired.
     """
 
     issuer: str
     token_endpoint: str
-    audience_policy: str = "strict"
-    needs_jti: bool = True
+    audience: str = "strict"
+    typ: str = "strict"
+    lifetime: str = "strict"
+    jti: str = "strict"
+    observe: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +64,14 @@ class ClientAssertion:
         jti_digest: SHA-256 of the jti, 32 bytes.
         live_until: the second after which it can no longer be accepted.
         label: a `sub` that is not the client_id (guide profile), for the log only.
+        observed: what the strict rules, or those under observation, would have refused it for.
     """
 
     client_id: str
     jti_digest: bytes
     live_until: int
     label: str | None = None
+    observed: tuple[Reason, ...] = ()
 
 
 def build(
@@ -118,35 +133,83 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
         whole: the whole JWS, whose hash stands for a missing jti where the rules allow it.
 
     Raises:
-        Rejected: AUDIENCE, or a reason of time, or JTI.
+        Rejected: TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
     """
     claims = verified.claims
-    _check_audience(claims, rules)
-    exp = _check_times(claims, now)
+    observed = [
+        *check_typ(verified.header, rules),
+        *check_audience(claims, rules),
+        *check_times(claims, rules, now),
+        *check_jti(claims, rules),
+    ]
     jti = text(claims, "jti", longest=MAX_IDENTIFIER)
-    if jti is None and ("jti" in claims or rules.needs_jti):
-        raise Rejected(Reason.JTI, expected="a string of 1 to 256 characters", got=_shown(claims.get("jti")))
     iss, sub = str(claims["iss"]), str(claims["sub"])
     return ClientAssertion(
         client_id=iss,
         # The prefix keeps a hash of a JWS apart from any jti that somebody chooses.
         jti_digest=sha256(b"jti:" + jti.encode() if jti is not None else b"jws:" + whole).digest(),
         # It is refused from exp + LEEWAY on; the margin keeps its jti beyond that second on every rounding.
-        live_until=int(exp) + 2 * LEEWAY,
+        live_until=int(claims["exp"]) + 2 * LEEWAY,
         label=sub if sub != iss else None,
+        observed=tuple(observed),
     )
 
 
-def _check_audience(claims: dict[str, Any], rules: Rules) -> None:
-    # rfc7523bis section 4: the issuer identifier as the sole value, by simple string comparison.
+def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
+    """Rung 8, for a client whose assertions must say what they are (RFC 8725 section 3.11).
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: TYP_EXPLICIT.
+    """
+    if rules.typ != "explicit" or media_type(header.get("typ")) == names.CLIENT_ASSERTION_TYP:
+        return []
+    if "typ" not in rules.observe:
+        raise Rejected(Reason.TYP_EXPLICIT, expected=names.CLIENT_ASSERTION_TYP, got=_shown(header.get("typ")))
+    return [Reason.TYP_EXPLICIT]
+
+
+def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
+    """Rung 8: the issuer identifier as the sole value, by simple string comparison (rfc7523bis section 4).
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: AUDIENCE.
+    """
     aud = claims.get("aud")
-    allowed = (rules.issuer, rules.token_endpoint) if rules.audience_policy == "legacy" else (rules.issuer,)
-    alone = aud[0] if rules.audience_policy != "string" and isinstance(aud, list) and len(aud) == 1 else aud
-    if not isinstance(alone, str) or alone not in allowed:
-        raise Rejected(Reason.AUDIENCE, expected=" or ".join(allowed), got=_shown(aud))
+    alone = aud[0] if isinstance(aud, list) and len(aud) == 1 else aud
+    strict = alone == rules.issuer and (aud is alone or rules.audience != "string")
+    if strict:
+        return []
+    known = (rules.issuer, rules.token_endpoint)
+    # Whatever is observed, an assertion that was made for another server is never let in here.
+    let_through = (rules.audience == "legacy" and isinstance(alone, str) and alone in known) or (
+        "audience" in rules.observe and _names_us(aud, known)
+    )
+    if not let_through:
+        expected = " or ".join(known if rules.audience == "legacy" else known[:1])
+        raise Rejected(Reason.AUDIENCE, expected=expected, got=_shown(aud))
+    return [Reason.AUDIENCE]
 
 
-def _check_times(claims: dict[str, Any], now: float) -> float:
+def _names_us(aud: object, known: tuple[str, ...]) -> bool:
+    values = aud if isinstance(aud, list) else [aud]
+    return all(isinstance(value, str) and value.rstrip("/") in known for value in values) and bool(values)
+
+
+def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
+    """Rung 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1).
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: EXP_MISSING, EXPIRED, LIFETIME, TIME_CLAIM, NOT_YET, IAT_FUTURE or IAT_OLD.
+    """
     try:
         exp = instant(claims, "exp")
     except ValueError:
@@ -155,24 +218,45 @@ def _check_times(claims: dict[str, Any], now: float) -> float:
         raise Rejected(Reason.EXP_MISSING, expected="seconds since 1970", got=_shown(claims.get("exp")))
     if exp + LEEWAY <= now:
         raise Rejected(Reason.EXPIRED, expected=f"exp after {int(now)}", got=f"exp {int(exp)}, {int(now - exp)} s ago")
-    if exp > now + MAX_LIFETIME + LEEWAY:
-        raise Rejected(Reason.LIFETIME, expected=f"exp at most {MAX_LIFETIME} s ahead", got=f"{int(exp - now)} s ahead")
     try:
         nbf, iat = instant(claims, "nbf"), instant(claims, "iat")
     except ValueError as error:
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
+    observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
     if nbf is not None and nbf > now + LEEWAY:
         raise Rejected(Reason.NOT_YET, expected=f"nbf at most {LEEWAY} s ahead", got=f"{int(nbf - now)} s ahead")
     if iat is not None:
-        _check_issued_at(iat, now)
-    return exp
+        if iat > now + LEEWAY:
+            raise Rejected(Reason.IAT_FUTURE, expected=f"iat at most {LEEWAY} s ahead", got=f"{int(iat - now)} s ahead")
+        observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
+    return observed
 
 
-def _check_issued_at(iat: float, now: float) -> None:
-    if iat > now + LEEWAY:
-        raise Rejected(Reason.IAT_FUTURE, expected=f"iat at most {LEEWAY} s ahead", got=f"{int(iat - now)} s ahead")
-    if iat < now - MAX_LIFETIME - LEEWAY:
-        raise Rejected(Reason.IAT_OLD, expected=f"iat at most {MAX_LIFETIME} s ago", got=f"{int(now - iat)} s ago")
+def _check_life(reason: Reason, seconds: float, expected: str, got: str, rules: Rules) -> list[Reason]:
+    allowed = LIFETIMES[rules.lifetime]
+    if seconds <= min(allowed, MAX_LIFETIME) + LEEWAY:
+        return []
+    longest = LIFETIMES["legacy"] if "lifetime" in rules.observe else allowed
+    if seconds > longest + LEEWAY:
+        raise Rejected(reason, expected=expected.format(allowed), got=got.format(int(seconds)))
+    return [reason]
+
+
+def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
+    """Rung 10: a jti that can be remembered (RFC 7523 section 3 item 7).
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: JTI.
+    """
+    if text(claims, "jti", longest=MAX_IDENTIFIER) is not None:
+        return []
+    # One that is there and of no use is a mistake under every policy but observation: the JWS's hash stands for it.
+    if "jti" not in rules.observe and ("jti" in claims or rules.jti != "legacy"):
+        raise Rejected(Reason.JTI, expected="a string of 1 to 256 characters", got=_shown(claims.get("jti")))
+    return [Reason.JTI]
 
 
 def _shown(value: object) -> str:

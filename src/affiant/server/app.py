@@ -21,6 +21,7 @@ from affiant.server.client_auth.ladder import Ladder
 from affiant.server.clients import Directory
 from affiant.server.keys import signing_keys
 from affiant.server.published import metadata, pages
+from affiant.server.token.decision import Decider
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
@@ -73,11 +74,11 @@ def build(
     """
     directory = Directory(store, master_key)
     ladder = Ladder(issuer=issuer, token_endpoint=f"{issuer}/token", directory=directory, master_key=master_key)
+    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key))
+    decider = Decider(ladder, grants, directory, lifetime=access_token_lifetime)
     token = TokenEndpoint(
         issuer=issuer,
-        lifetime=access_token_lifetime,
-        ladder=ladder,
-        grants=(ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key)),
+        decider=decider,
         directory=directory,
         ledger=store.ledger,
         master_key=master_key,
@@ -93,7 +94,7 @@ def build(
     return Server(
         token=token,
         token_path=f"{path}/token",
-        routes=_published(issuer, directory, token.grant_types),
+        routes=_published(issuer, directory, decider.grant_types),
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.records import GENESIS, Outcome, chain, judge_rotation, succeed
+from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome, chain, judge_rotation, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class MemoryStore:
     """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, audit_key: bytes = b"") -> None:
         self._lock = threading.RLock()
         self._version = 1
         self.clients = MemoryClients(self)
         self.apis = MemoryApis(self)
         self.signing_keys = MemorySigningKeys(self)
-        self.ledger = MemoryLedger(self._lock)
+        self.ledger = MemoryLedger(self._lock, audit_key)
         self.refresh_tokens = self.ledger
         self.audit_log = self.ledger
         self.settings = MemorySettings()
@@ -153,10 +153,15 @@ class MemoryLedger:
         with self._lock:
             outcome = self._apply(entry)
             audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
-            previous = self._audit[-1][2] if self._audit else GENESIS
+            previous = self._audit[-1].link if self._audit else GENESIS
             record = audit.to_json()
-            self._audit.append((len(self._audit) + 1, record, chain(previous, record)))
+            link = chain(previous, record, self._audit_key)
+            self._audit.append(AuditRow(len(self._audit) + 1, audit.trace_id, record, link))
             return outcome
+
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        """See ports.Ledger."""
+        return self._claims.get((client_id, digest))
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         """See ports.Ledger."""
@@ -170,12 +175,17 @@ class MemoryLedger:
         """The refresh token of a digest (bytes), or the audit record of a trace id (str)."""
         if isinstance(key, bytes):
             return self._refresh.get(key)
-        rows = (msgspec.json.decode(record) for _, record, _ in self._audit)
-        return next((row for row in rows if row["trace_id"] == key), None)
+        return next((msgspec.json.decode(row.record) for row in self._audit if row.trace_id == key), None)
 
-    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """See ports.AuditLog."""
-        return self._audit[after : after + limit]
+        start = after or 0
+        return self._audit[start : start + limit]
+
+    async def head(self) -> AuditHead:
+        """See ports.AuditLog."""
+        last = self._audit[-1:]
+        return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
 
     def forget(self, client_id: str) -> None:
         """Drop a client's refresh tokens."""

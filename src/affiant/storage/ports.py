@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from affiant.errors import Error
 
 if TYPE_CHECKING:
-    from affiant.storage.records import Api, Client, Entry, Outcome, RefreshToken, SigningKey
+    from affiant.storage.records import (
+        Api,
+        AuditHead,
+        AuditRow,
+        Client,
+        Entry,
+        Outcome,
+        RefreshToken,
+        SigningKey,
+    )
 
 
 class AlreadyExists(Error):
@@ -85,18 +94,27 @@ class Ledger(Protocol):
             StoreError: nothing is known to be committed; nothing may be issued.
         """
 
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        """The second until which this jti of this client stays claimed, or None; it changes nothing."""
+
     async def purge(self, before: int, *, limit: int = 100) -> int:
         """Delete at most `limit` claims that ended before this instant; how many were deleted."""
 
 
 class AuditLog(Protocol):
-    """The audit records, in the order of their commits, each chained to the one before."""
+    """The audit records, in the order of their commits, each chained to the one before under the store's audit key.
+
+    Their numbers are 1, 2, 3 and so on; a number is never given twice, whatever is deleted.
+    """
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
         """The record of this request."""
 
-    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
-        """Number, JSON and link of the records after this number."""
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """The next records after this number; None begins before every number, those that nobody gave too."""
+
+    async def head(self) -> AuditHead:
+        """Where the log ends; number 0 and GENESIS when it is empty."""
 
 
 class Settings(Protocol):

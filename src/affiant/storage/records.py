@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,11 @@ class Client:
     Attributes:
         jwks: its public keys, as the JSON text of a JWK Set.
         resources: the API identifiers that it may ask for; empty for the default API only.
-        audience_policy: ``strict``, ``string`` or ``legacy``.
+        audience_policy: ``strict``, ``string`` or ``legacy`` (oauth/assertion.py says what each means, and the next).
+        typ_policy: ``strict`` or ``explicit``.
+        lifetime_policy: ``strict``, ``short`` or ``legacy``.
+        jti_policy: ``strict`` or ``legacy``.
+        observe: the rules whose breach is recorded and let through: audience, typ, lifetime, jti.
     """
 
     client_id: str
@@ -42,6 +49,10 @@ class Client:
     resources: tuple[str, ...] = ()
     profile: str | None = None
     audience_policy: str = "strict"
+    typ_policy: str = "strict"
+    lifetime_policy: str = "strict"
+    jti_policy: str = "strict"
+    observe: tuple[str, ...] = ()
     enabled: bool = True
     created_at: int = 0
 
@@ -141,6 +152,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     expected: str | None = None
     got: str | None = None
     detail: str | None = None
+    observed: str | None = None
     milliseconds: float | None = None
 
     def refused(self, reason: str) -> AuditRecord:
@@ -155,7 +167,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
             shown = msgspec.structs.asdict(self)
             data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
         # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
-        return data if data.isascii() and b"\x7f" not in data else _escape(data)
+        return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +205,29 @@ class Outcome(Enum):
 GENESIS = bytes(32)  # what the first audit record is chained to
 
 
-def chain(previous: bytes, record: bytes) -> bytes:
-    """The link for this record: whoever edits, drops or moves one breaks all that follow."""
-    return sha256(previous + record).digest()
+def chain(previous: bytes, record: bytes, key: bytes = b"") -> bytes:
+    """The link for this record: whoever edits, drops or moves one without the key breaks all that follow.
+
+    Under the empty key, which everybody has, the chain shows accidents and clumsy hands only.
+    """
+    return hmac.digest(key, previous + record, sha256)
+
+
+class AuditRow(NamedTuple):
+    """An audit record as it stands in the log: `trace_id` is what it is looked up by, `record` what it says."""
+
+    number: int
+    trace_id: str
+    record: bytes
+    link: bytes
+
+
+class AuditHead(NamedTuple):
+    """Where the log ends: its newest record, and the highest number that was ever given."""
+
+    number: int
+    link: bytes
+    given: int
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
@@ -230,5 +262,6 @@ def _spelled(value: object) -> object:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _escape(data: bytes) -> bytes:
+def escape_controls(data: bytes) -> bytes:
+    """The same JSON, with nothing in it that a terminal or a reader of lines would obey."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode("utf-8")).encode("utf-8")

@@ -127,7 +127,7 @@ def test_a_free_subject_is_a_label() -> None:
     ],
 )
 def test_each_policy_has_its_audiences(policy: str, aud: object, is_allowed: bool) -> None:
-    rules = Rules(issuer=ISSUER, token_endpoint=f"{ISSUER}/token", audience_policy=policy)
+    rules = Rules(issuer=ISSUER, token_endpoint=f"{ISSUER}/token", audience=policy)
     if is_allowed:
         assert _judge({**CLAIMS, "aud": aud}, rules=rules).client_id == "c"
     else:
@@ -137,7 +137,7 @@ def test_each_policy_has_its_audiences(policy: str, aud: object, is_allowed: boo
 def test_the_hash_of_the_whole_stands_for_a_missing_jti() -> None:
     """Only where the rules allow it, and never for a jti that is there and wrong."""
     claims = {name: value for name, value in CLAIMS.items() if name != "jti"}
-    loose = Rules(issuer=ISSUER, token_endpoint="", needs_jti=False)
+    loose = Rules(issuer=ISSUER, token_endpoint="", jti="legacy")
     whole = compact.sign({}, claims, KEY).encode()
     assert _judge(claims, rules=loose).jti_digest == sha256(b"jws:" + whole).digest()
     assert _reason(claims) is Reason.JTI

@@ -57,7 +57,7 @@ def test_parse_reads_seconds(given_: object, seconds: int | None) -> None:
     "bad", ["", "-1", "1.5", "1e3", "\u0661", "9" * 16, True, [], 10**15, float("nan"), float("inf")]
 )
 def test_parse_refuses_what_are_no_seconds(bad: object) -> None:
-    with pytest.raises(ValueError, match="expires_in|not JSON"):
+    with pytest.raises(ValueError, match=r"expires_in|not JSON"):
         token.parse_response(json.dumps({**GOOD, "expires_in": bad}).encode())
 
 

@@ -45,6 +45,7 @@ class Authenticated:
         kid: the key that verified it.
         thumbprint: of that key (RFC 7638).
         label: the guide's free `sub`, for the log only.
+        observed: the codes of what a stricter policy would have refused.
     """
 
     client: RegisteredClient
@@ -55,6 +56,7 @@ class Authenticated:
     kid: str | None = None
     thumbprint: str | None = None
     label: str | None = None
+    observed: tuple[str, ...] = ()
 
 
 class Ladder:
@@ -131,8 +133,11 @@ class Ladder:
         rules = assertion.Rules(
             issuer=self._issuer,
             token_endpoint=self._token_endpoint,
-            audience_policy=client.record.audience_policy,
-            needs_jti=guide is None,
+            audience=client.record.audience_policy,
+            typ=client.record.typ_policy,
+            lifetime=client.record.lifetime_policy,
+            jti="legacy" if guide is not None else client.record.jti_policy,
+            observe=frozenset(client.record.observe),
         )
         statement = assertion.verify(verified, rules=rules, now=now, whole=text.encode("ascii"))
         return _authenticated(client, verified, statement, guide)
@@ -152,6 +157,7 @@ def _authenticated(
         kid=verified.key.kid,
         thumbprint=verified.key.thumbprint,
         label=statement.label,
+        observed=tuple(reason.code for reason in statement.observed),
     )
 
 

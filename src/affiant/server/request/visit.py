@@ -61,6 +61,7 @@ class Visit:
             expected=_short(refusal.expected) if refusal else None,
             got=_short(refusal.got) if refusal else None,
             detail=_short(refusal.detail) if refusal else who.label if who else None,
+            observed=" ".join(who.observed) or None if who else None,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )
 

@@ -1,7 +1,7 @@
 """POST /token: the one road.
 
-read the form → find the grant → authenticate the client → may it use the grant? → grant.authorize →
-policy → issue → claim the jti, write the audit record and the token's state in one commit → answer
+read the form → decide (find the grant → authenticate the client → may it use the grant? → grant.authorize → policy) →
+issue → claim the jti, write the audit record and the token's state in one commit → answer
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import GUIDE
 from affiant.server.request import http
 from affiant.server.request.visit import Visit
-from affiant.server.token import policy
 from affiant.server.token.issue import issue
 from affiant.server.token.refusal import refuse
 from affiant.storage.records import Entry, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from affiant.oauth.form import Form
-    from affiant.server.client_auth.ladder import Authenticated, Ladder
+    from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.clients import Directory
     from affiant.server.keys.master_key import MasterKey
-    from affiant.server.token.grants.base import Grant
+    from affiant.server.token.decision import Decider
     from affiant.server.token.issue import IssuedToken
     from affiant.storage.ports import Ledger
 
@@ -48,27 +46,18 @@ class TokenEndpoint:
         self,
         *,
         issuer: str,
-        lifetime: int,
-        ladder: Ladder,
-        grants: Iterable[Grant],
+        decider: Decider,
         directory: Directory,
         ledger: Ledger,
         master_key: MasterKey,
         clock: Callable[[], float],
     ) -> None:
         self._issuer = issuer
-        self._lifetime = lifetime
-        self._ladder = ladder
-        self._grants = {grant.grant_type: grant for grant in grants}
+        self._decider = decider
         self._directory = directory
         self._ledger = ledger
         self._master_key = master_key
         self._clock = clock
-
-    @property
-    def grant_types(self) -> list[str]:
-        """What this endpoint takes, for the metadata."""
-        return list(self._grants)
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request; whatever happens, with JSON."""
@@ -99,34 +88,18 @@ class TokenEndpoint:
 
     async def _road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> IssuedToken:
         form = await http.read_form(scope, receive)
-        visit.read(form)
-        grant = self._find_grant(form)
-        client = await self._ladder.authenticate(form, http.header(scope, b"authorization"), now=visit.now)
-        visit.authenticated = client
-        _check_may_use(client, grant)
-        authorization = await grant.authorize(form, client, now=visit.now)
-        granted = policy.grant(authorization, client.client, self._directory, lifetime=self._lifetime)
-        visit.scope, visit.resource = " ".join(granted.scope), " ".join(granted.resource)
+        decision = await self._decider.decide(form, http.header(scope, b"authorization"), visit)
         issued = issue(
-            granted,
-            authorization,
-            client,
+            decision.granted,
+            decision.authorization,
+            decision.client,
             issuer=self._issuer,
             signer=self._directory.signer,
             master_key=self._master_key,
             now=visit.now,
         )
-        await self._commit(visit, client, issued)
+        await self._commit(visit, decision.client, issued)
         return issued
-
-    def _find_grant(self, form: Form) -> Grant:
-        name = form.get("grant_type")
-        if name is None:
-            raise Rejected(Reason.MISSING_PARAMETER, expected="grant_type")
-        grant = self._grants.get(name)
-        if grant is None:
-            raise Rejected(Reason.GRANT_UNSUPPORTED, expected=" or ".join(self._grants))
-        return grant
 
     async def _commit(self, visit: Visit, client: Authenticated, issued: IssuedToken) -> None:
         """Rung 11. Only after this returns may anybody see the token."""
@@ -158,9 +131,3 @@ class TokenEndpoint:
 
 class _Recorded(Rejected):
     """A refusal that the commit itself wrote down."""
-
-
-def _check_may_use(client: Authenticated, grant: Grant) -> None:
-    # RFC 6749 section 5.2, unauthorized_client.
-    if grant.grant_type not in client.client.record.grant_types:
-        raise Rejected(Reason.GRANT_NOT_ALLOWED, expected=" or ".join(client.client.record.grant_types))

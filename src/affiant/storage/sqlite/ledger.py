@@ -30,8 +30,16 @@ _KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record
 class SqliteLedger:
     """See ports.Ledger."""
 
-    def __init__(self, writer: Callable[[], Writer]) -> None:
+    def __init__(self, writer: Callable[[], Writer], reader: Callable[[], sqlite3.Connection]) -> None:
         self._writer = writer
+        self._reader = reader
+
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        """See ports.Ledger."""
+        query = "SELECT expires_at FROM jti WHERE client_id = ? AND digest = ?"
+        with translated():
+            row = self._reader().execute(query, (client_id, digest)).fetchone()
+        return int(row[0]) if row else None
 
     async def claim(self, entry: Entry) -> Outcome:
         """See ports.Ledger."""

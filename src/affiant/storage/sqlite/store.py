@@ -30,7 +30,7 @@ class SqliteStore:
         self.settings = SqliteSettings(self._reader, self._writer)
         self.refresh_tokens = SqliteRefreshTokens(self._reader)
         self.audit_log = SqliteAuditLog(self._reader)
-        self.ledger = SqliteLedger(self._writer)
+        self.ledger = SqliteLedger(self._writer, self._reader)
 
     async def open(self) -> None:
         """See Store.

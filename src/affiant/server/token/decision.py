@@ -1,0 +1,84 @@
+"""The road up to the point where something is made of it: who asks, and what may they have?
+
+`POST /token` issues and commits what is decided here; `explain` runs the same and does neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.token import policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from affiant.oauth.form import Form
+    from affiant.server.client_auth.ladder import Authenticated, Ladder
+    from affiant.server.clients import Directory
+    from affiant.server.request.visit import Visit
+    from affiant.server.token.grants.base import Authorization, Grant
+    from affiant.server.token.policy import Granted
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What would be issued, and to whom."""
+
+    client: Authenticated
+    authorization: Authorization
+    granted: Granted
+
+
+class Decider:
+    """Decides about token requests; it stores nothing and claims no jti."""
+
+    def __init__(self, ladder: Ladder, grants: Iterable[Grant], directory: Directory, *, lifetime: int) -> None:
+        self._ladder = ladder
+        self._grants = {grant.grant_type: grant for grant in grants}
+        self._directory = directory
+        self._lifetime = lifetime
+
+    @property
+    def grant_types(self) -> list[str]:
+        """What is taken, for the metadata."""
+        return list(self._grants)
+
+    async def decide(self, form: Form, authorization: list[bytes], visit: Visit) -> Decision:
+        """Find the grant, authenticate the client, and see what it may have; the visit notes how far this came.
+
+        Args:
+            form: the parameters.
+            authorization: every value of the Authorization header.
+            visit: the request.
+
+        Raises:
+            Rejected: a reason of rungs 2 to 10, or of the grant.
+            StoreError: the store does not answer.
+        """
+        visit.read(form)
+        grant = self._find_grant(form)
+        client = await self._ladder.authenticate(form, authorization, now=visit.now)
+        visit.authenticated = client
+        _check_may_use(client, grant)
+        authorized = await grant.authorize(form, client, now=visit.now)
+        granted = policy.grant(authorized, client.client, self._directory, lifetime=self._lifetime)
+        visit.scope, visit.resource = " ".join(granted.scope), " ".join(granted.resource)
+        return Decision(client, authorized, granted)
+
+    def _find_grant(self, form: Form) -> Grant:
+        name = form.get("grant_type")
+        if name is None:
+            raise Rejected(Reason.MISSING_PARAMETER, expected="grant_type")
+        grant = self._grants.get(name)
+        if grant is None:
+            raise Rejected(Reason.GRANT_UNSUPPORTED, expected=" or ".join(self._grants))
+        return grant
+
+
+def _check_may_use(client: Authenticated, grant: Grant) -> None:
+    # RFC 6749 section 5.2, unauthorized_client.
+    if grant.grant_type not in client.client.record.grant_types:
+        raise Rejected(Reason.GRANT_NOT_ALLOWED, expected=" or ".join(client.client.record.grant_types))

@@ -1,0 +1,115 @@
+"""What a client can be held to, rule by rule, and what observation lets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affiant.errors import Rejected
+from affiant.jose import compact, keys
+from affiant.oauth import assertion
+from affiant.oauth.assertion import ClientAssertion, Rules
+from affiant.reasons import Reason
+
+ISSUER, NOW = "https://as.example", 1_800_000_000
+ENDPOINT = f"{ISSUER}/token"
+KEY = keys.generate("Ed25519")
+CLAIMS: dict[str, Any] = {"iss": "c", "sub": "c", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j"}
+OTHER = "https://other.example"
+
+
+def _judge(claims: dict[str, Any], header: dict[str, Any] | None = None, **rules: Any) -> ClientAssertion:
+    text = compact.sign(header or {}, {n: v for n, v in {**CLAIMS, **claims}.items() if v != "absent"}, KEY)
+    verified = compact.verify(compact.parse(text), KEY.public())
+    made = Rules(issuer=ISSUER, token_endpoint=ENDPOINT, **rules)
+    return assertion.verify(verified, rules=made, now=NOW, whole=text.encode())
+
+
+BROKEN = [
+    ("audience", {"aud": ENDPOINT}, Reason.AUDIENCE),
+    ("audience", {"aud": [ISSUER, ENDPOINT]}, Reason.AUDIENCE),
+    ("audience", {"aud": f"{ISSUER}/"}, Reason.AUDIENCE),
+    ("lifetime", {"exp": NOW + 3600}, Reason.LIFETIME),
+    ("lifetime", {"iat": NOW - 3600}, Reason.IAT_OLD),
+    ("jti", {"jti": "absent"}, Reason.JTI),
+    ("jti", {"jti": ""}, Reason.JTI),
+    ("jti", {"jti": 5}, Reason.JTI),
+]
+
+
+@pytest.mark.parametrize(("rule", "claims", "reason"), BROKEN)
+def test_strict_refuses_and_observation_tells(rule: str, claims: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(Rejected) as refusal:
+        _judge(claims)
+    assert refusal.value.reason is reason
+    assert _judge(claims, observe=frozenset({rule})).observed == (reason,)
+    others = frozenset(assertion.RULES) - {rule}
+    with pytest.raises(Rejected):
+        _judge(claims, observe=others)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": OTHER},
+        {"aud": [ISSUER, OTHER]},
+        {"aud": []},
+        {"aud": [ISSUER, 1]},
+        {"aud": "absent"},
+        {"aud": {ISSUER: 1}},
+        {"exp": NOW - 30},
+        {"exp": "absent"},
+        {"exp": NOW + 3631},
+        {"iat": NOW - 3631},
+        {"iat": NOW + 31},
+        {"nbf": NOW + 31},
+        {"nbf": "x"},
+    ],
+)
+def test_observation_has_a_floor(claims: dict[str, Any]) -> None:
+    """An assertion for somebody else, or without an end, is let in by no setting."""
+    with pytest.raises(Rejected):
+        _judge(claims, observe=frozenset(assertion.RULES), audience="legacy", lifetime="legacy", jti="legacy")
+
+
+def test_what_is_good_is_not_observed() -> None:
+    assert _judge({}, observe=frozenset(assertion.RULES)).observed == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "claims", "reason"),
+    [
+        ({"audience": "legacy"}, {"aud": ENDPOINT}, Reason.AUDIENCE),
+        ({"lifetime": "legacy"}, {"exp": NOW + 3600}, Reason.LIFETIME),
+        ({"lifetime": "legacy"}, {"iat": NOW - 3600}, Reason.IAT_OLD),
+        ({"jti": "legacy"}, {"jti": "absent"}, Reason.JTI),
+    ],
+)
+def test_legacy_tells_what_strict_would_refuse(policy: dict[str, Any], claims: dict[str, Any], reason: Reason) -> None:
+    """So that one can see who would break before the policy is made strict."""
+    assert _judge(claims, **policy).observed == (reason,)
+
+
+def test_short_lifetime() -> None:
+    assert _judge({"exp": NOW + 90}, lifetime="short").observed == ()
+    with pytest.raises(Rejected) as refusal:
+        _judge({"exp": NOW + 91}, lifetime="short")
+    assert (refusal.value.reason, refusal.value.expected) == (Reason.LIFETIME, "exp at most 60 s ahead")
+    assert _judge({"exp": NOW + 91}, lifetime="short", observe=frozenset({"lifetime"})).observed == (Reason.LIFETIME,)
+
+
+@pytest.mark.parametrize("typ", ["JWT", None, "jwt"])
+def test_explicit_type(typ: str | None) -> None:
+    header = {"typ": typ} if typ else {}
+    assert _judge({}, {"typ": "client-authentication+jwt"}, typ="explicit").observed == ()
+    with pytest.raises(Rejected) as refusal:
+        _judge({}, header, typ="explicit")
+    assert refusal.value.reason is Reason.TYP_EXPLICIT
+    assert _judge({}, header, typ="explicit", observe=frozenset({"typ"})).observed == (Reason.TYP_EXPLICIT,)
+
+
+def test_a_long_life_is_remembered_to_its_end() -> None:
+    """The jti of an assertion that lives an hour is kept for that hour."""
+    statement = _judge({"exp": NOW + 3600}, lifetime="legacy")
+    assert statement.live_until >= NOW + 3600 + assertion.LEEWAY
