@@ -102,7 +102,11 @@ def main() -> None:
         _affiant(folder, "client", "new", "bench", "--scope", "r")
         key = keys.parse_private_jwk(json.loads((Path(folder) / "bench.affiant.json").read_text())["key"])
         os.sched_setaffinity(0, {cores[0]})
-        server = subprocess.Popen([sys.executable, "-m", "affiant.cli.main", "serve", "--port", str(PORT)], cwd=folder)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "affiant.cli.main", "serve", "--port", str(PORT)],
+            cwd=folder,
+            env={**os.environ, "AFFIANT_TOKEN_BURST": "0"},  # one client asks for them all
+        )
         os.sched_setaffinity(0, {cores[-1]})
         try:
             for _ in range(200):

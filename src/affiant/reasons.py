@@ -281,6 +281,14 @@ class Reason(Enum):
         "refresh_token.reused", 400, "invalid_grant", 0,
         "the refresh token was used before; it and its successors are revoked now",
         "Get a new token with client_credentials, and keep only the newest refresh token.", "RFC 9700 4.14")
+    LIMIT_FAILURES = Row(
+        "limit.failures", 429, "temporarily_unavailable", 0,
+        "too many requests of this address, or in the name of this client, have failed",
+        "Mend what fails first (affiant explain), then wait as Retry-After says. A request whose proof holds is let through at any time.", "RFC 6585 4")
+    LIMIT_TOKENS = Row(
+        "limit.tokens", 429, "temporarily_unavailable", 0,
+        "this client asks for tokens too often",
+        "Keep each token until it ends instead of asking for one per call, and wait as Retry-After says.", "RFC 6585 4")
     STORE = Row(
         "server.store_unavailable", 503, "temporarily_unavailable", 0,
         "the server cannot record its decision now, so it issues nothing",

@@ -7,7 +7,7 @@ the jti was used up.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -201,7 +201,7 @@ async def test_accepted(bench: Bench, change: dict[str, Any]) -> None:
 async def test_one_answer_until_the_signature(bench: Bench) -> None:
     """Unknown client, disabled client, wrong key, wrong kid, wrong algorithm: the same bytes but for the trace."""
     stranger = keys.generate("ES256")
-    await bench.store.clients.set_enabled("c2", enabled=False)
+    await bench.store.clients.update("c2", lambda client: replace(client, enabled=False))
     secret = SecretKey(json.dumps(KEY.public().to_jwk()).encode())
     wrong_key = keys.parse_private_jwk({**stranger.to_jwk(), "kid": KEY.kid})
     cases = [

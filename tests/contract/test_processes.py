@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -86,10 +87,10 @@ async def _opened(path: Path) -> AsyncIterator[SqliteStore]:
 async def _assert_chained(store: SqliteStore) -> list[dict[str, object]]:
     link = GENESIS
     rows = await store.audit_log.export(limit=100_000)
-    for _, record, stored in rows:
-        link = chain(link, record)
-        assert link == stored
-    return [msgspec.json.decode(record, type=dict[str, object]) for _, record, _ in rows]
+    for row in rows:
+        link = chain(link, row.record)
+        assert link == row.link
+    return [msgspec.json.decode(row.record, type=dict[str, object]) for row in rows]
 
 
 async def test_processes_race_from_the_very_first_opening(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ async def test_a_change_is_seen_by_the_other_store(tmp_path: Path) -> None:
         added = await one.version()
         assert added != before
         assert await one.clients.find("c") is not None
-        await other.clients.set_enabled("c", enabled=False)
+        await other.clients.update("c", lambda client: replace(client, enabled=False))
         assert await one.version() not in (before, added)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,7 +54,7 @@ async def test_what_is_refused_changes_nothing(store: Store) -> None:
     await store.apis.add(_api("https://a", is_default=True))
     before = await store.version()
     with pytest.raises(NotFound):
-        await store.clients.set_enabled("nobody", enabled=True)
+        await store.clients.update("nobody", lambda client: replace(client, enabled=True))
     with pytest.raises(NotFound):
         await store.clients.remove("nobody")
     with pytest.raises(AlreadyExists):
@@ -88,7 +89,7 @@ async def test_every_change_changes_the_version(store: Store) -> None:
     seen = [await store.version()]
     for change in (
         store.clients.add(FULL),
-        store.clients.set_enabled("billing", enabled=True),
+        store.clients.update("billing", lambda client: replace(client, enabled=True)),
         store.apis.add(_api("https://a")),
         store.signing_keys.add_first(SigningKey("k", "ES256", "{}", b"", "active", 1)),
         store.clients.remove("billing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,7 +117,7 @@ async def test_an_access_token_is_no_refresh_token(server: Server) -> None:
 @pytest.mark.rfc(6749, "10.4")
 async def test_a_disabled_client_refreshes_nothing(server: Server) -> None:
     token = await _first(server)
-    await server.store.clients.set_enabled("refreshing", enabled=False)
+    await server.store.clients.update("refreshing", lambda client: replace(client, enabled=False))
     assert refusal(await _use(server, token)) == (401, "invalid_client")
 
 

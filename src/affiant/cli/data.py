@@ -12,6 +12,7 @@ from affiant.errors import ConfigError
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 from affiant.storage.sqlite import SqliteStore
+from affiant.storage.sqlite.connection import create
 from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ data_option: Callable[[Any], Any] = click.option(
 )
 
 
-def open_store(data: Path) -> SqliteStore:
+def open_store(data: Path, key: MasterKey) -> SqliteStore:
     """The store in this folder, not yet open."""
-    return SqliteStore(data / FILE_NAME)
+    return SqliteStore(data / FILE_NAME, audit_key=key.audit)
 
 
 def with_store(data: Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
@@ -43,10 +44,12 @@ def with_store(data: Path, work: Callable[[Store, MasterKey], Awaitable[Result]]
     """
 
     async def run() -> Result:
-        store = open_store(data)
+        create(data / FILE_NAME)  # and with it the folder, where the master key belongs too
+        key = master_key.load(data)
+        store = open_store(data, key)
         await store.open()
         try:
-            return await work(store, master_key.load(data))
+            return await work(store, key)
         finally:
             await store.close()
 

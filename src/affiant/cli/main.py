@@ -1,7 +1,7 @@
 """`affiant`: finds the command, and turns every failure into one clear line and an exit code.
 
-Exit codes: 0 done, 2 usage, 3 not found, 4 refused by the server or the API, 5 network, 7 permission, 8 configuration,
-130 Ctrl-C.
+Exit codes: 0 done, 1 the audit log is broken, 2 usage, 3 not found, 4 refused by the server or the API, 5 network,
+7 permission, 8 configuration, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from affiant.cli.output import Answered, show_error
 
 COMMANDS = {
     "serve": "affiant.cli.serve:serve",
-    "client": "affiant.cli.registry.client:client",
+    "client": "affiant.cli.registry:client",
     "api": "affiant.cli.registry.api:api",
     "token": "affiant.cli.tokens.token:token",
     "assertion": "affiant.cli.tokens.token:assertion",
     "call": "affiant.cli.tokens.call:call",
     "inspect": "affiant.cli.inspect_jwt:inspect",
+    "explain": "affiant.cli.explain:explain",
+    "audit": "affiant.cli.audit:audit",
     "demo": "affiant.cli.demo.command:demo",
 }
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)

@@ -20,6 +20,7 @@ from affiant.cli.data import ISSUER, data_option, open_store, settle_issuer, wit
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import master_key, signing_keys
+from affiant.server.request.limits import Limits, Rate, Rates
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
 DRAIN_SECONDS = 10
+LIMITS_NAME = "limits"  # the file in the data folder by which the workers count together
 
 
 @click.command()
@@ -38,6 +40,7 @@ DRAIN_SECONDS = 10
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
 @click.option("--port", type=int, help="port to listen on (default: 8377; 0: a free one)")
 @click.option("--workers", type=int, help="processes (default: 1)")
+@click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
 def serve(database: str | None, as_json: bool, **options: Any) -> None:
     """Start the authorization server.
@@ -55,7 +58,7 @@ def serve(database: str | None, as_json: bool, **options: Any) -> None:
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
         remembered = await store.settings.get(ISSUER)
         issuer = settle_issuer(chosen, remembered, port)
-        await signing_keys.ensure(store, key, now=int(time.time()))
+        await signing_keys.ensure(store, key, now=int(time.time()), alg=chosen.signing_alg)
         if issuer != remembered:
             await store.settings.put(ISSUER, issuer)
         return issuer, remembered
@@ -70,12 +73,20 @@ def application() -> Starlette:
     decided = json.loads(os.environ[_SERVE])
     if decided["parent"] is not None:
         threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
-    return _build(Path(decided["data"]), decided["issuer"], decided["lifetime"])
+    return _build(settings.Settings.model_validate_json(decided["settings"]), decided["issuer"])
 
 
-def _build(data: Path, issuer: str, lifetime: int) -> Starlette:
+def _build(chosen: settings.Settings, issuer: str) -> Starlette:
+    key = master_key.load(chosen.data)
+    rates = Rates(
+        failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
+    )
     return app.build(
-        issuer=issuer, store=open_store(data), master_key=master_key.load(data), access_token_lifetime=lifetime
+        issuer=issuer,
+        store=open_store(chosen.data, key),
+        master_key=key,
+        access_token_lifetime=chosen.access_token_lifetime,
+        limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
     )
 
 
@@ -88,12 +99,11 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> No
         "timeout_graceful_shutdown": DRAIN_SECONDS,
         "h11_max_incomplete_event_size": 65_536,
     }
-    lifetime = chosen.access_token_lifetime
     if chosen.workers == 1:
-        config = uvicorn.Config(_build(chosen.data, issuer, lifetime), **options)
+        config = uvicorn.Config(_build(chosen, issuer), **options)
         uvicorn.Server(config).run(sockets=[listening])
         return
-    decided = {"data": str(chosen.data), "issuer": issuer, "lifetime": lifetime, "parent": os.getpid()}
+    decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid()}
     os.environ[_SERVE] = json.dumps(decided)
     config = uvicorn.Config("affiant.cli.serve:application", factory=True, workers=chosen.workers, **options)
     workers = _Workers(config, sockets=[listening])

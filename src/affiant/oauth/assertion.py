@@ -146,13 +146,18 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
     iss, sub = str(claims["iss"]), str(claims["sub"])
     return ClientAssertion(
         client_id=iss,
-        # The prefix keeps a hash of a JWS apart from any jti that somebody chooses.
-        jti_digest=sha256(b"jti:" + jti.encode() if jti is not None else b"jws:" + whole).digest(),
+        jti_digest=digest(jti, whole=whole),
         # It is refused from exp + LEEWAY on; the margin keeps its jti beyond that second on every rounding.
         live_until=int(claims["exp"]) + 2 * LEEWAY,
         label=sub if sub != iss else None,
         observed=tuple(observed),
     )
+
+
+def digest(jti: str | None, *, whole: bytes) -> bytes:
+    """What a jti is remembered by: 32 bytes of SHA-256, of the jti or, where there is none, of the whole JWS."""
+    # The prefix keeps a hash of a JWS apart from any jti that somebody chooses.
+    return sha256(b"jti:" + jti.encode() if jti is not None else b"jws:" + whole).digest()
 
 
 def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,11 +14,14 @@ from starlette.routing import Route
 from affiant.errors import StoreError
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
+from affiant.server import background
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.clients import Directory
+from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.published import metadata, pages
+from affiant.server.request.limits import Limits, Rates
 from affiant.server.token.decision import Decider
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
-
-log = logging.getLogger(__name__)
-PURGE_SECONDS = 1.0  # between two small deletions of expired jtis, off the path of every request
 
 
 class Server(Starlette):
@@ -61,6 +59,7 @@ def build(
     store: Store,
     master_key: MasterKey,
     access_token_lifetime: int = 600,
+    limits: Limits | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """The authorization server as an ASGI application; it opens and closes the store with its own life.
@@ -70,24 +69,25 @@ def build(
         store: where everything is kept.
         master_key: under which secrets and keys are sealed.
         access_token_lifetime: seconds.
+        limits: how often one may fail or ask; when left out, the usual ones for this process alone.
         clock: seconds since the epoch.
     """
+    limits = limits or Limits(Rates(), key=limits_key(master_key))
     directory = Directory(store, master_key)
-    ladder = Ladder(issuer=issuer, token_endpoint=f"{issuer}/token", directory=directory, master_key=master_key)
-    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key))
-    decider = Decider(ladder, grants, directory, lifetime=access_token_lifetime)
+    decider = _decider(issuer, store, master_key, directory, access_token_lifetime)
     token = TokenEndpoint(
         issuer=issuer,
         decider=decider,
         directory=directory,
         ledger=store.ledger,
+        limits=limits,
         master_key=master_key,
         clock=clock,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with _life(store, master_key, directory, clock):
+        async with _life(store, master_key, directory, limits, clock):
             yield
 
     path = urlsplit(issuer).path
@@ -98,6 +98,24 @@ def build(
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
     )
+
+
+def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_token_lifetime: int = 600) -> Explainer:
+    """The same decisions, dry, on a store that is open."""
+    directory = Directory(store, master_key)
+    decider = _decider(issuer, store, master_key, directory, access_token_lifetime)
+    return Explainer(issuer, decider, directory, store.ledger, store.clients)
+
+
+def _decider(issuer: str, store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
+    ladder = Ladder(issuer=issuer, token_endpoint=f"{issuer}/token", directory=directory, master_key=master_key)
+    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key))
+    return Decider(ladder, grants, directory, lifetime=lifetime)
+
+
+def limits_key(master_key: MasterKey) -> bytes:
+    """The same for every worker of one data folder, and known to nobody outside."""
+    return master_key.digest("rate limits")
 
 
 def _published(issuer: str, directory: Directory, grant_types: list[str]) -> list[Route]:
@@ -143,27 +161,17 @@ def _published(issuer: str, directory: Directory, grant_types: list[str]) -> lis
 
 @contextlib.asynccontextmanager
 async def _life(
-    store: Store, master_key: MasterKey, directory: Directory, clock: Callable[[], float]
+    store: Store, master_key: MasterKey, directory: Directory, limits: Limits, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     await store.open()
     await signing_keys.ensure(store, master_key, now=int(clock()))
     await directory.refresh()
     dummy.prepare()
-    purging = asyncio.create_task(_purge(store, clock))
     try:
-        yield
+        async with background.running(store.ledger, limits, clock):
+            yield
     finally:
-        purging.cancel()
         await store.close()
-
-
-async def _purge(store: Store, clock: Callable[[], float]) -> None:
-    while True:
-        await asyncio.sleep(PURGE_SECONDS)
-        try:
-            await store.ledger.purge(int(clock()))
-        except StoreError as error:
-            log.warning("expired jtis were not deleted: %s", error)
 
 
 async def _not_found(_: Request, error: Exception) -> Response:

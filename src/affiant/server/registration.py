@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url
@@ -83,6 +83,46 @@ def build_client(
         created_at=now,
     )
     return Registered(client, secret)
+
+
+def change_client(
+    standing: Client,
+    *,
+    keys: tuple[PublicKey, ...] | None = None,
+    scope: tuple[str, ...] = (),
+    resources: tuple[str, ...] = (),
+    grant_types: tuple[str, ...] = (),
+    observe: tuple[str, ...] = (),
+    enforce: tuple[str, ...] = (),
+    **policies: str | None,
+) -> Client:
+    """The client with these changes; what is empty or None stays as it is.
+
+    Args:
+        standing: the client as it is.
+        keys: its public keys, all of them.
+        scope: the names it may ask for.
+        resources: the identifiers it may ask for.
+        grant_types: its grants.
+        observe: rules of assertion.RULES to be observed from now on.
+        enforce: rules to be enforced from now on.
+        policies: audience_policy, typ_policy, lifetime_policy, jti_policy.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
+    _check_grants(grant_types)
+    if keys is not None:
+        _check_keys(standing.token_endpoint_auth_method, keys, standing.token_endpoint_auth_signing_alg)
+    changes: dict[str, Any] = {
+        "jwks": json.dumps(KeySet(keys).to_jwks()) if keys else None,
+        "scope": check_scopes(scope),
+        "resources": tuple(map(check_identifier, resources)),
+        "grant_types": grant_types,
+        **policies,
+    }
+    observed = tuple(sorted({*standing.observe, *observe} - set(enforce)))
+    return replace(standing, observe=observed, **{name: value for name, value in changes.items() if value})
 
 
 def build_api(name: str, *, identifier: str, scopes: tuple[str, ...], is_default: bool, now: int) -> Api:

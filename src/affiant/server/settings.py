@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.metadata import check_issuer
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
@@ -23,7 +24,23 @@ class Settings(BaseSettings):
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=64, description="processes")
+    signing_alg: str = Field(
+        default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
+    )
+    failure_burst: int = Field(
+        default=100, ge=0, description="failed requests at once, of an address or in a client's name; 0: no limit"
+    )
+    failure_rate: float = Field(default=1.0, gt=0, description="failed requests a second after that")
+    token_burst: int = Field(default=10_000, ge=0, description="tokens of one client at once; 0: no limit")
+    token_rate: float = Field(default=50.0, gt=0, description="tokens of one client a second after that")
     access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
+
+    @field_validator("signing_alg")
+    @classmethod
+    def _check_signing_alg(cls, value: str) -> str:
+        if value not in ASYMMETRIC:
+            raise ValueError(f"one of: {', '.join(ASYMMETRIC)}")
+        return value
 
     @field_validator("issuer")
     @classmethod

@@ -13,7 +13,7 @@ from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome, chain, judge_rotation, succeed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from affiant.storage.records import Api, Client, Entry, RefreshToken, SigningKey
 
@@ -72,10 +72,11 @@ class MemoryClients:
                 raise AlreadyExists(f"a client named {client.client_id} exists already")
             self._rows[client.client_id] = client
 
-    async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
+    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
         """See ports.Clients."""
         with self._store.change():
-            self._rows[client_id] = replace(self._get(client_id), enabled=enabled)
+            self._rows[client_id] = changed = change(self._get(client_id))
+            return changed
 
     async def remove(self, client_id: str) -> None:
         """See ports.Clients."""
@@ -142,11 +143,12 @@ class MemorySigningKeys:
 class MemoryLedger:
     """See ports.Ledger, ports.RefreshTokens and ports.AuditLog."""
 
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit_key: bytes) -> None:
         self._lock = lock
+        self._audit_key = audit_key
         self._claims: dict[tuple[str, bytes], int] = {}
         self._refresh: dict[bytes, RefreshToken] = {}
-        self._audit: list[tuple[int, bytes, bytes]] = []
+        self._audit: list[AuditRow] = []
 
     async def claim(self, entry: Entry) -> Outcome:
         """See ports.Ledger."""
@@ -179,7 +181,7 @@ class MemoryLedger:
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """See ports.AuditLog."""
-        start = after or 0
+        start = max(after or 0, 0)
         return self._audit[start : start + limit]
 
     async def head(self) -> AuditHead:

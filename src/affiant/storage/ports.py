@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from affiant.errors import Error
 
 if TYPE_CHECKING:
-    from affiant.storage.records import (
-        Api,
-        AuditHead,
-        AuditRow,
-        Client,
-        Entry,
-        Outcome,
-        RefreshToken,
-        SigningKey,
-    )
+    from collections.abc import Callable
+
+    from affiant.storage.records import Api, AuditHead, AuditRow, Client, Entry, Outcome, RefreshToken, SigningKey
 
 
 class AlreadyExists(Error):
@@ -39,8 +32,11 @@ class Clients(Protocol):
     async def add(self, client: Client) -> None:
         """Register it; of two that add one name at once, one succeeds and the other gets AlreadyExists."""
 
-    async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
-        """Enable or disable it, or raise NotFound."""
+    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+        """Put what `change` makes of it in its place, with nobody else's change in between; or raise NotFound.
+
+        An Error that `change` raises leaves it as it was.
+        """
 
     async def remove(self, client_id: str) -> None:
         """Remove it and its refresh tokens in one commit, or raise NotFound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from hashlib import sha256
 
 import msgspec
@@ -20,10 +21,12 @@ def test_members_have_a_fixed_order_and_none_is_null() -> None:
     assert b'"got":""' in replace(AUDIT, got="").to_json()
 
 
-@pytest.mark.parametrize("hostile", ["\x00", "\n", "\r", "\x1b[2J", "\x7f", "\x85", "\x9b31m", 'a"b\\'])
+@pytest.mark.parametrize(
+    "hostile", ["\x00", "\n", "\r", "\x1b[2J", "\x7f", "\x85", "\x9b31m", "\u2028", "\u202e", 'a"b\\']
+)
 def test_controls_are_escaped_and_come_back(hostile: str) -> None:
     written = replace(AUDIT, got=hostile).to_json()
-    assert not any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in written.decode())
+    assert written.decode().isprintable()
     assert msgspec.json.decode(written)["got"] == hostile
 
 
@@ -37,8 +40,9 @@ def test_a_refusal_keeps_what_was_asked() -> None:
     assert AUDIT.refused("assertion.replayed") == replace(AUDIT, outcome="refused", reason="assertion.replayed")
 
 
-def test_a_link_is_the_digest_of_the_last_and_the_record() -> None:
-    assert chain(GENESIS, b"{}") == sha256(bytes(32) + b"{}").digest()
+def test_a_link_is_the_keyed_digest_of_the_last_and_the_record() -> None:
+    assert chain(GENESIS, b"{}", b"key") == hmac.new(b"key", bytes(32) + b"{}", sha256).digest()
+    assert chain(GENESIS, b"{}") == chain(GENESIS, b"{}", b"") != chain(GENESIS, b"{}", b"key")
 
 
 def test_secrets_stay_out_of_repr() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
+def keys_option(command: Any) -> Any:
+    """--public-key and --jwks."""
+    jwks = click.option("--jwks", type=_FILE, help="its public keys, as a JWK Set")
+    return click.option("--public-key", type=_FILE, help="its public key, PEM or JWK")(jwks(command))
+
+
 @click.group()
 def client() -> None:
     """The services that may ask for tokens."""
@@ -45,8 +52,7 @@ def client() -> None:
 @click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
 @click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
 @click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
-@click.option("--public-key", type=_FILE, help="its public key, PEM or JWK; else a key is made here")
-@click.option("--jwks", type=_FILE, help="its public keys, as a JWK Set")
+@keys_option
 @data_option
 @json_option
 def new(
@@ -86,7 +92,7 @@ def new(
     built, issuer = with_store(chosen.data, work)
     if writes:
         _credentials(built, issuer, made).write(path)
-    data_out = {**_shown(built.client), "credentials": str(path) if writes else None}
+    data_out = {**shown(built.client), "credentials": str(path) if writes else None}
     if built.client_secret:
         data_out["client_secret"] = built.client_secret
     show(data_out, _told(built, path if writes else None), as_json=as_json)
@@ -107,7 +113,7 @@ def list_(data: Path | None, as_json: bool) -> None:
         for c in found
     ]
     text = "\n".join(lines) or "no clients: affiant client new NAME"
-    show([_shown(c) for c in found], text, as_json=as_json)
+    show([shown(c) for c in found], text, as_json=as_json)
 
 
 @client.command("show")
@@ -123,9 +129,9 @@ def show_(name: str, data: Path | None, as_json: bool) -> None:
             raise NotFound(f"there is no client named {name}: see  affiant client list")
         return found
 
-    shown = _shown(with_store(settings.load(data=data).data, work))
-    text = "\n".join(f"{member:<33}{_plain(value)}" for member, value in shown.items() if value not in (None, [], ""))
-    show(shown, text, as_json=as_json)
+    found = shown(with_store(settings.load(data=data).data, work))
+    text = "\n".join(f"{member:<33}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
+    show(found, text, as_json=as_json)
 
 
 def _change(verb: str, summary: str) -> click.Command:
@@ -137,7 +143,7 @@ def _change(verb: str, summary: str) -> click.Command:
             if verb == "remove":
                 await store.clients.remove(name)
             else:
-                await store.clients.set_enabled(name, enabled=verb == "enable")
+                await store.clients.update(name, lambda standing: replace(standing, enabled=verb == "enable"))
 
         with_store(settings.load(data=data).data, work)
         show({"client_id": name, "done": verb}, f"{verb}d {name}", as_json=as_json)
@@ -154,19 +160,31 @@ _change("remove", "Forget a service, its keys and its refresh tokens.")
 def _keys(
     method: str, alg: str | None, public_key: Path | None, jwks: Path | None
 ) -> tuple[PrivateKey | None, tuple[PublicKey, ...]]:
-    if public_key is not None and jwks is not None:
-        raise ConfigError("give either --public-key or --jwks, not both")
-    if jwks is not None:
-        return None, KeySet.parse(_json(_read(jwks), jwks)).keys
-    if public_key is not None:
-        text = _read(public_key)
-        if text.lstrip().startswith(b"{"):
-            return None, (keys.parse_public_jwk(_json(text, public_key)),)
-        return None, (keys.parse_public_pem(text, alg=alg),)
+    given = public_keys(alg, public_key, jwks)
+    if given is not None:
+        return None, given
     if method != names.PRIVATE_KEY_JWT:
         return None, ()
     made = keys.generate(alg or "ES256")
     return made, (made.public(),)
+
+
+def public_keys(alg: str | None, public_key: Path | None, jwks: Path | None) -> tuple[PublicKey, ...] | None:
+    """The keys in the file that was named, or None where none was.
+
+    Raises:
+        ConfigError: both were named, or the file holds no key that is accepted.
+    """
+    if public_key is not None and jwks is not None:
+        raise ConfigError("give either --public-key or --jwks, not both")
+    if jwks is not None:
+        return KeySet.parse_strictly(_json(_read(jwks), jwks)).keys
+    if public_key is None:
+        return None
+    text = _read(public_key)
+    if text.lstrip().startswith(b"{"):
+        return (keys.parse_public_jwk(_json(text, public_key)),)
+    return (keys.parse_public_pem(text, alg=alg),)
 
 
 def _read(path: Path) -> bytes:
@@ -198,7 +216,8 @@ def _credentials(built: Registered, issuer: str, made: PrivateKey | None) -> Cre
     )
 
 
-def _shown(registered: Client) -> dict[str, Any]:
+def shown(registered: Client) -> dict[str, Any]:
+    """What is shown of a client: never a secret."""
     public = json.loads(registered.jwks)["keys"] if registered.jwks else []
     return {
         "client_id": registered.client_id,
@@ -209,6 +228,10 @@ def _shown(registered: Client) -> dict[str, Any]:
         "resources": list(registered.resources),
         "profile": registered.profile,
         "audience_policy": registered.audience_policy,
+        "typ_policy": registered.typ_policy,
+        "lifetime_policy": registered.lifetime_policy,
+        "jti_policy": registered.jti_policy,
+        "observe": list(registered.observe),
         "enabled": registered.enabled,
         "created_at": registered.created_at,
         "keys": [{member: key.get(member) for member in ("kid", "kty", "crv", "alg")} for key in public],

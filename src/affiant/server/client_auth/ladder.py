@@ -15,6 +15,7 @@ from affiant.jose import compact
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt
+from affiant.server.request.visit import MAX_SHOWN
 from affiant.storage.records import JtiClaim
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from affiant.oauth.form import Form
     from affiant.server.clients import Directory, RegisteredClient
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.request.visit import Visit
 
 GUIDE = "guide"
 _CANDIDATES = {
@@ -68,13 +70,13 @@ class Ladder:
         self._directory = directory
         self._master_key = master_key
 
-    async def authenticate(self, form: Form, authorization: list[bytes], *, now: float) -> Authenticated:
-        """The client of this request.
+    async def authenticate(self, form: Form, authorization: list[bytes], visit: Visit) -> Authenticated:
+        """The client of this request; the visit notes whom it names, and who it is once that is proved.
 
         Args:
             form: the parameters.
             authorization: every value of the Authorization header.
-            now: seconds since the epoch.
+            visit: the request; its `now` is the time that counts.
 
         Raises:
             Rejected: a reason of rungs 2 to 10.
@@ -82,31 +84,38 @@ class Ladder:
         """
         shown = presented.parse(form, authorization)
         if isinstance(shown, presented.Assertion):
-            return await self._by_assertion(shown, now)
-        if isinstance(shown, presented.Secret):
-            return await self._by_secret(shown, now)
-        return await self._by_guide(shown, now)
+            visit.authenticated = await self._by_assertion(shown, visit)
+        elif isinstance(shown, presented.Secret):
+            visit.authenticated = await self._by_secret(shown, visit)
+        else:
+            visit.authenticated = await self._by_guide(shown, visit)
+        return visit.authenticated
 
-    async def _by_assertion(self, shown: presented.Assertion, now: float) -> Authenticated:
+    async def _by_assertion(self, shown: presented.Assertion, visit: Visit) -> Authenticated:
         unverified = compact.parse(shown.text)
-        client_id = assertion.check_names(unverified, client_id=shown.client_id)
+        visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id)
         client = await self._directory.client(client_id)
         verified = _verify(client, unverified)
-        return self._judge(client, verified, shown.text, now)
+        return self._judge(client, verified, shown.text, visit.now)
 
-    async def _by_secret(self, shown: presented.Secret, now: float) -> Authenticated:
+    async def _by_secret(self, shown: presented.Secret, visit: Visit) -> Authenticated:
+        visit.claimed = shown.client_id[:MAX_SHOWN]
         client = await self._directory.client(shown.client_id)
         # The secret is compared before the client is judged: the same work whoever it is.
         problem = _problem(client, shown.method)
-        client_secret.verify(client if problem is None else None, shown.secret, master_key=self._master_key, now=now)
-        if client is None or problem is not None:
+        known = client if problem is None else None
+        try:
+            client_secret.verify(known, shown.secret, master_key=self._master_key, now=visit.now)
+        except Rejected as refusal:
+            raise Rejected(problem or refusal.reason) from None
+        if client is None or problem is not None:  # a secret of nobody never verifies; this keeps the type honest
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
         return Authenticated(client, shown.method)
 
-    async def _by_guide(self, shown: presented.Guide, now: float) -> Authenticated:
+    async def _by_guide(self, shown: presented.Guide, visit: Visit) -> Authenticated:
         try:
             unverified = compact.parse(shown.text)
-            client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
+            visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
             client = await self._directory.client(client_id)
             verified = _verify(client, unverified, profile=GUIDE)
             if shown.client_id is None:
@@ -115,7 +124,7 @@ class Ladder:
             # Until the MAC has held, one answer for all: whether a client has the profile is nobody's business.
             detail = f"{refusal.reason.code} {refusal.detail}".strip()
             raise Rejected(Reason.MISPLACED_ASSERTION, detail=detail) from None
-        return self._judge(client, verified, shown.text, now, guide=shown)
+        return self._judge(client, verified, shown.text, visit.now, guide=shown)
 
     def _judge(
         self,

@@ -38,6 +38,7 @@ class MasterKey:
     _seal: bytes = field(repr=False)
     _digest: bytes = field(repr=False)
     _successor: bytes = field(repr=False)
+    audit: bytes = field(repr=False)  # what the audit log is chained under
 
     @classmethod
     def from_bytes(cls, material: bytes) -> MasterKey:
@@ -48,7 +49,9 @@ class MasterKey:
         """
         if len(material) != _BYTES:
             raise ConfigError("the master key must be 32 bytes: 64 hexadecimal digits, or 43 characters of base64url")
-        return cls(*(_derive(material, purpose) for purpose in (b"seal", b"digest", b"refresh successor")))
+        return cls(
+            *(_derive(material, purpose) for purpose in (b"seal", b"digest", b"refresh successor", b"audit chain"))
+        )
 
     def seal(self, plain: bytes, *, purpose: str) -> bytes:
         """Encrypt, so that it opens only for this purpose (such as ``client-secret/billing``)."""

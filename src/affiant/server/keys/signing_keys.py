@@ -17,11 +17,14 @@ DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refu
 
 
 async def ensure(store: Store, master_key: MasterKey, *, now: int, alg: str = DEFAULT_ALG) -> SigningKey:
-    """The first signing key, made if there is none; of two that start at once, both get the same.
+    """The newest signing key, made if there is none; of two that start at once, both get the same.
 
     Raises:
         StoreError: it cannot be stored.
     """
+    standing = await store.signing_keys.list()
+    if standing:
+        return standing[0]
     key = keys.generate(alg)
     sealed = master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid))
     return await store.signing_keys.add_first(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.records import AuditRecord
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from affiant.errors import Rejected
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated
+
+MAX_SHOWN = 256  # characters of anything that a caller chose
+# What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
+_CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")
 
 
 @dataclass(slots=True)
@@ -32,10 +39,10 @@ class Visit:
 
     def read(self, form: Form) -> None:
         """Note what the request says of itself; none of it is proved."""
-        self.grant = _short(form.get("grant_type"))
+        self.grant = form.get("grant_type")
         self.claimed = _short(form.get("client_id"))
-        self.scope = _short(form.get("scope"))
-        self.resource = _short(" ".join(form.all("resource")) or None)
+        self.scope = form.get("scope")
+        self.resource = " ".join(form.all("resource")) or None
 
     def record(self, refusal: Rejected | None = None) -> AuditRecord:
         """The record of the decision."""
@@ -46,25 +53,45 @@ class Visit:
             endpoint=self.endpoint,
             outcome="refused" if refusal else "issued",
             reason=refusal.reason.code if refusal else None,
-            client_claimed=self.claimed,
+            client_claimed=without_credentials(self.claimed),
             client_id=who.client.client_id if who else None,
             method=who.method if who else None,
             alg=who.alg if who else None,
             kid=who.kid if who else None,
             thumbprint=who.thumbprint if who else None,
             jti_digest=who.claim.digest.hex() if who and who.claim else None,
-            grant=self.grant,
-            scope=self.scope,
-            resource=self.resource,
+            grant=without_credentials(self.grant),
+            scope=without_credentials(self.scope) if refusal else self.scope,
+            resource=without_credentials(self.resource) if refusal else self.resource,
             profile=who.client.record.profile if who else None,
             address=self.address,
-            expected=_short(refusal.expected) if refusal else None,
-            got=_short(refusal.got) if refusal else None,
-            detail=_short(refusal.detail) if refusal else who.label if who else None,
+            expected=_without(_TOKEN, refusal.expected) if refusal else None,
+            got=_without(_unwritten(refusal), refusal.got) if refusal else None,
+            detail=_without(_TOKEN, refusal.detail if refusal else who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )
 
 
+def without_credentials(text: str | None) -> str | None:
+    """What a caller sent, as it may be written down."""
+    return _without(_CREDENTIAL, text)
+
+
+def _without(unwritten: re.Pattern[str], text: str | None) -> str | None:
+    # Cut last: of a secret that begins before the end, the rest would no longer look like one.
+    return unwritten.sub(_hint, text)[:MAX_SHOWN] if text else None
+
+
 def _short(text: str | None) -> str | None:
-    return text[:256] if text else None
+    return text[:MAX_SHOWN] if text else None
+
+
+def _unwritten(refusal: Rejected) -> re.Pattern[str]:
+    # A kid often is a thumbprint, which looks like a secret, and is what the operator wants to see.
+    return _TOKEN if refusal.reason is Reason.KEY_UNKNOWN else _CREDENTIAL
+
+
+def _hint(found: re.Match[str]) -> str:
+    # Eight characters tell an operator which of two long names it was, and nobody the rest of a secret.
+    return f"{found[0][:8]}...({len(found[0])} characters)"

@@ -60,8 +60,7 @@ class Decider:
         """
         visit.read(form)
         grant = self._find_grant(form)
-        client = await self._ladder.authenticate(form, authorization, now=visit.now)
-        visit.authenticated = client
+        client = await self._ladder.authenticate(form, authorization, visit)
         _check_may_use(client, grant)
         authorized = await grant.authorize(form, client, now=visit.now)
         granted = policy.grant(authorized, client.client, self._directory, lifetime=self._lifetime)

@@ -13,6 +13,7 @@ from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import GUIDE
 from affiant.server.request import http
+from affiant.server.request.limits import Limited
 from affiant.server.request.visit import Visit
 from affiant.server.token.issue import issue
 from affiant.server.token.refusal import refuse
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.clients import Directory
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.request.limits import Limits
     from affiant.server.token.decision import Decider
     from affiant.server.token.issue import IssuedToken
     from affiant.storage.ports import Ledger
@@ -49,6 +51,7 @@ class TokenEndpoint:
         decider: Decider,
         directory: Directory,
         ledger: Ledger,
+        limits: Limits,
         master_key: MasterKey,
         clock: Callable[[], float],
     ) -> None:
@@ -56,6 +59,7 @@ class TokenEndpoint:
         self._decider = decider
         self._directory = directory
         self._ledger = ledger
+        self._limits = limits
         self._master_key = master_key
         self._clock = clock
 
@@ -78,7 +82,7 @@ class TokenEndpoint:
         try:
             issued = await self._road(visit, scope, receive)
         except Rejected as refusal:
-            return refuse(visit, await self._record_refusal(visit, refusal), issuer=self._issuer)
+            return refuse(visit, await self._settle(visit, refusal), issuer=self._issuer)
         headers = [(b"x-trace-id", visit.trace_id.encode("ascii"))]
         if visit.authenticated and visit.authenticated.client.record.profile == GUIDE:
             # RFC 9745, RFC 8288: the profile is a bridge, and says where it leads.
@@ -89,6 +93,7 @@ class TokenEndpoint:
     async def _road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> IssuedToken:
         form = await http.read_form(scope, receive)
         decision = await self._decider.decide(form, http.header(scope, b"authorization"), visit)
+        await self._check_limits(visit)
         issued = issue(
             decision.granted,
             decision.authorization,
@@ -101,32 +106,64 @@ class TokenEndpoint:
         await self._commit(visit, decision.client, issued)
         return issued
 
+    async def _check_limits(self, visit: Visit) -> None:
+        """Refuse what comes too often, before anything is written.
+
+        Raises:
+            Limited: by what it proved; a proof that was shown before counts as none.
+        """
+        client = visit.authenticated
+        if client is None:
+            self._limits.check_failures(visit)
+            return
+        self._limits.check_tokens(client.client.client_id, visit.now)
+        try:
+            self._limits.check_failures(visit)
+        except Limited:
+            if client.claim is not None and await self._ledger.find_claim(client.claim.client_id, client.claim.digest):
+                raise
+
     async def _commit(self, visit: Visit, client: Authenticated, issued: IssuedToken) -> None:
         """Rung 11. Only after this returns may anybody see the token."""
-        outcome = await self._ledger.claim(
-            Entry(
-                visit.record(),
-                claim=client.claim,
-                tolerate_repeat=client.tolerates_repeat,
-                new_refresh=issued.new_refresh,
-                rotation=issued.rotation,
-            )
+        entry = Entry(
+            visit.record(),
+            claim=client.claim,
+            tolerate_repeat=client.tolerates_repeat,
+            new_refresh=issued.new_refresh,
+            rotation=issued.rotation,
         )
+        outcome = await self._record(visit, entry)
         if outcome in _LOST:
             raise _Recorded(_LOST[outcome])
 
-    async def _record_refusal(self, visit: Visit, refusal: Rejected) -> Rejected:
-        """Write the refusal down. Who was authenticated has used up its jti, whatever it was refused for."""
-        if isinstance(refusal, _Recorded):
+    async def _settle(self, visit: Visit, refusal: Rejected) -> Rejected:
+        """What the caller is told: the refusal, once it is written down, or that it comes too often.
+
+        Who was authenticated has used up its jti, whatever it was refused for. Only a limit writes nothing and uses
+        nothing up: it is counted, and told of in one record for many (see background.py).
+        """
+        if isinstance(refusal, _Recorded | Limited):
             return refusal
         client = visit.authenticated
+        try:
+            await self._check_limits(visit)
+        except Limited as limited:
+            return limited
         entry = Entry(
             visit.record(refusal),
             claim=client.claim if client else None,
             tolerate_repeat=client.tolerates_repeat if client else False,
         )
-        outcome = await self._ledger.claim(entry)
+        outcome = await self._record(visit, entry)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
+
+    async def _record(self, visit: Visit, entry: Entry) -> Outcome:
+        outcome = await self._ledger.claim(entry)
+        if visit.authenticated is None or outcome is Outcome.REPLAYED:
+            self._limits.count_failure(visit)
+        else:
+            self._limits.count_token(visit.authenticated.client.client_id, visit.now)
+        return outcome
 
 
 class _Recorded(Rejected):

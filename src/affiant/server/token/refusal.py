@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from affiant.reasons import Reason
 from affiant.server.request import http
+from affiant.server.request.limits import Limited
 
 if TYPE_CHECKING:
     from affiant.errors import Rejected
@@ -32,9 +33,7 @@ def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
         "error_uri": f"{issuer}/errors/{'client.authentication_failed' if silent else row.code}",
         "trace_id": visit.trace_id,
     }
-    return http.Answer(
-        row.status, members, [*_headers(refusal.reason, issuer), (b"x-trace-id", visit.trace_id.encode())]
-    )
+    return http.Answer(row.status, members, [*_headers(refusal, issuer), (b"x-trace-id", visit.trace_id.encode())])
 
 
 def _sentence(refusal: Rejected, *, proved: bool) -> str:
@@ -48,9 +47,12 @@ def _sentence(refusal: Rejected, *, proved: bool) -> str:
     return http.speakable(said)
 
 
-def _headers(reason: Reason, issuer: str) -> list[tuple[bytes, bytes]]:
+def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
+    reason = refusal.reason
     if reason is Reason.METHOD:
         return [(b"allow", b"POST")]
+    if isinstance(refusal, Limited):
+        return [(b"retry-after", b"%d" % refusal.retry_after)]
     if reason is Reason.STORE:
         return [(b"retry-after", b"1")]
     if reason.value.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2

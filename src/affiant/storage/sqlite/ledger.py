@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.records import GENESIS, Outcome, RefreshToken, chain, judge_rotation, succeed
+from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome, RefreshToken, chain, judge_rotation, succeed
 from affiant.storage.sqlite.connection import translated
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
 _LAST = "SELECT link FROM audit ORDER BY number DESC LIMIT 1"
+# One statement, so one moment. SQLite keeps the highest number it ever gave apart from the rows: cutting rows off the
+# end leaves it.
+_HEAD = (
+    "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?),"
+    " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
+)
+_BEFORE_ALL = float("-inf")
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?)"
@@ -30,9 +38,13 @@ _KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record
 class SqliteLedger:
     """See ports.Ledger."""
 
-    def __init__(self, writer: Callable[[], Writer], reader: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, writer: Callable[[], Writer], reader: Callable[[], sqlite3.Connection], audit_key: bytes
+    ) -> None:
         self._writer = writer
         self._reader = reader
+        # Made once: entries share a commit when they bring the same work.
+        self._claim = partial(_claim, audit_key)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
         """See ports.Ledger."""
@@ -43,7 +55,7 @@ class SqliteLedger:
 
     async def claim(self, entry: Entry) -> Outcome:
         """See ports.Ledger."""
-        outcome: Outcome = await self._writer().submit(_claim, entry)
+        outcome: Outcome = await self._writer().submit(self._claim, entry)
         return outcome
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
@@ -76,14 +88,20 @@ class SqliteAuditLog:
             row = self._reader().execute("SELECT record FROM audit WHERE trace_id = ?", (trace_id,)).fetchone()
         return msgspec.json.decode(row[0], type=dict[str, Any]) if row else None
 
-    async def export(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, bytes, bytes]]:
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """See ports.AuditLog."""
-        query = "SELECT number, record, link FROM audit WHERE number > ? ORDER BY number LIMIT ?"
+        query = "SELECT number, trace_id, record, link FROM audit WHERE number > ? ORDER BY number LIMIT ?"
+        start = _BEFORE_ALL if after is None else after
         with translated():
-            return list(self._reader().execute(query, (after, limit)))
+            return list(map(AuditRow._make, self._reader().execute(query, (start, limit))))
+
+    async def head(self) -> AuditHead:
+        """See ports.AuditLog."""
+        with translated():
+            return AuditHead._make(self._reader().execute(_HEAD, (GENESIS,)).fetchone())
 
 
-def _claim(transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
+def _claim(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
     connection = transaction.connection
     outcomes = [_apply(connection, entry) for entry in entries]
     # Read inside the transaction: another process may have written since the last one.
@@ -93,7 +111,7 @@ def _claim(transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
     for entry, outcome in zip(entries, outcomes, strict=True):
         audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
         record = audit.to_json()
-        link = chain(link, record)
+        link = chain(link, record, audit_key)
         rows.append((audit.trace_id, record, link))
     connection.executemany(_AUDIT, rows)
     return outcomes

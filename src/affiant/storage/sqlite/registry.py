@@ -50,16 +50,18 @@ class SqliteClients(_Table):
 
         await self._writer().change(work)
 
-    async def set_enabled(self, client_id: str, *, enabled: bool) -> None:
+    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
         """See ports.Clients."""
 
-        def work(transaction: Transaction) -> None:
-            client = replace(_get(transaction.connection, client_id), enabled=enabled)
+        def work(transaction: Transaction) -> Client:
+            client = change(_get(transaction.connection, client_id))
             query = "UPDATE client SET record = ? WHERE client_id = ?"
             transaction.connection.execute(query, (msgspec.json.encode(client), client_id))
             transaction.changed = True
+            return client
 
-        await self._writer().change(work)
+        changed: Client = await self._writer().change(work)
+        return changed
 
     async def remove(self, client_id: str) -> None:
         """See ports.Clients."""

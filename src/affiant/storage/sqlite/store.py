@@ -18,9 +18,14 @@ FILE_NAME = "affiant.db"
 
 
 class SqliteStore:
-    """The store in this file. Several processes may open it at once."""
+    """The store in this file. Several processes may open it at once.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        audit_key: what audit records are chained under, the same for every process; the empty one everybody has.
+    """
+
+    def __init__(self, path: Path, *, audit_key: bytes = b"") -> None:
         self._path = path
         self._reading: sqlite3.Connection | None = None
         self._writing: Writer | None = None
@@ -30,7 +35,7 @@ class SqliteStore:
         self.settings = SqliteSettings(self._reader, self._writer)
         self.refresh_tokens = SqliteRefreshTokens(self._reader)
         self.audit_log = SqliteAuditLog(self._reader)
-        self.ledger = SqliteLedger(self._writer, self._reader)
+        self.ledger = SqliteLedger(self._writer, self._reader, audit_key)
 
     async def open(self) -> None:
         """See Store.

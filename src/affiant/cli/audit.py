@@ -1,0 +1,328 @@
+"""`affiant audit`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from affiant.cli.data import data_option, with_store
+from affiant.cli.output import json_option, show
+from affiant.errors import ConfigError
+from affiant.server import settings
+from affiant.server.keys import master_key
+from affiant.storage import audit_chain
+from affiant.storage.audit_chain import Broken, Verification
+from affiant.storage.ports import NotFound
+from affiant.storage.records import GENESIS, AuditHead
+from affiant.storage.sqlite.store import FILE_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.storage.ports import Store
+    from affiant.storage.records import AuditRow
+
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+_BLOCK = 1 << 16
+BROKEN = 1
+
+
+class _Head(click.ParamType[AuditHead]):
+    name = "NUMBER:LINK"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> AuditHead:
+        try:
+            return audit_chain.parse_head(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Time(click.ParamType[float]):
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        if text.isascii() and text.isdigit():
+            return float(text)
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail("neither seconds since 1970 nor a time such as 2026-11-21T08:00:00Z", param, ctx)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: one record for each decision, each chained to the one before.
+
+    \b
+    affiant audit show
+    affiant audit verify
+    """
+
+
+@audit.command()
+@click.argument("file", type=_FILE, required=False)
+@click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed earlier")
+@click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing from it")
+@data_option
+@json_option
+def verify(file: Path | None, expect: AuditHead | None, gaps: bool, data: Path | None, as_json: bool) -> int:
+    """Check the chain, and name the first record that was edited, deleted, inserted or moved.
+
+    Checks the log of the data folder, or FILE, an export. Exit code 0: the chain holds. 1: it is broken.
+
+    The chain is keyed with the master key: whoever can write the database but has not that key cannot mend what they
+    changed. That the newest records were cut off, the records alone cannot show. It is noticed while the database
+    remembers the highest number it gave; to be sure, note the head down elsewhere, and give it with --expect.
+
+    \b
+    affiant audit verify
+    affiant audit verify --expect 1204:9f86d081...
+    affiant audit verify audit.jsonl
+    """
+    if gaps and file is None:
+        raise click.UsageError("--gaps goes with a FILE: the log itself has no gaps")
+    folder = settings.load(data=data).data
+    try:
+        if file is None:
+            head = _verify_log(folder, expect)
+        else:
+            head = _verify_file(file, _key(folder), expect, _resumed if gaps else Verification.feed)
+    except Broken as broken:
+        return _tell(broken, as_json=as_json)
+    what = (
+        f"the chain holds, {head.number} records" if not gaps else "each record of the selection is as it was written"
+    )
+    lines = [f"{what}; head {audit_chain.build_head(head)}"]
+    if expect is None:
+        lines.append("Records cut off the end show only against a head that was noted down: see --expect.")
+    with _quietly():
+        show({**_head_members(head), "expected": expect is not None}, "\n".join(lines), as_json=as_json)
+    return 0
+
+
+@audit.command()
+@data_option
+@json_option
+def head(data: Path | None, as_json: bool) -> None:
+    """Print the head: number and link of the newest record.
+
+    Keep it where nobody who can write the database can write, and give it to `affiant audit verify --expect` later:
+    that shows whether records were cut off the end, or all was rewritten. It does not check the chain.
+    """
+
+    async def work(store: Store, _: MasterKey) -> AuditHead:
+        return await store.audit_log.head()
+
+    found = with_store(_existing(settings.load(data=data).data), work)
+    show(_head_members(found), audit_chain.build_head(found), as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Which records to export."""
+
+    since: float | None
+    until: float | None
+    client_id: str | None
+    reason: str | None
+
+    def has(self, row: AuditRow) -> bool:
+        if self == _ALL:
+            return True
+        members = _members(row)
+        at = members.get("at")
+        moment = at if isinstance(at, int | float) else 0.0
+        return (
+            (self.since is None or moment >= self.since)
+            and (self.until is None or moment < self.until)
+            and (self.client_id is None or self.client_id in (members.get("client_id"), members.get("client_claimed")))
+            and (self.reason is None or members.get("reason") == self.reason)
+        )
+
+
+_ALL = _Selection(None, None, None, None)
+
+
+@audit.command()
+@click.option("--since", type=_Time(), metavar="TIME", help="from this time on: seconds since 1970, or ISO 8601 (UTC)")
+@click.option("--until", type=_Time(), metavar="TIME", help="before this time")
+@click.option("--client", "client_id", metavar="ID", help="of this client, proved or claimed")
+@click.option("--reason", metavar="CODE", help="refused for this reason, such as assertion.replayed")
+@click.option("--format", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="one record a line")
+@data_option
+@click.option("--json", is_flag=True, help="print an error as a JSON document; records are JSON Lines in any case")
+def export(since: float | None, until: float | None, client_id: str | None, reason: str | None, **options: Any) -> None:
+    """Print the records, one JSON object a line: number, previous link, link and record.
+
+    Keep the lines as they are: `affiant audit verify FILE` checks them byte for byte (with --gaps, when you selected).
+
+    \b
+    affiant audit export > audit.jsonl
+    affiant audit export --since 2026-11-01 --client billing | jq .record
+    """
+    wanted = _Selection(since, until, client_id, reason)
+
+    async def work(store: Store, _: MasterKey) -> None:
+        previous, block = GENESIS, bytearray()
+        async for row in audit_chain.walk(store.audit_log):
+            if wanted.has(row):
+                block += audit_chain.build_line(row, previous) + b"\n"
+            previous = row.link
+            if len(block) >= _BLOCK:
+                _write(block)
+                block.clear()
+        _write(block)
+
+    with _quietly():
+        with_store(_existing(settings.load(data=options["data"]).data), work)
+
+
+@audit.command("show")
+@click.argument("trace", required=False)
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="how many")
+@data_option
+@json_option
+def show_(trace: str | None, count: int, data: Path | None, as_json: bool) -> None:
+    """Show the newest records, or the one with this trace id.
+
+    \b
+    affiant audit show -n 50
+    affiant audit show Jx0vT9qkU2aa
+    """
+
+    async def work(store: Store, _: MasterKey) -> list[AuditRow] | dict[str, Any] | None:
+        if trace is not None:
+            return await store.audit_log.find(trace)
+        newest = (await store.audit_log.head()).number
+        return [row async for row in audit_chain.walk(store.audit_log, after=newest - count)]
+
+    found = with_store(_existing(settings.load(data=data).data), work)
+    if found is None:
+        raise NotFound(f"there is no record with the trace id {trace}: an API's own trace ids are not in this log")
+    with _quietly():
+        if isinstance(found, dict):
+            text = "\n".join(f"{name:<15}{audit_chain.shown(str(value))}" for name, value in found.items())
+            show(found, text, as_json=as_json)
+        else:
+            text = "\n".join(map(_summary, found)) or "no records yet"
+            show([{"number": row.number, "record": _members(row)} for row in found], text, as_json=as_json)
+
+
+def _verify_log(folder: Path, expected: AuditHead | None) -> AuditHead:
+    async def work(store: Store, key: MasterKey) -> AuditHead:
+        verification = Verification(key.audit, expected=expected)
+        given = (await store.audit_log.head()).given  # before the rows: a running server adds to both
+        async for row in audit_chain.walk(store.audit_log):
+            verification.feed(row)
+        return verification.finish(given)
+
+    return with_store(_existing(folder), work)
+
+
+def _verify_file(
+    file: Path, key: MasterKey, expected: AuditHead | None, feed: Callable[[Verification, AuditRow, bytes], None]
+) -> AuditHead:
+    verification = Verification(key.audit, expected=expected)
+    try:
+        with file.open("rb") as lines:
+            for place, line in enumerate(lines, 1):
+                try:
+                    row, previous = audit_chain.parse_line(line)
+                except ValueError as error:
+                    raise ConfigError(f"{file}:{place} is not a line of an export: {error}") from None
+                feed(verification, row, previous)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    return verification.finish()
+
+
+def _resumed(verification: Verification, row: AuditRow, previous: bytes) -> None:
+    verification.resume(row, previous)
+    verification.feed(row, previous)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, if it has a log: an empty one that was just made would hold together, and mislead."""
+    if not (folder / FILE_NAME).exists():
+        raise NotFound(f"there is no database in {folder}: give the server's data folder with --data")
+    _require_key(folder)
+    return folder
+
+
+def _key(folder: Path) -> MasterKey:
+    _require_key(folder)
+    return master_key.load(folder)
+
+
+def _require_key(folder: Path) -> None:
+    """A key made anew would find every record wrong."""
+    if not os.environ.get(master_key.ENVIRONMENT) and not (folder / master_key.FILE_NAME).exists():
+        raise NotFound(
+            f"the chain is keyed with the master key, and there is none in {folder}: give the server's data folder with"
+            f" --data, or the key in {master_key.ENVIRONMENT}"
+        )
+
+
+def _tell(broken: Broken, *, as_json: bool) -> int:
+    members = {
+        "message": str(broken),
+        "exit_code": BROKEN,
+        "code": f"audit.{broken.damage.value}",
+        "number": broken.number,
+        "trace_id": broken.trace_id,
+    }
+    with _quietly():
+        if as_json:
+            click.echo(json.dumps({"ok": False, "error": members}))
+        else:
+            click.echo(f"affiant: the audit log is broken: {broken}", err=True)
+    return BROKEN
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Let a reader go away in the middle; click would end with 1, which means a broken chain here."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(block: bytearray) -> None:
+    sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()
+
+
+def _head_members(head: AuditHead) -> dict[str, Any]:
+    return {"number": head.number, "link": head.link.hex(), "head": audit_chain.build_head(head)}
+
+
+def _members(row: AuditRow) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(row.record, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {"unreadable": row.record.hex()}
+
+
+def _summary(row: AuditRow) -> str:
+    members = _members(row)
+    at = members.get("at")
+    when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}" if isinstance(at, int | float) else "?"
+    who = members.get("client_id") or f"({members.get('client_claimed', '-')})"
+    what = members.get("reason") or f"scope {members.get('scope', '-')}"
+    words = (members.get("trace_id", "?"), members.get("endpoint", "?"), members.get("outcome", "?"), who, what)
+    return f"{row.number:>6}  {when}  " + "  ".join(audit_chain.shown(str(word)) for word in words)

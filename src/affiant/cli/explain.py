@@ -1,0 +1,168 @@
+"""`affiant explain`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.cli.data import data_option, find_issuer, with_store
+from affiant.cli.output import json_option, show
+from affiant.errors import ConfigError
+from affiant.server import app, settings
+from affiant.server.explain import captured, remote, walk
+from affiant.storage.ports import NotFound
+from affiant.storage.sqlite.store import FILE_NAME
+
+if TYPE_CHECKING:
+    from affiant.server.explain.captured import Captured
+    from affiant.server.explain.walk import Explanation, Line
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.storage.ports import Store
+
+_TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
+_MARKS = {walk.PASSED: "\u2713", walk.FAILED: "\u2717", walk.NOT_REACHED: "\u2013", walk.NOT_KNOWN: "?"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@click.command()
+@click.argument("what")
+@data_option
+@click.option("--issuer", metavar="URL", help="judge for the server of this issuer, from its metadata alone")
+@click.option("--at", metavar="TIME", help="judge as of this time: seconds since 1970, or 2026-11-21T08:00:00Z")
+@json_option
+def explain(what: str, data: Path | None, issuer: str | None, at: str | None, as_json: bool) -> None:
+    """Say why a request was refused, or would be: rung by rung, and what to change first.
+
+    WHAT is the trace_id of an answer, or a client assertion, or a whole request: a curl line, a form, an HTTP request,
+    a HAR entry. "-" reads it from standard input, and a file's name from the file. Nothing is claimed, stored or sent.
+
+    \b
+    affiant explain q7Jd0kX2aQpz
+    affiant assertion -c billing.affiant.json | affiant explain -
+    affiant explain request.har --at 2026-11-21T08:00:00Z
+
+    Ends with 0 when the request would be let through, with 4 when not.
+    """
+    text = _read(what)
+    if _TRACE.fullmatch(text):
+        found = _of_trace(text, data)
+    else:
+        request = captured.parse(text)
+        now = _instant(at) if at is not None else time.time()
+        found = _remotely(request, issuer, now) if issuer is not None else _locally(request, data, now)
+    show(_members(found), _told(found), as_json=as_json)
+    sys.exit(4 if found.reason is not None else 0)
+
+
+def _read(what: str) -> str:
+    if what == "-":
+        return sys.stdin.buffer.read().decode("utf-8", "replace").strip()
+    # A JWT or a form may be longer than any file's name.
+    if len(what) < 256 and Path(what).is_file():  # noqa: PLR2004
+        return Path(what).read_text("utf-8", "replace").strip()
+    return what.strip()
+
+
+def _instant(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--at {text!r} is no time: write 2026-11-21T08:00:00Z, or seconds since 1970") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def _of_trace(trace_id: str, data: Path | None) -> Explanation:
+    chosen = settings.load(data=data)
+    _check_data(chosen.data)
+
+    async def work(store: Store, _: MasterKey) -> Explanation:
+        record = await store.audit_log.find(trace_id)
+        if record is None:
+            raise NotFound(f"the audit log in {chosen.data} has no request with the trace_id {trace_id}")
+        return walk.recorded(record, issuer=await find_issuer(store, chosen))
+
+    return with_store(chosen.data, work)
+
+
+def _locally(request: Captured, data: Path | None, now: float) -> Explanation:
+    chosen = settings.load(data=data)
+    _check_data(chosen.data)
+
+    async def work(store: Store, key: MasterKey) -> Explanation:
+        issuer = await find_issuer(store, chosen)
+        return await app.build_explainer(issuer=issuer, store=store, master_key=key).explain(request, now=now)
+
+    return with_store(chosen.data, work)
+
+
+def _remotely(request: Captured, issuer: str, now: float) -> Explanation:
+    import asyncio
+
+    import httpx2
+
+    from affiant.client import flow, transport
+
+    with httpx2.Client() as http:
+        server = transport.run(flow.discover(issuer, clock=time.time), http)
+    return asyncio.run(remote.explain(request, server, now=now))
+
+
+def _check_data(data: Path) -> None:
+    # Asking must not make a server's data where there is none.
+    if not (data / FILE_NAME).exists():
+        raise ConfigError(
+            f"there is no server's data in {data}: name the folder with --data, or a server elsewhere with --issuer URL"
+        )
+
+
+def _members(found: Explanation) -> dict[str, Any]:
+    row = found.reason.value if found.reason else None
+    return {
+        "accepted": found.reason is None,
+        "reason": row.code if row else None,
+        "client_id": found.client_id,
+        "at": found.at,
+        "ladder": [
+            {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
+            | {"name": walk.RUNGS[line.rung]}
+            for line in found.lines
+        ],
+        "fix": {"line": found.fix.line, "why": found.fix.why, "is_command": found.fix.is_command}
+        if found.fix
+        else None,
+        "detail": found.detail or None,
+        "observed": list(found.observed),
+    }
+
+
+def _told(found: Explanation) -> str:
+    moment = datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds")
+    verdict = f"refused: {found.reason.code}" if found.reason else "let through"
+    lines = [f"{found.client_id or 'no client named'}   as of {moment}   {verdict}", ""]
+    lines += [line for rung in found.lines for line in _told_line(rung)]
+    if found.detail:
+        lines += ["", f"   noted       {found.detail}"]
+    if found.fix:
+        lines += ["", f"   why         {found.fix.why}", f"   fix         {found.fix.line}"]
+    if found.observed:
+        lines += ["", f"   observed    a stricter policy would refuse it: {', '.join(found.observed)}"]
+    # What came may have been chosen to command the terminal that shows it.
+    return "\n".join(_CONTROLS.sub("\ufffd", line) for line in lines)
+
+
+def _told_line(line: Line) -> list[str]:
+    head = f" {_MARKS[line.mark]} {line.rung:>2} {walk.RUNGS[line.rung]:<12} {line.note}".rstrip()
+    details = (
+        [("expected", line.expected), ("got", line.got), ("rule", line.source)] if line.mark == walk.FAILED else []
+    )
+    return [head, *(f"      {name:<12} {text}" for name, text in details if text)]

@@ -1,0 +1,130 @@
+"""`affiant client update` and `affiant client check`: what a service is held to, and whom stricter rules would stop."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.cli.data import data_option, with_store
+from affiant.cli.output import json_option, show
+from affiant.cli.registry.client import client, keys_option, public_keys, shown
+from affiant.oauth import assertion
+from affiant.server import registration, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.storage.ports import Store
+    from affiant.storage.records import Client
+
+_PAGE = 1000
+_DAY = 86_400
+
+
+def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
+    return click.option(f"--{rule}", f"{rule}_policy", type=click.Choice(values), help=f"what its {rule} is held to")
+
+
+@client.command()
+@click.argument("name")
+@click.option("--scope", "scope", multiple=True, metavar="S", help="the scopes it may ask for, instead of those before")
+@click.option("--resource", "resources", multiple=True, metavar="URL", help="the APIs, instead of those before")
+@click.option("--grant", "grant_types", multiple=True, metavar="G", help="the grants, instead of those before")
+@_policy("audience", assertion.AUDIENCE_POLICIES)
+@_policy("typ", assertion.TYP_POLICIES)
+@_policy("lifetime", assertion.LIFETIME_POLICIES)
+@_policy("jti", assertion.JTI_POLICIES)
+@click.option("--observe", multiple=True, type=click.Choice(assertion.RULES), help="record a breach, let it through")
+@click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
+@keys_option
+@data_option
+@json_option
+def update(name: str, data: Path | None, as_json: bool, **options: Any) -> None:
+    """Change what a service is registered for. What is not named stays as it is.
+
+    \b
+    affiant client update billing --scope orders.read --scope orders.write
+    affiant client update billing --public-key new.pem
+    affiant client update old --audience legacy
+    affiant client update old --audience strict --observe audience
+    """
+    keys = public_keys(None, options.pop("public_key"), options.pop("jwks"))
+    chosen = settings.load(data=data)
+
+    def change(standing: Client) -> Client:
+        return registration.change_client(standing, keys=keys, **options)
+
+    async def work(store: Store, _: MasterKey) -> Client:
+        return await store.clients.update(name, change)
+
+    changed = with_store(chosen.data, work)
+    policies = ", ".join(f"{rule} {getattr(changed, f'{rule}_policy')}" for rule in assertion.RULES)
+    observed = f"   observed: {', '.join(changed.observe)}" if changed.observe else ""
+    show(shown(changed), f"client {name}  {policies}{observed}", as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Breach:
+    """What one client did that a stricter policy would refuse."""
+
+    client_id: str
+    reason: str
+    times: int
+    last_at: float
+    trace_id: str
+
+
+@client.command()
+@click.argument("name", required=False)
+@click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
+@data_option
+@json_option
+def check(name: str | None, days: int, data: Path | None, as_json: bool) -> None:
+    """List the services that a strict policy would stop, from what they sent: those on legacy, and those observed.
+
+    \b
+    affiant client check
+    affiant client check old --days 30
+
+    A service that is not listed sent nothing in that time that strict rules would refuse.
+    """
+    since = time.time() - days * _DAY
+
+    async def work(store: Store, _: MasterKey) -> list[_Breach]:
+        return await _breaches(store, name, since)
+
+    found = with_store(settings.load(data=data).data, work)
+    lines = [
+        f"{b.client_id}  {b.reason}  {b.times} times, last {_when(b.last_at)}  affiant explain {b.trace_id}"
+        for b in found
+    ]
+    text = "\n".join(lines) or f"nobody: in {days} days nothing came that strict rules would refuse"
+    members = [{n: getattr(b, n) for n in ("client_id", "reason", "times", "last_at", "trace_id")} for b in found]
+    show(members, text, as_json=as_json)
+
+
+async def _breaches(store: Store, name: str | None, since: float) -> list[_Breach]:
+    times: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], tuple[float, str]] = {}
+    after = 0
+    while rows := await store.audit_log.export(after=after, limit=_PAGE):
+        after = rows[-1].number
+        for record in (json.loads(row.record) for row in rows if b'"observed"' in row.record):
+            if record["at"] < since or name not in (None, record["client_id"]):
+                continue
+            for code in record["observed"].split():
+                times[record["client_id"], code] += 1
+                last[record["client_id"], code] = (record["at"], record["trace_id"])
+    return [_Breach(*key, times[key], *last[key]) for key in sorted(times)]
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,73 @@
+"""What a server does beside answering: off the path of every request, in small pieces, and again when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from affiant.errors import StoreError
+from affiant.server.request.identifiers import new_trace_id
+from affiant.server.request.visit import without_credentials
+from affiant.storage.records import AuditRecord, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from affiant.server.request.limits import Limits
+    from affiant.storage.ports import Ledger
+
+log = logging.getLogger(__name__)
+PURGE_SECONDS = 1.0  # between two small deletions of expired jtis
+TELL_SECONDS = 5.0  # between two records of what the limits refused
+
+
+@contextlib.asynccontextmanager
+async def running(ledger: Ledger, limits: Limits, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Do all of it until the end, and the last of it then."""
+
+    async def purge() -> None:
+        await ledger.purge(int(clock()))
+
+    async def tell() -> None:
+        await tell_of_limits(ledger, limits, clock())
+
+    tasks = [asyncio.create_task(_again(purge, PURGE_SECONDS)), asyncio.create_task(_again(tell, TELL_SECONDS))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(StoreError):
+            await tell()
+
+
+async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:
+    """Write down what the limits refused since the last time: one record for each name, not one for each request.
+
+    Raises:
+        StoreError: it could not be written; it is counted on.
+    """
+    for (reason, name), number in limits.take_told().items():
+        kind, _, who = name.partition(" ")
+        record = AuditRecord(
+            at=now,
+            trace_id=new_trace_id(),
+            endpoint="limits",
+            outcome="limited",
+            reason=reason.code,
+            client_claimed=without_credentials(who) if kind == "client" else None,
+            address=who if kind == "address" else None,
+            detail=without_credentials(f"{number} requests of {name}"),
+        )
+        await ledger.claim(Entry(record))
+
+
+async def _again(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StoreError as error:
+            log.warning("%s: %s", work.__name__, error)

@@ -1,0 +1,152 @@
+"""A request as somebody has it at hand: a curl line, a raw form, a HAR entry, the bytes of HTTP, or the JWT alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
+
+from affiant.errors import ConfigError
+from affiant.oauth import names
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+_JWT = re.compile(r"[A-Za-z0-9_=+/-]*\.[A-Za-z0-9_=+/.-]*")
+_HTTP = re.compile(r"([A-Z]+) (\S+) HTTP/[0-9.]+\r?\n(.*?)\r?\n\r?\n(.*)", re.DOTALL)
+_HELP = "give a trace id, a JWT, a curl line, a form (a=b&c=d), an HTTP request or a HAR entry"
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A request, as far as the token endpoint looks at it."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def scope(self) -> MutableMapping[str, Any]:
+        """The same for ASGI."""
+        return {
+            "type": "http",
+            "method": self.method,
+            "path": urlsplit(self.url).path,
+            "query_string": urlsplit(self.url).query.encode("utf-8", "replace"),
+            "headers": [
+                (n.lower().encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in self.headers
+            ],
+        }
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The whole body at once."""
+        return {"type": "http.request", "body": self.body, "more_body": False}
+
+
+def parse(text: str) -> Captured:
+    """The request in this text.
+
+    Raises:
+        ConfigError: it is none of the kinds; the message names them.
+    """
+    text = text.strip().removeprefix("\ufeff")
+    if text.startswith("curl"):
+        return _curl(text)
+    if text.startswith("{"):
+        return _har(text)
+    if found := _HTTP.fullmatch(text + "\n\n" if "\n\n" not in text and "\r\n\r\n" not in text else text):
+        return _http(*found.groups())
+    bare = re.sub(r"^(Authorization:\s*)?Bearer\s+", "", text, flags=re.IGNORECASE)
+    if _JWT.fullmatch(bare):
+        return _form({"client_assertion": bare})
+    if "=" in text:
+        return Captured("POST", "/token", (("Content-Type", FORM_TYPE),), text.encode())
+    raise ConfigError(f"this is no request that is known here: {_HELP}")
+
+
+def _form(members: dict[str, str]) -> Captured:
+    form = {
+        "grant_type": names.CLIENT_CREDENTIALS,
+        "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+        **members,
+    }
+    return Captured("POST", "/token", (("Content-Type", FORM_TYPE),), urlencode(form).encode())
+
+
+def _http(method: str, target: str, head: str, body: str) -> Captured:
+    lines = [line.partition(":") for line in head.splitlines()]
+    return Captured(method, target, tuple((name.strip(), value.strip()) for name, _, value in lines), body.encode())
+
+
+def _har(text: str) -> Captured:
+    try:
+        found: Any = json.loads(text)
+        if "log" in found:
+            entries = found["log"]["entries"]
+            found = next((e for e in reversed(entries) if "/token" in e["request"]["url"]), entries[-1])
+        request = found.get("request", found)
+        headers = tuple((str(h["name"]), str(h["value"])) for h in request["headers"])
+        posted = request.get("postData", {})
+        body = posted.get("text") or urlencode([(p["name"], p["value"]) for p in posted.get("params", [])])
+        return Captured(str(request["method"]), str(request["url"]), headers, str(body).encode())
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration, RecursionError):
+        raise ConfigError("this JSON is no HAR entry: it needs request.method, .url, .headers and .postData") from None
+
+
+class _Options(argparse.ArgumentParser):
+    """curl's, as far as they say what is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="curl", add_help=False, allow_abbrev=False, exit_on_error=False)
+        self.add_argument("urls", nargs="*")
+        self.add_argument("--url", action="append", dest="urls_named", default=[])
+        self.add_argument("-X", "--request")
+        self.add_argument("-H", "--header", action="append", default=[])
+        self.add_argument("-d", "--data", "--data-ascii", "--data-raw", "--data-binary", action="append", dest="data")
+        self.add_argument("--data-urlencode", action="append", dest="encoded", default=[])
+        self.add_argument("-u", "--user")
+        self.add_argument("-F", "--form", action="append", dest="multipart", default=[])
+        self.add_argument("-G", "--get", action="store_true")
+        for flag in ("-s", "-S", "-k", "-i", "-v", "-L", "-f", "-g", "-#", "-N", "-4", "-6"):
+            self.add_argument(flag, action="store_true", dest="ignored")
+        for option in ("-o", "-w", "-A", "-e", "-b", "-c", "-x", "-m", "-E"):
+            self.add_argument(option, dest="ignored_too")
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"the curl line cannot be read: {message}")
+
+
+def _curl(text: str) -> Captured:
+    try:
+        words = shlex.split(text.replace("\\\r\n", " ").replace("\\\n", " "))[1:]
+        chosen, _ = _Options().parse_known_args(words)
+    except (ValueError, argparse.ArgumentError) as error:
+        raise ConfigError(f"the curl line cannot be read: {error}") from None
+    parts = [*(chosen.data or []), *map(_encoded, chosen.encoded)]
+    if any(part.startswith("@") for part in parts):
+        raise ConfigError("the curl line sends a file (@NAME): put what is in it in its place")
+    headers = [(name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in chosen.header)]
+    named = {name.lower() for name, _ in headers}
+    if chosen.multipart:
+        headers.append(("Content-Type", "multipart/form-data; boundary=x"))
+    elif (parts and not chosen.get) and "content-type" not in named:
+        headers.append(("Content-Type", FORM_TYPE))
+    if chosen.user is not None and "authorization" not in named:
+        headers.append(("Authorization", f"Basic {b64encode(chosen.user.encode()).decode('ascii')}"))
+    url = next(iter([*chosen.urls_named, *chosen.urls]), "/token")
+    body = "&".join(parts)
+    if chosen.get:
+        return Captured(chosen.request or "GET", f"{url}?{quote(body, safe='=&%+')}", tuple(headers), b"")
+    method = chosen.request or ("POST" if parts or chosen.multipart else "GET")
+    return Captured(method, url, tuple(headers), body.encode())
+
+
+def _encoded(part: str) -> str:
+    name, equals, value = part.partition("=")
+    return f"{name}={quote_plus(value)}" if equals else quote_plus(part)

@@ -1,0 +1,262 @@
+"""What to change, as a line of code or a command: the first that would let this request through.
+
+Lines of code are Python about the parts of a request: `claims`, `header`, `form`, `headers`, `key`, `secret`, `alg`,
+`encode` (bytes to base64url), `signing_input`, `signature`, `token` (the finished JWT).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from affiant.oauth import names
+from affiant.oauth.assertion import LEEWAY, LIFETIMES, MAX_LIFETIME
+from affiant.reasons import Reason
+from affiant.server.explain import hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.errors import Rejected
+    from affiant.server.explain.facts import Facts
+
+_NEW_TIMES = 'claims["iat"] = int(time.time()); claims["exp"] = claims["iat"] + 60'
+_NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)  # a new one for every request'
+_CLOCK = "timedatectl set-ntp true"
+_ENCODE = 'encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()'
+_LIBRARY = "token = jwt.encode(claims, key, algorithm=alg, headers=header)"
+_HALF_HOUR = 1800
+_MILLISECONDS = 10**11  # seconds until the year 5138: what is more is counted in something smaller
+_PLAIN = re.compile(r"[A-Za-z0-9._~][A-Za-z0-9._~-]{0,63}")
+_DURATION = 10**8  # seconds until 1973: what is less is no date
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A line to type, and why it helps."""
+
+    line: str
+    why: str
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it is typed into a shell."""
+        return self.line.startswith(("affiant ", "timedatectl "))
+
+
+def find(refusal: Rejected, facts: Facts) -> Fix:
+    """The fix for this refusal, as particular as what is known allows."""
+    made = _FIXES.get(refusal.reason)
+    found = made(refusal, facts) if made is not None else None
+    return found or Fix(refusal.reason.value.fix, refusal.reason.value.sentence)
+
+
+def _say(line: str, why: str) -> Callable[[Rejected, Facts], Fix]:
+    return lambda _, __: Fix(line, why)
+
+
+def _missing(refusal: Rejected, _: Facts) -> Fix | None:
+    if refusal.expected != "grant_type":
+        return None
+    return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', "the grant is not named")
+
+
+def _grant(_: Rejected, facts: Facts) -> Fix:
+    sent = facts.form.get("grant_type") if facts.form else None
+    why = f"{(sent or '')[:100]!r} is no grant of this server"
+    return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', why)
+
+
+def _characters(_: Rejected, facts: Facts) -> Fix:
+    if facts.text != facts.text.strip():
+        return Fix('form["client_assertion"] = token.strip()', "there is white space around the assertion")
+    if facts.text[:1] in "\"'":
+        return Fix("""form["client_assertion"] = token.strip("'\\"")""", "the assertion is in quotation marks")
+    if facts.text.lower().startswith("bearer "):
+        return Fix('form["client_assertion"] = token.split()[-1]', "Bearer belongs in a header, before an access token")
+    return Fix(_ENCODE, "it is base64, with + / or =; a JWT needs base64url without padding")
+
+
+def _parts(_: Rejected, facts: Facts) -> Fix:
+    number = facts.text.count(".") + 1
+    return Fix(_LIBRARY, f"{number} part{'s' if number > 1 else ''} cannot be a signed JWT: header.payload.signature")
+
+
+def _names(_: Rejected, facts: Facts) -> Fix | None:
+    client_id = facts.client.client_id if facts.client else next(iter(facts.near or facts.names), None)
+    if client_id is None:
+        return None
+    return Fix(f'claims["iss"] = claims["sub"] = {_quoted(client_id)}', "iss and sub are both the client_id")
+
+
+def _unknown(_: Rejected, facts: Facts) -> Fix | None:
+    if facts.near:
+        line = f'claims["iss"] = claims["sub"] = form["client_id"] = "{facts.near[0]}"'
+        return Fix(line, f"no client has this name; {facts.near[0]} is registered")
+    name = next(filter(_PLAIN.fullmatch, facts.names), "NAME")  # what a stranger chose is typed into no shell
+    return Fix(f"affiant client new {name} --public-key PUBLIC_KEY_FILE", "no client has this name")
+
+
+def _enable(_: Rejected, facts: Facts) -> Fix | None:
+    return Fix(f"affiant client enable {facts.client.client_id}", "it was disabled") if facts.client else None
+
+
+def _method(_: Rejected, facts: Facts) -> Fix | None:
+    if facts.client is None:
+        return None
+    method = facts.client.record.token_endpoint_auth_method
+    why = f"the client is registered for {method}"
+    if method in (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT):
+        line = f'form |= {{"client_assertion": token, "client_assertion_type": "{names.JWT_BEARER_ASSERTION_TYPE}"}}'
+        return Fix(f'form.pop("client_secret", None); headers.pop("Authorization", None); {line}', why)
+    drop = 'form.pop("client_assertion", None); form.pop("client_assertion_type", None)'
+    put = f'form |= {{"client_id": "{facts.client.client_id}", "client_secret": secret}}'
+    if method == names.CLIENT_SECRET_POST:
+        return Fix(f'{drop}; headers.pop("Authorization", None); {put}', why)
+    pair = f'base64.b64encode(f"{facts.client.client_id}:{{secret}}".encode()).decode()'
+    return Fix(f'{drop}; form.pop("client_secret", None); headers["Authorization"] = "Basic " + {pair}', why)
+
+
+def _algorithm(refusal: Rejected, _: Facts) -> Fix:
+    alg = refusal.expected.split(" or ")[0]
+    return Fix(f'alg = header["alg"] = {_quoted(alg)}', f"the registered key is for {refusal.expected}")
+
+
+def _key(_: Rejected, facts: Facts) -> Fix | None:
+    """The kid of the key that made the signature, or of the only one there is."""
+    if facts.client is None or facts.unverified is None:
+        return None
+    hint = hints.find(facts.client, facts.unverified, facts.text)
+    if hint is not None:
+        return Fix(hint.line, hint.what)
+    return _register(facts)
+
+
+def _register(facts: Facts) -> Fix | None:
+    if facts.client is None:
+        return None
+    if facts.client.record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
+        return Fix(
+            "secret = credentials['client_secret']", "another secret made the MAC than the one that is registered"
+        )
+    known = ", ".join(key.kid for key in facts.client.keys.keys)
+    line = f"affiant client update {facts.client.client_id} --public-key PUBLIC_KEY_FILE"
+    return Fix(line, f"none of the registered keys made this signature ({known}): register the one that did")
+
+
+def _audience(refusal: Rejected, facts: Facts) -> Fix:
+    got = f"; it is {refusal.got}" if refusal.got else ""
+    return Fix(f'claims["aud"] = {_quoted(facts.issuer)}', f"the audience is the issuer, letter for letter{got}")
+
+
+def _times(refusal: Rejected, facts: Facts) -> Fix:
+    numbers = {n: v for n, v in facts.claims.items() if n in ("exp", "iat", "nbf") and isinstance(v, int | float)}
+    if any(value > _MILLISECONDS for value in numbers.values()):
+        return Fix(f'{_NEW_TIMES}; claims.pop("nbf", None)', "these are milliseconds; a JWT counts in seconds")
+    if 0 <= numbers.get("exp", -1) < _DURATION:
+        return Fix(_NEW_TIMES, "exp is a date, and not how long the assertion lives")
+    offset = _offset(facts, numbers)
+    if offset is not None and abs(offset - round(offset / _HALF_HOUR) * _HALF_HOUR) <= LEEWAY and abs(offset) > LEEWAY:
+        hours = round(offset / _HALF_HOUR) / 2
+        why = f"the times are {abs(hours):g} h {'ahead' if hours > 0 else 'behind'}: local time was taken for UTC"
+        return Fix(f'{_NEW_TIMES}; claims.pop("nbf", None)', why)
+    if refusal.reason is Reason.LIFETIME:
+        return Fix(_NEW_TIMES, f"it would live longer than {_longest(facts)} s")
+    if refusal.reason in (Reason.IAT_OLD, Reason.EXPIRED) and (facts.claimed or offset is None or _lives_long(numbers)):
+        return Fix(f"{_NEW_TIMES}; {_NEW_JTI.partition('  #')[0]}", "an assertion is made anew for every request")
+    side = "ahead" if offset is not None and offset > 0 else "behind"
+    return Fix(_CLOCK, f"the clock that made it is {abs(int(offset or 0))} s {side}")
+
+
+def _offset(facts: Facts, numbers: dict[str, float]) -> float | None:
+    """Seconds that the sender's clock seems ahead of ours, by when it says that it made the assertion."""
+    made = numbers.get("iat", numbers.get("nbf"))
+    return None if made is None else made - facts.now
+
+
+def _lives_long(numbers: dict[str, float]) -> bool:
+    return numbers.get("exp", 0) - numbers.get("iat", 0) > MAX_LIFETIME
+
+
+def _longest(facts: Facts) -> int:
+    return LIFETIMES[facts.client.record.lifetime_policy] if facts.client else MAX_LIFETIME
+
+
+def _scope(refusal: Rejected, facts: Facts) -> Fix:
+    allowed = refusal.expected.split(" ") if refusal.expected not in ("", "no scope") else []
+    asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
+    kept = [name for name in asked if name in allowed] or allowed
+    line = f'form["scope"] = {_quoted(" ".join(kept))}' if kept else 'form.pop("scope", None)'
+    return Fix(line, f"the client may have: {refusal.expected or 'nothing'}")
+
+
+def _scope_spelling(_: Rejected, facts: Facts) -> Fix:
+    asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
+    return Fix(f'form["scope"] = {_quoted(" ".join(asked))}', "names stand with one space between them")
+
+
+def _resource(refusal: Rejected, _: Facts) -> Fix:
+    first = refusal.expected.split(" or ")[0]
+    line = f'form["resource"] = {_quoted(first)}' if first else 'form.pop("resource", None)'
+    return Fix(line, f"the client may ask for: {refusal.expected or 'no API'}")
+
+
+def _quoted(text: str) -> str:
+    """A string of Python, in plain ASCII: much of what is shown was chosen by whoever sent the request."""
+    return json.dumps(text)
+
+
+_TYPE = f'form["client_assertion_type"] = "{names.JWT_BEARER_ASSERTION_TYPE}"'
+_ALONE = 'form.pop("client_secret", None); headers.pop("Authorization", None)'
+_FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
+    Reason.METHOD: _say('method = "POST"', "tokens are asked for by POST"),
+    Reason.CONTENT_TYPE: _say(
+        'headers["Content-Type"] = "application/x-www-form-urlencoded"', "the parameters are a form, not JSON"
+    ),
+    Reason.IN_QUERY: _say("form |= query; query.clear()", "what stands in a URL is logged"),
+    Reason.MISSING_PARAMETER: _missing,
+    Reason.GRANT_UNSUPPORTED: _grant,
+    Reason.HALF_ASSERTION: _say(_TYPE, "an assertion is sent with its type"),
+    Reason.ASSERTION_TYPE: _say(_TYPE, "this type, letter for letter"),
+    Reason.ASSERTION_AND_OTHER: _say(_ALONE, "an assertion is sent alone"),
+    Reason.MULTIPLE_METHODS: _say('headers.pop("Authorization", None)', "one way to authenticate, not two"),
+    Reason.MISPLACED_ASSERTION: _say(
+        f'form["client_assertion"] = form.pop("assertion"); {_TYPE}; {_ALONE}; claims["sub"] = claims["iss"]',
+        "with client_credentials the JWT goes into client_assertion",
+    ),
+    Reason.NO_CREDENTIALS: _say(f'form["client_assertion"] = token; {_TYPE}', "nothing says who asks"),
+    Reason.JWT_CHARACTERS: _characters,
+    Reason.JWT_PARTS: _parts,
+    Reason.JWT_ENCRYPTED: _say(_LIBRARY, "it is encrypted; it must be signed only"),
+    Reason.JWT_BASE64URL: _say(_ENCODE, "a part is not canonical base64url"),
+    Reason.JWT_JSON: _say(_LIBRARY, "header and payload are each one JSON object"),
+    Reason.JWT_CRIT: _say('header.pop("crit", None); header.pop("b64", None)', "no extension is understood here"),
+    Reason.JWT_TYP: _say('header["typ"] = "client-authentication+jwt"', "the type says that it is something else"),
+    Reason.TYP_EXPLICIT: _say('header["typ"] = "client-authentication+jwt"', "this client's assertions must say so"),
+    Reason.ISS_SUB: _names,
+    Reason.CLIENT_ID: _say('form["client_id"] = claims["iss"]', "the parameter names another client"),
+    Reason.CLIENT_UNKNOWN: _unknown,
+    Reason.CLIENT_DISABLED: _enable,
+    Reason.CLIENT_METHOD: _method,
+    Reason.KEY_ALGORITHM: _algorithm,
+    Reason.KEY_UNKNOWN: _key,
+    Reason.KEY_NONE: _key,
+    Reason.SIGNATURE: _key,
+    Reason.AUDIENCE: _audience,
+    Reason.EXP_MISSING: _say(_NEW_TIMES, "exp is seconds since 1970, as a number"),
+    Reason.TIME_CLAIM: _say(f'{_NEW_TIMES}; claims.pop("nbf", None)', "times are seconds since 1970, as numbers"),
+    Reason.EXPIRED: _times,
+    Reason.LIFETIME: _times,
+    Reason.NOT_YET: _times,
+    Reason.IAT_FUTURE: _times,
+    Reason.IAT_OLD: _times,
+    Reason.JTI: _say(_NEW_JTI, "it is remembered so that nobody can use it again"),
+    Reason.REPLAYED: _say(_NEW_JTI, "this one was used before"),
+    Reason.SCOPE_MALFORMED: _scope_spelling,
+    Reason.SCOPE_NOT_ALLOWED: _scope,
+    Reason.RESOURCE_MALFORMED: _resource,
+    Reason.RESOURCE_NOT_ALLOWED: _resource,
+    Reason.RESOURCE_MISSING: _resource,
+}

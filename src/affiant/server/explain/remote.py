@@ -1,0 +1,93 @@
+"""The ladder of a server that is somewhere else, from its metadata alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.oauth import assertion
+from affiant.oauth.assertion import Rules
+from affiant.reasons import Reason
+from affiant.server.client_auth import presented
+from affiant.server.explain import facts as facts_of
+from affiant.server.explain import fixes
+from affiant.server.explain.walk import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
+from affiant.server.request import http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.oauth.metadata import Metadata
+    from affiant.server.explain.captured import Captured
+    from affiant.server.explain.facts import Facts
+
+_KNOWS_REGISTRATION = frozenset({5, 7, 11, 12})
+
+
+async def explain(captured: Captured, server: Metadata, *, now: float) -> Explanation:
+    """What this server would say as far as it does not depend on how the client is registered.
+
+    Every rung that can be judged is judged, and by the strict policies; the first that fails is the reason.
+    """
+    facts = facts_of.read(captured, issuer=server.issuer, now=now)
+    refusals: dict[int, Rejected] = {}
+    try:
+        form = await http.read_form(captured.scope(), captured.receive)
+        shown = presented.parse(form, http.header(captured.scope(), b"authorization"))
+        if not isinstance(shown, presented.Secret):
+            assertion.check_names(
+                compact.parse(shown.text),
+                client_id=shown.client_id,
+                free_subject=isinstance(shown, presented.Guide),
+            )
+    except Rejected as refusal:
+        refusals[refusal.reason.value.rung] = refusal
+    refusals |= _judge(facts, server)
+    first = min(refusals, default=None)
+    reason = refusals[first] if first is not None else None
+    return Explanation(
+        lines=tuple(_line(rung, first, refusals, facts) for rung in RUNGS),
+        reason=reason.reason if reason else None,
+        fix=fixes.find(reason, facts) if reason else None,
+        client_id=next(iter(facts.names), None),
+        at=now,
+    )
+
+
+def _judge(facts: Facts, server: Metadata) -> dict[int, Rejected]:
+    if facts.unverified is None:
+        return {}
+    claims, rules = facts.claims, Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
+    steps: dict[int, Callable[[], Any]] = {
+        6: lambda: _check_algorithm(facts, server.raw),
+        8: lambda: assertion.check_audience(claims, rules),
+        9: lambda: assertion.check_times(claims, rules, facts.now),
+        10: lambda: assertion.check_jti(claims, rules),
+    }
+    found = {}
+    for rung, step in steps.items():
+        try:
+            step()
+        except Rejected as refusal:
+            found[rung] = refusal
+    return found
+
+
+def _check_algorithm(facts: Facts, members: dict[str, Any]) -> None:
+    offered = members.get("token_endpoint_auth_signing_alg_values_supported")
+    alg = facts.header.get("alg")
+    if isinstance(offered, list) and alg not in offered:
+        raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(map(str, offered)), got=str(alg))
+
+
+def _line(rung: int, first: int | None, refusals: dict[int, Rejected], facts: Facts) -> Line:
+    refusal = refusals.get(rung)
+    if refusal is not None:
+        row = refusal.reason.value
+        return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
+    if rung in _KNOWS_REGISTRATION:
+        return Line(rung, NOT_KNOWN, "depends on the registration")
+    if first is not None and first <= 4 and rung > first:  # noqa: PLR2004 - behind these rungs there is no JWT to judge
+        return Line(rung, NOT_REACHED)
+    return Line(rung, PASSED if facts.text or rung <= 2 else NOT_REACHED)  # noqa: PLR2004

@@ -1,0 +1,182 @@
+"""How often somebody may fail, and how often a client may succeed; kept for all workers of this machine.
+
+Nothing here can be turned on a victim: a request whose proof holds is never refused for the failures of others, from
+its address or in its name. What is limited is the failing itself, which would fill the audit log.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import mmap
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError, Rejected
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from affiant.server.request.visit import Visit
+
+_SLOTS = 1 << 16
+_ROWS = 2
+_INSTANT = struct.Struct("d")
+_BYTES = _SLOTS * _ROWS * _INSTANT.size
+_MAX_TOLD = 100  # names in one summary; the rest is counted together
+_OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many at once, and then so many a second. A burst of 0 is no limit.
+
+    Attributes:
+        burst: how many may come at once.
+        per_second: how fast the burst fills up again.
+    """
+
+    burst: int
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The limits of a server: of failures by one address or in one client's name, and of a client's tokens."""
+
+    failures: Rate = Rate(100, 1.0)
+    tokens: Rate = Rate(10_000, 50.0)
+
+
+class Limited(Rejected):
+    """Too many; `retry_after` is in seconds."""
+
+    def __init__(self, reason: Reason, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = max(1, int(retry_after) + 1)
+
+
+class Limits:
+    """Counts, by the generic cell rate algorithm (ITU-T I.371): for each name one instant, and no history.
+
+    Args:
+        rates: the limits.
+        key: 16 to 64 secret bytes, the same in all workers: nobody may choose a name that shares a victim's slots.
+        path: the file that the workers share; memory of this process when left out.
+
+    Raises:
+        ConfigError: the file cannot be made.
+    """
+
+    def __init__(self, rates: Rates, *, key: bytes, path: Path | None = None) -> None:
+        self.rates = rates
+        self._key = key
+        self._table = _map(path)
+        self._slots = lru_cache(maxsize=4096)(self._find_slots)
+        self._told: Counter[tuple[Reason, str]] = Counter()
+
+    def check_failures(self, visit: Visit) -> None:
+        """Let a request pass that proves nothing, or proves what was proved before.
+
+        Raises:
+            Limited: its address, or the client that it names, has failed too often.
+        """
+        waits = [(self._wait(f"failure {name}", self.rates.failures, visit.now), name) for name in _names(visit)]
+        wait, name = max(waits)
+        if wait > 0:
+            raise self._limited(Reason.LIMIT_FAILURES, name, wait)
+
+    def check_tokens(self, client_id: str, now: float) -> None:
+        """Let a client pass that proved who it is.
+
+        Raises:
+            Limited: it has asked too often.
+        """
+        wait = self._wait(f"token {client_id}", self.rates.tokens, now)
+        if wait > 0:
+            raise self._limited(Reason.LIMIT_TOKENS, f"client {client_id}", wait)
+
+    def count_failure(self, visit: Visit) -> None:
+        """Count it, once it is written down."""
+        for name in _names(visit):
+            self._spend(f"failure {name}", self.rates.failures, visit.now)
+
+    def count_token(self, client_id: str, now: float) -> None:
+        """Count it, once it is written down: an assertion that is shown again must not use up its client's share."""
+        self._spend(f"token {client_id}", self.rates.tokens, now)
+
+    def take_told(self) -> Counter[tuple[Reason, str]]:
+        """How many were refused since the last call, by reason and name; they stand nowhere else."""
+        told, self._told = self._told, Counter()
+        return told
+
+    def _limited(self, reason: Reason, name: str, wait: float) -> Limited:
+        known = (reason, name) in self._told or len(self._told) < _MAX_TOLD
+        self._told[reason, name if known else _OTHERS] += 1
+        return Limited(reason, wait)
+
+    def _wait(self, name: str, rate: Rate, now: float) -> float:
+        """Seconds until it may pass; 0.0 when it may."""
+        ahead = min(self._instants(self._slots(name), rate, now)) - now
+        return max(0.0, ahead - _tolerance(rate)) if rate.burst else 0.0
+
+    def _spend(self, name: str, rate: Rate, now: float) -> None:
+        if rate.burst == 0:
+            return
+        slots = self._slots(name)
+        found = self._instants(slots, rate, now)
+        # Never further ahead than one past the burst: what came at once, before it was counted, is not held up longer.
+        following = min(max(min(found), now) + 1 / rate.per_second, now + _tolerance(rate) + 1 / rate.per_second)
+        # Two workers that write at once count one for both; a limit may be that much too kind.
+        for slot, instant in zip(slots, found, strict=True):
+            _INSTANT.pack_into(self._table, slot, max(instant, following))
+
+    def _instants(self, slots: tuple[int, int], rate: Rate, now: float) -> list[float]:
+        """What stands in the slots; the earlier is nearer the truth, as the other is later for who shares the slot."""
+        # Nobody gets further ahead than this: what is, was written before the clock was set back.
+        latest = now + _tolerance(rate) + 2 / rate.per_second
+        found = [_INSTANT.unpack_from(self._table, slot)[0] for slot in slots]
+        return [instant if instant <= latest else now for instant in found]
+
+    def _find_slots(self, name: str) -> tuple[int, int]:
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
+        first, second = struct.unpack("II", digest)
+        return (first % _SLOTS) * _INSTANT.size, (_SLOTS + second % _SLOTS) * _INSTANT.size
+
+
+def _tolerance(rate: Rate) -> float:
+    return (rate.burst - 1) / rate.per_second
+
+
+def _names(visit: Visit) -> list[str]:
+    claimed = [] if visit.claimed is None else [f"client {visit.claimed}"]
+    return [f"address {network(visit.address)}", *claimed]
+
+
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """Whose address this is: an IPv4 address, or the /64 that an IPv6 host can take all of."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if parsed.version == 4:  # noqa: PLR2004
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _map(path: Path | None) -> mmap.mmap:
+    if path is None:
+        return mmap.mmap(-1, _BYTES)
+    try:
+        with path.open("a+b") as file:
+            path.chmod(0o600)
+            file.truncate(_BYTES)
+            return mmap.mmap(file.fileno(), _BYTES)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be used: {error.strerror}") from error

@@ -1,0 +1,111 @@
+"""The promises of the audit log, on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.errors import StoreError
+from affiant.storage.audit_chain import Broken, Verification, walk
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import GENESIS, AuditHead, AuditRecord, Entry, chain
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def _entry(number: int) -> Entry:
+    return Entry(AuditRecord(at=float(number), trace_id=f"t{number}", endpoint="token", outcome="issued"))
+
+
+async def _fill(store: Store, count: int) -> None:
+    for number in range(1, count + 1):
+        await store.ledger.claim(_entry(number))
+
+
+async def test_the_head_of_an_empty_log(store: Store) -> None:
+    assert await store.audit_log.head() == AuditHead(0, GENESIS, 0)
+    assert await store.audit_log.export() == []
+
+
+async def test_the_head_is_the_newest_record(store: Store) -> None:
+    await _fill(store, 3)
+    *_, last = await store.audit_log.export()
+    assert await store.audit_log.head() == AuditHead(3, last.link, 3)
+
+
+async def test_pages_follow_each_other(store: Store) -> None:
+    await _fill(store, 7)
+    pages = [await store.audit_log.export(after=after, limit=3) for after in (None, 3, 6, 7)]
+    assert [[row.number for row in page] for page in pages] == [[1, 2, 3], [4, 5, 6], [7], []]
+    assert await store.audit_log.export(after=-5, limit=2) == pages[0][:2]
+
+
+async def test_a_walk_sees_every_record_once(store: Store) -> None:
+    await asyncio.gather(*(store.ledger.claim(_entry(number)) for number in range(2345)))
+    assert [row.number async for row in walk(store.audit_log)] == list(range(1, 2346))
+    assert [row.number async for row in walk(store.audit_log, after=2343)] == [2344, 2345]
+
+
+@pytest.mark.parametrize("make", ["memory", "sqlite"])
+async def test_the_chain_is_under_the_key_of_the_store(make: str, tmp_path: Path) -> None:
+    key = b"k" * 32
+    path = tmp_path / "keyed.db"
+    store: Store = MemoryStore(audit_key=key) if make == "memory" else SqliteStore(path, audit_key=key)
+    await store.open()
+    await _fill(store, 2)
+    link = GENESIS
+    for row in await store.audit_log.export():
+        link = chain(link, row.record, key)
+        assert row.link == link
+    await store.close()
+
+
+async def test_numbers_have_no_gap_whatever_fails(store: Store) -> None:
+    """A commit that did not happen has taken no number: so a number that is missing was deleted."""
+    bad = Entry(AuditRecord(at=0.0, trace_id=b"x", endpoint="token", outcome="issued"))  # type: ignore[arg-type]
+    entries = [bad if number % 3 == 0 and isinstance(store, SqliteStore) else _entry(number) for number in range(12)]
+    outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
+    written = sum(not isinstance(outcome, StoreError) for outcome in outcomes)
+    assert [row.number for row in await store.audit_log.export()] == list(range(1, written + 1))
+    assert (await store.audit_log.head()).given == written
+
+
+async def test_sqlite_remembers_the_highest_number(tmp_path: Path) -> None:
+    """Rows that are cut off the end leave it, and it is not given again."""
+    path = tmp_path / "cut.db"
+    store = SqliteStore(path)
+    await store.open()
+    await _fill(store, 4)
+    with sqlite3.connect(path) as other:
+        other.execute("DELETE FROM audit WHERE number > 2")
+    other.close()
+    head = await store.audit_log.head()
+    assert (head.number, head.given) == (2, 4)
+    await store.ledger.claim(_entry(5))
+    assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
+    await store.close()
+
+
+async def test_a_number_that_nobody_gave_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "negative.db"
+    store = SqliteStore(path)
+    await store.open()
+    with sqlite3.connect(path) as other:
+        other.execute("INSERT INTO audit VALUES (-9223372036854775808, 't', x'7b7d', x'00')")
+    other.close()
+    (row,) = [row async for row in walk(store.audit_log)]
+    assert row.number == -(2**63)
+    verification = Verification(b"")
+    verification.feed(row)
+    with pytest.raises(Broken, match="inserted"):
+        verification.finish()
+    await store.close()
