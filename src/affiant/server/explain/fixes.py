@@ -131,6 +131,9 @@ def _key(_: Rejected, facts: Facts) -> Fix | None:
     hint = hints.find(facts.client, facts.unverified, facts.text)
     if hint is not None:
         return Fix(hint.line, hint.what)
+    fitting = sorted({alg for key in facts.client.keys.keys for alg in key.algorithms})
+    if fitting and facts.unverified.alg not in fitting:
+        return Fix(f'alg = header["alg"] = {_quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
     return _register(facts)
 
 
@@ -162,6 +165,8 @@ def _times(refusal: Rejected, facts: Facts) -> Fix:
         hours = round(offset / _HALF_HOUR) / 2
         why = f"the times are {abs(hours):g} h {'ahead' if hours > 0 else 'behind'}: local time was taken for UTC"
         return Fix(f'{_NEW_TIMES}; claims.pop("nbf", None)', why)
+    if refusal.reason is Reason.NOT_YET and (offset is None or abs(offset) <= LEEWAY):
+        return Fix('claims.pop("nbf", None)', "nbf is later than iat; nobody needs it here")
     if refusal.reason is Reason.LIFETIME:
         return Fix(_NEW_TIMES, f"it would live longer than {_longest(facts)} s")
     if refusal.reason in (Reason.IAT_OLD, Reason.EXPIRED) and (facts.claimed or offset is None or _lives_long(numbers)):
@@ -211,7 +216,7 @@ def _quoted(text: str) -> str:
 _TYPE = f'form["client_assertion_type"] = "{names.JWT_BEARER_ASSERTION_TYPE}"'
 _ALONE = 'form.pop("client_secret", None); headers.pop("Authorization", None)'
 _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
-    Reason.METHOD: _say('method = "POST"', "tokens are asked for by POST"),
+    Reason.METHOD: _say('method = "POST"; form |= query; query.clear()', "tokens are asked for by POST, with a form"),
     Reason.CONTENT_TYPE: _say(
         'headers["Content-Type"] = "application/x-www-form-urlencoded"', "the parameters are a form, not JSON"
     ),
@@ -233,6 +238,8 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.JWT_BASE64URL: _say(_ENCODE, "a part is not canonical base64url"),
     Reason.JWT_JSON: _say(_LIBRARY, "header and payload are each one JSON object"),
     Reason.JWT_CRIT: _say('header.pop("crit", None); header.pop("b64", None)', "no extension is understood here"),
+    Reason.JWT_ALG: _say(_LIBRARY, "the header does not say how it is signed"),
+    Reason.JWT_KID: _say('header.pop("kid", None)', "a kid is the name of a registered key, or is left out"),
     Reason.JWT_TYP: _say('header["typ"] = "client-authentication+jwt"', "the type says that it is something else"),
     Reason.TYP_EXPLICIT: _say('header["typ"] = "client-authentication+jwt"', "this client's assertions must say so"),
     Reason.ISS_SUB: _names,

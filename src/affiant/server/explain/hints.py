@@ -71,7 +71,9 @@ def _of_algorithm(key: PublicKey, unverified: Unverified) -> Hint | None:
     for name, algorithm in ALGORITHMS.items():
         is_other = algorithm.kty == key.kty and name != unverified.alg
         if is_other and _holds(key, name, unverified.signature, unverified.signing_input):
-            return Hint(f"the signature is {name}'s, and the header says {unverified.alg}", f'alg = "{unverified.alg}"')
+            # Where the key is for what it was used for, the header is what is wrong.
+            line = f'alg = header["alg"] = "{name}"' if name in key.algorithms else f'alg = "{unverified.alg}"'
+            return Hint(f"the signature is {name}'s, and the header says {unverified.alg}", line)
     return None
 
 
