@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
@@ -45,6 +46,13 @@ def signing_key_purpose(kid: str) -> str:
     return f"signing-key/{kid}"
 
 
+@lru_cache(maxsize=MAX_CLIENTS)
+def _key_set(jwks: str) -> KeySet:
+    # Parsed once for all its life: after each change of the store every client is looked up anew, and reading an RSA
+    # key takes so long that the time of an answer would tell who exists.
+    return KeySet.parse(json.loads(jwks))
+
+
 class Directory:
     """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
 
@@ -53,7 +61,8 @@ class Directory:
         self._master_key = master_key
         self._version = -1
         self._looked_at = float("-inf")
-        self._clients: dict[str, RegisteredClient] = {}
+        # None for a name that nobody has: it must not take longer to be told so than to be found.
+        self._clients: dict[str, RegisteredClient | None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
         self._signing_keys: list[tuple[SigningKey, PrivateKey]] = []
@@ -81,15 +90,13 @@ class Directory:
     async def client(self, client_id: str) -> RegisteredClient | None:
         """The client of this name, enabled or not."""
         await self.refresh()
-        known = self._clients.get(client_id)
-        if known is None:
-            record = await self._store.clients.find(client_id)
-            if record is None:
-                return None
-            known = self._prepare(record)
-            if len(self._clients) >= MAX_CLIENTS:
-                self._clients.pop(next(iter(self._clients)))
-            self._clients[client_id] = known
+        if client_id in self._clients:
+            return self._clients[client_id]
+        record = await self._store.clients.find(client_id)
+        known = self._prepare(record) if record is not None else None
+        if len(self._clients) >= MAX_CLIENTS:
+            self._clients.pop(next(iter(self._clients)))
+        self._clients[client_id] = known
         return known
 
     def api(self, identifier: str) -> Api | None:
@@ -121,7 +128,7 @@ class Directory:
         return parse_private_jwk(json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid))))
 
     def _prepare(self, record: Client) -> RegisteredClient:
-        keys = KeySet.parse(json.loads(record.jwks)) if record.jwks else KeySet(())
+        keys = _key_set(record.jwks) if record.jwks else KeySet(())
         secrets: tuple[SecretKey, ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
