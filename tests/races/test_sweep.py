@@ -1,0 +1,87 @@
+"""A used assertion at every instant until long after its end, on every store, while expired claims are purged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.rfc.conftest import NOW, running
+
+from affiant.oauth.assertion import LEEWAY
+from affiant.reasons import Reason
+from affiant.server import clients
+from affiant.storage.memory import MemoryStore
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.rfc.conftest import Server
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+
+END = NOW + 10
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    """The server on each store, with the client c1."""
+    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "sweep.db")
+    async with running(store) as made:
+        await made.register("c1")
+        yield made
+
+
+async def _sweep(server: Server, form: dict[str, str], instants: list[float]) -> list[str]:
+    """The reason at each instant, with the purge of that instant on either side of the request."""
+    told = []
+    for instant in instants:
+        server.now[0] = instant
+        await server.store.ledger.purge(int(instant))
+        reply = await server.post(form)
+        await server.store.ledger.purge(int(instant))
+        assert reply.status_code == 401, f"a second token at {instant - END:+} s: {reply.text}"
+        told.append(reply.json()["error_uri"].rpartition("/")[2])
+    return told
+
+
+@pytest.mark.attack(137)
+async def test_replay_is_refused_every_second(server: Server) -> None:
+    """From exp-5 to exp+120: replayed while the assertion would hold, expired from then on, and nothing between."""
+    form = server.form(server.assertion(exp=END))
+    assert (await server.post(form)).status_code == 200
+    seconds = [float(second) for second in range(END - 5, END + 121)]
+    told = await _sweep(server, form, seconds)
+    assert len(told) == 126
+    expected = [Reason.REPLAYED if second < END + LEEWAY else Reason.EXPIRED for second in seconds]
+    assert told == [reason.code for reason in expected]
+
+
+@pytest.mark.attack(136)
+@pytest.mark.parametrize("fraction", [0, 0.001, 0.25, 0.5, 0.75, 0.999])
+async def test_replay_is_refused_on_every_rounding(server: Server, fraction: float) -> None:
+    """Around the border in quarters of a second, for an exp with a fraction: truncation opens no gap."""
+    form = server.form(server.assertion(exp=END + fraction))
+    assert (await server.post(form)).status_code == 200
+    instants = [END + LEEWAY - 3 + quarter / 4 for quarter in range(28)]
+    told = await _sweep(server, form, instants)
+    border = END + fraction + LEEWAY
+    expected = [Reason.REPLAYED if instant < border else Reason.EXPIRED for instant in instants]
+    assert told == [reason.code for reason in expected]
+
+
+@pytest.mark.attack(136)
+async def test_first_use_at_the_last_moment_is_the_only_one(server: Server) -> None:
+    """Used first within the leeway, the jti is kept until the assertion can no longer hold."""
+    form = server.form(server.assertion(exp=END))
+    server.now[0] = END + LEEWAY - 0.001
+    await server.store.ledger.purge(int(server.now[0]))
+    assert (await server.post(form)).status_code == 200
+    told = await _sweep(server, form, [END + LEEWAY - 0.001, END + LEEWAY - 0.0001, END + LEEWAY])
+    assert told == [Reason.REPLAYED.code, Reason.REPLAYED.code, Reason.EXPIRED.code]
