@@ -1,0 +1,159 @@
+"""`affiant explain`, `client update` and `client check`, as an operator types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.jose import keys
+from affiant.oauth import assertion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx2
+    from tests.e2e.conftest import Server
+
+
+def _assertion(server: Server, name: str, audience: str | None = None) -> str:
+    key = keys.parse_private_jwk(server.credentials(name)["key"])
+    import time
+
+    return assertion.build(name, issuer=audience or server.issuer, signer=key, now=time.time())
+
+
+def _post(server: Server, text: str) -> httpx2.Response:
+    return server.token(
+        grant_type="client_credentials",
+        client_assertion_type="urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        client_assertion=text,
+    )
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> str:
+    server.affiant("client", "new", "explained", "--scope", "orders.read")
+    return "explained"
+
+
+def test_a_trace(server: Server, client: str) -> None:
+    """The trace_id of an answer is all that the operator needs."""
+    refused = _post(server, _assertion(server, client, f"{server.issuer}/token"))
+    done = server.run("explain", refused.json()["trace_id"])
+    assert (done.returncode, done.stderr) == (4, "")
+    assert "refused: assertion.audience" in done.stdout
+    assert f'claims["aud"] = "{server.issuer}"' in done.stdout
+    issued = _post(server, _assertion(server, client))
+    done = server.run("explain", issued.headers["x-trace-id"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "let through" in done.stdout
+
+
+def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
+    """Explaining uses nothing up; what was used is told."""
+    text = _assertion(server, client)
+    assert server.affiant("explain", text)["accepted"] is True
+    assert server.affiant("explain", text)["accepted"] is True
+    assert _post(server, text).status_code == 200
+    done = server.run("explain", text, "--json")
+    assert done.returncode == 4
+    data = json.loads(done.stdout)["data"]
+    assert data["reason"] == "assertion.replayed"
+    assert data["ladder"][10]["mark"] == "failed"
+
+
+def test_from_standard_input_and_from_a_file(server: Server, client: str, tmp_path: Path) -> None:
+    text = (
+        f"curl {server.issuer}/token -d grant_type=client_credentials -d client_assertion={_assertion(server, client)}"
+    )
+    (tmp_path / "request.txt").write_text(text)
+    from_file = server.run("explain", str(tmp_path / "request.txt"))
+    from_input = subprocess.run(
+        ["affiant", "explain", "-"], cwd=server.folder, input=text, capture_output=True, text=True, check=False
+    )
+    for done in (from_file, from_input):
+        assert done.returncode == 4
+        assert "request.incomplete_assertion" in done.stdout
+
+
+def test_as_of_another_time(server: Server, client: str) -> None:
+    text = _assertion(server, client)
+    done = server.run("explain", text, "--at", "2020-01-01T00:00:00Z")
+    assert done.returncode == 4
+    assert "as of 2020-01-01T00:00:00+00:00" in done.stdout
+    assert server.run("explain", text, "--at", "yesterday").returncode == 2
+
+
+def test_a_server_elsewhere(server: Server, client: str, tmp_path: Path) -> None:
+    """From its metadata alone, in a folder that knows nothing."""
+    text = _assertion(server, client, "https://elsewhere.example")
+    command = ["affiant", "explain", text, "--issuer", server.issuer]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "?  5 client       depends on the registration" in done.stdout
+    assert "refused: assertion.audience" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "says"),
+    [("aaaaaaaaaaaa", 3, "aaaaaaaaaaaa"), ("what is this", 8, "give a trace id"), ("curl 'x", 8, "curl line")],
+)
+def test_what_cannot_be_explained(server: Server, what: str, code: int, says: str) -> None:
+    done = server.run("explain", what)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert says in done.stderr
+
+
+def test_without_a_server(tmp_path: Path) -> None:
+    """Asking makes no data folder."""
+    done = subprocess.run(["affiant", "explain", "a=b"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 8
+    assert "--issuer" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_controls_do_not_reach_the_terminal(server: Server) -> None:
+    done = server.run("explain", "grant_type=%1b%5b2J%e2%80%ae")
+    assert done.returncode == 4
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
+
+
+def test_observe_and_check(server: Server) -> None:
+    """Let an old client in under observation, see whom a strict rule would stop, and make it strict."""
+    server.affiant("client", "new", "old", "--scope", "orders.read")
+    endpoint = f"{server.issuer}/token"
+    assert _post(server, _assertion(server, "old", endpoint)).status_code == 401
+    changed = server.affiant("client", "update", "old", "--observe", "audience")
+    assert changed["observe"] == ["audience"]
+    _until_seen(server, "old", endpoint)
+    (found,) = server.affiant("client", "check", "old")
+    assert (found["client_id"], found["reason"]) == ("old", "assertion.audience")
+    assert server.affiant("explain", found["trace_id"])["observed"] == ["assertion.audience"]
+    assert server.affiant("client", "update", "old", "--enforce", "audience")["observe"] == []
+    assert "affiant explain" in server.run("client", "check").stdout
+    assert server.run("client", "update", "old", "--audience", "nope").returncode == 2
+    assert server.run("client", "update", "nobody", "--audience", "legacy").returncode == 3
+
+
+def _until_seen(server: Server, name: str, audience: str) -> None:
+    """A change is seen within a second; ask until it is."""
+    import time
+
+    end = time.monotonic() + 5
+    while _post(server, _assertion(server, name, audience)).status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_update_takes_the_place_of_what_was(server: Server) -> None:
+    server.affiant("client", "new", "changing", "--scope", "orders.read", "--alg", "ES256")
+    changed = server.affiant("client", "update", "changing", "--scope", "a", "--scope", "b", "--jti", "legacy")
+    assert (changed["scope"], changed["jti_policy"], changed["audience_policy"]) == (["a", "b"], "legacy", "strict")
+    done = server.run("client", "update", "changing", "--grant", "password")
+    assert done.returncode == 8
+    assert "client_credentials" in done.stderr

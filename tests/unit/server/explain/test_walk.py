@@ -1,0 +1,131 @@
+"""The ladder as it is shown: which rungs passed, and what is known of a server that is elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affiant.jose import compact, keys
+from affiant.oauth.metadata import Metadata
+from affiant.reasons import Reason
+from affiant.server import app, registration
+from affiant.server.explain import captured, remote, walk
+from affiant.server.keys.master_key import MasterKey
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from affiant.server.explain.walk import Explainer, Explanation
+
+pytestmark = pytest.mark.anyio
+ISSUER, NOW = "https://as.example", 1_800_000_000
+KEY = keys.generate("ES256")
+SERVER = Metadata(
+    ISSUER, f"{ISSUER}/token", f"{ISSUER}/jwks", {"token_endpoint_auth_signing_alg_values_supported": ["ES256"]}
+)
+
+
+def _jwt(**claims: Any) -> str:
+    members = {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j", **claims}
+    return compact.sign({}, {name: value for name, value in members.items() if value != "absent"}, KEY)
+
+
+def _marks(found: Explanation) -> str:
+    return "".join(
+        {"passed": "+", "failed": "x", "not reached": "-", "not known": "?"}[line.mark] for line in found.lines
+    )
+
+
+@pytest.fixture
+async def explainer() -> Explainer:
+    store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
+    await store.apis.add(
+        registration.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+    )
+    for name, options in {
+        "c1": {"auth_method": "private_key_jwt", "keys": (KEY.public(),)},
+        "basic": {"auth_method": "client_secret_basic"},
+    }.items():
+        made = registration.build_client(name, master_key=master, now=NOW, scopes=("r",), **options)  # type: ignore[arg-type]
+        await store.clients.add(made.client)
+    return app.build_explainer(issuer=ISSUER, store=store, master_key=master)
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        (_jwt(), "++++++++++++"),
+        (_jwt(aud="x"), "+++++++x----"),
+        (_jwt(exp=NOW - 100), "++++++++x---"),
+        (_jwt(jti="absent"), "+++++++++x--"),
+        (_jwt(iss="nobody", sub="nobody"), "++++x-------"),
+        (_jwt(sub="x"), "+++x--------"),
+        ("eyJ.x", "++x---------"),
+        ("grant_type=client_credentials", "+x----------"),
+        ("grant_type=nope", "x-----------"),
+        ("curl https://as.example/token", "x-----------"),
+        (
+            f"curl https://as/token -d grant_type=client_credentials -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer -d client_assertion={_jwt()} -d scope=nope",
+            "+++++++++++x",
+        ),
+        ("curl -u basic:x https://as/token -d grant_type=client_credentials", "++--+-x-----"),
+    ],
+)
+async def test_marks(explainer: Explainer, text: str, marks: str) -> None:
+    assert _marks(await explainer.explain(captured.parse(text), now=NOW)) == marks
+
+
+async def test_a_secret_never_stands_in_an_explanation(explainer: Explainer) -> None:
+    text = "curl -u basic:S3cretS3cret https://as/token -d grant_type=client_credentials"
+    assert "S3cret" not in repr(await explainer.explain(captured.parse(text), now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("text", "marks", "reason"),
+    [
+        (_jwt(), "++++?+?+++??", None),
+        (_jwt(aud="x"), "++++?+?x++??", Reason.AUDIENCE),
+        (_jwt(aud="x", exp=NOW - 100, jti=1), "++++?+?xxx??", Reason.AUDIENCE),
+        (_jwt(sub="x"), "+++x?-?---??", Reason.ISS_SUB),
+        ("eyJ.x", "++x-?-?---??", Reason.JWT_PARTS),
+        ("grant_type=client_credentials", "+x--?-?---??", Reason.NO_CREDENTIALS),
+    ],
+)
+async def test_of_a_server_elsewhere(text: str, marks: str, reason: Reason | None) -> None:
+    found = await remote.explain(captured.parse(text), SERVER, now=NOW)
+    assert (_marks(found), found.reason) == (marks, reason)
+    assert (found.fix is None) == (reason is None)
+
+
+async def test_an_algorithm_that_a_server_elsewhere_does_not_take() -> None:
+    key = keys.generate("Ed25519")
+    text = compact.sign({}, {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "jti": "j"}, key)
+    found = await remote.explain(captured.parse(text), SERVER, now=NOW)
+    assert (found.reason, _marks(found)) == (Reason.KEY_ALGORITHM, "++++?x?+++??")
+    assert found.fix is not None
+    assert found.fix.line == 'alg = header["alg"] = "ES256"'
+
+
+async def test_what_the_log_has() -> None:
+    record = {"at": NOW, "trace_id": "t", "endpoint": "token", "client_claimed": "c1", "method": None}
+    refused = walk.recorded({**record, "reason": "assertion.audience", "expected": ISSUER, "got": "x"}, issuer=ISSUER)
+    assert (_marks(refused), refused.client_id) == ("+++++++x----", "c1")
+    assert (refused.lines[7].expected, refused.lines[7].got) == (ISSUER, "x")
+    assert refused.fix is not None
+    assert refused.fix.line == f'claims["aud"] = "{ISSUER}"'
+    issued = walk.recorded({**record, "client_id": "c1", "observed": "assertion.jti"}, issuer=ISSUER)
+    assert (issued.reason, issued.observed) == (None, ("assertion.jti",))
+
+
+async def test_what_a_stranger_chose_is_quoted(explainer: Explainer) -> None:
+    """A line that one is told to type must not be the attacker's."""
+    evil = 'x"; import os; os.system("id") #'
+    for text in (_jwt(iss=evil, sub=evil), _jwt(iss=evil, sub="$(id)"), _jwt(iss="$(id)", sub="$(id)")):
+        found = await explainer.explain(captured.parse(text), now=NOW)
+        assert found.fix is not None
+        if found.fix.is_command:
+            assert "$" not in found.fix.line
+            assert ";" not in found.fix.line
+        else:
+            compile(found.fix.line, "fix", "exec")
+            assert 'system("id")' not in found.fix.line
