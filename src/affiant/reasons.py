@@ -74,6 +74,10 @@ class Reason(Enum):
         "request.incomplete", 400, "invalid_request", 1,
         "the body ended before it was complete",
         "Send the request again.", "RFC 9112 8")
+    TOO_SLOW = Row(
+        "request.too_slow", 408, "invalid_request", 1,
+        "the body did not arrive within 5 seconds",
+        "Send the whole form at once.", "RFC 9110 15.5.9")
     # rung 2: one way to authenticate
     HALF_ASSERTION = Row(
         "request.incomplete_assertion", 400, "invalid_request", 2,

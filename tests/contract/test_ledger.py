@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.records import (
@@ -72,7 +73,7 @@ async def test_race_of_tasks(store: Store) -> None:
 
 async def test_tolerated_repeat(store: Store) -> None:
     """The guide's repeated request is recorded, not refused."""
-    entry = replace(_entry(1), tolerate_repeat=True)
+    entry = structs.replace(_entry(1), tolerate_repeat=True)
     assert [await store.ledger.claim(entry) for _ in range(2)] == [Outcome.FIRST, Outcome.REPEATED]
 
 
@@ -99,12 +100,12 @@ def _refresh() -> RefreshToken:
 
 
 def _rotation(spent: bytes, successor: bytes, now: int) -> Entry:
-    return replace(_entry(0), claim=None, rotation=Rotation(spent, successor, now, 1000))
+    return structs.replace(_entry(0), claim=None, rotation=Rotation(spent, successor, now, 1000))
 
 
 async def test_rotation_race(store: Store) -> None:
     """Of 20 rotations of one token one is first; the others are the same successor again."""
-    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
     outcomes = await asyncio.gather(*(store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) for _ in range(20)))
     assert sorted(o.name for o in outcomes) == ["FIRST"] + ["REPEATED"] * 19
     successor = await store.refresh_tokens.find(b"r2")
@@ -114,7 +115,7 @@ async def test_rotation_race(store: Store) -> None:
 
 async def test_late_reuse_revokes_the_family(store: Store) -> None:
     """A spent token that comes back after the window kills all of its kin."""
-    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) is Outcome.FIRST
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 121)) is Outcome.REPEATED
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 122)) is Outcome.REFRESH_REUSED
@@ -125,7 +126,7 @@ async def test_late_reuse_revokes_the_family(store: Store) -> None:
 async def test_lost_claim_changes_nothing(store: Store) -> None:
     """A replay does not store the refresh token that came with it."""
     await store.ledger.claim(_entry(1))
-    assert await store.ledger.claim(replace(_entry(1), new_refresh=_refresh())) is Outcome.REPLAYED
+    assert await store.ledger.claim(structs.replace(_entry(1), new_refresh=_refresh())) is Outcome.REPLAYED
     assert await store.refresh_tokens.find(b"r1") is None
 
 
@@ -150,7 +151,7 @@ async def test_clients(store: Store) -> None:
     found = await store.clients.find("c")
     assert found is not None
     assert not found.enabled
-    await store.ledger.claim(replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
     await store.clients.remove("c")
     assert await store.refresh_tokens.find(b"r1") is None
     with pytest.raises(NotFound):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from affiant.server.request.http import BODY_SECONDS
+from affiant.server.request.deadline import REQUEST_SECONDS
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -38,24 +38,24 @@ def _drip(slow: socket.socket) -> bytes | None:
 
 
 def test_slow_body_is_given_up(server: Server) -> None:
-    """Twenty senders of a byte each half second are answered 400 in time; meanwhile others are served at once."""
+    """Twenty senders of a byte each half second are answered 408 in time; meanwhile others are served at once."""
     begun = time.monotonic()
     slow = [_open(server) for _ in range(20)]
     first, waits = slow[0], []
     try:
         answer = None
-        while answer is None and time.monotonic() - begun < BODY_SECONDS + GRACE_SECONDS:
+        while answer is None and time.monotonic() - begun < REQUEST_SECONDS + GRACE_SECONDS:
             answer = _drip(first)
             asked = time.monotonic()
             assert httpx2.post(f"{server.issuer}/token", data={"grant_type": "nope"}, timeout=5).status_code == 400
             waits.append(time.monotonic() - asked)
         took = time.monotonic() - begun
         assert answer is not None, f"still waiting after {took:.1f} s"
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 "), answer[:200]
-        assert took >= BODY_SECONDS - 1, "an honest sender on a slow line needs the time that it was promised"
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 408 "), answer[:200]
+        assert took >= REQUEST_SECONDS - 1, "an honest sender on a slow line needs the time that it was promised"
         assert max(waits) < 2, f"others waited {max(waits):.1f} s"
         for other in slow[1:]:
-            assert (_drip(other) or b"HTTP/1.1 400 ").startswith(b"HTTP/1.1 400 ")
+            assert (_drip(other) or b"HTTP/1.1 408 ").startswith(b"HTTP/1.1 408 ")
     finally:
         for connection in slow:
             connection.close()

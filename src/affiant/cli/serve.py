@@ -96,6 +96,9 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> No
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
+        # Nobody's word about another address is taken unless the operator says whose: limits and audit go by it.
+        "proxy_headers": bool(chosen.trusted_proxies),
+        "forwarded_allow_ips": chosen.trusted_proxies or None,
         "timeout_graceful_shutdown": DRAIN_SECONDS,
         "h11_max_incomplete_event_size": 65_536,
     }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, strict_json
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.keys import VerificationKey
@@ -27,16 +28,17 @@ _PARTS, _JWE_PARTS = 3, 5
 _MAX_KID = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Unverified:
+class Unverified(Value, frozen=True):
     """A JWS taken apart. Its header and claims are whatever the sender wrote."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"signing_input", "signature"})
 
     header: dict[str, Any]
     claims: dict[str, Any]
     alg: str
     kid: str | None
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    signing_input: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,7 @@ class Envelope:
     signature: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Value, frozen=True):
     """A JWS whose signature held under `key`. Its claims are still to be judged."""
 
     header: dict[str, Any]

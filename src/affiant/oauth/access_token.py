@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names, scope
 from affiant.oauth.claims import instant, media_type, text
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Verified
     from affiant.jose.signer import Signer
 
 
-@dataclass(frozen=True, slots=True)
-class AccessTokenClaims:
+class AccessTokenClaims(Value, frozen=True):
     """What an access token says (RFC 9068 section 2.2); instants in seconds since the epoch."""
 
     iss: str
@@ -30,16 +29,17 @@ class AccessTokenClaims:
     scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
+class AccessToken(Value, frozen=True):
     """An access token that holds for this audience at this time."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"claims"})
 
     client_id: str
     sub: str
     jti: str
     scopes: frozenset[str]
     expires_at: float
-    claims: dict[str, Any] = field(repr=False)
+    claims: dict[str, Any]
 
 
 def build(claims: AccessTokenClaims, signer: Signer) -> str:

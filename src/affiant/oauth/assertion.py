@@ -12,6 +12,7 @@ from affiant.jose import compact
 from affiant.oauth import names
 from affiant.oauth.claims import instant, media_type, text
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified, Verified
@@ -55,8 +56,7 @@ class Rules:
     observe: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAssertion:
+class ClientAssertion(Value, frozen=True):
     """A client's sworn statement that held in every respect but one: whether it was used before.
 
     Attributes:

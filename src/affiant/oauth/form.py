@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
+from affiant.values import Value
 
 MAX_BYTES = 65_536
 MAX_PARAMETERS = 32
 # RFC 8707 section 2 and RFC 8693 section 2.1 let these two repeat.
 _REPEATABLE = frozenset({"resource", "audience"})
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Value, frozen=True):
     """The parameters of a request. A parameter without a value counts as absent (RFC 6749 section 3.1)."""
 
-    values: dict[str, tuple[str, ...]] = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"values"})
+
+    values: dict[str, tuple[str, ...]]
 
     def get(self, name: str) -> str | None:
         """The value of a parameter that stands at most once."""
@@ -38,32 +40,36 @@ def parse(body: bytes) -> Form:
     Raises:
         Rejected: TOO_MANY_PARAMETERS, ENCODING or DUPLICATE_PARAMETER (rung 1).
     """
-    fields = body.split(b"&", MAX_PARAMETERS) if body else []
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Rejected(Reason.ENCODING) from None
+    fields = text.split("&", MAX_PARAMETERS) if text else []
     if len(fields) > MAX_PARAMETERS:
         raise Rejected(Reason.TOO_MANY_PARAMETERS, expected=f"at most {MAX_PARAMETERS}")
     # Only "&" separates: to some parsers ";" does too, and what two parsers read differently can be smuggled.
     found: dict[str, tuple[str, ...]] = {}
     seen: set[str] = set()
     for pair in fields:
-        name, _, value = pair.partition(b"=")
-        key, text = _decode(name), _decode(value)
-        if key in seen and key not in _REPEATABLE:
-            raise Rejected(Reason.DUPLICATE_PARAMETER, got=_known(key))
-        seen.add(key)
-        if text:
-            found[key] = (*found.get(key, ()), text)
+        name, _, value = pair.partition("=")
+        if "%" in pair or "+" in pair:
+            name, value = _decode(name), _decode(value)
+        if name in seen and name not in _REPEATABLE:
+            raise Rejected(Reason.DUPLICATE_PARAMETER, got=_known(name))
+        seen.add(name)
+        if value:
+            found[name] = (*found[name], value) if name in found else (value,)
     return Form(found)
 
 
-def _decode(data: bytes) -> str:
-    if b"%" in data:
-        if _BROKEN_ESCAPE.search(data):
-            raise Rejected(Reason.ENCODING)
-        data = unquote_to_bytes(data.replace(b"+", b" "))
-    elif b"+" in data:
-        data = data.replace(b"+", b" ")
+def _decode(text: str) -> str:
+    text = text.replace("+", " ")
+    if "%" not in text:
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise Rejected(Reason.ENCODING)
     try:
-        return data.decode("utf-8")
+        return unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
         raise Rejected(Reason.ENCODING) from None
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
+from affiant.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class TokenResponse:
+class TokenResponse(Value, frozen=True):
     """A successful answer.
 
     Attributes:
@@ -21,11 +20,13 @@ class TokenResponse:
         refresh_token: where one was issued.
     """
 
-    access_token: str = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"access_token", "refresh_token"})
+
+    access_token: str
     token_type: str
     expires_in: int | None
     scope: str | None = None
-    refresh_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = None
 
     def to_members(self) -> dict[str, Any]:
         """The members of the JSON answer."""

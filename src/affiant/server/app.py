@@ -73,8 +73,8 @@ def build(
         clock: seconds since the epoch.
     """
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    directory = Directory(store, master_key)
-    decider = _decider(issuer, store, master_key, directory, access_token_lifetime)
+    directory = Directory(issuer, store, master_key)
+    decider = _decider(store, master_key, directory, access_token_lifetime)
     token = TokenEndpoint(
         issuer=issuer,
         decider=decider,
@@ -102,13 +102,13 @@ def build(
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_token_lifetime: int = 600) -> Explainer:
     """The same decisions, dry, on a store that is open."""
-    directory = Directory(store, master_key)
-    decider = _decider(issuer, store, master_key, directory, access_token_lifetime)
+    directory = Directory(issuer, store, master_key)
+    decider = _decider(store, master_key, directory, access_token_lifetime)
     return Explainer(issuer, decider, directory, store.ledger, store.clients)
 
 
-def _decider(issuer: str, store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
-    ladder = Ladder(issuer=issuer, token_endpoint=f"{issuer}/token", directory=directory, master_key=master_key)
+def _decider(store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
+    ladder = Ladder(directory=directory, master_key=master_key)
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key))
     return Decider(ladder, grants, directory, lifetime=lifetime)
 

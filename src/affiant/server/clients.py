@@ -12,23 +12,26 @@ from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
 from affiant.oauth import names
+from affiant.oauth.assertion import Rules
 
 if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Api, Client, SigningKey
 
+GUIDE = "guide"  # the profile of clients that send what a common guide says
 FRESH_SECONDS = 0.1  # how long a look at the store's version holds; a change must be seen within 1 s
 MAX_CLIENTS = 10_000  # kept ready in memory
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client with its keys ready to verify."""
+    """A client with its keys ready to verify, and the rules that its assertions are held to."""
 
     record: Client
     keys: KeySet
     secrets: tuple[SecretKey, ...] = field(repr=False)
+    rules: Rules
 
     @property
     def client_id(self) -> str:
@@ -56,7 +59,8 @@ def _key_set(jwks: str) -> KeySet:
 class Directory:
     """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
 
-    def __init__(self, store: Store, master_key: MasterKey) -> None:
+    def __init__(self, issuer: str, store: Store, master_key: MasterKey) -> None:
+        self._issuer = issuer
         self._store = store
         self._master_key = master_key
         self._version = -1
@@ -135,4 +139,16 @@ class Directory:
             purpose = secret_purpose(record.client_id)
             sealed = [secret.sealed for secret in record.secrets if secret.sealed]
             secrets = tuple(SecretKey(self._master_key.unseal(text, purpose=purpose), alg) for text in sealed)
-        return RegisteredClient(record, keys, secrets)
+        return RegisteredClient(record, keys, secrets, self._rules(record))
+
+    def _rules(self, record: Client) -> Rules:
+        return Rules(
+            issuer=self._issuer,
+            token_endpoint=f"{self._issuer}/token",
+            audience=record.audience_policy,
+            typ=record.typ_policy,
+            lifetime=record.lifetime_policy,
+            # The guide's requests have no jti.
+            jti="legacy" if record.profile == GUIDE else record.jti_policy,
+            observe=frozenset(record.observe),
+        )

@@ -13,8 +13,8 @@ from affiant.jose import base64url
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names, resource_indicator, scope
-from affiant.server.client_auth.ladder import GUIDE, METHODS
-from affiant.server.clients import secret_purpose
+from affiant.server.client_auth.ladder import METHODS
+from affiant.server.clients import GUIDE, secret_purpose
 from affiant.storage.records import Api, Client, StoredSecret
 
 if TYPE_CHECKING:

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=64, description="processes")
+    trusted_proxies: str = Field(
+        default="", description="addresses whose X-Forwarded-For and -Proto are believed, with commas; none by default"
+    )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
     )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from affiant.values import Value
+
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -80,8 +82,7 @@ class SigningKey:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class JtiClaim:
+class JtiClaim(Value, frozen=True):
     """A jti to be used once: SHA-256 of it, kept until `expires_at`."""
 
     client_id: str
@@ -170,8 +171,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Value, frozen=True):
     """What one request wants committed, all or nothing.
 
     Attributes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
@@ -75,7 +75,7 @@ async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
 async def test_one_bad_entry_does_not_sink_the_others(store: SqliteStore) -> None:
     """It may fail after it wrote a part: of that part nothing may stay."""
     audit = AuditRecord(at=0.0, trace_id=b"bytes", endpoint="token", outcome="issued")  # type: ignore[arg-type]
-    bad = replace(_entry(3), audit=audit)
+    bad = structs.replace(_entry(3), audit=audit)
     entries = [bad if number == 3 else _entry(number) for number in range(8)]
     outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
     assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [Outcome.FIRST] * 7

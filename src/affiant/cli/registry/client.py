@@ -18,7 +18,8 @@ from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.server import registration, settings
-from affiant.server.client_auth.ladder import GUIDE, METHODS
+from affiant.server.client_auth.ladder import METHODS
+from affiant.server.clients import GUIDE
 from affiant.storage.ports import NotFound
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ every other rung (a stranger cannot burn one). Rung 11, the claim, is the ledger
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
@@ -15,8 +14,10 @@ from affiant.jose import compact
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt
+from affiant.server.clients import GUIDE
 from affiant.server.request.visit import MAX_SHOWN
 from affiant.storage.records import JtiClaim
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified, Verified
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.request.visit import Visit
 
-GUIDE = "guide"
 _CANDIDATES = {
     names.PRIVATE_KEY_JWT: private_key_jwt.candidates,
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
@@ -34,8 +34,7 @@ _CANDIDATES = {
 METHODS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(Value, frozen=True):
     """A client that proved who it is.
 
     Attributes:
@@ -64,9 +63,7 @@ class Authenticated:
 class Ladder:
     """Authenticates clients by the one order of steps."""
 
-    def __init__(self, *, issuer: str, token_endpoint: str, directory: Directory, master_key: MasterKey) -> None:
-        self._issuer = issuer
-        self._token_endpoint = token_endpoint
+    def __init__(self, *, directory: Directory, master_key: MasterKey) -> None:
         self._directory = directory
         self._master_key = master_key
 
@@ -139,16 +136,7 @@ class Ladder:
             raise Rejected(Reason.CLIENT_UNKNOWN)
         if guide is not None and guide.secret is not None:
             _check_sent_secret(client, guide.secret)
-        rules = assertion.Rules(
-            issuer=self._issuer,
-            token_endpoint=self._token_endpoint,
-            audience=client.record.audience_policy,
-            typ=client.record.typ_policy,
-            lifetime=client.record.lifetime_policy,
-            jti="legacy" if guide is not None else client.record.jti_policy,
-            observe=frozenset(client.record.observe),
-        )
-        statement = assertion.verify(verified, rules=rules, now=now, whole=text.encode("ascii"))
+        statement = assertion.verify(verified, rules=client.rules, now=now, whole=text.encode("ascii"))
         return _authenticated(client, verified, statement, guide)
 
 

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote_plus
 
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.oauth.form import Form
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(Value, frozen=True):
     """A client assertion."""
 
-    text: str = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    text: str
     client_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Value, frozen=True):
     """A client secret, and how it came."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"secret"})
 
     method: str
     client_id: str
-    secret: str = field(repr=False)
+    secret: str
 
 
-@dataclass(frozen=True, slots=True)
-class Guide:
+class Guide(Value, frozen=True):
     """The guide's request: a JWT in `assertion`, perhaps with a secret beside it."""
 
-    text: str = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"text", "secret"})
+
+    text: str
     client_id: str | None
-    secret: str | None = field(repr=False)
+    secret: str | None
 
 
 Presented = Assertion | Secret | Guide

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from affiant.errors import Rejected
 from affiant.oauth import form
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BODY_SECONDS = 10  # a body that takes longer is given up: 50 slow senders must not hold 50 places for ever
 _FORM_TYPE = re.compile(rb'application/x-www-form-urlencoded[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 # No parameter of a token request may stand in the URL: URLs are logged (RFC 6749 section 2.3.1).
 _IN_QUERY = re.compile(
@@ -38,13 +36,14 @@ JSON_HEADERS = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value, frozen=True):
     """A whole HTTP answer."""
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"members"})
+
     status: int
-    members: dict[str, Any] = field(repr=False)
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    members: dict[str, Any]
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def header(scope: Scope, name: bytes) -> list[bytes]:
@@ -65,11 +64,7 @@ async def read_form(scope: Scope, receive: Receive) -> form.Form:
     types = header(scope, b"content-type")
     if len(types) != 1 or _FORM_TYPE.fullmatch(types[0].strip()) is None:
         raise Rejected(Reason.CONTENT_TYPE, expected="application/x-www-form-urlencoded")
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return form.parse(await _read(receive))
-    except TimeoutError:
-        raise Rejected(Reason.BAD_FRAMING) from None
+    return form.parse(await _read(receive))
 
 
 async def _read(receive: Receive) -> bytes:

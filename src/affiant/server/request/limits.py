@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _SLOTS = 1 << 16
 _ROWS = 2
 _INSTANT = struct.Struct("d")
-_BYTES = _SLOTS * _ROWS * _INSTANT.size
+_LAST_FAILURE = _SLOTS * _ROWS * _INSTANT.size  # behind the slots: when anybody failed last
+_BYTES = _LAST_FAILURE + _INSTANT.size
 _MAX_TOLD = 100  # names in one summary; the rest is counted together
 _OTHERS = "others"
 
@@ -42,6 +43,16 @@ class Rate:
 
     burst: int
     per_second: float
+
+    @property
+    def interval(self) -> float:
+        """Seconds that one costs."""
+        return 1 / self.per_second
+
+    @property
+    def tolerance(self) -> float:
+        """How far ahead of the clock a name may be."""
+        return (self.burst - 1) / self.per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ class Limits:
         Raises:
             Limited: its address, or the client that it names, has failed too often.
         """
+        if self._is_quiet(visit.now):
+            return
         waits = [(self._wait(f"failure {name}", self.rates.failures, visit.now), name) for name in _names(visit)]
         wait, name = max(waits)
         if wait > 0:
@@ -102,6 +115,7 @@ class Limits:
 
     def count_failure(self, visit: Visit) -> None:
         """Count it, once it is written down."""
+        _INSTANT.pack_into(self._table, _LAST_FAILURE, visit.now)
         for name in _names(visit):
             self._spend(f"failure {name}", self.rates.failures, visit.now)
 
@@ -114,6 +128,12 @@ class Limits:
         told, self._told = self._told, Counter()
         return told
 
+    def _is_quiet(self, now: float) -> bool:
+        """Whether nobody failed for so long that every burst is whole again; then there is nothing to look up."""
+        last: float = _INSTANT.unpack_from(self._table, _LAST_FAILURE)[0]
+        whole = self.rates.failures.burst * self.rates.failures.interval
+        return not last - whole <= now <= last + whole
+
     def _limited(self, reason: Reason, name: str, wait: float) -> Limited:
         known = (reason, name) in self._told or len(self._told) < _MAX_TOLD
         self._told[reason, name if known else _OTHERS] += 1
@@ -121,35 +141,35 @@ class Limits:
 
     def _wait(self, name: str, rate: Rate, now: float) -> float:
         """Seconds until it may pass; 0.0 when it may."""
-        ahead = min(self._instants(self._slots(name), rate, now)) - now
-        return max(0.0, ahead - _tolerance(rate)) if rate.burst else 0.0
+        if rate.burst == 0:
+            return 0.0
+        first, second = self._instants(name, rate, now)
+        return max(0.0, min(first, second) - now - rate.tolerance)
 
     def _spend(self, name: str, rate: Rate, now: float) -> None:
         if rate.burst == 0:
             return
-        slots = self._slots(name)
-        found = self._instants(slots, rate, now)
+        first, second = self._instants(name, rate, now)
         # Never further ahead than one past the burst: what came at once, before it was counted, is not held up longer.
-        following = min(max(min(found), now) + 1 / rate.per_second, now + _tolerance(rate) + 1 / rate.per_second)
+        following = min(max(min(first, second), now) + rate.interval, now + rate.tolerance + rate.interval)
         # Two workers that write at once count one for both; a limit may be that much too kind.
-        for slot, instant in zip(slots, found, strict=True):
-            _INSTANT.pack_into(self._table, slot, max(instant, following))
+        slots = self._slots(name)
+        _INSTANT.pack_into(self._table, slots[0], max(first, following))
+        _INSTANT.pack_into(self._table, slots[1], max(second, following))
 
-    def _instants(self, slots: tuple[int, int], rate: Rate, now: float) -> list[float]:
+    def _instants(self, name: str, rate: Rate, now: float) -> tuple[float, float]:
         """What stands in the slots; the earlier is nearer the truth, as the other is later for who shares the slot."""
+        slots = self._slots(name)
+        first: float = _INSTANT.unpack_from(self._table, slots[0])[0]
+        second: float = _INSTANT.unpack_from(self._table, slots[1])[0]
         # Nobody gets further ahead than this: what is, was written before the clock was set back.
-        latest = now + _tolerance(rate) + 2 / rate.per_second
-        found = [_INSTANT.unpack_from(self._table, slot)[0] for slot in slots]
-        return [instant if instant <= latest else now for instant in found]
+        latest = now + rate.tolerance + 2 * rate.interval
+        return first if first <= latest else now, second if second <= latest else now
 
     def _find_slots(self, name: str) -> tuple[int, int]:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
         first, second = struct.unpack("II", digest)
         return (first % _SLOTS) * _INSTANT.size, (_SLOTS + second % _SLOTS) * _INSTANT.size
-
-
-def _tolerance(rate: Rate) -> float:
-    return (rate.burst - 1) / rate.per_second
 
 
 def _names(visit: Visit) -> list[str]:

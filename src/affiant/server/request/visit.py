@@ -36,9 +36,11 @@ class Visit:
     scope: str | None = None
     resource: str | None = None
     authenticated: Authenticated | None = None
+    is_read: bool = False
 
     def read(self, form: Form) -> None:
         """Note what the request says of itself; none of it is proved."""
+        self.is_read = True
         self.grant = form.get("grant_type")
         self.claimed = _short(form.get("client_id"))
         self.scope = form.get("scope")

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.token import policy
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from affiant.server.token.policy import Granted
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Value, frozen=True):
     """What would be issued, and to whom."""
 
     client: Authenticated

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import GUIDE
+from affiant.server.clients import GUIDE
 from affiant.server.request import http
+from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
 from affiant.server.request.limits import Limited
 from affiant.server.request.visit import Visit
 from affiant.server.token.issue import issue
@@ -62,13 +63,17 @@ class TokenEndpoint:
         self._limits = limits
         self._master_key = master_key
         self._clock = clock
+        self._deadline = Deadline()
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request; whatever happens, with JSON."""
         address = scope["client"][0] if scope.get("client") else ""
         visit = Visit("token", address, self._clock())
         try:
-            answer = await self._answer(visit, scope, receive)
+            with self._deadline:
+                answer = await self._answer(visit, scope, receive)
+        except TimeoutError:
+            answer = refuse(visit, await self._settle_late(visit), issuer=self._issuer)
         except StoreError as error:
             # Fail closed: what cannot be recorded is not issued. RFC 9110 section 10.2.3.
             log.error("trace %s: the store failed: %s", visit.trace_id, error)  # noqa: TRY400 - no traceback: it is known
@@ -156,6 +161,19 @@ class TokenEndpoint:
         )
         outcome = await self._record(visit, entry)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
+
+    async def _settle_late(self, visit: Visit) -> Rejected:
+        """Who sends slowly is refused like any other; who waited for the store is told to come back.
+
+        What was on its way to the disk may get there: then its jti is used up, and no token was seen by anybody.
+        """
+        if visit.is_read:
+            log.error("trace %s: no answer within %s s", visit.trace_id, REQUEST_SECONDS)
+            return Rejected(Reason.STORE)
+        try:
+            return await self._settle(visit, Rejected(Reason.TOO_SLOW))
+        except StoreError:
+            return Rejected(Reason.STORE)
 
     async def _record(self, visit: Visit, entry: Entry) -> Outcome:
         outcome = await self._ledger.claim(entry)

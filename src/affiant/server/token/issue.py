@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from affiant.jose import base64url
 from affiant.oauth import access_token
@@ -13,6 +12,7 @@ from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
 from affiant.server.request.identifiers import new_token_id
 from affiant.storage.records import RefreshToken, Rotation
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.signer import Signer
@@ -25,11 +25,12 @@ REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token end
 REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family ends, however much it is used
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
+class IssuedToken(Value, frozen=True):
     """A token that was minted, and what must be committed before anybody sees it."""
 
-    response: TokenResponse = field(repr=False)
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"response"})
+
+    response: TokenResponse
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import GUIDE
+from affiant.server.clients import GUIDE
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.server.clients import Directory, RegisteredClient
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever the setting
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Value, frozen=True):
     """What a token will say."""
 
     scope: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.oauth.form import Form
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from affiant.storage.records import RefreshToken
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(Value, frozen=True):
     """What a grant allows an authenticated client to have.
 
     Attributes:
