@@ -230,6 +230,10 @@ class Reason(Enum):
         "assertion.issued_long_ago", 401, "invalid_client", 9,
         "iat is more than 300 seconds ago",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
+    BEFORE_RESTORE = Row(
+        "assertion.before_restore", 401, "invalid_client", 9,
+        "the server was restored from a backup, and what was signed before that may have been used",
+        "Sign a new assertion, with iat, half a minute after the restore.", "RFC 7523 3")
     # rung 10: the jti
     JTI = Row(
         "assertion.jti", 401, "invalid_client", 10,

@@ -45,6 +45,8 @@ class Rules:
         jti: ``strict``, or ``legacy``: the hash of the whole JWS stands for a missing jti.
         observe: rules (of RULES) whose breach is told and let through, down to what ``legacy`` would refuse. An
             audience that is not this server's in any spelling is refused all the same, and so is what has expired.
+        made_after: when the server forgot which jtis were used, in seconds since the epoch: what may have been made
+            and used before is refused until it must have expired.
     """
 
     issuer: str
@@ -54,6 +56,7 @@ class Rules:
     lifetime: str = "strict"
     jti: str = "strict"
     observe: frozenset[str] = frozenset()
+    made_after: int | None = None
 
 
 class ClientAssertion(Value, frozen=True):
@@ -227,6 +230,7 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
         nbf, iat = instant(claims, "nbf"), instant(claims, "iat")
     except ValueError as error:
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
+    _check_made_after(iat, rules, now)
     observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
     if nbf is not None and nbf > now + LEEWAY:
         raise Rejected(Reason.NOT_YET, expected=f"nbf at most {LEEWAY} s ahead", got=f"{int(nbf - now)} s ahead")
@@ -235,6 +239,16 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
             raise Rejected(Reason.IAT_FUTURE, expected=f"iat at most {LEEWAY} s ahead", got=f"{int(iat - now)} s ahead")
         observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
     return observed
+
+
+def _check_made_after(iat: float | None, rules: Rules, now: float) -> None:
+    if rules.made_after is None or now > rules.made_after + LIFETIMES["legacy"] + 2 * LEEWAY:
+        return
+    # A clock that is ahead may have said a later instant than that of the restore.
+    first = rules.made_after + LEEWAY
+    if iat is None or iat <= first:
+        got = "nothing" if iat is None else f"iat {int(iat)}"
+        raise Rejected(Reason.BEFORE_RESTORE, expected=f"iat after {first}", got=got)
 
 
 def _check_life(reason: Reason, seconds: float, expected: str, got: str, rules: Rules) -> list[Reason]:

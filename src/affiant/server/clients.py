@@ -13,6 +13,7 @@ from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
+from affiant.storage.records import RESTORED_AT
 
 if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
@@ -64,6 +65,7 @@ class Directory:
         self._store = store
         self._master_key = master_key
         self._version = -1
+        self._restored_at: int | None = None
         self._looked_at = float("-inf")
         # None for a name that nobody has: it must not take longer to be told so than to be found.
         self._clients: dict[str, RegisteredClient | None] = {}
@@ -85,7 +87,9 @@ class Directory:
             # Read before the old is dropped: when the store fails here, the next request tries again.
             apis, default = await self._store.apis.list(), await self._store.apis.default()
             keys = await self._store.signing_keys.list()
+            restored_at = await self._store.settings.get(RESTORED_AT)
             self._signing_keys = [(key, self._open(key)) for key in keys]
+            self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
             self._clients = {}
             self._version = version
@@ -151,4 +155,5 @@ class Directory:
             # The guide's requests have no jti.
             jti="legacy" if record.profile == GUIDE else record.jti_policy,
             observe=frozenset(record.observe),
+            made_after=self._restored_at,
         )

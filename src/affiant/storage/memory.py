@@ -30,7 +30,7 @@ class MemoryStore:
         self.ledger = MemoryLedger(self._lock, audit_key)
         self.refresh_tokens = self.ledger
         self.audit_log = self.ledger
-        self.settings = MemorySettings()
+        self.settings = MemorySettings(self)
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -225,7 +225,8 @@ class MemoryLedger:
 class MemorySettings:
     """See ports.Settings."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
         self._rows: dict[str, str] = {}
 
     async def get(self, name: str) -> str | None:
@@ -234,4 +235,5 @@ class MemorySettings:
 
     async def put(self, name: str, value: str) -> None:
         """See ports.Settings."""
-        self._rows[name] = value
+        with self._store.change():
+            self._rows[name] = value

@@ -14,6 +14,7 @@ import msgspec
 from affiant.values import Value
 
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+RESTORED_AT = "restored_at"  # the setting that says when a backup was put back, in seconds since the epoch
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 

@@ -113,3 +113,30 @@ def test_a_long_life_is_remembered_to_its_end() -> None:
     """The jti of an assertion that lives an hour is kept for that hour."""
     statement = _judge({"exp": NOW + 3600}, lifetime="legacy")
     assert statement.live_until >= NOW + 3600 + assertion.LEEWAY
+
+
+@pytest.mark.parametrize(
+    ("ahead", "claims", "is_taken"),
+    [
+        (0, {}, False),
+        (30, {"iat": NOW + 30}, False),
+        (31, {"iat": NOW + 31}, True),
+        (100, {"iat": NOW + 30}, False),
+        (100, {"iat": NOW + 90}, True),
+        (100, {"iat": "absent"}, False),
+        (3660, {"iat": "absent"}, False),
+        (3661, {"iat": "absent"}, True),
+    ],
+)
+def test_what_may_have_been_used_before_a_restore(ahead: int, claims: dict[str, Any], is_taken: bool) -> None:
+    """The server forgot at NOW which jtis were used; no assertion from before gets in until all must have expired."""
+    members = {**CLAIMS, "exp": NOW + ahead + 60, "iat": NOW, **claims}
+    text = compact.sign({}, {n: v for n, v in members.items() if v != "absent"}, KEY)
+    rules = Rules(issuer=ISSUER, token_endpoint=ENDPOINT, lifetime="legacy", made_after=NOW)
+    verified = compact.verify(compact.parse(text), KEY.public())
+    if is_taken:
+        assert assertion.verify(verified, rules=rules, now=NOW + ahead, whole=b"").client_id == "c"
+        return
+    with pytest.raises(Rejected) as refusal:
+        assertion.verify(verified, rules=rules, now=NOW + ahead, whole=b"")
+    assert refusal.value.reason is Reason.BEFORE_RESTORE

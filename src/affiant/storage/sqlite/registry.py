@@ -144,7 +144,12 @@ class SqliteSettings(_Table):
     async def put(self, name: str, value: str) -> None:
         """See ports.Settings."""
         query = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        await self._writer().change(lambda t: t.connection.execute(query, (name, value)).rowcount)
+
+        def work(transaction: Transaction) -> None:
+            transaction.connection.execute(query, (name, value))
+            transaction.changed = True
+
+        await self._writer().change(work)
 
 
 def _client(connection: sqlite3.Connection, client_id: str) -> Client | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from affiant.errors import StoreError
+from affiant.errors import ConfigError, StoreError
 from affiant.storage.sqlite.connection import connect, create, migrate, translated
+from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens
 from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
 from affiant.storage.sqlite.writer import Writer
@@ -27,6 +29,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, audit_key: bytes = b"") -> None:
         self._path = path
+        self._lock = contextlib.ExitStack()
         self._reading: sqlite3.Connection | None = None
         self._writing: Writer | None = None
         self.clients = SqliteClients(self._reader, self._writer)
@@ -44,8 +47,13 @@ class SqliteStore:
             ConfigError: the file or its folder cannot be made, opened or written.
         """
         create(self._path)
-        self._reading = connect(self._path)
+        if restoring(self._path).exists():
+            raise ConfigError(
+                f"a backup was only half put in the place of {self._path}: run  affiant db restore  again"
+            )
+        self._lock.enter_context(locked(self._path, alone=False))
         try:
+            self._reading = connect(self._path)
             with translated():
                 migrate(self._reading)
             self._writing = Writer(self._path, connect)
@@ -61,6 +69,7 @@ class SqliteStore:
         if self._reading is not None:
             self._reading.close()
             self._reading = None
+        self._lock.close()
 
     async def version(self) -> int:
         """See Store."""

@@ -1,0 +1,164 @@
+"""Backups of the file, and putting one back, so that no crash in between leaves half of it or an old one unnoticed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError
+from affiant.storage.records import RESTORED_AT
+from affiant.storage.sqlite.connection import connect, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PAGES = 1024  # copied at once; in between, others may write
+_TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
+
+
+def backup(source: Path, target: Path) -> None:
+    """Copy the database, whole and as of one moment, while servers use it.
+
+    Raises:
+        ConfigError: the target exists or cannot be written.
+    """
+    if target.exists():
+        raise ConfigError(f"{target} exists already: name another file")
+    draft = target.with_name(f".{target.name}.part")
+    draft.unlink(missing_ok=True)
+    reading = connect(source)
+    try:
+        _make(draft)
+        writing = sqlite3.connect(draft)
+        try:
+            reading.backup(writing, pages=_PAGES)
+            writing.execute("PRAGMA journal_mode=DELETE")
+        finally:
+            writing.close()
+        _settle(draft)
+        os.link(draft, target)  # unlike a rename never over another file
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(f"no backup was made in {target}: {error}") from error
+    finally:
+        reading.close()
+        draft.unlink(missing_ok=True)
+
+
+def restore(copy: Path, target: Path, *, now: int) -> Path | None:
+    """Put a backup in the place of the database; what was there is kept under another name, which is returned.
+
+    The database remembers when: jtis that were used after the backup was made are not in it.
+
+    Raises:
+        ConfigError: the copy is none of ours or damaged, or somebody uses the database.
+    """
+    check(copy)
+    draft = restoring(target)
+    with locked(target, alone=True):
+        try:
+            draft.unlink(missing_ok=True)
+            _make(draft)
+            _fill(copy, draft, now)
+            kept = _set_aside(target, now)
+            _settle(draft)
+            draft.replace(target)
+            _settle(target)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigError(f"{copy} was not put in the place of {target}: {error}") from error
+    return kept
+
+
+def check(path: Path, *, fast: bool = False) -> None:
+    """Let a database pass that is whole.
+
+    Args:
+        path: the file; it is only read.
+        fast: leave out the audit log and the jtis, which may be large.
+
+    Raises:
+        ConfigError: it is not a database of affiant, or damaged; the message says where.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is not there")
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            queries = [f"PRAGMA quick_check({table})" for table in _TABLES] if fast else ["PRAGMA integrity_check"]
+            found = [row[0] for query in queries for row in connection.execute(query)]
+            connection.execute("SELECT number FROM version").fetchone()
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} is not a whole database of affiant: {error}") from error
+    damage = [line for line in found if line != "ok"]
+    if damage:
+        raise ConfigError(f"{path} is damaged: {damage[0]}; put a backup in its place with  affiant db restore FILE")
+
+
+def restoring(path: Path) -> Path:
+    """The file that is there while a backup is put in the place of this database."""
+    return path.with_name(f"{path.name}.restoring")
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, alone: bool) -> Iterator[None]:
+    """Hold the lock of a database: all who use it share it, who replaces it has it alone.
+
+    Raises:
+        ConfigError: somebody uses it, or is replacing it.
+    """
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = "it is in use: stop the server first" if alone else "a backup is being put in its place: wait for it"
+            raise ConfigError(f"{path} cannot be opened now; {why}") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fill(copy: Path, draft: Path, now: int) -> None:
+    reading, writing = sqlite3.connect(copy), sqlite3.connect(draft, isolation_level=None)
+    try:
+        reading.backup(writing)
+        migrate(writing)
+        writing.execute("BEGIN")
+        put = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        writing.execute(put, (RESTORED_AT, str(now)))
+        writing.execute("UPDATE version SET number = number + 1")
+        writing.execute("COMMIT")
+        writing.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        reading.close()
+        writing.close()
+
+
+def _set_aside(target: Path, now: int) -> Path | None:
+    """Keep what is there. While the draft stands, nobody opens it, so a crash in here is noticed."""
+    if not target.exists():
+        return None
+    with contextlib.suppress(sqlite3.Error, ConfigError), contextlib.closing(connect(target)) as old:
+        old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    kept = target.with_name(f"{target.name}.before-{now}")
+    os.link(target, kept)
+    for tail in ("-wal", "-shm"):  # left behind, they would be read into the new file
+        with contextlib.suppress(FileNotFoundError):
+            target.with_name(target.name + tail).replace(kept.with_name(kept.name + tail))
+    return kept
+
+
+def _make(path: Path) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _settle(path: Path) -> None:
+    """Bring the file and its name to the disk."""
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
