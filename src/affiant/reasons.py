@@ -208,7 +208,7 @@ class Reason(Enum):
         "Set exp to now plus 60 seconds.", "RFC 7523 3")
     TIME_CLAIM = Row(
         "assertion.time_claim", 401, "invalid_client", 9,
-        "iat and nbf must be numbers of seconds",
+        "iat and nbf must be numbers of seconds, and not after exp",
         "Leave nbf out and set iat to now.", "RFC 7519 2")
     EXPIRED = Row(
         "assertion.expired", 401, "invalid_client", 9,

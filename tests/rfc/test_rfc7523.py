@@ -137,7 +137,7 @@ async def test_any_other_aud_is_refused(server: Server, aud: object) -> None:
 @pytest.mark.rfc(7523, "3(4)")
 async def test_an_expired_assertion_is_refused(server: Server) -> None:
     """The skew allowed is 30 s, and ends on the second."""
-    assert await _answer(server, server.assertion(exp=NOW - 29)) == (200, "")
+    assert await _answer(server, server.assertion(exp=NOW - 29, iat=NOW - 89)) == (200, "")
     assert await _answer(server, server.assertion(exp=NOW - 30)) == INVALID_CLIENT
     assert await _answer(server, server.assertion(exp=0)) == INVALID_CLIENT
 

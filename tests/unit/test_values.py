@@ -30,7 +30,8 @@ def test_frozen() -> None:
 
 def test_equal_by_kind_and_fields() -> None:
     assert _Plain("a") == _Plain("a", 0)
-    assert _Plain("a") != _Sealed("a", "s")
+    others: list[Value] = [_Sealed("a", "s"), _Plain("b")]
+    assert _Plain("a") not in others
 
 
 def test_what_is_hidden_is_not_shown() -> None:

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives import serialization
 from tests.zoo.caller import Caller, Clock, Request
 from tests.zoo.mistakes import MISTAKES, Mistake
 
-from affiant.cli.data import open_store
 from affiant.jose import keys
 from affiant.server import app, clients, registration
 from affiant.server.explain import captured
 from affiant.server.keys import master_key
+from affiant.storage.sqlite import SqliteStore
+from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +59,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     data, now = tmp_path / "affiant-data", [float(NOW)]
     data.mkdir()
     key = master_key.load(data)
-    store = open_store(data, key)
+    store = SqliteStore(data / FILE_NAME, audit_key=key.audit)
     server = app.build(issuer=ISSUER, store=store, master_key=key, clock=lambda: now[0])
     transport = httpx2.ASGITransport(app=server)
     async with server.router.lifespan_context(server), httpx2.AsyncClient(transport=transport) as http:

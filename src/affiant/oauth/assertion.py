@@ -122,7 +122,7 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
         got = f"iss {_shown(unverified.claims.get('iss'))}, sub {_shown(unverified.claims.get('sub'))}"
         raise Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
     if client_id is not None and client_id != iss:
-        raise Rejected(Reason.CLIENT_ID, expected=_shown(iss), got=_shown(client_id))
+        raise Rejected(Reason.CLIENT_ID, got=f"{_shown(client_id)} beside {_shown(iss)}")
     return iss
 
 
@@ -232,13 +232,19 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
     _check_made_after(iat, rules, now)
     observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
-    if nbf is not None and nbf > now + LEEWAY:
-        raise Rejected(Reason.NOT_YET, expected=f"nbf at most {LEEWAY} s ahead", got=f"{int(nbf - now)} s ahead")
+    for name, begins, reason in (("nbf", nbf, Reason.NOT_YET), ("iat", iat, Reason.IAT_FUTURE)):
+        if begins is not None:
+            _check_begins(name, begins, reason, exp, now)
     if iat is not None:
-        if iat > now + LEEWAY:
-            raise Rejected(Reason.IAT_FUTURE, expected=f"iat at most {LEEWAY} s ahead", got=f"{int(iat - now)} s ahead")
         observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
     return observed
+
+
+def _check_begins(name: str, begins: float, reason: Reason, exp: float, now: float) -> None:
+    if begins > now + LEEWAY:
+        raise Rejected(reason, expected=f"{name} at most {LEEWAY} s ahead", got=f"{int(begins - now)} s ahead")
+    if begins > exp:
+        raise Rejected(Reason.TIME_CLAIM, expected=f"{name} not after exp", got=f"{int(begins - exp)} s after")
 
 
 def _check_made_after(iat: float | None, rules: Rules, now: float) -> None:

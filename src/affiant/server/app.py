@@ -176,9 +176,9 @@ async def _life(
 
 async def _not_found(_: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    headers = getattr(error, "headers", None)
+    headers = {"Cache-Control": "no-store", **(getattr(error, "headers", None) or {})}
     return JSONResponse({"error": "not_found" if status == 404 else "method_not_allowed"}, status, headers)  # noqa: PLR2004
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "server_error"}, 500)
+    return JSONResponse({"error": "server_error"}, 500, {"Cache-Control": "no-store"})

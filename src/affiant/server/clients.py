@@ -27,17 +27,25 @@ MAX_CLIENTS = 10_000  # kept ready in memory
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client with its keys ready to verify, and the rules that its assertions are held to."""
+    """A client with its keys ready to verify, and the rules that its assertions are held to.
+
+    Attributes:
+        macs: its secrets as MAC keys, each with its end in seconds since the epoch.
+    """
 
     record: Client
     keys: KeySet
-    secrets: tuple[SecretKey, ...] = field(repr=False)
+    macs: tuple[tuple[SecretKey, int | None], ...] = field(repr=False)
     rules: Rules
 
     @property
     def client_id(self) -> str:
         """Its name."""
         return self.record.client_id
+
+    def secrets(self, now: float) -> tuple[SecretKey, ...]:
+        """The secrets that are live now, as MAC keys."""
+        return tuple(key for key, end in self.macs if end is None or end > now)
 
 
 def secret_purpose(client_id: str) -> str:
@@ -137,13 +145,16 @@ class Directory:
 
     def _prepare(self, record: Client) -> RegisteredClient:
         keys = _key_set(record.jwks) if record.jwks else KeySet(())
-        secrets: tuple[SecretKey, ...] = ()
+        macs: tuple[tuple[SecretKey, int | None], ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
             purpose = secret_purpose(record.client_id)
-            sealed = [secret.sealed for secret in record.secrets if secret.sealed]
-            secrets = tuple(SecretKey(self._master_key.unseal(text, purpose=purpose), alg) for text in sealed)
-        return RegisteredClient(record, keys, secrets, self._rules(record))
+            macs = tuple(
+                (SecretKey(self._master_key.unseal(secret.sealed, purpose=purpose), alg), secret.expires_at)
+                for secret in record.secrets
+                if secret.sealed
+            )
+        return RegisteredClient(record, keys, macs, self._rules(record))
 
     def _rules(self, record: Client) -> Rules:
         return Rules(

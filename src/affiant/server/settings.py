@@ -20,6 +20,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AFFIANT_", extra="forbid", frozen=True, toml_file="affiant.toml")
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
+    database: str | None = Field(
+        default=None, repr=False, description="postgresql://USER@HOST/NAME instead of SQLite in the data folder"
+    )
     issuer: str | None = Field(default=None, description="issuer identifier; default: what the data folder remembers")
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -43,6 +46,14 @@ class Settings(BaseSettings):
     def _check_signing_alg(cls, value: str) -> str:
         if value not in ASYMMETRIC:
             raise ValueError(f"one of: {', '.join(ASYMMETRIC)}")
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _check_database(cls, value: str | None) -> str | None:
+        # The value holds a password: no message repeats it.
+        if value is not None and not value.startswith(("postgresql://", "postgres://", "sqlite:///")):
+            raise ValueError("one of: postgresql://USER@HOST/NAME, sqlite:///FOLDER")
         return value
 
     @field_validator("issuer")

@@ -41,6 +41,7 @@ async def test_nobody_else_may_read_it(store: SqliteStore, tmp_path: Path) -> No
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
         "test.db": 0o600,
+        "test.db.lock": 0o600,
         "test.db-shm": 0o600,
         "test.db-wal": 0o600,
     }

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from affiant.server.clients import RegisteredClient
 
 
-def candidates(client: RegisteredClient, unverified: Unverified) -> tuple[VerificationKey, ...]:
+def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:
     """The secrets to try; a kid means nothing to them.
 
     Raises:
         Rejected: KEY_ALGORITHM or KEY_NONE.
     """
-    if not client.secrets:
+    secrets = client.secrets(now)
+    if not secrets:
         raise Rejected(Reason.KEY_NONE, expected="a secret")
-    if unverified.alg != client.secrets[0].alg:
-        raise Rejected(Reason.KEY_ALGORITHM, expected=client.secrets[0].alg, got=unverified.alg)
-    return client.secrets
+    if unverified.alg != secrets[0].alg:
+        raise Rejected(Reason.KEY_ALGORITHM, expected=secrets[0].alg, got=unverified.alg)
+    return secrets

@@ -92,7 +92,7 @@ class Ladder:
         unverified = compact.parse(shown.text)
         visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id)
         client = await self._directory.client(client_id)
-        verified = _verify(client, unverified)
+        verified = _verify(client, unverified, visit.now)
         return self._judge(client, verified, shown.text, visit.now)
 
     async def _by_secret(self, shown: presented.Secret, visit: Visit) -> Authenticated:
@@ -114,7 +114,7 @@ class Ladder:
             unverified = compact.parse(shown.text)
             visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
             client = await self._directory.client(client_id)
-            verified = _verify(client, unverified, profile=GUIDE)
+            verified = _verify(client, unverified, visit.now, profile=GUIDE)
             if shown.client_id is None:
                 raise Rejected(Reason.MISPLACED_ASSERTION, detail="client_id is missing")
         except Rejected as refusal:
@@ -135,7 +135,7 @@ class Ladder:
         if client is None:  # _verify never returns for nobody; this keeps the type honest
             raise Rejected(Reason.CLIENT_UNKNOWN)
         if guide is not None and guide.secret is not None:
-            _check_sent_secret(client, guide.secret)
+            _check_sent_secret(client, guide.secret, now)
         statement = assertion.verify(verified, rules=client.rules, now=now, whole=text.encode("ascii"))
         return _authenticated(client, verified, statement, guide)
 
@@ -158,13 +158,15 @@ def _authenticated(
     )
 
 
-def _verify(client: RegisteredClient | None, unverified: Unverified, *, profile: str | None = None) -> Verified:
+def _verify(
+    client: RegisteredClient | None, unverified: Unverified, now: float, *, profile: str | None = None
+) -> Verified:
     """Rungs 5 to 7, with the same work and the same silence for every way to fail."""
     try:
         problem = _problem(client, None, profile=profile)
         if client is None or problem is not None:
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
-        keys = _CANDIDATES[client.record.token_endpoint_auth_method](client, unverified)
+        keys = _CANDIDATES[client.record.token_endpoint_auth_method](client, unverified, now=now)
     except Rejected:
         dummy.verify(unverified)
         raise
@@ -189,7 +191,7 @@ def _problem(client: RegisteredClient | None, method: str | None, *, profile: st
     return None
 
 
-def _check_sent_secret(client: RegisteredClient, secret: str) -> None:
+def _check_sent_secret(client: RegisteredClient, secret: str, now: float) -> None:
     sent = secret.encode()
-    if not any([hmac.compare_digest(key.secret, sent) for key in client.secrets]):  # noqa: C419 - all are compared
+    if not any([hmac.compare_digest(key.secret, sent) for key in client.secrets(now)]):  # noqa: C419 - all are compared
         raise Rejected(Reason.SECRET)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 
 
-def candidates(client: RegisteredClient, unverified: Unverified) -> tuple[VerificationKey, ...]:
+def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:  # noqa: ARG001 - keys have no end yet
     """The keys to try: the one that kid names, or every fitting one where there is no kid.
 
     Raises:

@@ -115,7 +115,7 @@ def _spellings(value: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
 
 
 def _of_secret(client: RegisteredClient, unverified: Unverified) -> Hint | None:
-    for stored in client.secrets:
+    for stored, _ in client.macs:
         for what, line, key in _secrets(stored.secret):
             if _holds_mac(key, unverified.alg, unverified):
                 return Hint(what, line)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from affiant.server.client_auth.ladder import Authenticated
 
 MAX_SHOWN = 256  # characters of anything that a caller chose
+MAX_NAME = 128  # of what it calls itself; registered names have 64 at most
 # What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")
@@ -55,7 +56,7 @@ class Visit:
             endpoint=self.endpoint,
             outcome="refused" if refusal else "issued",
             reason=refusal.reason.code if refusal else None,
-            client_claimed=without_credentials(self.claimed),
+            client_claimed=(without_credentials(self.claimed) or "")[:MAX_NAME] or None,
             client_id=who.client.client_id if who else None,
             method=who.method if who else None,
             alg=who.alg if who else None,
@@ -69,7 +70,7 @@ class Visit:
             address=self.address,
             expected=_without(_TOKEN, refusal.expected) if refusal else None,
             got=_without(_unwritten(refusal), refusal.got) if refusal else None,
-            detail=_without(_TOKEN, refusal.detail if refusal else who.label if who else None),
+            detail=_without(_TOKEN, refusal.detail) if refusal else without_credentials(who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )

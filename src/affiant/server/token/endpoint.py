@@ -6,6 +6,7 @@ issue → claim the jti, write the audit record and the token's state in one com
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ class TokenEndpoint:
             answer = refuse(visit, Rejected(Reason.STORE), issuer=self._issuer)
         except Exception:
             log.exception("trace %s: unexpected", visit.trace_id)
-            answer = refuse(visit, Rejected(Reason.UNEXPECTED), issuer=self._issuer)
+            answer = refuse(visit, await self._settle_failure(visit), issuer=self._issuer)
         await http.respond(send, answer)
 
     async def _answer(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
@@ -161,6 +162,13 @@ class TokenEndpoint:
         )
         outcome = await self._record(visit, entry)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
+
+    async def _settle_failure(self, visit: Visit) -> Rejected:
+        """Write down that we failed, so that the operator finds the trace; the jti is not used up."""
+        refusal = Rejected(Reason.UNEXPECTED)
+        with contextlib.suppress(StoreError):
+            await self._ledger.claim(Entry(visit.record(refusal)))
+        return refusal
 
     async def _settle_late(self, visit: Visit) -> Rejected:
         """Who sends slowly is refused like any other; who waited for the store is told to come back.

@@ -1,0 +1,63 @@
+"""The reference of the reasons, docs/reference/reasons.md: `python -m affiant.server.published.reference` prints it."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+
+from affiant.reasons import Reason
+from affiant.server.published.pages import GENERIC
+
+_HEAD = f"""\
+<!-- Made by `python -m affiant.server.published.reference`; a test compares. Change src/affiant/reasons.py. -->
+
+# Reasons
+
+Everything that affiant refuses, it refuses for one of these reasons: told to the caller, kept in the audit log under
+the `trace_id` that the caller has too, and served offline at `<issuer>/errors/<code>`, which is the `error_uri` of the
+answer. `affiant explain TRACE_ID` says more of one request. Codes are stable; sentences may get better.
+
+From the look-up of the client up to its signature (rungs 5 to 7) the caller is told only
+`{GENERIC}`, whatever the reason: who has not proved who it is, learns nothing of clients and keys. The
+audit log has the reason.
+"""
+_PARTS = {
+    "request": "The request",
+    "client": "The client",
+    "assertion": "The assertion",
+    "key": "The client's key",
+    "signature": "The signature",
+    "secret": "The secret",
+    "grant": "The grant",
+    "scope": "Scope",
+    "resource": "Resource",
+    "refresh_token": "The refresh token",
+    "limit": "Limits",
+    "server": "The server",
+    "token": "The access token, at an API",
+}
+
+
+def build() -> str:
+    """The page, in Markdown."""
+    by_part = sorted(Reason, key=lambda reason: [*_PARTS].index(_part(reason)))
+    return _HEAD + "".join(
+        f"\n## {_PARTS[part]}\n{''.join(map(_entry, reasons))}" for part, reasons in groupby(by_part, key=_part)
+    )
+
+
+def _part(reason: Reason) -> str:
+    return reason.code.partition(".")[0]
+
+
+def _entry(reason: Reason) -> str:
+    row = reason.value
+    rung = f", rung {row.rung}" if row.rung else ""
+    return (
+        f"\n### `{row.code}`\n\n{row.status} `{row.error}`{rung} · {row.source}\n\n"
+        f"{row.sentence[0].upper()}{row.sentence[1:]}.\n\n{row.fix}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(build())

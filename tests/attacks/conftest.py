@@ -1,0 +1,89 @@
+"""The bench on memory, and the same on a file; neither may open a connection."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, Bench
+from tests.e2e.conftest import Server, _serve
+
+from affiant.server import app, clients, registration
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.memory import MemoryStore
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from affiant.storage.ports import Store
+
+NO_LIMITS = Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0))
+BOTH_GRANTS = ("client_credentials", "refresh_token")
+
+
+@asynccontextmanager
+async def running(
+    store: Store, log: pytest.LogCaptureFixture, patch: pytest.MonkeyPatch, rates: Rates = NO_LIMITS
+) -> AsyncIterator[Bench]:
+    """The server on this store, with two APIs and a client of each kind."""
+
+    def refuse(*arguments: object) -> NoReturn:  # G4
+        raise AssertionError(f"a connection to {arguments[1:]}")
+
+    patch.setattr(socket.socket, "connect", refuse)
+    patch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    log.set_level(logging.DEBUG)
+    now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(range(32)))
+    limits = Limits(rates, key=bytes(32))
+    built = app.build(issuer=ISSUER, store=store, master_key=master_key, limits=limits, clock=lambda: now[0])
+    async with built.router.lifespan_context(built):
+        for name, identifier, scopes in (("a", API, ("r", "w")), ("o", OTHER_API, ("r",))):
+            api = registration.build_api(
+                name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW
+            )
+            await store.apis.add(api)
+        bench = Bench(built, store, master_key, now, log)
+        await _register(bench)
+        yield bench
+
+
+async def _register(bench: Bench) -> None:
+    await bench.register("c1")
+    await bench.register("c2", keys=(OTHER.public(),))
+    await bench.register("off")
+    await bench.store.clients.update("off", lambda client: replace(client, enabled=False))
+    await bench.register("ed", keys=(FOREIGN.public(),))
+    await bench.register("both", resources=(API, OTHER_API))
+    await bench.register("refreshing", grant_types=BOTH_GRANTS)
+    for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
+        await bench.register(method, method)
+    await bench.register("guide", "client_secret_jwt", profile="guide")
+
+
+@pytest.fixture
+async def bench(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """On memory; nothing limits how often one may fail."""
+    async with running(MemoryStore(), caplog, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+async def durable(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Bench]:
+    """On the file affiant.db in tmp_path."""
+    async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server in a process of its own, for what only a real socket can send."""
+    yield from _serve(tmp_path_factory.mktemp("server"), 1)

@@ -1,0 +1,339 @@
+"""Every reason of the closed list comes out of the real server or guard, has its page, and stands in the reference."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.attacks.bench import (
+    API,
+    FILE,
+    ISSUER,
+    KEY,
+    NOW,
+    OTHER_API,
+    STRANGER,
+    Request,
+    assertion,
+    basic,
+    form,
+    hurry,
+    post,
+    raw,
+    take_signing_keys,
+)
+from tests.attacks.conftest import running
+
+from affiant.errors import Rejected
+from affiant.jose import compact, keys
+from affiant.jose.keys import SecretKey
+from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.resource.answers import deny
+from affiant.server.clients import signing_key_purpose
+from affiant.server.published import reference
+from affiant.server.request.limits import Rate, Rates
+from affiant.server.token.issue import REFRESH_IDLE
+from affiant.storage.records import RESTORED_AT
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.attacks.bench import Bench
+
+    Send = Callable[[Bench], Awaitable[Request]]
+
+pytestmark = pytest.mark.anyio
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reasons.md"
+GRANT = {"grant_type": "client_credentials"}
+REFRESHING: dict[str, Any] = {"iss": "refreshing", "sub": "refreshing"}
+
+# What must be sent, where nothing has to happen first.
+PLAIN = {
+    Reason.METHOD: Request(method="GET"),
+    Reason.CONTENT_TYPE: Request(headers=()),
+    Reason.TOO_LARGE: post("x" * 65_537),
+    Reason.TOO_MANY_PARAMETERS: post("&" * 32),
+    Reason.ENCODING: post("%"),
+    Reason.IN_QUERY: Request(query=b"token=x"),
+    Reason.DUPLICATE_PARAMETER: post("a=1&a=1"),
+    Reason.MISSING_PARAMETER: post(""),
+    Reason.BAD_FRAMING: Request(b"a=", is_whole=False),
+    Reason.HALF_ASSERTION: post(form(client_assertion_type="absent")),
+    Reason.ASSERTION_TYPE: post(form(client_assertion_type="jwt")),
+    Reason.MULTIPLE_METHODS: post({**GRANT, "client_secret": "x"}, basic("c1", "x")),
+    Reason.MISPLACED_ASSERTION: post({**GRANT, "assertion": "x"}),
+    Reason.ASSERTION_AND_OTHER: post(form(client_secret="x")),
+    Reason.NO_CREDENTIALS: post(GRANT),
+    Reason.BASIC_MALFORMED: post(GRANT, (b"authorization", b"Basic")),
+    Reason.JWT_TOO_LONG: post(form("a" * 8193)),
+    Reason.JWT_CHARACTERS: post(form("a b")),
+    Reason.JWT_PARTS: post(form("a.b")),
+    Reason.JWT_ENCRYPTED: post(form("a.b.c.d.e")),
+    Reason.JWT_BASE64URL: post(form("a.b.c")),
+    Reason.JWT_JSON: post(form("W10.e30.")),
+    Reason.JWT_CRIT: post(form(raw({"alg": "ES256", "crit": ["x"]}))),
+    Reason.JWT_ALG: post(form(raw({}))),
+    Reason.JWT_KID: post(form(raw({"alg": "ES256", "kid": 1}))),
+    Reason.JWT_TYP: post(form(assertion(header={"typ": "at+jwt"}))),
+    Reason.ISS_SUB: post(form(assertion(sub="c2"))),
+    Reason.CLIENT_ID: post(form(client_id="c2")),
+    Reason.CLIENT_UNKNOWN: post(form(assertion(iss="nobody", sub="nobody"))),
+    Reason.CLIENT_DISABLED: post(form(assertion(iss="off", sub="off"))),
+    Reason.CLIENT_METHOD: post(form(assertion(iss="client_secret_post", sub="client_secret_post"))),
+    Reason.KEY_ALGORITHM: post(form(raw({"alg": "HS256", "kid": KEY.kid}))),
+    Reason.KEY_UNKNOWN: post(form(assertion(STRANGER))),
+    Reason.KEY_NONE: post(form(raw({"alg": "HS256"}))),
+    Reason.SIGNATURE: post(form(raw(sign=STRANGER.sign))),
+    Reason.SECRET: post({**GRANT, "client_id": "client_secret_post", "client_secret": "x"}),
+    Reason.AUDIENCE: post(form(assertion(aud="x"))),
+    Reason.EXP_MISSING: post(form(assertion(exp="absent"))),
+    Reason.TIME_CLAIM: post(form(assertion(iat="x"))),
+    Reason.EXPIRED: post(form(assertion(exp=NOW - 60))),
+    Reason.LIFETIME: post(form(assertion(exp=NOW + 600))),
+    Reason.NOT_YET: post(form(assertion(nbf=NOW + 60))),
+    Reason.IAT_FUTURE: post(form(assertion(iat=NOW + 60))),
+    Reason.IAT_OLD: post(form(assertion(iat=NOW - 600))),
+    Reason.JTI: post(form(assertion(jti=""))),
+    Reason.GRANT_UNSUPPORTED: post({"grant_type": "password"}),
+    Reason.GRANT_NOT_ALLOWED: post(form(grant_type="refresh_token")),
+    Reason.SCOPE_MALFORMED: post(form(scope="a  b")),
+    Reason.SCOPE_NOT_ALLOWED: post(form(scope="admin")),
+    Reason.RESOURCE_MALFORMED: post(form(resource="x")),
+    Reason.RESOURCE_NOT_ALLOWED: post(form(resource="https://x.example")),
+    Reason.REFRESH_UNKNOWN: post(
+        form(assertion(**REFRESHING), grant_type="refresh_token", refresh_token="nobody's")
+    ),
+}  # fmt: skip
+
+
+async def _replayed(bench: Bench) -> Request:
+    await bench.send(post())
+    return post()
+
+
+async def _slow(bench: Bench) -> Request:
+    hurry(bench)
+    return Request(is_slow=True)
+
+
+async def _restored(bench: Bench) -> Request:
+    await bench.store.settings.put(RESTORED_AT, str(NOW))
+    await bench.register("another")  # whatever changes the registry makes the server look again
+    return post()
+
+
+async def _not_explicit(bench: Bench) -> Request:
+    await bench.store.clients.update("c1", lambda client: replace(client, typ_policy="explicit"))
+    return post()
+
+
+async def _no_default(bench: Bench) -> Request:
+    elsewhere = (OTHER_API, "https://third.example")
+    await bench.store.clients.update("c1", lambda client: replace(client, resources=elsewhere))
+    return post()
+
+
+def _refresh(token: str, number: int, now: float) -> Request:
+    text = assertion(**REFRESHING, jti=f"r{number}", iat=int(now), exp=int(now) + 60)
+    return post(form(text, grant_type="refresh_token", refresh_token=token))
+
+
+async def _first_refresh(bench: Bench) -> str:
+    reply = await bench.send(post(form(assertion(**REFRESHING))))
+    return str(reply.json()["refresh_token"])
+
+
+async def _refresh_expired(bench: Bench) -> Request:
+    token = await _first_refresh(bench)
+    bench.now[0] += REFRESH_IDLE
+    return _refresh(token, 1, bench.now[0])
+
+
+async def _refresh_reused(bench: Bench) -> Request:
+    token = await _first_refresh(bench)
+    await bench.send(_refresh(token, 1, bench.now[0]))
+    bench.now[0] += 121
+    return _refresh(token, 2, bench.now[0])
+
+
+async def _refresh_revoked(bench: Bench) -> Request:
+    again = await _refresh_reused(bench)
+    await bench.send(again)
+    return _refresh(dict(again.values())["refresh_token"], 3, bench.now[0])
+
+
+AFTER: dict[Reason, Send] = {
+    Reason.TOO_SLOW: _slow,
+    Reason.BEFORE_RESTORE: _restored,
+    Reason.REPLAYED: _replayed,
+    Reason.TYP_EXPLICIT: _not_explicit,
+    Reason.RESOURCE_MISSING: _no_default,
+    Reason.REFRESH_EXPIRED: _refresh_expired,
+    Reason.REFRESH_REUSED: _refresh_reused,
+    Reason.REFRESH_REVOKED: _refresh_revoked,
+}
+
+
+@pytest.mark.parametrize("reason", [*PLAIN, *AFTER], ids=lambda reason: reason.code)
+async def test_reason_is_reached(bench: Bench, reason: Reason) -> None:
+    """The answer and the one record have it."""
+    what = PLAIN[reason] if reason in PLAIN else await AFTER[reason](bench)
+    before = await bench.audited()
+    reply = await bench.send(what)
+    assert (reply.status, reply.json()["error"]) == (reason.value.status, reason.value.error)
+    (line,) = (await bench.audited())[len(before) :]
+    assert (json.loads(line)["reason"], json.loads(line)["outcome"]) == (reason.code, "refused")
+
+
+async def _too_many_failures(bench: Bench) -> Request:
+    await bench.send(post(""))
+    return post("")
+
+
+async def _too_many_tokens(bench: Bench) -> Request:
+    await bench.send(post())
+    return post(form(bench.fresh()))
+
+
+async def _store_away(bench: Bench) -> Request:
+    await bench.store.close()
+    return post()
+
+
+async def _no_signing_key(bench: Bench) -> Request:
+    assert bench.folder is not None
+    take_signing_keys(bench.folder)
+    return post()
+
+
+# What the answer alone has: these are counted, or cannot be written down (test_t16_operations.py).
+ANSWERED: dict[Reason, Send] = {
+    Reason.LIMIT_FAILURES: _too_many_failures,
+    Reason.LIMIT_TOKENS: _too_many_tokens,
+    Reason.STORE: _store_away,
+    Reason.UNEXPECTED: _no_signing_key,
+}
+
+
+@pytest.mark.parametrize("reason", ANSWERED, ids=lambda reason: reason.code)
+async def test_reason_is_answered(
+    reason: Reason, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a server that lets one request fail, and one client have one token."""
+    one = Rates(failures=Rate(1, 0.1), tokens=Rate(1, 0.1))
+    async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, one) as bench:
+        bench.folder = tmp_path
+        reply = await bench.send(await ANSWERED[reason](bench))
+    assert (reply.status, reply.json()["error"]) == (reason.value.status, reason.value.error)
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/{reason.code}"
+
+
+async def _signed(bench: Bench, header: dict[str, Any] | None = None, **changes: Any) -> list[bytes]:
+    """The Authorization header with an access token under the server's own key."""
+    members = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": API, "exp": NOW + 600, "iat": NOW, "jti": "t"}
+    kept = {name: value for name, value in {**members, **changes}.items() if value != "absent"}
+    (record,) = await bench.store.signing_keys.list()
+    plain = bench.master_key.unseal(record.sealed, purpose=signing_key_purpose(record.kid))
+    signer = keys.parse_private_jwk(json.loads(plain))
+    return [b"Bearer " + compact.sign({"typ": "at+jwt"} if header is None else header, kept, signer).encode()]
+
+
+async def _altered(bench: Bench) -> list[bytes]:
+    header, payload, signature = (await _signed(bench))[0].split(b".")
+    return [b".".join([header, payload, bytes(86).replace(b"\0", b"A") if signature else b""])]
+
+
+def _bearer(text: str) -> list[bytes]:
+    return [b"Bearer " + text.encode()]
+
+
+AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
+    Reason.TOKEN_REQUEST: lambda _: [b"Bearer x", b"Bearer x"],
+    Reason.TOKEN_MISSING: lambda _: [],
+    Reason.TOKEN_MALFORMED: lambda _: _bearer("x"),
+    Reason.TOKEN_TYPE: lambda bench: _signed(bench, {"typ": "JWT"}),
+    Reason.TOKEN_ALGORITHM: lambda _: _bearer(compact.sign({}, {}, SecretKey(bytes(32)))),
+    Reason.TOKEN_KEY: lambda _: _bearer(compact.sign({}, {}, STRANGER)),
+    Reason.TOKEN_SIGNATURE: _altered,
+    Reason.TOKEN_ISSUER: lambda bench: _signed(bench, iss="https://evil.example"),
+    Reason.TOKEN_AUDIENCE: lambda bench: _signed(bench, aud=OTHER_API),
+    Reason.TOKEN_EXPIRED: lambda bench: _signed(bench, exp=NOW - 30),
+    Reason.TOKEN_NOT_YET_VALID: lambda bench: _signed(bench, nbf=NOW + 31),
+    Reason.TOKEN_CLAIM: lambda bench: _signed(bench, sub="absent"),
+    Reason.TOKEN_BINDING: lambda bench: _signed(bench, cnf={"jkt": "x"}),
+    Reason.SCOPE_INSUFFICIENT: lambda bench: _signed(bench, scope="r"),
+}
+
+
+@pytest.mark.parametrize("reason", AT_AN_API, ids=lambda reason: reason.code)
+async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None:
+    """By the real guard, which fetches the keys from the real server."""
+    made = AT_AN_API[reason](bench)
+    values = made if isinstance(made, list) else await made
+    transport = httpx2.ASGITransport(app=bench.app)
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        guard = Guard(ISSUER, audience=API, http=http, clock=lambda: NOW)
+        with pytest.raises(Rejected) as caught:
+            await guard.check(values, need=["w"])
+    assert caught.value.reason is reason
+    denied = deny(guard, caught.value)
+    assert (denied.status, json.loads(denied.body)["error"]) == (reason.value.status, reason.value.error)
+    assert denied.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+def test_every_reason_is_tested() -> None:
+    tables: list[dict[Reason, Any]] = [PLAIN, AFTER, ANSWERED, AT_AN_API]
+    assert set().union(*tables) == set(Reason)
+    assert sum(map(len, tables)) == len(Reason)
+
+
+async def test_every_reason_has_its_page(bench: Bench) -> None:
+    """Whatever error_uri names is there, says what happened and what to do, and loads nothing from elsewhere."""
+    for reason in Reason:
+        page = await bench.send(Request(method="GET", path=f"/errors/{reason.code}", headers=()))
+        text = page.body.decode()
+        assert page.status == 200
+        assert escape(reason.value.sentence) in text
+        assert escape(reason.value.fix) in text
+        assert "http" not in text.split("</style>")[1].replace(escape(reason.value.fix), "")
+        assert "script" not in text
+    generic = await bench.send(Request(method="GET", path="/errors/client.authentication_failed", headers=()))
+    nothing = await bench.send(Request(method="GET", path="/errors/nothing", headers=()))
+    assert (generic.status, nothing.status) == (200, 404)
+
+
+def test_reference_is_what_is_generated() -> None:
+    assert PAGE.read_text("utf-8") == reference.build(), (
+        f"run: python -m {reference.__name__} > docs/reference/reasons.md"
+    )
+
+
+def test_reference_has_every_reason() -> None:
+    headings = re.findall(r"^### `(.+)`$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert sorted(headings) == sorted(reason.code for reason in Reason)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.code)
+def test_row_is_in_order(reason: Reason) -> None:
+    row = reason.value
+    assert [other for other in Reason if other.code == row.code] == [reason]
+    assert Reason.from_code(row.code) is reason
+    assert re.fullmatch(r"[a-z]+(?:_[a-z]+)*\.[a-z0-9]+(?:_[a-z0-9]+)*", row.code)
+    # RFC 6749 section 5.2: what error_description may have.
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", row.sentence)
+    assert not row.sentence.endswith(".")
+    assert row.fix.endswith(".")
+    assert row.source
+    assert 0 <= row.rung <= 11
+    if row.rung >= 2 and row.status == 401:
+        assert row.error == "invalid_client"
+    if row.rung >= 3:
+        assert row.status == 401

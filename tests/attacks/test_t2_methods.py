@@ -1,0 +1,189 @@
+"""T2: which client, and which one way to authenticate."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.bench import ISSUER, KEY, NOW, STRANGER, TYPE, assertion, basic, form, post, raw, row
+
+from affiant.jose import keys
+from affiant.jose.keys import SecretKey
+from affiant.reasons import Reason
+from affiant.storage.records import StoredSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.attacks.bench import Bench, Request
+
+pytestmark = pytest.mark.anyio
+OLD_SECRET = "old-secret-of-a-client-that-signs-since-long"
+GRANT = {"grant_type": "client_credentials"}
+
+
+def _header(value: str) -> tuple[bytes, bytes]:
+    return b"authorization", value.encode()
+
+
+def _pair(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+# RFC 7521 section 4.2.1, by the design page: an assertion beside another way is invalid_client (36, 38, 43), not
+# invalid_request as the catalogue says.
+REFUSED = [
+    row(31, "nothing", post(GRANT), Reason.NO_CREDENTIALS, None),
+    row(31, "client_id alone", post({**GRANT, "client_id": "c1"}), Reason.NO_CREDENTIALS, "c1"),
+    row(31, "secret alone", post({**GRANT, "client_secret": "x" * 43}), Reason.NO_CREDENTIALS, None),
+    row(32, "no type", post(form(client_assertion_type="absent")), Reason.HALF_ASSERTION, None),
+    row(32, "empty type", post(form(client_assertion_type="")), Reason.HALF_ASSERTION, None),
+    row(33, "no assertion", post({**GRANT, "client_assertion_type": TYPE}), Reason.HALF_ASSERTION, None),
+    row(34, "SAML", post(form(client_assertion_type=TYPE.replace("jwt", "saml2"))), Reason.ASSERTION_TYPE, None),
+    row(34, "upper case", post(form(client_assertion_type=TYPE.upper())), Reason.ASSERTION_TYPE, None),
+    row(36, "and secret", post({**form(), "client_secret": "x" * 43}), Reason.ASSERTION_AND_OTHER, None),
+    row(38, "and Bearer", post(form(), _header(f"Bearer {assertion(jti='b')}")), Reason.ASSERTION_AND_OTHER, None),
+    row(38, "and Basic", post(form(), basic("c1", "x" * 43)), Reason.ASSERTION_AND_OTHER, None),
+    row(
+        39,
+        "the guide",
+        post({**GRANT, "assertion": assertion(sub="unique_request"), "client_id": "c1", "client_secret": "y" * 43}),
+        Reason.MISPLACED_ASSERTION,
+        "c1",
+    ),
+    row(39, "both places", post({**form(), "assertion": assertion()}), Reason.MISPLACED_ASSERTION, None),
+    row(47, "another client_id", post(form(client_id="c2")), Reason.CLIENT_ID, "c2"),
+    row(49, "unknown client_id", post(form(client_id="nobody")), Reason.CLIENT_ID, "nobody"),
+    row(51, "no base64", post(GRANT, _header("Basic %%%")), Reason.BASIC_MALFORMED, None),
+    row(51, "no colon", post(GRANT, _header(f"Basic {_pair('c1')}")), Reason.BASIC_MALFORMED, None),
+    row(51, "trailing junk", post(GRANT, _header(f"Basic {_pair('c1:x')} junk")), Reason.BASIC_MALFORMED, None),
+    row(51, "two spaces", post(GRANT, _header(f"Basic  {_pair('c1:x')}")), Reason.BASIC_MALFORMED, None),
+    row(51, "no secret", post(GRANT, _header(f"Basic {_pair('c1:')}")), Reason.BASIC_MALFORMED, None),
+    row(51, "two headers", post(GRANT, basic("c1", "x"), basic("c2", "x")), Reason.MULTIPLE_METHODS, None),
+]
+
+
+@pytest.mark.parametrize(("what", "reason", "claimed"), REFUSED)
+async def test_refused(bench: Bench, what: Request, reason: Reason, claimed: str | None) -> None:
+    reply = await bench.refused(what, reason, claimed=claimed)
+    if reason is Reason.MISPLACED_ASSERTION:  # 39: what to do is said in full
+        for word in ("client_assertion", TYPE, "without client_secret"):
+            assert word in reply.json()["error_description"]
+
+
+def _mac(secret: str, **claims: str) -> str:
+    return assertion(SecretKey(secret.encode()), jti=token_urlsafe(8), **claims)
+
+
+WITH_SECRET: dict[str, tuple[str, Callable[[str], Request]]] = {
+    "basic": ("client_secret_basic", lambda secret: post(GRANT, basic("client_secret_basic", secret))),
+    "post": (
+        "client_secret_post",
+        lambda secret: post({**GRANT, "client_id": "client_secret_post", "client_secret": secret}),
+    ),
+    "jwt": (
+        "client_secret_jwt",
+        lambda secret: post(form(_mac(secret, iss="client_secret_jwt", sub="client_secret_jwt"))),
+    ),
+}
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "bAsIc"])
+async def test_scheme_in_any_case(bench: Bench, scheme: str) -> None:
+    pair = _pair(f"client_secret_basic:{bench.secrets['client_secret_basic']}")
+    await bench.issued(post(GRANT, _header(f"{scheme} {pair}")), client_id="client_secret_basic", jti=None)
+
+
+@pytest.mark.attack(43)
+async def test_right_secret_and_forged_assertion(bench: Bench) -> None:
+    """The good half does not carry the bad one."""
+    client_id, secret = "client_secret_post", bench.secrets["client_secret_post"]
+    forged = raw({"alg": "none"}, {"iss": client_id, "sub": client_id}, sign=lambda _: b"")
+    members = {**form(forged), "client_id": client_id, "client_secret": secret}
+    await bench.refused(post(members), Reason.ASSERTION_AND_OTHER, claimed=client_id)
+
+
+@pytest.mark.attack(41)
+async def test_secret_of_a_client_that_signs(bench: Bench) -> None:
+    """A secret that is still stored opens nothing once the client is registered for its key."""
+    left = StoredSecret(bench.master_key.digest(OLD_SECRET), None, NOW, None)
+    await bench.store.clients.update("c1", lambda client: replace(client, secrets=(left,)))
+    by_post = post({**GRANT, "client_id": "c1", "client_secret": OLD_SECRET})
+    await bench.refused(by_post, Reason.CLIENT_METHOD)
+    await bench.refused(post(GRANT, basic("c1", OLD_SECRET)), Reason.CLIENT_METHOD, jti=None)
+
+
+@pytest.mark.attack(52)
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        row(52, "basic", "basic", Reason.SECRET),
+        row(52, "post", "post", Reason.SECRET),
+        row(52, "jwt", "jwt", Reason.KEY_NONE),
+    ],
+)
+async def test_expired_secret(bench: Bench, way: str, reason: Reason) -> None:
+    client_id, make = WITH_SECRET[way]
+    await bench.issued(make(bench.secrets[client_id]), client_id=client_id, jti=None)
+
+    def expire(client: Any) -> Any:
+        return replace(client, secrets=tuple(replace(secret, expires_at=NOW - 1) for secret in client.secrets))
+
+    await bench.store.clients.update(client_id, expire)
+    await bench.refused(make(bench.secrets[client_id]), reason, claimed=client_id)
+
+
+@pytest.mark.attack(46)
+async def test_client_made_anew(bench: Bench) -> None:
+    """The key of a client that was removed opens nothing for the next one of its name, nor with the kid of that."""
+    old, new = (keys.parse_private_jwk({**key.to_jwk(), "kid": "k"}) for key in (KEY, STRANGER))
+    names = {"iss": "again", "sub": "again"}
+    await bench.register("again", keys=(old.public(),))
+    await bench.issued(post(form(assertion(old, **names, jti="a"))), client_id="again", jti="a")
+    await bench.store.clients.remove("again")
+    await bench.register("again", keys=(new.public(),))
+    await bench.refused(post(form(assertion(old, **names, jti="b"))), Reason.SIGNATURE, claimed="again", jti=None)
+    await bench.issued(post(form(assertion(new, **names, jti="b"))), client_id="again", jti="b")
+
+
+@pytest.mark.attack(45)
+async def test_one_answer_until_the_signature(bench: Bench) -> None:
+    """Disabled, unknown, wrong key, wrong kid, wrong alg, wrong method: the same bytes, but for the trace."""
+    wrong_key = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": KEY.kid})
+    public = SecretKey(json.dumps(KEY.public().to_jwk()).encode())
+    cases = [
+        (form(assertion(iss="off", sub="off")), Reason.CLIENT_DISABLED, "off"),
+        (form(assertion(iss="nobody", sub="nobody")), Reason.CLIENT_UNKNOWN, "nobody"),
+        (
+            form(assertion(iss="client_secret_post", sub="client_secret_post")),
+            Reason.CLIENT_METHOD,
+            "client_secret_post",
+        ),
+        (form(assertion(wrong_key)), Reason.SIGNATURE, "c1"),
+        (form(assertion(STRANGER)), Reason.KEY_UNKNOWN, "c1"),
+        (form(assertion(public)), Reason.KEY_NONE, "c1"),
+        ({**GRANT, "client_id": "nobody", "client_secret": "x" * 43}, Reason.CLIENT_UNKNOWN, "nobody"),
+        ({**GRANT, "client_id": "client_secret_post", "client_secret": "x"}, Reason.SECRET, "client_secret_post"),
+    ]
+    seen = set()
+    for members, reason, claimed in cases:
+        reply = await bench.refused(post(members), reason, claimed=claimed, jti=None)
+        headers = sorted((name, value) for name, value in reply.headers.items() if name != "x-trace-id")
+        seen.add(json.dumps([{**reply.json(), "trace_id": ""}, headers]))
+    assert len(seen) == 1
+    assert not await bench.used_up("j")
+
+
+@pytest.mark.attack(47)
+async def test_unproved_issuer_is_not_echoed(bench: Bench) -> None:
+    """G1 and the design page: no input comes back before it is proved."""
+    reply = await bench.send(
+        post(form(assertion(iss="canary-of-a-stranger", sub="canary-of-a-stranger"), client_id="c1"))
+    )
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/{Reason.CLIENT_ID.code}"
+    assert b"canary" not in reply.body

@@ -1,0 +1,148 @@
+"""T4: the claims of an assertion whose signature holds. Who proved who it is, is told which claim is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.bench import ABSENT, ISSUER, NOW, assertion, claims, form, post, raw, row
+
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from tests.attacks.bench import Bench
+
+pytestmark = pytest.mark.anyio
+
+NO_INSTANTS: list[Any] = [str(NOW + 60), True, None, [], {}, [NOW + 60]]
+NO_NAMES: list[Any] = ["", 5, [], None, {}, True]
+
+
+def _spelt(name: str, literal: str) -> str:
+    """The good assertion with this claim spelt just so."""
+    text = json.dumps({**claims(), name: "HERE"}).replace('"HERE"', literal)
+    return raw(None, text.encode())
+
+
+def _twice(name: str, value: str) -> str:
+    return raw(None, b"{" + json.dumps({name: value}).encode()[1:-1] + b"," + json.dumps(claims()).encode()[1:])
+
+
+REFUSED = [
+    row(101, "iss missing", {"iss": ABSENT}, Reason.ISS_SUB),
+    row(101, "sub missing", {"sub": ABSENT}, Reason.ISS_SUB),
+    row(101, "aud missing", {"aud": ABSENT}, Reason.AUDIENCE),
+    row(101, "exp missing", {"exp": ABSENT}, Reason.EXP_MISSING),
+    row(101, "jti missing", {"jti": ABSENT}, Reason.JTI),
+    row(102, "two clients", {"sub": "c2"}, Reason.ISS_SUB),
+    row(102, "the other two", {"iss": "c2"}, Reason.ISS_SUB),
+    row(102, "no strings", {"iss": 1, "sub": 1}, Reason.ISS_SUB),
+    row(105, "endpoint", {"aud": f"{ISSUER}/token"}, Reason.AUDIENCE),
+    row(107, "two", {"aud": [ISSUER, "https://other-as.example"]}, Reason.AUDIENCE),
+    row(107, "issuer twice", {"aud": [ISSUER, ISSUER]}, Reason.AUDIENCE),
+    *(
+        row(108, aud, {"aud": aud}, Reason.AUDIENCE)
+        for aud in (
+            f"{ISSUER}/", "https://AS.example", f"{ISSUER}:443", f"{ISSUER}?x=1", f"{ISSUER}#f", "https:%2f%2fas.example"
+        )
+    ),
+    *(
+        row(110, json.dumps(aud), {"aud": aud}, Reason.AUDIENCE)
+        for aud in ([ISSUER, 1], {ISSUER: 1}, None, "", [], [[ISSUER]], 1, True)
+    ),
+    *(
+        row(112, aud, {"aud": aud}, Reason.AUDIENCE)
+        for aud in (f"{ISSUER}.evil", f"{ISSUER}@evil", f"{ISSUER}evil", ISSUER[:-1], f" {ISSUER}", "http://as.example")
+    ),
+    row(113, "31 s ago", {"exp": NOW - 31}, Reason.EXPIRED),
+    row(113, "30 s ago", {"exp": NOW - 30}, Reason.EXPIRED),
+    row(114, "300 s ago", {"exp": NOW - 300}, Reason.EXPIRED),
+    row(115, "331 s ahead", {"exp": NOW + 331}, Reason.LIFETIME),
+    row(115, "milliseconds", {"exp": (NOW + 60) * 1000}, Reason.LIFETIME),
+    *(
+        row(117, json.dumps(exp), {"exp": exp}, Reason.EXP_MISSING)
+        for exp in NO_INSTANTS
+    ),
+    row(117, "huge", {"exp": 10**400}, Reason.EXP_MISSING),
+    row(117, "-1", {"exp": -1}, Reason.EXPIRED),
+    row(119, "iat 31 s ahead", {"iat": NOW + 31}, Reason.IAT_FUTURE),
+    row(119, "iat 331 s ago", {"iat": NOW - 331}, Reason.IAT_OLD),
+    row(120, "nbf 61 s ahead", {"nbf": NOW + 61}, Reason.NOT_YET),
+    row(120, "nbf 31 s ahead", {"nbf": NOW + 31}, Reason.NOT_YET),
+    row(122, "iat after exp", {"iat": NOW + 61}, Reason.IAT_FUTURE),
+    row(122, "nbf after exp", {"nbf": NOW + 61}, Reason.NOT_YET),
+    row(122, "iat just after exp", {"iat": NOW + 20, "exp": NOW + 10}, Reason.TIME_CLAIM),
+    row(122, "nbf just after exp", {"nbf": NOW + 20, "exp": NOW + 10}, Reason.TIME_CLAIM),
+    row(122, "iat text", {"iat": "x"}, Reason.TIME_CLAIM),
+    row(122, "nbf null", {"nbf": None}, Reason.TIME_CLAIM),
+    # By the design page a jti is any string of 1 to 256 characters; NUL, which the catalogue refuses, is one (below).
+    *(row(124, repr(jti), {"jti": jti}, Reason.JTI) for jti in NO_NAMES),
+    row(124, "257 characters", {"jti": "x" * 257}, Reason.JTI),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "reason"), REFUSED)
+async def test_refused(bench: Bench, change: dict[str, Any], reason: Reason) -> None:
+    """The jti of the refused one, "j" but for 124, is good afterwards."""
+    await bench.refused(post(form(assertion(**change))), reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *(row(117, literal, _spelt("exp", literal), Reason.JWT_JSON) for literal in ("NaN", "Infinity", "1e400")),
+        row(117, "-1.0", _spelt("exp", "-1.0"), Reason.EXPIRED),
+        row(122, "nbf NaN", _spelt("nbf", "NaN"), Reason.JWT_JSON),
+        row(126, "aud twice", _twice("aud", "https://evil.example"), Reason.JWT_JSON),
+        row(126, "sub twice", _twice("sub", "c2"), Reason.JWT_JSON),
+        row(126, "exp twice", _twice("exp", "x"), Reason.JWT_JSON),
+        row(126, "iss twice", _twice("iss", "c1"), Reason.JWT_JSON),
+    ],
+)
+async def test_spelling_refused(bench: Bench, text: str, reason: Reason) -> None:
+    await bench.refused(post(form(text)), reason)
+
+
+@pytest.mark.attack(101)
+@pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "jti"])
+async def test_claim_is_named(bench: Bench, name: str) -> None:
+    reply = await bench.send(post(form(assertion(**{name: ABSENT}))))
+    assert name in reply.json()["error_description"].split(";")[0].split()
+
+
+@pytest.mark.attack(105)
+async def test_audience_is_told(bench: Bench) -> None:
+    """By the design page: the claim, what was expected, and what came."""
+    said = (await bench.send(post(form(assertion(aud=f"{ISSUER}/token"))))).json()["error_description"]
+    assert said == f"aud must be the issuer of this server, alone; expected {ISSUER}; got {ISSUER}/token"
+
+
+EXTRA = {"scope": "admin", "roles": ["x"], "act": {"sub": "c2"}, "cnf": {"jkt": "x"}, "client_id": "c2", "nonce": "n"}
+ISSUED = [
+    row(106, "one in an array", {"aud": [ISSUER]}),
+    row(113, "5 s ago", {"exp": NOW - 5, "iat": NOW - 65}),
+    row(113, "29 s ago", {"exp": NOW - 29, "iat": NOW - 89}),
+    row(115, "300 s ahead", {"exp": NOW + 300}),
+    row(115, "330 s ahead", {"exp": NOW + 330}),
+    row(118, "half a second", {"exp": NOW + 60.5}),
+    row(118, "integral float", {"exp": float(NOW + 60)}),
+    row(119, "iat 10 s ahead", {"iat": NOW + 10}),
+    row(120, "nbf 8 s ahead", {"nbf": NOW + 8}),
+    row(123, "no iat", {"iat": ABSENT, "exp": NOW + 300}),
+    row(124, "256 characters", {"jti": "x" * 256}),
+    row(124, "NUL", {"jti": "\0"}),
+    row(128, "other claims", EXTRA),
+    row(129, "100 claims", {f"claim{i}": "x" * 40 for i in range(100)}),
+]
+
+
+@pytest.mark.parametrize("change", ISSUED)
+async def test_issued(bench: Bench, change: dict[str, Any]) -> None:
+    """Within the rules; nothing of the assertion but its client reaches the token."""
+    await bench.issued(post(form(assertion(**change))), jti=change.get("jti", "j"))
+
+
+@pytest.mark.attack(118)
+async def test_exponent(bench: Bench) -> None:
+    await bench.issued(post(form(_spelt("exp", "18000000.6e2"))))

@@ -1,0 +1,121 @@
+"""T5: one assertion, at most one token; and who did not sign it cannot use it up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.bench import ISSUER, NOW, OTHER, STRANGER, Request, alter, assertion, form, post, raw
+
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.attacks.bench import Bench
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.attack(130)
+async def test_twice(bench: Bench) -> None:
+    what = post()
+    await bench.issued(what)
+    await bench.refused(what, Reason.REPLAYED, uses_up=True)
+
+
+@pytest.mark.attack(131)
+async def test_hundred_at_once(durable: Bench) -> None:
+    """On a file, where commits are grouped: one token, 99 replays, and a record of each."""
+    before = len(await durable.audited())
+    replies = await asyncio.gather(*(durable.send(post(form(assertion()))) for _ in range(100)))
+    assert Counter(reply.status for reply in replies) == {200: 1, 401: 99}
+    told = Counter(reply.json().get("error_uri") for reply in replies)
+    assert told == {None: 1, f"{ISSUER}/errors/{Reason.REPLAYED.code}": 99}
+    lines = (await durable.audited())[before:]
+    assert (len(lines), sum('"outcome":"issued"' in line for line in lines)) == (100, 1)
+
+
+@pytest.mark.attack(133)
+async def test_same_jti_of_two_clients(bench: Bench) -> None:
+    await bench.issued(post())
+    await bench.issued(post(form(assertion(OTHER, iss="c2", sub="c2"))), client_id="c2")
+
+
+@pytest.mark.attack(135)
+async def test_same_jti_signed_anew(bench: Bench) -> None:
+    await bench.issued(post())
+    bench.now[0] += 5
+    changed = assertion(exp=NOW + 90, iat=NOW + 5, scope="other")
+    await bench.refused(post(form(changed)), Reason.REPLAYED, uses_up=True)
+
+
+@pytest.mark.attack(136)
+@pytest.mark.attack(137)
+async def test_replay_sweep(bench: Bench) -> None:
+    """From five seconds before its end to two minutes after, a used assertion is never good again."""
+    what = post(form(assertion(exp=NOW + 10)))
+    await bench.issued(what)
+    for second in range(NOW + 5, NOW + 131):
+        bench.now[0] = float(second)
+        await bench.store.ledger.purge(second)
+        expected = Reason.REPLAYED if second < NOW + 40 else Reason.EXPIRED
+        await bench.refused(what, expected, jti=None)
+
+
+@pytest.mark.attack(138)
+async def test_stranger_cannot_use_a_jti_up(bench: Bench) -> None:
+    """Whatever fails before the claims held; `refused` then gets a token with the same jti."""
+    forged = raw({"alg": "ES256"}, sign=STRANGER.sign)
+    await bench.refused(post(form(forged)), Reason.SIGNATURE, uses_up=False)
+
+
+@pytest.mark.attack(140)
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"scope": "admin"}, Reason.SCOPE_NOT_ALLOWED),
+        ({"scope": "a  b"}, Reason.SCOPE_MALFORMED),
+        ({"resource": "relative"}, Reason.RESOURCE_MALFORMED),
+        ({"resource": "https://elsewhere.example"}, Reason.RESOURCE_NOT_ALLOWED),
+        ({"grant_type": "refresh_token", "refresh_token": "x"}, Reason.GRANT_NOT_ALLOWED),
+    ],
+)
+async def test_refused_afterwards_uses_the_jti_up(bench: Bench, more: dict[str, str], reason: Reason) -> None:
+    """Who proved who it is has used its assertion, whatever it then asked for."""
+    text = assertion()
+    await bench.refused(post(form(text, **more)), reason, uses_up=True)
+    await bench.refused(post(form(text)), Reason.REPLAYED, uses_up=True)
+
+
+async def _is_failing(bench: Bench, what: Request) -> None:
+    reply = await bench.send(what)
+    members: dict[str, Any] = reply.json()
+    assert (reply.status, members["error"]) == (503, "temporarily_unavailable")
+    assert members["error_uri"] == f"{ISSUER}/errors/{Reason.STORE.code}"
+    assert (reply.headers["retry-after"], reply.headers["cache-control"]) == ("1", "no-store")
+    assert set(members) == {"error", "error_description", "error_uri", "trace_id"}
+
+
+@pytest.mark.attack(148)
+async def test_store_away(durable: Bench) -> None:
+    """Fail closed: 503 and no token; when the store is back, the same assertion is good."""
+    what = post()
+    await durable.store.close()
+    await _is_failing(durable, what)
+    assert (await durable.send(Request(method="GET", path="/health", headers=()))).status == 503
+    await durable.store.open()
+    await durable.issued(what)
+
+
+@pytest.mark.attack(148)
+async def test_record_cannot_be_written(durable: Bench, tmp_path: Path) -> None:
+    """The claim stands before the record in the commit: without the one there is not the other."""
+    what = post()
+    alter(tmp_path, "ALTER TABLE audit RENAME TO away")
+    await _is_failing(durable, what)
+    assert not await durable.used_up("j")
+    alter(tmp_path, "ALTER TABLE away RENAME TO audit")
+    await durable.issued(what)
