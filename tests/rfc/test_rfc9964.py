@@ -1,0 +1,89 @@
+"""RFC 9964 (ML-DSA) and RFC 9864 (fully specified names), from the assertion to the guard."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.rfc.conftest import API, ISSUER, refusal, running
+
+from affiant.errors import ConfigError
+from affiant.jose import base64url, compact, keys
+from affiant.resource import Guard
+from affiant.server import clients
+from affiant.server.clients import signing_key_purpose
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import SigningKey
+
+if TYPE_CHECKING:
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+ML_DSA = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
+
+
+@pytest.mark.rfc(9964, "3")
+@pytest.mark.parametrize("alg", ML_DSA)
+async def test_a_client_signs_with_ml_dsa(server: Server, alg: str) -> None:
+    """Its key is of type AKP and bound to the one algorithm; another parameter set is refused."""
+    key = keys.generate(alg)
+    assert (key.to_jwk()["kty"], key.to_jwk()["alg"]) == ("AKP", alg)
+    await server.register("pq", keys=(key.public(),), alg=alg)
+    made = server.assertion(key, iss="pq", sub="pq")
+    assert len(made) <= compact.MAX_CHARACTERS
+    assert (await server.post(server.form(made))).status_code == 200
+    other = keys.generate(next(name for name in ML_DSA if name != alg))
+    assert refusal(await server.post(server.form(server.assertion(other, iss="pq", sub="pq"))))[0] == 401
+
+
+@pytest.mark.rfc(9964, "5")
+@pytest.mark.parametrize("alg", ML_DSA)
+async def test_an_altered_signature_is_refused(server: Server, alg: str) -> None:
+    key = keys.generate(alg)
+    await server.register("pq", keys=(key.public(),))
+    head, payload, signature = server.assertion(key, iss="pq", sub="pq").split(".")
+    raw = bytearray(base64url.decode(signature))
+    raw[100] ^= 1
+    altered = f"{head}.{payload}.{base64url.encode(bytes(raw))}"
+    assert refusal(await server.post(server.form(altered))) == (401, "invalid_client")
+
+
+@pytest.mark.rfc(9964, "3")
+@pytest.mark.parametrize("alg", [*ML_DSA, "Ed25519", "RS256", "PS512", "ES384"])
+async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, alg: str) -> None:
+    """Whatever the first signing key is: the metadata and the key set are enough for the guard."""
+    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    store, key = MemoryStore(), keys.generate(alg)
+    async with running(store) as server:
+        sealed = server.master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid))
+        public = json.dumps(key.public().to_jwk())
+        with store.change():
+            store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, "active", 0)]
+        await server.register("c1")
+        token = (await server.token())["access_token"]
+        assert compact.parse(token, limit=16_384).alg == alg
+        guard = Guard(ISSUER, audience=API, http=server.http, clock=lambda: server.now[0])
+        caller = await guard.check([f"Bearer {token}".encode()])
+        assert caller.client_id == "c1"
+
+
+@pytest.mark.rfc(9864, "2.2")
+@pytest.mark.parametrize("pinned", ["Ed25519", "EdDSA", None])
+async def test_ed25519_has_two_names(server: Server, pinned: str | None) -> None:
+    """The old name and the new one mean the same for an Ed25519 key, whichever the client is registered for."""
+    key = keys.generate("Ed25519")
+    await server.register("ed", keys=(key.public(),), alg=pinned)
+    for name in ("Ed25519", "EdDSA"):
+        signer = keys.parse_private_jwk({**key.to_jwk(), "alg": name})
+        made = server.assertion(signer, iss="ed", sub="ed")
+        assert compact.parse(made).alg == name
+        assert (await server.post(server.form(made))).status_code == 200
+
+
+@pytest.mark.rfc(9964, "3")
+@pytest.mark.parametrize("change", [{"alg": None}, {"alg": "ML-DSA-99"}, {"pub": "AAAA"}, {"alg": "ML-DSA-87"}])
+def test_a_key_that_is_none(change: dict[str, str | None]) -> None:
+    jwk = {**keys.generate("ML-DSA-44").public().to_jwk(), **change}
+    with pytest.raises(ConfigError):
+        keys.parse_public_jwk({name: value for name, value in jwk.items() if value is not None})
