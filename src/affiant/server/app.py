@@ -11,16 +11,16 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from affiant.errors import StoreError
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
-from affiant.server import background
+from affiant.server.background import Background
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.clients import Directory
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.published import metadata, pages
+from affiant.server.published.health import Health
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.token.decision import Decider
 from affiant.server.token.endpoint import TokenEndpoint
@@ -85,16 +85,18 @@ def build(
         clock=clock,
     )
 
+    background = Background(store.ledger, limits, clock)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with _life(store, master_key, directory, limits, clock):
+        async with _life(store, master_key, directory, background, clock):
             yield
 
     path = urlsplit(issuer).path
     return Server(
         token=token,
         token_path=f"{path}/token",
-        routes=_published(issuer, directory, decider.grant_types),
+        routes=_published(issuer, directory, decider.grant_types, Health(directory, background)),
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
     )
@@ -118,7 +120,7 @@ def limits_key(master_key: MasterKey) -> bytes:
     return master_key.digest("rate limits")
 
 
-def _published(issuer: str, directory: Directory, grant_types: list[str]) -> list[Route]:
+def _published(issuer: str, directory: Directory, grant_types: list[str], health: Health) -> list[Route]:
     path = urlsplit(issuer).path
     document = metadata.build(issuer, grant_types=grant_types)
 
@@ -129,13 +131,6 @@ def _published(issuer: str, directory: Directory, grant_types: list[str]) -> lis
         await directory.refresh()
         headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
         return JSONResponse(directory.published_keys().to_jwks(), headers=headers)
-
-    async def show_health(_: Request) -> Response:
-        try:
-            await directory.refresh()
-        except StoreError:
-            return JSONResponse({"status": "failing", "why": "the store does not answer"}, status_code=503)
-        return JSONResponse({"status": "ok"})
 
     async def show_reason(request: Request) -> Response:
         page = pages.reason(request.path_params["code"])
@@ -153,7 +148,9 @@ def _published(issuer: str, directory: Directory, grant_types: list[str]) -> lis
     return [
         *(Route(place, show_metadata) for place in sorted(discovery)),
         Route(f"{path}/jwks", show_jwks),
-        Route(f"{path}/health", show_health),
+        Route(f"{path}/health", health.ready),
+        Route(f"{path}/health/ready", health.ready),
+        Route(f"{path}/health/live", health.live),
         Route(f"{path}/errors", show_reasons),
         Route(f"{path}/errors/{{code}}", show_reason),
     ]
@@ -161,14 +158,14 @@ def _published(issuer: str, directory: Directory, grant_types: list[str]) -> lis
 
 @contextlib.asynccontextmanager
 async def _life(
-    store: Store, master_key: MasterKey, directory: Directory, limits: Limits, clock: Callable[[], float]
+    store: Store, master_key: MasterKey, directory: Directory, background: Background, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     await store.open()
     await signing_keys.ensure(store, master_key, now=int(clock()))
     await directory.refresh()
     dummy.prepare()
     try:
-        async with background.running(store.ledger, limits, clock):
+        async with background.running():
             yield
     finally:
         await store.close()

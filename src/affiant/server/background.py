@@ -23,24 +23,51 @@ PURGE_SECONDS = 1.0  # between two small deletions of expired jtis
 TELL_SECONDS = 5.0  # between two records of what the limits refused
 
 
-@contextlib.asynccontextmanager
-async def running(ledger: Ledger, limits: Limits, clock: Callable[[], float]) -> AsyncIterator[None]:
-    """Do all of it until the end, and the last of it then."""
+class Background:
+    """The pieces of work, each on its own clock.
 
-    async def purge() -> None:
-        await ledger.purge(int(clock()))
+    Attributes:
+        problems: what fails at the moment, by the name of the work; empty again when it succeeds.
+    """
 
-    async def tell() -> None:
-        await tell_of_limits(ledger, limits, clock())
+    def __init__(self, ledger: Ledger, limits: Limits, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._limits = limits
+        self._clock = clock
+        self.problems: dict[str, str] = {}
 
-    tasks = [asyncio.create_task(_again(purge, PURGE_SECONDS)), asyncio.create_task(_again(tell, TELL_SECONDS))]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(StoreError):
-            await tell()
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do all of it until the end, and the last of it then."""
+        tasks = [
+            asyncio.create_task(self._again("store", self._purge, PURGE_SECONDS)),
+            asyncio.create_task(self._again("audit", self._tell, TELL_SECONDS)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(StoreError):
+                await self._tell()
+
+    async def _purge(self) -> None:
+        # It writes, so it also finds out each second whether the store can be written.
+        await self._ledger.purge(int(self._clock()))
+
+    async def _tell(self) -> None:
+        await tell_of_limits(self._ledger, self._limits, self._clock())
+
+    async def _again(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+                self.problems.pop(name, None)
+            except StoreError as error:
+                if name not in self.problems:
+                    log.warning("%s: %s", name, error)
+                self.problems[name] = str(error)
 
 
 async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:
@@ -62,12 +89,3 @@ async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:
             detail=without_credentials(f"{number} requests of {name}"),
         )
         await ledger.claim(Entry(record))
-
-
-async def _again(work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except StoreError as error:
-            log.warning("%s: %s", work.__name__, error)
