@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     import httpx2
     from tests.e2e.conftest import Server
+
+AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 
 
 def _assertion(server: Server, name: str, audience: str | None = None) -> str:
@@ -72,7 +75,7 @@ def test_from_standard_input_and_from_a_file(server: Server, client: str, tmp_pa
     (tmp_path / "request.txt").write_text(text)
     from_file = server.run("explain", str(tmp_path / "request.txt"))
     from_input = subprocess.run(
-        ["affiant", "explain", "-"], cwd=server.folder, input=text, capture_output=True, text=True, check=False
+        [*AFFIANT, "explain", "-"], cwd=server.folder, input=text, capture_output=True, text=True, check=False
     )
     for done in (from_file, from_input):
         assert done.returncode == 4
@@ -90,7 +93,7 @@ def test_as_of_another_time(server: Server, client: str) -> None:
 def test_a_server_elsewhere(server: Server, client: str, tmp_path: Path) -> None:
     """From its metadata alone, in a folder that knows nothing."""
     text = _assertion(server, client, "https://elsewhere.example")
-    command = ["affiant", "explain", text, "--issuer", server.issuer]
+    command = [*AFFIANT, "explain", text, "--issuer", server.issuer]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert "?  5 client       depends on the registration" in done.stdout
@@ -110,7 +113,7 @@ def test_what_cannot_be_explained(server: Server, what: str, code: int, says: st
 
 def test_without_a_server(tmp_path: Path) -> None:
     """Asking makes no data folder."""
-    done = subprocess.run(["affiant", "explain", "a=b"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([*AFFIANT, "explain", "a=b"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 8
     assert "--issuer" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import os
 from affiant.jose import base64url
 
 _READ_BYTES = 4096
+_PLAIN = str.maketrans("-_", "Zz")
 
 
 class _Random:
@@ -36,8 +37,9 @@ _random = _Random()
 
 
 def new_trace_id() -> str:
-    """Twelve characters that name one request, given to the caller and kept in the audit log."""
-    return base64url.encode(_random.take(9))
+    """Twelve letters and digits that name one request, given to the caller and kept in the audit log."""
+    # It is typed into a shell: one that begins with a hyphen would be taken for an option.
+    return base64url.encode(_random.take(9)).translate(_PLAIN)
 
 
 def new_token_id() -> str:
