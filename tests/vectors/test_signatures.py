@@ -64,6 +64,7 @@ def _verdict(group: dict[str, Any], jws: object) -> str:
     return "valid"
 
 
+@pytest.mark.attack(65)
 def test_signatures_are_decided_as_by_wycheproof(vectors: Path) -> None:
     """Every vector but the defective ones: the valid verify, the invalid do not, and none is left out."""
     wrong = []
