@@ -6,100 +6,36 @@ issue → claim the jti, write the audit record and the token's state in one com
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
 from affiant.server.clients import GUIDE
+from affiant.server.endpoint import Endpoint
 from affiant.server.request import http
-from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
-from affiant.server.request.limits import Limited
-from affiant.server.request.visit import Visit
 from affiant.server.token.issue import issue
-from affiant.server.token.refusal import refuse
-from affiant.storage.records import Entry, Outcome
+from affiant.storage.records import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.clients import Directory
     from affiant.server.keys.master_key import MasterKey
-    from affiant.server.request.limits import Limits
+    from affiant.server.request.visit import Visit
     from affiant.server.token.decision import Decider
-    from affiant.server.token.issue import IssuedToken
-    from affiant.storage.ports import Ledger
-
-log = logging.getLogger(__name__)
-
-_LOST = {
-    Outcome.REPLAYED: Reason.REPLAYED,
-    Outcome.REFRESH_UNKNOWN: Reason.REFRESH_UNKNOWN,
-    Outcome.REFRESH_EXPIRED: Reason.REFRESH_EXPIRED,
-    Outcome.REFRESH_REVOKED: Reason.REFRESH_REVOKED,
-    Outcome.REFRESH_REUSED: Reason.REFRESH_REUSED,
-}
 
 
-class TokenEndpoint:
-    """An ASGI application for one path; bare, because a framework's request and response cost a fifth of the rate."""
+class TokenEndpoint(Endpoint):
+    """Tokens for assertions."""
 
-    def __init__(
-        self,
-        *,
-        issuer: str,
-        decider: Decider,
-        directory: Directory,
-        ledger: Ledger,
-        limits: Limits,
-        master_key: MasterKey,
-        clock: Callable[[], float],
-    ) -> None:
-        self._issuer = issuer
+    def __init__(self, *, decider: Decider, directory: Directory, master_key: MasterKey, **shared: Any) -> None:
+        super().__init__("token", **shared)
         self._decider = decider
         self._directory = directory
-        self._ledger = ledger
-        self._limits = limits
         self._master_key = master_key
-        self._clock = clock
-        self._deadline = Deadline()
 
-    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
-        """Answer one request; whatever happens, with JSON."""
-        address = scope["client"][0] if scope.get("client") else ""
-        visit = Visit("token", address, self._clock())
-        try:
-            with self._deadline:
-                answer = await self._answer(visit, scope, receive)
-        except TimeoutError:
-            answer = refuse(visit, await self._settle_late(visit), issuer=self._issuer)
-        except StoreError as error:
-            # Fail closed: what cannot be recorded is not issued. RFC 9110 section 10.2.3.
-            log.error("trace %s: the store failed: %s", visit.trace_id, error)  # noqa: TRY400 - no traceback: it is known
-            answer = refuse(visit, Rejected(Reason.STORE), issuer=self._issuer)
-        except Exception:
-            log.exception("trace %s: unexpected", visit.trace_id)
-            answer = refuse(visit, await self._settle_failure(visit), issuer=self._issuer)
-        await http.respond(send, answer)
-
-    async def _answer(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        try:
-            issued = await self._road(visit, scope, receive)
-        except Rejected as refusal:
-            return refuse(visit, await self._settle(visit, refusal), issuer=self._issuer)
-        headers = [(b"x-trace-id", visit.trace_id.encode("ascii"))]
-        if visit.authenticated and visit.authenticated.client.record.profile == GUIDE:
-            # RFC 9745, RFC 8288: the profile is a bridge, and says where it leads.
-            page = f"{self._issuer}/errors/{Reason.MISPLACED_ASSERTION.code}"
-            headers += [(b"deprecation", b"@1767225600"), (b"link", f'<{page}>; rel="deprecation"'.encode("ascii"))]
-        return http.Answer(200, issued.response.to_members(), headers)
-
-    async def _road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> IssuedToken:
+    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
+        """See Endpoint."""
         form = await http.read_form(scope, receive)
         decision = await self._decider.decide(form, http.header(scope, b"authorization"), visit)
-        await self._check_limits(visit)
+        await self.check_limits(visit)
         issued = issue(
             decision.granted,
             decision.authorization,
@@ -109,88 +45,20 @@ class TokenEndpoint:
             master_key=self._master_key,
             now=visit.now,
         )
-        await self._commit(visit, decision.client, issued)
-        return issued
-
-    async def _check_limits(self, visit: Visit) -> None:
-        """Refuse what comes too often, before anything is written.
-
-        Raises:
-            Limited: by what it proved; a proof that was shown before counts as none.
-        """
-        client = visit.authenticated
-        if client is None:
-            self._limits.check_failures(visit)
-            return
-        self._limits.check_tokens(client.client.client_id, visit.now)
-        try:
-            self._limits.check_failures(visit)
-        except Limited:
-            if client.claim is not None and await self._ledger.find_claim(client.claim.client_id, client.claim.digest):
-                raise
-
-    async def _commit(self, visit: Visit, client: Authenticated, issued: IssuedToken) -> None:
-        """Rung 11. Only after this returns may anybody see the token."""
         entry = Entry(
             visit.record(),
-            claim=client.claim,
-            tolerate_repeat=client.tolerates_repeat,
+            claim=decision.client.claim,
+            tolerate_repeat=decision.client.tolerates_repeat,
             new_refresh=issued.new_refresh,
             rotation=issued.rotation,
         )
-        outcome = await self._record(visit, entry)
-        if outcome in _LOST:
-            raise _Recorded(_LOST[outcome])
+        await self.commit(visit, entry)
+        return http.Answer(200, issued.response.to_members(), self._headers(visit))
 
-    async def _settle(self, visit: Visit, refusal: Rejected) -> Rejected:
-        """What the caller is told: the refusal, once it is written down, or that it comes too often.
-
-        Who was authenticated has used up its jti, whatever it was refused for. Only a limit writes nothing and uses
-        nothing up: it is counted, and told of in one record for many (see background.py).
-        """
-        if isinstance(refusal, _Recorded | Limited):
-            return refusal
-        client = visit.authenticated
-        try:
-            await self._check_limits(visit)
-        except Limited as limited:
-            return limited
-        entry = Entry(
-            visit.record(refusal),
-            claim=client.claim if client else None,
-            tolerate_repeat=client.tolerates_repeat if client else False,
-        )
-        outcome = await self._record(visit, entry)
-        return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
-
-    async def _settle_failure(self, visit: Visit) -> Rejected:
-        """Write down that we failed, so that the operator finds the trace; the jti is not used up."""
-        refusal = Rejected(Reason.UNEXPECTED)
-        with contextlib.suppress(StoreError):
-            await self._ledger.claim(Entry(visit.record(refusal)))
-        return refusal
-
-    async def _settle_late(self, visit: Visit) -> Rejected:
-        """Who sends slowly is refused like any other; who waited for the store is told to come back.
-
-        What was on its way to the disk may get there: then its jti is used up, and no token was seen by anybody.
-        """
-        if visit.is_read:
-            log.error("trace %s: no answer within %s s", visit.trace_id, REQUEST_SECONDS)
-            return Rejected(Reason.STORE)
-        try:
-            return await self._settle(visit, Rejected(Reason.TOO_SLOW))
-        except StoreError:
-            return Rejected(Reason.STORE)
-
-    async def _record(self, visit: Visit, entry: Entry) -> Outcome:
-        outcome = await self._ledger.claim(entry)
-        if visit.authenticated is None or outcome is Outcome.REPLAYED:
-            self._limits.count_failure(visit)
-        else:
-            self._limits.count_token(visit.authenticated.client.client_id, visit.now)
-        return outcome
-
-
-class _Recorded(Rejected):
-    """A refusal that the commit itself wrote down."""
+    def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-trace-id", visit.trace_id.encode("ascii"))]
+        if visit.authenticated and visit.authenticated.client.record.profile == GUIDE:
+            # RFC 9745, RFC 8288: the profile is a bridge, and says where it leads.
+            page = f"{self._issuer}/errors/{Reason.MISPLACED_ASSERTION.code}"
+            headers += [(b"deprecation", b"@1767225600"), (b"link", f'<{page}>; rel="deprecation"'.encode("ascii"))]
+        return headers
