@@ -88,12 +88,16 @@ def test_line_by_line(tmp_path: Path, launch: Callable[..., Child], free_port: C
     (start_api,) = _blocks("Guard an API", "console")
     (billing,) = _blocks("Get a token", "python")
     reader.writes(billing)
+    (why,) = _blocks("Find out why", "console")
     expected = ["{'orders': 3}\n", "{'orders': 3, 'for': 'billing'}\n"]
     for orders, answer in zip(_blocks("Guard an API", "python"), expected, strict=True):
         reader.writes(orders)
         reader.types(start_api.strip())
         assert reader.types("python billing.py") == answer
         reader.running.pop().stop()
+    told = [reader.types(line) for line in why.splitlines()]
+    assert "let through" in told[0]
+    assert "the chain holds" in told[2]
 
 
 def test_every_make_target_exists() -> None:
