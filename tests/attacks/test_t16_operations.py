@@ -263,7 +263,11 @@ async def _get(bench: Bench, path: str) -> dict[str, Any]:
 async def test_metadata_name_what_is_mounted(bench: Bench, path: str) -> None:
     document = await _get(bench, path)
     assert document["issuer"] == ISSUER
-    assert document["grant_types_supported"] == ["client_credentials", "refresh_token"]
+    assert document["grant_types_supported"] == [
+        "client_credentials",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ]
     assert "none" not in document["token_endpoint_auth_signing_alg_values_supported"]
 
 

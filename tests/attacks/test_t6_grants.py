@@ -43,7 +43,7 @@ async def test_client_without_the_grant(bench: Bench) -> None:
     assert await bench.used_up("j", "c2")
 
 
-@pytest.mark.parametrize("grant_type", [row(160, name[-14:], name) for name in (JWT_BEARER, EXCHANGE, "password")])
+@pytest.mark.parametrize("grant_type", [row(160, name[-14:], name) for name in (EXCHANGE, "password")])
 async def test_grant_that_is_not_here(bench: Bench, grant_type: str) -> None:
     await bench.refused(post(form(grant_type=grant_type)), Reason.GRANT_UNSUPPORTED)
 

@@ -242,7 +242,9 @@ async def test_a_missing_grant_type_is_an_invalid_request(server: Server) -> Non
 
 
 @pytest.mark.rfc(6749, "5.2")
-@pytest.mark.parametrize("name", ["password", "authorization_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"])
+@pytest.mark.parametrize(
+    "name", ["password", "authorization_code", "urn:ietf:params:oauth:grant-type:saml2-bearer", "x"]
+)
 async def test_an_unknown_grant_type_is_unsupported(server: Server, name: str) -> None:
     reply = await server.post(_by_secret(server, grant_type=name))
     assert refusal(reply) == (400, "unsupported_grant_type")

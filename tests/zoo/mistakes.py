@@ -236,7 +236,7 @@ _REQUESTS = [
     Mistake("GET", Reason.METHOD, _get),
     Mistake("in the query", Reason.IN_QUERY, _by_query),
     Mistake("no grant_type", Reason.MISSING_PARAMETER, _drop("form", "grant_type")),
-    Mistake("the grant of RFC 7523 section 2.1", Reason.GRANT_UNSUPPORTED, _form(grant_type=JWT_BEARER_GRANT)),
+    Mistake("the grant of RFC 7523 section 2.1", Reason.MISSING_PARAMETER, _form(grant_type=JWT_BEARER_GRANT)),
     Mistake("no credentials", Reason.NO_CREDENTIALS, _put("form", lambda _: {"grant_type": "client_credentials"})),
     Mistake("a scope it may not have", Reason.SCOPE_NOT_ALLOWED, _form(scope="orders.read admin")),
     Mistake("scopes with commas", Reason.SCOPE_NOT_ALLOWED, _form(scope="orders.read,orders.write")),

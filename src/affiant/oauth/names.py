@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CLIENT_CREDENTIALS = "client_credentials"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a name
 
 PRIVATE_KEY_JWT = "private_key_jwt"

@@ -25,6 +25,7 @@ from affiant.server.request.limits import Limits, Rates
 from affiant.server.token.decision import Decider
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
+from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_
 
 def _decider(store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
     ladder = Ladder(directory=directory, master_key=master_key)
-    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key))
+    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
     return Decider(ladder, grants, directory, lifetime=lifetime)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
     from affiant.server.keys.master_key import MasterKey
 
-GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN)
+GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _SECRET_BYTES = 32
 

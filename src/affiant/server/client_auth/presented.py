@@ -64,6 +64,8 @@ def parse(form: Form, authorization: list[bytes]) -> Presented:
         raise Rejected(Reason.HALF_ASSERTION)
     if form.get("assertion") is not None and form.get("grant_type") == names.CLIENT_CREDENTIALS:
         return _guide(form, assertion, authorization)
+    if form.get("grant_type") == names.JWT_BEARER:
+        return _bearer(form, assertion, secret, authorization)
     return _one(form, assertion, kind, secret, authorization)
 
 
@@ -80,6 +82,16 @@ def _one(
     if secret is None or client_id is None:
         raise Rejected(Reason.NO_CREDENTIALS)
     return Secret(names.CLIENT_SECRET_POST, client_id, secret)
+
+
+def _bearer(form: Form, assertion: str | None, secret: str | None, authorization: list[bytes]) -> Assertion:
+    """RFC 7523 section 2.1: the grant itself is the client's assertion about itself, and authenticates it."""
+    granted = form.get("assertion")
+    if granted is None:
+        raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
+    if assertion is not None or secret is not None or authorization:
+        raise Rejected(Reason.MULTIPLE_METHODS)
+    return Assertion(granted, form.get("client_id"))
 
 
 def _guide(form: Form, assertion: str | None, authorization: list[bytes]) -> Guide:

@@ -58,6 +58,9 @@ def _say(line: str, why: str) -> Callable[[Rejected, Facts], Fix]:
 
 
 def _missing(refusal: Rejected, _: Facts) -> Fix | None:
+    if refusal.expected == "assertion":
+        why = "with this grant the JWT goes into assertion; in client_assertion it goes with client_credentials"
+        return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', why)
     if refusal.expected != "grant_type":
         return None
     return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', "the grant is not named")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.limits import Limited
@@ -27,13 +28,16 @@ def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
     """
     row = refusal.reason.value
     silent = row.rung in SILENT_RUNGS
+    # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but a grant that is none.
+    is_grant = visit.grant == names.JWT_BEARER and row.error == "invalid_client"
     members = {
-        "error": row.error,
+        "error": "invalid_grant" if is_grant else row.error,
         "error_description": _SILENCE if silent else _sentence(refusal, proved=visit.authenticated is not None),
         "error_uri": f"{issuer}/errors/{'client.authentication_failed' if silent else row.code}",
         "trace_id": visit.trace_id,
     }
-    return http.Answer(row.status, members, [*_headers(refusal, issuer), (b"x-trace-id", visit.trace_id.encode())])
+    headers = [] if is_grant else _headers(refusal, issuer)
+    return http.Answer(400 if is_grant else row.status, members, [*headers, (b"x-trace-id", visit.trace_id.encode())])
 
 
 def _sentence(refusal: Rejected, *, proved: bool) -> str:

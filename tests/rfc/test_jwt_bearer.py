@@ -1,0 +1,105 @@
+"""RFC 7523 section 2.1: the JWT as the grant, from clients that speak for themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import ISSUER, KEY, basic
+
+from affiant.jose import compact, keys
+
+if TYPE_CHECKING:
+    import httpx2
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+@pytest.fixture
+async def kafka(server: Server) -> Server:
+    """The server, with the client `kafka` that is registered for this grant alone."""
+    await server.register("kafka", grant_types=(GRANT,))
+    return server
+
+
+def _form(server: Server, **changes: Any) -> dict[str, Any]:
+    claims = {"iss": "kafka", "sub": "kafka", **changes}
+    return {"grant_type": GRANT, "assertion": server.assertion(claims.pop("key", KEY), **claims)}
+
+
+def _invalid_grant(reply: httpx2.Response) -> bool:
+    """Section 3.1: invalid_grant, which is no failed authentication and so has no challenge."""
+    return (reply.status_code, reply.json()["error"]) == (
+        400,
+        "invalid_grant",
+    ) and "www-authenticate" not in reply.headers
+
+
+@pytest.mark.rfc(7523, "2.1")
+async def test_the_assertion_is_the_grant(kafka: Server) -> None:
+    reply = await kafka.post(_form(kafka))
+    assert reply.status_code == 200, reply.text
+    claims = compact.parse(reply.json()["access_token"]).claims
+    assert (claims["sub"], claims["client_id"]) == ("kafka", "kafka")
+    assert "refresh_token" not in reply.json()
+
+
+@pytest.mark.rfc(7523, "2.1")
+async def test_scope_may_be_asked_for(kafka: Server) -> None:
+    assert (await kafka.post({**_form(kafka), "scope": "read"})).json()["scope"] == "read"
+    refused = await kafka.post({**_form(kafka), "scope": "admin"})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.rfc(7523, "3.1")
+@pytest.mark.parametrize(
+    "changes",
+    [{"aud": "https://other.example"}, {"exp": 0}, {"jti": ""}, {"sub": "x"}, {"iss": "nobody", "sub": "nobody"}],
+)
+async def test_one_that_does_not_hold_is_an_invalid_grant(kafka: Server, changes: dict[str, Any]) -> None:
+    assert _invalid_grant(await kafka.post(_form(kafka, **changes)))
+
+
+@pytest.mark.rfc(7523, "3.1")
+async def test_what_is_not_proved_is_told_as_little_as_ever(kafka: Server) -> None:
+    """A wrong signature and a client that does not exist: the same bytes."""
+    answers = [
+        await kafka.post(_form(kafka, key=keys.generate("ES256"))),
+        await kafka.post(_form(kafka, iss="nobody", sub="nobody")),
+    ]
+    told = [{**reply.json(), "trace_id": ""} for reply in answers]
+    assert told[0] == told[1]
+
+
+@pytest.mark.rfc(7523, "3(7)")
+async def test_it_is_used_once(kafka: Server) -> None:
+    """As the grant, and as a client assertion: one jti, one token."""
+    form = _form(kafka)
+    assert (await kafka.post(form)).status_code == 200
+    assert _invalid_grant(await kafka.post(form))
+    assert (await kafka.post(kafka.form(form["assertion"]))).status_code == 401
+
+
+@pytest.mark.rfc(6749, "5.2")
+async def test_the_grant_is_opt_in(kafka: Server) -> None:
+    """For this client no other, and for others not this."""
+    reply = await kafka.post({"grant_type": GRANT, "assertion": kafka.assertion()})
+    assert (reply.status_code, reply.json()["error"]) == (400, "unauthorized_client")
+    reply = await kafka.post(kafka.form(kafka.assertion(iss="kafka", sub="kafka")))
+    assert (reply.status_code, reply.json()["error"]) == (400, "unauthorized_client")
+
+
+@pytest.mark.rfc(7521, "4.1")
+@pytest.mark.parametrize("more", [{"client_secret": "x"}, {"client_assertion": "a.b.c", "client_assertion_type": "x"}])
+async def test_nothing_else_authenticates_beside_it(kafka: Server, more: dict[str, str]) -> None:
+    assert (await kafka.post({**_form(kafka), **more})).status_code in (400, 401)
+    assert (await kafka.post(_form(kafka), headers=basic("kafka", "x"))).status_code == 400
+
+
+@pytest.mark.rfc(7523, "2.1")
+async def test_assertion_is_required(kafka: Server) -> None:
+    reply = await kafka.post({"grant_type": GRANT})
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
+    assert ISSUER in reply.json()["error_uri"]
