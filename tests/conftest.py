@@ -1,9 +1,16 @@
 """Fixtures that every test may ask for."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests import postgres as postgres_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -22,3 +29,37 @@ def vectors() -> Path:
     if not folder.is_dir():
         pytest.skip(f"Wycheproof vectors not found at {folder}: set AFFIANT_VECTORS")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Postgres]:
+    """A real PostgreSQL, for all tests of a run; what they make in it is dropped at the end."""
+    named = os.environ.get(postgres_server.ENVIRONMENT)
+    server = postgres_server.Postgres(named) if named else postgres_server.make()
+    if server is None:
+        pytest.skip(postgres_server.MISSING)
+    try:
+        yield server
+    finally:
+        if named:
+            server.drop_all()
+        else:
+            postgres_server.remove(server)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[postgres_server.Postgres]:
+    """A server of this test alone, to be stopped and started."""
+    server = postgres_server.make()
+    if server is None:
+        pytest.skip(postgres_server.MISSING)
+    try:
+        yield server
+    finally:
+        postgres_server.remove(server)
+
+
+@pytest.fixture
+def database(postgres: postgres_server.Postgres) -> str:
+    """The URL of a new, empty database."""
+    return postgres.create()

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.storage.memory import MemoryStore
+from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from affiant.storage.ports import Store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
+    """Make stores of one make: on the same database those that last, each on its own in memory."""
+    if request.param == "memory":
+        return MemoryStore
+    if request.param == "sqlite":
+        return partial(SqliteStore, tmp_path / "test.db")
+    return partial(PostgresStore, request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def store(make_store: Callable[..., Store]) -> AsyncIterator[Store]:
     """An open store of each make."""
-    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
+    made = make_store()
     await made.open()
     yield made
     await made.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,11 +21,8 @@ from affiant.storage.records import (
     Rotation,
     chain,
 )
-from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
@@ -156,51 +151,3 @@ async def test_clients(store: Store) -> None:
     assert await store.refresh_tokens.find(b"r1") is None
     with pytest.raises(NotFound):
         await store.clients.remove("c")
-
-
-_RACER = """
-import asyncio, sys
-from pathlib import Path
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
-from affiant.storage.sqlite import SqliteStore
-
-async def main():
-    store = SqliteStore(Path(sys.argv[1]))
-    await store.open()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    def entry(n):
-        audit = AuditRecord(at=0.0, trace_id=f"{sys.argv[2]}-{n}", endpoint="token", outcome="issued")
-        return Entry(audit, claim=JtiClaim("c", n.to_bytes(32, "big"), 1))
-    outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(200)))
-    print(sum(o is Outcome.FIRST for o in outcomes), flush=True)
-    await store.close()
-
-asyncio.run(main())
-"""
-
-
-async def test_race_of_processes(tmp_path: Path) -> None:
-    """Two processes race 200 jtis on one file: exactly 200 are first, and 400 are written down."""
-    path = tmp_path / "race.db"
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACER, str(path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for name in "ab"
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    firsts = [int(racer.communicate(timeout=60)[0]) for racer in racers]
-    assert sum(firsts) == 200
-    store = SqliteStore(path)
-    await store.open()
-    rows = await store.audit_log.export()
-    await store.close()
-    assert len(rows) == 400
-    assert sum(b'"issued"' in row.record for row in rows) == 200

@@ -1,19 +1,16 @@
-"""What SQLite promises to processes: that share the file, that open it at once, and that are killed."""
+"""What SQLite promises to processes that make the file at once; for what follows see test_nodes.py."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from affiant.storage.records import GENESIS, AuditRecord, Client, Entry, JtiClaim, Outcome, chain
+from affiant.storage.records import GENESIS, chain
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -48,14 +45,6 @@ async def main():
     await store.open()
     await asyncio.gather(*map(claim, range(200)))
     await store.close()
-asyncio.run(main())
-"""
-
-_CLAIM_FOR_EVER = """
-async def main():
-    await store.open()
-    for start in range(0, 10**9, 20):
-        await asyncio.gather(*map(claim, range(start, start + 20)))
 asyncio.run(main())
 """
 
@@ -108,48 +97,3 @@ async def test_processes_race_from_the_very_first_opening(tmp_path: Path) -> Non
         records = await _assert_chained(store)
     assert len(records) == 800
     assert {record["trace_id"] for record in records if record["outcome"] == "issued"} == won
-
-
-async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    """Whatever the dead process said it had claimed is a replay for the next one, and is in the audit log."""
-    path = tmp_path / "killed.db"
-    child = _start(_CLAIM_FOR_EVER, path, "child")
-    _go(child)
-    assert child.stdout is not None
-    said = [child.stdout.readline() for _ in range(300)]
-    os.kill(child.pid, signal.SIGKILL)
-    said += child.communicate(timeout=10)[0].splitlines(keepends=True)
-    claimed = [int(line.split()[0]) for line in said if line.endswith(" FIRST\n")]
-    assert len(claimed) >= 300
-    async with _opened(path) as store:
-        recorded = {record["trace_id"] for record in await _assert_chained(store)}
-        assert {f"child-{n}" for n in claimed} <= recorded
-        for n in claimed:
-            audit = AuditRecord(at=0.0, trace_id="again", endpoint="token", outcome="issued")
-            entry = Entry(audit, claim=JtiClaim("c", n.to_bytes(32, "big"), 1))
-            assert await store.ledger.claim(entry) is Outcome.REPLAYED
-        await _assert_chained(store)
-
-
-async def test_a_change_is_seen_by_the_other_store(tmp_path: Path) -> None:
-    """Nodes that cache clients compare the version, whoever changed it."""
-    path = tmp_path / "shared.db"
-    async with _opened(path) as one, _opened(path) as other:
-        before = await one.version()
-        await other.clients.add(Client("c", "private_key_jwt"))
-        added = await one.version()
-        assert added != before
-        assert await one.clients.find("c") is not None
-        await other.clients.update("c", lambda client: replace(client, enabled=False))
-        assert await one.version() not in (before, added)
-
-
-async def test_stores_take_turns_in_one_chain(tmp_path: Path) -> None:
-    """The last link is read anew in each transaction: the other may have written since."""
-    path = tmp_path / "turns.db"
-    async with _opened(path) as one, _opened(path) as other:
-        for n in range(20):
-            audit = AuditRecord(at=0.0, trace_id=str(n), endpoint="token", outcome="issued")
-            await (one, other)[n % 2].ledger.claim(Entry(audit))
-        records = await _assert_chained(one)
-    assert [record["trace_id"] for record in records] == [str(n) for n in range(20)]

@@ -40,6 +40,7 @@ async def test_a_client_comes_back_whole(store: Store) -> None:
     await store.clients.add(FULL)
     assert await store.clients.find("billing") == FULL
     assert await store.clients.find("Billing") is None
+    assert await store.clients.find("billing\0") is None
     assert await store.clients.list() == [FULL]
 
 

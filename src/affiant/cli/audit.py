@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from affiant.cli.data import data_option, with_store
+from affiant.cli.data import has_data, store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
-from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken, Verification
 from affiant.storage.ports import NotFound
 from affiant.storage.records import GENESIS, AuditHead
-from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.settings import Settings
     from affiant.storage.ports import Store
     from affiant.storage.records import AuditRow
 
@@ -75,9 +74,9 @@ def audit() -> None:
 @click.argument("file", type=_FILE, required=False)
 @click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed earlier")
 @click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing from it")
-@data_option
+@store_options
 @json_option
-def verify(file: Path | None, expect: AuditHead | None, gaps: bool, data: Path | None, as_json: bool) -> int:
+def verify(file: Path | None, expect: AuditHead | None, gaps: bool, chosen: Settings, as_json: bool) -> int:
     """Check the chain, and name the first record that was edited, deleted, inserted or moved.
 
     Checks the log of the data folder, or FILE, an export. Exit code 0: the chain holds. 1: it is broken.
@@ -93,12 +92,11 @@ def verify(file: Path | None, expect: AuditHead | None, gaps: bool, data: Path |
     """
     if gaps and file is None:
         raise click.UsageError("--gaps goes with a FILE: the log itself has no gaps")
-    folder = settings.load(data=data).data
     try:
         if file is None:
-            head = _verify_log(folder, expect)
+            head = _verify_log(chosen, expect)
         else:
-            head = _verify_file(file, _key(folder), expect, _resumed if gaps else Verification.feed)
+            head = _verify_file(file, _key(chosen.data), expect, _resumed if gaps else Verification.feed)
     except Broken as broken:
         return _tell(broken, as_json=as_json)
     what = (
@@ -113,9 +111,9 @@ def verify(file: Path | None, expect: AuditHead | None, gaps: bool, data: Path |
 
 
 @audit.command()
-@data_option
+@store_options
 @json_option
-def head(data: Path | None, as_json: bool) -> None:
+def head(chosen: Settings, as_json: bool) -> None:
     """Print the head: number and link of the newest record.
 
     Keep it where nobody who can write the database can write, and give it to `affiant audit verify --expect` later:
@@ -125,7 +123,7 @@ def head(data: Path | None, as_json: bool) -> None:
     async def work(store: Store, _: MasterKey) -> AuditHead:
         return await store.audit_log.head()
 
-    found = with_store(_existing(settings.load(data=data).data), work)
+    found = with_store(_existing(chosen), work)
     show(_head_members(found), audit_chain.build_head(found), as_json=as_json)
 
 
@@ -161,9 +159,11 @@ _ALL = _Selection(None, None, None, None)
 @click.option("--client", "client_id", metavar="ID", help="of this client, proved or claimed")
 @click.option("--reason", metavar="CODE", help="refused for this reason, such as assertion.replayed")
 @click.option("--format", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="one record a line")
-@data_option
+@store_options
 @click.option("--json", is_flag=True, help="print an error as a JSON document; records are JSON Lines in any case")
-def export(since: float | None, until: float | None, client_id: str | None, reason: str | None, **options: Any) -> None:
+def export(
+    since: float | None, until: float | None, client_id: str | None, reason: str | None, chosen: Settings, **_: Any
+) -> None:
     """Print the records, one JSON object a line: number, previous link, link and record.
 
     Keep the lines as they are: `affiant audit verify FILE` checks them byte for byte (with --gaps, when you selected).
@@ -186,15 +186,15 @@ def export(since: float | None, until: float | None, client_id: str | None, reas
         _write(block)
 
     with _quietly():
-        with_store(_existing(settings.load(data=options["data"]).data), work)
+        with_store(_existing(chosen), work)
 
 
 @audit.command("show")
 @click.argument("trace", required=False)
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="how many")
-@data_option
+@store_options
 @json_option
-def show_(trace: str | None, count: int, data: Path | None, as_json: bool) -> None:
+def show_(trace: str | None, count: int, chosen: Settings, as_json: bool) -> None:
     """Show the newest records, or the one with this trace id.
 
     \b
@@ -208,7 +208,7 @@ def show_(trace: str | None, count: int, data: Path | None, as_json: bool) -> No
         newest = (await store.audit_log.head()).number
         return [row async for row in audit_chain.walk(store.audit_log, after=newest - count)]
 
-    found = with_store(_existing(settings.load(data=data).data), work)
+    found = with_store(_existing(chosen), work)
     if found is None:
         raise NotFound(f"there is no record with the trace id {trace}: an API's own trace ids are not in this log")
     with _quietly():
@@ -220,7 +220,7 @@ def show_(trace: str | None, count: int, data: Path | None, as_json: bool) -> No
             show([{"number": row.number, "record": _members(row)} for row in found], text, as_json=as_json)
 
 
-def _verify_log(folder: Path, expected: AuditHead | None) -> AuditHead:
+def _verify_log(chosen: Settings, expected: AuditHead | None) -> AuditHead:
     async def work(store: Store, key: MasterKey) -> AuditHead:
         verification = Verification(key.audit, expected=expected)
         given = (await store.audit_log.head()).given  # before the rows: a running server adds to both
@@ -228,7 +228,7 @@ def _verify_log(folder: Path, expected: AuditHead | None) -> AuditHead:
             verification.feed(row)
         return verification.finish(given)
 
-    return with_store(_existing(folder), work)
+    return with_store(_existing(chosen), work)
 
 
 def _verify_file(
@@ -253,12 +253,12 @@ def _resumed(verification: Verification, row: AuditRow, previous: bytes) -> None
     verification.feed(row, previous)
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, if it has a log: an empty one that was just made would hold together, and mislead."""
-    if not (folder / FILE_NAME).exists():
-        raise NotFound(f"there is no database in {folder}: give the server's data folder with --data")
-    _require_key(folder)
-    return folder
+def _existing(chosen: Settings) -> Settings:
+    """The settings, if there is a log: an empty one that was just made would hold together, and mislead."""
+    if not has_data(chosen):
+        raise NotFound(f"there is no database in {chosen.data}: give the server's data folder with --data")
+    _require_key(chosen.data)
+    return chosen
 
 
 def _key(folder: Path) -> MasterKey:

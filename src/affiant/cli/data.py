@@ -1,14 +1,16 @@
-"""The data folder, as the commands use it: beside a running server or without one."""
+"""The data folder or the database, as the commands use it: beside a running server or without one."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from affiant.errors import ConfigError
+from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 from affiant.storage.sqlite import SqliteStore
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 ISSUER = "issuer"
+KEY_CHECK = "master_key_check"
+_SQLITE = "sqlite://"
+
 
 data_option: Callable[[Any], Any] = click.option(
     "--data",
@@ -31,29 +36,128 @@ data_option: Callable[[Any], Any] = click.option(
 )
 
 
-def open_store(data: Path, key: MasterKey) -> SqliteStore:
-    """The store in this folder, not yet open."""
-    return SqliteStore(data / FILE_NAME, audit_key=key.audit)
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data and --database."""
+    database = click.option(
+        "--database",
+        metavar="URL",
+        help="postgresql://USER@HOST/NAME instead of SQLite in the data folder. Others on this machine see what is"
+        " written here: keep the password in AFFIANT_DATABASE, PGPASSWORD or a passfile",
+    )
+    decorated: Callable[..., Any] = data_option(database(command))
+    return decorated
 
 
-def with_store(data: Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
-    """Run this on the open store of a data folder.
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data and --database, which reach the command as `chosen`, the settings."""
+
+    @place_options
+    @functools.wraps(command)
+    def run(*arguments: Any, data: Path | None, database: str | None, **options: Any) -> Any:
+        return command(*arguments, chosen=load(data=data, database=database), **options)
+
+    return run
+
+
+def load(**options: object) -> Settings:
+    """The settings, with sqlite:///FOLDER as what it means: a data folder.
 
     Raises:
-        ConfigError: the folder cannot be used.
+        ConfigError: something is set wrong.
     """
+    chosen = settings.load(**options)
+    if chosen.database is None or not chosen.database.startswith(_SQLITE):
+        return chosen
+    if options.get("data") is not None:
+        raise ConfigError("give either --data or --database sqlite:///FOLDER, not both")
+    return chosen.model_copy(update={"data": Path(chosen.database.removeprefix(_SQLITE)), "database": None})
+
+
+def open_store(chosen: Settings, key: MasterKey) -> Store:
+    """The store, not yet open.
+
+    Raises:
+        ConfigError: the database cannot be used with what is installed, or its URL is none.
+    """
+    if chosen.database is None:
+        return SqliteStore(chosen.data / FILE_NAME, audit_key=key.audit)
+    try:
+        from affiant.storage.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigError("PostgreSQL needs asyncpg: pip install 'affiant[postgres]'") from error
+    return PostgresStore(chosen.database, audit_key=key.audit)
+
+
+def has_data(chosen: Settings) -> bool:
+    """Whether there is a database already; one that is named by its URL is looked for when it is opened."""
+    return chosen.database is not None or (chosen.data / FILE_NAME).exists()
+
+
+def shown_place(chosen: Settings) -> str:
+    """Where the data is, without a password."""
+    if chosen.database is None:
+        return str(chosen.data)
+    from affiant.storage.postgres.address import parse_address
+
+    return str(parse_address(chosen.database))
+
+
+def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
+    """Run this on the open store: the one that is set, or SQLite in this folder.
+
+    Raises:
+        ConfigError: the folder or the database cannot be used.
+    """
+    chosen = place
+    if not isinstance(chosen, Settings):
+        chosen = settings.load(data=place).model_copy(update={"database": None})
 
     async def run() -> Result:
-        create(data / FILE_NAME)  # and with it the folder, where the master key belongs too
-        key = master_key.load(data)
-        store = open_store(data, key)
+        create_folder(chosen)
+        key = master_key.load(chosen.data)
+        store = open_store(chosen, key)
         await store.open()
         try:
+            if chosen.database is not None:
+                await _check_key(store, key)
             return await work(store, key)
         finally:
             await store.close()
 
     return asyncio.run(run())
+
+
+def create_folder(chosen: Settings) -> None:
+    """Make the data folder if it is missing: with a database elsewhere, too, the master key belongs there.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    if chosen.database is None:
+        create(chosen.data / FILE_NAME)
+        return
+    try:
+        chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the data folder {chosen.data} cannot be made ({error.strerror}): choose another with --data"
+        ) from error
+
+
+async def _check_key(store: Store, key: MasterKey) -> None:
+    # A second node without the first one's key would make its own, and chain and seal what nobody else can check or
+    # open. In a data folder the two lie side by side and cannot part.
+    mine = key.digest(KEY_CHECK).hex()
+    standing = await store.settings.get(KEY_CHECK)
+    if standing is None:
+        await store.settings.put(KEY_CHECK, mine)
+    elif standing != mine:
+        raise ConfigError(
+            f"this database was made under another master key: copy {master_key.FILE_NAME} from the node that made it"
+            f" into the data folder, or set {master_key.ENVIRONMENT}"
+        )
 
 
 async def find_issuer(store: Store, settings: Settings) -> str:

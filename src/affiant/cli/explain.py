@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import data_option, find_issuer, with_store
+from affiant.cli.data import find_issuer, has_data, shown_place, store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
-from affiant.server import app, settings
+from affiant.server import app
 from affiant.server.explain import captured, remote, walk
 from affiant.storage.ports import NotFound
-from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
     from affiant.server.explain.captured import Captured
     from affiant.server.explain.walk import Explanation, Line
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.settings import Settings
     from affiant.storage.ports import Store
 
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
@@ -32,11 +32,11 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2
 
 @click.command()
 @click.argument("what")
-@data_option
+@store_options
 @click.option("--issuer", metavar="URL", help="judge for the server of this issuer, from its metadata alone")
 @click.option("--at", metavar="TIME", help="judge as of this time: seconds since 1970, or 2026-11-21T08:00:00Z")
 @json_option
-def explain(what: str, data: Path | None, issuer: str | None, at: str | None, as_json: bool) -> None:
+def explain(what: str, chosen: Settings, issuer: str | None, at: str | None, as_json: bool) -> None:
     """Say why a request was refused, or would be: rung by rung, and what to change first.
 
     WHAT is the trace_id of an answer, or a client assertion, or a whole request: a curl line, a form, an HTTP request,
@@ -51,11 +51,11 @@ def explain(what: str, data: Path | None, issuer: str | None, at: str | None, as
     """
     text = _read(what)
     if _TRACE.fullmatch(text):
-        found = _of_trace(text, data)
+        found = _of_trace(text, chosen)
     else:
         request = captured.parse(text)
         now = _instant(at) if at is not None else time.time()
-        found = _remotely(request, issuer, now) if issuer is not None else _locally(request, data, now)
+        found = _remotely(request, issuer, now) if issuer is not None else _locally(request, chosen, now)
     show(_members(found), _told(found), as_json=as_json)
     sys.exit(4 if found.reason is not None else 0)
 
@@ -81,28 +81,26 @@ def _instant(text: str) -> float:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _of_trace(trace_id: str, data: Path | None) -> Explanation:
-    chosen = settings.load(data=data)
-    _check_data(chosen.data)
+def _of_trace(trace_id: str, chosen: Settings) -> Explanation:
+    _check_data(chosen)
 
     async def work(store: Store, _: MasterKey) -> Explanation:
         record = await store.audit_log.find(trace_id)
         if record is None:
-            raise NotFound(f"the audit log in {chosen.data} has no request with the trace_id {trace_id}")
+            raise NotFound(f"the audit log in {shown_place(chosen)} has no request with the trace_id {trace_id}")
         return walk.recorded(record, issuer=await find_issuer(store, chosen))
 
-    return with_store(chosen.data, work)
+    return with_store(chosen, work)
 
 
-def _locally(request: Captured, data: Path | None, now: float) -> Explanation:
-    chosen = settings.load(data=data)
-    _check_data(chosen.data)
+def _locally(request: Captured, chosen: Settings, now: float) -> Explanation:
+    _check_data(chosen)
 
     async def work(store: Store, key: MasterKey) -> Explanation:
         issuer = await find_issuer(store, chosen)
         return await app.build_explainer(issuer=issuer, store=store, master_key=key).explain(request, now=now)
 
-    return with_store(chosen.data, work)
+    return with_store(chosen, work)
 
 
 def _remotely(request: Captured, issuer: str, now: float) -> Explanation:
@@ -117,11 +115,12 @@ def _remotely(request: Captured, issuer: str, now: float) -> Explanation:
     return asyncio.run(remote.explain(request, server, now=now))
 
 
-def _check_data(data: Path) -> None:
+def _check_data(chosen: Settings) -> None:
     # Asking must not make a server's data where there is none.
-    if not (data / FILE_NAME).exists():
+    if not has_data(chosen):
         raise ConfigError(
-            f"there is no server's data in {data}: name the folder with --data, or a server elsewhere with --issuer URL"
+            f"there is no server's data in {chosen.data}: name the folder with --data, or a server elsewhere with"
+            " --issuer URL"
         )
 
 

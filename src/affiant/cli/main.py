@@ -29,6 +29,7 @@ COMMANDS = {
     "inspect": "affiant.cli.inspect_jwt:inspect",
     "explain": "affiant.cli.explain:explain",
     "audit": "affiant.cli.audit:audit",
+    "db": "affiant.cli.db:db",
     "demo": "affiant.cli.demo.command:demo",
 }
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)

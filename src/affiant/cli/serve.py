@@ -9,18 +9,19 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from affiant.cli.data import ISSUER, data_option, open_store, settle_issuer, with_store
+from affiant.cli.data import ISSUER, load, open_store, place_options, settle_issuer, shown_place, with_store
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import master_key, signing_keys
 from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.sqlite import copies
+from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,24 +35,22 @@ LIMITS_NAME = "limits"  # the file in the data folder by which the workers count
 
 
 @click.command()
-@data_option
-@click.option("--database", metavar="URL", help="instead of --data: sqlite:///FOLDER")
+@place_options
 @click.option("--issuer", metavar="URL", help="issuer identifier, when clients reach the server by another address")
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
 @click.option("--port", type=int, help="port to listen on (default: 8377; 0: a free one)")
 @click.option("--workers", type=int, help="processes (default: 1)")
 @click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
-def serve(database: str | None, as_json: bool, **options: Any) -> None:
+def serve(as_json: bool, **options: Any) -> None:
     """Start the authorization server.
 
     \b
     affiant serve
     affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
+    AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
     """
-    if database is not None:
-        options["data"] = _folder(database, options["data"])
-    chosen = settings.load(**options)
+    chosen = load(**options)
     listening = _listen(chosen.host, chosen.port)
     port: int = listening.getsockname()[1]
 
@@ -63,7 +62,9 @@ def serve(database: str | None, as_json: bool, **options: Any) -> None:
             await store.settings.put(ISSUER, issuer)
         return issuer, remembered
 
-    issuer, remembered = with_store(chosen.data, prepare)
+    if chosen.database is None and (chosen.data / FILE_NAME).exists():
+        copies.check(chosen.data / FILE_NAME, fast=True)
+    issuer, remembered = with_store(chosen, prepare)
     _announce(issuer, remembered, chosen, as_json=as_json)
     _run(chosen, issuer, listening)
 
@@ -83,7 +84,7 @@ def _build(chosen: settings.Settings, issuer: str) -> Starlette:
     )
     return app.build(
         issuer=issuer,
-        store=open_store(chosen.data, key),
+        store=open_store(chosen, key),
         master_key=key,
         access_token_lifetime=chosen.access_token_lifetime,
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
@@ -142,22 +143,15 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"ok": True, "data": {"issuer": issuer, "data": str(chosen.data), "pid": os.getpid()}}))
+        click.echo(
+            json.dumps({"ok": True, "data": {"issuer": issuer, "data": shown_place(chosen), "pid": os.getpid()}})
+        )
         return
     if remembered is not None and remembered != issuer:
         click.echo(f"! the issuer was {remembered}: credentials files that name it must be made anew", err=True)
-    click.echo(f"affiant  issuer {issuer}   data {chosen.data}   workers {chosen.workers}   Ctrl-C stops")
+    click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}   Ctrl-C stops")
     click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
     click.echo("         affiant client new billing --scope orders.read")
-
-
-def _folder(database: str, data: Path | None) -> Path:
-    scheme, _, rest = database.partition("://")
-    if scheme != "sqlite" or not rest:
-        raise ConfigError("--database takes sqlite:///FOLDER")
-    if data is not None:
-        raise ConfigError("give either --data or --database, not both")
-    return Path(rest)
 
 
 def _follow(parent: int) -> None:

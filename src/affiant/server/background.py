@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Ledger
 
 log = logging.getLogger(__name__)
-PURGE_SECONDS = 1.0  # between two small deletions of expired jtis
+PURGE_SECONDS = 1.0  # between two looks for expired jtis
+PAUSE_SECONDS = 0.01
 TELL_SECONDS = 5.0  # between two records of what the limits refused
 
 
@@ -52,8 +53,12 @@ class Background:
                 await self._tell()
 
     async def _purge(self) -> None:
-        # It writes, so it also finds out each second whether the store can be written.
-        await self._ledger.purge(int(self._clock()))
+        # It writes, so it also finds out each second whether the store can be written. All that has ended, or a busy
+        # server would keep ever more; in small pieces, with room for requests between them.
+        deleted = await self._ledger.purge(int(self._clock()))
+        while deleted:
+            await asyncio.sleep(PAUSE_SECONDS)
+            deleted = await self._ledger.purge(int(self._clock()))
 
     async def _tell(self) -> None:
         await tell_of_limits(self._ledger, self._limits, self._clock())

@@ -94,7 +94,10 @@ class Ledger(Protocol):
         """The second until which this jti of this client stays claimed, or None; it changes nothing."""
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """Delete at most `limit` claims that ended before this instant; how many were deleted."""
+        """Delete at most `limit` claims that ended before this instant; how many were deleted.
+
+        0 where several nodes share the store and this is another's work.
+        """
 
 
 class AuditLog(Protocol):

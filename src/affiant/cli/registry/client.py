@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import data_option, find_issuer, with_store
+from affiant.cli.data import find_issuer, store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
-from affiant.server import registration, settings
+from affiant.server import registration
 from affiant.server.client_auth.ladder import METHODS
 from affiant.server.clients import GUIDE
 from affiant.storage.ports import NotFound
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from affiant.jose.keys import PrivateKey, PublicKey
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.registration import Registered
+    from affiant.server.settings import Settings
     from affiant.storage.ports import Store
     from affiant.storage.records import Client
 
@@ -54,11 +55,9 @@ def client() -> None:
 @click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
 @click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
 @keys_option
-@data_option
+@store_options
 @json_option
-def new(
-    name: str, public_key: Path | None, jwks: Path | None, data: Path | None, as_json: bool, **options: Any
-) -> None:
+def new(name: str, public_key: Path | None, jwks: Path | None, chosen: Settings, as_json: bool, **options: Any) -> None:
     """Register a service, and write its credentials file NAME.affiant.json.
 
     \b
@@ -68,7 +67,6 @@ def new(
     """
     method = options["auth_method"] or (names.CLIENT_SECRET_JWT if options["profile"] else names.PRIVATE_KEY_JWT)
     made, public = _keys(method, options["alg"], public_key, jwks)
-    chosen = settings.load(data=data)
     path = Path(f"{name}.affiant.json")
     writes = made is not None or not public
     if writes and path.exists():
@@ -90,7 +88,7 @@ def new(
         await store.clients.add(built.client)
         return built, await find_issuer(store, chosen)
 
-    built, issuer = with_store(chosen.data, work)
+    built, issuer = with_store(chosen, work)
     if writes:
         _credentials(built, issuer, made).write(path)
     data_out = {**shown(built.client), "credentials": str(path) if writes else None}
@@ -100,15 +98,15 @@ def new(
 
 
 @client.command("list")
-@data_option
+@store_options
 @json_option
-def list_(data: Path | None, as_json: bool) -> None:
+def list_(chosen: Settings, as_json: bool) -> None:
     """List the services."""
 
     async def work(store: Store, _: MasterKey) -> list[Client]:
         return await store.clients.list()
 
-    found = with_store(settings.load(data=data).data, work)
+    found = with_store(chosen, work)
     lines = [
         f"{c.client_id}  {c.token_endpoint_auth_method}  {' '.join(c.scope)}{'' if c.enabled else '  (disabled)'}"
         for c in found
@@ -119,9 +117,9 @@ def list_(data: Path | None, as_json: bool) -> None:
 
 @client.command("show")
 @click.argument("name")
-@data_option
+@store_options
 @json_option
-def show_(name: str, data: Path | None, as_json: bool) -> None:
+def show_(name: str, chosen: Settings, as_json: bool) -> None:
     """Show a service: what it is registered for, and its public keys. Never a secret."""
 
     async def work(store: Store, _: MasterKey) -> Client:
@@ -130,23 +128,23 @@ def show_(name: str, data: Path | None, as_json: bool) -> None:
             raise NotFound(f"there is no client named {name}: see  affiant client list")
         return found
 
-    found = shown(with_store(settings.load(data=data).data, work))
+    found = shown(with_store(chosen, work))
     text = "\n".join(f"{member:<33}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
     show(found, text, as_json=as_json)
 
 
 def _change(verb: str, summary: str) -> click.Command:
     @click.argument("name")
-    @data_option
+    @store_options
     @json_option
-    def command(name: str, data: Path | None, as_json: bool) -> None:
+    def command(name: str, chosen: Settings, as_json: bool) -> None:
         async def work(store: Store, _: MasterKey) -> None:
             if verb == "remove":
                 await store.clients.remove(name)
             else:
                 await store.clients.update(name, lambda standing: replace(standing, enabled=verb == "enable"))
 
-        with_store(settings.load(data=data).data, work)
+        with_store(chosen, work)
         show({"client_id": name, "done": verb}, f"{verb}d {name}", as_json=as_json)
 
     command.__doc__ = summary

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import data_option, with_store
+from affiant.cli.data import store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.client import client, keys_option, public_keys, shown
 from affiant.oauth import assertion
-from affiant.server import registration, settings
+from affiant.server import registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.settings import Settings
     from affiant.storage.ports import Store
     from affiant.storage.records import Client
 
@@ -45,9 +45,9 @@ def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
 @click.option("--observe", multiple=True, type=click.Choice(assertion.RULES), help="record a breach, let it through")
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
 @keys_option
-@data_option
+@store_options
 @json_option
-def update(name: str, data: Path | None, as_json: bool, **options: Any) -> None:
+def update(name: str, chosen: Settings, as_json: bool, **options: Any) -> None:
     """Change what a service is registered for. What is not named stays as it is.
 
     \b
@@ -57,7 +57,6 @@ def update(name: str, data: Path | None, as_json: bool, **options: Any) -> None:
     affiant client update old --audience strict --observe audience
     """
     keys = public_keys(None, options.pop("public_key"), options.pop("jwks"))
-    chosen = settings.load(data=data)
 
     def change(standing: Client) -> Client:
         return registration.change_client(standing, keys=keys, **options)
@@ -65,7 +64,7 @@ def update(name: str, data: Path | None, as_json: bool, **options: Any) -> None:
     async def work(store: Store, _: MasterKey) -> Client:
         return await store.clients.update(name, change)
 
-    changed = with_store(chosen.data, work)
+    changed = with_store(chosen, work)
     policies = ", ".join(f"{rule} {getattr(changed, f'{rule}_policy')}" for rule in assertion.RULES)
     observed = f"   observed: {', '.join(changed.observe)}" if changed.observe else ""
     show(shown(changed), f"client {name}  {policies}{observed}", as_json=as_json)
@@ -85,9 +84,9 @@ class _Breach:
 @client.command()
 @click.argument("name", required=False)
 @click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
-@data_option
+@store_options
 @json_option
-def check(name: str | None, days: int, data: Path | None, as_json: bool) -> None:
+def check(name: str | None, days: int, chosen: Settings, as_json: bool) -> None:
     """List the services that a strict policy would stop, from what they sent: those on legacy, and those observed.
 
     \b
@@ -101,7 +100,7 @@ def check(name: str | None, days: int, data: Path | None, as_json: bool) -> None
     async def work(store: Store, _: MasterKey) -> list[_Breach]:
         return await _breaches(store, name, since)
 
-    found = with_store(settings.load(data=data).data, work)
+    found = with_store(chosen, work)
     lines = [
         f"{b.client_id}  {b.reason}  {b.times} times, last {_when(b.last_at)}  affiant explain {b.trace_id}"
         for b in found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAGES = 1024  # copied at once; in between, others may write
+_REMEDY = ": put a backup in its place with  affiant db restore FILE"
 _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
 
 
@@ -90,10 +91,10 @@ def check(path: Path, *, fast: bool = False) -> None:
             found = [row[0] for query in queries for row in connection.execute(query)]
             connection.execute("SELECT number FROM version").fetchone()
     except sqlite3.Error as error:
-        raise ConfigError(f"{path} is not a whole database of affiant: {error}") from error
+        raise ConfigError(f"{path} is not a whole database of affiant ({error}){_REMEDY}") from error
     damage = [line for line in found if line != "ok"]
     if damage:
-        raise ConfigError(f"{path} is damaged: {damage[0]}; put a backup in its place with  affiant db restore FILE")
+        raise ConfigError(f"{path} is damaged ({damage[0]}){_REMEDY}")
 
 
 def restoring(path: Path) -> Path:

@@ -1,0 +1,156 @@
+"""Connections that keep their deadlines: whatever goes wrong on one, it is hung up, and the next call makes another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from affiant.errors import ConfigError, Error, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from affiant.storage.postgres.address import Address
+
+# A request ends within 3 s, also when the network swallows everything: a look-up, or the commit with its waiting.
+CALL_SECONDS = 1.5
+# The same, kept by the server: a node that was cut off in the middle of a commit must not keep the others out.
+_SERVER_SETTINGS = {
+    "application_name": "affiant",
+    "default_transaction_isolation": "read committed",  # the adapter locks; each statement must see the newest
+    "lock_timeout": "1500",
+    "statement_timeout": "2000",
+    "idle_in_transaction_session_timeout": "2000",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "jit": "off",
+}
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# remote_apply promises more than on; what promises less would lose the last commits, and with them used jtis.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), current_setting('fsync')"
+)
+
+
+def translated(address: Address, error: BaseException) -> StoreError:
+    """What the adapter's callers are told of a failure of the engine or the network."""
+    if isinstance(error, TimeoutError):
+        return StoreError(f"the database {address} did not answer in time")
+    return StoreError(f"the database {address} failed: {str(error) or type(error).__name__}")
+
+
+async def connect(address: Address) -> Any:
+    """A connection whose commits survive a power cut. The caller keeps the deadline.
+
+    Raises:
+        ConfigError: the URL cannot be used, or the database does not keep what it acknowledges.
+        StoreError: it does not answer, or lets nobody in.
+    """
+    try:
+        connection = await asyncpg.connect(address.url, server_settings=_SERVER_SETTINGS)
+    except asyncpg.ClientConfigurationError:  # may repeat a part of the URL
+        raise ConfigError(f"the URL of the database {address} has a parameter that cannot be used") from None
+    except _LOST as error:
+        raise translated(address, error) from error
+    try:
+        standing, fsync = await connection.fetchrow(_DURABLE)
+        if standing not in ("on", "remote_apply") or fsync != "on":
+            raise ConfigError(
+                f"the database {address} does not keep what it acknowledges (synchronous_commit={standing},"
+                f" fsync={fsync}): after a power cut an assertion could be used twice"
+            )
+    except _LOST as error:
+        connection.terminate()
+        raise translated(address, error) from error
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+class Lines:
+    """A few connections, each made when it is needed, and made anew after it broke.
+
+    Args:
+        address: of the database.
+        size: how many at most; who comes when all are taken waits, within the deadline.
+    """
+
+    def __init__(self, address: Address, size: int) -> None:
+        self._address = address
+        self._turns = asyncio.Semaphore(size)
+        self._free: list[Any] = []
+        self._is_open = False
+
+    def open(self) -> None:
+        """Allow calls."""
+        self._is_open = True
+
+    @contextlib.asynccontextmanager
+    async def take(self, seconds: float = CALL_SECONDS) -> AsyncIterator[Any]:
+        """One of them, for so many seconds, waiting and connecting included.
+
+        Raises:
+            StoreError: the database failed or did not answer in time; a commit that was under way may stand or not.
+        """
+        try:
+            async with asyncio.timeout(seconds), self._turns, self._line() as connection:
+                yield connection
+        except _LOST as error:
+            raise translated(self._address, error) from error
+
+    @contextlib.asynccontextmanager
+    async def change(self) -> AsyncIterator[Any]:
+        """A transaction on one of them; an Error undoes it.
+
+        Raises:
+            StoreError: it is not known to be committed.
+        """
+        # Not asyncpg's own transaction: that waits for its ROLLBACK when the deadline has passed already.
+        async with self.take() as connection:
+            await connection.execute("BEGIN")
+            try:
+                yield connection
+            except Error:
+                await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    def hang_up(self) -> None:
+        """Forget the connections that nobody uses: when one has died unnoticed, so have they."""
+        while self._free:
+            self._free.pop().terminate()
+
+    async def close(self) -> None:
+        """Hang up, once all have been given back."""
+        self._is_open = False
+        free, self._free = self._free, []
+        for connection in free:
+            with contextlib.suppress(*_LOST):
+                await connection.close(timeout=CALL_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _line(self) -> AsyncIterator[Any]:
+        if not self._is_open:
+            raise StoreError("the database is not open")
+        connection = None
+        while self._free and (connection is None or connection.is_closed()):
+            connection = self._free.pop()
+        if connection is None or connection.is_closed():
+            connection = await connect(self._address)
+        try:
+            yield connection
+        except Error:  # refused by us, in good order
+            self._free.append(connection)
+            raise
+        except BaseException:
+            # A transaction may be open, an answer under way: only a new connection is in a state that is known.
+            connection.terminate()
+            self.hang_up()
+            raise
+        self._free.append(connection)

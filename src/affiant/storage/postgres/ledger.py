@@ -1,0 +1,103 @@
+"""Claims and audit records in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from affiant.errors import StoreError
+from affiant.storage.postgres.commit import Commits, claim_key
+from affiant.storage.postgres.group import Groups
+from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome
+
+if TYPE_CHECKING:
+    from affiant.storage.postgres.connection import Lines
+    from affiant.storage.postgres.watch import Watch
+    from affiant.storage.records import Entry
+
+_FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
+_PURGE = (
+    "WITH ended AS (SELECT claimed FROM jti WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " DELETE FROM jti USING ended WHERE jti.claimed = ended.claimed"
+)
+_EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
+# One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
+_HEAD = (
+    "SELECT coalesce(last.number, 0), coalesce(last.link, $1), audit_head.number FROM audit_head"
+    " LEFT JOIN LATERAL (SELECT number, link FROM audit ORDER BY number DESC LIMIT 1) AS last ON true"
+)
+_BEFORE_ALL, _AFTER_ALL = -(2**63), 2**63 - 1
+
+
+class PostgresLedger:
+    """See ports.Ledger."""
+
+    def __init__(self, lines: Lines, line: Lines, watch: Watch, audit_key: bytes) -> None:
+        self._lines = lines
+        self._watch = watch
+        self._groups = Groups(Commits(line, audit_key).commit)
+
+    async def claim(self, entry: Entry) -> Outcome:
+        """See ports.Ledger."""
+        self._watch.check_clock()
+        return await self._groups.submit(entry)
+
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        """See ports.Ledger."""
+        async with self._lines.take() as connection:
+            found: int | None = await connection.fetchval(_FIND, claim_key(client_id, digest))
+        return found
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        """See ports.Ledger."""
+        # A node with a wrong clock would delete what others still need.
+        self._watch.check_clock()
+        async with self._lines.take() as connection:
+            if not self._watch.is_runner:
+                # The callers of this learn from it whether the store can be written: nobody else's work tells them.
+                if await connection.fetchval("SHOW transaction_read_only") == "on":
+                    raise StoreError("the database takes no writes")
+                return 0
+            status: str = await connection.execute(_PURGE, before, limit)
+        return int(status.removeprefix("DELETE "))
+
+    def open(self) -> None:
+        """Take entries."""
+        self._groups.open()
+
+    async def close(self) -> None:
+        """Commit what is waiting."""
+        await self._groups.close()
+
+
+class PostgresAuditLog:
+    """See ports.AuditLog."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        """See ports.AuditLog."""
+        if not is_text(trace_id):
+            return None
+        async with self._lines.take() as connection:
+            record = await connection.fetchval("SELECT record FROM audit WHERE trace_id = $1 LIMIT 1", trace_id)
+        return None if record is None else msgspec.json.decode(record, type=dict[str, Any])
+
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """See ports.AuditLog."""
+        start = _BEFORE_ALL if after is None else min(after + 1, _AFTER_ALL)
+        async with self._lines.take() as connection:
+            rows = await connection.fetch(_EXPORT, start, limit)
+        return [AuditRow(*row) for row in rows]
+
+    async def head(self) -> AuditHead:
+        """See ports.AuditLog."""
+        async with self._lines.take() as connection:
+            return AuditHead(*await connection.fetchrow(_HEAD, GENESIS))
+
+
+def is_text(name: str) -> bool:
+    """Whether PostgreSQL can hold it: what it cannot is nobody's name, and no reason to fail."""
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -1,0 +1,186 @@
+"""Clients, APIs, signing keys and settings in PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from affiant.storage.ports import AlreadyExists, NotFound
+from affiant.storage.postgres.ledger import is_text
+from affiant.storage.postgres.watch import CHANNEL
+from affiant.storage.records import Api, Client, SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from affiant.storage.postgres.connection import Lines
+    from affiant.storage.postgres.watch import Watch
+
+# Taken first by whoever changes something: changes follow each other, as if there were one writer.
+_LOCK = "SELECT FROM version FOR UPDATE"
+# Announced by the commit, and so never before the change can be seen.
+_CHANGED = (
+    "WITH changed AS (UPDATE version SET number = number + 1 RETURNING number)"
+    " SELECT number, pg_notify($1, number::text) FROM changed"
+)
+
+
+class _Table:
+    def __init__(self, lines: Lines, watch: Watch) -> None:
+        self._lines = lines
+        self._watch = watch
+
+    @contextlib.asynccontextmanager
+    async def _change(self) -> AsyncIterator[Any]:
+        async with self._lines.change() as connection:
+            await connection.execute(_LOCK)
+            yield connection
+            number, _ = await connection.fetchrow(_CHANGED, CHANNEL)
+        self._watch.note(number)
+
+
+class PostgresClients(_Table):
+    """See ports.Clients."""
+
+    async def find(self, client_id: str) -> Client | None:
+        """See ports.Clients."""
+        async with self._lines.take() as connection:
+            return await _client(connection, client_id)
+
+    async def list(self) -> list[Client]:
+        """See ports.Clients."""
+        async with self._lines.take() as connection:
+            rows = await connection.fetch("SELECT record FROM client ORDER BY client_id")
+        return [msgspec.json.decode(record, type=Client) for (record,) in rows]
+
+    async def add(self, client: Client) -> None:
+        """See ports.Clients."""
+        query = "INSERT INTO client VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        async with self._change() as connection:
+            if await connection.execute(query, client.client_id, msgspec.json.encode(client)) != "INSERT 0 1":
+                raise AlreadyExists(f"a client named {client.client_id} exists already")
+
+    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+        """See ports.Clients."""
+        async with self._change() as connection:
+            standing = await _client(connection, client_id)
+            if standing is None:
+                raise _nobody(client_id)
+            client = change(standing)
+            query = "UPDATE client SET record = $2 WHERE client_id = $1"
+            await connection.execute(query, client_id, msgspec.json.encode(client))
+        return client
+
+    async def remove(self, client_id: str) -> None:
+        """See ports.Clients."""
+        async with self._change() as connection:
+            # A group that is being committed may rotate one of its refresh tokens, and would bring it back.
+            await connection.execute("SELECT FROM audit_head FOR UPDATE")
+            if await _client(connection, client_id) is None:
+                raise _nobody(client_id)
+            await connection.execute("DELETE FROM client WHERE client_id = $1", client_id)
+            await connection.execute("DELETE FROM refresh_token WHERE client_id = $1", client_id)
+
+
+class PostgresApis(_Table):
+    """See ports.Apis."""
+
+    async def find(self, identifier: str) -> Api | None:
+        """See ports.Apis."""
+        if not is_text(identifier):
+            return None
+        async with self._lines.take() as connection:
+            record = await connection.fetchval("SELECT record FROM api WHERE identifier = $1", identifier)
+        return None if record is None else msgspec.json.decode(record, type=Api)
+
+    async def list(self) -> list[Api]:
+        """See ports.Apis."""
+        async with self._lines.take() as connection:
+            return await _apis(connection)
+
+    async def add(self, api: Api) -> None:
+        """See ports.Apis."""
+        query = "INSERT INTO api VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        async with self._change() as connection:
+            if await connection.execute(query, api.identifier, msgspec.json.encode(api)) != "INSERT 0 1":
+                raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
+            if api.is_default:
+                await _leave_default(connection, api.identifier)
+
+    async def default(self) -> Api | None:
+        """See ports.Apis."""
+        return next((api for api in await self.list() if api.is_default), None)
+
+
+class PostgresSigningKeys(_Table):
+    """See ports.SigningKeys."""
+
+    async def list(self) -> list[SigningKey]:
+        """See ports.SigningKeys."""
+        async with self._lines.take() as connection:
+            return await _signing_keys(connection)
+
+    async def add_first(self, key: SigningKey) -> SigningKey:
+        """See ports.SigningKeys."""
+        try:
+            async with self._change() as connection:
+                if standing := await _signing_keys(connection):
+                    raise _StandsAlready(standing[0])
+                query = "INSERT INTO signing_key (kid, record) VALUES ($1, $2)"
+                await connection.execute(query, key.kid, msgspec.json.encode(key))
+        except _StandsAlready as found:
+            return found.key
+        return key
+
+
+class PostgresSettings(_Table):
+    """See ports.Settings."""
+
+    async def get(self, name: str) -> str | None:
+        """See ports.Settings."""
+        async with self._lines.take() as connection:
+            value: str | None = await connection.fetchval("SELECT value FROM setting WHERE name = $1", name)
+        return value
+
+    async def put(self, name: str, value: str) -> None:
+        """See ports.Settings."""
+        query = "INSERT INTO setting VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        async with self._change() as connection:
+            await connection.execute(query, name, value)
+
+
+class _StandsAlready(AlreadyExists):
+    def __init__(self, key: SigningKey) -> None:
+        super().__init__("there is a signing key already")
+        self.key = key
+
+
+def _nobody(client_id: str) -> NotFound:
+    return NotFound(f"there is no client named {client_id}")
+
+
+async def _client(connection: Any, client_id: str) -> Client | None:
+    if not is_text(client_id):
+        return None
+    record = await connection.fetchval("SELECT record FROM client WHERE client_id = $1", client_id)
+    return None if record is None else msgspec.json.decode(record, type=Client)
+
+
+async def _apis(connection: Any) -> list[Api]:
+    rows = await connection.fetch("SELECT record FROM api ORDER BY identifier")
+    return [msgspec.json.decode(record, type=Api) for (record,) in rows]
+
+
+async def _leave_default(connection: Any, identifier: str) -> None:
+    for api in await _apis(connection):
+        if api.is_default and api.identifier != identifier:
+            record = msgspec.json.encode(replace(api, is_default=False))
+            await connection.execute("UPDATE api SET record = $2 WHERE identifier = $1", api.identifier, record)
+
+
+async def _signing_keys(connection: Any) -> list[SigningKey]:
+    rows = await connection.fetch("SELECT record FROM signing_key ORDER BY number DESC")
+    return [msgspec.json.decode(record, type=SigningKey) for (record,) in rows]

@@ -1,0 +1,61 @@
+"""Bringing the schema up to date."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from affiant.storage.postgres.address import Address
+
+# Advisory locks are plain numbers that a database shares among all its programs: "affi" in ASCII, and what for.
+_AFFIANT = 0x61666669
+MIGRATION_LOCK = _AFFIANT << 32 | 1
+RUNNER_LOCK = _AFFIANT << 32 | 2
+
+MIGRATION_SECONDS = 300  # of another node that migrates, or of this one
+_TABLE = (
+    "CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL"
+    " DEFAULT now())"
+)
+
+
+async def migrate(connection: Any, address: Address) -> None:
+    """Apply every numbered file that was not applied yet; of several nodes at once, one does and the others wait.
+
+    The connection keeps the lock, and must be closed after this.
+
+    Raises:
+        ConfigError: the database was made by a newer affiant.
+    """
+    files = _files()
+    if await _done(connection, address, len(files)) == len(files):
+        return
+    await connection.execute(f"SET lock_timeout = 0; SET statement_timeout = {MIGRATION_SECONDS}000")
+    # Before the transaction: one that had begun would not notice the tables that another made while it waited.
+    await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+    done = await _done(connection, address, len(files))
+    await connection.execute("BEGIN")
+    if done is None:
+        await connection.execute(_TABLE)
+    for number, (name, text) in list(enumerate(files, 1))[done or 0 :]:
+        await connection.execute(text)
+        await connection.execute("INSERT INTO migration (number, name) VALUES ($1, $2)", number, name)
+    await connection.execute("COMMIT")
+
+
+async def _done(connection: Any, address: Address, known: int) -> int | None:
+    if await connection.fetchval("SELECT to_regclass('migration')") is None:
+        return None
+    done: int = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migration")
+    if done > known:
+        raise ConfigError(f"the database {address} was made by a newer affiant: use that version")
+    return done
+
+
+def _files() -> list[tuple[str, str]]:
+    folder = resources.files("affiant.storage.migrations.postgres")
+    files = [(entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    return sorted(files)

@@ -1,0 +1,87 @@
+"""All ports on one PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from affiant.errors import ConfigError, StoreError
+from affiant.storage.postgres.address import parse_address
+from affiant.storage.postgres.connection import CALL_SECONDS, Lines, connect
+from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
+from affiant.storage.postgres.refresh import PostgresRefreshTokens
+from affiant.storage.postgres.registry import PostgresApis, PostgresClients, PostgresSettings, PostgresSigningKeys
+from affiant.storage.postgres.schema import MIGRATION_SECONDS, migrate
+from affiant.storage.postgres.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READERS = 4  # connections for look-ups and changes; one more commits, and one listens
+
+
+class PostgresStore:
+    """The store in this database, for the event loop that opens it. Any number of nodes may open it at once.
+
+    Args:
+        url: ``postgresql://USER@HOST/NAME``; what it leaves out comes from the usual PG variables and the passfile.
+        audit_key: what audit records are chained under, the same for every node; the empty one everybody has.
+        clock: seconds since the epoch, compared with the database's own.
+
+    Raises:
+        ConfigError: the URL is none.
+    """
+
+    def __init__(self, url: str, *, audit_key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
+        self._address = parse_address(url)
+        self._lines = Lines(self._address, READERS)
+        self._commits = Lines(self._address, 1)
+        self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
+        self.clients = PostgresClients(self._lines, self._watch)
+        self.apis = PostgresApis(self._lines, self._watch)
+        self.signing_keys = PostgresSigningKeys(self._lines, self._watch)
+        self.settings = PostgresSettings(self._lines, self._watch)
+        self.refresh_tokens = PostgresRefreshTokens(self._lines)
+        self.audit_log = PostgresAuditLog(self._lines)
+        self.ledger = PostgresLedger(self._lines, self._commits, self._watch, audit_key)
+
+    async def open(self) -> None:
+        """See Store.
+
+        Raises:
+            ConfigError: the database cannot be reached or used, or was made by a newer affiant.
+        """
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                connection = await connect(self._address)
+        except (StoreError, TimeoutError) as error:
+            said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+            raise ConfigError(f"the database {self._address} cannot be opened: {said}") from error
+        try:
+            async with asyncio.timeout(MIGRATION_SECONDS):
+                await migrate(connection, self._address)
+            await self._watch.open()
+            for part in (self._lines, self._commits, self.ledger):
+                part.open()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreError) as error:
+            raise ConfigError(f"the database {self._address} cannot be used: {error}") from error
+        finally:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """See Store."""
+        await self.ledger.close()
+        await self._watch.close()
+        await self._lines.close()
+        await self._commits.close()
+
+    async def version(self) -> int:
+        """See Store."""
+        return await self._watch.version()
+
+    def _hang_up(self) -> None:
+        self._lines.hang_up()
+        self._commits.hang_up()

@@ -1,0 +1,154 @@
+"""What a node hears of the database, on a connection of its own: changes, the time, and whether it is the runner.
+
+A change is announced to every node by NOTIFY. Since an announcement can be lost with its connection, the node asks
+too, several times a second; and when the last answer is old, whoever wants to know the version asks for himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from affiant.errors import Error, StoreError
+from affiant.storage.postgres.connection import CALL_SECONDS, connect
+from affiant.storage.postgres.schema import RUNNER_LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.storage.postgres.address import Address
+
+CHANNEL = "affiant_changed"
+ASK_SECONDS = 0.25
+FRESH_SECONDS = 0.5  # how long an answer holds; with the 0.1 s of the server's own memory, a change is seen within 1 s
+# How far the clocks of node and database may be apart: the leeway that assertions are judged with. Beyond it this node
+# would let through what another calls expired, and delete claims whose assertions another still accepts.
+MAX_CLOCK_OFFSET = 30.0
+
+_ASK = "SELECT number, extract(epoch FROM clock_timestamp())::float8 FROM version"
+_RUN = "SELECT pg_try_advisory_lock($1)"
+
+
+class Watch:
+    """Keeps an eye on the database.
+
+    Args:
+        address: of the database.
+        on_loss: called when the connection was lost, so that others can be looked after.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, address: Address, *, on_loss: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._address = address
+        self._on_loss = on_loss
+        self._clock = clock
+        self._connection: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._number = 0
+        self._seen_at = float("-inf")
+        self._in_use = asyncio.Lock()
+        self.is_runner = False
+        self.clock_offset = 0.0
+
+    async def open(self) -> None:
+        """Begin.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        await self._ask()
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """End, and let another node be the runner."""
+        for task in (self._task, self._asking):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StoreError):
+                    await task
+        connection, self._connection, self.is_runner = self._connection, None, False
+        if connection is not None:
+            # Closed and not cut, so that the lock is free when this returns.
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=CALL_SECONDS)
+
+    def note(self, number: int) -> None:
+        """A change was made, here or elsewhere, and this is the store's version since."""
+        self._number = max(self._number, number)
+
+    async def version(self) -> int:
+        """The store's version, as it was half a second ago or later.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        if time.monotonic() - self._seen_at > FRESH_SECONDS:
+            # Asked once for all who wait; who stops waiting does not take the answer from the others.
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask())
+                self._asking.add_done_callback(_heed)
+            await asyncio.shield(self._asking)
+        return self._number
+
+    def check_clock(self) -> None:
+        """Let nothing be decided by a clock that is wrong.
+
+        Raises:
+            StoreError: this node's clock and the database's are too far apart.
+        """
+        if abs(self.clock_offset) > MAX_CLOCK_OFFSET:
+            raise StoreError(
+                f"this node's clock is {self.clock_offset:+.0f} s from that of the database {self._address}, more than"
+                f" {MAX_CLOCK_OFFSET:.0f} s: set it right"
+            )
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            with contextlib.suppress(Error):
+                await self._ask()
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(CALL_SECONDS), self._in_use:
+                is_new = self._connection is None or self._connection.is_closed()
+                if is_new:
+                    await self._connect()
+                begun_at, asked_at = time.monotonic(), self._clock()
+                number, theirs = await self._connection.fetchrow(_ASK)
+                self.clock_offset = (asked_at + self._clock()) / 2 - theirs
+                # Behind a new connection may be another database: a replica that took over, a backup.
+                self._number = number if is_new else max(self._number, number)
+                self._seen_at = begun_at
+                if not self.is_runner:
+                    self.is_runner = await self._connection.fetchval(_RUN, RUNNER_LOCK)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Error, asyncio.CancelledError) as error:
+            self._lose()
+            if isinstance(error, Error | asyncio.CancelledError):
+                raise
+            raise StoreError(f"the database {self._address} does not answer") from error
+
+    async def _connect(self) -> None:
+        self._connection, self.is_runner = None, False  # the lock went with the old one
+        self._connection = await connect(self._address)
+        await self._connection.add_listener(CHANNEL, self._hear)
+
+    def _lose(self) -> None:
+        connection, self._connection, self.is_runner = self._connection, None, False
+        if connection is not None:
+            connection.terminate()
+            self._on_loss()
+
+    def _hear(self, _: Any, __: int, ___: str, payload: str) -> None:
+        self.note(int(payload))
+
+
+def _heed(task: asyncio.Task[None]) -> None:
+    """Those who waited were told; when all have gone, nobody needs to be."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,58 @@
+"""--data and --database: what they mean together, and what is told of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from affiant.cli.data import has_data, load, open_store, shown_place
+from affiant.errors import ConfigError
+from affiant.server.keys.master_key import MasterKey
+from affiant.storage.postgres import PostgresStore
+from affiant.storage.sqlite import SqliteStore
+
+KEY = MasterKey.from_bytes(bytes(32))
+URL = "postgresql://affiant:canary-cafe@db.example/affiant"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but those of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AFFIANT_DATABASE", raising=False)
+
+
+def test_sqlite_in_the_data_folder_unless_said_otherwise() -> None:
+    chosen = load()
+    assert isinstance(open_store(chosen, KEY), SqliteStore)
+    assert not has_data(chosen)
+    assert shown_place(chosen) == "affiant-data"
+
+
+@pytest.mark.parametrize("by", ["option", "environment", "file"])
+def test_postgres_by_its_url(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by == "environment":
+        monkeypatch.setenv("AFFIANT_DATABASE", URL)
+    if by == "file":
+        Path("affiant.toml").write_text(f'database = "{URL}"\n')
+    chosen = load(database=URL if by == "option" else None, data=Path("keys"))
+    assert isinstance(open_store(chosen, KEY), PostgresStore)
+    assert chosen.data == Path("keys")
+    assert has_data(chosen)
+    assert shown_place(chosen) == "postgresql://db.example/affiant"
+    assert "canary" not in repr(chosen) + str(chosen)
+
+
+def test_sqlite_by_a_url_is_a_folder() -> None:
+    chosen = load(database="sqlite:///var/lib/affiant")
+    assert (chosen.data, chosen.database) == (Path("/var/lib/affiant"), None)
+    with pytest.raises(ConfigError, match="not both"):
+        load(database="sqlite:///var/lib/affiant", data=Path("other"))
+
+
+@pytest.mark.parametrize("url", ["mysql://u:canary-cafe@h/d", "canary-cafe", "postgresql:/canary-cafe"])
+def test_what_is_no_database_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError, match="postgresql://") as refused:
+        load(database=url)
+    assert "canary" not in str(refused.value)

@@ -1,0 +1,362 @@
+"""PostgreSQL's own troubles: passwords, schemas, locks, clocks, and a network that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+from msgspec import structs
+from tests.postgres import PASSWORD
+from tests.proxy import Mode, proxied
+
+from affiant.errors import ConfigError, StoreError
+from affiant.storage.audit_chain import Verification, walk
+from affiant.storage.postgres import PostgresStore, group, ledger
+from affiant.storage.postgres.address import parse_address
+from affiant.storage.postgres.connection import connect
+from affiant.storage.records import AuditRecord, Client, Entry, JtiClaim, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Any
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def _opened(url: str, **options: Any) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(url, **options)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _entry(number: int, *, trace_id: str | None = None) -> Entry:
+    audit = AuditRecord(at=0.0, trace_id=trace_id or str(number), endpoint="token", outcome="issued")
+    return Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), 1))
+
+
+async def _assert_chained(store: Store) -> list[str]:
+    verification = Verification(b"")
+    traces = []
+    async for row in walk(store.audit_log):
+        verification.feed(row)
+        traces.append(row.trace_id)
+    verification.finish((await store.audit_log.head()).given)
+    return traces
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://affiant:{PASSWORD}",
+        f"postgresql://affiant:{PASSWORD}/x@db.example/affiant",
+        f"postgresql://affiant:{PASSWORD}@x@db.example/affiant",
+        f"postgresql://affiant:{PASSWORD}#x@db.example/affiant",
+        f"mysql://affiant:{PASSWORD}@db.example/affiant",
+    ],
+)
+async def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        PostgresStore(url)
+    assert PASSWORD not in str(refused.value)
+
+
+async def test_an_address_is_shown_without_user_password_and_parameters() -> None:
+    address = parse_address(
+        f"postgresql://affiant:{PASSWORD}@db.example:5433/affiant?password={PASSWORD}&sslmode=require"
+    )
+    assert str(address) == "postgresql://db.example:5433/affiant"
+    assert "affiant:" not in repr(address)
+    assert PASSWORD not in repr(address)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (PASSWORD, "wrong-canary-cafe"),
+        ("affiant_test_", "nothing_"),
+        ("127.0.0.1:", "127.0.0.1:1"),
+        ("@127.0.0.1", "@nowhere.invalid"),
+    ],
+)
+async def test_what_cannot_be_opened_is_the_operators_to_solve(database: str, old: str, new: str) -> None:
+    url = database.replace(old, new) if not old.startswith("127") else f"{database.rsplit(':', 1)[0]}:1/affiant"
+    with pytest.raises(ConfigError, match="cannot be opened") as refused:
+        await PostgresStore(url).open()
+    told: BaseException | None = refused.value
+    while told is not None:
+        assert PASSWORD not in str(told)
+        told = told.__cause__
+
+
+async def test_a_parameter_that_cannot_be_used_is_not_repeated(database: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        await PostgresStore(f"{database}?sslmode={PASSWORD}").open()
+    assert PASSWORD not in str(refused.value)
+
+
+async def test_a_newer_schema_is_left_alone(database: str) -> None:
+    async with _opened(database):
+        connection = await asyncpg.connect(database)
+        await connection.execute("INSERT INTO migration (number, name) VALUES (999, 'from tomorrow')")
+        await connection.close()
+    with pytest.raises(ConfigError, match="newer"):
+        await PostgresStore(database).open()
+
+
+async def test_nodes_that_open_a_new_database_at_once(database: str) -> None:
+    stores = [PostgresStore(database) for _ in range(5)]
+    await asyncio.gather(*(store.open() for store in stores))
+    outcomes = await asyncio.gather(*(store.ledger.claim(_entry(1, trace_id=str(n))) for n, store in enumerate(stores)))
+    assert sorted(outcome.name for outcome in outcomes) == ["FIRST"] + ["REPLAYED"] * 4
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_commits_are_durable_whatever_the_database_says(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    name = database.rsplit("/", 1)[1]
+    for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):
+        await connection.execute(f"ALTER DATABASE {name} SET {setting}")
+    await connection.close()
+    async with _opened(database) as store, store._commits.take() as line:
+        assert await line.fetchval("SHOW synchronous_commit") == "on"
+        assert await line.fetchval("SHOW transaction_isolation") == "read committed"
+
+
+async def test_opening_again_keeps_everything(database: str) -> None:
+    store = PostgresStore(database)
+    for expected in (Outcome.FIRST, Outcome.REPLAYED):
+        await store.open()
+        assert await store.ledger.claim(_entry(1)) is expected
+        await store.close()
+    with pytest.raises(StoreError, match="clos"):
+        await store.ledger.claim(_entry(2))
+    with pytest.raises(StoreError, match="not open"):
+        await store.clients.list()
+
+
+async def test_one_bad_entry_does_not_sink_the_others(database: str) -> None:
+    async with _opened(database) as store:
+        bad = structs.replace(_entry(3), audit=structs.replace(_entry(3).audit, trace_id="nul\0"))
+        entries = [bad if number == 3 else _entry(number) for number in range(8)]
+        for _ in range(2):  # asked first, and guessed
+            outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
+            assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [Outcome.FIRST] * 7
+            assert isinstance(outcomes[3], StoreError)
+            entries = [
+                structs.replace(e, claim=structs.replace(e.claim, client_id=f"d{e.claim.client_id}"))
+                for e in entries
+                if e.claim
+            ]
+        assert len(await _assert_chained(store)) == 14
+
+
+async def test_whoever_guesses_wrong_asks(database: str) -> None:
+    """A node alone needs one round trip; another that comes between, a replay, or two of one jti take four."""
+    async with _opened(database) as one, _opened(database) as other:
+        expected: list[str] = []
+        for number in range(0, 60, 6):
+            for store in (one, one, one, other):
+                group_of = [number, number + 1, number + 1] if store is other else [number + 2 + len(expected) * 100]
+                outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in group_of))
+                assert [o.name for o in outcomes] == ["FIRST", "FIRST", "REPLAYED"][: len(group_of)]
+                expected += list(map(str, group_of))
+            assert await one.ledger.claim(_entry(number)) is Outcome.REPLAYED
+            expected.append(str(number))
+        assert await _assert_chained(one) == expected
+
+
+async def test_while_another_holds_the_lock_nothing_is_claimed(database: str) -> None:
+    async with _opened(database) as store:
+        connection = await asyncpg.connect(database)
+        await connection.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
+        begun = time.monotonic()
+        outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(4)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreError] * 4
+        assert time.monotonic() - begun < 3
+        assert await store.version() > 0
+        await connection.execute("ROLLBACK")
+        await connection.close()
+        assert await store.ledger.claim(_entry(0)) is Outcome.FIRST
+
+
+async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_others_out(database: str) -> None:
+    async with _opened(database) as store:
+        stuck = await connect(parse_address(database))
+        await stuck.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
+        begun = time.monotonic()
+        await _heal(store)
+        assert time.monotonic() - begun < 4
+        stuck.terminate()
+
+
+async def test_the_highest_number_is_remembered(database: str) -> None:
+    async with _opened(database) as store:
+        for number in range(4):
+            await store.ledger.claim(_entry(number))
+        connection = await asyncpg.connect(database)
+        await connection.execute("DELETE FROM audit WHERE number > 2")
+        await connection.close()
+        head = await store.audit_log.head()
+        assert (head.number, head.given) == (2, 4)
+        await store.ledger.claim(_entry(5))
+        assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
+
+
+async def test_closing_commits_what_is_waiting(database: str) -> None:
+    async with _opened(database) as store:
+        waiting = [asyncio.ensure_future(store.ledger.claim(_entry(n))) for n in range(600)]
+        await asyncio.sleep(0)
+    assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
+
+
+async def test_who_stopped_waiting_is_no_trouble(database: str) -> None:
+    async with _opened(database) as store:
+        first = asyncio.ensure_future(store.ledger.claim(_entry(0)))
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(store.ledger.claim(_entry(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await first is Outcome.FIRST
+        assert await store.ledger.claim(_entry(2)) is Outcome.FIRST
+
+
+async def test_too_much_waiting_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "MAX_QUEUE", 10)
+    async with _opened(database) as store:
+        outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(30)), return_exceptions=True)
+        assert outcomes[:10] == [Outcome.FIRST] * 10
+        assert all("too many" in str(outcome) for outcome in outcomes[10:])
+
+
+async def test_names_that_postgres_cannot_hold_are_nobodys(database: str) -> None:
+    async with _opened(database) as store:
+        for name in ("nul\0", "half \ud800 of a pair"):
+            assert await store.clients.find(name) is None
+            assert await store.apis.find(name) is None
+            assert await store.audit_log.find(name) is None
+            assert not ledger.is_text(name)
+
+
+async def test_one_node_purges_until_it_ends(database: str) -> None:
+    async with _opened(database) as other:
+        async with _opened(database) as runner:
+            assert [other._watch.is_runner, runner._watch.is_runner] == [True, False]
+        for number in range(250):
+            await other.ledger.claim(_entry(number))
+        async with _opened(database) as next_one:
+            assert await next_one.ledger.purge(2) == 0
+            assert [await other.ledger.purge(2) for _ in range(4)] == [100, 100, 50, 0]
+            await other._watch.close()
+            await _until(lambda: next_one._watch.is_runner)
+
+
+async def test_a_database_that_takes_no_writes_is_noticed_by_whoever_does_not_purge(database: str) -> None:
+    async with _opened(database), _opened(database) as other:
+        connection = await asyncpg.connect(database)
+        name = database.rsplit("/", 1)[1]
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await connection.close()
+        other._lines.hang_up()
+        with pytest.raises(StoreError, match="no writes"):
+            await other.ledger.purge(2)
+
+
+@pytest.mark.parametrize("ahead", [3600, -3600])
+async def test_a_node_whose_clock_is_wrong_decides_nothing(database: str, ahead: float) -> None:
+    async with _opened(database, clock=lambda: time.time() + ahead) as wrong, _opened(database) as right:
+        with pytest.raises(StoreError, match="clock"):
+            await wrong.ledger.claim(_entry(1))
+        with pytest.raises(StoreError, match="clock"):
+            await wrong.ledger.purge(2)
+        assert wrong._watch.clock_offset == pytest.approx(ahead, abs=2)
+        assert await right.ledger.claim(_entry(1)) is Outcome.FIRST
+        assert abs(right._watch.clock_offset) < 2
+
+
+async def _until(is_so: Any, seconds: float = 5.0) -> float:
+    begun = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - begun < seconds
+        await asyncio.sleep(0.02)
+    return time.monotonic() - begun
+
+
+async def test_a_change_is_seen_though_announcements_are_lost(database: str) -> None:
+    async with _opened(database) as one, _opened(database) as other:
+        await one._watch._connection.execute("UNLISTEN *")
+        before = await one.version()
+        await other.clients.add(Client("c", "private_key_jwt"))
+        begun = time.monotonic()
+        while await one.version() == before:
+            assert time.monotonic() - begun < 1
+            await asyncio.sleep(0.02)
+
+
+async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(database: str) -> None:
+    async with proxied(database) as proxy, _opened(proxy.url) as store:
+        for number in range(3):
+            await store.ledger.claim(_entry(number))
+        proxy.mode = Mode.SWALLOW_ANSWERS
+        begun = time.monotonic()
+        with pytest.raises(StoreError):
+            await store.ledger.claim(_entry(7, trace_id="lost"))
+        assert time.monotonic() - begun < 3
+        proxy.mode = Mode.PASS
+        assert await store.ledger.claim(_entry(7, trace_id="again")) is Outcome.REPLAYED
+        assert await _assert_chained(store) == ["0", "1", "2", "lost", "again"]
+
+
+async def test_a_network_that_swallows_everything(database: str) -> None:
+    """Every call ends in time with a StoreError, the other node goes on, and all is well soon after."""
+    async with proxied(database) as proxy, _opened(proxy.url) as store, _opened(database) as other:
+        await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(50)))
+        proxy.mode = Mode.SWALLOW
+        begun = time.monotonic()
+        calls = [store.ledger.claim(_entry(n)) for n in range(100, 150)]
+        failed = await asyncio.gather(*calls, store.clients.find("c"), return_exceptions=True)
+        assert [type(outcome) for outcome in failed] == [StoreError] * 51
+        assert time.monotonic() - begun < 3
+        assert await other.ledger.claim(_entry(1000)) is Outcome.FIRST
+        begun = time.monotonic()
+        with pytest.raises(StoreError):
+            await store.version()
+        assert time.monotonic() - begun < 3
+        proxy.mode = Mode.PASS
+        proxy.cut()
+        begun = time.monotonic()
+        await _heal(store)
+        assert time.monotonic() - begun < 5
+        assert await store.version() > 0
+        await _assert_chained(store)
+
+
+async def test_connections_that_were_cut_are_made_anew(database: str) -> None:
+    async with proxied(database) as proxy, _opened(proxy.url) as store:
+        await store.ledger.claim(_entry(0))
+        for number in range(1, 5):
+            proxy.cut()
+            await _heal(store)
+            assert await store.ledger.claim(_entry(number)) is Outcome.FIRST
+            assert await store.clients.find("c") is None
+
+
+async def _heal(store: PostgresStore) -> None:
+    for number in range(10_000, 10_500):
+        try:
+            await store.ledger.claim(_entry(number))
+            await store.clients.list()
+        except StoreError:
+            await asyncio.sleep(0.02)
+        else:
+            return
+    pytest.fail("it does not heal")
