@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome, chain, judge_rotation, succeed
+from affiant.storage.records import (
+    GENESIS,
+    AuditHead,
+    AuditRow,
+    Outcome,
+    Revocation,
+    chain,
+    end_of_family,
+    judge_rotation,
+    succeed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from affiant.storage.records import Api, Client, Entry, RefreshToken, SigningKey
 
@@ -28,6 +38,7 @@ class MemoryStore:
         self.apis = MemoryApis(self)
         self.signing_keys = MemorySigningKeys(self)
         self.ledger = MemoryLedger(self._lock, audit_key)
+        self.revocations = MemoryRevocations(self.ledger)
         self.refresh_tokens = self.ledger
         self.audit_log = self.ledger
         self.settings = MemorySettings(self)
@@ -148,6 +159,7 @@ class MemoryLedger:
         self._audit_key = audit_key
         self._claims: dict[tuple[str, bytes], int] = {}
         self._refresh: dict[bytes, RefreshToken] = {}
+        self._revoked: dict[tuple[str, str], Revocation] = {}
         self._audit: list[AuditRow] = []
 
     async def claim(self, entry: Entry) -> Outcome:
@@ -171,7 +183,13 @@ class MemoryLedger:
             ended = [key for key, end in self._claims.items() if end < before][:limit]
             for key in ended:
                 del self._claims[key]
+            self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before}
             return len(ended)
+
+    def revoked(self) -> list[Revocation]:
+        """All that stand."""
+        with self._lock:
+            return list(self._revoked.values())
 
     async def find(self, key: Any) -> Any:
         """The refresh token of a digest (bytes), or the audit record of a trace id (str)."""
@@ -203,9 +221,29 @@ class MemoryLedger:
                 return Outcome.REPLAYED
             self._claims.setdefault(key, entry.claim.expires_at)
         outcome = self._rotate(entry) if entry.rotation else Outcome.FIRST
-        if entry.new_refresh is not None and not outcome.is_loss:
-            self._refresh[entry.new_refresh.digest] = entry.new_refresh
+        if not outcome.is_loss:
+            self._change(entry)
         return Outcome.REPEATED if repeated and outcome is Outcome.FIRST else outcome
+
+    def _change(self, entry: Entry) -> None:
+        if entry.new_refresh is not None:
+            self._refresh[entry.new_refresh.digest] = entry.new_refresh
+        for revocation in entry.revocations:
+            self._revoke(revocation)
+        if entry.revoke_family is not None:
+            self._end_family(entry.revoke_family, int(entry.audit.at))
+
+    def _revoke(self, revocation: Revocation) -> None:
+        key = (revocation.kind, revocation.value)
+        standing = self._revoked.get(key, revocation)
+        later = max(standing.at, revocation.at), max(standing.until, revocation.until)
+        self._revoked[key] = Revocation(*key, *later)
+
+    def _end_family(self, family: str, now: int) -> None:
+        for digest, row in self._refresh.items():
+            if row.family == family:
+                self._refresh[digest] = replace(row, revoked_at=now)
+        self._revoke(end_of_family(family, now))
 
     def _rotate(self, entry: Entry) -> Outcome:
         rotation = entry.rotation
@@ -216,10 +254,23 @@ class MemoryLedger:
             self._refresh[token.digest] = replace(token, spent_at=rotation.now, successor=rotation.successor)
             self._refresh[rotation.successor] = succeed(token, rotation)
         elif token is not None and outcome is Outcome.REFRESH_REUSED:
-            for digest, row in self._refresh.items():
-                if row.family == token.family:
-                    self._refresh[digest] = replace(row, revoked_at=rotation.now)
+            self._end_family(token.family, rotation.now)
         return outcome
+
+
+class MemoryRevocations:
+    """See ports.Revocations."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        """See ports.Revocations."""
+        return [row for row in self._ledger.revoked() if (row.kind, row.value) in names]
+
+    async def list(self, now: int) -> list[Revocation]:
+        """See ports.Revocations."""
+        return sorted((row for row in self._ledger.revoked() if row.until >= now), key=lambda row: (-row.at, row.value))
 
 
 class MemorySettings:

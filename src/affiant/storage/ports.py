@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from affiant.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from affiant.storage.records import Api, AuditHead, AuditRow, Client, Entry, Outcome, RefreshToken, SigningKey
+    from affiant.storage.records import (
+        Api,
+        AuditHead,
+        AuditRow,
+        Client,
+        Entry,
+        Outcome,
+        RefreshToken,
+        Revocation,
+        SigningKey,
+    )
 
 
 class AlreadyExists(Error):
@@ -73,6 +83,16 @@ class RefreshTokens(Protocol):
 
     async def find(self, digest: bytes) -> RefreshToken | None:
         """The token of this digest, spent or not."""
+
+
+class Revocations(Protocol):
+    """The access tokens that end before their time; they are revoked through the ledger."""
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        """Those of these (kind, value) that stand."""
+
+    async def list(self, now: int) -> list[Revocation]:
+        """All whose tokens would still be good at this instant, the newest first."""
 
 
 class Ledger(Protocol):
@@ -140,6 +160,10 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> SigningKeys:
         """See SigningKeys."""
+
+    @property
+    def revocations(self) -> Revocations:
+        """See Revocations."""
 
     @property
     def refresh_tokens(self) -> RefreshTokens:

@@ -14,6 +14,7 @@ import msgspec
 from affiant.values import Value
 
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 RESTORED_AT = "restored_at"  # the setting that says when a backup was put back, in seconds since the epoch
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -39,6 +40,7 @@ class Client:
         typ_policy: ``strict`` or ``explicit``.
         lifetime_policy: ``strict``, ``short`` or ``legacy``.
         jti_policy: ``strict`` or ``legacy``.
+        introspects: the identifiers of the APIs that this client is, or speaks for: whose tokens it may introspect.
         observe: the rules whose breach is recorded and let through: audience, typ, lifetime, jti.
     """
 
@@ -56,6 +58,7 @@ class Client:
     lifetime_policy: str = "strict"
     jti_policy: str = "strict"
     observe: tuple[str, ...] = ()
+    introspects: tuple[str, ...] = ()
     enabled: bool = True
     created_at: int = 0
 
@@ -172,11 +175,30 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
 
 
+class Revocation(Value, frozen=True):
+    """Access tokens that end before their time.
+
+    Attributes:
+        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), ``client`` (all that a
+            client had by `at`).
+        value: which.
+        at: when it was revoked, in seconds since the epoch.
+        until: when the last of them would have ended.
+    """
+
+    kind: str
+    value: str
+    at: int
+    until: int
+
+
 class Entry(Value, frozen=True):
     """What one request wants committed, all or nothing.
 
     Attributes:
         tolerate_repeat: a claim that is lost is recorded, not refused (guide profile).
+        revocations: access tokens to be revoked.
+        revoke_family: the line of refresh tokens to be revoked.
     """
 
     audit: AuditRecord
@@ -184,6 +206,8 @@ class Entry(Value, frozen=True):
     tolerate_repeat: bool = False
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
+    revocations: tuple[Revocation, ...] = ()
+    revoke_family: str | None = None
 
 
 class Outcome(Enum):
@@ -229,6 +253,11 @@ class AuditHead(NamedTuple):
     number: int
     link: bytes
     given: int
+
+
+def end_of_family(family: str, now: int) -> Revocation:
+    """What takes the access tokens along when their refresh tokens are revoked."""
+    return Revocation("family", family, now, now + LONGEST_TOKEN)
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:

@@ -112,7 +112,12 @@ class Commits:
 def _is_plain(entries: Sequence[Entry]) -> bool:
     """Whether the one round trip can do it: no refresh tokens, and no jti twice."""
     keys, _ = _claims(entries)
-    return len(keys) == len(set(keys)) and all(e.rotation is None and e.new_refresh is None for e in entries)
+    return len(keys) == len(set(keys)) and all(map(_is_claim_alone, entries))
+
+
+def _is_claim_alone(entry: Entry) -> bool:
+    changes = (entry.rotation, entry.new_refresh, entry.revoke_family)
+    return all(change is None for change in changes) and not entry.revocations
 
 
 def claim_key(client_id: str, digest: bytes) -> bytes:

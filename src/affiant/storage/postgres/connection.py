@@ -154,3 +154,8 @@ class Lines:
             self.hang_up()
             raise
         self._free.append(connection)
+
+
+def is_text(name: str) -> bool:
+    """Whether PostgreSQL can hold it: what it cannot is nobody's name, and no reason to fail."""
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -8,6 +8,7 @@ import msgspec
 
 from affiant.errors import StoreError
 from affiant.storage.postgres.commit import Commits, claim_key
+from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.group import Groups
 from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome
 
@@ -60,6 +61,7 @@ class PostgresLedger:
                     raise StoreError("the database takes no writes")
                 return 0
             status: str = await connection.execute(_PURGE, before, limit)
+            await connection.execute("DELETE FROM revocation WHERE until < $1", before)
         return int(status.removeprefix("DELETE "))
 
     def open(self) -> None:
@@ -96,8 +98,3 @@ class PostgresAuditLog:
         """See ports.AuditLog."""
         async with self._lines.take() as connection:
             return AuditHead(*await connection.fetchrow(_HEAD, GENESIS))
-
-
-def is_text(name: str) -> bool:
-    """Whether PostgreSQL can hold it: what it cannot is nobody's name, and no reason to fail."""
-    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

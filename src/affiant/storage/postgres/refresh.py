@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.records import Outcome, RefreshToken, judge_rotation, succeed
+from affiant.storage.postgres.connection import is_text
+from affiant.storage.records import Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,37 @@ _KEEP = (
     " ON CONFLICT (digest) DO UPDATE SET family = excluded.family, client_id = excluded.client_id,"
     " record = excluded.record"
 )
+
+
+_REVOKE = (
+    "INSERT INTO revocation SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])"
+    " ON CONFLICT (kind, value) DO UPDATE SET at = greatest(revocation.at, excluded.at),"
+    " until = greatest(revocation.until, excluded.until)"
+)
+
+
+class PostgresRevocations:
+    """See ports.Revocations."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        """See ports.Revocations."""
+        query = (
+            "SELECT kind, value, at, until FROM revocation WHERE (kind, value) IN"
+            " (SELECT * FROM unnest($1::text[], $2::text[]))"
+        )
+        known = [name for name in names if is_text(name[1])]
+        async with self._lines.take() as connection:
+            rows = await connection.fetch(query, [kind for kind, _ in known], [value for _, value in known])
+        return [Revocation(*row) for row in rows]
+
+    async def list(self, now: int) -> list[Revocation]:
+        """See ports.Revocations."""
+        query = "SELECT kind, value, at, until FROM revocation WHERE until >= $1 ORDER BY at DESC, value"
+        async with self._lines.take() as connection:
+            return [Revocation(*row) for row in await connection.fetch(query, now)]
 
 
 class PostgresRefreshTokens:
@@ -46,6 +78,7 @@ class Rotations:
         self._connection = connection
         self._tokens: dict[bytes, RefreshToken] = {}
         self._changed: dict[bytes, RefreshToken] = {}
+        self._revoked: dict[tuple[str, str], Revocation] = {}
 
     async def load(self, entries: Sequence[Entry]) -> None:
         """Read what the entries will spend."""
@@ -56,8 +89,8 @@ class Rotations:
     async def apply(self, entry: Entry) -> Outcome:
         """Do what the entry wants with refresh tokens; its claim was not lost."""
         outcome = Outcome.FIRST if entry.rotation is None else await self._rotate(entry.rotation)
-        if entry.new_refresh is not None and not outcome.is_loss:
-            self._keep(entry.new_refresh)
+        if not outcome.is_loss:
+            await self._change(entry)
         return outcome
 
     async def save(self) -> None:
@@ -65,6 +98,28 @@ class Rotations:
         if self._changed:
             rows = [(t.digest, t.family, t.client_id, msgspec.json.encode(t)) for t in self._changed.values()]
             await self._connection.execute(_KEEP, *map(list, zip(*rows, strict=True)))
+        if self._revoked:
+            ended = [(r.kind, r.value, r.at, r.until) for r in self._revoked.values()]
+            await self._connection.execute(_REVOKE, *map(list, zip(*ended, strict=True)))
+
+    async def _change(self, entry: Entry) -> None:
+        if entry.new_refresh is not None:
+            self._keep(entry.new_refresh)
+        for revocation in entry.revocations:
+            self._revoke(revocation)
+        if entry.revoke_family is not None:
+            await self._end_family(entry.revoke_family, int(entry.audit.at))
+
+    async def _end_family(self, family: str, now: int) -> None:
+        self._add(await self._connection.fetch("SELECT record FROM refresh_token WHERE family = $1", family))
+        for kin in [kin for kin in self._tokens.values() if kin.family == family]:
+            self._keep(replace(kin, revoked_at=now))
+        self._revoke(end_of_family(family, now))
+
+    def _revoke(self, revocation: Revocation) -> None:
+        key = (revocation.kind, revocation.value)
+        standing = self._revoked.get(key, revocation)
+        self._revoked[key] = Revocation(*key, max(standing.at, revocation.at), max(standing.until, revocation.until))
 
     async def _rotate(self, rotation: Rotation) -> Outcome:
         token = self._tokens.get(rotation.spent)
@@ -73,10 +128,7 @@ class Rotations:
             self._keep(replace(token, spent_at=rotation.now, successor=rotation.successor))
             self._keep(succeed(token, rotation))
         elif token is not None and outcome is Outcome.REFRESH_REUSED:
-            query = "SELECT record FROM refresh_token WHERE family = $1"
-            self._add(await self._connection.fetch(query, token.family))
-            for kin in [kin for kin in self._tokens.values() if kin.family == token.family]:
-                self._keep(replace(kin, revoked_at=rotation.now))
+            await self._end_family(token.family, rotation.now)
         return outcome
 
     def _add(self, rows: Sequence[Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.postgres.ledger import is_text
+from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.watch import CHANNEL
 from affiant.storage.records import Api, Client, SigningKey
 

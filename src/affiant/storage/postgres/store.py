@@ -12,7 +12,7 @@ from affiant.errors import ConfigError, StoreError
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.postgres.connection import CALL_SECONDS, Lines, connect
 from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
-from affiant.storage.postgres.refresh import PostgresRefreshTokens
+from affiant.storage.postgres.refresh import PostgresRefreshTokens, PostgresRevocations
 from affiant.storage.postgres.registry import PostgresApis, PostgresClients, PostgresSettings, PostgresSigningKeys
 from affiant.storage.postgres.schema import MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import Watch
@@ -45,6 +45,7 @@ class PostgresStore:
         self.signing_keys = PostgresSigningKeys(self._lines, self._watch)
         self.settings = PostgresSettings(self._lines, self._watch)
         self.refresh_tokens = PostgresRefreshTokens(self._lines)
+        self.revocations = PostgresRevocations(self._lines)
         self.audit_log = PostgresAuditLog(self._lines)
         self.ledger = PostgresLedger(self._lines, self._commits, self._watch, audit_key)
 

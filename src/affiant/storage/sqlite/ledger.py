@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome, RefreshToken, chain, judge_rotation, succeed
+from affiant.storage.records import (
+    GENESIS,
+    AuditHead,
+    AuditRow,
+    Outcome,
+    RefreshToken,
+    Revocation,
+    chain,
+    end_of_family,
+    judge_rotation,
+    succeed,
+)
 from affiant.storage.sqlite.connection import translated
 
 if TYPE_CHECKING:
@@ -18,6 +29,10 @@ if TYPE_CHECKING:
     from affiant.storage.records import Entry, Rotation
     from affiant.storage.sqlite.writer import Transaction, Writer
 
+_REVOKE = (
+    "INSERT INTO revocation (kind, value, at, until) VALUES (?, ?, ?, ?) ON CONFLICT (kind, value) DO UPDATE SET"
+    " at = max(at, excluded.at), until = max(until, excluded.until)"
+)
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
 _LAST = "SELECT link FROM audit ORDER BY number DESC LIMIT 1"
@@ -60,7 +75,12 @@ class SqliteLedger:
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         """See ports.Ledger."""
-        deleted: int = await self._writer().change(lambda t: t.connection.execute(_PURGE, (before, limit)).rowcount)
+
+        def work(transaction: Transaction) -> int:
+            transaction.connection.execute("DELETE FROM revocation WHERE until < ?", (before,))
+            return transaction.connection.execute(_PURGE, (before, limit)).rowcount
+
+        deleted: int = await self._writer().change(work)
         return deleted
 
 
@@ -74,6 +94,26 @@ class SqliteRefreshTokens:
         """See ports.RefreshTokens."""
         with translated():
             return _find(self._reader(), digest)
+
+
+class SqliteRevocations:
+    """See ports.Revocations."""
+
+    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+        self._reader = reader
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        """See ports.Revocations."""
+        query = "SELECT kind, value, at, until FROM revocation WHERE kind = ? AND value = ?"
+        with translated():
+            rows = [self._reader().execute(query, name).fetchone() for name in names]
+        return [Revocation(*row) for row in rows if row is not None]
+
+    async def list(self, now: int) -> list[Revocation]:
+        """See ports.Revocations."""
+        query = "SELECT kind, value, at, until FROM revocation WHERE until >= ? ORDER BY at DESC, value"
+        with translated():
+            return [Revocation(*row) for row in self._reader().execute(query, (now,))]
 
 
 class SqliteAuditLog:
@@ -125,9 +165,26 @@ def _apply(connection: sqlite3.Connection, entry: Entry) -> Outcome:
         if not first and not entry.tolerate_repeat:
             return Outcome.REPLAYED
     outcome = _rotate(connection, entry.rotation) if entry.rotation is not None else Outcome.FIRST
-    if entry.new_refresh is not None and not outcome.is_loss:
-        _keep(connection, entry.new_refresh)
+    if not outcome.is_loss:
+        _change(connection, entry)
     return Outcome.REPEATED if not first and outcome is Outcome.FIRST else outcome
+
+
+def _change(connection: sqlite3.Connection, entry: Entry) -> None:
+    if entry.new_refresh is not None:
+        _keep(connection, entry.new_refresh)
+    for revocation in entry.revocations:
+        connection.execute(_REVOKE, (revocation.kind, revocation.value, revocation.at, revocation.until))
+    if entry.revoke_family is not None:
+        _end_family(connection, entry.revoke_family, int(entry.audit.at))
+
+
+def _end_family(connection: sqlite3.Connection, family: str, now: int) -> None:
+    query = "SELECT record FROM refresh_token WHERE family = ?"
+    for (record,) in connection.execute(query, (family,)).fetchall():
+        _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=now))
+    ended = end_of_family(family, now)
+    connection.execute(_REVOKE, (ended.kind, ended.value, ended.at, ended.until))
 
 
 def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:
@@ -137,9 +194,7 @@ def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:
         _keep(connection, replace(token, spent_at=rotation.now, successor=rotation.successor))
         _keep(connection, succeed(token, rotation))
     elif token is not None and outcome is Outcome.REFRESH_REUSED:
-        query = "SELECT record FROM refresh_token WHERE family = ?"
-        for (record,) in connection.execute(query, (token.family,)).fetchall():
-            _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=rotation.now))
+        _end_family(connection, token.family, rotation.now)
     return outcome
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.sqlite.connection import connect, create, migrate, translated
 from affiant.storage.sqlite.copies import locked, restoring
-from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens
+from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens, SqliteRevocations
 from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
 from affiant.storage.sqlite.writer import Writer
 
@@ -37,6 +37,7 @@ class SqliteStore:
         self.signing_keys = SqliteSigningKeys(self._reader, self._writer)
         self.settings = SqliteSettings(self._reader, self._writer)
         self.refresh_tokens = SqliteRefreshTokens(self._reader)
+        self.revocations = SqliteRevocations(self._reader)
         self.audit_log = SqliteAuditLog(self._reader)
         self.ledger = SqliteLedger(self._writer, self._reader, audit_key)
 
