@@ -289,6 +289,14 @@ class Reason(Enum):
         "refresh_token.reused", 400, "invalid_grant", 0,
         "the refresh token was used before; it and its successors are revoked now",
         "Get a new token with client_credentials, and keep only the newest refresh token.", "RFC 9700 4.14")
+    INTROSPECTION_NOT_ALLOWED = Row(
+        "introspection.not_allowed", 403, "unauthorized_client", 0,
+        "this client speaks for no API, so it may introspect no token",
+        "Name the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
+    REVOCATION_FOREIGN = Row(
+        "revocation.another_client", 400, "invalid_grant", 0,
+        "the token was issued to another client",
+        "Let the client revoke it that it was issued to.", "RFC 7009 2.1")
     LIMIT_FAILURES = Row(
         "limit.failures", 429, "temporarily_unavailable", 0,
         "too many requests of this address, or in the name of this client, have failed",

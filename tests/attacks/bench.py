@@ -317,7 +317,8 @@ def check_answer(reply: Reply, reason: Reason, what: Request) -> None:
 def hurry(bench: Bench) -> None:
     """Give requests a fifth of a second, so that nobody waits for who is slow."""
     server: Any = bench.app
-    server._token._deadline = Deadline(0.2)
+    for endpoint in server._endpoints.values():
+        endpoint._deadline = Deadline(0.2)
 
 
 def alter(folder: Path, *statements: str) -> None:

@@ -108,6 +108,7 @@ PLAIN = {
     Reason.SCOPE_NOT_ALLOWED: post(form(scope="admin")),
     Reason.RESOURCE_MALFORMED: post(form(resource="x")),
     Reason.RESOURCE_NOT_ALLOWED: post(form(resource="https://x.example")),
+    Reason.INTROSPECTION_NOT_ALLOWED: replace(post(form(token="x")), path="/introspect"),
     Reason.REFRESH_UNKNOWN: post(
         form(assertion(**REFRESHING), grant_type="refresh_token", refresh_token="nobody's")
     ),
@@ -170,7 +171,13 @@ async def _refresh_revoked(bench: Bench) -> Request:
     return _refresh(dict(again.values())["refresh_token"], 3, bench.now[0])
 
 
+async def _foreign(bench: Bench) -> Request:
+    token = await _first_refresh(bench)
+    return replace(post(form(token=token)), path="/revoke")
+
+
 AFTER: dict[Reason, Send] = {
+    Reason.REVOCATION_FOREIGN: _foreign,
     Reason.TOO_SLOW: _slow,
     Reason.BEFORE_RESTORE: _restored,
     Reason.REPLAYED: _replayed,

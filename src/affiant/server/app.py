@@ -27,6 +27,8 @@ from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
+from affiant.server.token.introspection import IntrospectionEndpoint
+from affiant.server.token.revocation import RevocationEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,24 +36,22 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from affiant.server.endpoint import Endpoint
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
 
 class Server(Starlette):
-    """The routes, with a shorter way to the one endpoint whose rate matters."""
+    """The routes, with a shorter way to the endpoints that authenticate clients."""
 
-    def __init__(self, *, token: TokenEndpoint, token_path: str, **options: Any) -> None:
+    def __init__(self, *, endpoints: dict[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
-        self._token = token
-        self._token_path = token_path
+        self._endpoints = endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The token endpoint answers its own failures, so nothing needs to stand around it."""
-        if scope["type"] == "http" and scope["path"] == self._token_path:
-            await self._token(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        """An endpoint answers its own failures, so nothing needs to stand around it."""
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        await (endpoint or super().__call__)(scope, receive, send)
 
 
 def build(
@@ -75,17 +75,17 @@ def build(
     """
     limits = limits or Limits(Rates(), key=limits_key(master_key))
     directory = Directory(issuer, store, master_key)
-    decider = _decider(store, master_key, directory, access_token_lifetime)
-    token = TokenEndpoint(
-        issuer=issuer,
-        decider=decider,
-        directory=directory,
-        ledger=store.ledger,
-        limits=limits,
-        master_key=master_key,
-        clock=clock,
-    )
-
+    ladder = Ladder(directory=directory, master_key=master_key)
+    decider = _decider(ladder, store, master_key, directory, access_token_lifetime)
+    shared: dict[str, Any] = {"issuer": issuer, "ledger": store.ledger, "limits": limits, "clock": clock}
+    shared["directory"] = directory
+    endpoints: dict[str, Endpoint] = {
+        "token": TokenEndpoint(decider=decider, master_key=master_key, **shared),
+        "introspect": IntrospectionEndpoint(ladder=ladder, revocations=store.revocations, **shared),
+        "revoke": RevocationEndpoint(
+            ladder=ladder, refresh_tokens=store.refresh_tokens, master_key=master_key, **shared
+        ),
+    }
     background = Background(store.ledger, limits, clock)
 
     @contextlib.asynccontextmanager
@@ -95,8 +95,7 @@ def build(
 
     path = urlsplit(issuer).path
     return Server(
-        token=token,
-        token_path=f"{path}/token",
+        endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=_published(issuer, directory, decider.grant_types, Health(directory, background)),
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
@@ -106,12 +105,12 @@ def build(
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_token_lifetime: int = 600) -> Explainer:
     """The same decisions, dry, on a store that is open."""
     directory = Directory(issuer, store, master_key)
-    decider = _decider(store, master_key, directory, access_token_lifetime)
+    ladder = Ladder(directory=directory, master_key=master_key)
+    decider = _decider(ladder, store, master_key, directory, access_token_lifetime)
     return Explainer(issuer, decider, directory, store.ledger, store.clients)
 
 
-def _decider(store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
-    ladder = Ladder(directory=directory, master_key=master_key)
+def _decider(ladder: Ladder, store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
     return Decider(ladder, grants, directory, lifetime=lifetime)
 

@@ -45,6 +45,7 @@ def build_client(
     scopes: tuple[str, ...] = (),
     resources: tuple[str, ...] = (),
     grant_types: tuple[str, ...] = (),
+    introspects: tuple[str, ...] = (),
     profile: str | None = None,
 ) -> Registered:
     """A client that may be stored.
@@ -59,6 +60,7 @@ def build_client(
         scopes: the names it may ask for.
         resources: the identifiers it may ask for; empty for the default API only.
         grant_types: client_credentials when empty.
+        introspects: the identifiers of the APIs that it is, or speaks for.
         profile: ``guide``, or none.
 
     Raises:
@@ -79,6 +81,7 @@ def build_client(
         grant_types=grant_types or (names.CLIENT_CREDENTIALS,),
         scope=check_scopes(scopes),
         resources=tuple(map(check_identifier, resources)),
+        introspects=tuple(map(check_identifier, introspects)),
         profile=profile,
         created_at=now,
     )
@@ -92,6 +95,7 @@ def change_client(
     scope: tuple[str, ...] = (),
     resources: tuple[str, ...] = (),
     grant_types: tuple[str, ...] = (),
+    introspects: tuple[str, ...] = (),
     observe: tuple[str, ...] = (),
     enforce: tuple[str, ...] = (),
     **policies: str | None,
@@ -104,6 +108,7 @@ def change_client(
         scope: the names it may ask for.
         resources: the identifiers it may ask for.
         grant_types: its grants.
+        introspects: the identifiers of the APIs that it is, or speaks for.
         observe: rules of assertion.RULES to be observed from now on.
         enforce: rules to be enforced from now on.
         policies: audience_policy, typ_policy, lifetime_policy, jti_policy.
@@ -119,6 +124,7 @@ def change_client(
         "scope": check_scopes(scope),
         "resources": tuple(map(check_identifier, resources)),
         "grant_types": grant_types,
+        "introspects": tuple(map(check_identifier, introspects)),
         **policies,
     }
     observed = tuple(sorted({*standing.observe, *observe} - set(enforce)))

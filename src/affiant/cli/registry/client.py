@@ -53,6 +53,7 @@ def client() -> None:
 @click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
 @click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
 @click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
+@click.option("--introspect", "introspects", multiple=True, metavar="URL", help="an API whose tokens it may introspect")
 @click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
 @keys_option
 @store_options
@@ -83,6 +84,7 @@ def new(name: str, public_key: Path | None, jwks: Path | None, chosen: Settings,
             scopes=options["scopes"],
             resources=options["resources"],
             grant_types=options["grants"],
+            introspects=options["introspects"],
             profile=options["profile"],
         )
         await store.clients.add(built.client)
@@ -225,6 +227,7 @@ def shown(registered: Client) -> dict[str, Any]:
         "grant_types": list(registered.grant_types),
         "scope": list(registered.scope),
         "resources": list(registered.resources),
+        "introspects": list(registered.introspects),
         "profile": registered.profile,
         "audience_policy": registered.audience_policy,
         "typ_policy": registered.typ_policy,

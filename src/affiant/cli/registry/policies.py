@@ -38,6 +38,9 @@ def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
 @click.option("--scope", "scope", multiple=True, metavar="S", help="the scopes it may ask for, instead of those before")
 @click.option("--resource", "resources", multiple=True, metavar="URL", help="the APIs, instead of those before")
 @click.option("--grant", "grant_types", multiple=True, metavar="G", help="the grants, instead of those before")
+@click.option(
+    "--introspect", "introspects", multiple=True, metavar="URL", help="the APIs whose tokens it may introspect"
+)
 @_policy("audience", assertion.AUDIENCE_POLICIES)
 @_policy("typ", assertion.TYP_POLICIES)
 @_policy("lifetime", assertion.LIFETIME_POLICIES)

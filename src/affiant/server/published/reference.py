@@ -32,6 +32,8 @@ _PARTS = {
     "scope": "Scope",
     "resource": "Resource",
     "refresh_token": "The refresh token",
+    "introspection": "Introspection",
+    "revocation": "Revocation",
     "limit": "Limits",
     "server": "The server",
     "token": "The access token, at an API",

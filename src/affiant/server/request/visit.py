@@ -38,6 +38,8 @@ class Visit:
     resource: str | None = None
     authenticated: Authenticated | None = None
     is_read: bool = False
+    outcome: str = "issued"
+    note: str | None = None
 
     def read(self, form: Form) -> None:
         """Note what the request says of itself; none of it is proved."""
@@ -54,7 +56,7 @@ class Visit:
             at=self.now,
             trace_id=self.trace_id,
             endpoint=self.endpoint,
-            outcome="refused" if refusal else "issued",
+            outcome="refused" if refusal else self.outcome,
             reason=refusal.reason.code if refusal else None,
             client_claimed=(without_credentials(self.claimed) or "")[:MAX_NAME] or None,
             client_id=who.client.client_id if who else None,
@@ -70,7 +72,9 @@ class Visit:
             address=self.address,
             expected=_without(_TOKEN, refusal.expected) if refusal else None,
             got=_without(_unwritten(refusal), refusal.got) if refusal else None,
-            detail=_without(_TOKEN, refusal.detail) if refusal else without_credentials(who.label if who else None),
+            detail=_without(_TOKEN, refusal.detail)
+            if refusal
+            else self.note or without_credentials(who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )

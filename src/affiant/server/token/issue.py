@@ -11,6 +11,7 @@ from affiant.oauth.access_token import AccessTokenClaims
 from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
 from affiant.server.request.identifiers import new_token_id
+from affiant.server.token.standing import FAMILY_MARK
 from affiant.storage.records import RefreshToken, Rotation
 from affiant.values import Value
 
@@ -47,6 +48,7 @@ def issue(
 ) -> IssuedToken:
     """Mint what was granted. Nothing is stored here: the commit follows."""
     client_id = authenticated.client.client_id
+    refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))
     claims = AccessTokenClaims(
         iss=issuer,
         sub=client_id,  # RFC 9068 section 2.2: without a resource owner, the client
@@ -54,10 +56,9 @@ def issue(
         aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
         exp=int(now) + granted.lifetime,
         iat=int(now),
-        jti=new_token_id(),
+        jti=_jti(new_refresh or authorization.refresh_token),
         scope=render(granted.scope) or None,
     )
-    refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))
     response = TokenResponse(
         access_token=access_token.build(claims, signer),
         token_type="Bearer",  # noqa: S106 - its kind
@@ -66,6 +67,11 @@ def issue(
         refresh_token=refresh,
     )
     return IssuedToken(response, new_refresh, rotation)
+
+
+def _jti(refresh: RefreshToken | None) -> str:
+    """A name that tells with which refresh tokens the access token came: they are revoked together."""
+    return new_token_id() if refresh is None else f"{refresh.family}{FAMILY_MARK}{new_token_id()}"
 
 
 def _refresh(

@@ -1,0 +1,86 @@
+"""POST /revoke (RFC 7009): a client ends its own tokens before their time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.endpoint import Endpoint
+from affiant.server.request import http
+from affiant.server.token import standing
+from affiant.storage.records import Entry, Revocation
+
+if TYPE_CHECKING:
+    from affiant.server.client_auth.ladder import Ladder
+    from affiant.server.clients import Directory
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.server.request.visit import Visit
+    from affiant.storage.ports import RefreshTokens
+
+
+class RevocationEndpoint(Endpoint):
+    """Ends tokens."""
+
+    def __init__(
+        self,
+        *,
+        ladder: Ladder,
+        directory: Directory,
+        refresh_tokens: RefreshTokens,
+        master_key: MasterKey,
+        **shared: Any,
+    ) -> None:
+        super().__init__("revoke", **shared)
+        self._ladder = ladder
+        self._directory = directory
+        self._refresh_tokens = refresh_tokens
+        self._master_key = master_key
+
+    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
+        """See Endpoint."""
+        visit.outcome = "revoked"
+        form = await http.read_form(scope, receive)
+        visit.is_read = True
+        client = await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
+        token = form.get("token")
+        if token is None:
+            raise Rejected(Reason.MISSING_PARAMETER, expected="token")
+        await self.check_limits(visit)
+        # token_type_hint is not read: whatever it says, both kinds are searched (section 2.1).
+        jtis, family = await self._find(token, client.client.client_id, visit)
+        entry = Entry(
+            visit.record(),
+            claim=client.claim,
+            tolerate_repeat=client.tolerates_repeat,
+            revocations=jtis,
+            revoke_family=family,
+        )
+        await self.commit(visit, entry)
+        # Section 2.2: the same for a token that is unknown, or gone already; the client wanted it gone.
+        return http.Answer(200, {}, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
+
+    async def _find(self, token: str, client_id: str, visit: Visit) -> tuple[tuple[Revocation, ...], str | None]:
+        """What is to be revoked.
+
+        Raises:
+            Rejected: it is another client's.
+        """
+        refresh = await self._refresh_tokens.find(self._master_key.digest(token))
+        if refresh is not None:
+            _check_owner(refresh.client_id, client_id)
+            visit.note = f"family {refresh.family}"
+            return (), refresh.family
+        access = standing.find(token, self._directory, issuer=self._issuer, now=visit.now)
+        if access is None:
+            visit.note = "unknown"
+            return (), None
+        _check_owner(access.client_id, client_id)
+        visit.note = f"jti {access.jti}"
+        return (Revocation("jti", access.jti, int(visit.now), access.expires_at),), None
+
+
+def _check_owner(owner: str, client_id: str) -> None:
+    # Section 2.1: a token that was issued to another client is not revoked.
+    if owner != client_id:
+        raise Rejected(Reason.REVOCATION_FOREIGN)

@@ -1,0 +1,71 @@
+"""Whether an access token of this server still stands (RFC 7662 section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.oauth import names
+from affiant.oauth.claims import instant, media_type, text
+
+if TYPE_CHECKING:
+    from affiant.server.clients import Directory
+    from affiant.storage.ports import Revocations
+
+FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An access token that this server signed and that has not expired; it may have been revoked."""
+
+    claims: dict[str, Any]
+    client_id: str
+    jti: str
+    expires_at: int
+    issued_at: int
+
+    @property
+    def family(self) -> str | None:
+        """The family of refresh tokens that it came with."""
+        family, mark, _ = self.jti.partition(FAMILY_MARK)
+        return family if mark else None
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """The APIs that it is for."""
+        aud = self.claims.get("aud")
+        return tuple(value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str))
+
+
+def find(token: str, directory: Directory, *, issuer: str, now: float) -> Standing | None:
+    """What this token is, or None where it is none of ours, or none any more."""
+    try:
+        unverified = compact.parse(token)
+        key = directory.published_keys().find(unverified.kid) if unverified.kid is not None else None
+        if key is None:
+            return None
+        claims = compact.verify(unverified, key).claims
+        exp, iat = instant(claims, "exp"), instant(claims, "iat")
+    except (Rejected, ValueError):
+        return None
+    client_id, jti = text(claims, "client_id"), text(claims, "jti")
+    is_ours = media_type(unverified.header.get("typ")) == names.ACCESS_TOKEN_TYP and claims.get("iss") == issuer
+    if not is_ours or exp is None or iat is None or client_id is None or jti is None or exp <= now:
+        return None
+    return Standing(claims, client_id, jti, int(exp), int(iat))
+
+
+async def is_revoked(standing: Standing, revocations: Revocations) -> bool:
+    """Whether it, its family or all of its client's tokens of that time were revoked.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    wanted = [("jti", standing.jti), ("client", standing.client_id)]
+    if standing.family is not None:
+        wanted.append(("family", standing.family))
+    found = await revocations.find(wanted)
+    return any(row.kind != "client" or standing.issued_at <= row.at for row in found)
