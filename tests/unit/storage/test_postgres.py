@@ -15,9 +15,9 @@ from tests.proxy import Mode, proxied
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.audit_chain import Verification, walk
-from affiant.storage.postgres import PostgresStore, group, ledger
+from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.address import parse_address
-from affiant.storage.postgres.connection import connect
+from affiant.storage.postgres.connection import connect, is_text
 from affiant.storage.records import AuditRecord, Client, Entry, JtiClaim, Outcome
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ async def test_names_that_postgres_cannot_hold_are_nobodys(database: str) -> Non
             assert await store.clients.find(name) is None
             assert await store.apis.find(name) is None
             assert await store.audit_log.find(name) is None
-            assert not ledger.is_text(name)
+            assert not is_text(name)
 
 
 async def test_one_node_purges_until_it_ends(database: str) -> None:
