@@ -29,7 +29,7 @@ MADE_BY_MANY = {"Authorization"}
 
 # Importing the role on the left must leave everything on the right unloaded.
 STRANGERS = {
-    "affiant.client": ("affiant.server", "affiant.resource", "granian", "starlette"),
+    "affiant.client": ("affiant.server", "affiant.resource", "starlette", "uvicorn"),
     "affiant.resource": ("affiant.server", "affiant.client"),
     "affiant.server": ("affiant.client", "affiant.resource"),
 }

@@ -164,4 +164,4 @@ def test_client_loads_alone() -> None:
     program = "import sys; from affiant import Service; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     roots = {".".join(name.split(".")[: 2 if name.startswith("affiant.") else 1]) for name in loaded}
-    assert not {"affiant.server", "affiant.resource", "granian", "starlette", "httpx2", "httpx", "requests"} & roots
+    assert not {"affiant.server", "affiant.resource", "uvicorn", "starlette", "httpx2", "httpx", "requests"} & roots
