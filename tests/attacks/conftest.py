@@ -6,7 +6,7 @@ import logging
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, Bench
@@ -30,7 +30,12 @@ BOTH_GRANTS = ("client_credentials", "refresh_token")
 
 @asynccontextmanager
 async def running(
-    store: Store, log: pytest.LogCaptureFixture, patch: pytest.MonkeyPatch, rates: Rates = NO_LIMITS
+    store: Store,
+    log: pytest.LogCaptureFixture,
+    patch: pytest.MonkeyPatch,
+    rates: Rates = NO_LIMITS,
+    *,
+    dpop_nonces: str = "off",
 ) -> AsyncIterator[Bench]:
     """The server on this store, with two APIs and a client of each kind."""
 
@@ -42,7 +47,8 @@ async def running(
     log.set_level(logging.DEBUG)
     now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(range(32)))
     limits = Limits(rates, key=bytes(32))
-    built = app.build(issuer=ISSUER, store=store, master_key=master_key, limits=limits, clock=lambda: now[0])
+    options: dict[str, Any] = {"limits": limits, "clock": lambda: now[0], "dpop_nonces": dpop_nonces}
+    built = app.build(issuer=ISSUER, store=store, master_key=master_key, **options)
     async with built.router.lifespan_context(built):
         for name, identifier, scopes in (("a", API, ("r", "w")), ("o", OTHER_API, ("r",))):
             api = registration.build_api(
@@ -64,6 +70,7 @@ async def _register(bench: Bench) -> None:
     await bench.register("refreshing", grant_types=BOTH_GRANTS)
     for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
         await bench.register(method, method)
+    await bench.register("bound", dpop="required")
     await bench.register("guide", "client_secret_jwt", profile="guide")
 
 

@@ -29,6 +29,7 @@ from tests.attacks.bench import (
     take_signing_keys,
 )
 from tests.attacks.conftest import running
+from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, api_proof, dpop, jwk, proof
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
@@ -36,6 +37,7 @@ from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.answers import deny
+from affiant.resource.request import Proved
 from affiant.server.clients import signing_key_purpose
 from affiant.server.published import reference
 from affiant.server.request.limits import Rate, Rates
@@ -115,6 +117,26 @@ PLAIN = {
 }  # fmt: skip
 
 
+PLAIN |= {
+    Reason.DPOP_MISSING: post(form(assertion(iss="bound", sub="bound"))),
+    Reason.DPOP_HEADERS: post(form(), dpop(proof()), dpop(proof(jti="q"))),
+    Reason.DPOP_MALFORMED: post(form(), dpop("x")),
+    Reason.DPOP_TYPE: post(form(), dpop(proof(header={"typ": "JWT"}))),
+    Reason.DPOP_ALGORITHM: post(form(), dpop(proof(by=SecretKey(bytes(32))))),
+    Reason.DPOP_KEY: post(form(), dpop(proof(header={"jwk": BOUND.to_jwk()}))),
+    Reason.DPOP_SIGNATURE: post(form(), dpop(proof(by=STOLEN_BY))),
+    Reason.DPOP_JTI: post(form(), dpop(proof(jti=""))),
+    Reason.DPOP_METHOD: post(form(), dpop(proof(htm="GET"))),
+    Reason.DPOP_URL: post(form(), dpop(proof(htu=ISSUER))),
+    Reason.DPOP_TIME: post(form(), dpop(proof(iat=NOW - 61))),
+}  # fmt: skip
+
+
+async def _proof_replayed(bench: Bench) -> Request:
+    await bench.send(post(form(bench.fresh()), dpop(proof())))
+    return post(form(), dpop(proof()))
+
+
 async def _replayed(bench: Bench) -> Request:
     await bench.send(post())
     return post()
@@ -181,6 +203,7 @@ AFTER: dict[Reason, Send] = {
     Reason.TOO_SLOW: _slow,
     Reason.BEFORE_RESTORE: _restored,
     Reason.REPLAYED: _replayed,
+    Reason.DPOP_REPLAYED: _proof_replayed,
     Reason.TYP_EXPLICIT: _not_explicit,
     Reason.RESOURCE_MISSING: _no_default,
     Reason.REFRESH_EXPIRED: _refresh_expired,
@@ -215,6 +238,10 @@ async def _store_away(bench: Bench) -> Request:
     return post()
 
 
+async def _without_nonce(_: Bench) -> Request:
+    return post(form(), dpop(proof()))
+
+
 async def _no_signing_key(bench: Bench) -> Request:
     assert bench.folder is not None
     take_signing_keys(bench.folder)
@@ -226,6 +253,7 @@ ANSWERED: dict[Reason, Send] = {
     Reason.LIMIT_FAILURES: _too_many_failures,
     Reason.LIMIT_TOKENS: _too_many_tokens,
     Reason.STORE: _store_away,
+    Reason.DPOP_NONCE: _without_nonce,
     Reason.UNEXPECTED: _no_signing_key,
 }
 
@@ -234,9 +262,9 @@ ANSWERED: dict[Reason, Send] = {
 async def test_reason_is_answered(
     reason: Reason, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a server that lets one request fail, and one client have one token."""
+    """By a server that lets one request fail, one client have one token, and no proof come without its nonce."""
     one = Rates(failures=Rate(1, 0.1), tokens=Rate(1, 0.1))
-    async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, one) as bench:
+    async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, one, dpop_nonces="on") as bench:
         bench.folder = tmp_path
         reply = await bench.send(await ANSWERED[reason](bench))
     assert (reply.status, reply.json()["error"]) == (reason.value.status, reason.value.error)
@@ -258,6 +286,16 @@ async def _altered(bench: Bench) -> list[bytes]:
     return [b".".join([header, payload, bytes(86).replace(b"\0", b"A") if signature else b""])]
 
 
+async def _unbound(bench: Bench) -> list[bytes]:
+    return [(await _signed(bench))[0].replace(b"Bearer", b"DPoP")]
+
+
+async def _other_hash(bench: Bench) -> tuple[list[bytes], Proved]:
+    (value,) = await _signed(bench, cnf={"jkt": keys.parse_public_jwk(jwk()).thumbprint})
+    made = api_proof("another token").encode()
+    return [value.replace(b"Bearer", b"DPoP")], Proved("GET", API_URL, (made,))
+
+
 def _bearer(text: str) -> list[bytes]:
     return [b"Bearer " + text.encode()]
 
@@ -276,6 +314,8 @@ AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
     Reason.TOKEN_NOT_YET_VALID: lambda bench: _signed(bench, nbf=NOW + 31),
     Reason.TOKEN_CLAIM: lambda bench: _signed(bench, sub="absent"),
     Reason.TOKEN_BINDING: lambda bench: _signed(bench, cnf={"jkt": "x"}),
+    Reason.TOKEN_UNBOUND: _unbound,
+    Reason.DPOP_TOKEN_HASH: _other_hash,
     Reason.SCOPE_INSUFFICIENT: lambda bench: _signed(bench, scope="r"),
 }
 
@@ -284,16 +324,18 @@ AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
 async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None:
     """By the real guard, which fetches the keys from the real server."""
     made = AT_AN_API[reason](bench)
-    values = made if isinstance(made, list) else await made
+    made = made if isinstance(made, list) else await made
+    values, proved = made if isinstance(made, tuple) else (made, None)
     transport = httpx2.ASGITransport(app=bench.app)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
         guard = Guard(ISSUER, audience=API, http=http, clock=lambda: NOW)
         with pytest.raises(Rejected) as caught:
-            await guard.check(values, need=["w"])
+            await guard.check(values, need=["w"], proved=proved)
     assert caught.value.reason is reason
-    denied = deny(guard, caught.value)
+    denied = deny(guard, caught.value, values)
     assert (denied.status, json.loads(denied.body)["error"]) == (reason.value.status, reason.value.error)
-    assert denied.headers["WWW-Authenticate"].startswith("Bearer ")
+    scheme = "DPoP" if values and values[0].startswith(b"DPoP") else "Bearer"
+    assert denied.headers["WWW-Authenticate"].startswith(f"{scheme} ")
 
 
 def test_every_reason_is_tested() -> None:
@@ -340,6 +382,9 @@ def test_row_is_in_order(reason: Reason) -> None:
     assert row.fix.endswith(".")
     assert row.source
     assert 0 <= row.rung <= 11
+    if row.code.startswith("dpop."):  # RFC 9449 section 5: not the client's authentication, but its proof
+        assert (row.error in ("invalid_dpop_proof", "use_dpop_nonce"), row.rung in (0, 10)) == (True, True)
+        return
     if row.rung >= 2 and row.status == 401:
         assert row.error == "invalid_client"
     if row.rung >= 3:

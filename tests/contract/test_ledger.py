@@ -54,6 +54,16 @@ async def test_a_claim_is_found_until_it_is_purged(store: Store) -> None:
     assert await store.ledger.find_claim("c", digest) is None
 
 
+async def test_what_was_deleted_too_early_stays_used(store: Store) -> None:
+    """The clock ran ahead, the purge believed it, and the clock came back: nobody gets in a second time."""
+    await store.ledger.claim(_entry(1))
+    await store.ledger.purge(NOW + 3600)
+    assert await store.ledger.claim(_entry(1)) is Outcome.REPLAYED
+    assert await store.ledger.claim(_entry(2)) is Outcome.REPLAYED
+    later = Entry(_entry(3).audit, claim=JtiClaim("c", bytes(32), NOW + 61))
+    assert await store.ledger.claim(later) is Outcome.FIRST
+
+
 async def test_namespaces(store: Store) -> None:
     """Two clients may use one jti."""
     assert await store.ledger.claim(_entry(1)) is Outcome.FIRST

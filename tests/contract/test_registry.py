@@ -79,20 +79,13 @@ async def test_there_is_one_default_api(store: Store) -> None:
     ]
 
 
-async def test_of_many_first_keys_one_stands(store: Store) -> None:
-    keys = [SigningKey(f"k{n}", "ES256", "{}", b"sealed", "active", n) for n in range(20)]
-    standing = await asyncio.gather(*(store.signing_keys.add_first(key) for key in keys))
-    assert len({key.kid for key in standing}) == 1
-    assert await store.signing_keys.list() == [standing[0]]
-
-
 async def test_every_change_changes_the_version(store: Store) -> None:
     seen = [await store.version()]
     for change in (
         store.clients.add(FULL),
         store.clients.update("billing", lambda client: replace(client, enabled=True)),
         store.apis.add(_api("https://a")),
-        store.signing_keys.add_first(SigningKey("k", "ES256", "{}", b"", "active", 1)),
+        store.signing_keys.change(lambda _: [SigningKey("k", "ES256", "{}", b"", 1)]),
         store.clients.remove("billing"),
     ):
         await change

@@ -9,7 +9,8 @@ from affiant import Caller, Guard
 
 
 def build() -> FastAPI:
-    guard = Guard(os.environ["GUARD_ISSUER"], audience=os.environ["GUARD_AUDIENCE"])
+    nonce_key = os.environ.get("GUARD_NONCE_KEY", "").encode() or None
+    guard = Guard(os.environ["GUARD_ISSUER"], audience=os.environ["GUARD_AUDIENCE"], nonce_key=nonce_key)
     app = FastAPI()
 
     @app.get("/health")

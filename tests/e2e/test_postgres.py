@@ -223,7 +223,7 @@ class Load:
                 self.answers.append(Answered(url, begun, seconds, status, *known))
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
 def test_postgres_restarts_under_load(own_postgres: Postgres, own_nodes: Nodes, times: int) -> None:
     """503 in time while it is away, tokens again soon after, and nothing twice, nothing lost."""
     healed = []
@@ -249,10 +249,11 @@ def test_postgres_restarts_under_load(own_postgres: Postgres, own_nodes: Nodes, 
         assert "never retrieved" not in child.err
 
 
-def test_a_node_is_killed_under_load(own_nodes: Nodes) -> None:
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_node_is_killed_under_load(own_nodes: Nodes, times: int) -> None:
     """The other one goes on as if nothing had happened; what the dead one answered is kept."""
     with Load(own_nodes) as load:
-        for _ in range(3):
+        for _ in range(times):
             own_nodes.children[0].kill()
             load.until_issued(50)
             own_nodes.children[0] = own_nodes.start_one("a")

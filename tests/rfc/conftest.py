@@ -146,10 +146,10 @@ def store() -> Store:
 
 
 @asynccontextmanager
-async def running(store: Store, *, issuer: str = ISSUER) -> AsyncIterator[Server]:
+async def running(store: Store, *, issuer: str = ISSUER, **options: Any) -> AsyncIterator[Server]:
     """The server of this issuer, with two APIs."""
     now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(32))
-    built = app.build(issuer=issuer, store=store, master_key=master_key, clock=lambda: now[0])
+    built = app.build(issuer=issuer, store=store, master_key=master_key, clock=lambda: now[0], **options)
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=issuer)
     async with built.router.lifespan_context(built), http:
         for name, identifier, scopes in (("api", API, ("read", "write")), ("other", OTHER_API, ("other.read",))):

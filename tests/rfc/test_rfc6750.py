@@ -22,6 +22,8 @@ def _bearer(token: str, *, scheme: str = "Bearer") -> dict[str, str]:
 def challenge(reply: httpx2.Response) -> tuple[int, dict[str, str]]:
     """Status and parameters of a Bearer challenge that names each of them once."""
     (value,) = reply.headers.get_list("www-authenticate")
+    value, _, other = value.partition(", DPoP ")  # the guard takes both schemes (RFC 9449 section 7.2)
+    assert other.startswith('algs="ES256 ')
     scheme, _, rest = value.partition(" ")
     assert scheme == "Bearer"
     pairs = dict(re.findall(r'(\w+)="([\x20-\x21\x23-\x5b\x5d-\x7e]*)"', rest))

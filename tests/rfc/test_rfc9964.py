@@ -59,7 +59,7 @@ async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, 
         sealed = server.master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid))
         public = json.dumps(key.public().to_jwk())
         with store.change():
-            store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, "active", 0)]
+            store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, 0)]
         await server.register("c1")
         token = (await server.token())["access_token"]
         assert compact.parse(token, limit=16_384).alg == alg

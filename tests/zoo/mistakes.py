@@ -114,7 +114,7 @@ def _named(name: str) -> Callable[[Names], object]:
 
 
 _TIMES = [
-    Mistake("times in milliseconds", Reason.LIFETIME, _milliseconds),
+    Mistake("times in milliseconds", Reason.IAT_FUTURE, _milliseconds),
     Mistake(
         "exp is a string", Reason.EXP_MISSING, lambda these: these["claims"].update(exp=str(these["claims"]["exp"]))
     ),
@@ -122,9 +122,9 @@ _TIMES = [
     Mistake("no exp", Reason.EXP_MISSING, _drop("claims", "exp")),
     Mistake("an hour, a library's default", Reason.LIFETIME, _add(3540, "exp")),
     Mistake("a day", Reason.LIFETIME, _add(86_400, "exp")),
-    Mistake("local time for UTC, ahead", Reason.LIFETIME, _add(7200, "iat", "exp")),
+    Mistake("local time for UTC, ahead", Reason.IAT_FUTURE, _add(7200, "iat", "exp")),
     Mistake("local time for UTC, behind", Reason.EXPIRED, _add(-18_000, "iat", "exp")),
-    Mistake("local time of half an hour's zone", Reason.LIFETIME, _add(19_800, "iat", "exp")),
+    Mistake("local time of half an hour's zone", Reason.IAT_FUTURE, _add(19_800, "iat", "exp")),
     Mistake("clock 43 s ahead", Reason.IAT_FUTURE, clock=43),
     Mistake("clock 400 s behind", Reason.EXPIRED, clock=-400),
     Mistake("nbf in the future", Reason.NOT_YET, lambda t: t["claims"].update(nbf=t["claims"]["iat"] + 50)),

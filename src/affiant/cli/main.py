@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": "affiant.cli.serve:serve",
     "client": "affiant.cli.registry:client",
     "api": "affiant.cli.registry.api:api",
+    "key": "affiant.cli.key:key",
     "token": "affiant.cli.tokens.token:token",
     "assertion": "affiant.cli.tokens.token:assertion",
     "call": "affiant.cli.tokens.call:call",

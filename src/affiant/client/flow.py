@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
-from affiant.oauth import metadata, names, token
+from affiant.oauth import bearer, metadata, names, token
 from affiant.oauth.metadata import Metadata, well_known_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from affiant.client.auth import ClientAuth, Form
+    from affiant.client.prover import Prover
     from affiant.oauth.token import TokenResponse
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ TIMEOUT_SECONDS = 10.0
 _TOO_MANY = 429
 _NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
 _TRY_AGAIN = _NOT_TAKEN | {502, 504}
+_MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
 _OK, _REFUSED, _NOT_FOUND = 200, (400, 401, 403), 404
 
 
@@ -95,9 +97,15 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
 
 
 def request_token(
-    server: Metadata, client_id: str, auth: ClientAuth, form: Form, *, clock: Callable[[], float]
+    server: Metadata,
+    client_id: str,
+    auth: ClientAuth,
+    form: Form,
+    *,
+    clock: Callable[[], float],
+    prover: Prover | None = None,
 ) -> Generator[Step, Reply | None, TokenResponse]:
-    """Ask for a token; every attempt signs a new assertion.
+    """Ask for a token; every attempt signs a new assertion, and a new proof where the token is to be bound.
 
     Raises:
         Refused: the server's OAuth error.
@@ -113,16 +121,22 @@ def request_token(
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         fields = list(form)
         auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset)
+        if prover is not None:
+            headers["dpop"] = prover.prove("POST", server.token_endpoint, offset=offset)
         return Send("POST", server.token_endpoint, headers, urlencode(fields).encode("ascii"))
 
     reply = yield from _persist(signed, patience, again, clock)
     skew = _skew(reply, clock())
-    if patience.attempts and abs(skew) > SKEW_SECONDS and _is_invalid_client(reply):
+    if patience.attempts and abs(skew) > SKEW_SECONDS and _error(reply) in _MAY_BE_LATE:
         side = "behind" if skew > 0 else "ahead of"
         log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
         offset = skew
         reply = yield from _persist(signed, patience, again, clock)
-    return _read(server, reply)
+    # Only now that the clock is set right: an assertion is judged before its proof.
+    has_nonce = prover is not None and prover.learn(server.token_endpoint, reply.headers)
+    if patience.attempts and has_nonce and _error(reply) == "use_dpop_nonce":
+        reply = yield from _persist(signed, patience, again, clock)
+    return _read(server, reply, bearer.BEARER if prover is None else bearer.DPOP)
 
 
 @dataclass(slots=True)
@@ -156,14 +170,15 @@ def _persist(
         yield Wait(wait)
 
 
-def _read(server: Metadata, reply: Reply) -> TokenResponse:
+def _read(server: Metadata, reply: Reply, scheme: str) -> TokenResponse:
     if reply.status == _OK:
         try:
             answer = token.parse_response(reply.body)
         except ValueError as error:
             raise RemoteError(f"{server.token_endpoint}: {error}") from None
-        if answer.token_type.lower() != "bearer":  # RFC 6749 section 7.1: not understood, not used
-            raise RemoteError(f"{server.token_endpoint} issued a token of another type than Bearer")
+        # RFC 6749 section 7.1: not understood, not used. RFC 9449 section 5: not bound, although it was to be, neither.
+        if answer.token_type.lower() != scheme.lower():
+            raise RemoteError(f"{server.token_endpoint} issued a token of another type than {scheme}")
         return answer
     raise refusal(reply, server.token_endpoint)
 
@@ -195,8 +210,8 @@ def _members(reply: Reply) -> dict[str, object]:
     return members if isinstance(members, dict) else {}
 
 
-def _is_invalid_client(reply: Reply) -> bool:
-    return reply.status in _REFUSED and _members(reply).get("error") == "invalid_client"
+def _error(reply: Reply) -> object:
+    return _members(reply).get("error") if reply.status in _REFUSED else None
 
 
 def _plain(text: object, longest: int) -> str:

@@ -15,10 +15,12 @@ from affiant.errors import LocalError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
+    from affiant.client.prover import Prover
     from affiant.client.token import Token
     from affiant.client.token_source import Key
 
 _UNAUTHORIZED = 401
+_RENEW, _PROVE = "renew the token", "prove with the nonce"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -40,15 +42,19 @@ class Tokens(Protocol):
 
 
 class ServiceAuth:
-    """Adds the token; renews it once when the API refuses it; sends it to one origin only."""
+    """Adds the token; renews it once when the API refuses it; sends it to one origin only.
+
+    With a prover, adds a proof to each request too, and makes another one once when the API gives a nonce for it.
+    """
 
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, source: Tokens, key: Key, origin: str | None) -> None:
+    def __init__(self, source: Tokens, key: Key, origin: str | None, prover: Prover | None = None) -> None:
         self._source = source
         self._key = key
         self._origin = origin
+        self._prover = prover
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("this auth holds tokens and is not pickled: make it where it is used")
@@ -56,53 +62,75 @@ class ServiceAuth:
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """For httpx2.Client and httpx.Client."""
         self._check(str(request.url))
-        token = self._source.get(self._key).value
-        request.headers["Authorization"] = f"Bearer {token}"
-        response = yield request
-        if self._wants_another(response, token) and _has_whole_body(request):
-            request.headers["Authorization"] = f"Bearer {self._source.get(self._key).value}"
-            yield request
+        token, tried = self._source.get(self._key).value, set[str]()
+        while True:
+            self._authorize(request, token)
+            response = yield request
+            remedy = self._remedy(request, response, token, tried)
+            if remedy is None or not _has_whole_body(request):
+                return
+            if remedy == _RENEW:
+                token = self._source.get(self._key).value
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """For httpx2.AsyncClient and httpx.AsyncClient."""
         self._check(str(request.url))
-        token = (await self._source.aget(self._key)).value
-        request.headers["Authorization"] = f"Bearer {token}"
-        response = yield request
-        if self._wants_another(response, token) and _has_whole_body(request):
-            request.headers["Authorization"] = f"Bearer {(await self._source.aget(self._key)).value}"
-            yield request
+        token, tried = (await self._source.aget(self._key)).value, set[str]()
+        while True:
+            self._authorize(request, token)
+            response = yield request
+            remedy = self._remedy(request, response, token, tried)
+            if remedy is None or not _has_whole_body(request):
+                return
+            if remedy == _RENEW:
+                token = (await self._source.aget(self._key)).value
 
     def __call__(self, request: Any) -> Any:
         """For requests, and for any other library that calls its auth with the request."""
         self._check(str(request.url))
         token = self._source.get(self._key).value
-        request.headers["Authorization"] = f"Bearer {token}"
+        self._authorize(request, token)
         if hasattr(request, "register_hook"):
-            request.register_hook("response", lambda response, **options: self._again(response, token, options))
+            tried = set[str]()
+            request.register_hook("response", lambda response, **options: self._again(response, token, tried, options))
         return request
 
-    def _again(self, response: Any, token: str, options: dict[str, Any]) -> Any:
+    def _again(self, response: Any, token: str, tried: set[str], options: dict[str, Any]) -> Any:
         sent = response.request
         # requests takes the hook along when it follows a redirect, and drops the header on the way to another host.
         # Where the token did not go, it must not go now.
-        if sent.headers.get("Authorization") != f"Bearer {token}" or not self._wants_another(response, token):
+        if sent.headers.get("Authorization") != self._credentials(token):
             return response
-        if sent.body is not None and not isinstance(sent.body, str | bytes):  # a stream cannot be sent twice
-            return response
+        remedy = self._remedy(sent, response, token, tried)
+        if remedy is None or (sent.body is not None and not isinstance(sent.body, str | bytes)):
+            return response  # a stream cannot be sent twice
         _ = response.content  # lets the connection be used again
         again = sent.copy()
-        again.headers["Authorization"] = f"Bearer {self._source.get(self._key).value}"
+        if remedy == _RENEW:
+            token = self._source.get(self._key).value
+        self._authorize(again, token)
         answer = response.connection.send(again, **options)
         answer.history.append(response)
-        return answer
+        return self._again(answer, token, tried, options)
 
-    def _wants_another(self, response: Any, token: str) -> bool:
-        """Whether a new token may help; if so, the old one is forgotten."""
-        if not _is_refused(response):
-            return False
-        self._source.forget(self._key, token)
-        return True
+    def _authorize(self, request: Any, token: str) -> None:
+        request.headers["Authorization"] = self._credentials(token)
+        if self._prover is not None:
+            request.headers["DPoP"] = self._prover.prove(request.method, str(request.url), access_token=token)
+
+    def _credentials(self, token: str) -> str:
+        return f"{'Bearer' if self._prover is None else 'DPoP'} {token}"
+
+    def _remedy(self, request: Any, response: Any, token: str, tried: set[str]) -> str | None:
+        """What may help against this answer, each at most once; None for nothing. A refused token is forgotten."""
+        has_nonce = self._prover is not None and self._prover.learn(str(request.url), response.headers)
+        remedy = _PROVE if has_nonce and _wants_nonce(response) else _RENEW if _is_refused(response) else None
+        if remedy is None or remedy in tried:
+            return None
+        tried.add(remedy)
+        if remedy == _RENEW:
+            self._source.forget(self._key, token)
+        return remedy
 
     def _check(self, url: str) -> None:
         if self._origin is not None and _origin(url) != self._origin:
@@ -112,13 +140,14 @@ class ServiceAuth:
             )
 
 
-def make_auth(source: Tokens, key: Key, *, origin: str | None = None) -> ServiceAuth:
+def make_auth(source: Tokens, key: Key, *, origin: str | None = None, prover: Prover | None = None) -> ServiceAuth:
     """A ServiceAuth that httpx2, httpx and requests recognise, as far as they are installed.
 
     Args:
         source: where the tokens come from.
         key: the resource and the scope.
         origin: where the token may go; that of the resource when left out, anywhere when the resource is no URL.
+        prover: makes the proofs, where the tokens are bound.
 
     Raises:
         LocalError: the origin is not an http or https URL.
@@ -127,7 +156,7 @@ def make_auth(source: Tokens, key: Key, *, origin: str | None = None) -> Service
     if "requests" in sys.modules:  # it takes anything that can be called
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    made: ServiceAuth = kind(source, key, _bound(key[0], origin))
+    made: ServiceAuth = kind(source, key, _bound(key[0], origin), prover)
     return made
 
 
@@ -160,6 +189,11 @@ def _is_refused(response: Any) -> bool:
     """401, and not for another reason than the token (RFC 6750 section 3.1)."""
     challenge = str(response.headers.get("WWW-Authenticate", ""))
     return response.status_code == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
+
+
+def _wants_nonce(response: Any) -> bool:
+    """401 for want of a nonce (RFC 9449 section 9)."""
+    return response.status_code == _UNAUTHORIZED and "use_dpop_nonce" in str(response.headers.get("WWW-Authenticate"))
 
 
 def _has_whole_body(request: Any) -> bool:

@@ -15,11 +15,13 @@ from affiant.client import flow, transport
 from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
 from affiant.client.credentials import Credentials
 from affiant.client.http_auth import make_auth
+from affiant.client.prover import Prover
 from affiant.client.token_source import TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
-from affiant.jose.keys import SecretKey
+from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion, names
+from affiant.oauth.dpop import ProofKey
 from affiant.oauth.token import client_credentials_form, refresh_form
 
 if TYPE_CHECKING:
@@ -51,11 +53,13 @@ class Service:
         kid: the name of the key for the header; the key's own, or its thumbprint, when left out.
         scope: asked for when a call names none.
         resource: asked for when a call names none.
+        dpop: True, and every token is bound to a key that only this object has (RFC 9449); or the private key itself,
+            as PEM or JWK or the path of a file with either, so that several processes can use one token.
         http: an httpx2.Client to use instead of one of its own.
         clock: seconds since the epoch.
 
     Raises:
-        LocalError: the key or the secret cannot be used.
+        LocalError: a key or the secret cannot be used.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Service:
         kid: str | None = None,
         scope: str | None = None,
         resource: str | None = None,
+        dpop: PrivateKey | dict[str, Any] | str | bytes | Path | bool = False,
         http: httpx2.Client | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -83,6 +88,7 @@ class Service:
             raise LocalError("http= takes an httpx2.Client, also for atoken(): tokens are fetched on a thread")
         self._http = http
         self._metadata: Metadata | None = None
+        self._prover = Prover(_proof_key(dpop), clock) if dpop is not False else None
         self._source = TokenSource(self._fetch, clock)
 
     def __reduce__(self) -> NoReturn:
@@ -144,7 +150,7 @@ class Service:
         Raises:
             LocalError: the origin is not an http or https URL.
         """
-        return make_auth(self._source, self._key(resource, scope), origin=origin)
+        return make_auth(self._source, self._key(resource, scope), origin=origin, prover=self._prover)
 
     def assertion(self) -> str:
         """A new client assertion, for use by other means.
@@ -170,7 +176,9 @@ class Service:
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
         with self._client() as http:
             server = self._discover(http)
-            asking = flow.request_token(server, self.client_id, self._auth, form, clock=self._clock)
+            asking = flow.request_token(
+                server, self.client_id, self._auth, form, clock=self._clock, prover=self._prover
+            )
             try:
                 return transport.run(asking, http)
             except Refused:
@@ -228,6 +236,18 @@ def _signer(key: Any, alg: str | None, kid: str | None) -> Signer:
         key = keys.parse_private_jwk(key, alg=alg)
     signer: Signer = key
     return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
+
+
+def _proof_key(key: Any) -> ProofKey:
+    if key is True:
+        return ProofKey.of(keys.generate("ES256"))
+    try:
+        signer = _signer(key, None, None)
+    except (ConfigError, LocalError) as error:
+        raise LocalError(f"dpop=: {error}") from None
+    if not isinstance(signer, PrivateKey):
+        raise LocalError("dpop= takes a private key: its public half stands in every proof")
+    return ProofKey.of(signer)
 
 
 def _read_key(path: Path) -> str:

@@ -14,10 +14,15 @@ from affiant.values import Value
 if TYPE_CHECKING:
     from affiant.jose.compact import Verified
     from affiant.jose.signer import Signer
+    from affiant.oauth.dpop import DpopProof
 
 
 class AccessTokenClaims(Value, frozen=True):
-    """What an access token says (RFC 9068 section 2.2); instants in seconds since the epoch."""
+    """What an access token says (RFC 9068 section 2.2); instants in seconds since the epoch.
+
+    Attributes:
+        jkt: the thumbprint of the key that it is bound to (RFC 9449 section 6.1).
+    """
 
     iss: str
     sub: str
@@ -27,6 +32,7 @@ class AccessTokenClaims(Value, frozen=True):
     iat: int
     jti: str
     scope: str | None = None
+    jkt: str | None = None
 
 
 class AccessToken(Value, frozen=True):
@@ -55,11 +61,22 @@ def build(claims: AccessTokenClaims, signer: Signer) -> str:
     }
     if claims.scope:
         members["scope"] = claims.scope
+    if claims.jkt is not None:
+        members["cnf"] = {"jkt": claims.jkt}
     return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, members, signer)
 
 
+class BoundToken(Value, frozen=True):
+    """A token that holds for who has the key of this thumbprint, and for nobody else: not an AccessToken yet."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
+
+    token: AccessToken
+    jkt: str
+
+
 def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway: int = 30) -> AccessToken:
-    """Judge an access token whose signature held (RFC 9068 section 4).
+    """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4).
 
     Args:
         verified: the proof that the signature held.
@@ -72,6 +89,50 @@ def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway
         Rejected: TOKEN_TYPE, TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_CLAIM or
             TOKEN_BINDING.
     """
+    expires_at = _judge(verified, issuer, audience, now, leeway)
+    # RFC 7800, RFC 9449 section 7.2: a bound token shown without its proof is a stolen one, whatever binds it.
+    if "cnf" in verified.claims:
+        raise Rejected(Reason.TOKEN_BINDING)
+    return _token(verified.claims, expires_at)
+
+
+def verify_bound(verified: Verified, *, issuer: str, audience: str, now: float, leeway: int = 30) -> BoundToken:
+    """Judge an access token whose signature held, and that was shown with the scheme DPoP.
+
+    Args:
+        verified: the proof that the signature held.
+        issuer: the only issuer that is accepted, by simple string comparison.
+        audience: the identifier of this API.
+        now: seconds since the epoch.
+        leeway: seconds that the clocks may differ.
+
+    Raises:
+        Rejected: what `verify` raises, or TOKEN_UNBOUND.
+    """
+    expires_at = _judge(verified, issuer, audience, now, leeway)
+    cnf = verified.claims.get("cnf")
+    if cnf is None:
+        raise Rejected(Reason.TOKEN_UNBOUND)
+    jkt = text(cnf, "jkt") if isinstance(cnf, dict) else None
+    # What is bound by a certificate as well is not proved by half.
+    if jkt is None or len(cnf) != 1:
+        raise Rejected(Reason.TOKEN_BINDING)
+    return BoundToken(_token(verified.claims, expires_at), jkt)
+
+
+def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
+    """The token of who proved the key that it is bound to (RFC 9449 section 4.3 item 12).
+
+    Raises:
+        Rejected: TOKEN_BINDING.
+    """
+    if proof.jkt != bound.jkt:
+        raise Rejected(Reason.TOKEN_BINDING)
+    return bound.token
+
+
+def _judge(verified: Verified, issuer: str, audience: str, now: float, leeway: int) -> float:
+    """When it expires, if it is an access token for here and now."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
         raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
@@ -80,10 +141,10 @@ def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway
     aud = claims.get("aud")
     if audience not in (aud if isinstance(aud, list) else (aud,)):
         raise Rejected(Reason.TOKEN_AUDIENCE, expected=audience)
-    expires_at = _check_times(claims, now, leeway)
-    # RFC 7800: a bound token shown without its proof is a stolen one. Proofs are not understood here yet.
-    if "cnf" in claims:
-        raise Rejected(Reason.TOKEN_BINDING)
+    return _check_times(claims, now, leeway)
+
+
+def _token(claims: dict[str, Any], expires_at: float) -> AccessToken:
     return AccessToken(
         client_id=_required(claims, "client_id"),
         sub=_required(claims, "sub"),

@@ -231,10 +231,11 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
     except ValueError as error:
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
     _check_made_after(iat, rules, now)
-    observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
+    # Before the lifetime: of a clock that is far ahead, iat tells more than exp.
     for name, begins, reason in (("nbf", nbf, Reason.NOT_YET), ("iat", iat, Reason.IAT_FUTURE)):
         if begins is not None:
             _check_begins(name, begins, reason, exp, now)
+    observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
     if iat is not None:
         observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
     return observed

@@ -1,22 +1,34 @@
-"""Bearer tokens in a request, and the challenge in its refusal (RFC 6750)."""
+"""Access tokens in a request, and the challenge in its refusal (RFC 6750; RFC 9449 section 7.1 for the scheme DPoP)."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
+from affiant.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+BEARER, DPOP = "Bearer", "DPoP"
+_SCHEMES = {b"bearer": BEARER, b"dpop": DPOP}
 _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
-def parse_authorization(values: Sequence[bytes]) -> str | None:
-    """The token in the Authorization headers of a request, or None where it carries no bearer token.
+class Shown(Value, frozen=True):
+    """A token as a request carries it; nothing of it is proved."""
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
+
+    scheme: str
+    token: str
+
+
+def parse_authorization(values: Sequence[bytes]) -> Shown | None:
+    """The token in the Authorization headers of a request, or None where it carries none.
 
     Raises:
         Rejected: TOKEN_REQUEST for more than one header, TOKEN_MALFORMED for one that cannot be read.
@@ -25,13 +37,14 @@ def parse_authorization(values: Sequence[bytes]) -> str | None:
         return None
     if len(values) > 1:
         raise Rejected(Reason.TOKEN_REQUEST)
-    scheme, _, token = values[0].partition(b" ")
-    if scheme.lower() != b"bearer":  # RFC 9110 section 11.1: schemes are case-insensitive
+    name, _, token = values[0].partition(b" ")
+    scheme = _SCHEMES.get(name.lower())  # RFC 9110 section 11.1: schemes are case-insensitive
+    if scheme is None:
         return None
     token = token.lstrip(b" ")  # RFC 6750 section 2.1: one space or more
     if _TOKEN68.fullmatch(token) is None:
         raise Rejected(Reason.TOKEN_MALFORMED)
-    return token.decode("ascii")
+    return Shown(scheme, token.decode("ascii"))
 
 
 def challenge(
@@ -41,15 +54,17 @@ def challenge(
     description: str | None = None,
     scope: str | None = None,
     resource_metadata: str | None = None,
-    scheme: str = "Bearer",
+    algs: str | None = None,
+    scheme: str = BEARER,
 ) -> str:
-    """The value of WWW-Authenticate (RFC 6750 section 3)."""
+    """One challenge for WWW-Authenticate (RFC 6750 section 3, RFC 9449 section 7.1)."""
     parameters = {
         "realm": realm,
         "error": error,
         "error_description": description,
         "scope": scope,
         "resource_metadata": resource_metadata,
+        "algs": algs,
     }
     shown = [f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in parameters.items() if value is not None]
     return f"{scheme} {', '.join(shown)}" if shown else scheme

@@ -15,6 +15,7 @@ JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bea
 
 CLIENT_ASSERTION_TYP = "client-authentication+jwt"
 ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
+DPOP_TYP = "dpop+jwt"
 
 WELL_KNOWN_OAUTH = "/.well-known/oauth-authorization-server"
 WELL_KNOWN_OPENID = "/.well-known/openid-configuration"

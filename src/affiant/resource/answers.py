@@ -1,4 +1,4 @@
-"""What a refused caller gets: the exact status and challenge of RFC 6750 section 3."""
+"""What a refused caller gets: the exact status and challenge of RFC 6750 section 3 and RFC 9449 section 7.1."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import bearer
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from affiant.errors import RemoteError
     from affiant.resource.guard import Guard
 
 log = logging.getLogger(__name__)
+
+_ALGS = " ".join(ASYMMETRIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +32,44 @@ class Denied:
     body: bytes
 
 
-def deny(guard: Guard, error: Rejected | RemoteError) -> Denied:
-    """The answer to a request that may not pass; the token is in no log and no answer."""
+def deny(guard: Guard, error: Rejected | RemoteError, authorization: Sequence[bytes] = ()) -> Denied:
+    """The answer to a request that may not pass; the token is in no log and no answer.
+
+    Args:
+        guard: who checked.
+        error: why it may not.
+        authorization: every value of its Authorization header, since a refusal is told in the scheme that was used.
+    """
     if not isinstance(error, Rejected):
         log.error("the keys of %s are not to be had: %s", guard.issuer, error)
         return _answer(503, {"Retry-After": "5"}, "temporarily_unavailable", "the token cannot be checked now")
     row = error.reason.value
     log.info("refused: %s %s", row.code, error.detail)
-    if error.reason is Reason.TOKEN_MISSING:
-        # RFC 6750 section 3.1: who sent no credentials is asked for them, not accused.
-        return _answer(401, {"WWW-Authenticate": bearer.challenge(realm=guard.realm)}, row.error, row.sentence)
-    scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
-    challenge = bearer.challenge(realm=guard.realm, error=row.error, description=row.sentence, scope=scope)
-    return _answer(row.status, {"WWW-Authenticate": challenge}, row.error, row.sentence)
+    # What is wrong with a proof is 400 at the token endpoint and 401 at an API (RFC 9449 sections 5 and 7.1).
+    status = 401 if row.code.startswith("dpop.") else row.status
+    headers = {"WWW-Authenticate": _challenges(guard, error, authorization)}
+    nonce = guard.current_nonce() if row.error == "use_dpop_nonce" else None
+    if nonce is not None:
+        headers["DPoP-Nonce"] = nonce
+    return _answer(status, headers, row.error, row.sentence)
+
+
+def _challenges(guard: Guard, error: Rejected, authorization: Sequence[bytes]) -> str:
+    """One for each scheme that is taken, in one header; the refusal stands in the one that was used."""
+    row = error.reason.value
+    said: dict[str, str | None] = {"realm": guard.realm}
+    # RFC 6750 section 3.1: who sent no credentials is asked for them, not accused.
+    if error.reason is not Reason.TOKEN_MISSING:
+        scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
+        said |= {"error": row.error, "description": row.sentence, "scope": scope}
+    with_dpop = bool(authorization) and authorization[0][:5].lower() == b"dpop "
+    used = bearer.DPOP if with_dpop or bearer.BEARER not in guard.schemes else bearer.BEARER
+    others = [scheme for scheme in guard.schemes if scheme != used]
+    return ", ".join([_challenge(used, **said), *map(_challenge, others)])
+
+
+def _challenge(scheme: str, **said: str | None) -> str:
+    return bearer.challenge(**said, algs=_ALGS if scheme == bearer.DPOP else None, scheme=scheme)
 
 
 def _answer(status: int, headers: dict[str, str], error: str, description: str) -> Denied:

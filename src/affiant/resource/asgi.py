@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
+from affiant.resource.request import read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -42,11 +43,11 @@ class GuardMiddleware:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        values = [value for name, value in scope["headers"] if name == b"authorization"]
+        values, proved = read(scope, base=self._guard.url)
         try:
-            scope["affiant.caller"] = await self._guard.check(values, need=self._need)
+            scope["affiant.caller"] = await self._guard.check(values, need=self._need, proved=proved)
         except (Rejected, RemoteError) as error:
-            denied = deny(self._guard, error)
+            denied = deny(self._guard, error, values)
             headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in denied.headers.items()]
             headers.append((b"content-length", b"%d" % len(denied.body)))
             await send({"type": "http.response.start", "status": denied.status, "headers": headers})

@@ -10,6 +10,7 @@ from fastapi import HTTPException, Request
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
 from affiant.resource.guard import Caller
+from affiant.resource.request import read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,11 +22,11 @@ def dependency(guard: Guard, *scopes: str) -> Callable[[Request], Awaitable[Call
     """A dependency that returns the caller, or answers with the exact status and challenge."""
 
     async def check(request: Request) -> Caller:
-        values = [value for name, value in request.scope["headers"] if name == b"authorization"]
+        values, proved = read(request.scope, base=guard.url)
         try:
-            return await guard.check(values, need=scopes)
+            return await guard.check(values, need=scopes, proved=proved)
         except (Rejected, RemoteError) as error:
-            denied = deny(guard, error)
+            denied = deny(guard, error, values)
             headers = {name: value for name, value in denied.headers.items() if name != "Content-Type"}
             raise HTTPException(denied.status, detail=json.loads(denied.body), headers=headers) from None
 

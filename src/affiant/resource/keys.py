@@ -32,13 +32,18 @@ _OK, _NOT_FOUND = 200, 404
 
 
 class IssuerKeys:
-    """The keys of one issuer."""
+    """The keys of one issuer.
+
+    Attributes:
+        edition: a number that changes when the keys do.
+    """
 
     def __init__(self, issuer: str, *, http: httpx2.AsyncClient | None, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._http = http
         self._clock = clock
         self._keys: KeySet | None = None
+        self.edition = 0
         self._jwks_uri: str | None = None
         self._fetched_at = float("-inf")
         self._fresh_until = float("-inf")
@@ -52,17 +57,42 @@ class IssuerKeys:
             Rejected: TOKEN_KEY.
             Unreachable: no key is known, and the issuer does not answer.
         """
-        now = self._clock()
-        if self._keys is None or now >= self._fresh_until:
-            await self._renew(now)
-        found = self._candidates(kid, alg)
+        await self.refresh()
         # An unknown kid may be a new key; a known one is never kept waiting by unknown ones.
-        if not found and self._may_fetch(now):
-            await self._renew(now)
-            found = self._candidates(kid, alg)
+        found = self._candidates(kid, alg) or await self._look_again(kid, alg)
         if not found:
             raise Rejected(Reason.TOKEN_KEY)
         return found
+
+    async def refresh(self) -> None:
+        """Fetch the keys if the copy is too old.
+
+        Raises:
+            Unreachable: no key is known, or none is young enough, and the issuer does not answer.
+        """
+        now = self._clock()
+        if self._keys is None or now >= self._fresh_until:
+            await self._renew(now)
+
+    async def _look_again(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
+        now, paid = self._clock(), False
+        found: tuple[PublicKey, ...] = ()
+        if self._is_fetching():  # begun before this token came: perhaps before its key was published
+            await self._renew(now)
+            found = self._candidates(kid, alg)
+        if not found and not self._is_fetching():
+            if not self._may_fetch(now):
+                return ()
+            paid = True
+        if not found:
+            await self._renew(now)
+            found = self._candidates(kid, alg)
+        if found and paid:
+            self._tokens += 1  # only the issuer can bring a new key about: its rotations are no storm
+        return found
+
+    def _is_fetching(self) -> bool:
+        return asyncio.get_running_loop() in self._flights
 
     def _candidates(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
         if self._keys is None:
@@ -116,7 +146,9 @@ class IssuerKeys:
         status, body, age = await self._get(http, self._jwks_uri)
         if status != _OK:
             raise RemoteError(f"{self._jwks_uri} answered {status}")
-        self._keys = KeySet.parse(parse_object(body))
+        fetched = KeySet.parse(parse_object(body))
+        if fetched != self._keys:
+            self._keys, self.edition = fetched, self.edition + 1
         return age
 
     async def _discover(self, http: httpx2.AsyncClient) -> str:

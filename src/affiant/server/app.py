@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from affiant.oauth import names
+from affiant.oauth.dpop import Nonces
 from affiant.oauth.metadata import well_known_url
 from affiant.server.background import Background
 from affiant.server.client_auth import dummy
@@ -19,10 +20,13 @@ from affiant.server.client_auth.ladder import Ladder
 from affiant.server.clients import Directory
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
+from affiant.server.keys.calendar import Calendar
 from affiant.server.published import metadata, pages
 from affiant.server.published.health import Health
+from affiant.server.published.jwks import Jwks
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.token.decision import Decider
+from affiant.server.token.dpop import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.jwt_bearer import JwtBearer
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from affiant.server.background import Piece
     from affiant.server.endpoint import Endpoint
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
@@ -60,6 +65,8 @@ def build(
     store: Store,
     master_key: MasterKey,
     access_token_lifetime: int = 600,
+    calendar: Calendar | None = None,
+    dpop_nonces: str = "off",
     limits: Limits | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
@@ -70,13 +77,16 @@ def build(
         store: where everything is kept.
         master_key: under which secrets and keys are sealed.
         access_token_lifetime: seconds.
+        calendar: when signing keys follow each other; every 90 days when left out.
+        dpop_nonces: ``on`` where DPoP proofs must have a nonce of this server (RFC 9449 section 8), or ``off``.
         limits: how often one may fail or ask; when left out, the usual ones for this process alone.
         clock: seconds since the epoch.
     """
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    directory = Directory(issuer, store, master_key)
+    calendar = calendar or Calendar()
+    directory = Directory(issuer, store, master_key, clock=clock)
     ladder = Ladder(directory=directory, master_key=master_key)
-    decider = _decider(ladder, store, master_key, directory, access_token_lifetime)
+    decider = _decider(issuer, ladder, store, master_key, directory, access_token_lifetime, dpop_nonces)
     shared: dict[str, Any] = {"issuer": issuer, "ledger": store.ledger, "limits": limits, "clock": clock}
     shared["directory"] = directory
     endpoints: dict[str, Endpoint] = {
@@ -86,7 +96,8 @@ def build(
             ladder=ladder, refresh_tokens=store.refresh_tokens, master_key=master_key, **shared
         ),
     }
-    background = Background(store.ledger, limits, clock)
+    background = Background(store.ledger, limits, clock, [_keeper(store, master_key, calendar, clock)])
+    jwks = Jwks(directory, max_age=calendar.max_age)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -96,7 +107,7 @@ def build(
     path = urlsplit(issuer).path
     return Server(
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
-        routes=_published(issuer, directory, decider.grant_types, Health(directory, background)),
+        routes=_published(issuer, decider.grant_types, jwks, Health(directory, background)),
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
     )
@@ -106,13 +117,32 @@ def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_
     """The same decisions, dry, on a store that is open."""
     directory = Directory(issuer, store, master_key)
     ladder = Ladder(directory=directory, master_key=master_key)
-    decider = _decider(ladder, store, master_key, directory, access_token_lifetime)
+    # Whether a proof has the nonce of its time cannot be told later; all else about it can.
+    decider = _decider(issuer, ladder, store, master_key, directory, access_token_lifetime, "off")
     return Explainer(issuer, decider, directory, store.ledger, store.clients)
 
 
-def _decider(ladder: Ladder, store: Store, master_key: MasterKey, directory: Directory, lifetime: int) -> Decider:
+def _decider(
+    issuer: str,
+    ladder: Ladder,
+    store: Store,
+    master_key: MasterKey,
+    directory: Directory,
+    lifetime: int,
+    dpop_nonces: str,
+) -> Decider:
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
-    return Decider(ladder, grants, directory, lifetime=lifetime)
+    # One key for every worker and node: they take each other's nonces, with no store between them.
+    nonces = Nonces(master_key.digest("dpop nonces")) if dpop_nonces == "on" else None
+    proofs = Proofs(f"{issuer}/token", nonces=nonces)
+    return Decider(ladder, grants, directory, proofs=proofs, lifetime=lifetime)
+
+
+def _keeper(store: Store, master_key: MasterKey, calendar: Calendar, clock: Callable[[], float]) -> Piece:
+    async def keep() -> None:
+        await signing_keys.keep(store, master_key, now=int(clock()), calendar=calendar)
+
+    return "signing keys", keep, signing_keys.KEEP_SECONDS
 
 
 def limits_key(master_key: MasterKey) -> bytes:
@@ -120,17 +150,12 @@ def limits_key(master_key: MasterKey) -> bytes:
     return master_key.digest("rate limits")
 
 
-def _published(issuer: str, directory: Directory, grant_types: list[str], health: Health) -> list[Route]:
+def _published(issuer: str, grant_types: list[str], jwks: Jwks, health: Health) -> list[Route]:
     path = urlsplit(issuer).path
     document = metadata.build(issuer, grant_types=grant_types)
 
     async def show_metadata(_: Request) -> Response:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
-
-    async def show_jwks(_: Request) -> Response:
-        await directory.refresh()
-        headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
-        return JSONResponse(directory.published_keys().to_jwks(), headers=headers)
 
     async def show_reason(request: Request) -> Response:
         page = pages.reason(request.path_params["code"])
@@ -147,7 +172,7 @@ def _published(issuer: str, directory: Directory, grant_types: list[str], health
     }
     return [
         *(Route(place, show_metadata) for place in sorted(discovery)),
-        Route(f"{path}/jwks", show_jwks),
+        Route(f"{path}/jwks", jwks.show),
         Route(f"{path}/health", health.ready),
         Route(f"{path}/health/ready", health.ready),
         Route(f"{path}/health/live", health.live),

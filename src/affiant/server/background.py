@@ -7,35 +7,46 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from affiant.errors import StoreError
+from affiant.errors import Error, StoreError
 from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.visit import without_credentials
 from affiant.storage.records import AuditRecord, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from affiant.server.request.limits import Limits
     from affiant.storage.ports import Ledger
 
+    Piece = tuple[str, Callable[[], Awaitable[None]], float]
+
 log = logging.getLogger(__name__)
 PURGE_SECONDS = 1.0  # between two looks for expired jtis
 PAUSE_SECONDS = 0.01
+SLOW_SECONDS = 2.0
 TELL_SECONDS = 5.0  # between two records of what the limits refused
 
 
 class Background:
     """The pieces of work, each on its own clock.
 
+    Args:
+        ledger: to be kept small, and told.
+        limits: of what they refused, the ledger is told.
+        clock: seconds since the epoch.
+        also: more pieces: the name of each, what it does, and the seconds between two times.
+
     Attributes:
         problems: what fails at the moment, by the name of the work; empty again when it succeeds.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, limits: Limits, clock: Callable[[], float], also: Sequence[Piece] = ()) -> None:
         self._ledger = ledger
         self._limits = limits
         self._clock = clock
+        self._also = also
         self.problems: dict[str, str] = {}
+        self._since: dict[str, float] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -43,6 +54,7 @@ class Background:
         tasks = [
             asyncio.create_task(self._again("store", self._purge, PURGE_SECONDS)),
             asyncio.create_task(self._again("audit", self._tell, TELL_SECONDS)),
+            *(asyncio.create_task(self._again(*piece)) for piece in self._also),
         ]
         try:
             yield
@@ -63,16 +75,24 @@ class Background:
     async def _tell(self) -> None:
         await tell_of_limits(self._ledger, self._limits, self._clock())
 
+    def obstacles(self) -> list[str]:
+        """What fails, and what has been waiting for the store for so long that requests wait too."""
+        now = asyncio.get_running_loop().time()
+        slow = [name for name, since in self._since.items() if now - since > SLOW_SECONDS]
+        return [*(f"{name}: {why}" for name, why in sorted(self.problems.items())), *(f"{n}: no answer" for n in slow)]
+
     async def _again(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
+            self._since[name] = asyncio.get_running_loop().time()
             try:
                 await work()
                 self.problems.pop(name, None)
-            except StoreError as error:
+            except Error as error:
                 if name not in self.problems:
                     log.warning("%s: %s", name, error)
                 self.problems[name] = str(error)
+            self._since.pop(name, None)
 
 
 async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:

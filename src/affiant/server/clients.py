@@ -13,9 +13,13 @@ from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
+from affiant.server.keys import calendar
 from affiant.storage.records import RESTORED_AT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.jose.keys import PublicKey
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Api, Client, SigningKey
@@ -68,10 +72,13 @@ def _key_set(jwks: str) -> KeySet:
 class Directory:
     """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
 
-    def __init__(self, issuer: str, store: Store, master_key: MasterKey) -> None:
+    def __init__(
+        self, issuer: str, store: Store, master_key: MasterKey, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._issuer = issuer
         self._store = store
         self._master_key = master_key
+        self._clock = clock
         self._version = -1
         self._restored_at: int | None = None
         self._looked_at = float("-inf")
@@ -79,7 +86,8 @@ class Directory:
         self._clients: dict[str, RegisteredClient | None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
-        self._signing_keys: list[tuple[SigningKey, PrivateKey]] = []
+        self._signing_keys: list[SigningKey] = []
+        self._opened: dict[str, tuple[PrivateKey, PublicKey]] = {}
 
     async def refresh(self) -> None:
         """Look whether the store changed, at most every 100 ms.
@@ -96,7 +104,9 @@ class Directory:
             apis, default = await self._store.apis.list(), await self._store.apis.default()
             keys = await self._store.signing_keys.list()
             restored_at = await self._store.settings.get(RESTORED_AT)
-            self._signing_keys = [(key, self._open(key)) for key in keys]
+            # Opened once: after a burst of rotations many are live, and each change of the store would open them all.
+            self._opened = {key.kid: self._opened.get(key.kid) or self._open(key) for key in keys if key.sealed}
+            self._signing_keys = [key for key in keys if key.sealed]
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
             self._clients = {}
@@ -131,17 +141,20 @@ class Directory:
         Raises:
             ConfigError: there is none.
         """
-        for record, key in self._signing_keys:
-            if record.state == "active":
-                return key
-        raise ConfigError("there is no active signing key")
+        record = calendar.find_signer(self._signing_keys, self._clock())
+        if record is None:
+            raise ConfigError("there is no signing key")
+        return self._opened[record.kid][0]
 
     def published_keys(self) -> KeySet:
-        """Every key under which a token may still be valid."""
-        return KeySet(tuple(key.public() for _, key in self._signing_keys))
+        """Every key under which a token is or will be valid: announced, active and retiring, never removed."""
+        live = calendar.live(self._signing_keys, self._clock())
+        return KeySet(tuple(self._opened[key.kid][1] for key in live))
 
-    def _open(self, key: SigningKey) -> PrivateKey:
-        return parse_private_jwk(json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid))))
+    def _open(self, key: SigningKey) -> tuple[PrivateKey, PublicKey]:
+        plain = self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid))
+        opened = parse_private_jwk(json.loads(plain))
+        return opened, opened.public()
 
     def _prepare(self, record: Client) -> RegisteredClient:
         keys = _key_set(record.jwks) if record.jwks else KeySet(())

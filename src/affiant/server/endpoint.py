@@ -22,11 +22,13 @@ from affiant.storage.records import Entry, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.request.limits import Limits
     from affiant.storage.ports import Ledger
 
 log = logging.getLogger(__name__)
 
+_PROOF_RUNG = 10  # DPoP: what falls here uses up nothing, so that the client can come again with the nonce it was told
 _LOST = {
     Outcome.REPLAYED: Reason.REPLAYED,
     Outcome.REFRESH_UNKNOWN: Reason.REFRESH_UNKNOWN,
@@ -118,8 +120,8 @@ class Endpoint:
     async def _settle(self, visit: Visit, refusal: Rejected) -> Rejected:
         """What the caller is told: the refusal, once it is written down, or that it comes too often.
 
-        Who was authenticated has used up its jti, whatever it was refused for. Only a limit writes nothing and uses
-        nothing up: it is counted, and told of in one record for many (see background.py).
+        Who was authenticated has used up its jti, whatever it was refused for but its proof of possession. Only a limit
+        writes nothing and uses nothing up: it is counted, and told of in one record for many (see background.py).
         """
         if isinstance(refusal, _Recorded | Limited):
             return refusal
@@ -130,7 +132,7 @@ class Endpoint:
             return limited
         entry = Entry(
             visit.record(refusal),
-            claim=client.claim if client else None,
+            claim=client.claim if client and refusal.reason.value.rung != _PROOF_RUNG else None,
             tolerate_repeat=client.tolerates_repeat if client else False,
         )
         outcome = await self._record(visit, entry)
@@ -157,12 +159,18 @@ class Endpoint:
             return Rejected(Reason.STORE)
 
     async def _record(self, visit: Visit, entry: Entry) -> Outcome:
-        outcome = await self._ledger.claim(entry)
-        if visit.authenticated is None or outcome is Outcome.REPLAYED:
+        outcome, client = await self._ledger.claim(entry), visit.authenticated
+        if client is None or outcome is Outcome.REPLAYED or await self._is_repeated(client, entry):
             self._limits.count_failure(visit)
         else:
-            self._limits.count_token(visit.authenticated.client.client_id, visit.now)
+            self._limits.count_token(client.client.client_id, visit.now)
         return outcome
+
+    async def _is_repeated(self, client: Authenticated, entry: Entry) -> bool:
+        """Whether a request that claims nothing shows what was used before: that must not spend the client's share."""
+        if client.claim is None or entry.claim is not None:
+            return False
+        return await self._ledger.find_claim(client.claim.client_id, client.claim.digest) is not None
 
 
 class _Recorded(Rejected):

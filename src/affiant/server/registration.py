@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
 
 GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
+DPOP_POLICIES = ("optional", "required")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _SECRET_BYTES = 32
 
@@ -47,6 +48,7 @@ def build_client(
     grant_types: tuple[str, ...] = (),
     introspects: tuple[str, ...] = (),
     profile: str | None = None,
+    dpop: str = "optional",
 ) -> Registered:
     """A client that may be stored.
 
@@ -62,6 +64,7 @@ def build_client(
         grant_types: client_credentials when empty.
         introspects: the identifiers of the APIs that it is, or speaks for.
         profile: ``guide``, or none.
+        dpop: ``required`` where every token must be bound to a key (RFC 9449), or ``optional``.
 
     Raises:
         ConfigError: it may not be registered so; the message says what to change.
@@ -83,6 +86,7 @@ def build_client(
         resources=tuple(map(check_identifier, resources)),
         introspects=tuple(map(check_identifier, introspects)),
         profile=profile,
+        dpop_bound_access_tokens=_is_bound(dpop),
         created_at=now,
     )
     return Registered(client, secret)
@@ -98,6 +102,7 @@ def change_client(
     introspects: tuple[str, ...] = (),
     observe: tuple[str, ...] = (),
     enforce: tuple[str, ...] = (),
+    dpop: str | None = None,
     **policies: str | None,
 ) -> Client:
     """The client with these changes; what is empty or None stays as it is.
@@ -111,6 +116,7 @@ def change_client(
         introspects: the identifiers of the APIs that it is, or speaks for.
         observe: rules of assertion.RULES to be observed from now on.
         enforce: rules to be enforced from now on.
+        dpop: ``required`` or ``optional``.
         policies: audience_policy, typ_policy, lifetime_policy, jti_policy.
 
     Raises:
@@ -127,8 +133,10 @@ def change_client(
         "introspects": tuple(map(check_identifier, introspects)),
         **policies,
     }
+    bound = _is_bound(dpop) if dpop else standing.dpop_bound_access_tokens
     observed = tuple(sorted({*standing.observe, *observe} - set(enforce)))
-    return replace(standing, observe=observed, **{name: value for name, value in changes.items() if value})
+    standing = replace(standing, observe=observed, dpop_bound_access_tokens=bound)
+    return replace(standing, **{name: value for name, value in changes.items() if value})
 
 
 def build_api(name: str, *, identifier: str, scopes: tuple[str, ...], is_default: bool, now: int) -> Api:
@@ -166,6 +174,12 @@ def check_identifier(text: str) -> str:
         raise ConfigError(
             f"{text[:100]!r} is not an absolute URI without a fragment, such as https://api.example"
         ) from None
+
+
+def _is_bound(dpop: str) -> bool:
+    if dpop not in DPOP_POLICIES:
+        raise ConfigError(f"dpop is one of: {', '.join(DPOP_POLICIES)}")
+    return dpop == "required"
 
 
 def _check_method(auth_method: str, alg: str | None, profile: str | None) -> tuple[str, str | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.metadata import check_issuer
+from affiant.server.keys.calendar import DAY, Calendar
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
 
@@ -32,6 +34,15 @@ class Settings(BaseSettings):
     )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
+    )
+    signing_key_days: int = Field(
+        default=90, ge=2, le=3650, description="days that a key signs before the next one does"
+    )
+    signing_key_announce_days: int = Field(
+        default=7, ge=1, le=365, description="days that the next key is published before it signs"
+    )
+    dpop_nonces: Literal["off", "on"] = Field(
+        default="off", description="on: DPoP proofs must have a nonce of this server (one more trip for a client)"
     )
     failure_burst: int = Field(
         default=100, ge=0, description="failed requests at once, of an address or in a client's name; 0: no limit"
@@ -60,6 +71,18 @@ class Settings(BaseSettings):
     @classmethod
     def _check_issuer(cls, value: str | None) -> str | None:
         return value if value is None else check_issuer(value)
+
+    @field_validator("signing_key_announce_days")
+    @classmethod
+    def _check_announcement(cls, value: int, info: ValidationInfo) -> int:
+        if value >= info.data.get("signing_key_days", value + 1):
+            raise ValueError("fewer than signing_key_days")
+        return value
+
+    @property
+    def calendar(self) -> Calendar:
+        """When signing keys follow each other."""
+        return Calendar(period=self.signing_key_days * DAY, announcement=self.signing_key_announce_days * DAY)
 
     @classmethod
     def settings_customise_sources(

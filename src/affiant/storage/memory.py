@@ -12,6 +12,7 @@ import msgspec
 from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.records import (
     GENESIS,
+    KEPT_SECONDS,
     AuditHead,
     AuditRow,
     Outcome,
@@ -52,6 +53,10 @@ class MemoryStore:
     async def version(self) -> int:
         """See Store."""
         return self._version
+
+    def alone(self) -> threading.RLock:
+        """The lock, for who looks before changing."""
+        return self._lock
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -142,13 +147,14 @@ class MemorySigningKeys:
         """See ports.SigningKeys."""
         return self._rows[::-1]
 
-    async def add_first(self, key: SigningKey) -> SigningKey:
+    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
         """See ports.SigningKeys."""
-        if not self._rows:
-            with self._store.change():
-                if not self._rows:  # another thread may have been quicker
-                    self._rows.append(key)
-        return self._rows[-1]
+        with self._store.alone():
+            changed = change(self._rows[::-1])
+            if changed:
+                with self._store.change():
+                    rows = {key.kid: key for key in (*self._rows, *changed)}
+                    self._rows = list(rows.values())
 
 
 class MemoryLedger:
@@ -160,6 +166,7 @@ class MemoryLedger:
         self._claims: dict[tuple[str, bytes], int] = {}
         self._refresh: dict[bytes, RefreshToken] = {}
         self._revoked: dict[tuple[str, str], Revocation] = {}
+        self._forgotten = 0
         self._audit: list[AuditRow] = []
 
     async def claim(self, entry: Entry) -> Outcome:
@@ -182,8 +189,8 @@ class MemoryLedger:
         with self._lock:
             ended = [key for key, end in self._claims.items() if end < before][:limit]
             for key in ended:
-                del self._claims[key]
-            self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before}
+                self._forgotten = max(self._forgotten, self._claims.pop(key))
+            self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before - KEPT_SECONDS}
             return len(ended)
 
     def revoked(self) -> list[Revocation]:
@@ -217,7 +224,7 @@ class MemoryLedger:
         if entry.claim is not None:
             key = (entry.claim.client_id, entry.claim.digest)
             repeated = key in self._claims
-            if repeated and not entry.tolerate_repeat:
+            if (repeated and not entry.tolerate_repeat) or entry.claim.expires_at <= self._forgotten:
                 return Outcome.REPLAYED
             self._claims.setdefault(key, entry.claim.expires_at)
         outcome = self._rotate(entry) if entry.rotation else Outcome.FIRST

@@ -74,8 +74,13 @@ class SigningKeys(Protocol):
     async def list(self) -> list[SigningKey]:
         """All of them, the newest first."""
 
-    async def add_first(self, key: SigningKey) -> SigningKey:
-        """Store this key if there is none yet, and return the one that stands: of any number at once, one wins."""
+    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
+        """Store the keys that `change` makes of all that stand, with nobody else's change in between.
+
+        It is given them newest first; a key of a new kid is added, others are replaced. Of any number of tasks,
+        threads, processes and nodes that add one where one is due, exactly one finds that it is due. When it makes
+        none, or raises an Error, all stays as it was, the store's version too.
+        """
 
 
 class RefreshTokens(Protocol):
@@ -115,6 +120,9 @@ class Ledger(Protocol):
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         """Delete at most `limit` claims that ended before this instant; how many were deleted.
+
+        The end of the last one that was deleted is remembered: no claim that ends then or earlier is ever FIRST again,
+        so that a clock that ran ahead, and deleted what lives, makes nothing usable twice.
 
         0 where several nodes share the store and this is another's work.
         """

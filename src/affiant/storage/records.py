@@ -14,6 +14,7 @@ import msgspec
 from affiant.values import Value
 
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 RESTORED_AT = "restored_at"  # the setting that says when a backup was put back, in seconds since the epoch
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -41,6 +42,7 @@ class Client:
         lifetime_policy: ``strict``, ``short`` or ``legacy``.
         jti_policy: ``strict`` or ``legacy``.
         introspects: the identifiers of the APIs that this client is, or speaks for: whose tokens it may introspect.
+        dpop_bound_access_tokens: whether every token request must bring a DPoP proof (RFC 9449 section 5.2).
         observe: the rules whose breach is recorded and let through: audience, typ, lifetime, jti.
     """
 
@@ -59,6 +61,7 @@ class Client:
     jti_policy: str = "strict"
     observe: tuple[str, ...] = ()
     introspects: tuple[str, ...] = ()
+    dpop_bound_access_tokens: bool = False
     enabled: bool = True
     created_at: int = 0
 
@@ -76,14 +79,24 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that signs access tokens; the private part is sealed."""
+    """A key that signs access tokens; what it may do at an instant, server/keys/calendar.py says.
+
+    Attributes:
+        sealed: the private part; empty once the key is removed for good.
+        created_at: when it was made, and so announced: from then on it is published.
+        active_at: from when on it may sign; 0, as in what older versions wrote: since it was made.
+        retiring_at: from when on its successor signs; None while it has none.
+        removed_at: from when on no token under it is good.
+    """
 
     kid: str
     alg: str
     public_jwk: str
     sealed: bytes = field(repr=False)
-    state: str
     created_at: int
+    active_at: int = 0
+    retiring_at: int | None = None
+    removed_at: int | None = None
 
 
 class JtiClaim(Value, frozen=True):

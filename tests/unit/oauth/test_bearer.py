@@ -15,20 +15,21 @@ TOKEN = st.from_regex(r"\A[A-Za-z0-9._~+/-]+=*\Z")
 
 @given(TOKEN, st.sampled_from([b"Bearer ", b"bearer ", b"BEARER "]))
 def test_parse_takes_every_token68(token: str, scheme: bytes) -> None:
-    assert bearer.parse_authorization([scheme + token.encode()]) == token
+    assert bearer.parse_authorization([scheme + token.encode()]) == bearer.Shown("Bearer", token)
+    assert bearer.parse_authorization([b"dpop " + token.encode()]) == bearer.Shown("DPoP", token)
 
 
 @given(st.lists(st.binary() | st.binary().map(lambda tail: b"Bearer " + tail), max_size=3))
 def test_parse_never_fails_otherwise(values: list[bytes]) -> None:
     try:
-        token = bearer.parse_authorization(values)
+        shown = bearer.parse_authorization(values)
     except Rejected as refusal:
         assert refusal.reason in {Reason.TOKEN_REQUEST, Reason.TOKEN_MALFORMED}
     else:
-        assert token is None or re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token)
+        assert shown is None or re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", shown.token)
 
 
-@pytest.mark.parametrize("values", [[], [b""], [b"Basic eDp5"], [b"DPoP x"], [b"BearerX y"], [b"Bearer\tx"]])
+@pytest.mark.parametrize("values", [[], [b""], [b"Basic eDp5"], [b"DPoPx y"], [b"BearerX y"], [b"Bearer\tx"]])
 def test_parse_finds_none(values: list[bytes]) -> None:
     assert bearer.parse_authorization(values) is None
 

@@ -316,7 +316,8 @@ async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(
         assert await _assert_chained(store) == ["0", "1", "2", "lost", "again"]
 
 
-async def test_a_network_that_swallows_everything(database: str) -> None:
+@pytest.mark.parametrize("seconds", [0, pytest.param(30, marks=pytest.mark.soak)])
+async def test_a_network_that_swallows_everything(database: str, seconds: int) -> None:
     """Every call ends in time with a StoreError, the other node goes on, and all is well soon after."""
     async with proxied(database) as proxy, _opened(proxy.url) as store, _opened(database) as other:
         await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(50)))
@@ -331,6 +332,10 @@ async def test_a_network_that_swallows_everything(database: str) -> None:
         with pytest.raises(StoreError):
             await store.version()
         assert time.monotonic() - begun < 3
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with pytest.raises(StoreError):
+                await store.ledger.claim(_entry(2000))
         proxy.mode = Mode.PASS
         proxy.cut()
         begun = time.monotonic()

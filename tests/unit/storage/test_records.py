@@ -47,5 +47,5 @@ def test_a_link_is_the_keyed_digest_of_the_last_and_the_record() -> None:
 
 def test_secrets_stay_out_of_repr() -> None:
     token = RefreshToken(b"hidden", "f", "c", (), "", 0, 0, 0, successor=b"hidden")
-    shown = repr((StoredSecret(b"hidden", b"hidden", 0, None), SigningKey("k", "ES256", "{}", b"hidden", "", 0), token))
+    shown = repr((StoredSecret(b"hidden", b"hidden", 0, None), SigningKey("k", "ES256", "{}", b"hidden", 0), token))
     assert "hidden" not in shown

@@ -39,6 +39,13 @@ def keys_option(command: Any) -> Any:
     return click.option("--public-key", type=_FILE, help="its public key, PEM or JWK")(jwks(command))
 
 
+def dpop_option(command: Any) -> Any:
+    """--dpop."""
+    return click.option(
+        "--dpop", type=click.Choice(registration.DPOP_POLICIES), help="whether its tokens must be bound to a key"
+    )(command)
+
+
 @click.group()
 def client() -> None:
     """The services that may ask for tokens."""
@@ -54,6 +61,7 @@ def client() -> None:
 @click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
 @click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
 @click.option("--introspect", "introspects", multiple=True, metavar="URL", help="an API whose tokens it may introspect")
+@dpop_option
 @click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
 @keys_option
 @store_options
@@ -86,6 +94,7 @@ def new(name: str, public_key: Path | None, jwks: Path | None, chosen: Settings,
             grant_types=options["grants"],
             introspects=options["introspects"],
             profile=options["profile"],
+            dpop=options["dpop"] or "optional",
         )
         await store.clients.add(built.client)
         return built, await find_issuer(store, chosen)
@@ -228,6 +237,7 @@ def shown(registered: Client) -> dict[str, Any]:
         "scope": list(registered.scope),
         "resources": list(registered.resources),
         "introspects": list(registered.introspects),
+        "dpop_bound_access_tokens": registered.dpop_bound_access_tokens,
         "profile": registered.profile,
         "audience_policy": registered.audience_policy,
         "typ_policy": registered.typ_policy,

@@ -13,7 +13,7 @@ import click
 
 from affiant.cli.data import store_options, with_store
 from affiant.cli.output import json_option, show
-from affiant.cli.registry.client import client, keys_option, public_keys, shown
+from affiant.cli.registry.client import client, dpop_option, keys_option, public_keys, shown
 from affiant.oauth import assertion
 from affiant.server import registration
 
@@ -47,6 +47,7 @@ def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
 @_policy("jti", assertion.JTI_POLICIES)
 @click.option("--observe", multiple=True, type=click.Choice(assertion.RULES), help="record a breach, let it through")
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
+@dpop_option
 @keys_option
 @store_options
 @json_option

@@ -28,6 +28,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 @resource_option
 @click.option("-X", "--request", "method", default="GET", help="HTTP method")
 @click.option("-d", "--body", help="body of the request")
+@click.option("--dpop", is_flag=True, help="with a new token, bound to a key that is made for this call (RFC 9449)")
 @no_cache_option
 @json_option
 def call(url: str, credentials: Path | None, scope: str | None, resource: str | None, **options: Any) -> None:
@@ -38,9 +39,14 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
     """
     if not _METHOD.fullmatch(options["method"]):
         raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
-    kept = KeptTokens(credentials_file.find(credentials), keep=not options["no_cache"])
+    found = credentials_file.find(credentials)
     # The person names the URL here, so the token goes there and nowhere else.
-    auth = make_auth(kept, (resource, scope), origin=url)
+    if options["dpop"]:
+        from affiant.client.identity import Service
+
+        auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
+    else:
+        auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), (resource, scope), origin=url)
     body = options["body"].encode() if options["body"] is not None else None
     reply = _send(options["method"], url, body, auth)
     if not options["as_json"] or not reply.is_error:

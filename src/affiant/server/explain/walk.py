@@ -97,7 +97,7 @@ class Explainer:
         refusal: Rejected | None = None
         try:
             form = await http.read_form(captured.scope(), captured.receive)
-            await self._decider.decide(form, http.header(captured.scope(), b"authorization"), visit)
+            await self._decider.decide(form, captured.scope(), visit)
         except Rejected as found:
             refusal = found
         facts = facts_of.read(captured, issuer=self._issuer, now=now)

@@ -36,7 +36,7 @@ class Health:
         return JSONResponse({"status": "ok"}, headers=_HEADERS)
 
     async def _obstacles(self) -> list[str]:
-        why = [f"{name}: {problem}" for name, problem in sorted(self._background.problems.items())]
+        why = self._background.obstacles()
         try:
             await self._directory.refresh()
             _ = self._directory.signer

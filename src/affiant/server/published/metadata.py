@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from affiant.jose.algorithms import ALGORITHMS
+from affiant.jose.algorithms import ALGORITHMS, ASYMMETRIC
 from affiant.server.client_auth.ladder import METHODS
 
 
@@ -22,6 +22,7 @@ def build(issuer: str, *, grant_types: list[str]) -> dict[str, Any]:
         "introspection_endpoint": f"{issuer}/introspect",
         "introspection_endpoint_auth_methods_supported": list(METHODS),
         "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(ASYMMETRIC),
         "revocation_endpoint": f"{issuer}/revoke",
         "revocation_endpoint_auth_methods_supported": list(METHODS),
         "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),

@@ -20,6 +20,8 @@ answer. `affiant explain TRACE_ID` says more of one request. Codes are stable; s
 From the look-up of the client up to its signature (rungs 5 to 7) the caller is told only
 `{GENERIC}`, whatever the reason: who has not proved who it is, learns nothing of clients and keys. The
 audit log has the reason.
+
+An API answers what is wrong with a DPoP proof with 401 and a challenge, where the token endpoint answers 400.
 """
 _PARTS = {
     "request": "The request",
@@ -28,6 +30,7 @@ _PARTS = {
     "key": "The client's key",
     "signature": "The signature",
     "secret": "The secret",
+    "dpop": "The DPoP proof",
     "grant": "The grant",
     "scope": "Scope",
     "resource": "Resource",

@@ -196,7 +196,9 @@ def _map(path: Path | None) -> mmap.mmap:
     try:
         with path.open("a+b") as file:
             path.chmod(0o600)
-            file.truncate(_BYTES)
+            # Written, not left as a hole: on a full disk a write to a hole in mapped memory kills the process.
+            file.write(bytes(max(0, _BYTES - file.tell())))
+            file.flush()
             return mmap.mmap(file.fileno(), _BYTES)
     except OSError as error:
         raise ConfigError(f"{path} cannot be used: {error.strerror}") from error

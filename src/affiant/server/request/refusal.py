@@ -36,7 +36,7 @@ def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
         "error_uri": f"{issuer}/errors/{'client.authentication_failed' if silent else row.code}",
         "trace_id": visit.trace_id,
     }
-    headers = [] if is_grant else _headers(refusal, issuer)
+    headers = [*([] if is_grant else _headers(refusal, issuer)), *visit.headers]
     return http.Answer(400 if is_grant else row.status, members, [*headers, (b"x-trace-id", visit.trace_id.encode())])
 
 

@@ -40,6 +40,7 @@ class Visit:
     is_read: bool = False
     outcome: str = "issued"
     note: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, whichever it is
 
     def read(self, form: Form) -> None:
         """Note what the request says of itself; none of it is proved."""

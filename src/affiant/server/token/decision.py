@@ -9,33 +9,40 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
+from affiant.server.request import http
 from affiant.server.token import policy
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from affiant.oauth.dpop import DpopProof
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated, Ladder
     from affiant.server.clients import Directory
     from affiant.server.request.visit import Visit
+    from affiant.server.token.dpop import Proofs
     from affiant.server.token.grants.base import Authorization, Grant
     from affiant.server.token.policy import Granted
 
 
 class Decision(Value, frozen=True):
-    """What would be issued, and to whom."""
+    """What would be issued, and to whom; bound to the key of the proof, where one came along."""
 
     client: Authenticated
     authorization: Authorization
     granted: Granted
+    proof: DpopProof | None = None
 
 
 class Decider:
     """Decides about token requests; it stores nothing and claims no jti."""
 
-    def __init__(self, ladder: Ladder, grants: Iterable[Grant], directory: Directory, *, lifetime: int) -> None:
+    def __init__(
+        self, ladder: Ladder, grants: Iterable[Grant], directory: Directory, *, proofs: Proofs, lifetime: int
+    ) -> None:
         self._ladder = ladder
+        self._proofs = proofs
         self._grants = {grant.grant_type: grant for grant in grants}
         self._directory = directory
         self._lifetime = lifetime
@@ -45,12 +52,12 @@ class Decider:
         """What is taken, for the metadata."""
         return list(self._grants)
 
-    async def decide(self, form: Form, authorization: list[bytes], visit: Visit) -> Decision:
+    async def decide(self, form: Form, scope: http.Scope, visit: Visit) -> Decision:
         """Find the grant, authenticate the client, and see what it may have; the visit notes how far this came.
 
         Args:
             form: the parameters.
-            authorization: every value of the Authorization header.
+            scope: of the request, for its headers.
             visit: the request.
 
         Raises:
@@ -59,12 +66,13 @@ class Decider:
         """
         visit.read(form)
         grant = self._find_grant(form)
-        client = await self._ladder.authenticate(form, authorization, visit)
+        client = await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
+        proof = self._proofs.verify(http.header(scope, b"dpop"), client, visit)
         _check_may_use(client, grant)
         authorized = await grant.authorize(form, client, now=visit.now)
         granted = policy.grant(authorized, client.client, self._directory, lifetime=self._lifetime)
         visit.scope, visit.resource = " ".join(granted.scope), " ".join(granted.resource)
-        return Decision(client, authorized, granted)
+        return Decision(client, authorized, granted, proof)
 
     def _find_grant(self, form: Form) -> Grant:
         name = form.get("grant_type")

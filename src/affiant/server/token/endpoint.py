@@ -1,6 +1,7 @@
 """POST /token: the one road.
 
-read the form → decide (find the grant → authenticate the client → may it use the grant? → grant.authorize → policy) →
+read the form → decide (find the grant → authenticate the client → its DPoP proof → may it use the grant? →
+grant.authorize → policy) →
 issue → claim the jti, write the audit record and the token's state in one commit → answer
 """
 
@@ -34,7 +35,7 @@ class TokenEndpoint(Endpoint):
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """See Endpoint."""
         form = await http.read_form(scope, receive)
-        decision = await self._decider.decide(form, http.header(scope, b"authorization"), visit)
+        decision = await self._decider.decide(form, scope, visit)
         await self.check_limits(visit)
         issued = issue(
             decision.granted,
@@ -44,6 +45,7 @@ class TokenEndpoint(Endpoint):
             signer=self._directory.signer,
             master_key=self._master_key,
             now=visit.now,
+            proof=decision.proof,
         )
         entry = Entry(
             visit.record(),
@@ -56,7 +58,7 @@ class TokenEndpoint(Endpoint):
         return http.Answer(200, issued.response.to_members(), self._headers(visit))
 
     def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-trace-id", visit.trace_id.encode("ascii"))]
+        headers = [(b"x-trace-id", visit.trace_id.encode("ascii")), *visit.headers]
         if visit.authenticated and visit.authenticated.client.record.profile == GUIDE:
             # RFC 9745, RFC 8288: the profile is a bridge, and says where it leads.
             page = f"{self._issuer}/errors/{Reason.MISPLACED_ASSERTION.code}"

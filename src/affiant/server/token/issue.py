@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, ClassVar
 
 from affiant.jose import base64url
-from affiant.oauth import access_token
+from affiant.oauth import access_token, bearer
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
@@ -17,6 +17,7 @@ from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.signer import Signer
+    from affiant.oauth.dpop import DpopProof
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.token.grants.base import Authorization
@@ -45,8 +46,12 @@ def issue(
     signer: Signer,
     master_key: MasterKey,
     now: float,
+    proof: DpopProof | None = None,
 ) -> IssuedToken:
-    """Mint what was granted. Nothing is stored here: the commit follows."""
+    """Mint what was granted. Nothing is stored here: the commit follows.
+
+    A refresh token is not bound: it is the client's, which authenticates with it (RFC 9449 section 5).
+    """
     client_id = authenticated.client.client_id
     refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))
     claims = AccessTokenClaims(
@@ -58,10 +63,11 @@ def issue(
         iat=int(now),
         jti=_jti(new_refresh or authorization.refresh_token),
         scope=render(granted.scope) or None,
+        jkt=proof.jkt if proof is not None else None,
     )
     response = TokenResponse(
         access_token=access_token.build(claims, signer),
-        token_type="Bearer",  # noqa: S106 - its kind
+        token_type=bearer.BEARER if proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
         scope=render(granted.scope),
         refresh_token=refresh,

@@ -29,8 +29,8 @@ _GUESS = "SELECT commit_as_guessed($1, $2, $3, $4, $5, $6)"
 # The lock comes in a statement of its own: the next one then sees all that was committed before it was granted.
 _BEGIN = "BEGIN; SELECT FROM audit_head FOR UPDATE"
 _CLAIM = (
-    "WITH won AS (INSERT INTO jti SELECT * FROM unnest($1::bytea[], $2::bigint[]) ON CONFLICT DO NOTHING"
-    " RETURNING claimed)"
+    "WITH won AS (INSERT INTO jti SELECT claim.* FROM unnest($1::bytea[], $2::bigint[]) AS claim (claimed, until),"
+    " audit_head WHERE until > forgotten ON CONFLICT DO NOTHING RETURNING claimed)"
     " SELECT number, link, ARRAY(SELECT claimed FROM won) FROM audit_head"
 )
 _APPEND = (

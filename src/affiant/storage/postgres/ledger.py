@@ -10,7 +10,7 @@ from affiant.errors import StoreError
 from affiant.storage.postgres.commit import Commits, claim_key
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.group import Groups
-from affiant.storage.records import GENESIS, AuditHead, AuditRow, Outcome
+from affiant.storage.records import GENESIS, KEPT_SECONDS, AuditHead, AuditRow, Outcome
 
 if TYPE_CHECKING:
     from affiant.storage.postgres.connection import Lines
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
 _PURGE = (
     "WITH ended AS (SELECT claimed FROM jti WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
-    " DELETE FROM jti USING ended WHERE jti.claimed = ended.claimed"
+    ", gone AS (DELETE FROM jti USING ended WHERE jti.claimed = ended.claimed RETURNING expires_at)"
+    ", noted AS (UPDATE audit_head SET forgotten = greatest(forgotten, (SELECT max(expires_at) FROM gone))"
+    " WHERE EXISTS (SELECT FROM gone)) SELECT count(*) FROM gone"
 )
 _EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
 # One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
@@ -60,9 +62,9 @@ class PostgresLedger:
                 if await connection.fetchval("SHOW transaction_read_only") == "on":
                     raise StoreError("the database takes no writes")
                 return 0
-            status: str = await connection.execute(_PURGE, before, limit)
-            await connection.execute("DELETE FROM revocation WHERE until < $1", before)
-        return int(status.removeprefix("DELETE "))
+            deleted: int = await connection.fetchval(_PURGE, before, limit)
+            await connection.execute("DELETE FROM revocation WHERE until < $1", before - KEPT_SECONDS)
+        return deleted
 
     def open(self) -> None:
         """Take entries."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from affiant.errors import Error
 from affiant.storage.ports import AlreadyExists, NotFound
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.watch import CHANNEL
 from affiant.storage.records import Api, Client, SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from affiant.storage.postgres.connection import Lines
     from affiant.storage.postgres.watch import Watch
@@ -123,17 +124,18 @@ class PostgresSigningKeys(_Table):
         async with self._lines.take() as connection:
             return await _signing_keys(connection)
 
-    async def add_first(self, key: SigningKey) -> SigningKey:
+    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
         """See ports.SigningKeys."""
-        try:
+        query = (
+            "INSERT INTO signing_key (kid, record) VALUES ($1, $2)"
+            " ON CONFLICT (kid) DO UPDATE SET record = excluded.record"
+        )
+        with contextlib.suppress(_NoChange):
             async with self._change() as connection:
-                if standing := await _signing_keys(connection):
-                    raise _StandsAlready(standing[0])
-                query = "INSERT INTO signing_key (kid, record) VALUES ($1, $2)"
-                await connection.execute(query, key.kid, msgspec.json.encode(key))
-        except _StandsAlready as found:
-            return found.key
-        return key
+                changed = change(await _signing_keys(connection))
+                if not changed:
+                    raise _NoChange
+                await connection.executemany(query, [(key.kid, msgspec.json.encode(key)) for key in changed])
 
 
 class PostgresSettings(_Table):
@@ -152,10 +154,8 @@ class PostgresSettings(_Table):
             await connection.execute(query, name, value)
 
 
-class _StandsAlready(AlreadyExists):
-    def __init__(self, key: SigningKey) -> None:
-        super().__init__("there is a signing key already")
-        self.key = key
+class _NoChange(Error):
+    """Undoes a transaction that changed nothing, so that the version stays."""
 
 
 def _nobody(client_id: str) -> NotFound:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAGES = 1024  # copied at once; in between, others may write
+_NOT_DAMAGE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 _REMEDY = ": put a backup in its place with  affiant db restore FILE"
 _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
 
@@ -85,12 +93,17 @@ def check(path: Path, *, fast: bool = False) -> None:
     """
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
+    # Before SQLite tries, and leaves a file beside it that nobody can write either.
+    if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be read: it and its folder must be writable")
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             queries = [f"PRAGMA quick_check({table})" for table in _TABLES] if fast else ["PRAGMA integrity_check"]
             found = [row[0] for query in queries for row in connection.execute(query)]
             connection.execute("SELECT number FROM version").fetchone()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
+            raise ConfigError(f"{path} cannot be read ({error}): it and its folder must be writable") from error
         raise ConfigError(f"{path} is not a whole database of affiant ({error}){_REMEDY}") from error
     damage = [line for line in found if line != "ok"]
     if damage:

@@ -10,6 +10,7 @@ import msgspec
 
 from affiant.storage.records import (
     GENESIS,
+    KEPT_SECONDS,
     AuditHead,
     AuditRow,
     Outcome,
@@ -45,7 +46,7 @@ _HEAD = (
 _BEFORE_ALL = float("-inf")
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
-    " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?)"
+    " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"
 )
 _KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record) VALUES (?, ?, ?, ?)"
 
@@ -77,8 +78,12 @@ class SqliteLedger:
         """See ports.Ledger."""
 
         def work(transaction: Transaction) -> int:
-            transaction.connection.execute("DELETE FROM revocation WHERE until < ?", (before,))
-            return transaction.connection.execute(_PURGE, (before, limit)).rowcount
+            execute = transaction.connection.execute
+            execute("DELETE FROM revocation WHERE until < ?", (before - KEPT_SECONDS,))
+            ends = [end for (end,) in execute(_PURGE, (before, limit)).fetchall()]
+            if ends:
+                execute("UPDATE forgotten SET until = max(until, ?)", (max(ends),))
+            return len(ends)
 
         deleted: int = await self._writer().change(work)
         return deleted
@@ -143,7 +148,8 @@ class SqliteAuditLog:
 
 def _claim(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
     connection = transaction.connection
-    outcomes = [_apply(connection, entry) for entry in entries]
+    (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
+    outcomes = [_apply(connection, entry, forgotten) for entry in entries]
     # Read inside the transaction: another process may have written since the last one.
     row = connection.execute(_LAST).fetchone()
     link = row[0] if row else GENESIS
@@ -157,10 +163,13 @@ def _claim(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     return outcomes
 
 
-def _apply(connection: sqlite3.Connection, entry: Entry) -> Outcome:
+def _apply(connection: sqlite3.Connection, entry: Entry, forgotten: int) -> Outcome:
     first = True
     if entry.claim is not None:
         claim = entry.claim
+        # What was deleted by a clock that ran ahead: nobody knows any more whether this one was among it.
+        if claim.expires_at <= forgotten:
+            return Outcome.REPLAYED
         first = connection.execute(_CLAIM, (claim.client_id, claim.digest, claim.expires_at)).rowcount == 1
         if not first and not entry.tolerate_repeat:
             return Outcome.REPLAYED

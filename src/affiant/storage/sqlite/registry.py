@@ -13,7 +13,7 @@ from affiant.storage.sqlite.connection import translated
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from affiant.storage.sqlite.writer import Transaction, Writer
 
@@ -116,20 +116,19 @@ class SqliteSigningKeys(_Table):
         with translated():
             return _signing_keys(self._reader())
 
-    async def add_first(self, key: SigningKey) -> SigningKey:
+    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
         """See ports.SigningKeys."""
+        query = (
+            "INSERT INTO signing_key (kid, record) VALUES (?, ?)"
+            " ON CONFLICT (kid) DO UPDATE SET record = excluded.record"
+        )
 
-        def work(transaction: Transaction) -> SigningKey:
-            standing = _signing_keys(transaction.connection)
-            if standing:
-                return standing[0]
-            query = "INSERT INTO signing_key (kid, record) VALUES (?, ?)"
-            transaction.connection.execute(query, (key.kid, msgspec.json.encode(key)))
-            transaction.changed = True
-            return key
+        def work(transaction: Transaction) -> None:
+            for key in change(_signing_keys(transaction.connection)):
+                transaction.connection.execute(query, (key.kid, msgspec.json.encode(key)))
+                transaction.changed = True
 
-        stored: SigningKey = await self._writer().change(work)
-        return stored
+        await self._writer().change(work)
 
 
 class SqliteSettings(_Table):

@@ -52,7 +52,9 @@ class Writer:
     """Runs pieces of work, each all or nothing, in shared transactions."""
 
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self._path = path
         self._connection = connect(path)
+        self._file = _identity(path)
         self._jobs: deque[_Job] = deque()
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_signalled = False
@@ -116,7 +118,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
             self._roll_back()
             # Locked, full or broken meets everybody. Anything else is one job's own fault: find it, spare the rest.
-            if len(group) > 1 and not isinstance(error, sqlite3.OperationalError):
+            if len(group) > 1 and not isinstance(error, sqlite3.OperationalError | StoreError):
                 for job in group:
                     self._commit([job])
                 return
@@ -127,6 +129,9 @@ class Writer:
 
     def _transact(self, group: list[_Job]) -> None:
         connection = self._connection
+        # What is written into a file without a name is lost with the process: nobody else sees it, nor does a restart.
+        if _identity(self._path) != self._file:
+            raise StoreError(f"the database {self._path} was removed or replaced while it was used: start anew")
         # IMMEDIATE: two processes that both read first and then wrote would each fail the other.
         connection.execute("BEGIN IMMEDIATE")
         transaction = Transaction(connection)
@@ -156,6 +161,15 @@ class Writer:
                 loop.call_soon_threadsafe(_resolve, mine)
             except RuntimeError:  # the loop has ended: nobody waits
                 continue
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _each(transaction: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:

@@ -1,0 +1,352 @@
+"""DPoP: the proof that who shows a token holds the key that it is bound to, built and verified side by side (RFC 9449).
+
+Nonces and the memory of used proofs stand here too: an authorization server and an API apply the same rules.
+"""
+
+from __future__ import annotations
+
+import heapq
+import hmac
+import json
+import re
+import secrets
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from affiant.errors import ConfigError, Rejected
+from affiant.jose import base64url, compact
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.keys import PublicKey, parse_public_jwk
+from affiant.oauth import names
+from affiant.oauth.claims import instant, media_type, text
+from affiant.reasons import Reason
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.jose.compact import Unverified
+    from affiant.jose.keys import PrivateKey
+    from affiant.jose.signer import Signer
+
+MAX_AGE = 60  # seconds that iat may be old; FAPI 2.0 asks for no more
+LEEWAY = 30  # seconds that iat may be ahead
+MAX_CHARACTERS = 12_288  # more than of an assertion: the key comes along, and one of ML-DSA-87 is large
+NONCE_SECONDS = 300  # how long one nonce is given out; it is taken for as long again
+MAX_REMEMBERED = 200_000  # proofs, about 30 MB: 2,000 a second for as long as they could be shown again
+LEAST_NONCE_KEY = 16  # bytes
+# Scheme, authority and path of an http URL. Only what may stand on a request line; a user is no part of it.
+_URL = re.compile(
+    r"(https?)://([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?(/[!-\"$->@-~]*)?(?:\?[!-\"$-~]*)?(?:#[!-~]*)?",
+    re.IGNORECASE,
+)
+_PORTS = {"http": "80", "https": "443"}
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProofKey:
+    """What a client proves that it holds: a Signer without a name, since each proof carries the public key itself."""
+
+    signer: Signer = field(repr=False)
+    jwk: dict[str, Any] = field(repr=False)
+    thumbprint: str
+
+    @classmethod
+    def of(cls, key: PrivateKey) -> ProofKey:
+        """The same key, for proofs."""
+        public = key.public()
+        return cls(key, {name: value for name, value in public.jwk.items() if name != "kid"}, public.thumbprint)
+
+    @property
+    def alg(self) -> str:
+        """The name for the header."""
+        return self.signer.alg
+
+    @property
+    def kid(self) -> None:
+        """None."""
+        return
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature."""
+        return self.signer.sign(data)
+
+
+class DpopProof(Value, frozen=True):
+    """A proof that held in every respect but one: whether it was used before.
+
+    Attributes:
+        jkt: the thumbprint of the key that was proved (RFC 7638).
+        digest: what it is remembered by: SHA-256 of key and jti, 32 bytes.
+        live_until: the second after which it can no longer be accepted.
+    """
+
+    jkt: str
+    digest: bytes
+    live_until: float
+
+
+def build(
+    key: ProofKey,
+    *,
+    method: str,
+    url: str,
+    now: float,
+    jti: str | None = None,
+    nonce: str | None = None,
+    access_token: str | None = None,
+) -> str:
+    """A proof for one request (RFC 9449 section 4.2).
+
+    Args:
+        key: what is proved.
+        method: of the request.
+        url: of the request; query and fragment are left out.
+        now: seconds since the epoch.
+        jti: a value never used before; random (128 bits) when left out.
+        nonce: the last one that this server gave.
+        access_token: the one that goes along, to an API.
+    """
+    claims = {"jti": jti or secrets.token_urlsafe(16), "htm": method, "htu": _target(url), "iat": int(now)}
+    if nonce is not None:
+        claims["nonce"] = nonce
+    if access_token is not None:
+        claims["ath"] = hash_of(access_token)
+    return compact.sign({"typ": names.DPOP_TYP, "jwk": key.jwk}, claims, key)
+
+
+def verify(
+    values: Sequence[bytes],
+    *,
+    method: str,
+    url: str,
+    now: float,
+    access_token: str | None = None,
+    nonces: Nonces | None = None,
+) -> DpopProof:
+    """Judge the proof of a request, by the list of RFC 9449 section 4.3.
+
+    Args:
+        values: every value of its DPoP header.
+        method: of the request.
+        url: of the request, as its sender knows it.
+        now: seconds since the epoch.
+        access_token: the one that came along, at an API.
+        nonces: where they are demanded.
+
+    Raises:
+        Rejected: a DPOP_* reason; whether it was used before is for Replays to say.
+    """
+    unverified = _parse(values)
+    if media_type(unverified.header.get("typ")) != names.DPOP_TYP:
+        raise Rejected(Reason.DPOP_TYPE, expected=names.DPOP_TYP)
+    key = _key(unverified)
+    claims = _verify_signature(unverified, key)
+    jti = text(claims, "jti")
+    if jti is None:
+        raise Rejected(Reason.DPOP_JTI)
+    if claims.get("htm") != method:  # RFC 9110 section 9.1: methods are case-sensitive
+        raise Rejected(Reason.DPOP_METHOD, expected=method)
+    _check_url(claims.get("htu"), url)
+    live_until = _check_time(claims, now, nonces)
+    # Compared as what it is, text of a stranger: not in constant time, since whoever signs it knows the token.
+    if access_token is not None and claims.get("ath") != hash_of(access_token):
+        raise Rejected(Reason.DPOP_TOKEN_HASH)
+    # The key is part of the name: what others call their proofs is none of this client's business.
+    name = sha256(f"{key.thumbprint} {jti}".encode()).digest()
+    return DpopProof(key.thumbprint, name, live_until)
+
+
+def hash_of(access_token: str) -> str:
+    """The claim ath of a proof that goes along with this token (RFC 9449 section 4.2)."""
+    return base64url.encode(sha256(access_token.encode()).digest())
+
+
+def normalise(url: str) -> str:
+    """The URL without query and fragment, spelt in the one way that others of its kind are compared in.
+
+    As RFC 3986 sections 6.2.2 and 6.2.3 say: lower case for scheme and host, upper case for escapes, no escape that is
+    not needed, no dot segments, no default port, and a path.
+
+    Raises:
+        ValueError: not an http or https URL.
+    """
+    scheme, host, port, path = _split(url)
+    host = _ESCAPE.sub(_unescape, host).lower()
+    named = f":{port}" if port and port != _PORTS[scheme] else ""
+    return f"{scheme}://{host}{named}{_without_dots(_ESCAPE.sub(_unescape, path))}"
+
+
+class Nonces:
+    """Nonces that nobody has to store: each is a MAC of the time, the same for everybody who has the key.
+
+    Args:
+        key: at least 16 secret bytes; workers and nodes with the same key take each other's nonces.
+        seconds: how long one is given out; it is taken for as long again.
+
+    Raises:
+        ConfigError: the key is too short.
+    """
+
+    def __init__(self, key: bytes, *, seconds: int = NONCE_SECONDS) -> None:
+        if len(key) < LEAST_NONCE_KEY:
+            raise ConfigError(f"the key of nonces must be at least {LEAST_NONCE_KEY} bytes long")
+        self._key = key
+        self._seconds = seconds
+
+    def current(self, now: float) -> str:
+        """The one to give out now."""
+        return self._of(int(now // self._seconds))
+
+    def verify(self, nonce: object, now: float) -> float:
+        """The second until which this nonce is taken.
+
+        Raises:
+            Rejected: DPOP_NONCE.
+        """
+        window = int(now // self._seconds)
+        if isinstance(nonce, str):
+            for given in (window, window - 1):
+                if hmac.compare_digest(self._of(given).encode(), nonce.encode()):
+                    return float((given + 2) * self._seconds)
+        raise Rejected(Reason.DPOP_NONCE)
+
+    def _of(self, window: int) -> str:
+        return base64url.encode(hmac.digest(self._key, b"dpop nonce %d" % window, sha256)[:16])
+
+
+class Replays:
+    """The proofs that were used, in the memory of this process, as long as they could be used again.
+
+    It never holds more than it may. When it is full, it forgets those that end first, and refuses from then on whatever
+    ends no later than they did: too much at once may cost a good proof, and never lets a used one through.
+    """
+
+    def __init__(self, *, most: int = MAX_REMEMBERED) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._used: set[bytes] = set()
+        self._ends: list[tuple[float, bytes]] = []
+        self._forgotten_until = float("-inf")
+
+    def claim(self, proof: DpopProof, now: float) -> None:
+        """Let this proof pass, once.
+
+        Raises:
+            Rejected: DPOP_REPLAYED.
+        """
+        with self._lock:
+            while self._ends and self._ends[0][0] < now:
+                self._used.discard(heapq.heappop(self._ends)[1])
+            if proof.digest in self._used or proof.live_until <= self._forgotten_until:
+                raise Rejected(Reason.DPOP_REPLAYED)
+            if len(self._used) >= self._most:
+                self._forgotten_until, forgotten = heapq.heappop(self._ends)
+                self._used.discard(forgotten)
+            self._used.add(proof.digest)
+            heapq.heappush(self._ends, (proof.live_until, proof.digest))
+
+
+def _parse(values: Sequence[bytes]) -> Unverified:
+    if len(values) != 1:
+        raise Rejected(Reason.DPOP_HEADERS, expected="1", got=str(len(values)))
+    try:
+        return compact.parse(values[0].decode("latin-1"), limit=MAX_CHARACTERS)
+    except Rejected as refusal:
+        raise Rejected(Reason.DPOP_MALFORMED, detail=refusal.reason.code) from None
+
+
+def _key(unverified: Unverified) -> PublicKey:
+    document = unverified.header.get("jwk")
+    if unverified.alg not in ASYMMETRIC:
+        raise Rejected(Reason.DPOP_ALGORITHM, expected=" ".join(ASYMMETRIC))
+    if not isinstance(document, dict):
+        raise Rejected(Reason.DPOP_KEY, detail="no jwk")
+    try:
+        key = _known_key(json.dumps(document))
+    except ConfigError as error:
+        raise Rejected(Reason.DPOP_KEY, detail=str(error)) from None
+    if unverified.alg not in key.algorithms:
+        raise Rejected(Reason.DPOP_ALGORITHM, expected=" or ".join(sorted(key.algorithms)))
+    return key
+
+
+# A client's key is the same in every proof, and to look a new one over costs more than to verify with it.
+@lru_cache(maxsize=1024)
+def _known_key(document: str) -> PublicKey:
+    return parse_public_jwk(json.loads(document))
+
+
+def _verify_signature(unverified: Unverified, key: PublicKey) -> dict[str, Any]:
+    try:
+        return compact.verify(unverified, key).claims
+    except Rejected:
+        raise Rejected(Reason.DPOP_SIGNATURE) from None
+
+
+def _check_url(htu: object, url: str) -> None:
+    try:
+        if isinstance(htu, str) and normalise(htu) == normalise(url):
+            return
+    except ValueError:
+        pass
+    raise Rejected(Reason.DPOP_URL, expected=url.partition("?")[0])
+
+
+def _check_time(claims: dict[str, Any], now: float, nonces: Nonces | None) -> float:
+    """The second until which the proof can be shown: by its nonce where there is one, else by its iat."""
+    try:
+        iat = instant(claims, "iat")
+    except ValueError:
+        iat = None
+    if iat is None:
+        raise Rejected(Reason.DPOP_TIME, expected="seconds since 1970")
+    if nonces is not None:
+        # Section 4.3 item 11: the nonce tells when it was made, whatever the clock of who made it says.
+        return nonces.verify(claims.get("nonce"), now)
+    if not now - MAX_AGE <= iat <= now + LEEWAY:
+        raise Rejected(
+            Reason.DPOP_TIME,
+            expected=f"iat at most {MAX_AGE} s ago and {LEEWAY} s ahead",
+            got=f"{int(iat - now)} s from now",
+        )
+    return iat + MAX_AGE
+
+
+def _split(url: str) -> tuple[str, str, str, str]:
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ValueError("not an http or https URL")
+    return found[1].lower(), found[2], (found[3] or "").lstrip("0"), found[4] or "/"
+
+
+def _target(url: str) -> str:
+    """The URL for htu. Its spelling is left as it is sent: not every server compares as section 4.3 asks."""
+    bare = re.sub(r"^([^/]*//)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])  # a user is not sent along
+    return bare if bare.count("/") > 2 else f"{bare}/"  # noqa: PLR2004 - two come before the host
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    character = chr(int(escape[0][1:], 16))
+    # RFC 3986 section 2.3: these never need an escape; `quote` knows the same list.
+    is_plain = character.isascii() and quote(character, safe="") == character
+    return character if is_plain else escape[0].upper()
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 section 5.2.4."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,56 @@
+"""What the guard looks at of a request, read from ASGI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    Scope = MutableMapping[str, Any]
+
+
+class Proved(Value, frozen=True):
+    """What a proof of possession is about: the request, and every value of its DPoP header.
+
+    Attributes:
+        method: of the request.
+        url: of the request, as its sender knows it.
+        proofs: every value of its DPoP header.
+    """
+
+    method: str
+    url: str
+    proofs: tuple[bytes, ...]
+
+
+def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]:
+    """Every value of the Authorization header; and what is to be proved, where the request brings a proof.
+
+    Args:
+        scope: of ASGI.
+        base: where callers reach this API, before the path; what the request says of its host when left out.
+    """
+    authorization, proofs = [], []
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization.append(value)
+        elif name == b"dpop":
+            proofs.append(value)
+    if not proofs:
+        return authorization, None
+    return authorization, Proved(scope["method"], (base or _origin(scope)) + _path(scope), tuple(proofs))
+
+
+def _origin(scope: Scope) -> str:
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    return f"{scope.get('scheme', 'http')}://{hosts[0] if hosts else ''}"
+
+
+def _path(scope: Scope) -> str:
+    # As it came, where the server tells it: what is decoded cannot be spelt again with certainty.
+    raw: bytes | None = scope.get("raw_path")
+    return raw.decode("latin-1") if raw else quote(scope["path"], safe="/%:@!$&'()*+,;=~-._")

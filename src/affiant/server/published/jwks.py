@@ -1,0 +1,40 @@
+"""The key set: what tokens of this server verify with, for anybody (RFC 7517 section 5)."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from affiant.jose import base64url
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from affiant.server.clients import Directory
+
+
+class Jwks:
+    """Answers with the keys that are announced, active or retiring.
+
+    Args:
+        directory: knows them.
+        max_age: seconds for which a copy may be used; no longer than a key is announced before it signs.
+    """
+
+    def __init__(self, directory: Directory, *, max_age: int) -> None:
+        self._directory = directory
+        self._headers = {"Cache-Control": f"public, max-age={max_age}", "Access-Control-Allow-Origin": "*"}
+
+    async def show(self, request: Request) -> Response:
+        """The set, or 304 to who has it already (RFC 9110 section 13.1.2)."""
+        await self._directory.refresh()
+        body = json.dumps(self._directory.published_keys().to_jwks(), separators=(",", ":")).encode()
+        etag = f'"{base64url.encode(sha256(body).digest()[:12])}"'
+        headers = {**self._headers, "ETag": etag}
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+        if etag in known or known == ["*"]:
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)

@@ -1,0 +1,57 @@
+"""DPoP at the token endpoint: the proof that comes with a request, and with it the key that its token is bound to.
+
+Used proofs are remembered by each process for itself, and nothing of them is stored. Whoever repeats one elsewhere
+still needs a client assertion that was never used, or the secret, and gets a token bound to a key that they lack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.oauth import dpop
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.oauth.dpop import DpopProof, Nonces
+    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.server.request.visit import Visit
+
+
+class Proofs:
+    """Judges proofs.
+
+    Args:
+        url: of the token endpoint, as clients know it.
+        nonces: where they are demanded.
+    """
+
+    def __init__(self, url: str, *, nonces: Nonces | None = None) -> None:
+        self._url = url
+        self._nonces = nonces
+        self._replays = dpop.Replays()
+
+    def verify(self, values: Sequence[bytes], client: Authenticated, visit: Visit) -> DpopProof | None:
+        """The proof of an authenticated client's request, or None where there is none and none is needed.
+
+        Args:
+            values: every value of the DPoP header.
+            client: who asks.
+            visit: the request; its answer, whichever it is, tells the nonce for the next one.
+
+        Raises:
+            Rejected: a DPOP_* reason. Then the jti of the client's assertion is not used up (rung 10).
+        """
+        if not values and not client.client.record.dpop_bound_access_tokens:
+            return None
+        if self._nonces is not None:
+            visit.headers = ((b"dpop-nonce", self._nonces.current(visit.now).encode("ascii")),)
+        if not values:
+            raise Rejected(Reason.DPOP_MISSING)
+        proof = dpop.verify(values, method="POST", url=self._url, now=visit.now, nonces=self._nonces)
+        # From here on it is used, whatever becomes of the request.
+        self._replays.claim(proof, visit.now)
+        visit.note = f"dpop {proof.jkt}"
+        return proof

@@ -1,0 +1,349 @@
+"""T8: DPoP at the token endpoint and at an API, and row 141 of T5."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from tests.attacks.bench import ABSENT, API, FILE, ISSUER, KEY, NOW, assertion, basic, form, post, raw, row
+from tests.attacks.conftest import running
+from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, TOKEN_URL, api_proof, claims, dpop, jwk, proof
+
+from affiant.jose import base64url, compact, keys
+from affiant.jose.keys import SecretKey
+from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.resource.asgi import GuardMiddleware
+from affiant.storage.memory import MemoryStore
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from tests.attacks.bench import Bench
+
+pytestmark = pytest.mark.anyio
+RSA = keys.generate("RS256")
+OFF_CURVE = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": base64url.encode(bytes(31) + b"\1"),
+    "y": base64url.encode(bytes(31) + b"\2"),
+}
+HUGE_RSA = {"kty": "RSA", "e": "AQAB", "n": base64url.encode(b"\xff" * 2048)}
+
+
+def _unsigned(header: dict[str, Any], *, sign: Any = BOUND.sign) -> str:
+    return raw(header, claims(), sign=sign)
+
+
+NEGATIVE = [
+    ("no typ", proof(header={"typ": ABSENT}), Reason.DPOP_TYPE),
+    ("typ JWT", proof(header={"typ": "JWT"}), Reason.DPOP_TYPE),
+    ("typ of an assertion", proof(header={"typ": "client-authentication+jwt"}), Reason.DPOP_TYPE),
+    ("typ a number", proof(header={"typ": 1}), Reason.DPOP_TYPE),
+    ("alg none", _unsigned({"typ": "dpop+jwt", "alg": "none", "jwk": jwk()}, sign=lambda _: b""), Reason.DPOP_ALGORITHM),
+    ("no alg", _unsigned({"typ": "dpop+jwt", "jwk": jwk()}), Reason.DPOP_MALFORMED),
+    ("alg of another key", _unsigned({"typ": "dpop+jwt", "alg": "RS256", "jwk": jwk()}), Reason.DPOP_ALGORITHM),
+    ("a MAC under the public key", proof(by=SecretKey(json.dumps(jwk()).encode())), Reason.DPOP_ALGORITHM),
+    ("no jwk", proof(header={"jwk": ABSENT}), Reason.DPOP_KEY),
+    ("jwk a string", proof(header={"jwk": json.dumps(jwk())}), Reason.DPOP_KEY),
+    ("jwk empty", proof(header={"jwk": {}}), Reason.DPOP_KEY),
+    ("private jwk", proof(header={"jwk": BOUND.to_jwk()}), Reason.DPOP_KEY),
+    ("private jwk, RSA", proof(RSA, header={"jwk": RSA.to_jwk()}), Reason.DPOP_KEY),
+    ("another jwk", proof(header={"jwk": jwk(STOLEN_BY)}), Reason.DPOP_SIGNATURE),
+    ("bad signature", proof(by=STOLEN_BY), Reason.DPOP_SIGNATURE),
+    ("no signature", proof().rpartition(".")[0] + ".", Reason.DPOP_SIGNATURE),
+    ("not a JWT", "x", Reason.DPOP_MALFORMED),
+    ("five parts", "a.b.c.d.e", Reason.DPOP_MALFORMED),
+    ("empty", "", Reason.DPOP_MALFORMED),
+    ("two in one header", f"{proof()}, {proof(jti='q')}", Reason.DPOP_MALFORMED),
+    ("crit", proof(header={"crit": ["x"]}), Reason.DPOP_MALFORMED),
+    ("far too long", proof(more="x" * 12_000), Reason.DPOP_MALFORMED),
+    ("no jti", proof(jti=ABSENT), Reason.DPOP_JTI),
+    ("jti empty", proof(jti=""), Reason.DPOP_JTI),
+    ("jti a number", proof(jti=1), Reason.DPOP_JTI),
+    ("jti too long", proof(jti="x" * 257), Reason.DPOP_JTI),
+    ("no htm", proof(htm=ABSENT), Reason.DPOP_METHOD),
+    ("htm GET", proof(htm="GET"), Reason.DPOP_METHOD),
+    ("htm post", proof(htm="post"), Reason.DPOP_METHOD),
+    ("htm an array", proof(htm=["POST"]), Reason.DPOP_METHOD),
+    ("no htu", proof(htu=ABSENT), Reason.DPOP_URL),
+    ("htu a number", proof(htu=1), Reason.DPOP_URL),
+    ("htu the issuer", proof(htu=ISSUER), Reason.DPOP_URL),
+    ("htu of another server", proof(htu="https://evil.example/token"), Reason.DPOP_URL),
+    ("htu http", proof(htu="http://as.example/token"), Reason.DPOP_URL),
+    ("htu relative", proof(htu="/token"), Reason.DPOP_URL),
+    ("htu with a user", proof(htu="https://as.example@evil.example/token"), Reason.DPOP_URL),
+    ("htu with a slash more", proof(htu=f"{TOKEN_URL}/"), Reason.DPOP_URL),
+    ("no iat", proof(iat=ABSENT), Reason.DPOP_TIME),
+    ("iat a string", proof(iat=str(NOW)), Reason.DPOP_TIME),
+    ("iat true", proof(iat=True), Reason.DPOP_TIME),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
+async def test_proof_that_is_none_is_refused(bench: Bench, text: str, reason: Reason) -> None:
+    """The assertion is not used up."""
+    assert (reason.value.status, reason.value.error) == (400, "invalid_dpop_proof")
+    await bench.refused(post(form(), dpop(text)), reason)
+
+
+@pytest.mark.attack(179)
+async def test_two_proofs_are_refused(bench: Bench) -> None:
+    await bench.refused(post(form(), dpop(proof()), dpop(proof(jti="q"))), Reason.DPOP_HEADERS)
+
+
+@pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
+async def test_api_refuses_the_same(bench: Bench, text: str, reason: Reason) -> None:
+    """Whatever is wrong with htm and htu for POST /token is wrong with it for GET /orders too."""
+    async with _api(bench) as api:
+        reply = await api.get("/orders", headers=_shown(await _token(bench), text))
+    _check(reply, "invalid_dpop_proof")
+
+
+@pytest.mark.parametrize(
+    "changes", [row(179, "ath missing", {"ath": ABSENT}), row(179, "ath of another token", {"ath": "x"}), row(179, "ath a number", {"ath": 1})]
+)  # fmt: skip
+async def test_proof_is_for_one_token(bench: Bench, changes: dict[str, Any]) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        _check(await api.get("/orders", headers=_shown(token, api_proof(token, **changes))), "invalid_dpop_proof")
+        assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
+
+
+@pytest.mark.attack(181)
+@pytest.mark.parametrize(
+    "changes", [{}, {"htu": f"{TOKEN_URL}?q=1"}, {"htu": "HTTPS://AS.example:443/token#x"}, {"iat": NOW + 1}]
+)
+async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> None:
+    """The same, and one that differs in anything but jti and key."""
+    first = await bench.send(post(form(bench.fresh()), dpop(proof())))
+    assert (first.status, first.json()["token_type"]) == (200, "DPoP")
+    await bench.refused(post(form(), dpop(proof(**changes))), Reason.DPOP_REPLAYED)
+
+
+@pytest.mark.attack(181)
+async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
+        for changes in ({}, {"htu": f"{API_URL}?q=1"}, {"iat": NOW - 1}):
+            again = api_proof(token, **changes)
+            _check(await api.get("/orders", headers=_shown(token, again)), "invalid_dpop_proof")
+        for _ in range(60):  # until it is too old: at no second between
+            bench.now[0] += 1
+            _check(await api.get("/orders", headers=_shown(token, api_proof(token))), "invalid_dpop_proof")
+
+
+@pytest.mark.attack(182)
+async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
+    for key in (BOUND, STOLEN_BY):
+        assert (await bench.send(post(form(bench.fresh()), dpop(proof(key))))).status == 200
+    first, second = await _token(bench, jti="one"), await _token(bench, STOLEN_BY, jti="two")
+    async with _api(bench) as api:
+        for token, key in ((first, BOUND), (second, STOLEN_BY)):
+            assert (await api.get("/orders", headers=_shown(token, api_proof(token, key)))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "alg"),
+    [
+        row(183, "oct with HS256", {"kty": "oct", "k": base64url.encode(bytes(32))}, "HS256"),
+        row(183, "oct with ES256", {"kty": "oct", "k": base64url.encode(bytes(32))}, "ES256"),
+        row(183, "RSA of 16384 bits", HUGE_RSA, "RS256"),
+        row(183, "off the curve", OFF_CURVE, "ES256"),
+    ],
+)
+async def test_key_that_is_none_costs_nothing(bench: Bench, key: dict[str, Any], alg: str) -> None:
+    reason = Reason.DPOP_ALGORITHM if alg == "HS256" else Reason.DPOP_KEY
+    what = post(form(), dpop(_unsigned({"typ": "dpop+jwt", "alg": alg, "jwk": key}, sign=lambda _: bytes(64))))
+    bare = min([await _seconds(bench, post(form(), dpop("x"))) for _ in range(5)])
+    took = min([await _seconds(bench, what) for _ in range(5)])
+    assert took - bare < 0.001
+    await bench.refused(what, reason)
+
+
+async def _seconds(bench: Bench, what: Any) -> float:
+    before = time.perf_counter()
+    await bench.send(what)
+    return time.perf_counter() - before
+
+
+@pytest.mark.attack(184)
+@pytest.mark.parametrize(
+    ("offset", "is_good"),
+    [(-10, True), (10, True), (0, True), (-61, False), (61, False), (-3600, False), (3600, False)],
+)
+async def test_proof_is_of_now(bench: Bench, offset: int, is_good: bool) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        reply = await api.get("/orders", headers=_shown(token, api_proof(token, iat=NOW + offset)))
+    assert reply.status_code == (200 if is_good else 401)
+    what = post(form(), dpop(proof(iat=NOW + offset)))
+    if is_good:
+        assert (await bench.send(what)).status == 200
+    else:
+        await bench.refused(what, Reason.DPOP_TIME)
+
+
+@pytest.mark.attack(184)
+@pytest.mark.parametrize("offset", [-3600, -61, 0, 61, 3600])
+async def test_nonce_tells_the_time_instead(demanding: Bench, offset: int) -> None:
+    nonce = await _nonce(demanding)
+    reply = await demanding.send(post(form(), dpop(proof(iat=NOW + offset, nonce=nonce))))
+    assert (reply.status, reply.json()["token_type"]) == (200, "DPoP")
+
+
+@pytest.mark.attack(186)
+async def test_bound_token_is_useless_without_its_key(bench: Bench) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        _check(await api.get("/orders", headers={"authorization": f"Bearer {token}"}), "invalid_token", "Bearer")
+        _check(await api.get("/orders", headers={"authorization": f"DPoP {token}"}), "invalid_token")
+        _check(await api.get("/orders", headers=_shown(token, api_proof(token, STOLEN_BY))), "invalid_token")
+        assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
+
+
+@pytest.mark.attack(186)
+async def test_bearer_with_a_proof_beside_it_is_still_a_bearer(bench: Bench) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        headers = {**_shown(token, api_proof(token)), "authorization": f"Bearer {token}"}
+        _check(await api.get("/orders", headers=headers), "invalid_token", "Bearer")
+
+
+@pytest.mark.attack(188)
+async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
+    text = assertion(iss="bound", sub="bound")
+    assert Reason.DPOP_MISSING.value[1:3] == (400, "invalid_dpop_proof")
+    await bench.refused(post(form(text)), Reason.DPOP_MISSING, claimed="bound", jti=None)
+    assert not await bench.used_up("j", "bound")
+    reply = await bench.send(post(form(text), dpop(proof())))
+    assert (reply.status, reply.json()["token_type"]) == (200, "DPoP")
+    assert _claims(reply.json()["access_token"])["cnf"] == {"jkt": BOUND.public().thumbprint}
+
+
+@pytest.mark.attack(190)
+async def test_proof_is_used_up_by_a_request_that_fails_later(bench: Bench) -> None:
+    denied = await bench.send(post(form(bench.fresh(), scope="admin"), dpop(proof())))
+    assert (denied.status, denied.json()["error"]) == (400, "invalid_scope")
+    reply = await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
+    assert reply.json()["error_uri"].endswith("/errors/dpop.replayed")
+    assert "new proof" in Reason.DPOP_REPLAYED.value.fix
+
+
+@pytest.mark.attack(141)
+async def test_want_of_a_nonce_uses_up_nothing(demanding: Bench) -> None:
+    """The very same assertion is good with the nonce; and then it is a replay."""
+    reply = await demanding.refused(post(form(), dpop(proof())), Reason.DPOP_NONCE, jti=None)
+    assert (reply.status, reply.json()["error"]) == (400, "use_dpop_nonce")
+    assert not await demanding.used_up("j")
+    nonce = reply.headers["dpop-nonce"]
+    good = await demanding.send(post(form(), dpop(proof(nonce=nonce))))
+    assert (good.status, good.headers["dpop-nonce"]) == (200, nonce)
+    again = await demanding.send(post(form(), dpop(proof(nonce=nonce, jti="q"))))
+    assert (again.status, again.json()["error_uri"].rpartition("/")[2]) == (401, Reason.REPLAYED.code)
+
+
+@pytest.mark.attack(141)
+async def test_want_of_a_nonce_cannot_be_turned_on_a_client(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who shows a used assertion again and again spends none of the client's tokens, and soon writes nothing more."""
+    rates = _few()
+    async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, rates, dpop_nonces="on") as bench:
+        nonce = await _nonce(bench)
+        assert (await bench.send(post(form(), dpop(proof(nonce=nonce))))).status == 200
+        statuses = [(await bench.send(post(form(), dpop(proof(jti=f"s{n}"))))).status for n in range(8)]
+        assert (statuses[:3], statuses[-1]) == ([400] * 3, 429)
+        assert (await bench.send(post(form(bench.fresh()), dpop(proof(nonce=nonce, jti="mine"))))).status == 200
+
+
+def _few() -> Any:
+    from affiant.server.request.limits import Rate, Rates
+
+    return Rates(failures=Rate(3, 0.001), tokens=Rate(5, 0.001))
+
+
+async def test_who_proves_nothing_has_no_proof_looked_at(bench: Bench) -> None:
+    """A stranger cannot make the server verify or remember a proof."""
+    await bench.refused(
+        post(form(assertion(iss="nobody", sub="nobody")), dpop(proof())), Reason.CLIENT_UNKNOWN, claimed="nobody"
+    )
+    assert (await bench.send(post(form(bench.fresh()), dpop(proof())))).status == 200
+
+
+async def test_secret_and_proof(bench: Bench) -> None:
+    """Every method may bring a proof; nothing but the proof is used up where it is refused."""
+    secret = basic("client_secret_basic", bench.secrets["client_secret_basic"])
+    grant = {"grant_type": "client_credentials"}
+    first = await bench.send(post(grant, secret, dpop(proof())))
+    again = await bench.send(post(grant, secret, dpop(proof())))
+    assert (first.json()["token_type"], again.json()["error"]) == ("DPoP", "invalid_dpop_proof")
+
+
+async def test_bearer_tokens_are_as_before(bench: Bench) -> None:
+    members = await bench.issued(post())
+    assert "cnf" not in _claims(members["access_token"])
+    async with _api(bench) as api:
+        assert (
+            await api.get("/orders", headers={"authorization": f"Bearer {members['access_token']}"})
+        ).status_code == 200
+        shown = _shown(members["access_token"], api_proof(members["access_token"]))
+        _check(await api.get("/orders", headers=shown), "invalid_token")
+
+
+@pytest.fixture
+async def demanding(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """A server that demands nonces."""
+    async with running(MemoryStore(), caplog, monkeypatch, dpop_nonces="on") as made:
+        yield made
+
+
+async def _nonce(bench: Bench) -> str:
+    return (await bench.send(post(form(bench.fresh()), dpop(proof(jti="asking"))))).headers["dpop-nonce"]
+
+
+async def _token(bench: Bench, key: keys.PrivateKey = BOUND, *, jti: str = "token") -> str:
+    reply = await bench.send(post(form(assertion(KEY, jti=f"for {jti}")), dpop(proof(key, jti=jti))))
+    assert reply.status == 200, reply.body
+    return str(reply.json()["access_token"])
+
+
+def _claims(token: str) -> dict[str, Any]:
+    return compact.parse(token).claims
+
+
+def _shown(token: str, text: str) -> dict[str, str]:
+    return {"authorization": f"DPoP {token}", "dpop": text}
+
+
+def _check(reply: httpx2.Response, error: str, scheme: str = "DPoP") -> None:
+    """401, told in the scheme that was used, with both schemes named and nothing of what was sent."""
+    (value,) = reply.headers.get_list("www-authenticate")
+    assert (reply.status_code, reply.json()["error"]) == (401, error), value
+    assert value.startswith(f'{scheme} realm="{API}", error="{error}", ')
+    assert value.count('algs="ES256 ') == 1
+    assert {"Bearer", "DPoP"} <= set(value.replace(",", " ").split(" "))
+    assert reply.headers["cache-control"] == "no-store"
+
+
+def _api(bench: Bench, **options: Any) -> httpx2.AsyncClient:
+    """An API behind the guard, which fetches the keys from the server."""
+
+    async def show(request: Request) -> JSONResponse:
+        return JSONResponse({"for": request.scope["affiant.caller"].client_id})
+
+    at_server = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=bench.app), base_url=ISSUER)
+    guard = Guard(ISSUER, audience=API, http=at_server, clock=lambda: bench.now[0], **options)
+    app = GuardMiddleware(Starlette(routes=[Route("/orders", show)]), guard, need=["r"])
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API)

@@ -1,0 +1,226 @@
+"""The promise about the server's own keys, on every adapter: one at a time, and one of many."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+import pytest
+
+from affiant.errors import ConfigError
+from affiant.server.keys import calendar, signing_keys
+from affiant.server.keys.calendar import DAY, Calendar
+from affiant.server.keys.master_key import MasterKey
+from affiant.storage.memory import MemoryStore
+from affiant.storage.postgres import PostgresStore
+from affiant.storage.records import SigningKey
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+
+MASTER, NOW = MasterKey.from_bytes(bytes(32)), 1_800_000_000
+FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)
+
+
+def _add_where_none(key: SigningKey, standing: Sequence[SigningKey]) -> list[SigningKey]:
+    return [] if standing else [key]
+
+
+async def _outcomes(store: Store) -> list[str]:
+    rows = await store.audit_log.export()
+    return [msgspec.json.decode(row.record)["outcome"] for row in rows]
+
+
+async def test_keys_come_back_whole_and_the_newest_first(store: Store) -> None:
+    bare = SigningKey("bare", "RS256", "{}", b"s", NOW)
+    await store.signing_keys.change(lambda _: [FULL])
+    await store.signing_keys.change(lambda _: [bare])
+    assert await store.signing_keys.list() == [bare, FULL]
+    changed = replace(FULL, sealed=b"", removed_at=NOW)
+    await store.signing_keys.change(lambda _: [changed])
+    assert await store.signing_keys.list() == [bare, changed], "a change is no new key"
+
+
+async def test_each_change_sees_the_one_before(store: Store) -> None:
+    """40 that each count one up from what they find: none is lost."""
+    await store.signing_keys.change(lambda _: [FULL])
+
+    def count(standing: Sequence[SigningKey]) -> list[SigningKey]:
+        return [replace(standing[0], active_at=standing[0].active_at + 1)]
+
+    await asyncio.gather(*(store.signing_keys.change(count) for _ in range(40)))
+    assert (await store.signing_keys.list())[0].active_at == FULL.active_at + 40
+
+
+async def test_of_many_first_keys_one_stands(store: Store) -> None:
+    keys = [SigningKey(f"k{n}", "ES256", "{}", b"sealed", n) for n in range(20)]
+    await asyncio.gather(*(store.signing_keys.change(partial(_add_where_none, key)) for key in keys))
+    assert len(await store.signing_keys.list()) == 1
+
+
+async def test_what_changes_nothing_is_no_change(store: Store) -> None:
+    await store.signing_keys.change(lambda _: [FULL])
+    before = await store.version()
+
+    def refuse(_: Sequence[SigningKey]) -> list[SigningKey]:
+        raise ConfigError("no")
+
+    await store.signing_keys.change(lambda _: [])
+    with pytest.raises(ConfigError):
+        await store.signing_keys.change(refuse)
+    assert (await store.version(), await store.signing_keys.list()) == (before, [FULL])
+    await store.signing_keys.change(lambda _: [replace(FULL, retiring_at=None)])
+    assert await store.version() != before
+
+
+@asynccontextmanager
+async def _nodes(make_store: Callable[..., Store], count: int) -> AsyncIterator[list[Store]]:
+    """Several nodes on one store; where it is in memory, the node is one, with several that work at once."""
+    async with AsyncExitStack() as stack:
+        made: list[Store] = [make_store() for _ in range(1 if make_store is MemoryStore else count)]
+        for store in made:
+            await store.open()
+            stack.push_async_callback(store.close)
+        yield (made * count)[:count]
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256"])
+async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
+    make_store: Callable[..., Store], alg: str
+) -> None:
+    """Through three periods: each time exactly one key more, and one record of it."""
+    async with _nodes(make_store, 4) as nodes:
+        await asyncio.gather(*(signing_keys.ensure(node, MASTER, now=NOW, alg=alg) for node in nodes))
+        for number in (1, 2, 3):
+            now = NOW + 90 * DAY * number - 7 * DAY
+            keep = partial(signing_keys.keep, master_key=MASTER, now=now, calendar=Calendar())
+            await asyncio.gather(*(keep(node) for node in nodes))
+            keys = await nodes[0].signing_keys.list()
+            assert len(keys) == number + 1
+            assert (keys[0].alg, keys[0].active_at, keys[1].retiring_at) == (alg, now + 7 * DAY, now + 7 * DAY)
+        told = await _outcomes(nodes[0])
+        assert (told.count("announced"), told.count("removed")) == (3, 2)
+
+
+async def test_of_many_rotations_at_once_one_succeeds(make_store: Callable[..., Store]) -> None:
+    async with _nodes(make_store, 4) as nodes:
+        await signing_keys.ensure(nodes[0], MASTER, now=NOW)
+        rotate = partial(signing_keys.rotate, master_key=MASTER, now=NOW, delay=2, by="a test")
+        done = await asyncio.gather(*(rotate(node) for node in nodes * 3), return_exceptions=True)
+        made = [key for key in done if isinstance(key, SigningKey)]
+        assert [type(other) for other in done if other not in made] == [ConfigError] * 11
+        assert (await nodes[0].signing_keys.list())[0] == made[0]
+
+
+async def test_threads_share_the_store_in_memory() -> None:
+    store, start = MemoryStore(), threading.Barrier(8)
+
+    def contend(n: int) -> None:
+        start.wait()
+        key = SigningKey(f"k{n}", "ES256", "{}", b"s", n)
+        asyncio.run(store.signing_keys.change(partial(_add_where_none, key)))
+
+    threads = [threading.Thread(target=contend, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    assert len(await store.signing_keys.list()) == 1
+
+
+_KEEP = """
+import asyncio, sys
+from pathlib import Path
+from affiant.server.keys import signing_keys
+from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.master_key import MasterKey
+from affiant.storage.postgres import PostgresStore
+from affiant.storage.sqlite import SqliteStore
+
+async def main():
+    where, times = sys.argv[1], [int(text) for text in sys.argv[2:]]
+    store = PostgresStore(where) if "://" in where else SqliteStore(Path(where))
+    await store.open()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for now in times:
+        await signing_keys.keep(store, MasterKey.from_bytes(bytes(32)), now=now, calendar=Calendar())
+    await store.close()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where several processes may open the same store."""
+    return str(tmp_path / "keys.db") if request.param == "sqlite" else request.getfixturevalue("database")
+
+
+def _at(where: str) -> Store:
+    return PostgresStore(where) if "://" in where else SqliteStore(Path(where))
+
+
+async def test_of_processes_that_race_through_ten_periods_one_makes_each_key(where: str) -> None:
+    times = [str(NOW + 90 * DAY * number) for number in range(10)]
+    command = [sys.executable, "-c", _KEEP, where, *times]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    for racer in racers:
+        racer.communicate(timeout=60)
+    assert [racer.returncode for racer in racers] == [0, 0, 0]
+    store = _at(where)
+    await store.open()
+    try:
+        keys, told = await store.signing_keys.list(), await _outcomes(store)
+    finally:
+        await store.close()
+    assert len({key.active_at for key in keys}) == len(keys) == 10
+    assert told.count("announced") == 9, "one for each key that followed another"
+
+
+async def test_a_key_of_an_older_version_goes_on(where: str) -> None:
+    """What it wrote knew one state and no instants: that key signs, and is followed when its 90 days are over."""
+    store = _at(where)
+    old = {"kid": "old", "alg": "ES256", "public_jwk": "{}", "sealed": "c2VhbGVk", "state": "active", "created_at": NOW}
+    await store.open()
+    try:
+        if "://" not in where:
+            with closing(sqlite3.connect(where, isolation_level=None)) as raw:
+                raw.execute("INSERT INTO signing_key (kid, record) VALUES ('old', ?)", (json.dumps(old).encode(),))
+        else:
+            connection = await asyncpg.connect(where)
+            query = "INSERT INTO signing_key (kid, record) VALUES ('old', $1)"
+            await connection.execute(query, json.dumps(old).encode())
+            await connection.close()
+        await signing_keys.ensure(store, MASTER, now=NOW + 10)
+        await signing_keys.keep(store, MASTER, now=NOW + 82 * DAY, calendar=Calendar())
+        assert [key.kid for key in await store.signing_keys.list()] == ["old"]
+        await signing_keys.keep(store, MASTER, now=NOW + 83 * DAY, calendar=Calendar())
+        new, standing = await store.signing_keys.list()
+    finally:
+        await store.close()
+    assert (standing.kid, standing.sealed, standing.retiring_at) == ("old", b"sealed", NOW + 90 * DAY)
+    assert calendar.find_signer([new, standing], NOW + 90 * DAY - 1) == standing
+    assert calendar.find_signer([new, standing], NOW + 90 * DAY) == new

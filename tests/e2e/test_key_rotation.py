@@ -1,0 +1,229 @@
+"""The server's own keys while tokens flow: a real server with two workers, real guards, and the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from affiant import Guard
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.jose.keys import parse_private_jwk
+from affiant.oauth import assertion
+from affiant.reasons import Reason
+from affiant.server.keys import master_key, signing_keys
+from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.conftest import Server
+
+    from affiant.jose.keys import PrivateKey
+
+API = "https://orders.example"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+CONNECTIONS, KEPT = 4, 200
+PRIVATE = ("sealed", '"d"', "priv", "PRIVATE")
+
+
+@pytest.fixture
+def rotating(lone_server: Server) -> Server:
+    """A server with two workers: one may sign with a key when the other is asked for the key set."""
+    lone_server.stop()
+    lone_server.workers = 2
+    lone_server.start()
+    lone_server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
+    return lone_server
+
+
+def _client_key(server: Server) -> PrivateKey:
+    return parse_private_jwk(server.credentials("load")["key"])
+
+
+async def _token(http: httpx2.AsyncClient, issuer: str, key: PrivateKey) -> str:
+    text = assertion.build("load", issuer=issuer, signer=key, now=time.time())
+    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+    reply = await http.post(f"{issuer}/token", data=form)
+    assert reply.status_code == 200, reply.text
+    token: str = reply.json()["access_token"]
+    return token
+
+
+def _kid(token: str) -> str:
+    return str(compact.parse(token).kid)
+
+
+class Load:
+    """Connections that get tokens and show them to a guard at once, and older ones again."""
+
+    def __init__(self, server: Server) -> None:
+        self.issuer, self.key = server.issuer, _client_key(server)
+        self.guard = Guard(self.issuer, audience=API)
+        self.tokens: deque[str] = deque(maxlen=KEPT)
+        self.checks, self.issued, self.refused = 0, 0, list[str]()
+        self.kids: set[str] = set()
+        self.is_over = False
+
+    async def connection(self) -> None:
+        async with httpx2.AsyncClient(timeout=20) as http:
+            while not self.is_over:
+                token = await _token(http, self.issuer, self.key)
+                self.tokens.append(token)
+                self.issued += 1
+                self.kids.add(_kid(token))
+                await self._check(self.guard, token)
+                await self._check(self.guard, random.choice(self.tokens))
+                if self.issued % 25 == 0:  # one that was just started, with one of the oldest
+                    await self._check(Guard(self.issuer, audience=API), self.tokens[0])
+                await asyncio.sleep(0.02)
+
+    async def _check(self, guard: Guard, token: str) -> None:
+        self.checks += 1
+        try:
+            await guard.check([f"Bearer {token}".encode()], need=["orders.read"])
+        except Rejected as error:
+            self.refused.append(f"{error} {_kid(token)}")
+
+
+async def _rotate(folder: Path, times: int) -> None:
+    """As the command does, without the time that its process takes to start."""
+    store = SqliteStore(folder / "affiant.db", audit_key=master_key.load(folder).audit)
+    await store.open()
+    try:
+        for _ in range(times):
+            now = int(time.time())
+            await signing_keys.rotate(store, master_key.load(folder), now=now, delay=SEEN_SECONDS, by="a test")
+            await asyncio.sleep(SEEN_SECONDS + 0.1)
+    finally:
+        await store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.soak)])
+async def test_rotations_under_load_refuse_no_good_token(rotating: Server, times: int) -> None:
+    """Two seconds apart: every key signs at last, and no guard, old or new, refuses a token of any of them."""
+    load = Load(rotating)
+    connections = [asyncio.create_task(load.connection()) for _ in range(CONNECTIONS)]
+    try:
+        await _rotate(rotating.folder / "affiant-data", times)
+    finally:
+        load.is_over = True
+        await asyncio.gather(*connections)
+    print(f"{times} rotations, {load.issued} tokens, {load.checks} checks, {len(load.refused)} refused")
+    assert not load.refused
+    assert len(load.kids) == times + 1
+    rotating.affiant("audit", "verify")
+
+
+async def _published(http: httpx2.AsyncClient, issuer: str) -> list[str]:
+    return [key["kid"] for key in (await http.get(f"{issuer}/jwks")).json()["keys"]]
+
+
+@pytest.mark.anyio
+@pytest.mark.attack(240)
+async def test_after_an_emergency_removal(rotating: Server) -> None:
+    """The server honours the key no longer within a second; a guard that hears of nothing, within its five minutes."""
+    moved = [0.0]
+    guard = Guard(rotating.issuer, audience=API, clock=lambda: time.time() + moved[0])
+    key = _client_key(rotating)
+    async with httpx2.AsyncClient(timeout=20, headers={"Connection": "close"}) as http:
+        old = await _token(http, rotating.issuer, key)
+        await guard.check([f"Bearer {old}".encode()])
+        done = await asyncio.to_thread(rotating.affiant, "key", "remove", _kid(old))
+        await asyncio.sleep(1)
+        for _ in range(20):  # by either worker
+            assert await _published(http, rotating.issuer) == [done["signer"]] != [_kid(old)]
+        new = await _token(http, rotating.issuer, key)
+        assert _kid(new) == done["signer"]
+        proof = assertion.build("load", issuer=rotating.issuer, signer=key, now=time.time())
+        form = {"token": old, "client_assertion_type": ASSERTION_TYPE, "client_assertion": proof}
+        assert (await http.post(f"{rotating.issuer}/introspect", data=form)).json() == {"active": False}
+    moved[0] = MAX_AGE + 1.0
+    with pytest.raises(Rejected) as refusal:
+        await guard.check([f"Bearer {old}".encode()])
+    assert refusal.value.reason is Reason.TOKEN_KEY
+    await guard.check([f"Bearer {new}".encode()])
+
+
+def _records(server: Server) -> list[dict[str, Any]]:
+    shown = server.affiant("audit", "show", "-n", "100")
+    return [row["record"] for row in shown if row["record"]["endpoint"] == "signing_keys"]
+
+
+def test_the_commands(lone_server: Server) -> None:
+    """List, rotate, hasten, remove; each is told in words and in JSON, and stands in the log with who did it."""
+    (first,) = lone_server.affiant("key", "list")
+    assert {name: first[name] for name in ("alg", "state", "retiring_at", "removed_at")} == {
+        "alg": "ES256",
+        "state": "active",
+        "retiring_at": None,
+        "removed_at": None,
+    }
+    second = lone_server.affiant("key", "rotate")
+    assert second["state"] == "announced"
+    assert second["active_at"] - second["announced_at"] == 7 * 86_400
+    again = lone_server.run("key", "rotate")
+    assert again.returncode == 8
+    assert f"{second['kid']} is announced already" in again.stderr
+    assert lone_server.run("key", "rotate", "--now", "--alg", "RS256").returncode == 8
+    hastened = lone_server.run("key", "rotate", "--now")
+    assert hastened.stdout.startswith(f"key {second['kid']}  ES256  signs from 20")
+    time.sleep(SEEN_SECONDS + 0.1)
+    lines = lone_server.run("key", "list").stdout.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        [second["kid"], "ES256", "active"],
+        [first["kid"], "ES256", "retiring"],
+    ]
+    told = [
+        (record["outcome"], record["kid"], record["detail"].rpartition("; ")[2][:7]) for record in _records(lone_server)
+    ]
+    assert told == [("announced", second["kid"], "by cli,"), ("advanced", second["kid"], "by cli,")]
+
+
+def test_another_algorithm_is_warned_of(lone_server: Server) -> None:
+    done = lone_server.run("key", "rotate", "--now", "--alg", "PS256")
+    assert done.returncode == 0
+    assert "! until now it was ES256: an API that does not verify PS256 will refuse every token" in done.stdout
+    time.sleep(SEEN_SECONDS + 0.1)
+    assert [key["alg"] for key in lone_server.affiant("key", "list") if key["state"] == "active"] == ["PS256"]
+    assert lone_server.affiant("key", "rotate")["alg"] == "PS256", "those that follow have the same"
+    assert lone_server.run("key", "rotate", "--alg", "HS256").returncode == 2
+
+
+@pytest.mark.attack(240)
+def test_removing_the_only_key_makes_a_successor(lone_server: Server) -> None:
+    (lost,) = lone_server.affiant("key", "list")
+    done = lone_server.run("key", "remove", lost["kid"])
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == f"removed {lost['kid']}: APIs refuse its tokens within 300 s"
+    new, removed = lone_server.affiant("key", "list")
+    assert (new["state"], removed["state"], removed["kid"]) == ("active", "removed", lost["kid"])
+    assert f"key {new['kid']}  ES256  signs" in done.stdout
+    for kid in (lost["kid"], "nobody"):
+        wrong = lone_server.run("key", "remove", kid, "--json")
+        assert (wrong.returncode, json.loads(wrong.stdout)["error"]["exit_code"]) == (3, 3)
+    told = sorted((record["outcome"], record["kid"]) for record in _records(lone_server))
+    assert told == [("announced", new["kid"]), ("removed", lost["kid"])]
+
+
+def test_nothing_private_is_printed(lone_server: Server) -> None:
+    said = ""
+    for words in (["list"], ["rotate", "--now"], ["list"], ["remove", lone_server.affiant("key", "list")[0]["kid"]]):
+        for more in ([], ["--json"]):
+            done = lone_server.run("key", *words, *more)
+            said += done.stdout + done.stderr
+    assert not [word for word in PRIVATE if word in said]
+
+
+def test_a_folder_without_a_server(lone_server: Server) -> None:
+    done = lone_server.run("key", "list", "--data", "empty")
+    assert (done.returncode, done.stdout) == (0, "no keys yet: affiant serve makes the first\n")

@@ -1,0 +1,55 @@
+"""What proofs are compared with: the URL of a request, as its sender knows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affiant.errors import ConfigError
+from affiant.resource import Guard
+from affiant.resource.request import Proved, read
+
+PROOF = (b"dpop", b"p")
+
+
+def _scope(*headers: tuple[bytes, bytes], **more: Any) -> dict[str, Any]:
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/a b", "raw_path": b"/a%20b"}
+    return {**scope, "query_string": b"x=1", "headers": [(b"host", b"10.0.0.7:8000"), PROOF, *headers], **more}
+
+
+def test_url_is_what_the_request_says() -> None:
+    values, proved = read(_scope((b"authorization", b"DPoP t")), base=None)
+    assert (values, proved) == ([b"DPoP t"], Proved("GET", "http://10.0.0.7:8000/a%20b", (b"p",)))
+
+
+@pytest.mark.parametrize("url", ["https://api.example", "https://API.example:443/", "https://api.example/v1/"])
+def test_public_url_stands_before_the_path(url: str) -> None:
+    """Whatever the proxy sends on."""
+    guard = Guard("https://as.example", audience="x", url=url)
+    _, proved = read(_scope(), base=guard.url)
+    assert proved is not None
+    assert proved.url == f"https://api.example{'/v1' if '/v1' in url else ''}/a%20b"
+
+
+def test_path_without_its_spelling_is_spelt_again() -> None:
+    _, proved = read(_scope(path="/a b/\u00e9?", raw_path=None), base="https://a")
+    assert proved is not None
+    assert proved.url == "https://a/a%20b/%C3%A9%3F"
+
+
+def test_nothing_is_made_for_a_bearer() -> None:
+    scope: dict[str, Any] = {"headers": [(b"authorization", b"Bearer t")]}  # the rest is not even looked at
+    assert read(scope, base=None) == ([b"Bearer t"], None)
+
+
+def test_request_without_a_host_has_no_url() -> None:
+    _, proved = read(_scope(headers=[PROOF]), base=None)
+    assert proved is not None
+    assert proved.url == "http:///a%20b"
+
+
+@pytest.mark.parametrize("options", [{"url": "api.example"}, {"url": ""}, {"dpop": "never"}, {"nonce_key": b"short"}])
+def test_guard_refuses_what_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Guard("https://as.example", audience="x", **options)

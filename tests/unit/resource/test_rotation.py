@@ -1,0 +1,133 @@
+"""The guard meets the issuer's new keys, and forgets those that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+from affiant.errors import Rejected
+from affiant.jose import compact, keys
+from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.resource.keys import LEAST_SECONDS
+
+pytestmark = pytest.mark.anyio
+ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
+
+
+class Issuer:
+    """Metadata and keys over HTTP, counted; one key after the other."""
+
+    def __init__(self) -> None:
+        self.keys = [keys.generate("ES256")]
+        self.fetches, self.now = 0, float(NOW)
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+        self.answered.set()
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path != "/jwks":
+            document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
+            return httpx2.Response(200, json=document)
+        self.fetches += 1
+        self.asked.set()
+        published = {"keys": [key.public().to_jwk() for key in self.keys]}
+        await self.answered.wait()
+        return httpx2.Response(200, json=published, headers={"Cache-Control": "public, max-age=300"})
+
+    def guard(self) -> Guard:
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
+        return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now)
+
+    def token(self, key: keys.PrivateKey | None = None, **claims: Any) -> bytes:
+        now = int(self.now)
+        members = {"iss": ISSUER, "aud": API, "sub": "c", "client_id": "c", "iat": now, "exp": now + 3600, "jti": "1"}
+        return b"Bearer " + compact.sign({"typ": "at+jwt"}, {**members, **claims}, key or self.keys[-1]).encode()
+
+    def rotate(self) -> None:
+        self.keys.append(keys.generate("ES256"))
+
+
+async def test_many_tokens_at_once_under_a_new_key() -> None:
+    """One fetch serves them all: the limit on fetches is for kids that nobody has."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    issuer.rotate()
+    await asyncio.gather(*(guard.check([issuer.token(jti=str(n))]) for n in range(50)))
+    assert issuer.fetches == 2
+
+
+async def test_a_fetch_that_began_before_the_key_was_published_is_not_the_last_word() -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    issuer.asked.clear()
+    issuer.answered.clear()
+    stranger = asyncio.create_task(guard.check([issuer.token(keys.generate("ES256"))]))
+    await issuer.asked.wait()
+    issuer.rotate()
+    late = [asyncio.create_task(guard.check([issuer.token(jti=str(n))])) for n in range(20)]
+    await asyncio.sleep(0)
+    issuer.answered.set()
+    await asyncio.gather(*late)
+    with pytest.raises(Rejected):
+        await stranger
+    assert issuer.fetches == 3
+
+
+async def test_a_hundred_rotations_within_one_second() -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    for _ in range(100):
+        await guard.check([issuer.token()])
+        issuer.rotate()
+
+
+async def test_a_storm_of_unknown_kids_stays_one() -> None:
+    """It costs three fetches, however many come at once; and the keys that are known serve on."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    stranger = keys.generate("ES256")
+    refused = await asyncio.gather(
+        *(guard.check([issuer.token(stranger, jti=str(n))]) for n in range(50)), return_exceptions=True
+    )
+    for n in range(50):
+        with pytest.raises(Rejected):
+            await guard.check([issuer.token(keys.generate("ES256"), jti=str(n))])
+    assert all(isinstance(error, Rejected) and error.reason is Reason.TOKEN_KEY for error in refused)
+    assert issuer.fetches <= 4
+    await guard.check([issuer.token()])
+
+
+@pytest.mark.attack(240)
+async def test_a_removed_key_is_forgotten_in_five_minutes() -> None:
+    """Tokens that were proved before, too: what was remembered ends with the copy of the key set."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    old = issuer.token()
+    await guard.check([old])
+    issuer.keys = [keys.generate("ES256")]
+    issuer.now += LEAST_SECONDS - 1
+    await guard.check([old])
+    issuer.now += 1
+    for _ in range(2):
+        with pytest.raises(Rejected) as refusal:
+            await guard.check([old])
+        assert refusal.value.reason is Reason.TOKEN_KEY
+    await guard.check([issuer.token()])
+
+
+async def test_a_copy_that_did_not_change_keeps_what_was_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    token = issuer.token()
+    for _ in range(2):
+        await guard.check([token])
+    monkeypatch.setattr(compact, "verify", None)
+    issuer.now += LEAST_SECONDS
+    await guard.check([token])
+    assert issuer.fetches == 2
