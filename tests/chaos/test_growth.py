@@ -103,7 +103,7 @@ async def motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Motion:
     return Motion(store, tmp_path / "growth.db")
 
 
-@pytest.mark.parametrize(("seconds", "rate"), [(2000, 50), pytest.param(86_400, 50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("seconds", "rate"), [(900, 50), pytest.param(86_400, 50, marks=pytest.mark.soak)])
 async def test_live_rows_stay_level(motion: Motion, seconds: int, rate: int) -> None:
     """As many jtis as assertions live, in as many bytes, in as much memory as in the first minutes."""
     await motion.store.open()
