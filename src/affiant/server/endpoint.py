@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected, StoreError
@@ -38,7 +39,7 @@ _LOST = {
 }
 
 
-class Endpoint:
+class Endpoint(ABC):
     """An ASGI application for one path; bare, because a framework's request and response cost a fifth of the rate.
 
     Args:
@@ -57,6 +58,7 @@ class Endpoint:
         self._clock = clock
         self._deadline = Deadline()
 
+    @abstractmethod
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """What happens to a request, from its first byte to its answer.
 
@@ -64,7 +66,6 @@ class Endpoint:
             Rejected: it is refused.
             StoreError: the store does not answer.
         """
-        raise NotImplementedError
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request; whatever happens, with JSON."""
