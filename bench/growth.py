@@ -22,9 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from affiant.jose import keys
-from affiant.server import registration
 from affiant.server.keys.master_key import MasterKey
-from affiant.storage.records import AuditRecord, Entry, JtiClaim
+from affiant.server.registry import rules
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim
 from affiant.storage.sqlite import SqliteStore
 
 GROUP, ROUNDS, NOW = 32, 200, 1_800_000_000
@@ -104,7 +104,7 @@ async def clients(path: Path, number: int) -> float:
     store = SqliteStore(path)
     await store.open()
     try:
-        made = registration.build_client(
+        made = rules.build_client(
             "client",
             auth_method="private_key_jwt",
             master_key=MASTER_KEY,

@@ -38,301 +38,206 @@ class Reason(Enum):
 
     # fmt: off
     # rung 1: the form
-    METHOD = Row("request.method", 405, "invalid_request", 1,
-        "this endpoint takes POST only",
+    METHOD = Row("request.method", 405, "invalid_request", 1, "this endpoint takes POST only",
         "Send the request as POST.", "RFC 6749 3.2")
-    CONTENT_TYPE = Row("request.content_type", 400, "invalid_request", 1,
-        "the body must be application/x-www-form-urlencoded, in UTF-8",
+    CONTENT_TYPE = Row("request.content_type", 400, "invalid_request", 1, "the body must be application/x-www-form-urlencoded, in UTF-8",
         "Send the parameters as a form, with that Content-Type.", "RFC 6749 3.2")
-    TOO_LARGE = Row("request.too_large", 413, "invalid_request", 1,
-        "the body is larger than 64 KiB",
+    TOO_LARGE = Row("request.too_large", 413, "invalid_request", 1, "the body is larger than 64 KiB",
         "Send only the parameters of the grant.", "RFC 9110 15.5.14")
-    TOO_MANY_PARAMETERS = Row("request.too_many_parameters", 400, "invalid_request", 1,
-        "the form has more than 32 parameters",
+    TOO_MANY_PARAMETERS = Row("request.too_many_parameters", 400, "invalid_request", 1, "the form has more than 32 parameters",
         "Send only the parameters of the grant.", "RFC 6749 3.2")
-    ENCODING = Row("request.encoding", 400, "invalid_request", 1,
-        "the form has broken percent-encoding or is not UTF-8",
+    ENCODING = Row("request.encoding", 400, "invalid_request", 1, "the form has broken percent-encoding or is not UTF-8",
         "Let the HTTP library encode the form.", "RFC 6749 B")
-    IN_QUERY = Row("request.credentials_in_query", 400, "invalid_request", 1,
-        "credentials and grant parameters belong in the body, never in the URL",
+    IN_QUERY = Row("request.credentials_in_query", 400, "invalid_request", 1, "credentials and grant parameters belong in the body, never in the URL",
         "Move every parameter from the URL to the form. A secret that was in a URL may be in logs: replace it.", "RFC 6749 2.3.1")
-    DUPLICATE_PARAMETER = Row("request.duplicate_parameter", 400, "invalid_request", 1,
-        "a parameter stands in the form more than once",
+    DUPLICATE_PARAMETER = Row("request.duplicate_parameter", 400, "invalid_request", 1, "a parameter stands in the form more than once",
         "Send each parameter once; only resource and audience may repeat.", "RFC 6749 3.2")
-    MISSING_PARAMETER = Row("request.missing_parameter", 400, "invalid_request", 1,
-        "a parameter that this request needs is missing",
+    MISSING_PARAMETER = Row("request.missing_parameter", 400, "invalid_request", 1, "a parameter that this request needs is missing",
         "Add it.", "RFC 6749 5.2")
-    BAD_FRAMING = Row("request.incomplete", 400, "invalid_request", 1,
-        "the body ended before it was complete",
+    BAD_FRAMING = Row("request.incomplete", 400, "invalid_request", 1, "the body ended before it was complete",
         "Send the request again.", "RFC 9112 8")
-    TOO_SLOW = Row("request.too_slow", 408, "invalid_request", 1,
-        "the body did not arrive within 5 seconds",
+    TOO_SLOW = Row("request.too_slow", 408, "invalid_request", 1, "the body did not arrive within 5 seconds",
         "Send the whole form at once.", "RFC 9110 15.5.9")
     # rung 2: one way to authenticate
-    HALF_ASSERTION = Row("request.incomplete_assertion", 400, "invalid_request", 2,
-        "client_assertion and client_assertion_type must come together",
+    HALF_ASSERTION = Row("request.incomplete_assertion", 400, "invalid_request", 2, "client_assertion and client_assertion_type must come together",
         "Send client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer beside client_assertion.", "RFC 7521 4.2")
-    ASSERTION_TYPE = Row("request.assertion_type", 400, "invalid_request", 2,
-        "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    ASSERTION_TYPE = Row("request.assertion_type", 400, "invalid_request", 2, "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "Send exactly that value.", "RFC 7523 2.2")
-    MULTIPLE_METHODS = Row("request.multiple_methods", 400, "invalid_request", 2,
-        "more than one way to authenticate was used",
+    MULTIPLE_METHODS = Row("request.multiple_methods", 400, "invalid_request", 2, "more than one way to authenticate was used",
         "Use either the Authorization header or client_secret, not both.", "RFC 6749 2.3")
-    MISPLACED_ASSERTION = Row("request.assertion_in_wrong_parameter", 400, "invalid_request", 2,
-        "with grant_type=client_credentials a JWT goes into client_assertion, with client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer and without client_secret. Only a client registered with the guide profile may send assertion, and then all it sends must verify",
+    MISPLACED_ASSERTION = Row("request.assertion_in_wrong_parameter", 400, "invalid_request", 2, "with grant_type=client_credentials a JWT goes into client_assertion, with client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer and without client_secret. Only a client registered with the guide profile may send assertion, and then all it sends must verify",
         "Rename assertion to client_assertion, add client_assertion_type, drop client_secret, make sub the client_id.", "RFC 7523 2.2")
-    ASSERTION_AND_OTHER = Row("client.assertion_and_other_method", 401, "invalid_client", 2,
-        "a client assertion was sent together with another way to authenticate",
+    ASSERTION_AND_OTHER = Row("client.assertion_and_other_method", 401, "invalid_client", 2, "a client assertion was sent together with another way to authenticate",
         "Send the assertion alone: no client_secret and no Authorization header.", "RFC 7521 4.2.1")
-    NO_CREDENTIALS = Row("client.no_credentials", 401, "invalid_client", 2,
-        "the request does not authenticate a client",
+    NO_CREDENTIALS = Row("client.no_credentials", 401, "invalid_client", 2, "the request does not authenticate a client",
         "Send client_assertion and client_assertion_type, or what the client is registered for.", "RFC 6749 3.2.1")
-    BASIC_MALFORMED = Row("client.authorization_malformed", 401, "invalid_client", 2,
-        "the Authorization header is not Basic with base64 of client_id:client_secret",
+    BASIC_MALFORMED = Row("client.authorization_malformed", 401, "invalid_client", 2, "the Authorization header is not Basic with base64 of client_id:client_secret",
         "Form-encode both, join them with a colon, encode the result in base64.", "RFC 6749 2.3.1")
     # rung 3: the assertion is a compact JWS
-    JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3,
-        "the assertion is longer than 8,192 characters",
+    JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 8,192 characters",
         "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")
-    JWT_CHARACTERS = Row("assertion.characters", 401, "invalid_client", 3,
-        "the assertion has characters outside A-Z a-z 0-9 _ - and the dots",
+    JWT_CHARACTERS = Row("assertion.characters", 401, "invalid_client", 3, "the assertion has characters outside A-Z a-z 0-9 _ - and the dots",
         "Use base64url without padding, and send no white space or line ends.", "RFC 7515 2")
-    JWT_PARTS = Row("assertion.parts", 401, "invalid_client", 3,
-        "the assertion does not have three parts",
+    JWT_PARTS = Row("assertion.parts", 401, "invalid_client", 3, "the assertion does not have three parts",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 3.1")
-    JWT_ENCRYPTED = Row("assertion.encrypted", 401, "invalid_client", 3,
-        "the assertion is encrypted (five parts); it must be signed only",
+    JWT_ENCRYPTED = Row("assertion.encrypted", 401, "invalid_client", 3, "the assertion is encrypted (five parts); it must be signed only",
         "Sign, do not encrypt.", "RFC 8725 3.3")
-    JWT_BASE64URL = Row("assertion.base64url", 401, "invalid_client", 3,
-        "a part of the assertion is not canonical base64url",
+    JWT_BASE64URL = Row("assertion.base64url", 401, "invalid_client", 3, "a part of the assertion is not canonical base64url",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 2")
-    JWT_JSON = Row("assertion.json", 401, "invalid_client", 3,
-        "header or payload is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
+    JWT_JSON = Row("assertion.json", 401, "invalid_client", 3, "header or payload is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7519 7.2")
-    JWT_CRIT = Row("assertion.critical_header", 401, "invalid_client", 3,
-        "the header has crit or b64, which are not supported here",
+    JWT_CRIT = Row("assertion.critical_header", 401, "invalid_client", 3, "the header has crit or b64, which are not supported here",
         "Leave crit and b64 out.", "RFC 7515 4.1.11")
-    JWT_ALG = Row("assertion.algorithm_missing", 401, "invalid_client", 3,
-        "the header has no alg that is a string",
+    JWT_ALG = Row("assertion.algorithm_missing", 401, "invalid_client", 3, "the header has no alg that is a string",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.1")
-    JWT_KID = Row("assertion.kid", 401, "invalid_client", 3,
-        "the header has a kid that is not a string of 1 to 256 characters",
+    JWT_KID = Row("assertion.kid", 401, "invalid_client", 3, "the header has a kid that is not a string of 1 to 256 characters",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.4")
     # rung 4: whom it names
-    JWT_TYP = Row("assertion.type", 401, "invalid_client", 4,
-        "typ must be absent, JWT or client-authentication+jwt",
+    JWT_TYP = Row("assertion.type", 401, "invalid_client", 4, "typ must be absent, JWT or client-authentication+jwt",
         "Set typ to client-authentication+jwt; an access token or a proof is no client assertion.", "RFC 8725 3.11")
-    ISS_SUB = Row("assertion.issuer_subject", 401, "invalid_client", 4,
-        "iss and sub must both be the client_id",
+    ISS_SUB = Row("assertion.issuer_subject", 401, "invalid_client", 4, "iss and sub must both be the client_id",
         "Set iss and sub to the client_id.", "RFC 7523 3")
-    CLIENT_ID = Row("assertion.client_id", 401, "invalid_client", 4,
-        "the parameter client_id names another client than the assertion",
+    CLIENT_ID = Row("assertion.client_id", 401, "invalid_client", 4, "the parameter client_id names another client than the assertion",
         "Send the client_id of the assertion, or none.", "RFC 7521 4.2")
     # rung 5: the client
-    CLIENT_UNKNOWN = Row("client.unknown", 401, "invalid_client", 5,
-        "no client has this client_id",
+    CLIENT_UNKNOWN = Row("client.unknown", 401, "invalid_client", 5, "no client has this client_id",
         "Register it: affiant client new.", "RFC 6749 5.2")
-    CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5,
-        "the client is disabled",
+    CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5, "the client is disabled",
         "Enable it: affiant client enable.", "RFC 6749 5.2")
-    CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5,
-        "the client is registered for another way to authenticate",
+    CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another way to authenticate",
         "Authenticate as registered (affiant client show).", "RFC 7591 2")
     # rung 6: the key
-    KEY_ALGORITHM = Row("key.algorithm", 401, "invalid_client", 6,
-        "the alg is not one that the client's key and method allow",
+    KEY_ALGORITHM = Row("key.algorithm", 401, "invalid_client", 6, "the alg is not one that the client's key and method allow",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 8725 3.1")
-    KEY_UNKNOWN = Row("key.unknown", 401, "invalid_client", 6,
-        "no key with this kid is registered for the client",
+    KEY_UNKNOWN = Row("key.unknown", 401, "invalid_client", 6, "no key with this kid is registered for the client",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 4.1.4")
-    KEY_NONE = Row("key.none", 401, "invalid_client", 6,
-        "the client has no live key that fits the alg",
+    KEY_NONE = Row("key.none", 401, "invalid_client", 6, "the client has no live key that fits the alg",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 D")
     # rung 7: the proof
-    SIGNATURE = Row("signature.invalid", 401, "invalid_client", 7,
-        "the signature does not verify",
+    SIGNATURE = Row("signature.invalid", 401, "invalid_client", 7, "the signature does not verify",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 5.2")
-    SECRET = Row("secret.invalid", 401, "invalid_client", 7,
-        "the secret is not the client's",
+    SECRET = Row("secret.invalid", 401, "invalid_client", 7, "the secret is not the client's",
         "Use the secret that was shown when it was made.", "RFC 6749 2.3.1")
     # rung 8: the audience
-    TYP_EXPLICIT = Row("assertion.type_not_explicit", 401, "invalid_client", 8,
-        "this client's assertions must have typ client-authentication+jwt",
+    TYP_EXPLICIT = Row("assertion.type_not_explicit", 401, "invalid_client", 8, "this client's assertions must have typ client-authentication+jwt",
         "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
-    AUDIENCE = Row("assertion.audience", 401, "invalid_client", 8,
-        "aud must be the issuer of this server, alone",
+    AUDIENCE = Row("assertion.audience", 401, "invalid_client", 8, "aud must be the issuer of this server, alone",
         "Set aud to the issuer exactly as the server's metadata spell it.", "draft-ietf-oauth-rfc7523bis 4")
     # rung 9: the time
-    EXP_MISSING = Row("assertion.exp", 401, "invalid_client", 9,
-        "exp must be present and a number of seconds",
+    EXP_MISSING = Row("assertion.exp", 401, "invalid_client", 9, "exp must be present and a number of seconds",
         "Set exp to now plus 60 seconds.", "RFC 7523 3")
-    TIME_CLAIM = Row("assertion.time_claim", 401, "invalid_client", 9,
-        "iat and nbf must be numbers of seconds, and not after exp",
+    TIME_CLAIM = Row("assertion.time_claim", 401, "invalid_client", 9, "iat and nbf must be numbers of seconds, and not after exp",
         "Leave nbf out and set iat to now.", "RFC 7519 2")
-    EXPIRED = Row("assertion.expired", 401, "invalid_client", 9,
-        "the assertion has expired",
+    EXPIRED = Row("assertion.expired", 401, "invalid_client", 9, "the assertion has expired",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
-    LIFETIME = Row("assertion.lifetime", 401, "invalid_client", 9,
-        "exp is more than 300 seconds away",
+    LIFETIME = Row("assertion.lifetime", 401, "invalid_client", 9, "exp is more than 300 seconds away",
         "Set exp to now plus 60, in seconds (not milliseconds).", "RFC 7523 3")
-    NOT_YET = Row("assertion.not_yet_valid", 401, "invalid_client", 9,
-        "nbf is in the future",
+    NOT_YET = Row("assertion.not_yet_valid", 401, "invalid_client", 9, "nbf is in the future",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7519 4.1.5")
-    IAT_FUTURE = Row("assertion.issued_in_future", 401, "invalid_client", 9,
-        "iat is in the future",
+    IAT_FUTURE = Row("assertion.issued_in_future", 401, "invalid_client", 9, "iat is in the future",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7519 4.1.6")
-    IAT_OLD = Row("assertion.issued_long_ago", 401, "invalid_client", 9,
-        "iat is more than 300 seconds ago",
+    IAT_OLD = Row("assertion.issued_long_ago", 401, "invalid_client", 9, "iat is more than 300 seconds ago",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
-    BEFORE_RESTORE = Row("assertion.before_restore", 401, "invalid_client", 9,
-        "the server was restored from a backup, and what was signed before that may have been used",
+    BEFORE_RESTORE = Row("assertion.before_restore", 401, "invalid_client", 9, "the server was restored from a backup, and what was signed before that may have been used",
         "Sign a new assertion, with iat, half a minute after the restore.", "RFC 7523 3")
     # rung 10: the jti
-    JTI = Row("assertion.jti", 401, "invalid_client", 10,
-        "jti must be a string of 1 to 256 characters",
+    JTI = Row("assertion.jti", 401, "invalid_client", 10, "jti must be a string of 1 to 256 characters",
         "Set jti to a new random value for each assertion.", "OpenID Connect Core 9")
-    DPOP_MISSING = Row("dpop.missing", 400, "invalid_dpop_proof", 10,
-        "this client's tokens are bound to a key, and the request brings no DPoP proof",
+    DPOP_MISSING = Row("dpop.missing", 400, "invalid_dpop_proof", 10, "this client's tokens are bound to a key, and the request brings no DPoP proof",
         "Send a DPoP header with a proof (RFC 9449), or let the client have tokens without: affiant client update NAME --dpop optional.", "RFC 9449 5.2")
-    DPOP_HEADERS = Row("dpop.headers", 400, "invalid_dpop_proof", 10,
-        "the request must have one DPoP header",
+    DPOP_HEADERS = Row("dpop.headers", 400, "invalid_dpop_proof", 10, "the request must have one DPoP header",
         "Send one proof, in one header.", "RFC 9449 4.3")
-    DPOP_MALFORMED = Row("dpop.malformed", 400, "invalid_dpop_proof", 10,
-        "the DPoP proof is not a well-formed signed JWT",
+    DPOP_MALFORMED = Row("dpop.malformed", 400, "invalid_dpop_proof", 10, "the DPoP proof is not a well-formed signed JWT",
         "Let a library make the proof, and send it unchanged.", "RFC 9449 4.3")
-    DPOP_TYPE = Row("dpop.type", 400, "invalid_dpop_proof", 10,
-        "the typ of the DPoP proof must be dpop+jwt",
+    DPOP_TYPE = Row("dpop.type", 400, "invalid_dpop_proof", 10, "the typ of the DPoP proof must be dpop+jwt",
         "Set typ to dpop+jwt; a client assertion or an access token is no proof.", "RFC 9449 4.3")
-    DPOP_ALGORITHM = Row("dpop.algorithm", 400, "invalid_dpop_proof", 10,
-        "the DPoP proof is signed with an algorithm that is not accepted, or does not fit its key",
+    DPOP_ALGORITHM = Row("dpop.algorithm", 400, "invalid_dpop_proof", 10, "the DPoP proof is signed with an algorithm that is not accepted, or does not fit its key",
         "Use one of dpop_signing_alg_values_supported, such as ES256.", "RFC 9449 4.3")
-    DPOP_KEY = Row("dpop.key", 400, "invalid_dpop_proof", 10,
-        "the header of the DPoP proof must have a jwk with a public key that is accepted",
+    DPOP_KEY = Row("dpop.key", 400, "invalid_dpop_proof", 10, "the header of the DPoP proof must have a jwk with a public key that is accepted",
         "Put the public key alone into jwk: EC (P-256, P-384, P-521), Ed25519, RSA of 2048 to 8192 bits or ML-DSA.", "RFC 9449 4.3")
-    DPOP_SIGNATURE = Row("dpop.signature", 400, "invalid_dpop_proof", 10,
-        "the signature of the DPoP proof does not verify",
+    DPOP_SIGNATURE = Row("dpop.signature", 400, "invalid_dpop_proof", 10, "the signature of the DPoP proof does not verify",
         "Sign with the private half of the jwk in the header.", "RFC 9449 4.3")
-    DPOP_JTI = Row("dpop.jti", 400, "invalid_dpop_proof", 10,
-        "the jti of the DPoP proof must be a string of 1 to 256 characters",
+    DPOP_JTI = Row("dpop.jti", 400, "invalid_dpop_proof", 10, "the jti of the DPoP proof must be a string of 1 to 256 characters",
         "Set jti to a new random value for each request.", "RFC 9449 4.2")
-    DPOP_METHOD = Row("dpop.method", 400, "invalid_dpop_proof", 10,
-        "the DPoP proof is for another HTTP method (htm)",
+    DPOP_METHOD = Row("dpop.method", 400, "invalid_dpop_proof", 10, "the DPoP proof is for another HTTP method (htm)",
         "Make a proof for each request, with its method in upper case.", "RFC 9449 4.3")
-    DPOP_URL = Row("dpop.url", 400, "invalid_dpop_proof", 10,
-        "the DPoP proof is for another URL (htu)",
+    DPOP_URL = Row("dpop.url", 400, "invalid_dpop_proof", 10, "the DPoP proof is for another URL (htu)",
         "Set htu to the URL of the request without query and fragment. An API behind a proxy needs its public address: Guard(url=...).", "RFC 9449 4.3")
-    DPOP_TIME = Row("dpop.time", 400, "invalid_dpop_proof", 10,
-        "the iat of the DPoP proof is not a time near now",
+    DPOP_TIME = Row("dpop.time", 400, "invalid_dpop_proof", 10, "the iat of the DPoP proof is not a time near now",
         "Make a proof for each request, with iat in seconds, and compare the clocks of both machines (timedatectl status).", "RFC 9449 4.3")
-    DPOP_NONCE = Row("dpop.nonce", 400, "use_dpop_nonce", 10,
-        "the DPoP proof must have the nonce that stands in the header DPoP-Nonce of this answer",
+    DPOP_NONCE = Row("dpop.nonce", 400, "use_dpop_nonce", 10, "the DPoP proof must have the nonce that stands in the header DPoP-Nonce of this answer",
         "Make a new proof with that nonce, and a new client assertion, and send the request again. A nonce is taken for 5 minutes at least.", "RFC 9449 8")
-    DPOP_REPLAYED = Row("dpop.replayed", 400, "invalid_dpop_proof", 10,
-        "the DPoP proof was used before",
+    DPOP_REPLAYED = Row("dpop.replayed", 400, "invalid_dpop_proof", 10, "the DPoP proof was used before",
         "Make a new proof, with a new jti, for each request and each retry.", "RFC 9449 11.1")
     # rung 11: once
-    REPLAYED = Row("assertion.replayed", 401, "invalid_client", 11,
-        "this assertion was used before",
+    REPLAYED = Row("assertion.replayed", 401, "invalid_client", 11, "this assertion was used before",
         "Sign a new assertion, with a new jti, for each request and each retry.", "RFC 7523 3")
     # grants, server, guard
-    GRANT_UNSUPPORTED = Row("grant.unsupported", 400, "unsupported_grant_type", 0,
-        "this server does not know the grant_type",
+    GRANT_UNSUPPORTED = Row("grant.unsupported", 400, "unsupported_grant_type", 0, "this server does not know the grant_type",
         "Use client_credentials.", "RFC 6749 5.2")
-    GRANT_NOT_ALLOWED = Row("grant.not_allowed", 400, "unauthorized_client", 0,
-        "the client is not registered for this grant_type",
+    GRANT_NOT_ALLOWED = Row("grant.not_allowed", 400, "unauthorized_client", 0, "the client is not registered for this grant_type",
         "Register the grant for the client (affiant client new --grant).", "RFC 6749 5.2")
-    SCOPE_MALFORMED = Row("scope.malformed", 400, "invalid_scope", 0,
-        "scope must be at most 64 names, separated by single spaces",
+    SCOPE_MALFORMED = Row("scope.malformed", 400, "invalid_scope", 0, "scope must be at most 64 names, separated by single spaces",
         "Send the names of the scopes only.", "RFC 6749 3.3")
-    SCOPE_NOT_ALLOWED = Row("scope.not_allowed", 400, "invalid_scope", 0,
-        "the client may not ask for one of these scopes at this resource",
+    SCOPE_NOT_ALLOWED = Row("scope.not_allowed", 400, "invalid_scope", 0, "the client may not ask for one of these scopes at this resource",
         "Ask for granted scopes, or have the scope granted.", "RFC 6749 3.3")
-    RESOURCE_MALFORMED = Row("resource.malformed", 400, "invalid_target", 0,
-        "resource must be an absolute URI without a fragment",
+    RESOURCE_MALFORMED = Row("resource.malformed", 400, "invalid_target", 0, "resource must be an absolute URI without a fragment",
         "Send the identifier of the API exactly as it is registered.", "RFC 8707 2")
-    RESOURCE_NOT_ALLOWED = Row("resource.not_allowed", 400, "invalid_target", 0,
-        "the client may not ask for this resource",
+    RESOURCE_NOT_ALLOWED = Row("resource.not_allowed", 400, "invalid_target", 0, "the client may not ask for this resource",
         "Send the identifier of an API that the client is registered for.", "RFC 8707 2")
-    RESOURCE_MISSING = Row("resource.missing", 400, "invalid_target", 0,
-        "no resource was asked for and there is no default",
+    RESOURCE_MISSING = Row("resource.missing", 400, "invalid_target", 0, "no resource was asked for and there is no default",
         "Send resource with the identifier of the API.", "RFC 9068 3")
-    REFRESH_UNKNOWN = Row("refresh_token.unknown", 400, "invalid_grant", 0,
-        "the refresh token is not one of this client",
+    REFRESH_UNKNOWN = Row("refresh_token.unknown", 400, "invalid_grant", 0, "the refresh token is not one of this client",
         "Get a new token with client_credentials.", "RFC 6749 6")
-    REFRESH_EXPIRED = Row("refresh_token.expired", 400, "invalid_grant", 0,
-        "the refresh token has expired",
+    REFRESH_EXPIRED = Row("refresh_token.expired", 400, "invalid_grant", 0, "the refresh token has expired",
         "Get a new token with client_credentials.", "RFC 6749 6")
-    REFRESH_REVOKED = Row("refresh_token.revoked", 400, "invalid_grant", 0,
-        "the refresh token was revoked",
+    REFRESH_REVOKED = Row("refresh_token.revoked", 400, "invalid_grant", 0, "the refresh token was revoked",
         "Get a new token with client_credentials.", "RFC 6749 6")
-    REFRESH_REUSED = Row("refresh_token.reused", 400, "invalid_grant", 0,
-        "the refresh token was used before; it and its successors are revoked now",
+    REFRESH_REUSED = Row("refresh_token.reused", 400, "invalid_grant", 0, "the refresh token was used before; it and its successors are revoked now",
         "Get a new token with client_credentials, and keep only the newest refresh token.", "RFC 9700 4.14")
-    INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0,
-        "this client speaks for no API, so it may introspect no token",
+    INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0, "this client speaks for no API, so it may introspect no token",
         "Name the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
-    REVOCATION_FOREIGN = Row("revocation.another_client", 400, "invalid_grant", 0,
-        "the token was issued to another client",
+    REVOCATION_FOREIGN = Row("revocation.another_client", 400, "invalid_grant", 0, "the token was issued to another client",
         "Let the client revoke it that it was issued to.", "RFC 7009 2.1")
-    LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0,
-        "too many requests of this address, or in the name of this client, have failed",
+    LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0, "too many requests of this address, or in the name of this client, have failed",
         "Mend what fails first (affiant explain), then wait as Retry-After says. A request whose proof holds is let through at any time.", "RFC 6585 4")
-    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0,
-        "this client asks for tokens too often",
+    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client asks for tokens too often",
         "Keep each token until it ends instead of asking for one per call, and wait as Retry-After says.", "RFC 6585 4")
-    STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0,
-        "the server cannot record its decision now, so it issues nothing",
+    STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0, "the server cannot record its decision now, so it issues nothing",
         "Send the request again in a moment, with a new assertion.", "RFC 9110 15.6.4")
-    UNEXPECTED = Row("server.error", 500, "server_error", 0,
-        "the server failed",
+    UNEXPECTED = Row("server.error", 500, "server_error", 0, "the server failed",
         "Give the operator the trace_id.", "RFC 9110 15.6.1")
-    TOKEN_REQUEST = Row("token.request", 400, "invalid_request", 0,
-        "the request must carry one access token, in one Authorization header",
+    TOKEN_REQUEST = Row("token.request", 400, "invalid_request", 0, "the request must carry one access token, in one Authorization header",
         "Send one header: Authorization: Bearer TOKEN.", "RFC 6750 3.1")
-    TOKEN_MISSING = Row("token.missing", 401, "invalid_token", 0,
-        "this needs an access token",
+    TOKEN_MISSING = Row("token.missing", 401, "invalid_token", 0, "this needs an access token",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 6750 3")
-    TOKEN_MALFORMED = Row("token.malformed", 401, "invalid_token", 0,
-        "the access token is not a well-formed signed JWT",
+    TOKEN_MALFORMED = Row("token.malformed", 401, "invalid_token", 0, "the access token is not a well-formed signed JWT",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_TYPE = Row("token.type", 401, "invalid_token", 0,
-        "the token is not an access token (typ at+jwt)",
+    TOKEN_TYPE = Row("token.type", 401, "invalid_token", 0, "the token is not an access token (typ at+jwt)",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_ALGORITHM = Row("token.algorithm", 401, "invalid_token", 0,
-        "the token is signed with an algorithm that this API does not accept",
+    TOKEN_ALGORITHM = Row("token.algorithm", 401, "invalid_token", 0, "the token is signed with an algorithm that this API does not accept",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_KEY = Row("token.unknown_key", 401, "invalid_token", 0,
-        "the token is signed with a key that the issuer does not publish",
+    TOKEN_KEY = Row("token.unknown_key", 401, "invalid_token", 0, "the token is signed with a key that the issuer does not publish",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_SIGNATURE = Row("token.signature", 401, "invalid_token", 0,
-        "the signature of the token does not verify",
+    TOKEN_SIGNATURE = Row("token.signature", 401, "invalid_token", 0, "the signature of the token does not verify",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_ISSUER = Row("token.issuer", 401, "invalid_token", 0,
-        "the token is from another issuer",
+    TOKEN_ISSUER = Row("token.issuer", 401, "invalid_token", 0, "the token is from another issuer",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_AUDIENCE = Row("token.audience", 401, "invalid_token", 0,
-        "the token is for another API",
+    TOKEN_AUDIENCE = Row("token.audience", 401, "invalid_token", 0, "the token is for another API",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_EXPIRED = Row("token.expired", 401, "invalid_token", 0,
-        "the token has expired",
+    TOKEN_EXPIRED = Row("token.expired", 401, "invalid_token", 0, "the token has expired",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 4")
-    TOKEN_NOT_YET_VALID = Row("token.not_yet_valid", 401, "invalid_token", 0,
-        "the token is not valid yet",
+    TOKEN_NOT_YET_VALID = Row("token.not_yet_valid", 401, "invalid_token", 0, "the token is not valid yet",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 7519 4.1.5")
-    TOKEN_CLAIM = Row("token.claim", 401, "invalid_token", 0,
-        "the token lacks a claim, or has one of the wrong kind",
+    TOKEN_CLAIM = Row("token.claim", 401, "invalid_token", 0, "the token lacks a claim, or has one of the wrong kind",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 2.2")
-    TOKEN_BINDING = Row("token.binding", 401, "invalid_token", 0,
-        "the token is bound to a key, and the request does not prove it",
+    TOKEN_BINDING = Row("token.binding", 401, "invalid_token", 0, "the token is bound to a key, and the request does not prove it",
         "Send it with the scheme DPoP and a proof by the key that it was asked for with.", "RFC 7800 3")
-    TOKEN_UNBOUND = Row("token.not_bound", 401, "invalid_token", 0,
-        "the token came with the scheme DPoP, and is bound to no key",
+    TOKEN_UNBOUND = Row("token.not_bound", 401, "invalid_token", 0, "the token came with the scheme DPoP, and is bound to no key",
         "Ask the authorization server for a token with a DPoP proof, or send this one as Bearer.", "RFC 9449 7.1")
-    DPOP_TOKEN_HASH = Row("dpop.token_hash", 401, "invalid_dpop_proof", 0,
-        "the DPoP proof was made for another access token (ath)",
+    DPOP_TOKEN_HASH = Row("dpop.token_hash", 401, "invalid_dpop_proof", 0, "the DPoP proof was made for another access token (ath)",
         "Set ath to the SHA-256 of the access token in base64url.", "RFC 9449 4.3")
-    SCOPE_INSUFFICIENT = Row("token.insufficient_scope", 403, "insufficient_scope", 0,
-        "the token lacks a scope that this needs",
+    SCOPE_INSUFFICIENT = Row("token.insufficient_scope", 403, "insufficient_scope", 0, "the token lacks a scope that this needs",
         "Ask for a token with that scope.", "RFC 6750 3.1")
     # fmt: on
 

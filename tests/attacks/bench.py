@@ -17,7 +17,7 @@ import pytest
 from affiant.jose import base64url, compact, keys
 from affiant.oauth.assertion import digest
 from affiant.reasons import Reason
-from affiant.server import registration
+from affiant.server.registry import rules
 from affiant.server.request.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Bench:
         """Register a client, with KEY where the method takes keys; its secret is then in `secrets`."""
         if auth_method == "private_key_jwt":
             options.setdefault("keys", (KEY.public(),))
-        made = registration.build_client(
+        made = rules.build_client(
             client_id, auth_method=auth_method, master_key=self.master_key, now=NOW, **{"scopes": ("r",), **options}
         )
         await self.store.clients.add(made.client)
@@ -247,7 +247,7 @@ class Bench:
         _check_headers(reply)
         members = reply.json()
         token = compact.parse(members["access_token"]).claims
-        assert set(token) == {"iss", "sub", "client_id", "aud", "exp", "iat", "jti", "scope"}
+        assert set(token) == {"iss", "sub", "client_id", "aud", "exp", "iat", "jti", "scope", "client_key"}
         assert (token["iss"], token["sub"], token["client_id"]) == (ISSUER, client_id, client_id)
         assert (token["aud"], members["token_type"]) == (aud, "Bearer")
         (line,) = (await self.audited())[len(before) :]

@@ -12,8 +12,9 @@ import pytest
 from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, Bench
 from tests.e2e.conftest import Server, _serve
 
-from affiant.server import app, clients, registration
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory, rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
@@ -43,17 +44,19 @@ async def running(
         raise AssertionError(f"a connection to {arguments[1:]}")
 
     patch.setattr(socket.socket, "connect", refuse)
-    patch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    patch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
     log.set_level(logging.DEBUG)
     now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(range(32)))
     limits = Limits(rates, key=bytes(32))
-    options: dict[str, Any] = {"limits": limits, "clock": lambda: now[0], "dpop_nonces": dpop_nonces}
+    options: dict[str, Any] = {
+        "limits": limits,
+        "clock": lambda: now[0],
+        "options": app.Options(dpop_nonces=dpop_nonces),
+    }
     built = app.build(issuer=ISSUER, store=store, master_key=master_key, **options)
     async with built.router.lifespan_context(built):
         for name, identifier, scopes in (("a", API, ("r", "w")), ("o", OTHER_API, ("r",))):
-            api = registration.build_api(
-                name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW
-            )
+            api = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW)
             await store.apis.add(api)
         bench = Bench(built, store, master_key, now, log)
         await _register(bench)

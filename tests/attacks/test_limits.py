@@ -10,8 +10,9 @@ import pytest
 
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
-from affiant.server import app, background, registration
+from affiant.server import app, background
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 
@@ -47,10 +48,10 @@ class House:
 async def house() -> AsyncIterator[House]:
     store, now, master = MemoryStore(), [float(NOW)], MasterKey.from_bytes(bytes(32))
     await store.apis.add(
-        registration.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+        rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
     )
     for name in ("c1", "c2"):
-        made = registration.build_client(
+        made = rules.build_client(
             name, auth_method="private_key_jwt", master_key=master, now=NOW, keys=(KEY.public(),), scopes=("r",)
         )
         await store.clients.add(made.client)

@@ -38,8 +38,8 @@ from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.answers import deny
 from affiant.resource.request import Proved
-from affiant.server.clients import signing_key_purpose
 from affiant.server.published import reference
+from affiant.server.registry.directory import signing_key_purpose
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE
 from affiant.storage.records import RESTORED_AT

@@ -17,7 +17,7 @@ from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, E
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.storage.audit_chain import Broken, Verification
-from affiant.storage.records import AuditRow
+from affiant.storage.entries import AuditRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

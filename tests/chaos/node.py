@@ -19,8 +19,8 @@ from tests.chaos.load import Crowd
 from tests.e2e.conftest import AFFIANT, READY_SECONDS, Child
 
 from affiant.jose import keys
-from affiant.server import registration
 from affiant.server.keys import master_key
+from affiant.server.registry import rules
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
 
@@ -73,12 +73,12 @@ class Node:
         store = SqliteStore(self.file, audit_key=self.master_key.audit)
         await store.open()
         try:
-            api = registration.build_api(
+            api = rules.build_api(
                 "orders", identifier="https://orders.example", scopes=("read",), is_default=True, now=0
             )
             await store.apis.add(api)
             for name in CLIENTS:
-                made = registration.build_client(
+                made = rules.build_client(
                     name,
                     auth_method="private_key_jwt",
                     master_key=self.master_key,

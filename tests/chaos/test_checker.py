@@ -11,7 +11,7 @@ from tests.chaos.checker import Evidence
 from tests.chaos.history import ISSUED, LIMITED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
 
 from affiant.reasons import Reason
-from affiant.storage.records import GENESIS, AuditRecord, AuditRow, chain
+from affiant.storage.entries import GENESIS, AuditRecord, AuditRow, chain
 
 NOW, KEY = 1_800_000_000, b"audit key"
 

@@ -16,9 +16,10 @@ from tests.chaos.load import message
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-from affiant.server import app, registration
-from affiant.server.clients import MAX_CLIENTS
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import rules
+from affiant.server.registry.directory import MAX_CLIENTS
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.sqlite import SqliteStore
 
@@ -85,9 +86,7 @@ async def _running(path: Path, number: int, known: int) -> AsyncIterator[Registr
     limits = Limits(Rates(Rate(0, 1.0), Rate(0, 1.0)), key=bytes(16))
     server = app.build(issuer=ISSUER, store=store, master_key=MASTER_KEY, limits=limits)
     await store.open()
-    await store.apis.add(
-        registration.build_api("a", identifier="https://a.example", scopes=("r",), is_default=True, now=0)
-    )
+    await store.apis.add(rules.build_api("a", identifier="https://a.example", scopes=("r",), is_default=True, now=0))
     kept = await _register(store, number, known)
     await store.close()
     async with server.router.lifespan_context(server):
@@ -113,7 +112,7 @@ async def _register(store: SqliteStore, number: int, known: int) -> list[tuple[s
 
 
 def _client(name: str, key: PrivateKey) -> Client:
-    return registration.build_client(
+    return rules.build_client(
         name, auth_method="private_key_jwt", master_key=MASTER_KEY, now=0, keys=(key.public(),), scopes=("r",)
     ).client
 

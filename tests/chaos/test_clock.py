@@ -13,8 +13,9 @@ from tests.rfc.conftest import ASSERTION_TYPE, ISSUER, NOW
 from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.reasons import Reason
-from affiant.server import app, background, clients, registration
+from affiant.server import app, background
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory, rules
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ async def _running(path: Path, now: list[float]) -> AsyncIterator[Clocked]:
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clocked]:
     """A server at NOW, with the client c1; it purges only when a test says so."""
     monkeypatch.setattr(background, "PURGE_SECONDS", 1e6)
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with _running(tmp_path / "clock.db", [float(NOW)]) as made:
-        api = registration.build_api("api", identifier="https://api.example", scopes=("read",), is_default=True, now=0)
+        api = rules.build_api("api", identifier="https://api.example", scopes=("read",), is_default=True, now=0)
         await made.store.apis.add(api)
-        client = registration.build_client(
+        client = rules.build_client(
             "c1", auth_method="private_key_jwt", master_key=MASTER_KEY, now=0, keys=(KEY.public(),), scopes=("read",)
         )
         await made.store.clients.add(client.client)

@@ -16,7 +16,7 @@ from tests.chaos.node import resident
 
 from affiant.server.background import Background
 from affiant.server.request.limits import Limits, Rates
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from affiant.errors import StoreError
 from affiant.storage.audit_chain import Broken, Verification, walk
+from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, Entry, chain
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import GENESIS, AuditHead, AuditRecord, Entry, chain
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import structs
 
-from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.records import (
-    GENESIS,
-    AuditRecord,
-    Client,
-    Entry,
-    JtiClaim,
-    Outcome,
-    RefreshToken,
-    Rotation,
-    chain,
-)
+from affiant.storage.entries import GENESIS, AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation, chain
+from affiant.storage.records import AlreadyExists, Client, NotFound
 
 if TYPE_CHECKING:
     from affiant.storage.ports import Store

@@ -18,8 +18,9 @@ import msgspec
 import pytest
 
 from affiant.storage.audit_chain import Verification, walk
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.postgres import PostgresStore
-from affiant.storage.records import AuditRecord, Client, Entry, JtiClaim, Outcome
+from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _PRELUDE = """
 import asyncio, sys
 from pathlib import Path
 from affiant.storage.postgres import PostgresStore
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
 
 where, name = sys.argv[1:]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from affiant.storage.records import GENESIS, chain
+from affiant.storage.entries import GENESIS, chain
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 _PRELUDE = """
 import asyncio, sys
 from pathlib import Path
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
 
 store = SqliteStore(Path(sys.argv[1]))

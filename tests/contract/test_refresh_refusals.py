@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation
 
 if TYPE_CHECKING:
     from affiant.storage.ports import Store

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.records import Api, Client, SigningKey, StoredSecret
+from affiant.storage.records import AlreadyExists, Api, Client, ClientKey, NotFound, SigningKey, StoredSecret
 
 if TYPE_CHECKING:
     from affiant.storage.ports import Store
@@ -20,7 +19,7 @@ FULL = Client(
     client_id="billing",
     token_endpoint_auth_method="client_secret_jwt",
     token_endpoint_auth_signing_alg="HS256",
-    jwks='{"keys":[]}',
+    keys=(ClientKey("k1", '{"kty":"EC"}', 1, 2, 3, 4, 5, 6, "client"), ClientKey("k2", "{}", 1)),
     secrets=(StoredSecret(b"\x00\xff", None, 1, None), StoredSecret(None, b"sealed", 2, 3)),
     grant_types=("client_credentials", "refresh_token"),
     scope=("read", "write"),

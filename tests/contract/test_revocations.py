@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant.storage.records import (
+from affiant.storage.entries import (
     KEPT_SECONDS,
     LONGEST_TOKEN,
     AuditRecord,

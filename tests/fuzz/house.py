@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from affiant.jose import base64url, compact, keys
 from affiant.reasons import Reason
-from affiant.server import app, registration
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 
@@ -138,7 +139,7 @@ class House:
         self._store, self.seen, self.secrets = MemoryStore(), 0, {}
         master_key = MasterKey.from_bytes(bytes(32))
         await self._store.apis.add(
-            registration.build_api("a", identifier=API, scopes=("read", "write"), is_default=True, now=NOW)
+            rules.build_api("a", identifier=API, scopes=("read", "write"), is_default=True, now=NOW)
         )
         both, secret = ("client_credentials", "refresh_token"), "client_secret_jwt"
         await self._register(master_key, "c1", "private_key_jwt", keys=(KEY.public(), FOREIGN.public()))
@@ -159,7 +160,7 @@ class House:
         await self._stack.enter_async_context(built.router.lifespan_context(built))
 
     async def _register(self, master_key: MasterKey, name: str, method: str, **options: Any) -> None:
-        made = registration.build_client(
+        made = rules.build_client(
             name, auth_method=method, master_key=master_key, now=NOW, scopes=("read", "write"), **options
         )
         await self._store.clients.add(replace(made.client, enabled=name != "off"))

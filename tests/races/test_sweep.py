@@ -9,7 +9,7 @@ from tests.rfc.conftest import NOW, running
 
 from affiant.oauth.assertion import LEEWAY
 from affiant.reasons import Reason
-from affiant.server import clients
+from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 
@@ -31,7 +31,7 @@ async def server(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Server]:
     """The server on each store, with the client c1."""
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
     store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "sweep.db")
     async with running(store) as made:
         await made.register("c1")

@@ -19,9 +19,10 @@ from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-from affiant.server import app, clients, registration
-from affiant.server.clients import signing_key_purpose
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory, rules
+from affiant.server.registry.directory import signing_key_purpose
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -77,9 +78,7 @@ class Server:
         if auth_method == "private_key_jwt":
             options.setdefault("keys", (KEY.public(),))
         options.setdefault("scopes", ("read", "write"))
-        made = registration.build_client(
-            client_id, auth_method=auth_method, master_key=self.master_key, now=NOW, **options
-        )
+        made = rules.build_client(client_id, auth_method=auth_method, master_key=self.master_key, now=NOW, **options)
         await self.store.clients.add(made.client)
         if made.client_secret is not None:
             self.secrets[client_id] = made.client_secret
@@ -147,15 +146,14 @@ def store() -> Store:
 
 @asynccontextmanager
 async def running(store: Store, *, issuer: str = ISSUER, **options: Any) -> AsyncIterator[Server]:
-    """The server of this issuer, with two APIs."""
+    """The server of this issuer, with two APIs; the options are those of app.Options."""
     now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(32))
-    built = app.build(issuer=issuer, store=store, master_key=master_key, clock=lambda: now[0], **options)
+    chosen = app.Options(**options)
+    built = app.build(issuer=issuer, store=store, master_key=master_key, clock=lambda: now[0], options=chosen)
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=issuer)
     async with built.router.lifespan_context(built), http:
         for name, identifier, scopes in (("api", API, ("read", "write")), ("other", OTHER_API, ("other.read",))):
-            api = registration.build_api(
-                name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW
-            )
+            api = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW)
             await store.apis.add(api)
         yield Server(built, http, store, master_key, now)
 
@@ -163,7 +161,7 @@ async def running(store: Store, *, issuer: str = ISSUER, **options: Any) -> Asyn
 @pytest.fixture
 async def server(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """The server, with `c1` that signs with KEY, and one client for each kind of secret, named after its method."""
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
     async with running(store) as made:
         await made.register("c1")
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):

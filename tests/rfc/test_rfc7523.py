@@ -203,7 +203,7 @@ async def test_other_claims_are_ignored(server: Server) -> None:
     }
     token = (await server.token(assertion=server.assertion(**foreign)))["access_token"]
     claims = compact.parse(token).claims
-    assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope"}
+    assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "client_key", "scope"}
     assert (claims["client_id"], claims["scope"]) == ("c1", "read write")
 
 

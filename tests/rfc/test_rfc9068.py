@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, refusal
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, OTHER_API, refusal
 
 from affiant.jose import compact, keys
 
@@ -51,6 +51,7 @@ async def test_the_required_claims_are_there(server: Server) -> None:
     """iss, exp, aud, sub, client_id, iat and jti; without a resource owner sub is the client."""
     claims = compact.parse((await server.token(scope="read"))["access_token"]).claims
     jti = claims.pop("jti")
+    assert claims.pop("client_key") == KEY.public().thumbprint  # ours: which of the client's keys obtained it
     assert claims == {
         "iss": ISSUER,
         "sub": "c1",

@@ -19,7 +19,7 @@ from affiant.oauth import dpop
 from affiant.oauth.dpop import ProofKey
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-from affiant.server import clients
+from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _shown(token: str, *, path: str = "/", key: keys.PrivateKey = KEY, **changes
 @pytest.fixture
 async def demanding(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server that demands nonces."""
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), dpop_nonces="on") as made:
         await made.register("c1")
         yield made

@@ -11,8 +11,8 @@ from tests.rfc.conftest import API, ISSUER, refusal, running
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
 from affiant.resource import Guard
-from affiant.server import clients
-from affiant.server.clients import signing_key_purpose
+from affiant.server.registry import directory
+from affiant.server.registry.directory import signing_key_purpose
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import SigningKey
 
@@ -53,13 +53,13 @@ async def test_an_altered_signature_is_refused(server: Server, alg: str) -> None
 @pytest.mark.parametrize("alg", [*ML_DSA, "Ed25519", "RS256", "PS512", "ES384"])
 async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, alg: str) -> None:
     """Whatever the first signing key is: the metadata and the key set are enough for the guard."""
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     store, key = MemoryStore(), keys.generate(alg)
     async with running(store) as server:
         sealed = server.master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid))
         public = json.dumps(key.public().to_jwk())
-        with store.change():
-            store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, 0)]
+        store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, 0)]
+        await store.settings.put("changed", "yes")
         await server.register("c1")
         token = (await server.token())["access_token"]
         assert compact.parse(token, limit=16_384).alg == alg

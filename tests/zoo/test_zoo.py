@@ -15,9 +15,10 @@ from tests.zoo.caller import Caller, Clock, Request
 from tests.zoo.mistakes import MISTAKES, Mistake
 
 from affiant.jose import keys
-from affiant.server import app, clients, registration
+from affiant.server import app
 from affiant.server.explain import captured
 from affiant.server.keys import master_key
+from affiant.server.registry import directory, rules
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
 
@@ -55,7 +56,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)  # what a command changes is seen at once
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a command changes is seen at once
     data, now = tmp_path / "affiant-data", [float(NOW)]
     data.mkdir()
     key = master_key.load(data)
@@ -63,11 +64,11 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     server = app.build(issuer=ISSUER, store=store, master_key=key, clock=lambda: now[0])
     transport = httpx2.ASGITransport(app=server)
     async with server.router.lifespan_context(server), httpx2.AsyncClient(transport=transport) as http:
-        api = registration.build_api("api", identifier="https://api.example", scopes=SCOPES, is_default=True, now=NOW)
+        api = rules.build_api("api", identifier="https://api.example", scopes=SCOPES, is_default=True, now=NOW)
         await store.apis.add(api)
         secrets = {}
         for name, options in _registrations().items():
-            made = registration.build_client(name, master_key=key, now=NOW, scopes=SCOPES, **options)
+            made = rules.build_client(name, master_key=key, now=NOW, scopes=SCOPES, **options)
             await store.clients.add(made.client)
             secrets[name] = made.client_secret or ""
         await store.settings.put("issuer", ISSUER)

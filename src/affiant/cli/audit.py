@@ -20,16 +20,16 @@ from affiant.errors import ConfigError
 from affiant.server.keys import master_key
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken, Verification
-from affiant.storage.ports import NotFound
-from affiant.storage.records import GENESIS, AuditHead
+from affiant.storage.entries import GENESIS, AuditHead
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.settings import Settings
+    from affiant.storage.entries import AuditRow
     from affiant.storage.ports import Store
-    from affiant.storage.records import AuditRow
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16

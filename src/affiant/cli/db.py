@@ -13,7 +13,8 @@ from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.oauth.assertion import LEEWAY
 from affiant.server.request.identifiers import new_trace_id
-from affiant.storage.records import RESTORED_AT, AuditRecord, Entry
+from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 

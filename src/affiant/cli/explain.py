@@ -16,7 +16,7 @@ from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.server import app
 from affiant.server.explain import captured, remote, walk
-from affiant.storage.ports import NotFound
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from affiant.server.explain.captured import Captured

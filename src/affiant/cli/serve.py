@@ -86,9 +86,11 @@ def _build(chosen: settings.Settings, issuer: str) -> Starlette:
         issuer=issuer,
         store=open_store(chosen, key),
         master_key=key,
-        access_token_lifetime=chosen.access_token_lifetime,
-        calendar=chosen.calendar,
-        dpop_nonces=chosen.dpop_nonces,
+        options=app.Options(
+            access_token_lifetime=chosen.access_token_lifetime,
+            calendar=chosen.calendar,
+            dpop_nonces=chosen.dpop_nonces,
+        ),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
     )
 

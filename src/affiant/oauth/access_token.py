@@ -22,6 +22,8 @@ class AccessTokenClaims(Value, frozen=True):
 
     Attributes:
         jkt: the thumbprint of the key that it is bound to (RFC 9449 section 6.1).
+        client_key: of the client's key that obtained it: its thumbprint (RFC 7638), or the name of its secret. With the
+            key, the token is revoked.
     """
 
     iss: str
@@ -33,6 +35,7 @@ class AccessTokenClaims(Value, frozen=True):
     jti: str
     scope: str | None = None
     jkt: str | None = None
+    client_key: str | None = None
 
 
 class AccessToken(Value, frozen=True):
@@ -61,6 +64,8 @@ def build(claims: AccessTokenClaims, signer: Signer) -> str:
     }
     if claims.scope:
         members["scope"] = claims.scope
+    if claims.client_key is not None:
+        members["client_key"] = claims.client_key
     if claims.jkt is not None:
         members["cnf"] = {"jkt": claims.jkt}
     return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, members, signer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,13 +18,13 @@ from affiant.oauth.metadata import well_known_url
 from affiant.server.background import Background
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
-from affiant.server.clients import Directory
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.published import metadata, pages
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
+from affiant.server.registry.directory import Directory
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.token.decision import Decider
 from affiant.server.token.dpop import Proofs
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from affiant.server.background import Piece
-    from affiant.server.endpoint import Endpoint
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.request.endpoint import Endpoint
     from affiant.storage.ports import Store
 
 
@@ -59,14 +60,27 @@ class Server(Starlette):
         await (endpoint or super().__call__)(scope, receive, send)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator chooses.
+
+    Attributes:
+        access_token_lifetime: seconds.
+        calendar: when signing keys follow each other.
+        dpop_nonces: ``on`` where DPoP proofs must have a nonce of this server (RFC 9449 section 8), or ``off``.
+    """
+
+    access_token_lifetime: int = 600
+    calendar: Calendar = field(default_factory=Calendar)
+    dpop_nonces: str = "off"
+
+
 def build(
     *,
     issuer: str,
     store: Store,
     master_key: MasterKey,
-    access_token_lifetime: int = 600,
-    calendar: Calendar | None = None,
-    dpop_nonces: str = "off",
+    options: Options | None = None,
     limits: Limits | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
@@ -76,28 +90,25 @@ def build(
         issuer: its issuer identifier; every URL it names begins with it.
         store: where everything is kept.
         master_key: under which secrets and keys are sealed.
-        access_token_lifetime: seconds.
-        calendar: when signing keys follow each other; every 90 days when left out.
-        dpop_nonces: ``on`` where DPoP proofs must have a nonce of this server (RFC 9449 section 8), or ``off``.
+        options: what an operator chooses.
         limits: how often one may fail or ask; when left out, the usual ones for this process alone.
         clock: seconds since the epoch.
     """
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    calendar = calendar or Calendar()
+    options = options or Options()
     directory = Directory(issuer, store, master_key, clock=clock)
     ladder = Ladder(directory=directory, master_key=master_key)
-    decider = _decider(issuer, ladder, store, master_key, directory, access_token_lifetime, dpop_nonces)
-    shared: dict[str, Any] = {"issuer": issuer, "ledger": store.ledger, "limits": limits, "clock": clock}
-    shared["directory"] = directory
+    decider = _decider(issuer, ladder, store, master_key, directory, options)
+    alone: dict[str, Any] = {"issuer": issuer, "ledger": store.ledger, "limits": limits, "clock": clock}
+    shared: dict[str, Any] = {**alone, "ladder": ladder, "directory": directory}
     endpoints: dict[str, Endpoint] = {
         "token": TokenEndpoint(decider=decider, master_key=master_key, **shared),
-        "introspect": IntrospectionEndpoint(ladder=ladder, revocations=store.revocations, **shared),
-        "revoke": RevocationEndpoint(
-            ladder=ladder, refresh_tokens=store.refresh_tokens, master_key=master_key, **shared
-        ),
+        "introspect": IntrospectionEndpoint(revocations=store.revocations, **shared),
+        "revoke": RevocationEndpoint(refresh_tokens=store.refresh_tokens, master_key=master_key, **shared),
     }
-    background = Background(store.ledger, limits, clock, [_keeper(store, master_key, calendar, clock)])
-    jwks = Jwks(directory, max_age=calendar.max_age)
+    background = Background(store.ledger, limits, clock, [_keeper(store, master_key, options.calendar, clock)])
+    jwks = Jwks(directory, max_age=options.calendar.max_age)
+    document = metadata.build(issuer, [endpoint.metadata() for endpoint in endpoints.values()])
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -107,35 +118,30 @@ def build(
     path = urlsplit(issuer).path
     return Server(
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
-        routes=_published(issuer, decider.grant_types, jwks, Health(directory, background)),
+        routes=_published(issuer, document, jwks, Health(directory, background)),
         lifespan=lifespan,
         exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
     )
 
 
-def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, access_token_lifetime: int = 600) -> Explainer:
+def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
     """The same decisions, dry, on a store that is open."""
     directory = Directory(issuer, store, master_key)
     ladder = Ladder(directory=directory, master_key=master_key)
     # Whether a proof has the nonce of its time cannot be told later; all else about it can.
-    decider = _decider(issuer, ladder, store, master_key, directory, access_token_lifetime, "off")
+    options = replace(options or Options(), dpop_nonces="off")
+    decider = _decider(issuer, ladder, store, master_key, directory, options)
     return Explainer(issuer, decider, directory, store.ledger, store.clients)
 
 
 def _decider(
-    issuer: str,
-    ladder: Ladder,
-    store: Store,
-    master_key: MasterKey,
-    directory: Directory,
-    lifetime: int,
-    dpop_nonces: str,
+    issuer: str, ladder: Ladder, store: Store, master_key: MasterKey, directory: Directory, options: Options
 ) -> Decider:
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
     # One key for every worker and node: they take each other's nonces, with no store between them.
-    nonces = Nonces(master_key.digest("dpop nonces")) if dpop_nonces == "on" else None
+    nonces = Nonces(master_key.digest("dpop nonces")) if options.dpop_nonces == "on" else None
     proofs = Proofs(f"{issuer}/token", nonces=nonces)
-    return Decider(ladder, grants, directory, proofs=proofs, lifetime=lifetime)
+    return Decider(ladder, grants, directory, proofs=proofs, lifetime=options.access_token_lifetime)
 
 
 def _keeper(store: Store, master_key: MasterKey, calendar: Calendar, clock: Callable[[], float]) -> Piece:
@@ -150,9 +156,8 @@ def limits_key(master_key: MasterKey) -> bytes:
     return master_key.digest("rate limits")
 
 
-def _published(issuer: str, grant_types: list[str], jwks: Jwks, health: Health) -> list[Route]:
+def _published(issuer: str, document: dict[str, Any], jwks: Jwks, health: Health) -> list[Route]:
     path = urlsplit(issuer).path
-    document = metadata.build(issuer, grant_types=grant_types)
 
     async def show_metadata(_: Request) -> Response:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from affiant.errors import Error, StoreError
 from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.visit import without_credentials
-from affiant.storage.records import AuditRecord, Entry
+from affiant.storage.entries import AuditRecord, Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

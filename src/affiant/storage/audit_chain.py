@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from affiant.errors import Error
-from affiant.storage.records import GENESIS, AuditHead, AuditRow, chain, escape_controls
+from affiant.storage.entries import GENESIS, AuditHead, AuditRow, chain, escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from affiant.errors import Error
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from affiant.storage.records import (
-        Api,
-        AuditHead,
-        AuditRow,
-        Client,
-        Entry,
-        Outcome,
-        RefreshToken,
-        Revocation,
-        SigningKey,
-    )
+    from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
+    from affiant.storage.records import Api, Client, InitialAccessToken, KeyUse, SigningKey
 
-
-class AlreadyExists(Error):
-    """Something of this name is registered already."""
-
-
-class NotFound(Error):
-    """Nothing of this name is registered."""
+    # What is written down of a change, in its own commit: made of what stood before and what stands after it, None for
+    # nothing. No claim and no rotation: what an entry of this kind wants is never refused.
+    Tell = Callable[[Any, Any], Sequence[Entry]]
 
 
 class Clients(Protocol):
@@ -36,24 +21,28 @@ class Clients(Protocol):
     async def find(self, client_id: str) -> Client | None:
         """The client of this name, enabled or not."""
 
-    async def list(self) -> list[Client]:
-        """All of them, by name."""
+    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
+        """Those whose names follow this one, by name; at most `limit`."""
 
-    async def add(self, client: Client) -> None:
-        """Register it; of two that add one name at once, one succeeds and the other gets AlreadyExists."""
+    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
+        """Register it; of two that add one name at once, one succeeds and the other gets AlreadyExists.
 
-    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+        `spend` is the id of an initial access token, which lets one client fewer in from then on, or NotFound is
+        raised: it is used up, or gone. Of any number that spend its last use at once, one succeeds.
+        """
+
+    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
         """Put what `change` makes of it in its place, with nobody else's change in between; or raise NotFound.
 
         An Error that `change` raises leaves it as it was.
         """
 
-    async def remove(self, client_id: str) -> None:
-        """Remove it and its refresh tokens in one commit, or raise NotFound."""
+    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
+        """Remove it, its refresh tokens and the uses of its keys in one commit, or raise NotFound."""
 
 
 class Apis(Protocol):
-    """The protected APIs."""
+    """The protected APIs. Every change is durable when the call returns, and changes the store's version."""
 
     async def find(self, identifier: str) -> Api | None:
         """The API of this identifier."""
@@ -61,11 +50,43 @@ class Apis(Protocol):
     async def list(self) -> list[Api]:
         """All of them, by identifier."""
 
-    async def add(self, api: Api) -> None:
+    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
         """Register it, or raise AlreadyExists; one that is the default takes that place from another."""
+
+    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
+        """As Clients.update; one that becomes the default takes that place from another."""
+
+    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
+        """Remove it, or raise NotFound."""
 
     async def default(self) -> Api | None:
         """The API that a token is for when none is asked for."""
+
+
+class InitialAccessTokens(Protocol):
+    """What lets clients register themselves; each is spent in Clients.add."""
+
+    async def find(self, digest: bytes) -> InitialAccessToken | None:
+        """The token of this digest, used up or not."""
+
+    async def list(self) -> list[InitialAccessToken]:
+        """All of them, the newest first."""
+
+    async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
+        """Keep it, or raise AlreadyExists."""
+
+    async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
+        """Forget it, or raise NotFound."""
+
+
+class KeyUses(Protocol):
+    """Which credentials are in use. Told now and then by each worker, so a crash forgets the last moments."""
+
+    async def add(self, uses: Sequence[KeyUse]) -> None:
+        """Add these to what is counted already."""
+
+    async def list(self, client_id: str) -> list[KeyUse]:
+        """The uses of this client's credentials."""
 
 
 class SigningKeys(Protocol):
@@ -74,12 +95,14 @@ class SigningKeys(Protocol):
     async def list(self) -> list[SigningKey]:
         """All of them, the newest first."""
 
-    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
+    async def change(
+        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
+    ) -> None:
         """Store the keys that `change` makes of all that stand, with nobody else's change in between.
 
         It is given them newest first; a key of a new kid is added, others are replaced. Of any number of tasks,
         threads, processes and nodes that add one where one is due, exactly one finds that it is due. When it makes
-        none, or raises an Error, all stays as it was, the store's version too.
+        none, or raises an Error, all stays as it was, the store's version too, and nothing is told.
         """
 
 
@@ -88,6 +111,9 @@ class RefreshTokens(Protocol):
 
     async def find(self, digest: bytes) -> RefreshToken | None:
         """The token of this digest, spent or not."""
+
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        """Those whose digests follow this one, by digest; of this client, where one is named."""
 
 
 class Revocations(Protocol):
@@ -140,6 +166,9 @@ class AuditLog(Protocol):
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """The next records after this number; None begins before every number, those that nobody gave too."""
 
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """The last records before this number, or of all; the newest first."""
+
     async def head(self) -> AuditHead:
         """Where the log ends; number 0 and GENESIS when it is empty."""
 
@@ -164,6 +193,14 @@ class Store(Protocol):
     @property
     def apis(self) -> Apis:
         """See Apis."""
+
+    @property
+    def initial_access_tokens(self) -> InitialAccessTokens:
+        """See InitialAccessTokens."""
+
+    @property
+    def key_uses(self) -> KeyUses:
+        """See KeyUses."""
 
     @property
     def signing_keys(self) -> SigningKeys:

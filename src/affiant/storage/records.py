@@ -1,23 +1,22 @@
-"""What is kept, as values. Instants are seconds since the epoch."""
+"""What is registered, as values. Instants are seconds since the epoch."""
 
 from __future__ import annotations
 
-import hmac
-import re
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from hashlib import sha256
-from typing import NamedTuple
 
-import msgspec
-
+from affiant.errors import Error
 from affiant.values import Value
 
-# C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
-KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
-LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
+
+class AlreadyExists(Error):
+    """Something of this name is registered already."""
+
+
+class NotFound(Error):
+    """Nothing of this name is registered."""
+
+
 RESTORED_AT = "restored_at"  # the setting that says when a backup was put back, in seconds since the epoch
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,36 @@ class StoredSecret:
     sealed: bytes | None = field(repr=False)
     created_at: int
     expires_at: int | None
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A public key of a client; what it may do at an instant, server/registry/client_keys.py says.
+
+    Attributes:
+        kid: its name among the client's keys.
+        jwk: the public JWK, as JSON text.
+        created_at: when it was registered, and so announced.
+        not_before: from when on it may be used.
+        expires_at: from when on it may not be used any more; None for no end.
+        proved_at: when it was known to be the client's own: what an operator registers, at once; what a client
+            announces, when it first signed with it. None until then.
+        retiring_at: since when its successor should be used; it is good until `revoked_at`.
+        revoked_at: from when on it is good for nothing, nor are the tokens that it obtained.
+        source: who registered it: ``operator``, ``registration`` (RFC 7591) or ``client``; ``jwks_uri`` for one that
+            was fetched, of which only its revocation is kept.
+    """
+
+    kid: str
+    jwk: str
+    created_at: int
+    not_before: int = 0
+    expires_at: int | None = None
+    proved_at: int | None = None
+    retiring_at: int | None = None
+    revoked_at: int | None = None
+    source: str = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +64,8 @@ class Client:
     """A registered client; its fields have the names of RFC 7591 section 2 where that has them.
 
     Attributes:
-        jwks: its public keys, as the JSON text of a JWK Set.
+        keys: its public keys, in the order of their registration; revoked ones stay, so that they never come back.
+        jwks_uri: where its public keys are fetched from instead (RFC 7591 section 2).
         resources: the API identifiers that it may ask for; empty for the default API only.
         audience_policy: ``strict``, ``string`` or ``legacy`` (oauth/assertion.py says what each means, and the next).
         typ_policy: ``strict`` or ``explicit``.
@@ -44,12 +74,22 @@ class Client:
         introspects: the identifiers of the APIs that this client is, or speaks for: whose tokens it may introspect.
         dpop_bound_access_tokens: whether every token request must bring a DPoP proof (RFC 9449 section 5.2).
         observe: the rules whose breach is recorded and let through: audience, typ, lifetime, jti.
+        tls_client_certificate_bound_access_tokens: whether every token is bound to the client's certificate (RFC 8705
+            section 3.4).
+        tls_subject: for tls_client_auth, the one name that its certificate must have (RFC 8705 section 2.1.2): the
+            member of the metadata, such as ``tls_client_auth_san_dns``, and its value.
+        authorization_details_types: the types that it may ask for (RFC 9396 section 10).
+        client_name: what people call it.
+        metadata: what it registered itself with (RFC 7591 section 2), as the JSON text of one object.
+        registration_token: keyed digest of its registration access token (RFC 7592 section 3).
+        registered_by: the id of the initial access token that let it in.
     """
 
     client_id: str
     token_endpoint_auth_method: str
     token_endpoint_auth_signing_alg: str | None = None
-    jwks: str | None = None
+    keys: tuple[ClientKey, ...] = ()
+    jwks_uri: str | None = None
     secrets: tuple[StoredSecret, ...] = ()
     grant_types: tuple[str, ...] = ("client_credentials",)
     scope: tuple[str, ...] = ()
@@ -62,19 +102,64 @@ class Client:
     observe: tuple[str, ...] = ()
     introspects: tuple[str, ...] = ()
     dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
+    tls_subject: tuple[str, str] | None = None
+    authorization_details_types: tuple[str, ...] = ()
+    client_name: str | None = None
+    metadata: str | None = None
+    registration_token: bytes | None = field(default=None, repr=False)
+    registered_by: str | None = None
     enabled: bool = True
     created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A protected API (a resource server), by its identifier (RFC 8707)."""
+    """A protected API (a resource server), by its identifier (RFC 8707).
+
+    Attributes:
+        signing_alg: what its tokens are signed with, where that is not the server's own choice.
+        authorization_details_types: the types that it understands (RFC 9396).
+    """
 
     identifier: str
     name: str
     scopes: tuple[str, ...]
     is_default: bool
     created_at: int
+    signing_alg: str | None = None
+    authorization_details_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InitialAccessToken:
+    """What lets a client register itself (RFC 7591 section 3), by the keyed digest of its text.
+
+    Attributes:
+        id: its name, which is no secret.
+        scope: the names that a client may register for; empty for none.
+        resources: the APIs that a client may register for; empty for the default API only.
+        expires_at: when it ends.
+        uses: how many clients it still lets in.
+    """
+
+    id: str
+    digest: bytes = field(repr=False)
+    scope: tuple[str, ...]
+    resources: tuple[str, ...]
+    created_at: int
+    expires_at: int
+    uses: int
+
+
+class KeyUse(Value, frozen=True):
+    """How often a client authenticated with one of its credentials: a key's thumbprint, or the id of a secret."""
+
+    client_id: str
+    credential: str
+    count: int
+    first_at: int
+    last_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +172,8 @@ class SigningKey:
         active_at: from when on it may sign; 0, as in what older versions wrote: since it was made.
         retiring_at: from when on its successor signs; None while it has none.
         removed_at: from when on no token under it is good.
+        line: the algorithm whose APIs it signs for; empty for all APIs that have chosen none. Each line has a calendar
+            of its own.
     """
 
     kid: str
@@ -97,214 +184,15 @@ class SigningKey:
     active_at: int = 0
     retiring_at: int | None = None
     removed_at: int | None = None
+    line: str = ""
 
 
-class JtiClaim(Value, frozen=True):
-    """A jti to be used once: SHA-256 of it, kept until `expires_at`."""
+def spent(token: InitialAccessToken | None, id: str) -> InitialAccessToken:  # noqa: A002 - its name
+    """The token with one use fewer; every adapter applies this one rule inside its commit.
 
-    client_id: str
-    digest: bytes
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
-    """A refresh token by the keyed digest of its text; `resource` holds identifiers separated by spaces."""
-
-    digest: bytes = field(repr=False)
-    family: str
-    client_id: str
-    scope: tuple[str, ...]
-    resource: str
-    issued_at: int
-    idle_expires_at: int
-    expires_at: int
-    spent_at: int | None = None
-    successor: bytes | None = field(default=None, repr=False)
-    revoked_at: int | None = None
-    key_thumbprint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """The use of a refresh token: `spent` is followed by `successor`.
-
-    Attributes:
-        idle_seconds: how long the successor lives unused.
-        retry_window: seconds in which a repeated use is a lost answer and gets the same successor.
+    Raises:
+        NotFound: there is none, or no use is left.
     """
-
-    spent: bytes = field(repr=False)
-    successor: bytes = field(repr=False)
-    now: int
-    idle_seconds: int
-    retry_window: int = 120
-
-
-class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One decision, a Struct because it is written on the hot path. Never holds a secret, an assertion or a token.
-
-    Attributes:
-        client_claimed: who the request said it was.
-        client_id: who it proved to be.
-        jti_digest: SHA-256 of the jti, hexadecimal.
-    """
-
-    at: float
-    trace_id: str
-    endpoint: str
-    outcome: str
-    reason: str | None = None
-    client_claimed: str | None = None
-    client_id: str | None = None
-    method: str | None = None
-    alg: str | None = None
-    kid: str | None = None
-    thumbprint: str | None = None
-    jti_digest: str | None = None
-    grant: str | None = None
-    scope: str | None = None
-    resource: str | None = None
-    profile: str | None = None
-    address: str | None = None
-    expected: str | None = None
-    got: str | None = None
-    detail: str | None = None
-    observed: str | None = None
-    milliseconds: float | None = None
-
-    def refused(self, reason: str) -> AuditRecord:
-        """The same request, refused in the commit itself."""
-        return msgspec.structs.replace(self, outcome="refused", reason=reason)
-
-    def to_json(self) -> bytes:
-        """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
-        try:
-            data = msgspec.json.encode(self)
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
-            shown = msgspec.structs.asdict(self)
-            data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
-        # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
-        return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
-
-
-class Revocation(Value, frozen=True):
-    """Access tokens that end before their time.
-
-    Attributes:
-        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), ``client`` (all that a
-            client had by `at`).
-        value: which.
-        at: when it was revoked, in seconds since the epoch.
-        until: when the last of them would have ended.
-    """
-
-    kind: str
-    value: str
-    at: int
-    until: int
-
-
-class Entry(Value, frozen=True):
-    """What one request wants committed, all or nothing.
-
-    Attributes:
-        tolerate_repeat: a claim that is lost is recorded, not refused (guide profile).
-        revocations: access tokens to be revoked.
-        revoke_family: the line of refresh tokens to be revoked.
-    """
-
-    audit: AuditRecord
-    claim: JtiClaim | None = None
-    tolerate_repeat: bool = False
-    new_refresh: RefreshToken | None = None
-    rotation: Rotation | None = None
-    revocations: tuple[Revocation, ...] = ()
-    revoke_family: str | None = None
-
-
-class Outcome(Enum):
-    """What became of an entry."""
-
-    FIRST = "first"
-    REPEATED = "repeated"
-    REPLAYED = "assertion.replayed"
-    REFRESH_UNKNOWN = "refresh_token.unknown"
-    REFRESH_EXPIRED = "refresh_token.expired"
-    REFRESH_REVOKED = "refresh_token.revoked"
-    REFRESH_REUSED = "refresh_token.reused"
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether nothing of the entry was done but a record of the refusal."""
-        return self not in (Outcome.FIRST, Outcome.REPEATED)
-
-
-GENESIS = bytes(32)  # what the first audit record is chained to
-
-
-def chain(previous: bytes, record: bytes, key: bytes = b"") -> bytes:
-    """The link for this record: whoever edits, drops or moves one without the key breaks all that follow.
-
-    Under the empty key, which everybody has, the chain shows accidents and clumsy hands only.
-    """
-    return hmac.digest(key, previous + record, sha256)
-
-
-class AuditRow(NamedTuple):
-    """An audit record as it stands in the log: `trace_id` is what it is looked up by, `record` what it says."""
-
-    number: int
-    trace_id: str
-    record: bytes
-    link: bytes
-
-
-class AuditHead(NamedTuple):
-    """Where the log ends: its newest record, and the highest number that was ever given."""
-
-    number: int
-    link: bytes
-    given: int
-
-
-def end_of_family(family: str, now: int) -> Revocation:
-    """What takes the access tokens along when their refresh tokens are revoked."""
-    return Revocation("family", family, now, now + LONGEST_TOKEN)
-
-
-def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
-    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
-    if token is None:
-        return Outcome.REFRESH_UNKNOWN
-    if token.revoked_at is not None:
-        return Outcome.REFRESH_REVOKED
-    if token.spent_at is not None:
-        # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
-        # family may still live.
-        in_window = rotation.now - token.spent_at <= rotation.retry_window
-        return Outcome.REPEATED if in_window and token.successor == rotation.successor else Outcome.REFRESH_REUSED
-    if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
-        return Outcome.REFRESH_EXPIRED
-    return Outcome.FIRST
-
-
-def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:
-    """The successor of a token: same family, same grant, same last day."""
-    return replace(
-        token,
-        digest=rotation.successor,
-        issued_at=rotation.now,
-        idle_expires_at=min(rotation.now + rotation.idle_seconds, token.expires_at),
-        spent_at=None,
-        successor=None,
-    )
-
-
-def _spelled(value: object) -> object:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def escape_controls(data: bytes) -> bytes:
-    """The same JSON, with nothing in it that a terminal or a reader of lines would obey."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode("utf-8")).encode("utf-8")
+    if token is None or token.uses < 1:
+        raise NotFound(f"the initial access token {id} is used up")
+    return replace(token, uses=token.uses - 1)

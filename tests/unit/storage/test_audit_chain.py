@@ -19,7 +19,7 @@ from affiant.storage.audit_chain import (
     parse_line,
     shown,
 )
-from affiant.storage.records import GENESIS, AuditHead, AuditRecord, AuditRow, chain
+from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, AuditRow, chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

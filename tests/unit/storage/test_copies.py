@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.storage.records import RESTORED_AT, AuditRecord, Client, Entry, JtiClaim
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim
+from affiant.storage.records import RESTORED_AT, Client
 from affiant.storage.sqlite import SqliteStore, copies
 
 if TYPE_CHECKING:

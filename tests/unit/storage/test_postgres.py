@@ -15,10 +15,11 @@ from tests.proxy import Mode, proxied
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.audit_chain import Verification, walk
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.postgres.connection import connect, is_text
-from affiant.storage.records import AuditRecord, Client, Entry, JtiClaim, Outcome
+from affiant.storage.records import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from affiant.storage.records import GENESIS, AuditRecord, RefreshToken, SigningKey, StoredSecret, chain
+from affiant.storage.entries import GENESIS, AuditRecord, RefreshToken, chain
+from affiant.storage.records import SigningKey, StoredSecret
 
 AUDIT = AuditRecord(at=1.5, trace_id="t", endpoint="token", outcome="issued", scope="a", milliseconds=2.0)
 

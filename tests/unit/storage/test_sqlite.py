@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.records import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore, connection
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 
 from affiant.cli.data import store_options, with_store
 from affiant.cli.output import json_option, show
-from affiant.server import registration
+from affiant.server.registry import rules
 
 if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
@@ -39,9 +39,7 @@ def new(name: str, identifier: str, scopes: tuple[str, ...], chosen: Settings, a
 
     async def work(store: Store, _: MasterKey) -> Api:
         first = await store.apis.default() is None
-        made = registration.build_api(
-            name, identifier=identifier, scopes=scopes, is_default=first, now=int(time.time())
-        )
+        made = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=first, now=int(time.time()))
         await store.apis.add(made)
         return made
 

@@ -17,15 +17,15 @@ from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
-from affiant.server import registration
 from affiant.server.client_auth.ladder import METHODS
-from affiant.server.clients import GUIDE
-from affiant.storage.ports import NotFound
+from affiant.server.registry import client_keys, rules
+from affiant.server.registry.directory import GUIDE
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PrivateKey, PublicKey
     from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registration import Registered
+    from affiant.server.registry.rules import Registered
     from affiant.server.settings import Settings
     from affiant.storage.ports import Store
     from affiant.storage.records import Client
@@ -42,7 +42,7 @@ def keys_option(command: Any) -> Any:
 def dpop_option(command: Any) -> Any:
     """--dpop."""
     return click.option(
-        "--dpop", type=click.Choice(registration.DPOP_POLICIES), help="whether its tokens must be bound to a key"
+        "--dpop", type=click.Choice(rules.DPOP_POLICIES), help="whether its tokens must be bound to a key"
     )(command)
 
 
@@ -82,7 +82,7 @@ def new(name: str, public_key: Path | None, jwks: Path | None, chosen: Settings,
         raise ConfigError(f"{path} exists already: move it away, or choose another name")
 
     async def work(store: Store, key: MasterKey) -> tuple[Registered, str]:
-        built = registration.build_client(
+        built = rules.build_client(
             name,
             auth_method=method,
             master_key=key,
@@ -228,7 +228,8 @@ def _credentials(built: Registered, issuer: str, made: PrivateKey | None) -> Cre
 
 def shown(registered: Client) -> dict[str, Any]:
     """What is shown of a client: never a secret."""
-    public = json.loads(registered.jwks)["keys"] if registered.jwks else []
+    now = time.time()
+    public = [(json.loads(key.jwk), client_keys.state(key, now)) for key in registered.keys]
     return {
         "client_id": registered.client_id,
         "token_endpoint_auth_method": registered.token_endpoint_auth_method,
@@ -246,7 +247,10 @@ def shown(registered: Client) -> dict[str, Any]:
         "observe": list(registered.observe),
         "enabled": registered.enabled,
         "created_at": registered.created_at,
-        "keys": [{member: key.get(member) for member in ("kid", "kty", "crv", "alg")} for key in public],
+        "keys": [
+            {**{member: jwk.get(member) for member in ("kid", "kty", "crv", "alg")}, "state": state}
+            for jwk, state in public
+        ],
     }
 
 

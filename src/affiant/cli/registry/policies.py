@@ -15,7 +15,7 @@ from affiant.cli.data import store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.client import client, dpop_option, keys_option, public_keys, shown
 from affiant.oauth import assertion
-from affiant.server import registration
+from affiant.server.registry import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ def update(name: str, chosen: Settings, as_json: bool, **options: Any) -> None:
     keys = public_keys(None, options.pop("public_key"), options.pop("jwks"))
 
     def change(standing: Client) -> Client:
-        return registration.change_client(standing, keys=keys, **options)
+        return rules.change_client(standing, now=int(time.time()), keys=keys, **options)
 
     async def work(store: Store, _: MasterKey) -> Client:
         return await store.clients.update(name, change)

@@ -10,7 +10,7 @@ from affiant.reasons import Reason
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified
     from affiant.jose.keys import VerificationKey
-    from affiant.server.clients import RegisteredClient
+    from affiant.server.registry.directory import RegisteredClient
 
 
 def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:

@@ -7,30 +7,32 @@ every other rung (a stranger cannot burn one). Rung 11, the claim, is the ledger
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt
-from affiant.server.clients import GUIDE
+from affiant.server.registry.directory import GUIDE
 from affiant.server.request.visit import MAX_SHOWN
-from affiant.storage.records import JtiClaim
+from affiant.storage.entries import JtiClaim
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified, Verified
     from affiant.oauth.assertion import ClientAssertion
     from affiant.oauth.form import Form
-    from affiant.server.clients import Directory, RegisteredClient
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registry.directory import Directory, RegisteredClient
     from affiant.server.request.visit import Visit
 
 _CANDIDATES = {
     names.PRIVATE_KEY_JWT: private_key_jwt.candidates,
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
 }
+_ALGORITHMS = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}
 METHODS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 
 
@@ -44,7 +46,7 @@ class Authenticated(Value, frozen=True):
         tolerates_repeat: a repeated request is recorded, not refused (guide profile with its secret sent along).
         alg: of the assertion.
         kid: the key that verified it.
-        thumbprint: of that key (RFC 7638).
+        thumbprint: of that key (RFC 7638); the id of the secret where there was one.
         label: the guide's free `sub`, for the log only.
         observed: the codes of what a stricter policy would have refused.
     """
@@ -63,9 +65,18 @@ class Authenticated(Value, frozen=True):
 class Ladder:
     """Authenticates clients by the one order of steps."""
 
-    def __init__(self, *, directory: Directory, master_key: MasterKey) -> None:
+    def __init__(self, *, directory: Directory, master_key: MasterKey, methods: tuple[str, ...] = METHODS) -> None:
         self._directory = directory
         self._master_key = master_key
+        self._methods = methods
+
+    def metadata(self, endpoint: str) -> dict[str, Any]:
+        """What the server's metadata says of how clients authenticate at this endpoint (RFC 8414 section 2)."""
+        algs = [alg for method in self._methods for alg in _ALGORITHMS.get(method, ())]
+        return {
+            f"{endpoint}_auth_methods_supported": list(self._methods),
+            f"{endpoint}_auth_signing_alg_values_supported": algs,
+        }
 
     async def authenticate(self, form: Form, authorization: list[bytes], visit: Visit) -> Authenticated:
         """The client of this request; the visit notes whom it names, and who it is once that is proved.
@@ -102,12 +113,12 @@ class Ladder:
         problem = _problem(client, shown.method)
         known = client if problem is None else None
         try:
-            client_secret.verify(known, shown.secret, master_key=self._master_key, now=visit.now)
+            secret_id = client_secret.verify(known, shown.secret, master_key=self._master_key, now=visit.now)
         except Rejected as refusal:
             raise Rejected(problem or refusal.reason) from None
         if client is None or problem is not None:  # a secret of nobody never verifies; this keeps the type honest
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
-        return Authenticated(client, shown.method)
+        return Authenticated(client, shown.method, thumbprint=secret_id)
 
     async def _by_guide(self, shown: presented.Guide, visit: Visit) -> Authenticated:
         try:
@@ -152,7 +163,7 @@ def _authenticated(
         tolerates_repeat=guide is not None and guide.secret is not None and "jti" not in verified.claims,
         alg=str(verified.header["alg"]),
         kid=verified.key.kid,
-        thumbprint=verified.key.thumbprint,
+        thumbprint=verified.key.thumbprint or verified.key.kid,
         label=statement.label,
         observed=tuple(reason.code for reason in statement.observed),
     )

@@ -8,14 +8,16 @@ from affiant.errors import Rejected
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from affiant.jose.compact import Unverified
-    from affiant.jose.keys import VerificationKey
-    from affiant.server.clients import RegisteredClient
+    from affiant.jose.keys import PublicKey, VerificationKey
+    from affiant.server.registry.directory import RegisteredClient
 
 MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 
 
-def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:  # noqa: ARG001 - keys have no end yet
+def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:
     """The keys to try: the one that kid names, or every fitting one where there is no kid.
 
     Raises:
@@ -24,18 +26,19 @@ def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) 
     pinned = client.record.token_endpoint_auth_signing_alg
     if pinned is not None and unverified.alg != pinned and {pinned, unverified.alg} != {"EdDSA", "Ed25519"}:
         raise Rejected(Reason.KEY_ALGORITHM, expected=pinned, got=unverified.alg)
+    usable = client.keys.usable(now)
     if unverified.kid is not None:
-        key = client.keys.find(unverified.kid)
+        key = next((key for key in usable if key.kid == unverified.kid), None)
         if key is None:
-            raise Rejected(Reason.KEY_UNKNOWN, expected=_names(client), got=unverified.kid[:100])
+            raise Rejected(Reason.KEY_UNKNOWN, expected=_names(usable), got=unverified.kid[:100])
         if unverified.alg not in key.algorithms:
             raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(sorted(key.algorithms)), got=unverified.alg)
         return (key,)
-    fitting = client.keys.candidates(unverified.alg)[:MAX_CANDIDATES]
+    fitting = tuple(key for key in usable if unverified.alg in key.algorithms)[:MAX_CANDIDATES]
     if not fitting:
-        raise Rejected(Reason.KEY_NONE, expected=_names(client), got=unverified.alg)
+        raise Rejected(Reason.KEY_NONE, expected=_names(usable), got=unverified.alg)
     return fitting
 
 
-def _names(client: RegisteredClient) -> str:
-    return ", ".join(f"{key.kid} ({key.alg or key.kty})" for key in client.keys.keys)
+def _names(keys: Sequence[PublicKey]) -> str:
+    return ", ".join(f"{key.kid} ({key.alg or key.kty})" for key in keys)

@@ -12,8 +12,8 @@ from affiant.oauth import form as oauth_form
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified
     from affiant.oauth.form import Form
-    from affiant.server.clients import RegisteredClient
     from affiant.server.explain.captured import Captured
+    from affiant.server.registry.directory import RegisteredClient
 
 _ASSERTIONS = ("client_assertion", "assertion")
 

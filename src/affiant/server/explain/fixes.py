@@ -131,10 +131,10 @@ def _key(_: Rejected, facts: Facts) -> Fix | None:
     """The kid of the key that made the signature, or of the only one there is."""
     if facts.client is None or facts.unverified is None:
         return None
-    hint = hints.find(facts.client, facts.unverified, facts.text)
+    hint = hints.find(facts.client, facts.unverified, facts.text, now=facts.now)
     if hint is not None:
         return Fix(hint.line, hint.what)
-    fitting = sorted({alg for key in facts.client.keys.keys for alg in key.algorithms})
+    fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
     if fitting and facts.unverified.alg not in fitting:
         return Fix(f'alg = header["alg"] = {_quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
     return _register(facts)
@@ -147,7 +147,7 @@ def _register(facts: Facts) -> Fix | None:
         return Fix(
             "secret = credentials['client_secret']", "another secret made the MAC than the one that is registered"
         )
-    known = ", ".join(key.kid for key in facts.client.keys.keys)
+    known = ", ".join(key.kid for key in facts.client.keys.usable(facts.now))
     line = f"affiant client update {facts.client.client_id} --public-key PUBLIC_KEY_FILE"
     return Fix(line, f"none of the registered keys made this signature ({known}): register the one that did")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from affiant.jose.compact import Unverified
     from affiant.jose.keys import PublicKey
-    from affiant.server.clients import RegisteredClient
+    from affiant.server.registry.directory import RegisteredClient
 
 _EC_BYTES = {"ES256": 32, "ES384": 48, "ES512": 66}
 _SIGN_WHAT_IS_SENT = 'signing_input = ".".join(token.split(".")[:2]).encode()'
@@ -34,11 +34,11 @@ class Hint:
     line: str
 
 
-def find(client: RegisteredClient, unverified: Unverified, text: str) -> Hint | None:
+def find(client: RegisteredClient, unverified: Unverified, text: str, *, now: float) -> Hint | None:
     """The mistake that explains this signature, or None where none of the known ones does."""
     if unverified.alg.startswith("HS"):
         return _of_secret(client, unverified)
-    keys = client.keys.keys
+    keys = client.keys.usable(now)
     for key in keys:
         if _holds(key, unverified.alg, unverified.signature, unverified.signing_input):
             line = f'header["kid"] = {json.dumps(key.kid)}'

@@ -17,10 +17,10 @@ from affiant.server.request.visit import Visit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.server.clients import Directory
     from affiant.server.explain.captured import Captured
     from affiant.server.explain.facts import Facts
     from affiant.server.explain.fixes import Fix
+    from affiant.server.registry.directory import Directory
     from affiant.server.token.decision import Decider
     from affiant.storage.ports import Clients, Ledger
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
-from affiant.storage.ports import NotFound
-from affiant.storage.records import LONGEST_TOKEN
+from affiant.storage.entries import LONGEST_TOKEN
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from affiant.jose import keys
-from affiant.server.clients import signing_key_purpose
 from affiant.server.keys import calendar as rules
+from affiant.server.registry.directory import signing_key_purpose
 from affiant.server.request.identifiers import new_trace_id
-from affiant.storage.records import AuditRecord, Entry, SigningKey
+from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.records import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from affiant.server.background import Background
-    from affiant.server.clients import Directory
+    from affiant.server.registry.directory import Directory
 
 _HEADERS = {"Cache-Control": "no-store"}
 

@@ -13,7 +13,7 @@ from affiant.jose import base64url
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from affiant.server.clients import Directory
+    from affiant.server.registry.directory import Directory
 
 
 class Jwks:

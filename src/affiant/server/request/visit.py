@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_trace_id
-from affiant.storage.records import AuditRecord
+from affiant.storage.entries import AuditRecord
 
 if TYPE_CHECKING:
     from affiant.errors import Rejected
@@ -40,6 +40,7 @@ class Visit:
     is_read: bool = False
     outcome: str = "issued"
     note: str | None = None
+    token: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, whichever it is
 
     def read(self, form: Form) -> None:
@@ -77,6 +78,7 @@ class Visit:
             if refusal
             else self.note or without_credentials(who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
+            token=self.token,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )
 

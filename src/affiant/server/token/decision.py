@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from affiant.oauth.dpop import DpopProof
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated, Ladder
-    from affiant.server.clients import Directory
+    from affiant.server.registry.directory import Directory
     from affiant.server.request.visit import Visit
     from affiant.server.token.dpop import Proofs
     from affiant.server.token.grants.base import Authorization, Grant
@@ -47,10 +47,9 @@ class Decider:
         self._directory = directory
         self._lifetime = lifetime
 
-    @property
-    def grant_types(self) -> list[str]:
-        """What is taken, for the metadata."""
-        return list(self._grants)
+    def metadata(self) -> dict[str, Any]:
+        """What the server's metadata says of what can be asked for (RFC 8414 section 2)."""
+        return {"grant_types_supported": list(self._grants), **self._proofs.metadata()}
 
     async def decide(self, form: Form, scope: http.Scope, visit: Visit) -> Decision:
         """Find the grant, authenticate the client, and see what it may have; the visit notes how far this came.

@@ -6,9 +6,10 @@ still needs a client assertion that was never used, or the secret, and gets a to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import dpop
 from affiant.reasons import Reason
 
@@ -32,6 +33,10 @@ class Proofs:
         self._url = url
         self._nonces = nonces
         self._replays = dpop.Replays()
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server's metadata says of proofs (RFC 9449 section 5.1)."""
+        return {"dpop_signing_alg_values_supported": list(ASYMMETRIC)}
 
     def verify(self, values: Sequence[bytes], client: Authenticated, visit: Visit) -> DpopProof | None:
         """The proof of an authenticated client's request, or None where there is none and none is needed.

@@ -10,20 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from affiant.reasons import Reason
-from affiant.server.clients import GUIDE
-from affiant.server.endpoint import Endpoint
+from affiant.server.registry.directory import GUIDE
 from affiant.server.request import http
+from affiant.server.request.endpoint import ClientEndpoint
 from affiant.server.token.issue import issue
-from affiant.storage.records import Entry
 
 if TYPE_CHECKING:
-    from affiant.server.clients import Directory
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registry.directory import Directory
     from affiant.server.request.visit import Visit
     from affiant.server.token.decision import Decider
 
 
-class TokenEndpoint(Endpoint):
+class TokenEndpoint(ClientEndpoint):
     """Tokens for assertions."""
 
     def __init__(self, *, decider: Decider, directory: Directory, master_key: MasterKey, **shared: Any) -> None:
@@ -31,6 +30,10 @@ class TokenEndpoint(Endpoint):
         self._decider = decider
         self._directory = directory
         self._master_key = master_key
+
+    def metadata(self) -> dict[str, Any]:
+        """See Endpoint."""
+        return {**super().metadata(), **self._decider.metadata()}
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """See Endpoint."""
@@ -47,14 +50,8 @@ class TokenEndpoint(Endpoint):
             now=visit.now,
             proof=decision.proof,
         )
-        entry = Entry(
-            visit.record(),
-            claim=decision.client.claim,
-            tolerate_repeat=decision.client.tolerates_repeat,
-            new_refresh=issued.new_refresh,
-            rotation=issued.rotation,
-        )
-        await self.commit(visit, entry)
+        visit.token = issued.jti
+        await self.commit_with(visit, decision.client, new_refresh=issued.new_refresh, rotation=issued.rotation)
         return http.Answer(200, issued.response.to_members(), self._headers(visit))
 
     def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:

@@ -6,45 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.endpoint import Endpoint
 from affiant.server.request import http
+from affiant.server.request.endpoint import ClientEndpoint, required
 from affiant.server.token import standing
-from affiant.storage.records import Entry
 
 if TYPE_CHECKING:
-    from affiant.server.client_auth.ladder import Authenticated, Ladder
-    from affiant.server.clients import Directory
+    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.server.registry.directory import Directory
     from affiant.server.request.visit import Visit
     from affiant.storage.ports import Revocations
 
 _INACTIVE = {"active": False}
-_TOLD = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf")
+_TOLD = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf", "client_key")
 
 
-class IntrospectionEndpoint(Endpoint):
+class IntrospectionEndpoint(ClientEndpoint):
     """Answers for APIs."""
 
-    def __init__(self, *, ladder: Ladder, directory: Directory, revocations: Revocations, **shared: Any) -> None:
+    def __init__(self, *, directory: Directory, revocations: Revocations, **shared: Any) -> None:
         super().__init__("introspect", **shared)
-        self._ladder = ladder
         self._directory = directory
         self._revocations = revocations
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """See Endpoint."""
         visit.outcome = "introspected"
-        form = await http.read_form(scope, receive)
-        visit.is_read = True
-        client = await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
-        token = form.get("token")
-        if token is None:
-            raise Rejected(Reason.MISSING_PARAMETER, expected="token")
+        form, client = await self.enter(visit, scope, receive)
+        token = required(form, "token")
         if not client.client.record.introspects:
             raise Rejected(Reason.INTROSPECTION_NOT_ALLOWED)
         await self.check_limits(visit)
         # token_type_hint is not read: only access tokens are introspected, whatever the hint (section 2.1).
         answer = await self._judge(token, client, visit)
-        await self.commit(visit, Entry(visit.record(), claim=client.claim, tolerate_repeat=client.tolerates_repeat))
+        await self.commit_with(visit, client)
         return http.Answer(200, answer, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
 
     async def _judge(self, token: str, client: Authenticated, visit: Visit) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from affiant.oauth.scope import render
 from affiant.oauth.token import TokenResponse
 from affiant.server.request.identifiers import new_token_id
 from affiant.server.token.standing import FAMILY_MARK
-from affiant.storage.records import RefreshToken, Rotation
+from affiant.storage.entries import RefreshToken, Rotation
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class IssuedToken(Value, frozen=True):
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"response"})
 
     response: TokenResponse
+    jti: str
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
 
@@ -64,6 +65,7 @@ def issue(
         jti=_jti(new_refresh or authorization.refresh_token),
         scope=render(granted.scope) or None,
         jkt=proof.jkt if proof is not None else None,
+        client_key=authenticated.thumbprint,
     )
     response = TokenResponse(
         access_token=access_token.build(claims, signer),
@@ -72,7 +74,7 @@ def issue(
         scope=render(granted.scope),
         refresh_token=refresh,
     )
-    return IssuedToken(response, new_refresh, rotation)
+    return IssuedToken(response, claims.jti, new_refresh, rotation)
 
 
 def _jti(refresh: RefreshToken | None) -> str:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.clients import GUIDE
+from affiant.server.registry.directory import GUIDE
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from affiant.server.clients import Directory, RegisteredClient
+    from affiant.server.registry.directory import Directory, RegisteredClient
     from affiant.server.token.grants.base import Authorization
     from affiant.storage.records import Api
 

@@ -6,33 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.endpoint import Endpoint
 from affiant.server.request import http
+from affiant.server.request.endpoint import ClientEndpoint, required
 from affiant.server.token import standing
-from affiant.storage.records import Entry, Revocation
+from affiant.storage.entries import Revocation
 
 if TYPE_CHECKING:
-    from affiant.server.client_auth.ladder import Ladder
-    from affiant.server.clients import Directory
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registry.directory import Directory
     from affiant.server.request.visit import Visit
     from affiant.storage.ports import RefreshTokens
 
 
-class RevocationEndpoint(Endpoint):
+class RevocationEndpoint(ClientEndpoint):
     """Ends tokens."""
 
     def __init__(
         self,
         *,
-        ladder: Ladder,
         directory: Directory,
         refresh_tokens: RefreshTokens,
         master_key: MasterKey,
         **shared: Any,
     ) -> None:
         super().__init__("revoke", **shared)
-        self._ladder = ladder
         self._directory = directory
         self._refresh_tokens = refresh_tokens
         self._master_key = master_key
@@ -40,23 +37,12 @@ class RevocationEndpoint(Endpoint):
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """See Endpoint."""
         visit.outcome = "revoked"
-        form = await http.read_form(scope, receive)
-        visit.is_read = True
-        client = await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
-        token = form.get("token")
-        if token is None:
-            raise Rejected(Reason.MISSING_PARAMETER, expected="token")
+        form, client = await self.enter(visit, scope, receive)
+        token = required(form, "token")
         await self.check_limits(visit)
         # token_type_hint is not read: whatever it says, both kinds are searched (section 2.1).
         jtis, family = await self._find(token, client.client.client_id, visit)
-        entry = Entry(
-            visit.record(),
-            claim=client.claim,
-            tolerate_repeat=client.tolerates_repeat,
-            revocations=jtis,
-            revoke_family=family,
-        )
-        await self.commit(visit, entry)
+        await self.commit_with(visit, client, revocations=jtis, revoke_family=family)
         # Section 2.2: the same for a token that is unknown, or gone already; the client wanted it gone.
         return http.Answer(200, {}, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
 

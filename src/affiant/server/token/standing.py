@@ -11,7 +11,7 @@ from affiant.oauth import names
 from affiant.oauth.claims import instant, media_type, text
 
 if TYPE_CHECKING:
-    from affiant.server.clients import Directory
+    from affiant.server.registry.directory import Directory
     from affiant.storage.ports import Revocations
 
 FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
@@ -32,6 +32,11 @@ class Standing:
         """The family of refresh tokens that it came with."""
         family, mark, _ = self.jti.partition(FAMILY_MARK)
         return family if mark else None
+
+    @property
+    def client_key(self) -> str | None:
+        """The client's key that obtained it."""
+        return text(self.claims, "client_key")
 
     @property
     def audience(self) -> tuple[str, ...]:
@@ -59,13 +64,17 @@ def find(token: str, directory: Directory, *, issuer: str, now: float) -> Standi
 
 
 async def is_revoked(standing: Standing, revocations: Revocations) -> bool:
-    """Whether it, its family or all of its client's tokens of that time were revoked.
+    """Whether it was revoked: alone, or with others of its family, its client, that client's key, its API, its time.
 
     Raises:
         StoreError: the store does not answer.
     """
-    wanted = [("jti", standing.jti), ("client", standing.client_id)]
+    wanted = [("jti", standing.jti), ("client", standing.client_id), ("all", "")]
+    wanted += [("api", identifier) for identifier in standing.audience]
     if standing.family is not None:
         wanted.append(("family", standing.family))
+    if standing.client_key is not None:
+        wanted.append(("key", standing.client_key))
     found = await revocations.find(wanted)
-    return any(row.kind != "client" or standing.issued_at <= row.at for row in found)
+    # What is named by itself is over; of the others, what was issued until then.
+    return any(row.kind in ("jti", "family") or standing.issued_at <= row.at for row in found)

@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from affiant.storage.entries import Outcome, chain
 from affiant.storage.postgres.group import NotCommitted
 from affiant.storage.postgres.refresh import Rotations
-from affiant.storage.records import Outcome, chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from affiant.storage.entries import Entry
     from affiant.storage.postgres.connection import Lines
-    from affiant.storage.records import Entry
 
 COMMIT_SECONDS = 2.0
 
 _GUESS = "SELECT commit_as_guessed($1, $2, $3, $4, $5, $6)"
 # The lock comes in a statement of its own: the next one then sees all that was committed before it was granted.
-_BEGIN = "BEGIN; SELECT FROM audit_head FOR UPDATE"
+LOCK_HEAD = "SELECT FROM audit_head FOR UPDATE"
+_BEGIN = f"BEGIN; {LOCK_HEAD}"
 _CLAIM = (
     "WITH won AS (INSERT INTO jti SELECT claim.* FROM unnest($1::bytea[], $2::bigint[]) AS claim (claimed, until),"
     " audit_head WHERE until > forgotten ON CONFLICT DO NOTHING RETURNING claimed)"
@@ -79,34 +80,45 @@ class Commits:
             raise
 
     async def _guess(self, connection: Any, head: bytes, entries: Sequence[Entry]) -> list[bytes] | None:
-        traces, records, links = self._chained(head, entries, [Outcome.FIRST] * len(entries))
+        traces, records, links = _chained(head, entries, [Outcome.FIRST] * len(entries), self._audit_key)
         done = await connection.fetchval(_GUESS, head, *_claims(entries), traces, records, links)
         return links if done else None
 
     async def _ask(self, connection: Any, guessed: bytes | None, entries: Sequence[Entry]) -> list[Outcome]:
         await connection.execute(_BEGIN)
-        number, head, won = await connection.fetchrow(_CLAIM, *_claims(entries))
-        rotations = Rotations(connection)
-        await rotations.load(entries)
-        firsts = set(won)
-        outcomes = [await _apply(entry, firsts, rotations) for entry in entries]
-        await rotations.save()
-        traces, records, links = self._chained(head, entries, outcomes)
-        await connection.execute(_APPEND, number, traces, records, links, len(links), links[-1])
+        outcomes, head, newest = await append(connection, entries, self._audit_key)
         await connection.execute("COMMIT")
-        self._head, self._may_guess = links[-1], head == guessed
+        self._head, self._may_guess = newest, head == guessed
         return outcomes
 
-    def _chained(self, link: bytes, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> _Rows:
-        traces, records, links = [], [], []
-        for entry, outcome in zip(entries, outcomes, strict=True):
-            audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
-            record = audit.to_json()
-            link = chain(link, record, self._audit_key)
-            traces.append(audit.trace_id)
-            records.append(record)
-            links.append(link)
-        return traces, records, links
+
+async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) -> tuple[list[Outcome], bytes, bytes]:
+    """Do what these entries want, in a transaction that has locked the head of the audit log, and append their records.
+
+    Returns:
+        What became of each, the newest link as it was, and as it is now.
+    """
+    number, head, won = await connection.fetchrow(_CLAIM, *_claims(entries))
+    rotations = Rotations(connection)
+    await rotations.load(entries)
+    firsts = set(won)
+    outcomes = [await _apply(entry, firsts, rotations) for entry in entries]
+    await rotations.save()
+    traces, records, links = _chained(head, entries, outcomes, audit_key)
+    await connection.execute(_APPEND, number, traces, records, links, len(links), links[-1])
+    return outcomes, head, links[-1]
+
+
+def _chained(link: bytes, entries: Sequence[Entry], outcomes: Sequence[Outcome], audit_key: bytes) -> _Rows:
+    traces, records, links = [], [], []
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
+        record = audit.to_json()
+        link = chain(link, record, audit_key)
+        traces.append(audit.trace_id)
+        records.append(record)
+        links.append(link)
+    return traces, records, links
 
 
 def _is_plain(entries: Sequence[Entry]) -> bool:
@@ -116,7 +128,7 @@ def _is_plain(entries: Sequence[Entry]) -> bool:
 
 
 def _is_claim_alone(entry: Entry) -> bool:
-    changes = (entry.rotation, entry.new_refresh, entry.revoke_family)
+    changes = (entry.rotation, entry.new_refresh, entry.revoke_family, entry.revoke_refresh)
     return all(change is None for change in changes) and not entry.revocations
 
 

@@ -11,7 +11,7 @@ from affiant.errors import Error, StoreError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from affiant.storage.records import Entry, Outcome
+    from affiant.storage.entries import Entry, Outcome
 
     _Waiting = tuple[Entry, asyncio.Future[Outcome]]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from affiant.errors import StoreError
+from affiant.storage.entries import GENESIS, KEPT_SECONDS, AuditHead, AuditRow, Outcome
 from affiant.storage.postgres.commit import Commits, claim_key
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.group import Groups
-from affiant.storage.records import GENESIS, KEPT_SECONDS, AuditHead, AuditRow, Outcome
 
 if TYPE_CHECKING:
+    from affiant.storage.entries import Entry
     from affiant.storage.postgres.connection import Lines
     from affiant.storage.postgres.watch import Watch
-    from affiant.storage.records import Entry
 
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
 _PURGE = (
@@ -25,6 +25,7 @@ _PURGE = (
     " WHERE EXISTS (SELECT FROM gone)) SELECT count(*) FROM gone"
 )
 _EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
+_NEWEST = "SELECT number, trace_id, record, link FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2"
 # One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
 _HEAD = (
     "SELECT coalesce(last.number, 0), coalesce(last.link, $1), audit_head.number FROM audit_head"
@@ -95,6 +96,12 @@ class PostgresAuditLog:
         async with self._lines.take() as connection:
             rows = await connection.fetch(_EXPORT, start, limit)
         return [AuditRow(*row) for row in rows]
+
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """See ports.AuditLog."""
+        end = _AFTER_ALL if before is None else max(min(before, _AFTER_ALL), _BEFORE_ALL)
+        async with self._lines.take() as connection:
+            return [AuditRow(*row) for row in await connection.fetch(_NEWEST, end, limit)]
 
     async def head(self) -> AuditHead:
         """See ports.AuditLog."""

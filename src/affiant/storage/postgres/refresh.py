@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from affiant.storage.entries import Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
 from affiant.storage.postgres.connection import is_text
-from affiant.storage.records import Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from affiant.storage.entries import Entry, RefreshSelection, Rotation
     from affiant.storage.postgres.connection import Lines
-    from affiant.storage.records import Entry, Rotation
 
 _KEEP = (
     "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[])"
@@ -66,6 +66,17 @@ class PostgresRefreshTokens:
             record = await connection.fetchval("SELECT record FROM refresh_token WHERE digest = $1", digest)
         return None if record is None else _read(record)
 
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        """See ports.RefreshTokens."""
+        query = (
+            "SELECT record FROM refresh_token WHERE digest > $1 AND ($2::text IS NULL OR client_id = $2)"
+            " ORDER BY digest LIMIT $3"
+        )
+        if client_id is not None and not is_text(client_id):
+            return []
+        async with self._lines.take() as connection:
+            return [_read(record) for (record,) in await connection.fetch(query, after, client_id, limit)]
+
 
 class Rotations:
     """The refresh tokens of one group, as its entries change them one after the other.
@@ -109,6 +120,14 @@ class Rotations:
             self._revoke(revocation)
         if entry.revoke_family is not None:
             await self._end_family(entry.revoke_family, int(entry.audit.at))
+        if entry.revoke_refresh is not None:
+            await self._end_selected(entry.revoke_refresh, int(entry.audit.at))
+
+    async def _end_selected(self, selection: RefreshSelection, now: int) -> None:
+        query = "SELECT record FROM refresh_token WHERE $1::text IS NULL OR client_id = $1"
+        self._add(await self._connection.fetch(query, selection.client_id))
+        for token in [t for t in self._tokens.values() if t.revoked_at is None and selection.fits(t)]:
+            self._keep(replace(token, revoked_at=now))
 
     async def _end_family(self, family: str, now: int) -> None:
         self._add(await self._connection.fetch("SELECT record FROM refresh_token WHERE family = $1", family))

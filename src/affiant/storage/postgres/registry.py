@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from affiant.errors import Error
-from affiant.storage.ports import AlreadyExists, NotFound
+from affiant.storage.postgres.commit import LOCK_HEAD, append
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.watch import CHANNEL
-from affiant.storage.records import Api, Client, SigningKey
+from affiant.storage.records import AlreadyExists, Api, Client, InitialAccessToken, NotFound, SigningKey, spent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from affiant.storage.ports import Tell
     from affiant.storage.postgres.connection import Lines
     from affiant.storage.postgres.watch import Watch
 
@@ -29,10 +30,13 @@ _CHANGED = (
 )
 
 
-class _Table:
-    def __init__(self, lines: Lines, watch: Watch) -> None:
+class Table:
+    """One kind of thing that is registered."""
+
+    def __init__(self, lines: Lines, watch: Watch, audit_key: bytes = b"") -> None:
         self._lines = lines
         self._watch = watch
+        self._audit_key = audit_key
 
     @contextlib.asynccontextmanager
     async def _change(self) -> AsyncIterator[Any]:
@@ -42,8 +46,15 @@ class _Table:
             number, _ = await connection.fetchrow(_CHANGED, CHANNEL)
         self._watch.note(number)
 
+    async def _tell(self, connection: Any, tell: Tell | None, before: Any, after: Any) -> None:
+        """Write down what is told of a change, in its own transaction."""
+        if tell is not None and (entries := tell(before, after)):
+            # After the version's lock, as everywhere.
+            await connection.execute(LOCK_HEAD)
+            await append(connection, entries, self._audit_key)
 
-class PostgresClients(_Table):
+
+class PostgresClients(Table):
     """See ports.Clients."""
 
     async def find(self, client_id: str) -> Client | None:
@@ -51,20 +62,26 @@ class PostgresClients(_Table):
         async with self._lines.take() as connection:
             return await _client(connection, client_id)
 
-    async def list(self) -> list[Client]:
+    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
         """See ports.Clients."""
+        query = "SELECT record FROM client WHERE client_id > $1 ORDER BY client_id LIMIT $2"
+        if not is_text(after):
+            return []
         async with self._lines.take() as connection:
-            rows = await connection.fetch("SELECT record FROM client ORDER BY client_id")
+            rows = await connection.fetch(query, after, limit)
         return [msgspec.json.decode(record, type=Client) for (record,) in rows]
 
-    async def add(self, client: Client) -> None:
+    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
         """See ports.Clients."""
         query = "INSERT INTO client VALUES ($1, $2) ON CONFLICT DO NOTHING"
         async with self._change() as connection:
             if await connection.execute(query, client.client_id, msgspec.json.encode(client)) != "INSERT 0 1":
                 raise AlreadyExists(f"a client named {client.client_id} exists already")
+            if spend is not None:
+                await _spend(connection, spend)
+            await self._tell(connection, tell, None, client)
 
-    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
         """See ports.Clients."""
         async with self._change() as connection:
             standing = await _client(connection, client_id)
@@ -73,36 +90,36 @@ class PostgresClients(_Table):
             client = change(standing)
             query = "UPDATE client SET record = $2 WHERE client_id = $1"
             await connection.execute(query, client_id, msgspec.json.encode(client))
+            await self._tell(connection, tell, standing, client)
         return client
 
-    async def remove(self, client_id: str) -> None:
+    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
         """See ports.Clients."""
         async with self._change() as connection:
             # A group that is being committed may rotate one of its refresh tokens, and would bring it back.
-            await connection.execute("SELECT FROM audit_head FOR UPDATE")
-            if await _client(connection, client_id) is None:
+            await connection.execute(LOCK_HEAD)
+            standing = await _client(connection, client_id)
+            if standing is None:
                 raise _nobody(client_id)
-            await connection.execute("DELETE FROM client WHERE client_id = $1", client_id)
-            await connection.execute("DELETE FROM refresh_token WHERE client_id = $1", client_id)
+            for table in ("client", "refresh_token", "key_use"):
+                await connection.execute(f"DELETE FROM {table} WHERE client_id = $1", client_id)  # noqa: S608
+            await self._tell(connection, tell, standing, None)
 
 
-class PostgresApis(_Table):
+class PostgresApis(Table):
     """See ports.Apis."""
 
     async def find(self, identifier: str) -> Api | None:
         """See ports.Apis."""
-        if not is_text(identifier):
-            return None
         async with self._lines.take() as connection:
-            record = await connection.fetchval("SELECT record FROM api WHERE identifier = $1", identifier)
-        return None if record is None else msgspec.json.decode(record, type=Api)
+            return await _api(connection, identifier)
 
     async def list(self) -> list[Api]:
         """See ports.Apis."""
         async with self._lines.take() as connection:
             return await _apis(connection)
 
-    async def add(self, api: Api) -> None:
+    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
         """See ports.Apis."""
         query = "INSERT INTO api VALUES ($1, $2) ON CONFLICT DO NOTHING"
         async with self._change() as connection:
@@ -110,13 +127,33 @@ class PostgresApis(_Table):
                 raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
             if api.is_default:
                 await _leave_default(connection, api.identifier)
+            await self._tell(connection, tell, None, api)
+
+    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
+        """See ports.Apis."""
+        async with self._change() as connection:
+            standing = await _get_api(connection, identifier)
+            api = change(standing)
+            query = "UPDATE api SET record = $2 WHERE identifier = $1"
+            await connection.execute(query, identifier, msgspec.json.encode(api))
+            if api.is_default:
+                await _leave_default(connection, identifier)
+            await self._tell(connection, tell, standing, api)
+        return api
+
+    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
+        """See ports.Apis."""
+        async with self._change() as connection:
+            standing = await _get_api(connection, identifier)
+            await connection.execute("DELETE FROM api WHERE identifier = $1", identifier)
+            await self._tell(connection, tell, standing, None)
 
     async def default(self) -> Api | None:
         """See ports.Apis."""
         return next((api for api in await self.list() if api.is_default), None)
 
 
-class PostgresSigningKeys(_Table):
+class PostgresSigningKeys(Table):
     """See ports.SigningKeys."""
 
     async def list(self) -> list[SigningKey]:
@@ -124,7 +161,9 @@ class PostgresSigningKeys(_Table):
         async with self._lines.take() as connection:
             return await _signing_keys(connection)
 
-    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
+    async def change(
+        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
+    ) -> None:
         """See ports.SigningKeys."""
         query = (
             "INSERT INTO signing_key (kid, record) VALUES ($1, $2)"
@@ -132,13 +171,15 @@ class PostgresSigningKeys(_Table):
         )
         with contextlib.suppress(_NoChange):
             async with self._change() as connection:
-                changed = change(await _signing_keys(connection))
+                standing = await _signing_keys(connection)
+                changed = change(standing)
                 if not changed:
                     raise _NoChange
                 await connection.executemany(query, [(key.kid, msgspec.json.encode(key)) for key in changed])
+                await self._tell(connection, tell, standing, changed)
 
 
-class PostgresSettings(_Table):
+class PostgresSettings(Table):
     """See ports.Settings."""
 
     async def get(self, name: str) -> str | None:
@@ -167,6 +208,27 @@ async def _client(connection: Any, client_id: str) -> Client | None:
         return None
     record = await connection.fetchval("SELECT record FROM client WHERE client_id = $1", client_id)
     return None if record is None else msgspec.json.decode(record, type=Client)
+
+
+async def _api(connection: Any, identifier: str) -> Api | None:
+    if not is_text(identifier):
+        return None
+    record = await connection.fetchval("SELECT record FROM api WHERE identifier = $1", identifier)
+    return None if record is None else msgspec.json.decode(record, type=Api)
+
+
+async def _get_api(connection: Any, identifier: str) -> Api:
+    api = await _api(connection, identifier)
+    if api is None:
+        raise NotFound(f"there is no API with the identifier {identifier}")
+    return api
+
+
+async def _spend(connection: Any, id: str) -> None:  # noqa: A002 - its name
+    # The version is locked: nobody else spends it meanwhile.
+    record = await connection.fetchval("SELECT record FROM initial_access_token WHERE id = $1", id)
+    left = spent(None if record is None else msgspec.json.decode(record, type=InitialAccessToken), id)
+    await connection.execute("UPDATE initial_access_token SET record = $2 WHERE id = $1", id, msgspec.json.encode(left))
 
 
 async def _apis(connection: Any) -> list[Api]:

@@ -11,6 +11,7 @@ import asyncpg
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.postgres.connection import CALL_SECONDS, Lines, connect
+from affiant.storage.postgres.keys import PostgresInitialAccessTokens, PostgresKeyUses
 from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
 from affiant.storage.postgres.refresh import PostgresRefreshTokens, PostgresRevocations
 from affiant.storage.postgres.registry import PostgresApis, PostgresClients, PostgresSettings, PostgresSigningKeys
@@ -40,9 +41,11 @@ class PostgresStore:
         self._lines = Lines(self._address, READERS)
         self._commits = Lines(self._address, 1)
         self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
-        self.clients = PostgresClients(self._lines, self._watch)
-        self.apis = PostgresApis(self._lines, self._watch)
-        self.signing_keys = PostgresSigningKeys(self._lines, self._watch)
+        self.clients = PostgresClients(self._lines, self._watch, audit_key)
+        self.apis = PostgresApis(self._lines, self._watch, audit_key)
+        self.signing_keys = PostgresSigningKeys(self._lines, self._watch, audit_key)
+        self.initial_access_tokens = PostgresInitialAccessTokens(self._lines, self._watch, audit_key)
+        self.key_uses = PostgresKeyUses(self._lines, self._watch)
         self.settings = PostgresSettings(self._lines, self._watch)
         self.refresh_tokens = PostgresRefreshTokens(self._lines)
         self.revocations = PostgresRevocations(self._lines)

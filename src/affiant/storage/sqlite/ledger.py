@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.records import (
+from affiant.storage.entries import (
     GENESIS,
     KEPT_SECONDS,
     AuditHead,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from affiant.storage.records import Entry, Rotation
+    from affiant.storage.entries import Entry, RefreshSelection, Rotation
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 _REVOKE = (
@@ -43,7 +43,7 @@ _HEAD = (
     "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
 )
-_BEFORE_ALL = float("-inf")
+_BEFORE_ALL, _AFTER_ALL = float("-inf"), float("inf")
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"
@@ -60,7 +60,7 @@ class SqliteLedger:
         self._writer = writer
         self._reader = reader
         # Made once: entries share a commit when they bring the same work.
-        self._claim = partial(_claim, audit_key)
+        self._claim = partial(commit, audit_key)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
         """See ports.Ledger."""
@@ -99,6 +99,15 @@ class SqliteRefreshTokens:
         """See ports.RefreshTokens."""
         with translated():
             return _find(self._reader(), digest)
+
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        """See ports.RefreshTokens."""
+        query = (
+            "SELECT record FROM refresh_token WHERE digest > ? AND (? IS NULL OR client_id = ?) ORDER BY digest LIMIT ?"
+        )
+        with translated():
+            rows = self._reader().execute(query, (after, client_id, client_id, limit)).fetchall()
+        return [msgspec.json.decode(record, type=RefreshToken) for (record,) in rows]
 
 
 class SqliteRevocations:
@@ -140,13 +149,21 @@ class SqliteAuditLog:
         with translated():
             return list(map(AuditRow._make, self._reader().execute(query, (start, limit))))
 
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """See ports.AuditLog."""
+        query = "SELECT number, trace_id, record, link FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
+        end = _AFTER_ALL if before is None else before
+        with translated():
+            return list(map(AuditRow._make, self._reader().execute(query, (end, limit))))
+
     async def head(self) -> AuditHead:
         """See ports.AuditLog."""
         with translated():
             return AuditHead._make(self._reader().execute(_HEAD, (GENESIS,)).fetchone())
 
 
-def _claim(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
+def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
+    """Do what these entries want in this transaction, and append their records."""
     connection = transaction.connection
     (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
     outcomes = [_apply(connection, entry, forgotten) for entry in entries]
@@ -186,6 +203,8 @@ def _change(connection: sqlite3.Connection, entry: Entry) -> None:
         connection.execute(_REVOKE, (revocation.kind, revocation.value, revocation.at, revocation.until))
     if entry.revoke_family is not None:
         _end_family(connection, entry.revoke_family, int(entry.audit.at))
+    if entry.revoke_refresh is not None:
+        _end_selected(connection, entry.revoke_refresh, int(entry.audit.at))
 
 
 def _end_family(connection: sqlite3.Connection, family: str, now: int) -> None:
@@ -194,6 +213,16 @@ def _end_family(connection: sqlite3.Connection, family: str, now: int) -> None:
         _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=now))
     ended = end_of_family(family, now)
     connection.execute(_REVOKE, (ended.kind, ended.value, ended.at, ended.until))
+
+
+def _end_selected(connection: sqlite3.Connection, selection: RefreshSelection, now: int) -> None:
+    query, values = "SELECT record FROM refresh_token", list[str]()
+    if selection.client_id is not None:
+        query, values = f"{query} WHERE client_id = ?", [selection.client_id]
+    for (record,) in connection.execute(query, values).fetchall():
+        token = msgspec.json.decode(record, type=RefreshToken)
+        if token.revoked_at is None and selection.fits(token):
+            _keep(connection, replace(token, revoked_at=now))
 
 
 def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.ports import AlreadyExists, NotFound
-from affiant.storage.records import Api, Client, SigningKey
+from affiant.storage.records import AlreadyExists, Api, Client, InitialAccessToken, NotFound, SigningKey, spent
 from affiant.storage.sqlite.connection import translated
+from affiant.storage.sqlite.ledger import commit
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+    from affiant.storage.ports import Tell
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 
-class _Table:
-    def __init__(self, reader: Callable[[], sqlite3.Connection], writer: Callable[[], Writer]) -> None:
+class Table:
+    """One kind of thing that is registered."""
+
+    def __init__(
+        self, reader: Callable[[], sqlite3.Connection], writer: Callable[[], Writer], audit_key: bytes = b""
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._audit_key = audit_key
+
+    def _tell(self, transaction: Transaction, tell: Tell | None, before: Any, after: Any) -> None:
+        """Count the change, and write down what is told of it."""
+        transaction.changed = True
+        if tell is not None:
+            commit(self._audit_key, transaction, tell(before, after))
 
 
-class SqliteClients(_Table):
+class SqliteClients(Table):
     """See ports.Clients."""
 
     async def find(self, client_id: str) -> Client | None:
@@ -32,64 +44,70 @@ class SqliteClients(_Table):
         with translated():
             return _client(self._reader(), client_id)
 
-    async def list(self) -> list[Client]:
+    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
         """See ports.Clients."""
+        query = "SELECT record FROM client WHERE client_id > ? ORDER BY client_id LIMIT ?"
         with translated():
-            rows = self._reader().execute("SELECT record FROM client ORDER BY client_id").fetchall()
+            rows = self._reader().execute(query, (after, -1 if limit is None else limit)).fetchall()
         return [msgspec.json.decode(record, type=Client) for (record,) in rows]
 
-    async def add(self, client: Client) -> None:
+    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
         """See ports.Clients."""
 
         def work(transaction: Transaction) -> None:
-            query = "INSERT INTO client (client_id, record) VALUES (?, ?) ON CONFLICT DO NOTHING"
-            row = (client.client_id, msgspec.json.encode(client))
-            if transaction.connection.execute(query, row).rowcount != 1:
+            execute = transaction.connection.execute
+            # Both are looked at before anything is written: what is refused must leave nothing behind.
+            if _client(transaction.connection, client.client_id) is not None:
                 raise AlreadyExists(f"a client named {client.client_id} exists already")
-            transaction.changed = True
+            if spend is not None:
+                left = spent(_initial(transaction.connection, spend), spend)
+                execute("UPDATE initial_access_token SET record = ? WHERE id = ?", (msgspec.json.encode(left), spend))
+            row = (client.client_id, msgspec.json.encode(client))
+            execute("INSERT INTO client (client_id, record) VALUES (?, ?)", row)
+            self._tell(transaction, tell, None, client)
 
         await self._writer().change(work)
 
-    async def update(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
         """See ports.Clients."""
 
         def work(transaction: Transaction) -> Client:
-            client = change(_get(transaction.connection, client_id))
+            before = _get(transaction.connection, client_id)
+            client = change(before)
             query = "UPDATE client SET record = ? WHERE client_id = ?"
             transaction.connection.execute(query, (msgspec.json.encode(client), client_id))
-            transaction.changed = True
+            self._tell(transaction, tell, before, client)
             return client
 
         changed: Client = await self._writer().change(work)
         return changed
 
-    async def remove(self, client_id: str) -> None:
+    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
         """See ports.Clients."""
 
         def work(transaction: Transaction) -> None:
-            _get(transaction.connection, client_id)
-            transaction.connection.execute("DELETE FROM client WHERE client_id = ?", (client_id,))
-            transaction.connection.execute("DELETE FROM refresh_token WHERE client_id = ?", (client_id,))
-            transaction.changed = True
+            before = _get(transaction.connection, client_id)
+            for table in ("client", "refresh_token", "key_use"):
+                transaction.connection.execute(f"DELETE FROM {table} WHERE client_id = ?", (client_id,))  # noqa: S608
+            self._tell(transaction, tell, before, None)
 
         await self._writer().change(work)
 
 
-class SqliteApis(_Table):
+class SqliteApis(Table):
     """See ports.Apis."""
 
     async def find(self, identifier: str) -> Api | None:
         """See ports.Apis."""
         with translated():
-            row = self._reader().execute("SELECT record FROM api WHERE identifier = ?", (identifier,)).fetchone()
-        return msgspec.json.decode(row[0], type=Api) if row else None
+            return _api(self._reader(), identifier)
 
     async def list(self) -> list[Api]:
         """See ports.Apis."""
         with translated():
             return _apis(self._reader())
 
-    async def add(self, api: Api) -> None:
+    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
         """See ports.Apis."""
 
         def work(transaction: Transaction) -> None:
@@ -99,7 +117,33 @@ class SqliteApis(_Table):
                 raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
             if api.is_default:
                 _leave_default(transaction.connection, api.identifier)
-            transaction.changed = True
+            self._tell(transaction, tell, None, api)
+
+        await self._writer().change(work)
+
+    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
+        """See ports.Apis."""
+
+        def work(transaction: Transaction) -> Api:
+            before = _get_api(transaction.connection, identifier)
+            api = change(before)
+            query = "UPDATE api SET record = ? WHERE identifier = ?"
+            transaction.connection.execute(query, (msgspec.json.encode(api), identifier))
+            if api.is_default:
+                _leave_default(transaction.connection, identifier)
+            self._tell(transaction, tell, before, api)
+            return api
+
+        changed: Api = await self._writer().change(work)
+        return changed
+
+    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
+        """See ports.Apis."""
+
+        def work(transaction: Transaction) -> None:
+            before = _get_api(transaction.connection, identifier)
+            transaction.connection.execute("DELETE FROM api WHERE identifier = ?", (identifier,))
+            self._tell(transaction, tell, before, None)
 
         await self._writer().change(work)
 
@@ -108,7 +152,7 @@ class SqliteApis(_Table):
         return next((api for api in await self.list() if api.is_default), None)
 
 
-class SqliteSigningKeys(_Table):
+class SqliteSigningKeys(Table):
     """See ports.SigningKeys."""
 
     async def list(self) -> list[SigningKey]:
@@ -116,7 +160,9 @@ class SqliteSigningKeys(_Table):
         with translated():
             return _signing_keys(self._reader())
 
-    async def change(self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]]) -> None:
+    async def change(
+        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
+    ) -> None:
         """See ports.SigningKeys."""
         query = (
             "INSERT INTO signing_key (kid, record) VALUES (?, ?)"
@@ -124,14 +170,17 @@ class SqliteSigningKeys(_Table):
         )
 
         def work(transaction: Transaction) -> None:
-            for key in change(_signing_keys(transaction.connection)):
+            before = _signing_keys(transaction.connection)
+            changed = change(before)
+            for key in changed:
                 transaction.connection.execute(query, (key.kid, msgspec.json.encode(key)))
-                transaction.changed = True
+            if changed:
+                self._tell(transaction, tell, before, changed)
 
         await self._writer().change(work)
 
 
-class SqliteSettings(_Table):
+class SqliteSettings(Table):
     """See ports.Settings."""
 
     async def get(self, name: str) -> str | None:
@@ -161,6 +210,23 @@ def _get(connection: sqlite3.Connection, client_id: str) -> Client:
     if client is None:
         raise NotFound(f"there is no client named {client_id}")
     return client
+
+
+def _api(connection: sqlite3.Connection, identifier: str) -> Api | None:
+    row = connection.execute("SELECT record FROM api WHERE identifier = ?", (identifier,)).fetchone()
+    return msgspec.json.decode(row[0], type=Api) if row else None
+
+
+def _get_api(connection: sqlite3.Connection, identifier: str) -> Api:
+    api = _api(connection, identifier)
+    if api is None:
+        raise NotFound(f"there is no API with the identifier {identifier}")
+    return api
+
+
+def _initial(connection: sqlite3.Connection, id: str) -> InitialAccessToken | None:  # noqa: A002 - its name
+    row = connection.execute("SELECT record FROM initial_access_token WHERE id = ?", (id,)).fetchone()
+    return msgspec.json.decode(row[0], type=InitialAccessToken) if row else None
 
 
 def _apis(connection: sqlite3.Connection) -> list[Api]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.sqlite.connection import connect, create, migrate, translated
 from affiant.storage.sqlite.copies import locked, restoring
+from affiant.storage.sqlite.keys import SqliteInitialAccessTokens, SqliteKeyUses
 from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens, SqliteRevocations
 from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
 from affiant.storage.sqlite.writer import Writer
@@ -32,10 +33,12 @@ class SqliteStore:
         self._lock = contextlib.ExitStack()
         self._reading: sqlite3.Connection | None = None
         self._writing: Writer | None = None
-        self.clients = SqliteClients(self._reader, self._writer)
-        self.apis = SqliteApis(self._reader, self._writer)
-        self.signing_keys = SqliteSigningKeys(self._reader, self._writer)
-        self.settings = SqliteSettings(self._reader, self._writer)
+        self.clients = SqliteClients(self._reader, self._writer, audit_key)
+        self.apis = SqliteApis(self._reader, self._writer, audit_key)
+        self.signing_keys = SqliteSigningKeys(self._reader, self._writer, audit_key)
+        self.initial_access_tokens = SqliteInitialAccessTokens(self._reader, self._writer, audit_key)
+        self.key_uses = SqliteKeyUses(self._reader, self._writer, audit_key)
+        self.settings = SqliteSettings(self._reader, self._writer, audit_key)
         self.refresh_tokens = SqliteRefreshTokens(self._reader)
         self.revocations = SqliteRevocations(self._reader)
         self.audit_log = SqliteAuditLog(self._reader)

@@ -9,9 +9,10 @@ import pytest
 from affiant.jose import compact, keys
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
-from affiant.server import app, registration
+from affiant.server import app
 from affiant.server.explain import captured, remote, walk
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import rules
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ def _marks(found: Explanation) -> str:
 async def explainer() -> Explainer:
     store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
     await store.apis.add(
-        registration.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+        rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
     )
     for name, options in {
         "c1": {"auth_method": "private_key_jwt", "keys": (KEY.public(),)},
         "basic": {"auth_method": "client_secret_basic"},
     }.items():
-        made = registration.build_client(name, master_key=master, now=NOW, scopes=("r",), **options)  # type: ignore[arg-type]
+        made = rules.build_client(name, master_key=master, now=NOW, scopes=("r",), **options)  # type: ignore[arg-type]
         await store.clients.add(made.client)
     return app.build_explainer(issuer=ISSUER, store=store, master_key=master)
 

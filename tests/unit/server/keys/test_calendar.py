@@ -14,8 +14,8 @@ from affiant.resource.guard import LEEWAY
 from affiant.resource.keys import MOST_SECONDS
 from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, SEEN_SECONDS, Calendar
-from affiant.storage.ports import NotFound
-from affiant.storage.records import LONGEST_TOKEN, SigningKey
+from affiant.storage.entries import LONGEST_TOKEN
+from affiant.storage.records import NotFound, SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.server import app, clients
+from affiant.server import app
 from affiant.server import settings as settings_module
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ class Served:
     def __init__(self, calendar: Calendar) -> None:
         self.store, self.now, self.calendar = MemoryStore(), [float(NOW)], calendar
         self.app = app.build(
-            issuer=ISSUER, store=self.store, master_key=MASTER, calendar=calendar, clock=lambda: self.now[0]
+            issuer=ISSUER,
+            store=self.store,
+            master_key=MASTER,
+            options=app.Options(calendar=calendar),
+            clock=lambda: self.now[0],
         )
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url=ISSUER)
 
@@ -55,7 +60,7 @@ async def _serving(calendar: Calendar | None = None) -> AsyncIterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
 
 
 async def test_two_periods() -> None:
@@ -123,7 +128,7 @@ async def test_what_is_stored_is_sealed() -> None:
     async with _serving() as served:
         (key,) = await served.store.signing_keys.list()
         stored = msgspec.json.encode(key)
-        opened = json.loads(MASTER.unseal(key.sealed, purpose=clients.signing_key_purpose(key.kid)))
+        opened = json.loads(MASTER.unseal(key.sealed, purpose=directory.signing_key_purpose(key.kid)))
         assert opened["d"].encode() not in stored
         assert opened["d"] not in repr(key)
         assert "sealed" not in repr(key)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from affiant.server import app, background, clients
+from affiant.server import app, background
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ISSUER = "https://as.example/tenant"
 async def served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, SqliteStore]]:
-    monkeypatch.setattr(clients, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(background, "PURGE_SECONDS", 0.01)
     store = SqliteStore(tmp_path / "a.db")
     built = app.build(issuer=ISSUER, store=store, master_key=MasterKey.from_bytes(bytes(32)))

@@ -9,7 +9,7 @@ from affiant.values import Value
 if TYPE_CHECKING:
     from affiant.oauth.form import Form
     from affiant.server.client_auth.ladder import Authenticated
-    from affiant.storage.records import RefreshToken
+    from affiant.storage.entries import RefreshToken
 
 
 class Authorization(Value, frozen=True):

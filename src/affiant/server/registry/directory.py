@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
@@ -14,6 +13,7 @@ from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.server.keys import calendar
+from affiant.server.registry.client_keys import ClientKeys
 from affiant.storage.records import RESTORED_AT
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class RegisteredClient:
     """
 
     record: Client
-    keys: KeySet
+    keys: ClientKeys
     macs: tuple[tuple[SecretKey, int | None], ...] = field(repr=False)
     rules: Rules
 
@@ -60,13 +60,6 @@ def secret_purpose(client_id: str) -> str:
 def signing_key_purpose(kid: str) -> str:
     """What a signing key is sealed for."""
     return f"signing-key/{kid}"
-
-
-@lru_cache(maxsize=MAX_CLIENTS)
-def _key_set(jwks: str) -> KeySet:
-    # Parsed once for all its life: after each change of the store every client is looked up anew, and reading an RSA
-    # key takes so long that the time of an answer would tell who exists.
-    return KeySet.parse(json.loads(jwks))
 
 
 class Directory:
@@ -157,17 +150,19 @@ class Directory:
         return opened, opened.public()
 
     def _prepare(self, record: Client) -> RegisteredClient:
-        keys = _key_set(record.jwks) if record.jwks else KeySet(())
         macs: tuple[tuple[SecretKey, int | None], ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
             purpose = secret_purpose(record.client_id)
             macs = tuple(
-                (SecretKey(self._master_key.unseal(secret.sealed, purpose=purpose), alg), secret.expires_at)
+                (
+                    SecretKey(self._master_key.unseal(secret.sealed, purpose=purpose), alg, secret.id or None),
+                    secret.expires_at,
+                )
                 for secret in record.secrets
                 if secret.sealed
             )
-        return RegisteredClient(record, keys, macs, self._rules(record))
+        return RegisteredClient(record, ClientKeys(record.keys), macs, self._rules(record))
 
     def _rules(self, record: Client) -> Rules:
         return Rules(

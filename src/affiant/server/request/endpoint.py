@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
@@ -18,12 +18,13 @@ from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
 from affiant.server.request.limits import Limited
 from affiant.server.request.refusal import refuse
 from affiant.server.request.visit import Visit
-from affiant.storage.records import Entry, Outcome
+from affiant.storage.entries import Entry, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.oauth.form import Form
+    from affiant.server.client_auth.ladder import Authenticated, Ladder
     from affiant.server.request.limits import Limits
     from affiant.storage.ports import Ledger
 
@@ -57,6 +58,10 @@ class Endpoint(ABC):
         self._limits = limits
         self._clock = clock
         self._deadline = Deadline()
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server's metadata says of this endpoint (RFC 8414 section 2)."""
+        return {}
 
     @abstractmethod
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
@@ -172,6 +177,58 @@ class Endpoint(ABC):
         if client.claim is None or entry.claim is not None:
             return False
         return await self._ledger.find_claim(client.claim.client_id, client.claim.digest) is not None
+
+
+class ClientEndpoint(Endpoint):
+    """An endpoint whose caller is a client, and proves it in the form that it sends.
+
+    Args:
+        ladder: authenticates clients.
+        alone: what an Endpoint takes.
+    """
+
+    def __init__(self, name: str, *, ladder: Ladder, **alone: Any) -> None:
+        super().__init__(name, **alone)
+        self._ladder = ladder
+
+    def metadata(self) -> dict[str, Any]:
+        """See Endpoint."""
+        names = {"introspect": "introspection", "revoke": "revocation"}
+        name = names.get(self._name, self._name)
+        return {f"{name}_endpoint": f"{self._issuer}/{self._name}", **self._ladder.metadata(f"{name}_endpoint")}
+
+    async def enter(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> tuple[Form, Authenticated]:
+        """The form, and who sent it.
+
+        Raises:
+            Rejected: a reason of rungs 1 to 10.
+            StoreError: the client cannot be looked up.
+        """
+        form = await http.read_form(scope, receive)
+        visit.is_read = True
+        return form, await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
+
+    async def commit_with(self, visit: Visit, client: Authenticated, **wanted: Any) -> None:
+        """Commit what a client asked for, its jti and its record: the fields of an Entry.
+
+        Raises:
+            Rejected: as `commit`.
+        """
+        await self.commit(
+            visit, Entry(visit.record(), claim=client.claim, tolerate_repeat=client.tolerates_repeat, **wanted)
+        )
+
+
+def required(form: Form, name: str) -> str:
+    """A parameter that this request cannot do without.
+
+    Raises:
+        Rejected: MISSING_PARAMETER.
+    """
+    value = form.get(name)
+    if value is None:
+        raise Rejected(Reason.MISSING_PARAMETER, expected=name)
+    return value
 
 
 class _Recorded(Rejected):

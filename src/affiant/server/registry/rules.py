@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import dataclass, field, replace
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
-from affiant.jose.key_set import KeySet
 from affiant.oauth import names, resource_indicator, scope
 from affiant.server.client_auth.ladder import METHODS
-from affiant.server.clients import GUIDE, secret_purpose
+from affiant.server.registry import client_keys
+from affiant.server.registry.directory import GUIDE, secret_purpose
 from affiant.storage.records import Api, Client, StoredSecret
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def build_client(
         client_id=client_id,
         token_endpoint_auth_method=auth_method,
         token_endpoint_auth_signing_alg=alg,
-        jwks=json.dumps(KeySet(keys).to_jwks()) if keys else None,
+        keys=client_keys.add((), [client_keys.build(key, now=now) for key in keys], now=now),
         secrets=stored,
         grant_types=grant_types or (names.CLIENT_CREDENTIALS,),
         scope=check_scopes(scopes),
@@ -95,6 +94,7 @@ def build_client(
 def change_client(
     standing: Client,
     *,
+    now: int,
     keys: tuple[PublicKey, ...] | None = None,
     scope: tuple[str, ...] = (),
     resources: tuple[str, ...] = (),
@@ -109,7 +109,8 @@ def change_client(
 
     Args:
         standing: the client as it is.
-        keys: its public keys, all of them.
+        now: seconds since the epoch.
+        keys: its public keys, all of them; others are revoked.
         scope: the names it may ask for.
         resources: the identifiers it may ask for.
         grant_types: its grants.
@@ -126,7 +127,7 @@ def change_client(
     if keys is not None:
         _check_keys(standing.token_endpoint_auth_method, keys, standing.token_endpoint_auth_signing_alg)
     changes: dict[str, Any] = {
-        "jwks": json.dumps(KeySet(keys).to_jwks()) if keys else None,
+        "keys": client_keys.put(standing.keys, keys, now=now) if keys is not None else None,
         "scope": check_scopes(scope),
         "resources": tuple(map(check_identifier, resources)),
         "grant_types": grant_types,
@@ -223,5 +224,9 @@ def _make_secret(
     if auth_method == names.CLIENT_SECRET_JWT:
         # The MAC key must be recoverable, so it is sealed (RFC 7523 needs the secret itself).
         sealed = master_key.seal(secret.encode(), purpose=secret_purpose(client_id))
-        return secret, (StoredSecret(digest=None, sealed=sealed, created_at=now, expires_at=None),)
-    return secret, (StoredSecret(digest=master_key.digest(secret), sealed=None, created_at=now, expires_at=None),)
+        return secret, (StoredSecret(None, sealed, now, None, _new_id()),)
+    return secret, (StoredSecret(master_key.digest(secret), None, now, None, _new_id()),)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,1 @@
+"""What is registered: clients with their keys, APIs, and the rules for both."""

@@ -1,0 +1,142 @@
+"""The keys of a client: announced, active, retiring, revoked.
+
+What a key may do follows from the instants stored with it, so every worker and node says the same without a message.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError
+from affiant.jose.key_set import check_kids
+from affiant.jose.keys import parse_public_jwk
+from affiant.storage.records import ClientKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from affiant.jose.keys import PublicKey
+
+MAX_KEYS = 16  # that may be used at one time
+_CACHED = 10_000
+
+
+def build(
+    key: PublicKey,
+    *,
+    now: int,
+    source: str = "operator",
+    not_before: int = 0,
+    expires_at: int | None = None,
+    is_proved: bool = True,
+) -> ClientKey:
+    """The key as it is stored.
+
+    Args:
+        key: the public key.
+        now: seconds since the epoch.
+        source: who registers it.
+        not_before: from when on it may be used.
+        expires_at: from when on it may not be used any more.
+        is_proved: whether it is known to be the client's own, without a signature of it.
+    """
+    return ClientKey(
+        kid=key.kid,
+        jwk=json.dumps(key.to_jwk()),
+        created_at=now,
+        not_before=not_before,
+        expires_at=expires_at,
+        proved_at=now if is_proved else None,
+        source=source,
+    )
+
+
+@lru_cache(maxsize=_CACHED)
+def parse(jwk: str) -> PublicKey:
+    """The key itself."""
+    # Parsed once for all its life: after each change of the store every client is looked up anew, and reading an RSA
+    # key takes so long that the time of an answer would tell who exists.
+    return parse_public_jwk(json.loads(jwk))
+
+
+def is_revoked(key: ClientKey, now: float) -> bool:
+    """Whether it is good for nothing any more."""
+    return any(end is not None and end <= now for end in (key.revoked_at, key.expires_at))
+
+
+def may_authenticate(key: ClientKey, now: float) -> bool:
+    """Whether the client may sign with it: it is active, or retiring."""
+    return key.proved_at is not None and key.not_before <= now and not is_revoked(key, now)
+
+
+def state(key: ClientKey, now: float) -> str:
+    """``announced``, ``active``, ``retiring`` or ``revoked``."""
+    if is_revoked(key, now):
+        return "revoked"
+    if not may_authenticate(key, now):
+        return "announced"
+    return "retiring" if key.retiring_at is not None and key.retiring_at <= now else "active"
+
+
+def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:
+    """Those that are not revoked, in their order."""
+    return [key for key in keys if not is_revoked(key, now)]
+
+
+def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) -> tuple[ClientKey, ...]:
+    """The keys with these as well.
+
+    Raises:
+        ConfigError: a kid is taken, one was there before, or there would be too many.
+    """
+    known = {parse(key.jwk).thumbprint: key for key in standing}
+    for key in added:
+        old = known.get(parse(key.jwk).thumbprint)
+        if old is not None:
+            what = "was revoked, and never comes back: make a new one" if is_revoked(old, now) else "is there already"
+            raise ConfigError(f"the key {key.kid} {what}")
+    keys = (*standing, *added)
+    usable = live(keys, now)
+    check_kids([parse(key.jwk) for key in usable])
+    if len(usable) > MAX_KEYS:
+        raise ConfigError(f"a client has at most {MAX_KEYS} keys at one time: revoke some")
+    return keys
+
+
+def put(
+    standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
+) -> tuple[ClientKey, ...]:
+    """Exactly these keys: those that stand and are wanted stay as they are, others are revoked now or added.
+
+    Raises:
+        ConfigError: as `add`.
+    """
+    thumbprints = {key.thumbprint for key in wanted}
+    kept = {parse(key.jwk).thumbprint for key in live(standing, now)}
+    left = [
+        key if is_revoked(key, now) or parse(key.jwk).thumbprint in thumbprints else replace(key, revoked_at=now)
+        for key in standing
+    ]
+    new = [build(key, now=now, source=source) for key in wanted if key.thumbprint not in kept]
+    return add(left, new, now=now)
+
+
+class ClientKeys:
+    """The keys of one client, ready to verify."""
+
+    __slots__ = ("_keys", "records")
+
+    def __init__(self, records: Sequence[ClientKey]) -> None:
+        self.records = tuple(records)
+        self._keys = tuple((record, parse(record.jwk)) for record in records)
+
+    def usable(self, now: float) -> list[PublicKey]:
+        """Those that may authenticate the client."""
+        return [key for record, key in self._keys if may_authenticate(record, now)]
+
+    def announced(self, now: float) -> list[PublicKey]:
+        """Those that have not been proved, or whose time has not come."""
+        return [key for record, key in self._keys if state(record, now) == "announced"]

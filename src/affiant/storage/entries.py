@@ -1,0 +1,267 @@
+"""What is kept of requests: claims, tokens, revocations, audit records; instants in seconds since the epoch."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from affiant.values import Value
+
+KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
+LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
+# C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class JtiClaim(Value, frozen=True):
+    """A jti to be used once: SHA-256 of it, kept until `expires_at`."""
+
+    client_id: str
+    digest: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token by the keyed digest of its text.
+
+    Attributes:
+        resource: identifiers, separated by spaces.
+        key_thumbprint: of the client's key that obtained the first of its family, or the id of the secret.
+        authorization_details: as JSON text (RFC 9396).
+    """
+
+    digest: bytes = field(repr=False)
+    family: str
+    client_id: str
+    scope: tuple[str, ...]
+    resource: str
+    issued_at: int
+    idle_expires_at: int
+    expires_at: int
+    spent_at: int | None = None
+    successor: bytes | None = field(default=None, repr=False)
+    revoked_at: int | None = None
+    key_thumbprint: str | None = None
+    authorization_details: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The use of a refresh token: `spent` is followed by `successor`.
+
+    Attributes:
+        idle_seconds: how long the successor lives unused.
+        retry_window: seconds in which a repeated use is a lost answer and gets the same successor.
+    """
+
+    spent: bytes = field(repr=False)
+    successor: bytes = field(repr=False)
+    now: int
+    idle_seconds: int
+    retry_window: int = 120
+
+
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One decision, a Struct because it is written on the hot path. Never holds a secret, an assertion or a token.
+
+    Attributes:
+        client_claimed: who the request said it was.
+        client_id: who it proved to be.
+        thumbprint: of the client's key that signed; the id of the secret where there was one.
+        jti_digest: SHA-256 of the assertion's jti, hexadecimal.
+        token: the jti of the access token that was issued.
+        by: who changed something: a client of the admin API, or the command line.
+        subject: what was changed.
+        before: as it was, as JSON text without secrets.
+        after: as it is now, likewise.
+    """
+
+    at: float
+    trace_id: str
+    endpoint: str
+    outcome: str
+    reason: str | None = None
+    client_claimed: str | None = None
+    client_id: str | None = None
+    method: str | None = None
+    alg: str | None = None
+    kid: str | None = None
+    thumbprint: str | None = None
+    jti_digest: str | None = None
+    grant: str | None = None
+    scope: str | None = None
+    resource: str | None = None
+    profile: str | None = None
+    address: str | None = None
+    expected: str | None = None
+    got: str | None = None
+    detail: str | None = None
+    observed: str | None = None
+    token: str | None = None
+    by: str | None = None
+    subject: str | None = None
+    before: str | None = None
+    after: str | None = None
+    milliseconds: float | None = None
+
+    def refused(self, reason: str) -> AuditRecord:
+        """The same request, refused in the commit itself."""
+        return msgspec.structs.replace(self, outcome="refused", reason=reason)
+
+    def to_json(self) -> bytes:
+        """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
+        try:
+            data = msgspec.json.encode(self)
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
+            shown = msgspec.structs.asdict(self)
+            data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
+        # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
+        return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
+
+
+class Revocation(Value, frozen=True):
+    """Access tokens that end before their time.
+
+    Attributes:
+        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), and of those issued
+            until `at`: ``client`` (a client's), ``key`` (those that a key of a client obtained, by its thumbprint),
+            ``api`` (those for an API), ``all``.
+        value: which; empty for ``all``.
+        at: when it was revoked, in seconds since the epoch.
+        until: when the last of them would have ended.
+    """
+
+    kind: str
+    value: str
+    at: int
+    until: int
+
+
+class RefreshSelection(Value, frozen=True):
+    """The refresh tokens to be revoked: those that fit all that is given."""
+
+    client_id: str | None = None
+    key_thumbprint: str | None = None
+    resource: str | None = None
+
+    def fits(self, token: RefreshToken) -> bool:
+        """Whether this one is among them."""
+        return (
+            self.client_id in (None, token.client_id)
+            and self.key_thumbprint in (None, token.key_thumbprint)
+            and (self.resource is None or self.resource in token.resource.split(" "))
+        )
+
+
+class Entry(Value, frozen=True):
+    """What one request wants committed, all or nothing.
+
+    Attributes:
+        tolerate_repeat: a claim that is lost is recorded, not refused (guide profile).
+        revocations: access tokens to be revoked.
+        revoke_family: the line of refresh tokens to be revoked.
+        revoke_refresh: more of them.
+    """
+
+    audit: AuditRecord
+    claim: JtiClaim | None = None
+    tolerate_repeat: bool = False
+    new_refresh: RefreshToken | None = None
+    rotation: Rotation | None = None
+    revocations: tuple[Revocation, ...] = ()
+    revoke_family: str | None = None
+    revoke_refresh: RefreshSelection | None = None
+
+
+class Outcome(Enum):
+    """What became of an entry."""
+
+    FIRST = "first"
+    REPEATED = "repeated"
+    REPLAYED = "assertion.replayed"
+    REFRESH_UNKNOWN = "refresh_token.unknown"
+    REFRESH_EXPIRED = "refresh_token.expired"
+    REFRESH_REVOKED = "refresh_token.revoked"
+    REFRESH_REUSED = "refresh_token.reused"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether nothing of the entry was done but a record of the refusal."""
+        return self not in (Outcome.FIRST, Outcome.REPEATED)
+
+
+GENESIS = bytes(32)  # what the first audit record is chained to
+
+
+def chain(previous: bytes, record: bytes, key: bytes = b"") -> bytes:
+    """The link for this record: whoever edits, drops or moves one without the key breaks all that follow.
+
+    Under the empty key, which everybody has, the chain shows accidents and clumsy hands only.
+    """
+    return hmac.digest(key, previous + record, sha256)
+
+
+class AuditRow(NamedTuple):
+    """An audit record as it stands in the log: `trace_id` is what it is looked up by, `record` what it says."""
+
+    number: int
+    trace_id: str
+    record: bytes
+    link: bytes
+
+
+class AuditHead(NamedTuple):
+    """Where the log ends: its newest record, and the highest number that was ever given."""
+
+    number: int
+    link: bytes
+    given: int
+
+
+def end_of_family(family: str, now: int) -> Revocation:
+    """What takes the access tokens along when their refresh tokens are revoked."""
+    return Revocation("family", family, now, now + LONGEST_TOKEN)
+
+
+def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
+    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
+    if token is None:
+        return Outcome.REFRESH_UNKNOWN
+    if token.revoked_at is not None:
+        return Outcome.REFRESH_REVOKED
+    if token.spent_at is not None:
+        # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
+        # family may still live.
+        in_window = rotation.now - token.spent_at <= rotation.retry_window
+        return Outcome.REPEATED if in_window and token.successor == rotation.successor else Outcome.REFRESH_REUSED
+    if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
+        return Outcome.REFRESH_EXPIRED
+    return Outcome.FIRST
+
+
+def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:
+    """The successor of a token: same family, same grant, same last day."""
+    return replace(
+        token,
+        digest=rotation.successor,
+        issued_at=rotation.now,
+        idle_expires_at=min(rotation.now + rotation.idle_seconds, token.expires_at),
+        spent_at=None,
+        successor=None,
+    )
+
+
+def _spelled(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def escape_controls(data: bytes) -> bytes:
+    """The same JSON, with nothing in it that a terminal or a reader of lines would obey."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode("utf-8")).encode("utf-8")

@@ -1,0 +1,183 @@
+"""Claims, refresh tokens, revocations and audit records in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from affiant.storage.entries import (
+    GENESIS,
+    KEPT_SECONDS,
+    AuditHead,
+    AuditRow,
+    Outcome,
+    Revocation,
+    chain,
+    end_of_family,
+    judge_rotation,
+    succeed,
+)
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from affiant.storage.entries import Entry, RefreshToken
+
+
+class MemoryLedger:
+    """See ports.Ledger and ports.AuditLog."""
+
+    def __init__(self, lock: threading.RLock, audit_key: bytes) -> None:
+        self._lock = lock
+        self._audit_key = audit_key
+        self._claims: dict[tuple[str, bytes], int] = {}
+        self._refresh: dict[bytes, RefreshToken] = {}
+        self._revoked: dict[tuple[str, str], Revocation] = {}
+        self._forgotten = 0
+        self._audit: list[AuditRow] = []
+
+    async def claim(self, entry: Entry) -> Outcome:
+        """See ports.Ledger."""
+        with self._lock:
+            return self.commit(entry)
+
+    def commit(self, entry: Entry) -> Outcome:
+        """Do what the entry wants, under the lock that the caller has, and append its record."""
+        outcome = self._apply(entry)
+        audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
+        previous = self._audit[-1].link if self._audit else GENESIS
+        record = audit.to_json()
+        link = chain(previous, record, self._audit_key)
+        self._audit.append(AuditRow(len(self._audit) + 1, audit.trace_id, record, link))
+        return outcome
+
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        """See ports.Ledger."""
+        return self._claims.get((client_id, digest))
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        """See ports.Ledger."""
+        with self._lock:
+            ended = [key for key, end in self._claims.items() if end < before][:limit]
+            for key in ended:
+                self._forgotten = max(self._forgotten, self._claims.pop(key))
+            self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before - KEPT_SECONDS}
+            return len(ended)
+
+    def revoked(self) -> list[Revocation]:
+        """All that stand."""
+        with self._lock:
+            return list(self._revoked.values())
+
+    def refresh_tokens(self) -> dict[bytes, RefreshToken]:
+        """All of them, by digest."""
+        with self._lock:
+            return dict(self._refresh)
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        """See ports.AuditLog."""
+        return next((msgspec.json.decode(row.record) for row in self._audit if row.trace_id == trace_id), None)
+
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """See ports.AuditLog."""
+        start = max(after or 0, 0)
+        return self._audit[start : start + limit]
+
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        """See ports.AuditLog."""
+        end = len(self._audit) if before is None else max(before - 1, 0)
+        return self._audit[:end][::-1][:limit]
+
+    async def head(self) -> AuditHead:
+        """See ports.AuditLog."""
+        last = self._audit[-1:]
+        return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
+
+    def forget(self, client_id: str) -> None:
+        """Drop a client's refresh tokens."""
+        with self._lock:
+            self._refresh = {key: row for key, row in self._refresh.items() if row.client_id != client_id}
+
+    def _apply(self, entry: Entry) -> Outcome:
+        repeated = False
+        if entry.claim is not None:
+            key = (entry.claim.client_id, entry.claim.digest)
+            repeated = key in self._claims
+            if (repeated and not entry.tolerate_repeat) or entry.claim.expires_at <= self._forgotten:
+                return Outcome.REPLAYED
+            self._claims.setdefault(key, entry.claim.expires_at)
+        outcome = self._rotate(entry) if entry.rotation else Outcome.FIRST
+        if not outcome.is_loss:
+            self._change(entry)
+        return Outcome.REPEATED if repeated and outcome is Outcome.FIRST else outcome
+
+    def _change(self, entry: Entry) -> None:
+        if entry.new_refresh is not None:
+            self._refresh[entry.new_refresh.digest] = entry.new_refresh
+        for revocation in entry.revocations:
+            self._revoke(revocation)
+        if entry.revoke_family is not None:
+            self._end_family(entry.revoke_family, int(entry.audit.at))
+        if entry.revoke_refresh is not None:
+            for digest, row in self._refresh.items():
+                if row.revoked_at is None and entry.revoke_refresh.fits(row):
+                    self._refresh[digest] = replace(row, revoked_at=int(entry.audit.at))
+
+    def _revoke(self, revocation: Revocation) -> None:
+        key = (revocation.kind, revocation.value)
+        standing = self._revoked.get(key, revocation)
+        later = max(standing.at, revocation.at), max(standing.until, revocation.until)
+        self._revoked[key] = Revocation(*key, *later)
+
+    def _end_family(self, family: str, now: int) -> None:
+        for digest, row in self._refresh.items():
+            if row.family == family:
+                self._refresh[digest] = replace(row, revoked_at=now)
+        self._revoke(end_of_family(family, now))
+
+    def _rotate(self, entry: Entry) -> Outcome:
+        rotation = entry.rotation
+        assert rotation is not None  # noqa: S101 - the caller looked
+        token = self._refresh.get(rotation.spent)
+        outcome = judge_rotation(token, rotation)
+        if token is not None and outcome is Outcome.FIRST:
+            self._refresh[token.digest] = replace(token, spent_at=rotation.now, successor=rotation.successor)
+            self._refresh[rotation.successor] = succeed(token, rotation)
+        elif token is not None and outcome is Outcome.REFRESH_REUSED:
+            self._end_family(token.family, rotation.now)
+        return outcome
+
+
+class MemoryRefreshTokens:
+    """See ports.RefreshTokens."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def find(self, digest: bytes) -> RefreshToken | None:
+        """See ports.RefreshTokens."""
+        return self._ledger.refresh_tokens().get(digest)
+
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        """See ports.RefreshTokens."""
+        rows = self._ledger.refresh_tokens()
+        fitting = [digest for digest, row in rows.items() if digest > after and client_id in (None, row.client_id)]
+        return [rows[digest] for digest in sorted(fitting)[:limit]]
+
+
+class MemoryRevocations:
+    """See ports.Revocations."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        """See ports.Revocations."""
+        return [row for row in self._ledger.revoked() if (row.kind, row.value) in names]
+
+    async def list(self, now: int) -> list[Revocation]:
+        """See ports.Revocations."""
+        return sorted((row for row in self._ledger.revoked() if row.until >= now), key=lambda row: (-row.at, row.value))
