@@ -43,6 +43,7 @@ _HEAD = (
     "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
 )
+_HIGHEST = 2**63 - 1  # that a column holds
 _BEFORE_ALL, _AFTER_ALL = float("-inf"), float("inf")
 _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
@@ -152,7 +153,7 @@ class SqliteAuditLog:
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """See ports.AuditLog."""
         query = "SELECT number, trace_id, record, link FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
-        end = _AFTER_ALL if before is None else before
+        end = _AFTER_ALL if before is None else min(before, _HIGHEST)
         with translated():
             return list(map(AuditRow._make, self._reader().execute(query, (end, limit))))
 

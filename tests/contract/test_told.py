@@ -1,0 +1,204 @@
+"""A change of what is registered and what is told of it are one commit, on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affiant.storage.audit_chain import Verification, walk
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelection, RefreshToken, Revocation
+from affiant.storage.records import AlreadyExists, Api, Client, NotFound, SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from affiant.storage.ports import Store, Tell
+
+pytestmark = pytest.mark.anyio
+NOW = 1_800_000_000
+CLIENT = Client("c", "private_key_jwt")
+API = Api("https://a", "a", ("r",), is_default=True, created_at=NOW)
+KEY = SigningKey("k", "ES256", "{}", b"sealed", NOW)
+REFRESH = RefreshToken(b"r1", "f", "c", ("r",), "https://a https://b", NOW, NOW + 1000, NOW + 1500, key_thumbprint="t")
+
+
+def telling(seen: list[tuple[Any, Any]] | None = None, **wanted: Any) -> Tell:
+    def tell(before: Any, after: Any) -> Sequence[Entry]:
+        if seen is not None:
+            seen.append((before, after))
+        audit = AuditRecord(at=NOW, trace_id="t", endpoint="admin", outcome="changed", by="cli", subject="x")
+        return [Entry(audit, **wanted)]
+
+    return tell
+
+
+async def told(store: Store) -> list[dict[str, Any]]:
+    verification = Verification(b"")
+    records = []
+    async for row in walk(store.audit_log):
+        verification.feed(row)
+        records.append(json.loads(row.record))
+    verification.finish((await store.audit_log.head()).given)
+    return records
+
+
+async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> None:
+    seen: list[tuple[Any, Any]] = []
+    tell = telling(seen)
+    changed, named = replace(CLIENT, enabled=False), replace(API, name="b")
+    await store.clients.add(CLIENT, tell=tell)
+    await store.clients.update("c", lambda _: changed, tell=tell)
+    await store.clients.remove("c", tell=tell)
+    await store.apis.add(API, tell=tell)
+    await store.apis.update("https://a", lambda _: named, tell=tell)
+    await store.apis.remove("https://a", tell=tell)
+    await store.signing_keys.change(lambda _: [KEY], tell=tell)
+    await store.signing_keys.change(lambda _: [], tell=tell)
+    assert seen == [
+        *((None, CLIENT), (CLIENT, changed), (changed, None)),
+        *((None, API), (API, named), (named, None)),
+        ([], [KEY]),
+    ]
+    assert len(await told(store)) == 7
+
+
+async def test_what_is_refused_is_not_told(store: Store) -> None:
+    def refuse(_: Any) -> Any:
+        raise NotFound("no")
+
+    tell = telling()
+    await store.clients.add(CLIENT)
+    await store.apis.add(API)
+    before = await store.version()
+    attempts: list[tuple[type[Exception], Any]] = [
+        (AlreadyExists, lambda: store.clients.add(CLIENT, tell=tell)),
+        (NotFound, lambda: store.clients.add(replace(CLIENT, client_id="d"), tell=tell, spend="none")),
+        (NotFound, lambda: store.clients.update("c", refuse, tell=tell)),
+        (NotFound, lambda: store.clients.update("\0", lambda client: client, tell=tell)),
+        (NotFound, lambda: store.clients.remove("nobody", tell=tell)),
+        (AlreadyExists, lambda: store.apis.add(API, tell=tell)),
+        (NotFound, lambda: store.apis.update("https://a", refuse, tell=tell)),
+        (NotFound, lambda: store.apis.update("https://nowhere", lambda api: api, tell=tell)),
+        (NotFound, lambda: store.apis.remove("https://nowhere", tell=tell)),
+        (NotFound, lambda: store.signing_keys.change(refuse, tell=tell)),
+    ]
+    for error, attempt in attempts:
+        with pytest.raises(error):
+            await attempt()
+    assert await told(store) == []
+    assert await store.version() == before
+    assert (await store.clients.list(), await store.apis.list()) == ([CLIENT], [API])
+
+
+async def test_it_revokes_in_the_same_commit(store: Store) -> None:
+    """With the key that is revoked, the tokens that it obtained; those of others stand."""
+    other = replace(REFRESH, digest=b"r2", family="g", key_thumbprint="u")
+    for token in (REFRESH, other):
+        await store.ledger.claim(Entry(AuditRecord(NOW, "t", "token", "issued"), new_refresh=token))
+    await store.clients.add(CLIENT)
+    ended = Revocation("key", "t", NOW, NOW + 3600)
+    tell = telling(revocations=(ended,), revoke_refresh=RefreshSelection(key_thumbprint="t"))
+    await store.clients.update("c", lambda client: replace(client, enabled=False), tell=tell)
+    assert await store.revocations.find([("key", "t")]) == [ended]
+    assert await store.refresh_tokens.find(b"r1") == replace(REFRESH, revoked_at=NOW)
+    assert await store.refresh_tokens.find(b"r2") == other
+    assert await store.refresh_tokens.list("c") == [replace(REFRESH, revoked_at=NOW), other]
+
+
+@pytest.mark.parametrize(
+    ("selection", "ended"),
+    [
+        (RefreshSelection(), [b"r1", b"r2", b"r3"]),
+        (RefreshSelection(client_id="c"), [b"r1", b"r2"]),
+        (RefreshSelection(key_thumbprint="t"), [b"r1", b"r3"]),
+        (RefreshSelection(resource="https://b"), [b"r1"]),
+        (RefreshSelection(client_id="c", key_thumbprint="u"), [b"r2"]),
+        (RefreshSelection(resource="https://"), []),
+        (RefreshSelection(client_id="c'--"), []),
+    ],
+)
+async def test_a_selection_revokes_what_fits_all_of_it(
+    store: Store, selection: RefreshSelection, ended: list[bytes]
+) -> None:
+    tokens = (
+        REFRESH,
+        replace(REFRESH, digest=b"r2", family="g", key_thumbprint="u", resource="https://a"),
+        replace(REFRESH, digest=b"r3", family="h", client_id="d", resource="https://a"),
+    )
+    audit = AuditRecord(at=NOW + 5, trace_id="t", endpoint="admin", outcome="revoked")
+    # Two of them in the very group that revokes: what was made before it is revoked with the rest.
+    entries = [*(Entry(audit, new_refresh=token) for token in tokens), Entry(audit, revoke_refresh=selection)]
+    await asyncio.gather(*(store.ledger.claim(entry) for entry in entries))
+    found = await store.refresh_tokens.list()
+    assert [token.digest for token in found] == [b"r1", b"r2", b"r3"]
+    assert [token.digest for token in found if token.revoked_at == NOW + 5] == ended
+
+
+async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
+    """Registry and ledger write to one log, each in its own way: nothing is lost, doubled or unchained."""
+    audit = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
+    claims = [
+        store.ledger.claim(Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), NOW))) for number in range(40)
+    ]
+    changes = [store.clients.add(replace(CLIENT, client_id=f"c{number}"), tell=telling()) for number in range(10)]
+    await asyncio.gather(*claims, *changes)
+    records = await told(store)
+    assert sorted(record["endpoint"] for record in records) == ["admin"] * 10 + ["token"] * 40
+
+
+@pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
+async def test_stores_on_one_database_tell_into_one_chain(make_store: Callable[..., Store]) -> None:
+    stores = [make_store(), make_store()]
+    for one in stores:
+        await one.open()
+    try:
+        audit = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
+        for number in range(5):
+            await asyncio.gather(
+                *(one.ledger.claim(Entry(audit)) for one in stores),
+                *(
+                    one.clients.add(Client(f"c{number}{place}", "x"), tell=telling())
+                    for place, one in enumerate(stores)
+                ),
+            )
+        assert len(await told(stores[0])) == 20
+    finally:
+        for one in stores:
+            await one.close()
+
+
+async def test_lists_go_on_where_they_stopped(store: Store) -> None:
+    clients = [replace(CLIENT, client_id=name) for name in ("a", "b", "c")]
+    for client in clients:
+        await store.clients.add(client)
+    assert await store.clients.list(limit=2) == clients[:2]
+    assert await store.clients.list(after="b") == clients[2:]
+    assert await store.clients.list(after="c", limit=5) == []
+    for number in range(1, 4):
+        token = replace(REFRESH, digest=bytes([number]), client_id="c" if number < 3 else "d")
+        await store.ledger.claim(Entry(AuditRecord(NOW, str(number), "token", "issued"), new_refresh=token))
+    assert [token.digest for token in await store.refresh_tokens.list(limit=2)] == [b"\1", b"\2"]
+    assert [token.digest for token in await store.refresh_tokens.list(after=b"\2")] == [b"\3"]
+    assert [token.digest for token in await store.refresh_tokens.list("c", after=b"\1")] == [b"\2"]
+    assert await store.refresh_tokens.list("c\0") == []
+    assert [row.trace_id for row in await store.audit_log.newest(limit=2)] == ["3", "2"]
+    assert [row.number for row in await store.audit_log.newest(before=3)] == [2, 1]
+    assert await store.audit_log.newest(before=1) == []
+    assert await store.audit_log.newest(before=-5) == []
+    assert [row.number for row in await store.audit_log.newest(before=2**70)] == [3, 2, 1]
+
+
+async def test_one_default_after_an_update(store: Store) -> None:
+    await store.apis.add(API)
+    await store.apis.add(replace(API, identifier="https://b", is_default=False))
+    await store.apis.update("https://b", lambda api: replace(api, is_default=True))
+    assert [(api.identifier, api.is_default) for api in await store.apis.list()] == [
+        ("https://a", False),
+        ("https://b", True),
+    ]
+    await store.apis.remove("https://b")
+    assert await store.apis.default() is None
