@@ -41,7 +41,7 @@ $(READY): $(INSTALLED) pyproject.toml
 
 test: lint ## what every change must pass: lint, types, tests (ARGS="-k audience" for some)
 	@echo "· pytest"
-	@$(BIN)/python -m pytest --quiet $(ARGS)
+	@$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: $(READY) ## ruff, import-linter, mypy
 	@echo "· ruff"
