@@ -96,3 +96,18 @@ async def test_a_spent_token_ends_its_family_after_its_own_end(store: Store) -> 
     successor = await store.refresh_tokens.find(b"r2")
     assert successor is not None
     assert successor.revoked_at == NOW + 1000
+
+
+async def test_a_token_that_follows_itself_is_not_spent(store: Store) -> None:
+    """Without rotation (FAPI 2.0) each use only begins its idle life anew, up to its last day; and it can be ended."""
+    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    for now in (NOW + 400, NOW + 401, NOW + 900):
+        assert await store.ledger.claim(_rotation(now, successor=b"r1")) is Outcome.FIRST
+        token = await store.refresh_tokens.find(b"r1")
+        assert token is not None
+        assert (token.spent_at, token.successor, token.expires_at) == (None, None, NOW + 1500)
+        assert token.idle_expires_at == min(now + 1000, NOW + 1500)
+    assert len(await store.refresh_tokens.list("c")) == 1
+    assert await store.ledger.claim(_rotation(NOW + 1500, successor=b"r1")) is Outcome.REFRESH_EXPIRED
+    await store.ledger.claim(Entry(AUDIT, revoke_family="f"))
+    assert await store.ledger.claim(_rotation(NOW + 1000, successor=b"r1")) is Outcome.REFRESH_REVOKED

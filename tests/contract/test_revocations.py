@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from affiant.storage.entries import (
     Entry,
     JtiClaim,
     Outcome,
+    RefreshSelection,
     RefreshToken,
     Revocation,
     Rotation,
@@ -100,3 +102,80 @@ async def test_purge_forgets_what_has_ended(store: Store) -> None:
     assert await store.revocations.list(0) == [ONE]
     await store.ledger.purge(NOW + 61 + KEPT_SECONDS)
     assert await store.revocations.list(0) == []
+
+
+KINDS = ("jti", "family", "client", "key", "api", "all")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_kind_is_kept_by_its_name(store: Store, kind: str) -> None:
+    row = Revocation(kind, "" if kind == "all" else "v", NOW, NOW + 60)
+    await store.ledger.claim(Entry(AUDIT, revocations=(row,)))
+    assert await store.revocations.find([(other, row.value) for other in KINDS]) == [row]
+
+
+async def test_the_newest_first(store: Store) -> None:
+    rows = tuple(Revocation("jti", value, NOW + at, NOW + 60) for value, at in (("b", 1), ("c", 0), ("a", 1), ("d", 2)))
+    await store.ledger.claim(Entry(AUDIT, revocations=rows))
+    assert [row.value for row in await store.revocations.list(NOW)] == ["d", "a", "b", "c"]
+
+
+async def test_the_mark_tells_every_change(store: Store) -> None:
+    """One that was added, prolonged, or added while another was forgotten; and nothing else changes it."""
+    marks = [await store.revocations.mark()]
+
+    async def change(*rows: Revocation) -> None:
+        await store.ledger.claim(Entry(AUDIT, revocations=rows))
+        marks.append(await store.revocations.mark())
+
+    await change(ONE)
+    await change(Revocation("client", "a", NOW, NOW + 60))
+    await change(Revocation("client", "a", NOW + 1, NOW + 60))
+    await change(Revocation("client", "a", NOW, NOW + 61))
+    late = NOW + 62 + KEPT_SECONDS
+    await store.ledger.purge(late)
+    await change(Revocation("jti", "b", late, late + 60), Revocation("jti", "c", late, late + 60))
+    assert len(set(marks)) == len(marks)
+    await store.ledger.claim(Entry(AUDIT))
+    await store.ledger.claim(Entry(AUDIT, revocations=(Revocation("jti", "b", late, late + 60),)))
+    assert await store.revocations.mark() == marks[-1]
+
+
+OTHERS = (
+    replace(TOKEN, digest=b"k2", family="g", key_thumbprint="k2"),
+    replace(TOKEN, digest=b"a2", family="h", resource="https://a https://b", key_thumbprint="k1"),
+    replace(TOKEN, digest=b"c2", family="i", client_id="c2", key_thumbprint="k1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("selection", "ended"),
+    [
+        (RefreshSelection(), {b"r1", b"k2", b"a2", b"c2"}),
+        (RefreshSelection(client_id="c"), {b"r1", b"k2", b"a2"}),
+        (RefreshSelection(key_thumbprint="k1"), {b"a2", b"c2"}),
+        (RefreshSelection(client_id="c", key_thumbprint="k1"), {b"a2"}),
+        (RefreshSelection(resource="https://b"), {b"a2"}),
+        (RefreshSelection(resource="https://a"), {b"r1", b"k2", b"a2", b"c2"}),
+        (RefreshSelection(client_id="nobody"), set()),
+    ],
+)
+async def test_a_selection_of_refresh_tokens(store: Store, selection: RefreshSelection, ended: set[bytes]) -> None:
+    for token in (TOKEN, *OTHERS):
+        await store.ledger.claim(Entry(AUDIT, new_refresh=token))
+    await store.ledger.claim(Entry(AUDIT, revoke_refresh=selection))
+    found = await store.refresh_tokens.list()
+    assert {token.digest for token in found if token.revoked_at is not None} == ended
+
+
+async def test_a_rotation_under_way_does_not_outrun_a_revocation(store: Store) -> None:
+    """Begun together: either the rotation comes too late, or its successor is revoked with the rest."""
+    for n in range(20):
+        await store.ledger.claim(Entry(AUDIT, new_refresh=replace(TOKEN, digest=b"r%d" % n, family=f"f{n}")))
+    ends = [Entry(AUDIT, revoke_refresh=RefreshSelection(client_id="c"))]
+    rotations = [Entry(AUDIT, rotation=Rotation(b"r%d" % n, b"s%d" % n, NOW, 1000)) for n in range(20)]
+    outcomes = await asyncio.gather(*map(store.ledger.claim, [*rotations[:10], *ends, *rotations[10:]]))
+    assert {*outcomes[:10], *outcomes[11:]} <= {Outcome.FIRST, Outcome.REFRESH_REVOKED}
+    found = await store.refresh_tokens.list(limit=1000)
+    assert len(found) >= 20
+    assert all(token.revoked_at is not None for token in found)

@@ -22,9 +22,10 @@ from affiant.errors import ConfigError
 from affiant.server.keys import calendar, signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
 from affiant.storage.postgres import PostgresStore
-from affiant.storage.records import SigningKey
+from affiant.storage.records import Api, SigningKey
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-MASTER, NOW = MasterKey.from_bytes(bytes(32)), 1_800_000_000
+NOW, VAULT = 1_800_000_000, Vault(MasterKey.from_bytes(bytes(32)))
 FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)
 
 
@@ -106,10 +107,10 @@ async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
 ) -> None:
     """Through three periods: each time exactly one key more, and one record of it."""
     async with _nodes(make_store, 4) as nodes:
-        await asyncio.gather(*(signing_keys.ensure(node, MASTER, now=NOW, alg=alg) for node in nodes))
+        await asyncio.gather(*(signing_keys.ensure(node, VAULT, now=NOW, alg=alg) for node in nodes))
         for number in (1, 2, 3):
             now = NOW + 90 * DAY * number - 7 * DAY
-            keep = partial(signing_keys.keep, master_key=MASTER, now=now, calendar=Calendar())
+            keep = partial(signing_keys.keep, vault=VAULT, now=now, calendar=Calendar())
             await asyncio.gather(*(keep(node) for node in nodes))
             keys = await nodes[0].signing_keys.list()
             assert len(keys) == number + 1
@@ -120,12 +121,47 @@ async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
 
 async def test_of_many_rotations_at_once_one_succeeds(make_store: Callable[..., Store]) -> None:
     async with _nodes(make_store, 4) as nodes:
-        await signing_keys.ensure(nodes[0], MASTER, now=NOW)
-        rotate = partial(signing_keys.rotate, master_key=MASTER, now=NOW, delay=2, by="a test")
+        await signing_keys.ensure(nodes[0], VAULT, now=NOW)
+        rotate = partial(signing_keys.rotate, vault=VAULT, now=NOW, delay=2, by="a test")
         done = await asyncio.gather(*(rotate(node) for node in nodes * 3), return_exceptions=True)
         made = [key for key in done if isinstance(key, SigningKey)]
         assert [type(other) for other in done if other not in made] == [ConfigError] * 11
         assert (await nodes[0].signing_keys.list())[0] == made[0]
+
+
+async def test_what_is_told_of_a_change_is_in_its_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second commit follows, which a crash could prevent."""
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("a second commit")
+
+    monkeypatch.setattr(type(store.ledger), "claim", refuse)
+    await signing_keys.ensure(store, VAULT, now=NOW)
+    (first,) = await store.signing_keys.list()
+    await signing_keys.rotate(store, VAULT, now=NOW, delay=2, by="a test")
+    await signing_keys.remove(store, VAULT, first.kid, now=NOW, by="a test", trace_id="of the request")
+    assert sorted(await _outcomes(store)) == ["advanced", "announced", "removed"]
+    records = [msgspec.json.decode(row.record) for row in await store.audit_log.export()]
+    asked = [record for record in records if record["trace_id"] == "of the request"]
+    assert sorted(record["outcome"] for record in asked) == ["advanced", "removed"]
+    removed = next(record for record in asked if record["outcome"] == "removed")
+    before, after = json.loads(removed["before"]), json.loads(removed["after"])
+    assert before["removed_at"] > after["removed_at"] == NOW, "it was retiring already"
+    assert {(record["by"], record["subject"] == record["kid"]) for record in records} == {("a test", True)}
+
+
+async def test_lines_are_kept_each_for_itself_by_nodes_at_once(make_store: Callable[..., Store]) -> None:
+    """Four nodes, three lines: in each exactly one key more, of its own algorithm."""
+    async with _nodes(make_store, 4) as nodes:
+        for alg in ("ES384", "Ed25519"):
+            await nodes[0].apis.add(Api(f"https://{alg}", alg, (), is_default=False, created_at=NOW, signing_alg=alg))
+        keep = partial(signing_keys.keep, vault=VAULT, calendar=Calendar())
+        for now in (NOW, NOW + 83 * DAY):
+            await asyncio.gather(*(keep(node, now=now) for node in nodes))
+        found = await nodes[0].signing_keys.list()
+        assert sorted((key.line, key.alg) for key in found) == sorted(
+            [("", "ES256"), ("ES384", "ES384"), ("Ed25519", "Ed25519")] * 2
+        )
 
 
 async def test_threads_share_the_store_in_memory() -> None:
@@ -150,6 +186,7 @@ from pathlib import Path
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 
@@ -160,7 +197,7 @@ async def main():
     print("ready", flush=True)
     sys.stdin.readline()
     for now in times:
-        await signing_keys.keep(store, MasterKey.from_bytes(bytes(32)), now=now, calendar=Calendar())
+        await signing_keys.keep(store, Vault(MasterKey.from_bytes(bytes(32))), now=now, calendar=Calendar())
     await store.close()
 asyncio.run(main())
 """
@@ -214,10 +251,10 @@ async def test_a_key_of_an_older_version_goes_on(where: str) -> None:
             query = "INSERT INTO signing_key (kid, record) VALUES ('old', $1)"
             await connection.execute(query, json.dumps(old).encode())
             await connection.close()
-        await signing_keys.ensure(store, MASTER, now=NOW + 10)
-        await signing_keys.keep(store, MASTER, now=NOW + 82 * DAY, calendar=Calendar())
+        await signing_keys.ensure(store, VAULT, now=NOW + 10)
+        await signing_keys.keep(store, VAULT, now=NOW + 82 * DAY, calendar=Calendar())
         assert [key.kid for key in await store.signing_keys.list()] == ["old"]
-        await signing_keys.keep(store, MASTER, now=NOW + 83 * DAY, calendar=Calendar())
+        await signing_keys.keep(store, VAULT, now=NOW + 83 * DAY, calendar=Calendar())
         new, standing = await store.signing_keys.list()
     finally:
         await store.close()

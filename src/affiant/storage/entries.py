@@ -15,6 +15,9 @@ from affiant.values import Value
 
 KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
+# What tells one state of the revocations from another, in any SQL: whatever is deleted ended long before whatever is
+# added, so that no number of both leaves the sum as it was.
+MARK = "SELECT count(*), coalesce(sum(at + until), 0) FROM revocation"
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -54,7 +57,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The use of a refresh token: `spent` is followed by `successor`.
+    """The use of a refresh token: `spent` is followed by `successor`; one that follows itself is not spent.
 
     Attributes:
         idle_seconds: how long the successor lives unused.
@@ -130,9 +133,10 @@ class Revocation(Value, frozen=True):
     """Access tokens that end before their time.
 
     Attributes:
-        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), and of those issued
-            until `at`: ``client`` (a client's), ``key`` (those that a key of a client obtained, by its thumbprint),
-            ``api`` (those for an API), ``all``.
+        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), ``key`` (those that a
+            key obtained, by its thumbprint; or by `of_key` those that this client obtained with it), and of those
+            issued until `at`: ``client`` (a client's), ``api`` (those for an API), ``all``. The rule is in
+            oauth/standing/revocations.py.
         value: which; empty for ``all``.
         at: when it was revoked, in seconds since the epoch.
         until: when the last of them would have ended.

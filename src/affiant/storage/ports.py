@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
-    from affiant.storage.records import Api, Client, InitialAccessToken, KeyUse, SigningKey
+    from affiant.storage.records import Api, Beside, Client, InitialAccessToken, KeyUse, SigningKey
 
     # What is written down of a change, in its own commit: made of what stood before and what stands after it, None for
     # nothing. No claim and no rotation: what an entry of this kind wants is never refused.
@@ -31,14 +31,24 @@ class Clients(Protocol):
         raised: it is used up, or gone. Of any number that spend its last use at once, one succeeds.
         """
 
-    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
+    async def update(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        *,
+        tell: Tell | None = None,
+        beside: Beside | None = None,
+    ) -> Client:
         """Put what `change` makes of it in its place, with nobody else's change in between; or raise NotFound.
 
-        An Error that `change` raises leaves it as it was.
+        An Error that `change` raises, or the check of `beside`, leaves it as it was.
         """
 
-    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
-        """Remove it, its refresh tokens and the uses of its keys in one commit, or raise NotFound."""
+    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
+        """Remove it, its refresh tokens and the uses of its keys in one commit, or raise NotFound.
+
+        An Error that the check of `beside` raises leaves all as it was.
+        """
 
 
 class Apis(Protocol):
@@ -83,7 +93,7 @@ class KeyUses(Protocol):
     """Which credentials are in use. Told now and then by each worker, so a crash forgets the last moments."""
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
-        """Add these to what is counted already."""
+        """Add these to what is counted already; one credential may stand among them more than once."""
 
     async def list(self, client_id: str) -> list[KeyUse]:
         """The uses of this client's credentials."""
@@ -124,6 +134,9 @@ class Revocations(Protocol):
 
     async def list(self, now: int) -> list[Revocation]:
         """All whose tokens would still be good at this instant, the newest first."""
+
+    async def mark(self) -> str:
+        """A text that is another one whenever one was added or prolonged; quick to get, however many there are."""
 
 
 class Ledger(Protocol):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from affiant.errors import Error
 from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class AlreadyExists(Error):
@@ -43,7 +47,8 @@ class ClientKey:
         proved_at: when it was known to be the client's own: what an operator registers, at once; what a client
             announces, when it first signed with it. None until then.
         retiring_at: since when its successor should be used; it is good until `revoked_at`.
-        revoked_at: from when on it is good for nothing, nor are the tokens that it obtained.
+        revoked_at: from when on it is good for nothing. What it obtained ends too where a Revocation says so: who
+            retires a key lets its tokens live.
         source: who registered it: ``operator``, ``registration`` (RFC 7591) or ``client``; ``jwks_uri`` for one that
             was fetched, of which only its revocation is kept.
     """
@@ -83,6 +88,8 @@ class Client:
         metadata: what it registered itself with (RFC 7591 section 2), as the JSON text of one object.
         registration_token: keyed digest of its registration access token (RFC 7592 section 3).
         registered_by: the id of the initial access token that let it in.
+        registration_scope: the names that it may register itself for, as that token or, since, an operator said.
+        registration_types: the authorization_details_types that it may register itself for, as that token said.
     """
 
     client_id: str
@@ -109,8 +116,23 @@ class Client:
     metadata: str | None = None
     registration_token: bytes | None = field(default=None, repr=False)
     registered_by: str | None = None
+    registration_scope: tuple[str, ...] = ()
+    registration_types: tuple[str, ...] = ()
     enabled: bool = True
     created_at: int = 0
+
+
+class Beside(NamedTuple):
+    """A second client that a change of one depends on, as it stands in the same commit.
+
+    Attributes:
+        client_id: its name.
+        check: is given the client before and after the change, and the second one; None for nothing. An Error that it
+            raises leaves all as it was.
+    """
+
+    client_id: str
+    check: Callable[[Client, Client | None, Client | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +163,7 @@ class InitialAccessToken:
         resources: the APIs that a client may register for; empty for the default API only.
         expires_at: when it ends.
         uses: how many clients it still lets in.
+        authorization_details_types: the types that a client may register for (RFC 9396 section 10).
     """
 
     id: str
@@ -150,6 +173,7 @@ class InitialAccessToken:
     created_at: int
     expires_at: int
     uses: int
+    authorization_details_types: tuple[str, ...] = ()
 
 
 class KeyUse(Value, frozen=True):

@@ -181,3 +181,8 @@ class MemoryRevocations:
     async def list(self, now: int) -> list[Revocation]:
         """See ports.Revocations."""
         return sorted((row for row in self._ledger.revoked() if row.until >= now), key=lambda row: (-row.at, row.value))
+
+    async def mark(self) -> str:
+        """See ports.Revocations."""
+        rows = self._ledger.revoked()
+        return f"{len(rows)} {sum(row.at + row.until for row in rows)}"

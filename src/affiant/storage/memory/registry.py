@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from affiant.storage.memory.ledger import MemoryLedger
     from affiant.storage.ports import Tell
-    from affiant.storage.records import Api, Client, InitialAccessToken, SigningKey
+    from affiant.storage.records import Api, Beside, Client, InitialAccessToken, SigningKey
 
 
 class Changes:
@@ -76,22 +76,36 @@ class MemoryClients(_Rows):
             self._rows[client.client_id] = client
             self._changes.tell(tell, None, client)
 
-    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
+    async def update(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        *,
+        tell: Tell | None = None,
+        beside: Beside | None = None,
+    ) -> Client:
         """See ports.Clients."""
         with self._changes.alone():
             before = self._get(client_id)
-            self._rows[client_id] = changed = change(before)
+            changed = change(before)
+            self._check(beside, before, changed)
+            self._rows[client_id] = changed
             self._changes.tell(tell, before, changed)
             return changed
 
-    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
+    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
         """See ports.Clients."""
         with self._changes.alone():
             before = self._get(client_id)
+            self._check(beside, before, None)
             del self._rows[client_id]
             self._changes.forget(client_id)
             self._uses.forget(client_id)
             self._changes.tell(tell, before, None)
+
+    def _check(self, beside: Beside | None, before: Client, after: Client | None) -> None:
+        if beside is not None:
+            beside.check(before, after, self._rows.get(beside.client_id))
 
     def _get(self, client_id: str) -> Client:
         if client_id not in self._rows:

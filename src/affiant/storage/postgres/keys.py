@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # In the order of the primary key: of two nodes that tell at once, neither waits for the other in a circle.
 _USE = (
-    "INSERT INTO key_use SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])"
-    " AS use (client_id, credential, count, first_at, last_at) ORDER BY client_id, credential"
+    "INSERT INTO key_use SELECT client_id, credential, sum(count)::bigint, min(first_at), max(last_at)"
+    " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])"
+    " AS use (client_id, credential, count, first_at, last_at) GROUP BY 1, 2 ORDER BY 1, 2"
     " ON CONFLICT (client_id, credential) DO UPDATE SET count = key_use.count + excluded.count,"
     " first_at = least(key_use.first_at, excluded.first_at), last_at = greatest(key_use.last_at, excluded.last_at)"
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.entries import Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
+from affiant.storage.entries import MARK, Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
 from affiant.storage.postgres.connection import is_text
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class PostgresRevocations:
         query = "SELECT kind, value, at, until FROM revocation WHERE until >= $1 ORDER BY at DESC, value"
         async with self._lines.take() as connection:
             return [Revocation(*row) for row in await connection.fetch(query, now)]
+
+    async def mark(self) -> str:
+        """See ports.Revocations."""
+        async with self._lines.take() as connection:
+            return "{} {}".format(*await connection.fetchrow(MARK))
 
 
 class PostgresRefreshTokens:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Tell
     from affiant.storage.postgres.connection import Lines
     from affiant.storage.postgres.watch import Watch
+    from affiant.storage.records import Beside
 
 # Taken first by whoever changes something: changes follow each other, as if there were one writer.
 _LOCK = "SELECT FROM version FOR UPDATE"
@@ -81,19 +82,27 @@ class PostgresClients(Table):
                 await _spend(connection, spend)
             await self._tell(connection, tell, None, client)
 
-    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
+    async def update(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        *,
+        tell: Tell | None = None,
+        beside: Beside | None = None,
+    ) -> Client:
         """See ports.Clients."""
         async with self._change() as connection:
             standing = await _client(connection, client_id)
             if standing is None:
                 raise _nobody(client_id)
             client = change(standing)
+            await _check(connection, beside, standing, client)
             query = "UPDATE client SET record = $2 WHERE client_id = $1"
             await connection.execute(query, client_id, msgspec.json.encode(client))
             await self._tell(connection, tell, standing, client)
         return client
 
-    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
+    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
         """See ports.Clients."""
         async with self._change() as connection:
             # A group that is being committed may rotate one of its refresh tokens, and would bring it back.
@@ -101,6 +110,7 @@ class PostgresClients(Table):
             standing = await _client(connection, client_id)
             if standing is None:
                 raise _nobody(client_id)
+            await _check(connection, beside, standing, None)
             for table in ("client", "refresh_token", "key_use"):
                 await connection.execute(f"DELETE FROM {table} WHERE client_id = $1", client_id)  # noqa: S608
             await self._tell(connection, tell, standing, None)
@@ -208,6 +218,12 @@ async def _client(connection: Any, client_id: str) -> Client | None:
         return None
     record = await connection.fetchval("SELECT record FROM client WHERE client_id = $1", client_id)
     return None if record is None else msgspec.json.decode(record, type=Client)
+
+
+async def _check(connection: Any, beside: Beside | None, before: Client, after: Client | None) -> None:
+    # The version is locked: what stands now stands until the commit.
+    if beside is not None:
+        beside.check(before, after, await _client(connection, beside.client_id))
 
 
 async def _api(connection: Any, identifier: str) -> Api | None:

@@ -11,6 +11,7 @@ import msgspec
 from affiant.storage.entries import (
     GENESIS,
     KEPT_SECONDS,
+    MARK,
     AuditHead,
     AuditRow,
     Outcome,
@@ -119,16 +120,24 @@ class SqliteRevocations:
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
         """See ports.Revocations."""
-        query = "SELECT kind, value, at, until FROM revocation WHERE kind = ? AND value = ?"
+        wanted = ", ".join(["(?, ?)"] * len(names))
+        query = f"SELECT kind, value, at, until FROM revocation WHERE (kind, value) IN (VALUES {wanted})"  # noqa: S608
+        if not names:
+            return []
         with translated():
-            rows = [self._reader().execute(query, name).fetchone() for name in names]
-        return [Revocation(*row) for row in rows if row is not None]
+            rows = self._reader().execute(query, [part for name in names for part in name])
+            return [Revocation(*row) for row in rows]
 
     async def list(self, now: int) -> list[Revocation]:
         """See ports.Revocations."""
         query = "SELECT kind, value, at, until FROM revocation WHERE until >= ? ORDER BY at DESC, value"
         with translated():
             return [Revocation(*row) for row in self._reader().execute(query, (now,))]
+
+    async def mark(self) -> str:
+        """See ports.Revocations."""
+        with translated():
+            return "{} {}".format(*self._reader().execute(MARK).fetchone())
 
 
 class SqliteAuditLog:

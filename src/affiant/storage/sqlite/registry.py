@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from affiant.storage.ports import Tell
+    from affiant.storage.records import Beside
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 
@@ -68,12 +69,20 @@ class SqliteClients(Table):
 
         await self._writer().change(work)
 
-    async def update(self, client_id: str, change: Callable[[Client], Client], *, tell: Tell | None = None) -> Client:
+    async def update(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        *,
+        tell: Tell | None = None,
+        beside: Beside | None = None,
+    ) -> Client:
         """See ports.Clients."""
 
         def work(transaction: Transaction) -> Client:
             before = _get(transaction.connection, client_id)
             client = change(before)
+            _check(transaction.connection, beside, before, client)
             query = "UPDATE client SET record = ? WHERE client_id = ?"
             transaction.connection.execute(query, (msgspec.json.encode(client), client_id))
             self._tell(transaction, tell, before, client)
@@ -82,11 +91,12 @@ class SqliteClients(Table):
         changed: Client = await self._writer().change(work)
         return changed
 
-    async def remove(self, client_id: str, *, tell: Tell | None = None) -> None:
+    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
         """See ports.Clients."""
 
         def work(transaction: Transaction) -> None:
             before = _get(transaction.connection, client_id)
+            _check(transaction.connection, beside, before, None)
             for table in ("client", "refresh_token", "key_use"):
                 transaction.connection.execute(f"DELETE FROM {table} WHERE client_id = ?", (client_id,))  # noqa: S608
             self._tell(transaction, tell, before, None)
@@ -210,6 +220,11 @@ def _get(connection: sqlite3.Connection, client_id: str) -> Client:
     if client is None:
         raise NotFound(f"there is no client named {client_id}")
     return client
+
+
+def _check(connection: sqlite3.Connection, beside: Beside | None, before: Client, after: Client | None) -> None:
+    if beside is not None:
+        beside.check(before, after, _client(connection, beside.client_id))
 
 
 def _api(connection: sqlite3.Connection, identifier: str) -> Api | None:

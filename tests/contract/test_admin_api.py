@@ -1,0 +1,210 @@
+"""The admin API on every adapter: a whole life, the last owner on two nodes, and a disk that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.desk import MASTER, NOW, asking, make_gate, member, open_api
+
+from affiant.errors import StoreError
+from affiant.jose import keys
+from affiant.reasons import Reason
+from affiant.server.admin.roles import Principal, Role
+from affiant.server.keys import signing_keys
+from affiant.server.keys.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    import httpx2
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+API = "https://orders.example"
+LINES = {"Accept": "application/jsonl"}
+KEY, NEXT = keys.generate("ES256"), keys.generate("ES256")
+
+
+@pytest.fixture
+async def store(make_store: Callable[..., Store]) -> AsyncIterator[Store]:
+    """An open store of each make, whose audit log is chained under the master key."""
+    made = make_store(audit_key=MASTER.audit)
+    await made.open()
+    await signing_keys.ensure(made, Vault(MASTER), now=NOW)
+    await open_api(made)
+    await made.clients.add(member("owner"))
+    yield made
+    await made.close()
+
+
+async def done(answer: httpx2.Response, status: int = 200) -> Any:
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+async def test_life_of_a_client(store: Store) -> None:
+    async with asking(store) as http:
+        await done(await http.post("/apis", json={"identifier": API, "name": "orders", "scopes": ["r", "w"]}), 201)
+        wanted = {"client_id": "c", "jwks": {"keys": [KEY.public().to_jwk()]}, "scope": ["r"], "resources": [API]}
+        await done(await http.post("/clients", json=wanted), 201)
+        assert (await done(await http.post("/clients", json=wanted), 409))["reason"] == "admin.exists"
+        shown = await http.get("/clients/c")
+        tag = {"If-Match": shown.headers["etag"]}
+        await done(await http.patch("/clients/c", json={"scope": ["r", "w"]}, headers=tag))
+        assert (await http.patch("/clients/c", json={"scope": []}, headers=tag)).status_code == 412
+        await done(await http.post("/clients/c/keys", json={"jwk": NEXT.public().to_jwk()}), 201)
+        await done(await http.post("/clients/c/keys/revoke", json={"kid": KEY.kid}))
+        await done(await http.post("/initial-access-tokens", json={"scope": ["r"]}), 201)
+        (grant,) = [row for row in (await done(await http.get("/grants")))["items"] if row["client_id"] == "c"]
+        assert (grant["resource"], grant["scope"]) == (API, ["r", "w"])
+        await done(await http.delete("/clients/c"), 204)
+        assert (await http.get("/clients/c")).status_code == 404
+        ended = [(row["kind"], row["value"]) for row in (await done(await http.get("/revocations")))["items"]]
+        assert ("client", "c") in ended
+        verified = await done(await http.get("/audit/verification"))
+        assert (verified["holds"], verified["number"]) == (True, (await store.audit_log.head()).number)
+        by = {row["record"]["by"] for row in (await done(await http.get("/audit")))["items"]}
+        assert by == {"owner"}
+
+
+async def test_lists_are_the_same_by_pages_and_by_lines(store: Store) -> None:
+    for number in range(5):
+        await store.clients.add(member(f"c{number}", Role.VIEWER))
+    async with asking(store) as http:
+        for path in ("clients", "apis", "signing-keys", "initial-access-tokens", "revocations", "grants", "audit"):
+            found, cursor = [], None
+            while True:
+                page = await done(
+                    await http.get(f"/{path}", params={"limit": 2, **({"cursor": cursor} if cursor else {})})
+                )
+                found += page["items"]
+                if (cursor := page["next"]) is None:
+                    break
+            lines = (await http.get(f"/{path}", headers=LINES)).text.splitlines()
+            assert [json.loads(line) for line in lines] == found, path
+
+
+@pytest.mark.attack(301)
+@pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
+async def test_two_owners_do_not_end_each_other(store: Store, make_store: Callable[..., Store]) -> None:
+    """On two nodes in one moment: removed, disabled or demoted, one owner is left."""
+    other = make_store(audit_key=MASTER.audit)
+    await other.open()
+    left, off, less = "owner", {"enabled": False}, {"scope": ["admin.viewer"]}
+    try:
+        for number, (one, two) in enumerate([(None, None), (None, off), (off, less), (less, None), (less, off)]):
+            a, b = f"a{number}", f"b{number}"
+            for name in (a, b):
+                await store.clients.add(member(name))
+            await store.clients.remove(left)
+            async with (
+                asking(store, Principal(a, Role.OWNER)) as here,
+                asking(other, Principal(b, Role.OWNER)) as there,
+            ):
+                answers = await asyncio.gather(end(here, b, one), end(there, a, two))
+                assert sorted(answer.status_code == 409 for answer in answers) == [False, True], answers
+                reasons = [answer.json()["reason"] for answer in answers if answer.status_code == 409]
+                assert reasons == ["admin.last_owner"]
+            found = await store.clients.list()
+            (left,) = [client.client_id for client in found if client.enabled and "admin.owner" in client.scope]
+    finally:
+        await other.close()
+
+
+async def end(http: httpx2.AsyncClient, name: str, change: dict[str, Any] | None) -> httpx2.Response:
+    return await (http.delete(f"/clients/{name}") if change is None else http.patch(f"/clients/{name}", json=change))
+
+
+@pytest.mark.attack(299)
+@pytest.mark.parametrize("make_store", ["sqlite"], indirect=True)
+async def test_full_disk_changes_nothing(store: Store, tmp_path: Path) -> None:
+    """A change that cannot be written down whole, with its record and its revocation, is none: 503."""
+    for number in range(200):
+        await store.clients.add(member(f"c{number:03}", Role.VIEWER))
+    before = await whole(store)
+    hold: Any = store
+    writer = hold._writer()
+    await writer.change(fill)
+    async with asking(store) as http:
+        left = iter(range(200))
+        attempts: list[Callable[[], Any]] = [
+            lambda: http.patch(f"/clients/c{next(left):03}", json={"enabled": False}),
+            lambda: http.delete(f"/clients/c{next(left):03}"),
+            lambda: http.post(
+                "/clients", json={"client_id": "n" * 64, "token_endpoint_auth_method": "client_secret_basic"}
+            ),
+            lambda: http.post("/apis", json={"identifier": API, "name": "x" * 100}),
+            lambda: http.post("/revocations", json={"kind": "jti", "value": "x" * 256}),
+            lambda: http.post("/initial-access-tokens", json={}),
+            lambda: http.post("/signing-keys", json={}),
+            lambda: http.post("/clients/c001/secrets", json={}),
+        ]
+        for number, attempt in enumerate(attempts):
+            # What pages have left over is used up first: then it refuses, and from then on always.
+            before, answer = await whole(store), await attempt()
+            while answer.status_code != 503:
+                before, answer = await whole(store), await attempt()
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), (number, answer.text)
+            assert answer.json()["reason"] == Reason.STORE.code
+            assert await whole(store) == before, number
+        await writer.change(partial(fill, pages=2**30))
+        assert (await http.patch("/clients/c150", json={"enabled": False})).status_code == 200
+        assert (await done(await http.get("/audit/verification")))["holds"]
+    with sqlite3.connect(tmp_path / "test.db") as other:
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def fill(transaction: Any, pages: int = 1) -> None:
+    """Let the file grow no more: it is never smaller than it is."""
+    transaction.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+async def whole(store: Store) -> list[Any]:
+    return [
+        await store.clients.list(),
+        await store.apis.list(),
+        await store.signing_keys.list(),
+        await store.initial_access_tokens.list(),
+        await store.revocations.list(NOW),
+        await store.version(),
+        await store.audit_log.head(),
+    ]
+
+
+async def test_list_that_breaks_off_is_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a stream there is no status any more: the answer is cut, and never ends like a whole one."""
+    for number in range(3):
+        await store.clients.add(member(f"c{number}"))
+    hold: Any = store.clients
+    real, pages = hold.list, iter([True])
+
+    async def failing(*, after: str = "", limit: int | None = None) -> Any:
+        if not next(pages, False):
+            raise StoreError("the disk is gone")
+        return await real(after=after, limit=2)
+
+    monkeypatch.setattr("affiant.server.admin.lists.MAX_LIMIT", 2)
+    monkeypatch.setattr(hold, "list", failing)
+    sent: list[Any] = []
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/admin/api/clients", "query_string": b""}
+    scope |= {"headers": [(b"accept", b"application/jsonl")], "asgi": {"version": "3.0", "spec_version": "2.4"}}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(StoreError):
+        await make_gate(store)(scope, receive, send)
+    start, *bodies = sent
+    assert (start["status"], b"".join(body["body"] for body in bodies).count(b"\n")) == (200, 2)
+    assert all(body["more_body"] for body in bodies)
+    assert not any(name == b"content-length" for name, _ in start["headers"])

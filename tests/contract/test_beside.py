@@ -1,0 +1,94 @@
+"""A change of one client that depends on another one: judged in the commit, on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.errors import Error
+from affiant.storage.records import Beside, Client, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+A, B = Client("a", "private_key_jwt"), Client("b", "private_key_jwt")
+
+
+class AloneError(Error):
+    """Nobody is left."""
+
+
+def needing(client_id: str) -> Beside:
+    def check(before: Client, after: Client | None, other: Client | None) -> None:
+        is_lost = before.enabled and (after is None or not after.enabled)
+        if is_lost and (other is None or not other.enabled):
+            raise AloneError
+
+    return Beside(client_id, check)
+
+
+def off(client: Client) -> Client:
+    return replace(client, enabled=False)
+
+
+async def test_check_is_given_what_stands(store: Store) -> None:
+    seen: list[tuple[Client, Client | None, Client | None]] = []
+    for client in (A, B):
+        await store.clients.add(client)
+    for name in ("b", "nobody", "", "a"):
+        await store.clients.update("a", lambda client: client, beside=Beside(name, lambda *args: seen.append(args)))
+    await store.clients.remove("a", beside=Beside("b", lambda *args: seen.append(args)))
+    assert seen == [(A, A, B), (A, A, None), (A, A, None), (A, A, A), (A, None, B)]
+
+
+async def test_what_it_refuses_is_not_done(store: Store) -> None:
+    told: list[object] = []
+    await store.clients.add(A)
+    before = await store.version()
+
+    def tell(*change: object) -> list[object]:
+        told.append(change)
+        return []
+
+    for attempt in (
+        lambda: store.clients.update("a", off, tell=tell, beside=needing("b")),  # type: ignore[arg-type]
+        lambda: store.clients.remove("a", tell=tell, beside=needing("b")),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(AloneError):
+            await attempt()
+    with pytest.raises(NotFound):
+        await store.clients.remove("nobody", beside=needing("a"))
+    assert (await store.clients.find("a"), await store.version(), told) == (A, before, [])
+
+
+@pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
+async def test_of_two_that_end_each_other_one_stays(make_store: Callable[..., Store]) -> None:
+    """Two nodes, each sees the other client stand when it begins; removed or disabled, one is always left."""
+    stores = [make_store(), make_store()]
+    for one in stores:
+        await one.open()
+    first, second = stores
+    try:
+        ends: list[Callable[[Store, str, str], Awaitable[object]]] = [
+            lambda store, name, other: store.clients.remove(name, beside=needing(other)),
+            lambda store, name, other: store.clients.update(name, off, beside=needing(other)),
+        ]
+        for number, (end_a, end_b) in enumerate(itertools.product(ends, repeat=2)):
+            for _ in range(5):
+                a, b = f"a{number}{_}", f"b{number}{_}"
+                for name in (a, b):
+                    await first.clients.add(Client(name, "private_key_jwt"))
+                done = await asyncio.gather(end_a(first, a, b), end_b(second, b, a), return_exceptions=True)
+                assert [type(result) for result in done].count(AloneError) == 1, done
+                left = [client for name in (a, b) if (client := await second.clients.find(name)) and client.enabled]
+                assert len(left) == 1
+    finally:
+        for one in stores:
+            await one.close()

@@ -1,0 +1,87 @@
+"""What many workers tell of the uses of credentials adds up, on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.storage.records import Client, KeyUse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+NOW = 1_800_000_000
+
+
+def _use(credential: str, count: int = 1, first_at: int = NOW, last_at: int = NOW, client_id: str = "c") -> KeyUse:
+    return KeyUse(client_id, credential, count, first_at, last_at)
+
+
+async def _listed(store: Store, client_id: str = "c") -> list[KeyUse]:
+    return sorted(await store.key_uses.list(client_id), key=lambda use: use.credential)
+
+
+async def test_uses_add_up(store: Store) -> None:
+    """Counts are added; the first stays the first, and the last the last, whoever tells later."""
+    await store.key_uses.add([_use("a", 3, NOW + 5, NOW + 9), _use("b", 1)])
+    await store.key_uses.add([_use("a", 4, NOW + 1, NOW + 7), _use("a", 9, client_id="other")])
+    assert await _listed(store) == [_use("a", 7, NOW + 1, NOW + 9), _use("b", 1)]
+    assert await _listed(store, "other") == [_use("a", 9, client_id="other")]
+
+
+async def test_nothing_is_told_of_nobody(store: Store) -> None:
+    await store.key_uses.add([])
+    assert await _listed(store) == []
+    assert await _listed(store, "c\0") == []
+
+
+async def test_one_credential_twice_in_one_telling(store: Store) -> None:
+    await store.key_uses.add([_use("a", 3, NOW + 5, NOW + 9), _use("b"), _use("a", 4, NOW + 1, NOW + 7)])
+    assert await _listed(store) == [_use("a", 7, NOW + 1, NOW + 9), _use("b")]
+
+
+async def test_uses_are_no_change_of_the_registry(store: Store) -> None:
+    """Every node would read all clients anew each second."""
+    before = await store.version()
+    await store.key_uses.add([_use("a")])
+    assert await store.version() == before
+
+
+async def test_many_tell_at_once(make_store: Callable[..., Store]) -> None:
+    """Workers and nodes, in different orders: nothing is lost, and nobody waits for another in a circle."""
+    stores = [make_store() for _ in range(3)]
+    if type(stores[0]).__name__ == "MemoryStore":
+        stores = stores[:1] * 3
+    for store in dict.fromkeys(stores):
+        await store.open()
+    names = [f"k{number}" for number in range(20)]
+    told = [
+        store.key_uses.add([_use(name, 2) for name in (names if number % 2 else names[::-1])])
+        for number in range(20)
+        for store in stores
+    ]
+    await asyncio.gather(*told)
+    assert [use.count for use in await _listed(stores[0])] == [120] * len(names)
+    for store in dict.fromkeys(stores):
+        await store.close()
+
+
+async def test_they_outlive_a_restart_and_go_with_the_client(make_store: Callable[..., Store]) -> None:
+    store = make_store()
+    await store.open()
+    if type(store).__name__ != "MemoryStore":
+        await store.key_uses.add([_use("a", 5)])
+        await store.close()
+        store = make_store()
+        await store.open()
+        assert await _listed(store) == [_use("a", 5)]
+    await store.key_uses.add([_use("b")])
+    await store.clients.add(Client("c", "private_key_jwt"))
+    await store.clients.remove("c")
+    assert await _listed(store) == []
+    await store.close()
