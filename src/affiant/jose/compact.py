@@ -20,7 +20,7 @@ from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.keys import VerificationKey
-    from affiant.jose.signer import Signer
+    from affiant.jose.signer import AnySigner, Signer
 
 MAX_CHARACTERS = 8192
 _CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
@@ -111,9 +111,20 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
     """The compact JWS of these claims; alg and kid are the signer's."""
-    named = {**header, "alg": signer.alg, **({"kid": signer.kid} if signer.kid is not None else {})}
-    signing_input = f"{_encoded_header(msgspec.json.encode(named))}.{base64url.encode(msgspec.json.encode(claims))}"
+    signing_input = _signing_input(header, claims, signer)
     return f"{signing_input}.{base64url.encode(signer.sign(signing_input.encode('ascii')))}"
+
+
+async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
+    """The same, by a key that may be elsewhere; nothing is waited for where it is here."""
+    signing_input = _signing_input(header, claims, signer)
+    signature = signer.sign(signing_input.encode("ascii"))
+    return f"{signing_input}.{base64url.encode(signature if isinstance(signature, bytes) else await signature)}"
+
+
+def _signing_input(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
+    named = {**header, "alg": signer.alg, **({"kid": signer.kid} if signer.kid is not None else {})}
+    return f"{_encoded_header(msgspec.json.encode(named))}.{base64url.encode(msgspec.json.encode(claims))}"
 
 
 def _split(text: str, limit: int) -> list[str]:

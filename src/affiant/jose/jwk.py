@@ -44,6 +44,7 @@ class Material:
         private: the private key, where the JWK has one.
         members: kty and the members of its type, spelt anew from the key; private ones among them where it is private.
         thumbprint: RFC 7638, SHA-256.
+        certificate: the first one of x5c, as it stands there; None where there is none.
     """
 
     kty: str
@@ -52,6 +53,7 @@ class Material:
     private: PrivateCryptoKey | None
     members: dict[str, Any]
     thumbprint: str
+    certificate: str | None = None
 
 
 def parse(jwk: dict[str, Any]) -> Material:
@@ -74,8 +76,7 @@ def parse(jwk: dict[str, Any]) -> Material:
     if private is not None and kty == "OKP" and members["x"] != jwk["x"]:
         raise ConfigError("x is not the public part of d")
     crv = members["alg"] if kty == "AKP" else members.get("crv")
-    _check_x5c(jwk, public)
-    return Material(kty, crv, public, private, members, thumbprint(members))
+    return Material(kty, crv, public, private, members, thumbprint(members), _certificate(jwk, public))
 
 
 def build(key: object) -> dict[str, Any]:
@@ -123,11 +124,11 @@ def kid(jwk: dict[str, Any]) -> str | None:
     """The name that the JWK gives its key, or None.
 
     Raises:
-        ConfigError: not a string of 1 to 256 characters.
+        ConfigError: not a string of 1 to 256 characters, or one that a terminal or a reader would obey.
     """
     name = jwk.get("kid")
-    if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= MAX_KID):
-        raise ConfigError(f"kid must be a string of 1 to {MAX_KID} characters")
+    if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= MAX_KID or not name.isprintable()):
+        raise ConfigError(f"kid must be a string of 1 to {MAX_KID} printable characters")
     return name
 
 
@@ -178,10 +179,10 @@ def _check_base64url(name: str, value: object) -> None:
     raise ConfigError(f"{name} must be base64url without padding")
 
 
-def _check_x5c(jwk: dict[str, Any], public: PublicCryptoKey) -> None:
+def _certificate(jwk: dict[str, Any], public: PublicCryptoKey) -> str | None:
     # RFC 7517 section 4.7: the first certificate is of this key. Nothing else in it is believed.
     if "x5c" not in jwk:
-        return
+        return None
     from cryptography import x509  # noqa: PLC0415 - few keys bring one
 
     try:
@@ -190,6 +191,7 @@ def _check_x5c(jwk: dict[str, Any], public: PublicCryptoKey) -> None:
         raise ConfigError("x5c does not begin with a certificate") from error
     if _spki(certified) != _spki(public):
         raise ConfigError("the certificate in x5c is of another key")
+    return str(jwk["x5c"][0])
 
 
 def _spki(key: Any) -> bytes:

@@ -5,6 +5,7 @@ JSON Web Keys are read in jwk.py, and what is too weak is refused there.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +67,13 @@ class PublicKey:
             raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(sorted(self.algorithms)), got=alg)
         _verify(self.key, alg, signature, data)
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate of the key in DER, where its JWK brought one: the first of x5c (RFC 7517 section 4.7)."""
+        return b64decode(self.jwk["x5c"][0]) if "x5c" in self.jwk else None
+
     def to_jwk(self) -> dict[str, Any]:
-        """The public JWK, with kid, and alg where it is bound."""
+        """The public JWK, with kid, alg where it is bound, and x5c where it has a certificate."""
         return dict(self.jwk)
 
 
@@ -159,7 +165,12 @@ def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
         key=material.public,
         thumbprint=material.thumbprint,
         algorithms=fitting(material.kty, material.crv, alg),
-        jwk={**material.members, "kid": kid, **({"alg": alg} if alg else {})},
+        jwk={
+            **material.members,
+            "kid": kid,
+            **({"alg": alg} if alg else {}),
+            **({"x5c": [material.certificate]} if material.certificate else {}),
+        },
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 
 class Signer(Protocol):
     """Signs bytes with one key and one algorithm.
 
-    A local key (`affiant.jose.keys.PrivateKey`, `SecretKey`) is one; so is any object that asks a device or a service.
+    A local key (`affiant.jose.keys.PrivateKey`, `SecretKey`) is one.
     """
 
     @property
@@ -21,3 +24,21 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """The signature over these bytes, in the form of RFC 7518 section 3 (for ECDSA r and s side by side)."""
+
+
+class RemoteSigner(Protocol):
+    """The same of a key that never leaves a device or a service, so that its signature must be waited for."""
+
+    @property
+    def alg(self) -> str:
+        """See Signer."""
+
+    @property
+    def kid(self) -> str | None:
+        """See Signer."""
+
+    def sign(self, data: bytes) -> Awaitable[bytes]:
+        """The signature over these bytes, in the same form, as soon as it is there."""
+
+
+AnySigner = Signer | RemoteSigner

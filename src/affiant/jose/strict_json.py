@@ -1,4 +1,4 @@
-"""One JSON object, read so that no two readers can disagree about it (RFC 7519 section 4, RFC 8259)."""
+"""One JSON object or array, read so that no two readers can disagree about it (RFC 7519 section 4, RFC 8259)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# A string that is not closed goes to the end: begun anew at each of its quotes, the search would take minutes.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -39,12 +40,29 @@ def parse_object(data: bytes) -> dict[str, Any]:
         ValueError: not UTF-8, a byte-order mark, not one object, bytes after it, a member twice, NaN or Infinity,
             a lone surrogate, or more than 16 levels.
     """
+    value = _parse(data)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - callers catch one kind
+    return value
+
+
+def parse_array(data: bytes) -> list[Any]:
+    """The array that these bytes spell in UTF-8.
+
+    Raises:
+        ValueError: not one array, or as `parse_object`.
+    """
+    value = _parse(data)
+    if not isinstance(value, list):
+        raise ValueError("not an array")  # noqa: TRY004
+    return value
+
+
+def _parse(data: bytes) -> object:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _check_depth(data)
     text = data.decode("utf-8")  # UnicodeDecodeError is a ValueError
-    value = _decode(text)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - callers catch one kind
+    value: object = _decode(text)
     # A lone surrogate can only come from an escape; it cannot be stored, compared or logged as UTF-8.
     if "\\u" in text:
         _check_surrogates(value)
