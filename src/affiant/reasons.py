@@ -38,8 +38,8 @@ class Reason(Enum):
 
     # fmt: off
     # rung 1: the form
-    METHOD = Row("request.method", 405, "invalid_request", 1, "this endpoint takes POST only",
-        "Send the request as POST.", "RFC 6749 3.2")
+    METHOD = Row("request.method", 405, "invalid_request", 1, "this endpoint does not take this method",
+        "Send the request by a method that the Allow header of the answer names; tokens are asked for by POST.", "RFC 6749 3.2")
     CONTENT_TYPE = Row("request.content_type", 400, "invalid_request", 1, "the body must be application/x-www-form-urlencoded, in UTF-8",
         "Send the parameters as a form, with that Content-Type.", "RFC 6749 3.2")
     TOO_LARGE = Row("request.too_large", 413, "invalid_request", 1, "the body is larger than 64 KiB",
@@ -73,6 +73,8 @@ class Reason(Enum):
         "Send client_assertion and client_assertion_type, or what the client is registered for.", "RFC 6749 3.2.1")
     BASIC_MALFORMED = Row("client.authorization_malformed", 401, "invalid_client", 2, "the Authorization header is not Basic with base64 of client_id:client_secret",
         "Form-encode both, join them with a colon, encode the result in base64.", "RFC 6749 2.3.1")
+    CERTIFICATE_HEADER = Row("certificate.header", 400, "invalid_request", 2, "the client certificate that came with the request cannot be read",
+        "Let the proxy send one header Client-Cert (RFC 9440) with the certificate in DER, as base64 between colons.", "RFC 9440 2.2")
     # rung 3: the assertion is a compact JWS
     JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 8,192 characters",
         "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")
@@ -113,11 +115,31 @@ class Reason(Enum):
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 4.1.4")
     KEY_NONE = Row("key.none", 401, "invalid_client", 6, "the client has no live key that fits the alg",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 D")
+    JWKS_BLOCKED = Row("jwks.blocked", 401, "invalid_client", 6, "the host of the client's jwks_uri has an address that this server may not connect to",
+        "Publish the keys at a public address, or let the operator allow this one (jwks_uri_allow).", "RFC 8725 3.10")
+    JWKS_UNAVAILABLE = Row("jwks.unavailable", 401, "invalid_client", 6, "the client's jwks_uri cannot be reached, and its keys are not known",
+        "Let the server reach the jwks_uri: its name, port and firewall.", "RFC 7591 2")
+    JWKS_TIMEOUT = Row("jwks.timeout", 401, "invalid_client", 6, "the client's jwks_uri did not answer within 3 seconds",
+        "Publish the keys where they are answered at once, as a file or behind a cache.", "RFC 7591 2")
+    JWKS_TLS = Row("jwks.tls", 401, "invalid_client", 6, "the certificate of the client's jwks_uri is not valid",
+        "Give the host of the jwks_uri a certificate for its name, of an authority that this server trusts.", "RFC 9110 4.3.4")
+    JWKS_STATUS = Row("jwks.status", 401, "invalid_client", 6, "the client's jwks_uri does not answer with 200; redirects are not followed",
+        "Register the address at which the keys are, not one that leads there.", "RFC 9110 15")
+    JWKS_TOO_LARGE = Row("jwks.too_large", 401, "invalid_client", 6, "the answer of the client's jwks_uri is larger than 64 KiB",
+        "Publish only the keys of this client.", "RFC 7517 5")
+    JWKS_MALFORMED = Row("jwks.malformed", 401, "invalid_client", 6, "what the client's jwks_uri answers is not a JWK Set with a key that can be used",
+        "Publish an object with an array of public keys, uncompressed, as application/jwk-set+json.", "RFC 7517 5")
+    JWKS_STALE = Row("jwks.stale", 401, "invalid_client", 6, "the client's keys are too old, and its jwks_uri gives no new ones",
+        "Let the server reach the jwks_uri: the keys it knows serve for 24 hours without.", "RFC 9111 4.2.4")
     # rung 7: the proof
     SIGNATURE = Row("signature.invalid", 401, "invalid_client", 7, "the signature does not verify",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 5.2")
     SECRET = Row("secret.invalid", 401, "invalid_client", 7, "the secret is not the client's",
         "Use the secret that was shown when it was made.", "RFC 6749 2.3.1")
+    CERTIFICATE = Row("certificate.not_registered", 401, "invalid_client", 7, "the certificate is not the client's",
+        "Compare the certificate with the name or the key that is registered for this client (affiant client show).", "RFC 8705 2")
+    CERTIFICATE_TIME = Row("certificate.not_valid_now", 401, "invalid_client", 7, "the certificate has expired, or is not valid yet",
+        "Renew the certificate of the client.", "RFC 5280 4.1.2.5")
     # rung 8: the audience
     TYP_EXPLICIT = Row("assertion.type_not_explicit", 401, "invalid_client", 8, "this client's assertions must have typ client-authentication+jwt",
         "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
@@ -187,6 +209,16 @@ class Reason(Enum):
         "Send the identifier of an API that the client is registered for.", "RFC 8707 2")
     RESOURCE_MISSING = Row("resource.missing", 400, "invalid_target", 0, "no resource was asked for and there is no default",
         "Send resource with the identifier of the API.", "RFC 9068 3")
+    RESOURCE_ALGORITHMS = Row("resource.algorithms", 400, "invalid_target", 0, "tokens for these resources are signed with different algorithms, and a token has one signature",
+        "Ask for a token for one resource at a time.", "RFC 8707 2")
+    RESOURCE_ALGORITHM = Row("resource.algorithm", 400, "invalid_target", 0, "tokens for this resource are signed with an algorithm that the profile of the client does not allow",
+        "Let the API or the server sign with ES256, PS256 or Ed25519: affiant api update NAME --signing-alg ES256, affiant signing-key rotate --alg ES256.", "FAPI 2.0 5.4.1")
+    CERTIFICATE_MISSING = Row("certificate.missing", 400, "invalid_request", 0, "this client's tokens are bound to its certificate, and the request came without one",
+        "Send the request over mutual TLS, or let the client have tokens without: affiant client update NAME --certificate-bound optional.", "RFC 8705 3.4")
+    DETAILS_MALFORMED = Row("authorization_details.malformed", 400, "invalid_authorization_details", 0, "authorization_details must be a strict JSON array of 1 to 16 objects, each with a type, in at most 4,096 bytes",
+        "Let a JSON library make it; locations, actions, datatypes and privileges are arrays of strings, identifier is a string.", "RFC 9396 2")
+    DETAILS_NOT_ALLOWED = Row("authorization_details.not_allowed", 400, "invalid_authorization_details", 0, "the client may not ask for these authorization_details at this resource",
+        "Ask for types that both the client and the API are registered for (affiant client update --details-type), at granted locations.", "RFC 9396 5")
     REFRESH_UNKNOWN = Row("refresh_token.unknown", 400, "invalid_grant", 0, "the refresh token is not one of this client",
         "Get a new token with client_credentials.", "RFC 6749 6")
     REFRESH_EXPIRED = Row("refresh_token.expired", 400, "invalid_grant", 0, "the refresh token has expired",
@@ -199,6 +231,40 @@ class Reason(Enum):
         "Name the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
     REVOCATION_FOREIGN = Row("revocation.another_client", 400, "invalid_grant", 0, "the token was issued to another client",
         "Let the client revoke it that it was issued to.", "RFC 7009 2.1")
+    KEYS_ELSEWHERE = Row("client_keys.elsewhere", 403, "unauthorized_client", 0, "this client has no keys here to change: it authenticates otherwise, or publishes them at its jwks_uri",
+        "Change the keys at the jwks_uri, or have the client registered for private_key_jwt with keys of its own.", "RFC 7591 2")
+    KEYS_ACTION = Row("client_keys.action", 400, "invalid_request", 0, "the action is none that changes a client's keys",
+        "Send one of those that the answer names, or a whole key set by PUT.", "RFC 6749 5.2")
+    KEYS_MALFORMED = Row("client_keys.malformed", 400, "invalid_client_metadata", 0, "a parameter for the client's keys cannot be used",
+        "Send public keys alone, as a JWK or a JWK Set: EC (P-256, P-384, P-521), Ed25519, RSA of 2048 to 8192 bits or ML-DSA. A private key that was sent is known to others: make a new one.", "RFC 7517 4")
+    KEYS_UNKNOWN = Row("client_keys.unknown", 400, "invalid_request", 0, "the client has no key with this kid",
+        "Look at the client's keys: affiant key list.", "RFC 7517 4.5")
+    KEYS_CONFLICT = Row("client_keys.conflict", 400, "invalid_request", 0, "the client's keys cannot be changed so",
+        "Do what the answer says, or look at the client's keys: affiant key list.", "RFC 7517 5")
+    REGISTRATION_TOKEN_MISSING = Row("registration.token_missing", 401, "invalid_token", 0, "this needs a token of this server for registrations",
+        "Ask the operator for an initial access token, and send it as Authorization: Bearer TOKEN.", "RFC 7591 3")
+    REGISTRATION_TOKEN = Row("registration.initial_access_token", 401, "invalid_token", 0, "this is no initial access token of this server, or it has expired or lets nobody in any more",
+        "Ask the operator for a new initial access token.", "RFC 7591 3")
+    REGISTRATION_ACCESS_TOKEN = Row("registration.access_token", 401, "invalid_token", 0, "this is not the registration access token of this client",
+        "Send the registration_access_token to the registration_client_uri that came with it. A client that was deleted is registered anew.", "RFC 7592 2")
+    REGISTRATION_CONTENT_TYPE = Row("registration.content_type", 400, "invalid_client_metadata", 0, "the body must be application/json, in UTF-8",
+        "Send the metadata as JSON, with that Content-Type.", "RFC 7591 3.1")
+    REGISTRATION_JSON = Row("registration.json", 400, "invalid_client_metadata", 0, "the body is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
+        "Let a JSON library make the body.", "RFC 7591 3.1")
+    REGISTRATION_METADATA = Row("registration.metadata", 400, "invalid_client_metadata", 0, "the client cannot be registered with these metadata",
+        "Change what the answer names. What can be registered is in docs/how-to/registration.md.", "RFC 7591 3.2.2")
+    REGISTRATION_KEYS = Row("registration.jwks", 400, "invalid_client_metadata", 0, "jwks has keys that are not accepted, or cannot be told apart",
+        "Send a JWK Set with public keys alone: EC (P-256, P-384, P-521), Ed25519, RSA of 2048 to 8192 bits or ML-DSA, each with a kid of its own. A private key that was sent is known to others: make a new one.", "RFC 7591 2")
+    REGISTRATION_JWKS_URI = Row("registration.jwks_uri", 400, "invalid_client_metadata", 0, "jwks_uri is not the address of a JWK Set",
+        "Send an https URL with a public host, without user and fragment, with port 443 or one from 1024 up.", "RFC 7591 2")
+    REGISTRATION_SCOPE = Row("registration.scope", 400, "invalid_client_metadata", 0, "the scope has names that the initial access token does not let a client register for",
+        "Register for fewer, or ask the operator for an initial access token with more.", "RFC 7591 2")
+    REGISTRATION_REDIRECT_URIS = Row("registration.redirect_uris", 400, "invalid_redirect_uri", 0, "nobody is redirected by this server",
+        "Leave redirect_uris out: here are only clients that act for themselves.", "RFC 7591 3.2.2")
+    REGISTRATION_STATEMENT = Row("registration.software_statement", 400, "invalid_software_statement", 0, "the software statement does not hold",
+        "Send it unchanged, as its publisher signed it; one that has expired is to be had anew.", "RFC 7591 2.3")
+    REGISTRATION_STATEMENT_ISSUER = Row("registration.software_statement_issuer", 400, "unapproved_software_statement", 0, "this server does not trust the issuer of the software statement",
+        "Register without it, or let the operator add its issuer to software_statement_issuers.", "RFC 7591 3.2.2")
     LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0, "too many requests of this address, or in the name of this client, have failed",
         "Mend what fails first (affiant explain), then wait as Retry-After says. A request whose proof holds is let through at any time.", "RFC 6585 4")
     LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client asks for tokens too often",
@@ -232,13 +298,33 @@ class Reason(Enum):
     TOKEN_CLAIM = Row("token.claim", 401, "invalid_token", 0, "the token lacks a claim, or has one of the wrong kind",
         "Ask the authorization server for a new token for this API, and send it unchanged.", "RFC 9068 2.2")
     TOKEN_BINDING = Row("token.binding", 401, "invalid_token", 0, "the token is bound to a key, and the request does not prove it",
-        "Send it with the scheme DPoP and a proof by the key that it was asked for with.", "RFC 7800 3")
+        "Send it with the scheme DPoP and a proof by the key that it was asked for with, or over TLS with the certificate.", "RFC 7800 3")
     TOKEN_UNBOUND = Row("token.not_bound", 401, "invalid_token", 0, "the token came with the scheme DPoP, and is bound to no key",
         "Ask the authorization server for a token with a DPoP proof, or send this one as Bearer.", "RFC 9449 7.1")
     DPOP_TOKEN_HASH = Row("dpop.token_hash", 401, "invalid_dpop_proof", 0, "the DPoP proof was made for another access token (ath)",
         "Set ath to the SHA-256 of the access token in base64url.", "RFC 9449 4.3")
+    TOKEN_REVOKED = Row("token.revoked", 401, "invalid_token", 0, "the token was revoked",
+        "Ask the authorization server for a new token. If it gives none, the client or its key was revoked: ask its operator.", "RFC 7009 2.1")
     SCOPE_INSUFFICIENT = Row("token.insufficient_scope", 403, "insufficient_scope", 0, "the token lacks a scope that this needs",
         "Ask for a token with that scope.", "RFC 6750 3.1")
+    ADMIN_QUERY = Row("admin.query", 400, "invalid_request", 0, "the query or the path of the request is not one that this route takes",
+        "Send the parameters that the openapi.json of the admin API names, each once.", "RFC 9110 15.5.1")
+    ADMIN_CURSOR = Row("admin.cursor", 400, "invalid_request", 0, "the cursor was not made by this server, or for another list",
+        "Send the next of the page before, unchanged and with the same filters, or none.", "RFC 9110 15.5.1")
+    ADMIN_JSON = Row("admin.json", 400, "invalid_request", 0, "the body is not what this route takes: one strict JSON object, or nothing",
+        "Send application/json: UTF-8, no member twice, finite numbers, not nested deeply.", "RFC 8259 4")
+    ADMIN_INVALID = Row("admin.invalid", 422, "invalid_request", 0, "this cannot be registered, changed or done so",
+        "Change what the answer names.", "RFC 9110 15.5.21")
+    ADMIN_NOT_FOUND = Row("admin.not_found", 404, "invalid_request", 0, "there is nothing of this name",
+        "Look into the list of what there is.", "RFC 9110 15.5.5")
+    ADMIN_EXISTS = Row("admin.exists", 409, "invalid_request", 0, "something of this name is registered already",
+        "Choose another name, or change what is there.", "RFC 9110 15.5.10")
+    ADMIN_CHANGED = Row("admin.changed", 412, "invalid_request", 0, "it was changed by somebody else since it was read",
+        "Read it again, and send If-Match with its new ETag.", "RFC 9110 13.1.1")
+    ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "what has a part in the admin API is made and changed by owners alone",
+        "Let an owner do it.", "RFC 6750 3.1")
+    ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "nobody would be left who is an owner of the admin API",
+        "Make another owner first: affiant admin bootstrap NAME --data FOLDER.", "RFC 9110 15.5.10")
     # fmt: on
 
     @property

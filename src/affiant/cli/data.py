@@ -6,6 +6,7 @@ import asyncio
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.keys.vault import Vault
     from affiant.storage.ports import Store
 
 Result = TypeVar("Result")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ISSUER = "issuer"
 KEY_CHECK = "master_key_check"
 _SQLITE = "sqlite://"
@@ -88,6 +91,25 @@ def open_store(chosen: Settings, key: MasterKey) -> Store:
             raise
         raise ConfigError("PostgreSQL needs asyncpg: pip install 'affiant[postgres]'") from error
     return PostgresStore(chosen.database, audit_key=key.audit)
+
+
+def open_vault(chosen: Settings, key: MasterKey) -> Vault:
+    """Where signing keys are made: in the PKCS #11 token that is set, else sealed in the store.
+
+    Raises:
+        ConfigError: the token cannot be used with what is installed, or has no PIN.
+    """
+    from affiant.server.keys.vault import Vault
+
+    if chosen.pkcs11_module is None or chosen.pkcs11_token is None:
+        return Vault(key)
+    try:
+        from affiant.server.keys import pkcs11
+    except ModuleNotFoundError as error:
+        if error.name != "pkcs11":
+            raise
+        raise ConfigError("a PKCS #11 token needs python-pkcs11: pip install 'affiant[pkcs11]'") from error
+    return Vault(key, pkcs11.load(chosen.pkcs11_module, chosen.pkcs11_token, chosen.pkcs11_pin_file))
 
 
 def has_data(chosen: Settings) -> bool:
@@ -177,11 +199,12 @@ def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
     """
     if settings.issuer is not None:
         return settings.issuer
-    if remembered is not None and remembered.startswith("https://"):
+    was_here = settings.tls_cert is not None and urlsplit(remembered or "").hostname in _LOOPBACK
+    if remembered is not None and remembered.startswith("https://") and not was_here:
         return remembered
-    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+    if settings.host not in _LOOPBACK:
         raise ConfigError(
             f"to listen on {settings.host}, say under which https name clients reach it: --issuer https://as.example"
         )
     host = "[::1]" if settings.host == "::1" else settings.host
-    return f"http://{host}:{port}"
+    return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"

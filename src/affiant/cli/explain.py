@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import find_issuer, has_data, shown_place, store_options, with_store
+from affiant.cli.data import find_issuer, has_data, shown_place, with_store
+from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
+from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, remote, walk
+from affiant.server.explain.fixes import Fix
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
+    from affiant.cli.operations.road import Admin, Place
     from affiant.server.explain.captured import Captured
     from affiant.server.explain.walk import Explanation, Line
     from affiant.server.keys.master_key import MasterKey
@@ -32,11 +36,11 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2
 
 @click.command()
 @click.argument("what")
-@store_options
+@admin_options
 @click.option("--issuer", metavar="URL", help="judge for the server of this issuer, from its metadata alone")
 @click.option("--at", metavar="TIME", help="judge as of this time: seconds since 1970, or 2026-11-21T08:00:00Z")
 @json_option
-def explain(what: str, chosen: Settings, issuer: str | None, at: str | None, as_json: bool) -> None:
+def explain(what: str, place: Place, issuer: str | None, at: str | None, as_json: bool) -> None:
     """Say why a request was refused, or would be: rung by rung, and what to change first.
 
     WHAT is the trace_id of an answer, or a client assertion, or a whole request: a curl line, a form, an HTTP request,
@@ -49,14 +53,16 @@ def explain(what: str, chosen: Settings, issuer: str | None, at: str | None, as_
 
     Ends with 0 when the request would be let through, with 4 when not.
     """
-    text = _read(what)
-    if _TRACE.fullmatch(text):
+    text, chosen = _read(what), place.chosen
+    if place.is_remote:
+        found = _elsewhere(text, place, _instant(at) if at is not None else None)
+    elif _TRACE.fullmatch(text):
         found = _of_trace(text, chosen)
     else:
         request = captured.parse(text)
         now = _instant(at) if at is not None else time.time()
         found = _remotely(request, issuer, now) if issuer is not None else _locally(request, chosen, now)
-    show(_members(found), _told(found), as_json=as_json)
+    show(walk.members(found), _told(found), as_json=as_json)
     sys.exit(4 if found.reason is not None else 0)
 
 
@@ -93,12 +99,37 @@ def _of_trace(trace_id: str, chosen: Settings) -> Explanation:
     return with_store(chosen, work)
 
 
+def _elsewhere(text: str, place: Place, at: float | None) -> Explanation:
+    """What the server elsewhere says, over its admin API."""
+
+    async def work(api: Admin) -> dict[str, Any]:
+        if _TRACE.fullmatch(text):
+            told: dict[str, Any] = await api.get(f"/explain/{segment(text)}")
+        else:
+            told = await api.post("/explain", {"request": text, "at": at})
+        return told
+
+    told = run_admin(place, work)
+    names = ("rung", "mark", "note", "expected", "got", "source")
+    return walk.Explanation(
+        lines=tuple(walk.Line(**{name: line[name] for name in names}) for line in told["ladder"]),
+        reason=Reason.from_code(told["reason"]) if told["reason"] else None,
+        fix=Fix(told["fix"]["line"], told["fix"]["why"]) if told["fix"] else None,
+        client_id=told["client_id"],
+        at=told["at"],
+        detail=told["detail"] or "",
+        observed=tuple(told["observed"]),
+    )
+
+
 def _locally(request: Captured, chosen: Settings, now: float) -> Explanation:
     _check_data(chosen)
 
     async def work(store: Store, key: MasterKey) -> Explanation:
         issuer = await find_issuer(store, chosen)
-        return await app.build_explainer(issuer=issuer, store=store, master_key=key).explain(request, now=now)
+        options = app.Options(auth_methods=chosen.methods, demands=chosen.demands, certificates=chosen.certificates)
+        explainer = app.build_explainer(issuer=issuer, store=store, master_key=key, options=options)
+        return await explainer.explain(request, now=now)
 
     return with_store(chosen, work)
 
@@ -122,26 +153,6 @@ def _check_data(chosen: Settings) -> None:
             f"there is no server's data in {chosen.data}: name the folder with --data, or a server elsewhere with"
             " --issuer URL"
         )
-
-
-def _members(found: Explanation) -> dict[str, Any]:
-    row = found.reason.value if found.reason else None
-    return {
-        "accepted": found.reason is None,
-        "reason": row.code if row else None,
-        "client_id": found.client_id,
-        "at": found.at,
-        "ladder": [
-            {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
-            | {"name": walk.RUNGS[line.rung]}
-            for line in found.lines
-        ],
-        "fix": {"line": found.fix.line, "why": found.fix.why, "is_command": found.fix.is_command}
-        if found.fix
-        else None,
-        "detail": found.detail or None,
-        "observed": list(found.observed),
-    }
 
 
 def _told(found: Explanation) -> str:

@@ -1,12 +1,13 @@
 """`affiant`: finds the command, and turns every failure into one clear line and an exit code.
 
 Exit codes: 0 done, 1 the audit log is broken, 2 usage, 3 not found, 4 refused by the server or the API, 5 network,
-7 permission, 8 configuration, 130 Ctrl-C.
+6 what is registered is not what the file says, 7 permission, 8 configuration, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 from importlib import import_module
 from typing import Any
@@ -23,16 +24,27 @@ COMMANDS = {
     "serve": "affiant.cli.serve:serve",
     "client": "affiant.cli.registry:client",
     "api": "affiant.cli.registry.api:api",
-    "key": "affiant.cli.key:key",
+    "invitation": "affiant.cli.registry.invitation:invitation",
+    "register": "affiant.cli.registry.register:register",
+    "signing-key": "affiant.cli.registry.signing_key:signing_key",
+    "plan": "affiant.cli.registry.declared.commands:plan",
+    "apply": "affiant.cli.registry.declared.commands:apply",
+    "grants": "affiant.cli.operations.issued:grants",
+    "issued": "affiant.cli.operations.issued:issued",
+    "revoke": "affiant.cli.operations.revoke:revoke",
+    "key": "affiant.cli.tokens.key:key",
     "token": "affiant.cli.tokens.token:token",
     "assertion": "affiant.cli.tokens.token:assertion",
     "call": "affiant.cli.tokens.call:call",
     "inspect": "affiant.cli.inspect_jwt:inspect",
     "explain": "affiant.cli.explain:explain",
-    "audit": "affiant.cli.audit:audit",
-    "db": "affiant.cli.db:db",
+    "admin": "affiant.cli.operations.admin:admin",
+    "settings": "affiant.cli.operations.settings:settings",
+    "audit": "affiant.cli.operations.audit:audit",
+    "db": "affiant.cli.operations.db:db",
     "demo": "affiant.cli.demo.command:demo",
 }
+_STAYS = ("serve", "demo")  # they run for long, where pauses for a lot of garbage would be felt
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -45,6 +57,9 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in _STAYS:
+            # Importing makes much and drops little: looking for garbage meanwhile is a fifth of what a command takes.
+            gc.set_threshold(100_000)
         module, name = COMMANDS[cmd_name].split(":")
         try:
             command: click.Command = getattr(import_module(module), name)
@@ -75,8 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _check_text(words)
         code = affiant.main(words, prog_name="affiant", standalone_mode=False) or 0
-    except click.exceptions.Abort:
-        _fail("stopped", 130, words)
+    except click.exceptions.Abort as stop:
+        _fail("stopped", 130, words, error=stop)
     except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks what there is, and that is no mistake
         click.echo(error.format_message())
     except click.ClickException as error:
@@ -121,11 +136,11 @@ def _help_line(error: click.ClickException) -> str:
     return f"See: {context.command_path} --help" if context else ""
 
 
-def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: errors.Error | None = None) -> None:
+def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: Exception | None = None) -> None:
     if "--json" in words:
         show_error(message, code, error)
     else:
-        print(f"affiant: {message}", file=sys.stderr)
+        print("\n".join([f"affiant: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
         if isinstance(error, errors.Refused) and error.error_uri:

@@ -12,8 +12,6 @@ from affiant.errors import Refused, RemoteError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.errors import Error
-
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
 
 
@@ -34,11 +32,13 @@ def show(data: Any, text: str, *, as_json: bool) -> None:
     click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
 
 
-def show_error(message: str, code: int, error: Error | None) -> None:
+def show_error(message: str, code: int, error: Exception | None) -> None:
     """Print a failure as a JSON document."""
     members: dict[str, Any] = {"message": message, "exit_code": code}
     if isinstance(error, Refused):
         members |= {"code": error.error, "trace_id": error.trace_id, "docs": error.error_uri}
     if isinstance(error, Answered):
         members |= error.details
+    if notes := getattr(error, "__notes__", None):
+        members["notes"] = notes
     click.echo(json.dumps({"ok": False, "error": members}))

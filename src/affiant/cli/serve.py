@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from affiant.cli.data import ISSUER, load, open_store, place_options, settle_issuer, shown_place, with_store
+from affiant.cli.data import ISSUER, load, open_store, open_vault, place_options, settle_issuer, shown_place, with_store
 from affiant.errors import ConfigError
 from affiant.server import app, settings
-from affiant.server.keys import master_key, signing_keys
+from affiant.server.keys import calendar, master_key, signing_keys
+from affiant.server.request.connection import Connection
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
     from starlette.applications import Starlette
 
     from affiant.server.keys.master_key import MasterKey
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 _SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
 DRAIN_SECONDS = 10
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 LIMITS_NAME = "limits"  # the file in the data folder by which the workers count together
 
 
@@ -40,6 +48,9 @@ LIMITS_NAME = "limits"  # the file in the data folder by which the workers count
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
 @click.option("--port", type=int, help="port to listen on (default: 8377; 0: a free one)")
 @click.option("--workers", type=int, help="processes (default: 1)")
+@click.option("--tls-cert", type=_FILE, help="certificate of this server, PEM: listen with TLS")
+@click.option("--tls-key", type=_FILE, help="its private key, PEM")
+@click.option("--tls-client-ca", type=_FILE, help="authorities of client certificates, PEM: ask for them")
 @click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
 def serve(as_json: bool, **options: Any) -> None:
@@ -49,15 +60,25 @@ def serve(as_json: bool, **options: Any) -> None:
     affiant serve
     affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
     AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
+
+    It runs where its data is: there is no --url for it.
     """
     chosen = load(**options)
+    given = [name for name, value in options.items() if value is not None]
+    _check_tls(chosen)
     listening = _listen(chosen.host, chosen.port)
     port: int = listening.getsockname()[1]
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
         remembered = await store.settings.get(ISSUER)
         issuer = settle_issuer(chosen, remembered, port)
-        await signing_keys.ensure(store, key, now=int(time.time()), alg=chosen.signing_alg)
+        vault, now = open_vault(chosen, key), int(time.time())
+        try:
+            await signing_keys.ensure(store, vault, now=now, alg=chosen.signing_alg)
+            await signing_keys.check(store, vault, now=now)
+        finally:
+            await vault.close()
+        await _check_signing(store, chosen)
         if issuer != remembered:
             await store.settings.put(ISSUER, issuer)
         return issuer, remembered
@@ -66,7 +87,7 @@ def serve(as_json: bool, **options: Any) -> None:
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered = with_store(chosen, prepare)
     _announce(issuer, remembered, chosen, as_json=as_json)
-    _run(chosen, issuer, listening)
+    _run(chosen, issuer, listening, given)
 
 
 def application() -> Starlette:
@@ -74,10 +95,10 @@ def application() -> Starlette:
     decided = json.loads(os.environ[_SERVE])
     if decided["parent"] is not None:
         threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
-    return _build(settings.Settings.model_validate_json(decided["settings"]), decided["issuer"])
+    return _build(settings.Settings.model_validate_json(decided["settings"]), decided["issuer"], decided["options"])
 
 
-def _build(chosen: settings.Settings, issuer: str) -> Starlette:
+def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Starlette:
     key = master_key.load(chosen.data)
     rates = Rates(
         failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
@@ -86,16 +107,26 @@ def _build(chosen: settings.Settings, issuer: str) -> Starlette:
         issuer=issuer,
         store=open_store(chosen, key),
         master_key=key,
+        vault=open_vault(chosen, key),
         options=app.Options(
             access_token_lifetime=chosen.access_token_lifetime,
             calendar=chosen.calendar,
             dpop_nonces=chosen.dpop_nonces,
+            auth_methods=chosen.methods,
+            demands=chosen.demands,
+            mcp_compat=chosen.mcp_compat,
+            software_statement_issuers=chosen.trusted_issuers,
+            certificates=chosen.certificates,
+            mtls_url=chosen.mtls_url,
+            jwks_uri_allowed=chosen.jwks_uri_allowed,
         ),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
+        at_end=_at_end,
+        settings=settings.described(chosen, options=given),
     )
 
 
-def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> None:
+def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given: Sequence[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     options: dict[str, Any] = {
         "log_level": "warning",
@@ -105,19 +136,36 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket) -> No
         "proxy_headers": bool(chosen.trusted_proxies),
         "forwarded_allow_ips": chosen.trusted_proxies or None,
         "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "http": Connection,
+        **_tls(chosen),
         "h11_max_incomplete_event_size": 65_536,
     }
     if chosen.workers == 1:
-        config = uvicorn.Config(_build(chosen, issuer), **options)
+        config = uvicorn.Config(_build(chosen, issuer, given), **options)
         uvicorn.Server(config).run(sockets=[listening])
         return
-    decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid()}
+    decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid(), "options": given}
     os.environ[_SERVE] = json.dumps(decided)
     config = uvicorn.Config("affiant.cli.serve:application", factory=True, workers=chosen.workers, **options)
     workers = _Workers(config, sockets=[listening])
     workers.run()
     if workers.is_interrupted:  # ends like one worker does
         raise KeyboardInterrupt
+
+
+def _at_end(tell: Callable[[], None]) -> None:
+    """Tell it when a signal ends the process, before uvicorn does, which waits for the last answer first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        standing = signal.getsignal(number)
+
+        def end(number: int, frame: FrameType | None, standing: Any = standing) -> None:
+            loop.call_soon_threadsafe(tell)
+            if callable(standing):
+                standing(number, frame)
+
+        if callable(standing):
+            signal.signal(number, end)
 
 
 class _Workers(Multiprocess):
@@ -128,6 +176,40 @@ class _Workers(Multiprocess):
     def handle_int(self) -> None:
         self.is_interrupted = True
         super().handle_int()
+
+
+def _tls(chosen: settings.Settings) -> dict[str, Any]:
+    """The options of uvicorn for TLS; a certificate is asked for, and who has none is served as well."""
+    if chosen.tls_cert is None:
+        return {}
+    options: dict[str, Any] = {"ssl_certfile": str(chosen.tls_cert), "ssl_keyfile": str(chosen.tls_key)}
+    if chosen.tls_client_ca is not None:
+        options |= {"ssl_ca_certs": str(chosen.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
+    return options
+
+
+def _check_tls(chosen: settings.Settings) -> None:
+    """Say now what else each worker would, one after the other and for ever."""
+    if chosen.tls_cert is None or chosen.tls_key is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Without a way to ask for it: nobody sits before a server.
+        context.load_cert_chain(chosen.tls_cert, chosen.tls_key, password="")
+        if chosen.tls_client_ca is not None:
+            context.load_verify_locations(chosen.tls_client_ca)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
+        raise ConfigError(f"the files for TLS cannot be used ({why}): --tls-cert, --tls-key, --tls-client-ca") from None
+
+
+async def _check_signing(store: Store, chosen: settings.Settings) -> None:
+    signer = calendar.find_signer(calendar.of_line(await store.signing_keys.list(), ""), time.time())
+    if signer is not None and not chosen.demands.allows_algorithm(signer.alg):
+        raise ConfigError(
+            f"the signing key is of {signer.alg}, which FAPI 2.0 does not allow:"
+            " affiant signing-key rotate --alg ES256  first"
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -51,6 +51,15 @@ class SecretBasic(NotPickled):
 
 
 @dataclass(frozen=True, slots=True)
+class OverTls(NotPickled):
+    """tls_client_auth and self_signed_tls_client_auth: the connection proves who this is (RFC 8705 section 2)."""
+
+    def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
+        """Add the name alone; by it the server knows whose certificate it looks at."""
+        form.append(("client_id", client_id))
+
+
+@dataclass(frozen=True, slots=True)
 class SecretPost(NotPickled):
     """client_secret_post."""
 

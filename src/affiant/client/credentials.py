@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -10,21 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, LocalError
+from affiant.oauth import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
+_KEYS = frozenset({"key", "next_key", "old_key"})
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What `affiant client new` writes.
+    """What `affiant client new` and `affiant register` write.
 
     Attributes:
         key: the private JWK, or None.
         client_secret: the secret, or None.
+        certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with what leads to its authority.
+        certificate_key: the path of its private key, PEM, where that is another file.
+        next_key: the private JWK that is to follow `key`, while the server does not use it yet.
+        old_key: the private JWK that `key` followed, until the server knows that it can go.
+        registration_client_uri: of a client that registered itself, where its registration is (RFC 7592 section 3).
+        registration_access_token: what it is read, replaced and deleted with; as secret as the key.
     """
 
     issuer: str
@@ -36,6 +45,12 @@ class Credentials:
     client_secret: str | None = field(default=None, repr=False)
     scope: str | None = None
     resource: str | None = None
+    certificate: str | None = None
+    certificate_key: str | None = None
+    next_key: dict[str, Any] | None = field(default=None, repr=False)
+    old_key: dict[str, Any] | None = field(default=None, repr=False)
+    registration_client_uri: str | None = None
+    registration_access_token: str | None = field(default=None, repr=False)
 
     def write(self, path: Path) -> None:
         """Write the file, mode 0600, whole or not at all; never over another.
@@ -56,20 +71,45 @@ class Credentials:
     def _write(self, path: Path, put: Callable[[Path, Path], None]) -> None:
         members = {name: getattr(self, name) for name in self.__dataclass_fields__}
         text = json.dumps({"affiant": VERSION, **{n: v for n, v in members.items() if v is not None}}, indent=2)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        put_private(path, text + "\n", put=put)
+
+
+def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os.link) -> None:
+    """Write a file that nobody else may read, mode 0600, whole or not at all.
+
+    Args:
+        path: the file.
+        text: what is to stand in it.
+        put: gives the finished file its name; ``os.link`` never takes another's, ``os.replace`` does.
+
+    Raises:
+        ConfigError: it exists, or its folder cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        put(draft, path)
+        _sync(path.parent)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """See that the name of a new file outlives a power cut, as the file does."""
+    with contextlib.suppress(OSError):  # not every file system can
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            put(draft, path)
-        except FileExistsError:
-            raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+            os.fsync(descriptor)
         finally:
-            draft.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 def read(path: Path) -> Credentials:
@@ -108,10 +148,12 @@ def parse(text: str, *, name: str) -> Credentials:
         if required not in known:
             raise LocalError(f'{name} lacks "{required}"')
     for field_name, value in known.items():
-        if not (isinstance(value, dict) if field_name == "key" else _is_text(value)):
+        if not (isinstance(value, dict) if field_name in _KEYS else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
-    if ("key" in known) == ("client_secret" in known):
-        raise LocalError(f'{name} must have either "key" or "client_secret"')
+    given = ("key" in known) + ("client_secret" in known)
+    if given != (0 if known["auth_method"] in names.BY_TLS else 1):
+        methods = " or ".join(names.BY_TLS)
+        raise LocalError(f'{name} must have either "key" or "client_secret", or with {methods} neither')
     return Credentials(**known)
 
 

@@ -32,8 +32,8 @@ SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused ass
 LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
 TIMEOUT_SECONDS = 10.0
 _TOO_MANY = 429
-_NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
-_TRY_AGAIN = _NOT_TAKEN | {502, 504}
+NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
+TRY_AGAIN = NOT_TAKEN | {502, 504}
 _MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
 _OK, _REFUSED, _NOT_FOUND = 200, (400, 401, 403), 404
 
@@ -84,10 +84,10 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
     except ValueError as error:
         raise LocalError(f"{issuer!r} cannot be an issuer: {error}") from None
     url = well_known_url(issuer)
-    reply = yield from _persist(lambda: Send("GET", url), Patience(), _TRY_AGAIN, clock)
+    reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
     if reply.status == _NOT_FOUND:
         url = issuer + names.WELL_KNOWN_OPENID
-        reply = yield from _persist(lambda: Send("GET", url), Patience(), _TRY_AGAIN, clock)
+        reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
     if reply.status != _OK:
         raise RemoteError(f"{url} answered {reply.status}: is {issuer} the right issuer?")
     try:
@@ -113,7 +113,32 @@ def request_token(
         Unreachable: no answer.
     """
     # A refresh token may be spent although no answer says so: it is sent again only where it cannot have been.
-    again = _NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else _TRY_AGAIN
+    again = NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else TRY_AGAIN
+    url = server.token_endpoint
+    reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again)
+    return _read(server, reply, bearer.BEARER if prover is None else bearer.DPOP)
+
+
+def ask(
+    server: Metadata,
+    url: str,
+    client_id: str,
+    auth: ClientAuth,
+    form: Form,
+    *,
+    clock: Callable[[], float],
+    method: str = "POST",
+    prover: Prover | None = None,
+    again: frozenset[int] = TRY_AGAIN,
+) -> Generator[Step, Reply | None, Reply]:
+    """Send a form to an endpoint that wants to know who asks; what it answers, refusals too.
+
+    Every attempt signs anew, and the clock of this machine is set right where the server's says so.
+
+    Raises:
+        RemoteError: no reply that can be used.
+        Unreachable: no answer.
+    """
     patience = Patience()
     offset = 0.0
 
@@ -122,21 +147,21 @@ def request_token(
         fields = list(form)
         auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset)
         if prover is not None:
-            headers["dpop"] = prover.prove("POST", server.token_endpoint, offset=offset)
-        return Send("POST", server.token_endpoint, headers, urlencode(fields).encode("ascii"))
+            headers["dpop"] = prover.prove(method, url, offset=offset)
+        return Send(method, url, headers, urlencode(fields).encode("ascii"))
 
-    reply = yield from _persist(signed, patience, again, clock)
+    reply = yield from persist(signed, patience, again, clock)
     skew = _skew(reply, clock())
     if patience.attempts and abs(skew) > SKEW_SECONDS and _error(reply) in _MAY_BE_LATE:
         side = "behind" if skew > 0 else "ahead of"
         log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
         offset = skew
-        reply = yield from _persist(signed, patience, again, clock)
+        reply = yield from persist(signed, patience, again, clock)
     # Only now that the clock is set right: an assertion is judged before its proof.
-    has_nonce = prover is not None and prover.learn(server.token_endpoint, reply.headers)
+    has_nonce = prover is not None and prover.learn(url, reply.headers)
     if patience.attempts and has_nonce and _error(reply) == "use_dpop_nonce":
-        reply = yield from _persist(signed, patience, again, clock)
-    return _read(server, reply, bearer.BEARER if prover is None else bearer.DPOP)
+        reply = yield from persist(signed, patience, again, clock)
+    return reply
 
 
 @dataclass(slots=True)
@@ -147,10 +172,20 @@ class Patience:
     seconds: float = LONGEST_WAIT
 
 
-def _persist(
+def persist(
     make: Callable[[], Send], patience: Patience, again: frozenset[int], clock: Callable[[], float]
 ) -> Generator[Step, Reply | None, Reply]:
-    """Send until there is an answer to go by, or patience ends."""
+    """Send until there is an answer to go by, or patience ends.
+
+    Args:
+        make: makes the request, anew for each attempt.
+        patience: how often, and how long; it is used up.
+        again: statuses after which it may be sent again.
+        clock: seconds since the epoch.
+
+    Raises:
+        NotSent: no connection was made.
+    """
     while True:
         patience.attempts -= 1
         step = make()
@@ -194,11 +229,11 @@ def refusal(reply: Reply, url: str) -> RemoteError:
     if not isinstance(code, str):
         return RemoteError(f"{url} answered {reply.status}, and not with an OAuth error")
     return Refused(
-        _plain(code, 100),
-        description=_plain(members.get("error_description"), 500),
-        trace_id=_plain(members.get("trace_id"), 100) or None,
+        plain(code, 100),
+        description=plain(members.get("error_description"), 500),
+        trace_id=plain(members.get("trace_id"), 100) or None,
         status=reply.status,
-        error_uri=_plain(members.get("error_uri"), 500) or None,
+        error_uri=plain(members.get("error_uri"), 500) or None,
     )
 
 
@@ -214,7 +249,7 @@ def _error(reply: Reply) -> object:
     return _members(reply).get("error") if reply.status in _REFUSED else None
 
 
-def _plain(text: object, longest: int) -> str:
+def plain(text: object, longest: int) -> str:
     """Text of a stranger, safe for a terminal and a log."""
     if not isinstance(text, str):
         return ""

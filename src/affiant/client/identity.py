@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client import credentials as credentials_file
 from affiant.client import flow, transport
-from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
+from affiant.client.auth import Assertion, ClientAuth, OverTls, SecretBasic, SecretPost
 from affiant.client.credentials import Credentials
 from affiant.client.http_auth import make_auth
 from affiant.client.prover import Prover
@@ -21,11 +21,12 @@ from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion, names
-from affiant.oauth.dpop import ProofKey
+from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.token import client_credentials_form, refresh_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import ssl
+    from collections.abc import Callable, Iterator, Sequence
 
     import httpx2
 
@@ -55,6 +56,9 @@ class Service:
         resource: asked for when a call names none.
         dpop: True, and every token is bound to a key that only this object has (RFC 9449); or the private key itself,
             as PEM or JWK or the path of a file with either, so that several processes can use one token.
+        certificate: the file of a certificate for mutual TLS, PEM (RFC 8705): to authenticate with, or for tokens to be
+            bound to.
+        certificate_key: the file of its private key, PEM, where that is another.
         http: an httpx2.Client to use instead of one of its own.
         clock: seconds since the epoch.
 
@@ -75,12 +79,18 @@ class Service:
         scope: str | None = None,
         resource: str | None = None,
         dpop: PrivateKey | dict[str, Any] | str | bytes | Path | bool = False,
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
         http: httpx2.Client | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = issuer
         self.client_id = client_id
         self._auth = _client_auth(key, secret, auth_method, alg, kid)
+        _check_certificate(auth_method, certificate, certificate_key, http)
+        self._certificate = (
+            (str(certificate), str(certificate_key) if certificate_key else None) if certificate else None
+        )
         self._scope = scope
         self._resource = resource
         self._clock = clock
@@ -115,21 +125,57 @@ class Service:
             kid=found.kid,
             scope=found.scope,
             resource=found.resource,
-            **options,
+            **{"certificate": found.certificate, "certificate_key": found.certificate_key, **options},
         )
 
-    def token(self, resource: str | None = None, scope: str | None = None) -> Token:
+    def token(
+        self,
+        resource: str | None = None,
+        scope: str | None = None,
+        *,
+        authorization_details: Sequence[dict[str, Any]] | None = None,
+    ) -> Token:
         """A good access token for this resource and scope; blocks while one is fetched.
+
+        Args:
+            resource: the API, by its identifier.
+            scope: the scope to ask for.
+            authorization_details: what to ask for more finely than by a scope (RFC 9396).
 
         Raises:
             Refused: the server's OAuth error.
             Unreachable: the server did not answer.
         """
-        return self._source.get(self._key(resource, scope))
+        return self._source.get(self._key(resource, scope, authorization_details))
 
-    async def atoken(self, resource: str | None = None, scope: str | None = None) -> Token:
+    async def atoken(
+        self,
+        resource: str | None = None,
+        scope: str | None = None,
+        *,
+        authorization_details: Sequence[dict[str, Any]] | None = None,
+    ) -> Token:
         """The same, without blocking the event loop."""
-        return await self._source.aget(self._key(resource, scope))
+        return await self._source.aget(self._key(resource, scope, authorization_details))
+
+    def tls(self) -> ssl.SSLContext:
+        """For the HTTP client that calls an API with tokens bound to the certificate: ``httpx2.Client(verify=...)``.
+
+        Raises:
+            LocalError: this service has no certificate, or it cannot be used.
+        """
+        if self._certificate is None:
+            raise LocalError("this service has no certificate: name its file with certificate=")
+        import httpx2  # noqa: PLC0415 - as in `_client`
+
+        context = httpx2.create_ssl_context()
+        try:
+            # With a password, so that nobody is asked for one where nobody sits.
+            context.load_cert_chain(*self._certificate, password="")
+        except (OSError, ValueError) as error:  # neither shows a name: a key may stand there by mistake
+            why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
+            raise LocalError(f"certificate= and certificate_key= cannot be used ({why})") from None
+        return context
 
     def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenResponse:
         """Use a refresh token (RFC 6749 section 6); for clients registered with that grant.
@@ -139,18 +185,27 @@ class Service:
         """
         return self._request(refresh_form(refresh_token, scope=scope))
 
-    def auth(self, resource: str | None = None, scope: str | None = None, *, origin: str | None = None) -> Any:
+    def auth(
+        self,
+        resource: str | None = None,
+        scope: str | None = None,
+        *,
+        origin: str | None = None,
+        authorization_details: Sequence[dict[str, Any]] | None = None,
+    ) -> Any:
         """An `auth=` for httpx2, httpx and requests.
 
         Args:
             resource: the API, by its identifier.
             scope: the scope to ask for.
             origin: where the API listens, when that is not the origin of its identifier; the token goes nowhere else.
+            authorization_details: what to ask for more finely than by a scope (RFC 9396).
 
         Raises:
             LocalError: the origin is not an http or https URL.
         """
-        return make_auth(self._source, self._key(resource, scope), origin=origin, prover=self._prover)
+        key = self._key(resource, scope, authorization_details)
+        return make_auth(self._source, key, origin=origin, prover=self._prover)
 
     def assertion(self) -> str:
         """A new client assertion, for use by other means.
@@ -167,11 +222,14 @@ class Service:
         with self._client() as http:
             return self._discover(http)
 
-    def _key(self, resource: str | None, scope: str | None) -> Key:
-        return (resource or self._resource, scope or self._scope)
+    def _key(self, resource: str | None, scope: str | None, details: Sequence[dict[str, Any]] | None = None) -> Key:
+        asked = (resource or self._resource, scope or self._scope)
+        return (*asked, json.dumps(list(details), sort_keys=True)) if details else asked
 
     def _fetch(self, key: Key) -> TokenResponse:
-        return self._request(client_credentials_form(resource=key[0], scope=key[1]))
+        resource, scope, *details = key
+        text = details[0] if details else None
+        return self._request(client_credentials_form(resource=resource, scope=scope, authorization_details=text))
 
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
         with self._client() as http:
@@ -190,7 +248,10 @@ class Service:
     def _discover(self, http: httpx2.Client) -> Metadata:
         found = self._metadata  # another thread may forget it at any time
         if found is None:
-            found = self._metadata = transport.run(flow.discover(self.issuer, clock=self._clock), http)
+            found = transport.run(flow.discover(self.issuer, clock=self._clock), http)
+            if self._certificate is not None or isinstance(self._auth, OverTls):
+                found = _over_mtls(found)
+            self._metadata = found
         return found
 
     @contextlib.contextmanager
@@ -201,11 +262,27 @@ class Service:
             return
         import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
 
-        with httpx2.Client() as http:
+        with httpx2.Client(verify=self.tls() if self._certificate is not None else True) as http:
             yield http
 
 
+def _over_mtls(found: Metadata) -> Metadata:
+    try:
+        return found.over_mtls()
+    except ValueError as error:
+        raise RemoteError(f"the metadata of {found.issuer}: {error}") from None
+
+
+def _check_certificate(method: str | None, certificate: object, key: object, http: object) -> None:
+    if certificate is not None and http is not None:
+        raise LocalError("give either http= or certificate=: who opens the connection shows the certificate")
+    if certificate is None and (key is not None or (method in names.BY_TLS and http is None)):
+        raise LocalError("the certificate is missing: name its file with certificate=")
+
+
 def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None) -> ClientAuth:
+    if method in names.BY_TLS and key is None and secret is None:
+        return OverTls()
     if (key is None) == (secret is None):
         raise LocalError("a service needs either a key or a secret")
     # What the method does not fit is refused: a secret must not travel in a way that nobody chose.

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 UNKNOWN_LIFETIME = 300  # seconds, where the server did not say or said nonsense
 BACKOFF_SECONDS = 5.0  # after a renewal ahead of time that failed
 REFUSED_SECONDS = 5.0  # how long a refused client is not asked for again: a wrong key must not become a storm
-Key = tuple[str | None, str | None]
+Key = tuple[str | None, ...]  # resource, scope, and authorization_details as JSON where there are any
 
 
 class TokenSource:
-    """The tokens of one service, by (resource, scope)."""
+    """The tokens of one service, by what they were asked for with."""
 
     def __init__(self, fetch: Callable[[Key], TokenResponse], clock: Callable[[], float]) -> None:
         self._fetch = fetch

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import compact
-from affiant.oauth import names, scope
+from affiant.oauth import names
+from affiant.oauth.binding import mtls
 from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.parameters import scope
 from affiant.reasons import Reason
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Verified
-    from affiant.jose.signer import Signer
-    from affiant.oauth.dpop import DpopProof
+    from affiant.jose.signer import AnySigner, Signer
+    from affiant.oauth.binding.dpop import DpopProof
+    from affiant.oauth.binding.mtls import Certificate
+    from affiant.oauth.parameters.authorization_details import Details
 
 
 class AccessTokenClaims(Value, frozen=True):
@@ -22,6 +26,8 @@ class AccessTokenClaims(Value, frozen=True):
 
     Attributes:
         jkt: the thumbprint of the key that it is bound to (RFC 9449 section 6.1).
+        x5t: the thumbprint of the certificate that it is bound to (RFC 8705 section 3.1).
+        authorization_details: what was granted beside the scope (RFC 9396 section 9.1).
         client_key: of the client's key that obtained it: its thumbprint (RFC 7638), or the name of its secret. With the
             key, the token is revoked.
     """
@@ -35,6 +41,8 @@ class AccessTokenClaims(Value, frozen=True):
     jti: str
     scope: str | None = None
     jkt: str | None = None
+    x5t: str | None = None
+    authorization_details: Details = ()
     client_key: str | None = None
 
 
@@ -53,6 +61,15 @@ class AccessToken(Value, frozen=True):
 
 def build(claims: AccessTokenClaims, signer: Signer) -> str:
     """The compact JWS of these claims."""
+    return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, _members(claims), signer)
+
+
+async def build_with(claims: AccessTokenClaims, signer: AnySigner) -> str:
+    """The same, by a key that may be elsewhere."""
+    return await compact.sign_with({"typ": names.ACCESS_TOKEN_TYP}, _members(claims), signer)
+
+
+def _members(claims: AccessTokenClaims) -> dict[str, Any]:
     members: dict[str, Any] = {
         "iss": claims.iss,
         "sub": claims.sub,
@@ -66,13 +83,19 @@ def build(claims: AccessTokenClaims, signer: Signer) -> str:
         members["scope"] = claims.scope
     if claims.client_key is not None:
         members["client_key"] = claims.client_key
-    if claims.jkt is not None:
-        members["cnf"] = {"jkt": claims.jkt}
-    return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, members, signer)
+    if claims.authorization_details:
+        members["authorization_details"] = claims.authorization_details
+    bound_to = {"jkt": claims.jkt, mtls.CONFIRMATION: claims.x5t}
+    if cnf := {name: value for name, value in bound_to.items() if value is not None}:
+        members["cnf"] = cnf
+    return members
 
 
 class BoundToken(Value, frozen=True):
-    """A token that holds for who has the key of this thumbprint, and for nobody else: not an AccessToken yet."""
+    """A token that holds for who has the key of this thumbprint, and for nobody else: not an AccessToken yet.
+
+    If it is bound to a certificate as well, that was there.
+    """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
 
@@ -80,7 +103,15 @@ class BoundToken(Value, frozen=True):
     jkt: str
 
 
-def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway: int = 30) -> AccessToken:
+def verify(
+    verified: Verified,
+    *,
+    issuer: str,
+    audience: str,
+    now: float,
+    leeway: int = 30,
+    certificate: Certificate | None = None,
+) -> AccessToken:
     """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4).
 
     Args:
@@ -89,6 +120,7 @@ def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway
         audience: the identifier of this API.
         now: seconds since the epoch.
         leeway: seconds that the clocks may differ.
+        certificate: that the request came with.
 
     Raises:
         Rejected: TOKEN_TYPE, TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_CLAIM or
@@ -96,12 +128,20 @@ def verify(verified: Verified, *, issuer: str, audience: str, now: float, leeway
     """
     expires_at = _judge(verified, issuer, audience, now, leeway)
     # RFC 7800, RFC 9449 section 7.2: a bound token shown without its proof is a stolen one, whatever binds it.
-    if "cnf" in verified.claims:
+    if _key_bound_to(verified.claims, certificate) is not None:
         raise Rejected(Reason.TOKEN_BINDING)
     return _token(verified.claims, expires_at)
 
 
-def verify_bound(verified: Verified, *, issuer: str, audience: str, now: float, leeway: int = 30) -> BoundToken:
+def verify_bound(
+    verified: Verified,
+    *,
+    issuer: str,
+    audience: str,
+    now: float,
+    leeway: int = 30,
+    certificate: Certificate | None = None,
+) -> BoundToken:
     """Judge an access token whose signature held, and that was shown with the scheme DPoP.
 
     Args:
@@ -110,18 +150,17 @@ def verify_bound(verified: Verified, *, issuer: str, audience: str, now: float, 
         audience: the identifier of this API.
         now: seconds since the epoch.
         leeway: seconds that the clocks may differ.
+        certificate: that the request came with.
 
     Raises:
         Rejected: what `verify` raises, or TOKEN_UNBOUND.
     """
     expires_at = _judge(verified, issuer, audience, now, leeway)
-    cnf = verified.claims.get("cnf")
-    if cnf is None:
+    if verified.claims.get("cnf") is None:
         raise Rejected(Reason.TOKEN_UNBOUND)
-    jkt = text(cnf, "jkt") if isinstance(cnf, dict) else None
-    # What is bound by a certificate as well is not proved by half.
-    if jkt is None or len(cnf) != 1:
-        raise Rejected(Reason.TOKEN_BINDING)
+    jkt = _key_bound_to(verified.claims, certificate)
+    if jkt is None:
+        raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, and shown with the scheme DPoP")
     return BoundToken(_token(verified.claims, expires_at), jkt)
 
 
@@ -134,6 +173,28 @@ def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
     if proof.jkt != bound.jkt:
         raise Rejected(Reason.TOKEN_BINDING)
     return bound.token
+
+
+def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> str | None:
+    """The key that is still to be proved, or None; the certificate is compared here (RFC 8705 section 3).
+
+    Raises:
+        Rejected: TOKEN_BINDING for another certificate or none, and for what cannot be proved here.
+    """
+    if "cnf" not in claims:
+        return None
+    cnf = claims["cnf"]
+    # What is bound to more than is known here is not proved by half.
+    if not isinstance(cnf, dict) or not cnf or not cnf.keys() <= {"jkt", mtls.CONFIRMATION}:
+        raise Rejected(Reason.TOKEN_BINDING)
+    if mtls.CONFIRMATION in cnf:
+        shown = certificate.thumbprint if certificate is not None else None
+        if shown is None or cnf[mtls.CONFIRMATION] != shown:
+            raise Rejected(Reason.TOKEN_BINDING, detail="no certificate" if shown is None else "another certificate")
+    jkt = text(cnf, "jkt")
+    if "jkt" in cnf and jkt is None:
+        raise Rejected(Reason.TOKEN_BINDING)
+    return jkt
 
 
 def _judge(verified: Verified, issuer: str, audience: str, now: float, leeway: int) -> float:

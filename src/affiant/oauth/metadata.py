@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,12 +18,42 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A server's metadata, whose issuer is the one that was asked for."""
+    """A server's metadata, whose issuer is the one that was asked for.
+
+    Attributes:
+        revocations_uri: where its revocations are told (oauth/standing/revocations.py); only affiant has this.
+    """
 
     issuer: str
     token_endpoint: str
     jwks_uri: str
     raw: dict[str, Any] = field(repr=False, compare=False)
+    revocations_uri: str | None = None
+
+    def over_mtls(self) -> Metadata:
+        """The same for a client that shows a certificate: with the endpoints that ask for one (RFC 8705 section 5).
+
+        Raises:
+            ValueError: an alias that is neither https nor on loopback.
+        """
+        aliases = self.raw.get("mtls_endpoint_aliases")
+        url = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
+        if url is None:
+            return self
+        if not isinstance(url, str) or not is_safe_url(url):
+            raise ValueError("token_endpoint of mtls_endpoint_aliases must be an https URL (http only on loopback)")
+        return replace(self, token_endpoint=url)
+
+    def endpoint(self, name: str) -> str | None:
+        """The URL of one more endpoint, or None where the server has none.
+
+        Raises:
+            ValueError: it is neither https nor on loopback.
+        """
+        url = self.raw.get(name)
+        if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
+            raise ValueError(f"{name} must be an https URL (http only on loopback)")
+        return url
 
 
 def check_issuer(issuer: str) -> str:
@@ -37,7 +67,7 @@ def check_issuer(issuer: str) -> str:
             "an issuer must be a URL: no spaces, quotes or line ends, a port of digits, escapes for the rest"
         )
     parts = urlsplit(issuer)
-    if not _is_safe(issuer):
+    if not is_safe_url(issuer):
         raise ValueError("an issuer must start with https:// (http:// only for 127.0.0.1, ::1 and localhost)")
     if parts.query or parts.fragment or "?" in issuer or "#" in issuer or parts.username is not None:
         raise ValueError("an issuer must have no query, no fragment and no user")
@@ -65,13 +95,17 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
     if members.get("issuer") != issuer:
         raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
     found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri")}
+    revocations_uri = members.get("revocations_uri")
+    if revocations_uri is not None:
+        found["revocations_uri"] = revocations_uri
     for name, url in found.items():
-        if not isinstance(url, str) or not _is_safe(url):
+        if not isinstance(url, str) or not is_safe_url(url):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
-    return Metadata(issuer, str(found["token_endpoint"]), str(found["jwks_uri"]), members)
+    return Metadata(issuer, str(found["token_endpoint"]), str(found["jwks_uri"]), members, revocations_uri)
 
 
-def _is_safe(url: str) -> bool:
+def is_safe_url(url: str) -> bool:
+    """Whether secrets may be sent there: https, or http on loopback."""
     try:
         parts = urlsplit(url)
         host = parts.hostname

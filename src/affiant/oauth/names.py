@@ -10,12 +10,18 @@ PRIVATE_KEY_JWT = "private_key_jwt"
 CLIENT_SECRET_JWT = "client_secret_jwt"  # noqa: S105
 CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105
 CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105
+TLS_CLIENT_AUTH = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
+BY_TLS = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
 
 JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 CLIENT_ASSERTION_TYP = "client-authentication+jwt"
 ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
 DPOP_TYP = "dpop+jwt"
+INTROSPECTION_TYP = "token-introspection+jwt"
+REVOCATIONS_TYP = "revocations+jwt"  # ours: see oauth/standing/revocations.py
 
 WELL_KNOWN_OAUTH = "/.well-known/oauth-authorization-server"
 WELL_KNOWN_OPENID = "/.well-known/openid-configuration"
+WELL_KNOWN_RESOURCE = "/.well-known/oauth-protected-resource"

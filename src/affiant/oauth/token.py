@@ -18,6 +18,7 @@ class TokenResponse(Value, frozen=True):
         expires_in: seconds, or None where the server did not say.
         scope: what was granted, where it was said.
         refresh_token: where one was issued.
+        authorization_details: what was granted beside the scope (RFC 9396 section 7).
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"access_token", "refresh_token"})
@@ -27,6 +28,7 @@ class TokenResponse(Value, frozen=True):
     expires_in: int | None
     scope: str | None = None
     refresh_token: str | None = None
+    authorization_details: tuple[dict[str, Any], ...] = ()
 
     def to_members(self) -> dict[str, Any]:
         """The members of the JSON answer."""
@@ -38,13 +40,18 @@ class TokenResponse(Value, frozen=True):
         }
         if self.refresh_token is not None:
             members["refresh_token"] = self.refresh_token
+        if self.authorization_details:
+            members["authorization_details"] = self.authorization_details
         # RFC 6749 section 3.3: a scope has at least one name, so no scope is no member.
         return {name: value for name, value in members.items() if value not in (None, "")}
 
 
-def client_credentials_form(*, scope: str | None, resource: str | None) -> list[tuple[str, str]]:
+def client_credentials_form(
+    *, scope: str | None, resource: str | None, authorization_details: str | None = None
+) -> list[tuple[str, str]]:
     """The parameters of a client_credentials request, without those that authenticate."""
     form = [("grant_type", names.CLIENT_CREDENTIALS), ("scope", scope), ("resource", resource)]
+    form.append(("authorization_details", authorization_details))
     return [(name, value) for name, value in form if value]
 
 
@@ -70,12 +77,16 @@ def parse_response(body: bytes) -> TokenResponse:
     if not isinstance(token_type, str):
         raise ValueError("the answer has no token_type")  # noqa: TRY004
     scope, refresh_token = members.get("scope"), members.get("refresh_token")
+    details = members.get("authorization_details")
     return TokenResponse(
         access_token=access_token,
         token_type=token_type,
         expires_in=_seconds(members.get("expires_in")),
         scope=scope if isinstance(scope, str) else None,
         refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
+        authorization_details=tuple(entry for entry in details if isinstance(entry, dict))
+        if isinstance(details, list)
+        else (),
     )
 
 

@@ -41,7 +41,7 @@ def deny(guard: Guard, error: Rejected | RemoteError, authorization: Sequence[by
         authorization: every value of its Authorization header, since a refusal is told in the scheme that was used.
     """
     if not isinstance(error, Rejected):
-        log.error("the keys of %s are not to be had: %s", guard.issuer, error)
+        log.error("no token of %s can be checked: %s", guard.issuer, error)
         return _answer(503, {"Retry-After": "5"}, "temporarily_unavailable", "the token cannot be checked now")
     row = error.reason.value
     log.info("refused: %s %s", row.code, error.detail)
@@ -58,6 +58,8 @@ def _challenges(guard: Guard, error: Rejected, authorization: Sequence[bytes]) -
     """One for each scheme that is taken, in one header; the refusal stands in the one that was used."""
     row = error.reason.value
     said: dict[str, str | None] = {"realm": guard.realm}
+    if guard.published is not None:
+        said["resource_metadata"] = guard.published.url  # RFC 9728 section 5.1
     # RFC 6750 section 3.1: who sent no credentials is asked for them, not accused.
     if error.reason is not Reason.TOKEN_MISSING:
         scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
-from affiant.resource.request import read
+from affiant.resource.request import read, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class GuardMiddleware:
     """Lets a request through when its token holds; the caller is then in ``scope["affiant.caller"]``.
+
+    Where the guard publishes metadata of the API, they are answered here, to everybody.
 
     Args:
         app: what is guarded.
@@ -37,6 +39,11 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, then pass on; everything but HTTP and lifespan is refused, since nothing checks it."""
+        published = self._guard.published
+        if published is not None and scope["type"] == "http" and scope["path"] == published.path:
+            await send({"type": "http.response.start", "status": 200, "headers": published.headers})
+            await send({"type": "http.response.body", "body": published.body})
+            return
         if scope["type"] == "lifespan" or scope.get("path") in self._public:
             await self._app(scope, receive, send)
             return
@@ -45,7 +52,10 @@ class GuardMiddleware:
             return
         values, proved = read(scope, base=self._guard.url)
         try:
-            scope["affiant.caller"] = await self._guard.check(values, need=self._need, proved=proved)
+            certificate = read_certificate(scope, self._guard.certificate_proxies)
+            scope["affiant.caller"] = await self._guard.check(
+                values, need=self._need, proved=proved, certificate=certificate
+            )
         except (Rejected, RemoteError) as error:
             denied = deny(self._guard, error, values)
             headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in denied.headers.items()]

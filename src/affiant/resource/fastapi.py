@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
 from affiant.resource.guard import Caller
-from affiant.resource.request import read
+from affiant.resource.request import read, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,8 @@ def dependency(guard: Guard, *scopes: str) -> Callable[[Request], Awaitable[Call
     async def check(request: Request) -> Caller:
         values, proved = read(request.scope, base=guard.url)
         try:
-            return await guard.check(values, need=scopes, proved=proved)
+            certificate = read_certificate(request.scope, guard.certificate_proxies)
+            return await guard.check(values, need=scopes, proved=proved, certificate=certificate)
         except (Rejected, RemoteError) as error:
             denied = deny(guard, error, values)
             headers = {name: value for name, value in denied.headers.items() if name != "Content-Type"}

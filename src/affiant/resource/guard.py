@@ -12,11 +12,17 @@ from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import access_token, bearer
-from affiant.oauth.dpop import Nonces, Replays, normalise
-from affiant.oauth.dpop import verify as verify_proof
+from affiant.oauth.binding.dpop import Nonces, Replays, normalise
+from affiant.oauth.binding.dpop import verify as verify_proof
+from affiant.oauth.binding.mtls import Proxies
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
+from affiant.resource.introspect import Introspected
+from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
+from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
+from affiant.resource.revocations import Followed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
     from affiant.jose.compact import Unverified, Verified
     from affiant.oauth.access_token import AccessToken
+    from affiant.oauth.binding.mtls import Certificate
+    from affiant.resource.introspect import Introspection
     from affiant.resource.request import Proved
 
 MAX_REMEMBERED = 1024
@@ -62,12 +70,21 @@ class Guard:
         dpop: ``optional`` (bearer tokens, and bound ones with their proof), or ``required`` (only the latter).
         url: where callers reach this API, before the path, such as ``https://api.example``: what proofs must name.
             When left out, what each request says of its host; behind a proxy that is another.
+        certificate_proxies: addresses and networks of the proxies that end TLS and tell the client's certificate in the
+            header Client-Cert (RFC 9440); of anybody else that header means nothing.
         nonce_key: at least 16 secret bytes, the same in every process of this API; proofs must then have a nonce.
-        http: an httpx2.AsyncClient to fetch the issuer's keys with.
+        metadata: what this API publishes of itself (RFC 9728); every challenge then names where.
+        revocations: ``optional`` (tokens that the issuer revoked are refused within seconds, where it tells of them;
+            while it is away, what is known counts), ``required`` (nobody passes when that is older than half a minute)
+            or ``off``.
+        introspection: how the issuer is asked, with each request, whether the token still stands; nobody passes while
+            it does not answer. It needs `http`, whose connections stay open between the questions.
+        http: an httpx2.AsyncClient to ask the issuer with.
         clock: seconds since the epoch.
 
     Raises:
-        ConfigError: no audience, no possible issuer, a symmetric algorithm, or a URL that is none.
+        ConfigError: no audience, no possible issuer, a symmetric algorithm, a URL that is none, or introspection
+            without `http`.
     """
 
     def __init__(
@@ -79,44 +96,70 @@ class Guard:
         realm: str | None = None,
         dpop: str = "optional",
         url: str | None = None,
+        certificate_proxies: Sequence[str] = (),
         nonce_key: bytes | None = None,
+        metadata: ResourceMetadata | None = None,
+        revocations: str = "optional",
+        introspection: Introspection | None = None,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check(issuer, audience, algorithms, dpop)
+        _check(issuer, audience, algorithms, dpop, revocations)
+        if introspection is not None and http is None:
+            raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
         self.issuer = issuer
         self.audience = audience
+        self._wanted: dict[str, Any] = {"issuer": issuer, "audience": audience, "leeway": LEEWAY}
         self.realm = realm or audience
         self._algorithms = frozenset(algorithms)
-        self._keys = IssuerKeys(issuer, http=http, clock=clock)
+        asked = Issuer(issuer, http=http)
+        self._keys = IssuerKeys(asked, clock=clock)
+        self._revocations = Followed(asked, self._keys, policy=revocations, clock=clock)
+        self._introspected = (
+            Introspected(asked, self._keys, introspection, audience=audience, clock=clock) if introspection else None
+        )
         self._clock = clock
         self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
         self.schemes = (bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,)
         self.url = _base(url)
+        self.certificate_proxies = Proxies.parse(",".join(certificate_proxies))
         self._nonces = Nonces(nonce_key) if nonce_key is not None else None
         self._replays = Replays()
+        is_bound = bearer.BEARER not in self.schemes
+        self.published = publish(metadata, issuer=issuer, audience=audience, is_bound=is_bound) if metadata else None
 
     async def check(
-        self, authorization: Sequence[bytes], *, need: Sequence[str] = (), proved: Proved | None = None
+        self,
+        authorization: Sequence[bytes],
+        *,
+        need: Sequence[str] = (),
+        proved: Proved | None = None,
+        certificate: Certificate | None = None,
     ) -> Caller:
         """The caller of a request.
 
         Args:
             authorization: every value of its Authorization header.
             need: the scopes that it must have, all of them.
-            proved: the request with its proof, where it has one; without it no bound token is taken.
+            proved: the request with its proof, where it has one; without it no token is taken that is bound to a key.
+            certificate: that the request came with (resource/request.py); without it no token is taken that is bound to
+                one (RFC 8705 section 3).
 
         Raises:
             Rejected: TOKEN_MISSING where there is no token, a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT.
-            RemoteError: the issuer's keys are not known and cannot be fetched: answer 503.
+            RemoteError: the issuer's keys are not known and cannot be fetched, or its revocations, where they are
+                required, or it does not answer where it is asked for each token: answer 503.
         """
         shown = bearer.parse_authorization(authorization)
         if shown is None:
             raise Rejected(Reason.TOKEN_MISSING)
         if shown.scheme == bearer.BEARER:
-            token = await self._verify(shown.token)
+            token = await self._verify(shown.token, certificate)
         else:
-            token = await self._verify_bound(shown.token, proved)
+            token = await self._verify_bound(shown.token, proved, certificate)
+        await self._revocations.check(token.claims)
+        if self._introspected is not None:
+            await self._introspected.check(shown.token, token)
         # Scope comes last: who is nobody is told so (401), not that a scope is missing (403).
         if not token.scopes.issuperset(need):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=" ".join(need))
@@ -132,19 +175,17 @@ class Guard:
         """What proofs must have now, for the header DPoP-Nonce; None where none is demanded."""
         return self._nonces.current(self._clock()) if self._nonces is not None else None
 
-    async def _verify(self, text: str) -> AccessToken:
-        verified = await self._believe(text)
-        token = access_token.verify(
-            verified, issuer=self.issuer, audience=self.audience, now=self._clock(), leeway=LEEWAY
-        )
+    async def _verify(self, text: str, certificate: Certificate | None) -> AccessToken:
+        verified, now = await self._believe(text), self._clock()
+        token = access_token.verify(verified, now=now, certificate=certificate, **self._wanted)
         if bearer.BEARER not in self.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
         return token
 
-    async def _verify_bound(self, text: str, proved: Proved | None) -> AccessToken:
+    async def _verify_bound(self, text: str, proved: Proved | None, certificate: Certificate | None) -> AccessToken:
         """The token first, its proof then: who has no token here can make us neither verify nor remember anything."""
         verified, now = await self._believe(text), self._clock()
-        bound = access_token.verify_bound(verified, issuer=self.issuer, audience=self.audience, now=now, leeway=LEEWAY)
+        bound = access_token.verify_bound(verified, now=now, certificate=certificate, **self._wanted)
         if proved is None:
             raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
         proof = verify_proof(
@@ -170,12 +211,7 @@ class Guard:
     async def _prove(self, unverified: Unverified) -> Verified:
         if unverified.alg not in self._algorithms:
             raise Rejected(Reason.TOKEN_ALGORITHM)
-        for key in await self._keys.find(unverified.kid, unverified.alg):
-            try:
-                return compact.verify(unverified, key)
-            except Rejected:
-                continue
-        raise Rejected(Reason.TOKEN_SIGNATURE)
+        return await self._keys.verify(unverified)
 
 
 def _parse(text: str) -> Unverified:
@@ -185,7 +221,7 @@ def _parse(text: str) -> Unverified:
         raise Rejected(Reason.TOKEN_MALFORMED, detail=refusal.reason.code) from None
 
 
-def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str) -> None:
+def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str, revocations: str) -> None:
     try:
         check_issuer(issuer)
     except ValueError as error:
@@ -196,6 +232,8 @@ def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str) -> 
         raise ConfigError(f"a guard accepts only: {', '.join(ASYMMETRIC)}")
     if dpop not in DPOP_POLICIES:
         raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
+    if revocations not in REVOCATION_POLICIES:
+        raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
 
 
 def _base(url: str | None) -> str | None:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING
 
-from affiant.errors import ConfigError, Error, Rejected, RemoteError, Unreachable
+from affiant.errors import Error, Rejected, RemoteError
+from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
-from affiant.oauth import metadata, names
-from affiant.oauth.metadata import well_known_url
 from affiant.reasons import Reason
+from affiant.resource.issuer import OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx2
-
+    from affiant.jose.compact import Unverified, Verified
     from affiant.jose.keys import PublicKey
+    from affiant.resource.issuer import Issuer
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 262_144
-TIMEOUT_SECONDS = 3.0
 LEAST_SECONDS, MOST_SECONDS = 300.0, 86_400.0  # within which the issuer's max-age is believed
 STALE_SECONDS = 86_400.0  # how long known keys serve while the issuer is away
 BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for unknown kids: a storm of them must not become one of fetches
-_OK, _NOT_FOUND = 200, 404
 
 
 class IssuerKeys:
@@ -38,17 +36,27 @@ class IssuerKeys:
         edition: a number that changes when the keys do.
     """
 
-    def __init__(self, issuer: str, *, http: httpx2.AsyncClient | None, clock: Callable[[], float]) -> None:
+    def __init__(self, issuer: Issuer, *, clock: Callable[[], float]) -> None:
         self._issuer = issuer
-        self._http = http
         self._clock = clock
         self._keys: KeySet | None = None
         self.edition = 0
-        self._jwks_uri: str | None = None
         self._fetched_at = float("-inf")
         self._fresh_until = float("-inf")
         self._tokens, self._refilled_at = BURST, clock()
         self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+
+    async def verify(self, unverified: Unverified) -> Verified:
+        """What one of the keys signed.
+
+        Raises:
+            Rejected: TOKEN_KEY or TOKEN_SIGNATURE.
+            Unreachable: no key is known, and the issuer does not answer.
+        """
+        for key in await self.find(unverified.kid, unverified.alg):
+            with contextlib.suppress(Rejected):
+                return compact.verify(unverified, key)
+        raise Rejected(Reason.TOKEN_SIGNATURE)
 
     async def find(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
         """The keys that may have signed: the one of this kid, or every fitting one where the token names none.
@@ -121,52 +129,19 @@ class IssuerKeys:
         except Error as error:
             if self._keys is None or now - self._fetched_at > STALE_SECONDS:
                 raise
-            log.warning("the keys of %s cannot be fetched, those known serve on: %s", self._issuer, error)
+            log.warning("the keys of %s cannot be fetched, those known serve on: %s", self._issuer.identifier, error)
             self._fresh_until = now + REFILL_SECONDS
 
     async def _fetch(self, now: float) -> None:
-        import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
-
-        try:
-            if self._http is not None:
-                age = await self._read(self._http)
-            else:
-                # A client for each fetch: fetches are rare, and a kept one would belong to one event loop.
-                async with httpx2.AsyncClient() as http:
-                    age = await self._read(http)
-        except (httpx2.TransportError, TimeoutError) as error:
-            raise Unreachable(f"{self._issuer} cannot be reached: {error}") from None
-        except (ConfigError, ValueError) as error:
-            raise RemoteError(f"{self._issuer}: {error}") from None
-        self._fetched_at, self._fresh_until = now, now + age
-
-    async def _read(self, http: httpx2.AsyncClient) -> float:
-        if self._jwks_uri is None:
-            self._jwks_uri = await self._discover(http)
-        status, body, age = await self._get(http, self._jwks_uri)
-        if status != _OK:
-            raise RemoteError(f"{self._jwks_uri} answered {status}")
-        fetched = KeySet.parse(parse_object(body))
+        async with self._issuer.asking() as http:
+            jwks_uri = (await self._issuer.metadata(http)).jwks_uri
+            published = await self._issuer.get(http, jwks_uri)
+            if published.status != OK:
+                raise RemoteError(f"{jwks_uri} answered {published.status}")
+            fetched = KeySet.parse(parse_object(published.body))
         if fetched != self._keys:
             self._keys, self.edition = fetched, self.edition + 1
-        return age
-
-    async def _discover(self, http: httpx2.AsyncClient) -> str:
-        status, body, _ = await self._get(http, well_known_url(self._issuer))
-        if status == _NOT_FOUND:
-            status, body, _ = await self._get(http, self._issuer + names.WELL_KNOWN_OPENID)
-        if status != _OK:
-            raise RemoteError(f"the metadata of {self._issuer} answered {status}")
-        return metadata.parse(body, issuer=self._issuer).jwks_uri
-
-    async def _get(self, http: httpx2.AsyncClient, url: str) -> tuple[int, bytes, float]:
-        async with http.stream("GET", url, follow_redirects=False, timeout=TIMEOUT_SECONDS) as response:
-            body = b""
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise RemoteError(f"{url} answered with more than {MAX_BYTES} bytes")
-            return response.status_code, body, _age(response.headers.get("cache-control", ""))
+        self._fetched_at, self._fresh_until = now, now + _age(published.cache_control)
 
 
 def _age(cache_control: str) -> float:

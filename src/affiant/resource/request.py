@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from affiant.oauth.binding import mtls
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+    from affiant.oauth.binding.mtls import Certificate, Proxies
 
     Scope = MutableMapping[str, Any]
 
@@ -43,6 +46,20 @@ def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]
     if not proofs:
         return authorization, None
     return authorization, Proved(scope["method"], (base or _origin(scope)) + _path(scope), tuple(proofs))
+
+
+def read_certificate(scope: Scope, proxies: Proxies) -> Certificate | None:
+    """The client certificate that the request came with, or None (RFC 8705, RFC 9440).
+
+    Args:
+        scope: of ASGI; its client must be the peer itself, and no address out of a header.
+        proxies: whose header is believed.
+
+    Raises:
+        Rejected: CERTIFICATE_HEADER.
+    """
+    peer = scope["client"][0] if scope.get("client") else None
+    return mtls.find(scope["headers"], peer=peer, proxies=proxies, tls=(scope.get("extensions") or {}).get("tls"))
 
 
 def _origin(scope: Scope) -> str:

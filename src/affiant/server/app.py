@@ -5,27 +5,41 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
 
-from affiant.oauth import names
-from affiant.oauth.dpop import Nonces
-from affiant.oauth.metadata import well_known_url
+from affiant.oauth.binding.dpop import Nonces
+from affiant.server.admin import Late
+from affiant.server.admin.roles import PATH as ADMIN_PATH
+from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.background import Background
 from affiant.server.client_auth import dummy
-from affiant.server.client_auth.ladder import Ladder
+from affiant.server.client_auth.ladder import METHODS, Ladder
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
-from affiant.server.published import metadata, pages
+from affiant.server.keys.signers import Signers
+from affiant.server.keys.vault import Vault
+from affiant.server.published import mcp, metadata, site
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
+from affiant.server.published.revocations import RevocationFeed
+from affiant.server.registration.client_keys import ClientKeysEndpoint
+from affiant.server.registration.management import ManagementEndpoint
+from affiant.server.registration.records import Policy
+from affiant.server.registration.register import RegistrationEndpoint
+from affiant.server.registration.registrar import PATH
+from affiant.server.registry import profiles
+from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.fetch import Fetcher
+from affiant.server.registry.remote_keys import RemoteKeys
+from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits, Rates
+from affiant.server.request.uses import Uses
 from affiant.server.token.decision import Decider
 from affiant.server.token.dpop import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
@@ -36,28 +50,40 @@ from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from affiant.jose.key_set import KeySet
     from affiant.server.background import Piece
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registry.remote_keys import Fetch
     from affiant.server.request.endpoint import Endpoint
+    from affiant.server.settings import Setting
     from affiant.storage.ports import Store
 
 
 class Server(Starlette):
     """The routes, with a shorter way to the endpoints that authenticate clients."""
 
-    def __init__(self, *, endpoints: dict[str, Endpoint], **options: Any) -> None:
+    def __init__(self, *, endpoints: dict[str, Endpoint], admin: tuple[str, Late], **options: Any) -> None:
         super().__init__(**options)
+        # A slash too many is another path: the redirect would go to whatever host the request named.
+        self.router.redirect_slashes = False
         self._endpoints = endpoints
+        self._admin_path, self._admin = admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An endpoint answers its own failures, so nothing needs to stand around it."""
-        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        endpoint = self._find(scope["path"]) if scope["type"] == "http" else None
         await (endpoint or super().__call__)(scope, receive, send)
+
+    def _find(self, path: str) -> ASGIApp | None:
+        """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
+        # Not by a route's pattern, which matches no path with a line end in it: all of it stands behind one gate.
+        if f"{path}/".startswith(f"{self._admin_path}/"):
+            return self._admin
+        return self._endpoints.get(path) or self._endpoints.get(path[: path.rfind("/") + 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +94,26 @@ class Options:
         access_token_lifetime: seconds.
         calendar: when signing keys follow each other.
         dpop_nonces: ``on`` where DPoP proofs must have a nonce of this server (RFC 9449 section 8), or ``off``.
+        auth_methods: how clients may authenticate.
+        demands: what every client is held to.
+        certificates: where client certificates come from.
+        jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
+        mtls_url: the base of the endpoints that ask for a certificate, where they have one of their own (RFC 8705
+            section 5).
+        software_statement_issuers: of software statements that are trusted, each with its keys (RFC 7591 section 2.3).
+        mcp_compat: ``on`` where an authorization endpoint is published that refuses everybody, or ``off``.
     """
 
     access_token_lifetime: int = 600
     calendar: Calendar = field(default_factory=Calendar)
     dpop_nonces: str = "off"
+    auth_methods: tuple[str, ...] = METHODS
+    demands: profiles.Demands = profiles.NONE
+    mcp_compat: str = "off"
+    software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
+    certificates: Certificates = field(default_factory=Certificates)
+    jwks_uri_allowed: Allowed = field(default_factory=Allowed)
+    mtls_url: str | None = None
 
 
 def build(
@@ -82,7 +123,11 @@ def build(
     master_key: MasterKey,
     options: Options | None = None,
     limits: Limits | None = None,
+    vault: Vault | None = None,
     clock: Callable[[], float] = time.time,
+    at_end: Callable[[Callable[[], None]], None] = lambda _: None,
+    fetch: Fetch | None = None,
+    settings: Sequence[Setting] = (),
 ) -> Starlette:
     """The authorization server as an ASGI application; it opens and closes the store with its own life.
 
@@ -92,61 +137,155 @@ def build(
         master_key: under which secrets and keys are sealed.
         options: what an operator chooses.
         limits: how often one may fail or ask; when left out, the usual ones for this process alone.
+        vault: where signing keys are made; when left out, they are sealed in the store.
         clock: seconds since the epoch.
+        at_end: is given what is to be called, in the event loop, as soon as it is known that the process ends: servers
+            tell the application only after its last answer, and somebody may be waiting for one.
+        fetch: gets what clients publish; a Fetcher for `options` when left out.
+        settings: what the admin API shows of them.
     """
+    options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    options = options or Options()
-    directory = Directory(issuer, store, master_key, clock=clock)
-    ladder = Ladder(directory=directory, master_key=master_key)
-    decider = _decider(issuer, ladder, store, master_key, directory, options)
-    alone: dict[str, Any] = {"issuer": issuer, "ledger": store.ledger, "limits": limits, "clock": clock}
-    shared: dict[str, Any] = {**alone, "ladder": ladder, "directory": directory}
-    endpoints: dict[str, Endpoint] = {
-        "token": TokenEndpoint(decider=decider, master_key=master_key, **shared),
-        "introspect": IntrospectionEndpoint(revocations=store.revocations, **shared),
-        "revoke": RevocationEndpoint(refresh_tokens=store.refresh_tokens, master_key=master_key, **shared),
-    }
-    background = Background(store.ledger, limits, clock, [_keeper(store, master_key, options.calendar, clock)])
-    jwks = Jwks(directory, max_age=options.calendar.max_age)
-    document = metadata.build(issuer, [endpoint.metadata() for endpoint in endpoints.values()])
+    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
+    endpoints = parts.endpoints()
+    background = Background(store.ledger, limits, parts.uses, clock, [_keeper(store, vault, options.calendar, clock)])
+    feed = RevocationFeed(parts.directory, store.revocations, issuer=issuer, clock=clock)
+    stub = mcp.Stub(issuer) if options.mcp_compat == "on" else None
+    document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with _life(store, master_key, directory, background, clock):
+        async with _life(parts, background):
+            at_end(feed.stop)
             yield
+            feed.stop()
+            await parts.remote_keys.close()
 
-    path = urlsplit(issuer).path
+    path, jwks = urlsplit(issuer).path, Jwks(parts.directory, max_age=options.calendar.max_age)
+    routes = site.routes(issuer, document, jwks, Health(parts.directory, background), feed)
     return Server(
+        admin=(path + ADMIN_PATH, parts.admin(settings)),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
-        routes=_published(issuer, document, jwks, Health(directory, background)),
+        routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=lifespan,
-        exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
+        exception_handlers=site.HANDLERS,
     )
+
+
+class _Parts:
+    """What the endpoints of one server are made of."""
+
+    def __init__(
+        self,
+        issuer: str,
+        store: Store,
+        master_key: MasterKey,
+        options: Options,
+        vault: Vault,
+        limits: Limits,
+        clock: Callable[[], float],
+        fetch: Fetch | None,
+    ) -> None:
+        self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
+        self.vault, self.limits, self.clock = vault, limits, clock
+        self.directory = Directory(issuer, store, master_key, demands=options.demands, vault=vault, clock=clock)
+        self.remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
+        self.uses = Uses(store.key_uses)
+        self._ladder = _ladder(self.directory, master_key, options, self.remote_keys)
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The endpoints that decide something, by their paths below the issuer."""
+        alone: dict[str, Any] = {
+            "issuer": self.issuer,
+            "ledger": self.store.ledger,
+            "limits": self.limits,
+            "uses": self.uses,
+            "clock": self.clock,
+        }
+        for_clients = {**alone, "ladder": self._ladder}
+        shared = {**for_clients, "directory": self.directory}
+        key = self.master_key
+        decider = _decider(self.issuer, self._ladder, self.store, key, self.directory, self.options)
+        signers = Signers(self.directory, self.store, self.vault, clock=self.clock)
+        return {
+            "token": TokenEndpoint(decider=decider, signers=signers, master_key=key, **for_clients),
+            "introspect": IntrospectionEndpoint(revocations=self.store.revocations, **shared),
+            "revoke": RevocationEndpoint(refresh_tokens=self.store.refresh_tokens, master_key=key, **shared),
+            "client-keys": ClientKeysEndpoint(store=self.store, **for_clients),
+            **self._registration(alone),
+        }
+
+    def admin(self, settings: Sequence[Setting]) -> Late:
+        """The admin API, which is made when it is first asked."""
+        chosen: dict[str, Any] = {"issuer": self.issuer, "store": self.store, "master_key": self.master_key}
+        return Late(
+            clock=self.clock,
+            explainer=partial(build_explainer, **chosen, options=self.options),
+            methods=self._ladder.methods,
+            calendar=self.options.calendar,
+            settings=settings,
+            vault=self.vault,
+            directory=self.directory,
+            limits=self.limits,
+            certificates=self.options.certificates,
+            nonces=_nonces(self.master_key, self.options),
+            **chosen,
+        )
+
+    def _registration(self, alone: dict[str, Any]) -> dict[str, Endpoint]:
+        chosen = self.options
+        allowed = chosen.jwks_uri_allowed
+        is_closed = partial(touches_admin, api=identifier(self.issuer))
+        policy = Policy(self._ladder.methods, chosen.demands, chosen.software_statement_issuers, allowed, is_closed)
+        shared = {**alone, "store": self.store, "master_key": self.master_key, "policy": policy}
+        return {PATH: RegistrationEndpoint(**shared), f"{PATH}/": ManagementEndpoint(**shared)}
+
+
+async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | mcp.Stub]) -> dict[str, Any]:
+    await parts.directory.refresh()
+    said = [part.metadata() for part in mounted]
+    return metadata.build(parts.issuer, said, demands=parts.options.demands, mtls_url=parts.options.mtls_url)
 
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
     """The same decisions, dry, on a store that is open."""
-    directory = Directory(issuer, store, master_key)
-    ladder = Ladder(directory=directory, master_key=master_key)
     # Whether a proof has the nonce of its time cannot be told later; all else about it can.
     options = replace(options or Options(), dpop_nonces="off")
+    # Nor can be told through whom it came: who captured it is believed, and the certificate in its header with them.
+    options = replace(options, certificates=options.certificates.believing_all())
+    directory = Directory(issuer, store, master_key, demands=options.demands)
+    ladder = _ladder(directory, master_key, options, RemoteKeys())
     decider = _decider(issuer, ladder, store, master_key, directory, options)
     return Explainer(issuer, decider, directory, store.ledger, store.clients)
+
+
+def _ladder(directory: Directory, master_key: MasterKey, options: Options, remote_keys: RemoteKeys) -> Ladder:
+    return Ladder(
+        directory=directory,
+        master_key=master_key,
+        methods=options.auth_methods,
+        certificates=options.certificates,
+        remote_keys=remote_keys,
+    )
 
 
 def _decider(
     issuer: str, ladder: Ladder, store: Store, master_key: MasterKey, directory: Directory, options: Options
 ) -> Decider:
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
-    # One key for every worker and node: they take each other's nonces, with no store between them.
-    nonces = Nonces(master_key.digest("dpop nonces")) if options.dpop_nonces == "on" else None
-    proofs = Proofs(f"{issuer}/token", nonces=nonces)
+    nonces = _nonces(master_key, options)
+    proofs = Proofs(f"{issuer}/token", nonces=nonces, algorithms=options.demands.algorithms)
     return Decider(ladder, grants, directory, proofs=proofs, lifetime=options.access_token_lifetime)
 
 
-def _keeper(store: Store, master_key: MasterKey, calendar: Calendar, clock: Callable[[], float]) -> Piece:
+def _nonces(master_key: MasterKey, options: Options) -> Nonces | None:
+    # One key for every worker and node: they take each other's nonces, with no store between them.
+    return Nonces(master_key.digest("dpop nonces")) if options.dpop_nonces == "on" else None
+
+
+def _keeper(store: Store, vault: Vault, calendar: Calendar, clock: Callable[[], float]) -> Piece:
     async def keep() -> None:
-        await signing_keys.keep(store, master_key, now=int(clock()), calendar=calendar)
+        await signing_keys.keep(store, vault, now=int(clock()), calendar=calendar)
 
     return "signing keys", keep, signing_keys.KEEP_SECONDS
 
@@ -156,56 +295,15 @@ def limits_key(master_key: MasterKey) -> bytes:
     return master_key.digest("rate limits")
 
 
-def _published(issuer: str, document: dict[str, Any], jwks: Jwks, health: Health) -> list[Route]:
-    path = urlsplit(issuer).path
-
-    async def show_metadata(_: Request) -> Response:
-        return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
-
-    async def show_reason(request: Request) -> Response:
-        page = pages.reason(request.path_params["code"])
-        status = 200 if page else 404
-        return HTMLResponse(page or pages.index(), status_code=status, headers=pages.SECURITY_HEADERS)
-
-    async def show_reasons(_: Request) -> Response:
-        return HTMLResponse(pages.index(), headers=pages.SECURITY_HEADERS)
-
-    discovery = {
-        urlsplit(well_known_url(issuer)).path,
-        urlsplit(well_known_url(issuer, suffix=names.WELL_KNOWN_OPENID)).path,
-        f"{path}{names.WELL_KNOWN_OPENID}",
-    }
-    return [
-        *(Route(place, show_metadata) for place in sorted(discovery)),
-        Route(f"{path}/jwks", jwks.show),
-        Route(f"{path}/health", health.ready),
-        Route(f"{path}/health/ready", health.ready),
-        Route(f"{path}/health/live", health.live),
-        Route(f"{path}/errors", show_reasons),
-        Route(f"{path}/errors/{{code}}", show_reason),
-    ]
-
-
 @contextlib.asynccontextmanager
-async def _life(
-    store: Store, master_key: MasterKey, directory: Directory, background: Background, clock: Callable[[], float]
-) -> AsyncIterator[None]:
-    await store.open()
-    await signing_keys.ensure(store, master_key, now=int(clock()))
-    await directory.refresh()
+async def _life(parts: _Parts, background: Background) -> AsyncIterator[None]:
+    await parts.store.open()
+    await signing_keys.ensure(parts.store, parts.vault, now=int(parts.clock()))
+    await parts.directory.refresh()
     dummy.prepare()
     try:
         async with background.running():
             yield
     finally:
-        await store.close()
-
-
-async def _not_found(_: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    headers = {"Cache-Control": "no-store", **(getattr(error, "headers", None) or {})}
-    return JSONResponse({"error": "not_found" if status == 404 else "method_not_allowed"}, status, headers)  # noqa: PLR2004
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "server_error"}, 500, {"Cache-Control": "no-store"})
+        await parts.vault.close()
+        await parts.store.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from affiant.server.request.limits import Limits
+    from affiant.server.request.uses import Uses
     from affiant.storage.ports import Ledger
 
     Piece = tuple[str, Callable[[], Awaitable[None]], float]
@@ -25,6 +26,7 @@ PURGE_SECONDS = 1.0  # between two looks for expired jtis
 PAUSE_SECONDS = 0.01
 SLOW_SECONDS = 2.0
 TELL_SECONDS = 5.0  # between two records of what the limits refused
+USES_SECONDS = 1.0  # between two times that the store is told which credentials are in use
 
 
 class Background:
@@ -33,6 +35,7 @@ class Background:
     Args:
         ledger: to be kept small, and told.
         limits: of what they refused, the ledger is told.
+        uses: which credentials are in use; the store is told.
         clock: seconds since the epoch.
         also: more pieces: the name of each, what it does, and the seconds between two times.
 
@@ -40,9 +43,12 @@ class Background:
         problems: what fails at the moment, by the name of the work; empty again when it succeeds.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits, clock: Callable[[], float], also: Sequence[Piece] = ()) -> None:
+    def __init__(
+        self, ledger: Ledger, limits: Limits, uses: Uses, clock: Callable[[], float], also: Sequence[Piece] = ()
+    ) -> None:
         self._ledger = ledger
         self._limits = limits
+        self._uses = uses
         self._clock = clock
         self._also = also
         self.problems: dict[str, str] = {}
@@ -54,6 +60,7 @@ class Background:
         tasks = [
             asyncio.create_task(self._again("store", self._purge, PURGE_SECONDS)),
             asyncio.create_task(self._again("audit", self._tell, TELL_SECONDS)),
+            asyncio.create_task(self._again("key uses", self._uses.tell, USES_SECONDS)),
             *(asyncio.create_task(self._again(*piece)) for piece in self._also),
         ]
         try:
@@ -61,8 +68,10 @@ class Background:
         finally:
             for task in tasks:
                 task.cancel()
-            with contextlib.suppress(StoreError):
-                await self._tell()
+            await asyncio.gather(*tasks, return_exceptions=True)  # what one of them took to tell, it puts back first
+            for tell in (self._tell, self._uses.tell):
+                with contextlib.suppress(StoreError):
+                    await tell()
 
     async def _purge(self) -> None:
         # It writes, so it also finds out each second whether the store can be written. All that has ended, or a busy

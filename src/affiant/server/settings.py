@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection  # noqa: TC003 - pydantic looks at every name here
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.key_set import KeySet  # noqa: TC001 - pydantic reads the annotation
+from affiant.oauth.binding.mtls import Proxies
 from affiant.oauth.metadata import check_issuer
+from affiant.server.client_auth.ladder import METHODS
 from affiant.server.keys.calendar import DAY, Calendar
+from affiant.server.registration import software_statement
+from affiant.server.registry import profiles
+from affiant.server.registry.addresses import Allowed, parse_allowed
+from affiant.server.request.certificate import Certificates
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
 
@@ -32,6 +47,36 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         default="", description="addresses whose X-Forwarded-For and -Proto are believed, with commas; none by default"
     )
+    jwks_uri_allow: str = Field(
+        default="", description="hosts and networks of clients' key sets that need not be public, with commas"
+    )
+    tls_cert: Path | None = Field(default=None, description="certificate of this server, PEM: listen with TLS")
+    tls_key: Path | None = Field(default=None, description="its private key, PEM")
+    tls_client_ca: Path | None = Field(
+        default=None, description="authorities of client certificates, PEM: ask for them (RFC 8705)"
+    )
+    client_certificate_proxies: str = Field(
+        default="",
+        description="addresses and networks whose Client-Cert header is believed, with commas; none by default",
+    )
+    client_certificate_trust: Literal["ca", "any"] = Field(
+        default="ca", description="any: those proxies let certificates of no authority in, so their names mean nothing"
+    )
+    mtls_url: str | None = Field(
+        default=None, description="where the endpoints are that ask for certificates, when not at the issuer (RFC 8705)"
+    )
+    fapi: Literal["off", "on"] = Field(
+        default="off", description="on: every client is held to FAPI 2.0 (see docs/how-to/fapi.md)"
+    )
+    auth_methods: str = Field(
+        default="", description="how clients may authenticate, with commas; default: every method there is"
+    )
+    software_statement_issuers: dict[str, Path] = Field(
+        default_factory=dict, description="issuers of software statements, each with the file of its keys, a JWK Set"
+    )
+    mcp_compat: Literal["off", "on"] = Field(
+        default="off", description="on: publish an authorization_endpoint that refuses everybody, for SDKs of MCP"
+    )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
     )
@@ -40,6 +85,15 @@ class Settings(BaseSettings):
     )
     signing_key_announce_days: int = Field(
         default=7, ge=1, le=365, description="days that the next key is published before it signs"
+    )
+    pkcs11_module: Path | None = Field(
+        default=None, description="PKCS #11 library of the token that signing keys are made in, such as libsofthsm2.so"
+    )
+    pkcs11_token: str | None = Field(
+        default=None, validate_default=True, min_length=1, max_length=32, description="label of that token"
+    )
+    pkcs11_pin_file: Path | None = Field(
+        default=None, description="file with the PIN of that token, where AFFIANT_PKCS11_PIN does not hold it"
     )
     dpop_nonces: Literal["off", "on"] = Field(
         default="off", description="on: DPoP proofs must have a nonce of this server (one more trip for a client)"
@@ -54,9 +108,36 @@ class Settings(BaseSettings):
 
     @field_validator("signing_alg")
     @classmethod
-    def _check_signing_alg(cls, value: str) -> str:
-        if value not in ASYMMETRIC:
-            raise ValueError(f"one of: {', '.join(ASYMMETRIC)}")
+    def _check_signing_alg(cls, value: str, info: ValidationInfo) -> str:
+        allowed = profiles.FAPI_2.algorithms if info.data.get("fapi") == "on" else ASYMMETRIC
+        if value not in (allowed or ()):
+            raise ValueError(f"one of: {', '.join(allowed or ())}")
+        return value
+
+    @field_validator("software_statement_issuers")
+    @classmethod
+    def _check_software_statement_issuers(cls, value: dict[str, Path]) -> dict[str, Path]:
+        try:
+            software_statement.load(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("jwks_uri_allow")
+    @classmethod
+    def _check_jwks_uri_allow(cls, value: str) -> str:
+        try:
+            parse_allowed(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("auth_methods")
+    @classmethod
+    def _check_auth_methods(cls, value: str, info: ValidationInfo) -> str:
+        allowed = [name for name in METHODS if info.data.get("fapi") != "on" or profiles.FAPI_2.allows_method(name)]
+        if not set(_names(value)) <= set(allowed):
+            raise ValueError(f"some of: {', '.join(allowed)}")
         return value
 
     @field_validator("database")
@@ -67,10 +148,34 @@ class Settings(BaseSettings):
             raise ValueError("one of: postgresql://USER@HOST/NAME, sqlite:///FOLDER")
         return value
 
-    @field_validator("issuer")
+    @field_validator("issuer", "mtls_url")
     @classmethod
     def _check_issuer(cls, value: str | None) -> str | None:
         return value if value is None else check_issuer(value)
+
+    @field_validator("client_certificate_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        try:
+            Proxies.parse(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key: who ends TLS asks for certificates")
+        return self
+
+    @field_validator("pkcs11_token")
+    @classmethod
+    def _check_token(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if (value is None) != (info.data.get("pkcs11_module") is None):
+            raise ValueError("pkcs11_module and pkcs11_token must be set together")
+        return value
 
     @field_validator("signing_key_announce_days")
     @classmethod
@@ -78,6 +183,33 @@ class Settings(BaseSettings):
         if value >= info.data.get("signing_key_days", value + 1):
             raise ValueError("fewer than signing_key_days")
         return value
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How clients may authenticate."""
+        chosen = _names(self.auth_methods) or METHODS
+        return tuple(name for name in METHODS if name in chosen and self.demands.allows_method(name))
+
+    @property
+    def trusted_issuers(self) -> dict[str, KeySet]:
+        """The issuers of software statements, each with its keys."""
+        return software_statement.load(self.software_statement_issuers)
+
+    @property
+    def jwks_uri_allowed(self) -> Allowed:
+        """Which hosts and networks of clients' key sets need not be public."""
+        return parse_allowed(self.jwks_uri_allow)
+
+    @property
+    def certificates(self) -> Certificates:
+        """Where client certificates come from."""
+        proxies, own_tls = Proxies.parse(self.client_certificate_proxies), self.tls_client_ca is not None
+        return Certificates(proxies, own_tls=own_tls, trust=self.client_certificate_trust)
+
+    @property
+    def demands(self) -> profiles.Demands:
+        """What every client is held to."""
+        return profiles.FAPI_2 if self.fapi == "on" else profiles.NONE
 
     @property
     def calendar(self) -> Calendar:
@@ -97,6 +229,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def load(**options: object) -> Settings:
     """The settings; an option that is None counts as not given.
 
@@ -108,3 +244,42 @@ def load(**options: object) -> Settings:
     except ValidationError as error:
         mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise ConfigError("; ".join(mistakes)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as it is shown: `source` is ``option``, ``environment``, ``file`` or ``default``."""
+
+    name: str
+    value: str | int | float | bool | None
+    source: str
+    description: str
+
+
+def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, ...]:
+    """Every setting with what set it; of one that may hold a secret, only that it is set.
+
+    Args:
+        chosen: the settings.
+        options: the names of those that were given on the command line.
+    """
+    sources = {
+        "option": set(options),
+        "environment": set(EnvSettingsSource(Settings)()),
+        "file": set(TomlConfigSettingsSource(Settings)()),
+    }
+    return tuple(
+        Setting(
+            name,
+            _shown(getattr(chosen, name), is_secret=not field.repr),
+            next((source for source, names in sources.items() if name in names), "default"),
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    )
+
+
+def _shown(value: object, *, is_secret: bool) -> str | int | float | bool | None:
+    if value is None or (isinstance(value, bool | int | float | str) and not is_secret):
+        return value
+    return "(set)" if is_secret else str(value)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import store_options, with_store
+from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
+from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.server.registry import rules
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Api
+    from collections.abc import Callable
+
+    from affiant.cli.operations.road import Admin, Place
+
+_signing_option: Callable[[Any], Any] = click.option(
+    "--signing-alg",
+    type=click.Choice([rules.SERVERS_CHOICE, *ASYMMETRIC]),
+    metavar="ALG",
+    help="what its tokens are signed with, where that is not the server's own choice (default)",
+)
+_details_option: Callable[[Any], Any] = click.option(
+    "--details-type",
+    "details_types",
+    multiple=True,
+    metavar="T",
+    help="a type of authorization_details it understands; may repeat",
+)
 
 
 @click.group()
@@ -28,35 +42,93 @@ def api() -> None:
 @click.argument("name")
 @click.option("--identifier", required=True, metavar="URL", help="what the token's aud will be")
 @click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it knows; may repeat")
-@store_options
+@_details_option
+@_signing_option
+@admin_options
 @json_option
-def new(name: str, identifier: str, scopes: tuple[str, ...], chosen: Settings, as_json: bool) -> None:
+def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any) -> None:
     """Register an API. The first one is the default, for tokens that name none.
 
     \b
     affiant api new orders --identifier https://orders.example --scope orders.read --scope orders.write
+    affiant api new ledger --identifier https://ledger.example --scope ledger.read --signing-alg PS256
+
+    --signing-alg is for an API whose gateway or library does not verify what the server signs with (affiant
+    signing-key list). A token has one signature: no token is for two APIs that have chosen differently.
     """
 
-    async def work(store: Store, _: MasterKey) -> Api:
-        first = await store.apis.default() is None
-        made = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=first, now=int(time.time()))
-        await store.apis.add(made)
+    async def work(admin: Admin) -> dict[str, Any]:
+        made: dict[str, Any] = await admin.post("/apis", {"name": name, "identifier": identifier, **_members(options)})
         return made
 
-    made = with_store(chosen, work)
-    show(asdict(made), f"api {name}: {identifier}{' (default)' if made.is_default else ''}", as_json=as_json)
+    made = run_admin(place, work)
+    show(made, f"api {name}: {identifier}{_marks(made)}", as_json=as_json)
+
+
+@api.command()
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, metavar="S", help="the scopes it knows, instead of those before")
+@click.option("--default", "is_default", is_flag=True, help="tokens that name no API are for it")
+@_details_option
+@_signing_option
+@admin_options
+@json_option
+def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
+    """Change what an API is registered for, by its name or its identifier. What is not named stays as it is.
+
+    \b
+    affiant api update orders --scope orders.read --scope orders.write
+    affiant api update ledger --signing-alg PS256
+    affiant api update ledger --signing-alg default
+
+    Tokens that were signed before stay good. Let the API accept the new algorithm before (the `algorithms` of its
+    guard).
+    """
+
+    async def work(admin: Admin) -> dict[str, Any]:
+        standing = _named(await admin.all("/apis"), name)
+        changed: dict[str, Any] = await admin.patch(f"/apis/{segment(standing['identifier'])}", _members(options))
+        return changed
+
+    changed = run_admin(place, work)
+    show(changed, f"api {changed['name']}: {changed['identifier']}{_marks(changed)}", as_json=as_json)
 
 
 @api.command("list")
-@store_options
+@admin_options
 @json_option
-def list_(chosen: Settings, as_json: bool) -> None:
+def list_(place: Place, as_json: bool) -> None:
     """List the APIs."""
 
-    async def work(store: Store, _: MasterKey) -> list[Api]:
-        return await store.apis.list()
+    async def work(admin: Admin) -> list[Any]:
+        return await admin.all("/apis")
 
-    found = with_store(chosen, work)
-    lines = [f"{a.name}  {a.identifier}  {' '.join(a.scopes)}{'  (default)' if a.is_default else ''}" for a in found]
+    found = run_admin(place, work)
+    lines = [f"{a['name']}  {a['identifier']}  {' '.join(a['scopes'])}{_marks(a)}" for a in found]
     text = "\n".join(lines) or "no APIs: affiant api new NAME --identifier URL"
-    show([asdict(a) for a in found], text, as_json=as_json)
+    show(found, text, as_json=as_json)
+
+
+def _marks(found: dict[str, Any]) -> str:
+    alg = found["signing_alg"]
+    return f"{'  (default)' if found['is_default'] else ''}{f'  {alg}' if alg else ''}"
+
+
+def _members(options: dict[str, Any]) -> dict[str, Any]:
+    """What the options say, by the names of the admin API; what was not given is left out."""
+    return {
+        "authorization_details_types" if name == "details_types" else name: list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in options.items()
+        if value
+    }
+
+
+def _named(apis: list[Any], name: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = [api for api in apis if name in (api["name"], api["identifier"])]
+    if not found:
+        raise NotFound(f"there is no API {name}: see  affiant api list")
+    if len(found) > 1:
+        raise ConfigError(f"{len(found)} APIs are named {name}: say which by its identifier")
+    return found[0]

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import find_issuer, store_options, with_store
+from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
+from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
+from affiant.server.client_auth import tls_client
 from affiant.server.client_auth.ladder import METHODS
-from affiant.server.registry import client_keys, rules
-from affiant.server.registry.directory import GUIDE
-from affiant.storage.records import NotFound
+from affiant.server.registry import rules
+from affiant.server.registry.profiles import GUIDE, PROFILES
 
 if TYPE_CHECKING:
+    from affiant.cli.operations.road import Admin, Place
     from affiant.jose.keys import PrivateKey, PublicKey
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.rules import Registered
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client
 
+_BOUND = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
+_MEMBERS = {
+    "dpop": "dpop_bound_access_tokens",
+    "certificate_bound": "tls_client_certificate_bound_access_tokens",
+    "details_types": "authorization_details_types",
+}
+_SHOWN = ("kid", "kty", "crv", "alg", "state", "id", "created_at", "expires_at")  # of a key or a secret, in one line
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
 def keys_option(command: Any) -> Any:
-    """--public-key and --jwks."""
+    """--public-key, --jwks and --jwks-uri."""
+    told = "where it publishes its public keys (https), instead of giving them"
+    command = click.option("--jwks-uri", metavar="URL", help=told)(command)
     jwks = click.option("--jwks", type=_FILE, help="its public keys, as a JWK Set")
     return click.option("--public-key", type=_FILE, help="its public key, PEM or JWK")(jwks(command))
+
+
+def name_option(command: Any) -> Any:
+    """--name."""
+    return click.option("--name", "client_name", metavar="TEXT", help="what people call it")(command)
 
 
 def dpop_option(command: Any) -> Any:
@@ -44,6 +53,12 @@ def dpop_option(command: Any) -> Any:
     return click.option(
         "--dpop", type=click.Choice(rules.DPOP_POLICIES), help="whether its tokens must be bound to a key"
     )(command)
+
+
+def details_option(command: Any) -> Any:
+    """--details-type."""
+    told = "a type of authorization_details (RFC 9396) that it may ask for; may repeat"
+    return click.option("--details-type", "details_types", multiple=True, metavar="T", help=told)(command)
 
 
 @click.group()
@@ -57,136 +72,156 @@ def client() -> None:
     "--auth", "auth_method", type=click.Choice(METHODS), help="how it authenticates (default: private_key_jwt)"
 )
 @click.option("--alg", help="what it signs with (default: ES256, or HS256 for client_secret_jwt)")
-@click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
+@click.option("--scope", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
 @click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
-@click.option("--grant", "grants", multiple=True, metavar="G", help="a grant it may use; may repeat")
+@click.option("--grant", "grant_types", multiple=True, metavar="G", help="a grant it may use; may repeat")
 @click.option("--introspect", "introspects", multiple=True, metavar="URL", help="an API whose tokens it may introspect")
+@name_option
+@details_option
 @dpop_option
-@click.option("--profile", type=click.Choice([GUIDE]), help="a compatibility profile")
+@certificate_options
+@click.option("--profile", type=click.Choice(PROFILES), help="what else it is held to, or allowed")
 @keys_option
-@store_options
+@admin_options
 @json_option
-def new(name: str, public_key: Path | None, jwks: Path | None, chosen: Settings, as_json: bool, **options: Any) -> None:
+def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     """Register a service, and write its credentials file NAME.affiant.json.
 
     \b
     affiant client new billing --scope orders.read
     affiant client new partner --public-key partner.pem --scope orders.read
+    affiant client new hosted --jwks-uri https://hosted.example/jwks.json
     affiant client new legacy --auth client_secret_basic
+    affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
+
+    A key is made on this machine, and only its public half is sent.
     """
-    method = options["auth_method"] or (names.CLIENT_SECRET_JWT if options["profile"] else names.PRIVATE_KEY_JWT)
-    made, public = _keys(method, options["alg"], public_key, jwks)
+    usual = names.CLIENT_SECRET_JWT if options["profile"] == GUIDE else names.PRIVATE_KEY_JWT
+    method, alg = options.pop("auth_method") or usual, options.pop("alg")
+    given, wanted = given_keys(alg, options), members(options)
+    made = keys.generate(alg or "ES256") if needs_key(method, given, options["jwks_uri"]) else None
+    public = (made.public(),) if made is not None else given
     path = Path(f"{name}.affiant.json")
-    writes = made is not None or not public
+    # Who authenticates by TLS has the key of its certificate already; all else that it needs is in the file.
+    writes = made is not None or not (public or options["jwks_uri"]) or method in tls_client.METHODS
     if writes and path.exists():
         raise ConfigError(f"{path} exists already: move it away, or choose another name")
+    wanted |= {"client_id": name, "token_endpoint_auth_method": method, **jwks_of(public)}
+    if (signs_with := alg or (made.alg if made else None)) is not None:
+        wanted["token_endpoint_auth_signing_alg"] = signs_with
 
-    async def work(store: Store, key: MasterKey) -> tuple[Registered, str]:
-        built = rules.build_client(
-            name,
-            auth_method=method,
-            master_key=key,
-            now=int(time.time()),
-            alg=options["alg"] or (made.alg if made else None),
-            keys=public,
-            scopes=options["scopes"],
-            resources=options["resources"],
-            grant_types=options["grants"],
-            introspects=options["introspects"],
-            profile=options["profile"],
-            dpop=options["dpop"] or "optional",
-        )
-        await store.clients.add(built.client)
-        return built, await find_issuer(store, chosen)
+    async def work(api: Admin) -> tuple[dict[str, Any], str]:
+        return await api.post("/clients", wanted), api.issuer
 
-    built, issuer = with_store(chosen, work)
+    registered, issuer = run_admin(place, work)
     if writes:
-        _credentials(built, issuer, made).write(path)
-    data_out = {**shown(built.client), "credentials": str(path) if writes else None}
-    if built.client_secret:
-        data_out["client_secret"] = built.client_secret
-    show(data_out, _told(built, path if writes else None), as_json=as_json)
+        _credentials(registered, issuer, made).write(path)
+    told = {name: value for name, value in registered.items() if name != "client_secret" or value is not None}
+    data = {**told, "credentials": str(path) if writes else None}
+    show(data, _told(registered, path if writes else None), as_json=as_json)
 
 
 @client.command("list")
-@store_options
+@admin_options
 @json_option
-def list_(chosen: Settings, as_json: bool) -> None:
+def list_(place: Place, as_json: bool) -> None:
     """List the services."""
 
-    async def work(store: Store, _: MasterKey) -> list[Client]:
-        return await store.clients.list()
+    async def work(api: Admin) -> list[Any]:
+        return await api.all("/clients")
 
-    found = with_store(chosen, work)
+    found = run_admin(place, work)
     lines = [
-        f"{c.client_id}  {c.token_endpoint_auth_method}  {' '.join(c.scope)}{'' if c.enabled else '  (disabled)'}"
+        f"{c['client_id']}  {c['token_endpoint_auth_method']}  {' '.join(c['scope'])}"
+        + ("" if c["enabled"] else "  (disabled)")
         for c in found
     ]
     text = "\n".join(lines) or "no clients: affiant client new NAME"
-    show([shown(c) for c in found], text, as_json=as_json)
+    show(found, text, as_json=as_json)
 
 
 @client.command("show")
 @click.argument("name")
-@store_options
+@admin_options
 @json_option
-def show_(name: str, chosen: Settings, as_json: bool) -> None:
+def show_(name: str, place: Place, as_json: bool) -> None:
     """Show a service: what it is registered for, and its public keys. Never a secret."""
 
-    async def work(store: Store, _: MasterKey) -> Client:
-        found = await store.clients.find(name)
-        if found is None:
-            raise NotFound(f"there is no client named {name}: see  affiant client list")
-        return found
+    async def work(api: Admin) -> Any:
+        return await api.get(f"/clients/{segment(name)}")
 
-    found = shown(with_store(chosen, work))
-    text = "\n".join(f"{member:<33}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
+    found = run_admin(place, work)
+    text = "\n".join(f"{member:<43}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
     show(found, text, as_json=as_json)
 
 
 def _change(verb: str, summary: str) -> click.Command:
     @click.argument("name")
-    @store_options
+    @admin_options
     @json_option
-    def command(name: str, chosen: Settings, as_json: bool) -> None:
-        async def work(store: Store, _: MasterKey) -> None:
+    def command(name: str, place: Place, as_json: bool) -> None:
+        async def work(api: Admin) -> None:
+            path = f"/clients/{segment(name)}"
             if verb == "remove":
-                await store.clients.remove(name)
+                await api.delete(path)
             else:
-                await store.clients.update(name, lambda standing: replace(standing, enabled=verb == "enable"))
+                await api.patch(path, {"enabled": verb == "enable"})
 
-        with_store(chosen, work)
+        run_admin(place, work)
         show({"client_id": name, "done": verb}, f"{verb}d {name}", as_json=as_json)
 
     command.__doc__ = summary
     return client.command(verb)(command)
 
 
-_change("disable", "Refuse a service from now on; its tokens end when they expire.")
+_change("disable", "Refuse a service from now on; its access tokens end at once.")
 _change("enable", "Let a disabled service in again.")
-_change("remove", "Forget a service, its keys and its refresh tokens.")
+_change("remove", "Forget a service and its keys; its tokens end at once.")
 
 
-def _keys(
-    method: str, alg: str | None, public_key: Path | None, jwks: Path | None
-) -> tuple[PrivateKey | None, tuple[PublicKey, ...]]:
-    given = public_keys(alg, public_key, jwks)
-    if given is not None:
-        return None, given
-    if method != names.PRIVATE_KEY_JWT:
-        return None, ()
-    made = keys.generate(alg or "ES256")
-    return made, (made.public(),)
+def given_keys(alg: str | None, options: dict[str, Any]) -> tuple[PublicKey, ...] | None:
+    """The keys that --public-key, --jwks or --certificate name, out of the options; None where none was named.
+
+    Raises:
+        ConfigError: several were named, or the file holds no key that is accepted.
+    """
+    named = {option: options.pop(option) for option in ("public_key", "jwks", "certificate")}
+    if sum(path is not None for path in named.values()) > 1:
+        raise ConfigError("give one of --public-key, --jwks and --certificate")
+    if named["certificate"] is not None:
+        return (key_of(named["certificate"]),)
+    return public_keys(alg, named["public_key"], named["jwks"])
+
+
+def needs_key(method: str, given: tuple[PublicKey, ...] | None, jwks_uri: str | None) -> bool:
+    """Whether a key is to be made for this client."""
+    return method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
+
+
+def jwks_of(public: tuple[PublicKey, ...] | None) -> dict[str, Any]:
+    """The member for these keys; none where they are None."""
+    return {"jwks": KeySet(public).to_jwks()} if public is not None else {}
+
+
+def members(options: dict[str, Any]) -> dict[str, Any]:
+    """What the options say, by the names of the admin API; what was not given is left out.
+
+    Raises:
+        ConfigError: more than one name of the certificate was given.
+    """
+    subject = take_subject(options)
+    options = {_MEMBERS.get(option, option): value for option, value in options.items()}
+    bound = {name: value == "required" for name in _BOUND if (value := options.pop(name)) is not None}
+    told = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value}
+    return {**told, **bound, **dict([subject] if subject is not None else [])}
 
 
 def public_keys(alg: str | None, public_key: Path | None, jwks: Path | None) -> tuple[PublicKey, ...] | None:
     """The keys in the file that was named, or None where none was.
 
     Raises:
-        ConfigError: both were named, or the file holds no key that is accepted.
+        ConfigError: the file holds no key that is accepted.
     """
-    if public_key is not None and jwks is not None:
-        raise ConfigError("give either --public-key or --jwks, not both")
     if jwks is not None:
         return KeySet.parse_strictly(_json(_read(jwks), jwks)).keys
     if public_key is None:
@@ -211,59 +246,33 @@ def _json(text: bytes, path: Path) -> Any:
         raise ConfigError(f"{path} is not JSON") from None
 
 
-def _credentials(built: Registered, issuer: str, made: PrivateKey | None) -> Credentials:
-    registered = built.client
+def _credentials(registered: dict[str, Any], issuer: str, made: PrivateKey | None) -> Credentials:
+    resources = registered["resources"]
     return Credentials(
         issuer=issuer,
-        client_id=registered.client_id,
-        auth_method=registered.token_endpoint_auth_method,
-        alg=registered.token_endpoint_auth_signing_alg,
+        client_id=registered["client_id"],
+        auth_method=registered["token_endpoint_auth_method"],
+        alg=registered["token_endpoint_auth_signing_alg"],
         kid=made.kid if made else None,
         key=made.to_jwk() if made else None,
-        client_secret=built.client_secret,
-        scope=" ".join(registered.scope) or None,
-        resource=registered.resources[0] if len(registered.resources) == 1 else None,
+        client_secret=registered["client_secret"],
+        scope=" ".join(registered["scope"]) or None,
+        resource=resources[0] if len(resources) == 1 else None,
     )
-
-
-def shown(registered: Client) -> dict[str, Any]:
-    """What is shown of a client: never a secret."""
-    now = time.time()
-    public = [(json.loads(key.jwk), client_keys.state(key, now)) for key in registered.keys]
-    return {
-        "client_id": registered.client_id,
-        "token_endpoint_auth_method": registered.token_endpoint_auth_method,
-        "token_endpoint_auth_signing_alg": registered.token_endpoint_auth_signing_alg,
-        "grant_types": list(registered.grant_types),
-        "scope": list(registered.scope),
-        "resources": list(registered.resources),
-        "introspects": list(registered.introspects),
-        "dpop_bound_access_tokens": registered.dpop_bound_access_tokens,
-        "profile": registered.profile,
-        "audience_policy": registered.audience_policy,
-        "typ_policy": registered.typ_policy,
-        "lifetime_policy": registered.lifetime_policy,
-        "jti_policy": registered.jti_policy,
-        "observe": list(registered.observe),
-        "enabled": registered.enabled,
-        "created_at": registered.created_at,
-        "keys": [
-            {**{member: jwk.get(member) for member in ("kid", "kty", "crv", "alg")}, "state": state}
-            for jwk, state in public
-        ],
-    }
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(" ".join(map(str, filter(None, v.values()))) if isinstance(v, dict) else str(v) for v in value)
+        return ", ".join(
+            " ".join(str(v[n]) for n in _SHOWN if v.get(n)) if isinstance(v, dict) else str(v) for v in value
+        )
     return str(value)
 
 
-def _told(built: Registered, path: Path | None) -> str:
-    lines = [f"client {built.client.client_id}  {built.client.token_endpoint_auth_method}"]
-    if built.client_secret:
-        lines.append(f"client_secret {built.client_secret}  (shown this once)")
+def _told(registered: dict[str, Any], path: Path | None) -> str:
+    lines = [f"client {registered['client_id']}  {registered['token_endpoint_auth_method']}"]
+    if registered["client_secret"]:
+        lines.append(f"client_secret {registered['client_secret']}  (shown this once)")
     if path is not None:
         lines += [f"credentials {path}  (0600: keep it secret)", f"next: affiant token --credentials {path}"]
     return "\n".join(lines)

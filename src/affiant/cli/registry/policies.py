@@ -11,21 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.data import store_options, with_store
+from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.cli.registry.client import client, dpop_option, keys_option, public_keys, shown
+from affiant.cli.registry.certificates import certificate_options
+from affiant.cli.registry.client import (
+    client,
+    details_option,
+    dpop_option,
+    given_keys,
+    jwks_of,
+    keys_option,
+    members,
+    name_option,
+)
 from affiant.oauth import assertion
-from affiant.server.registry import rules
+from affiant.server.registry.profiles import FAPI
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client
+    from affiant.cli.operations.road import Admin, Place
 
-_PAGE = 1000
 _DAY = 86_400
 
 
@@ -47,11 +53,15 @@ def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
 @_policy("jti", assertion.JTI_POLICIES)
 @click.option("--observe", multiple=True, type=click.Choice(assertion.RULES), help="record a breach, let it through")
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
+@name_option
+@details_option
 @dpop_option
+@certificate_options
+@click.option("--profile", type=click.Choice([FAPI, "none"]), help="what else it is held to")
 @keys_option
-@store_options
+@admin_options
 @json_option
-def update(name: str, chosen: Settings, as_json: bool, **options: Any) -> None:
+def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
     """Change what a service is registered for. What is not named stays as it is.
 
     \b
@@ -60,18 +70,16 @@ def update(name: str, chosen: Settings, as_json: bool, **options: Any) -> None:
     affiant client update old --audience legacy
     affiant client update old --audience strict --observe audience
     """
-    keys = public_keys(None, options.pop("public_key"), options.pop("jwks"))
+    wanted = {**jwks_of(given_keys(None, options)), **members(options)}
 
-    def change(standing: Client) -> Client:
-        return rules.change_client(standing, now=int(time.time()), keys=keys, **options)
+    async def work(api: Admin) -> dict[str, Any]:
+        changed: dict[str, Any] = await api.patch(f"/clients/{segment(name)}", wanted)
+        return changed
 
-    async def work(store: Store, _: MasterKey) -> Client:
-        return await store.clients.update(name, change)
-
-    changed = with_store(chosen, work)
-    policies = ", ".join(f"{rule} {getattr(changed, f'{rule}_policy')}" for rule in assertion.RULES)
-    observed = f"   observed: {', '.join(changed.observe)}" if changed.observe else ""
-    show(shown(changed), f"client {name}  {policies}{observed}", as_json=as_json)
+    changed = run_admin(place, work)
+    policies = ", ".join(f"{rule} {changed[f'{rule}_policy']}" for rule in assertion.RULES)
+    observed = f"   observed: {', '.join(changed['observe'])}" if changed["observe"] else ""
+    show(changed, f"client {name}  {policies}{observed}", as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +96,9 @@ class _Breach:
 @client.command()
 @click.argument("name", required=False)
 @click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
-@store_options
+@admin_options
 @json_option
-def check(name: str | None, days: int, chosen: Settings, as_json: bool) -> None:
+def check(name: str | None, days: int, place: Place, as_json: bool) -> None:
     """List the services that a strict policy would stop, from what they sent: those on legacy, and those observed.
 
     \b
@@ -101,10 +109,10 @@ def check(name: str | None, days: int, chosen: Settings, as_json: bool) -> None:
     """
     since = time.time() - days * _DAY
 
-    async def work(store: Store, _: MasterKey) -> list[_Breach]:
-        return await _breaches(store, name, since)
+    async def work(api: Admin) -> list[_Breach]:
+        return await _breaches(api, name, since)
 
-    found = with_store(chosen, work)
+    found = run_admin(place, work)
     lines = [
         f"{b.client_id}  {b.reason}  {b.times} times, last {_when(b.last_at)}  affiant explain {b.trace_id}"
         for b in found
@@ -114,18 +122,17 @@ def check(name: str | None, days: int, chosen: Settings, as_json: bool) -> None:
     show(members, text, as_json=as_json)
 
 
-async def _breaches(store: Store, name: str | None, since: float) -> list[_Breach]:
+async def _breaches(api: Admin, name: str | None, since: float) -> list[_Breach]:
     times: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], tuple[float, str]] = {}
-    after = 0
-    while rows := await store.audit_log.export(after=after, limit=_PAGE):
-        after = rows[-1].number
-        for record in (json.loads(row.record) for row in rows if b'"observed"' in row.record):
-            if record["at"] < since or name not in (None, record["client_id"]):
-                continue
-            for code in record["observed"].split():
-                times[record["client_id"], code] += 1
-                last[record["client_id"], code] = (record["at"], record["trace_id"])
+
+    def take(line: bytes) -> None:  # the newest comes first
+        record = json.loads(line)["record"] if b'"observed"' in line else {}
+        for code in (record.get("observed") or "").split():
+            times[record["client_id"], code] += 1
+            last.setdefault((record["client_id"], code), (record["at"], record["trace_id"]))
+
+    await api.lines("/audit", take, client_id=name, since=since)
     return [_Breach(*key, times[key], *last[key]) for key in sorted(times)]
 
 

@@ -72,13 +72,16 @@ class KeptTokens:
         from affiant.client.identity import Service
 
         # A new one each time: it would serve from its own memory what was just forgotten.
-        return Service.from_credentials(self._found).token(*key)
+        return Service.from_credentials(self._found).token(key[0], key[1])
 
     def _names(self, key: Key) -> tuple[str, ...]:
         """Who asks, and for what. With another key one is another, so that who registers anew starts anew."""
         mine = self._found
         public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
-        who = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", json.dumps(public, sort_keys=True))
+        shown = json.dumps(public, sort_keys=True)
+        who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", shown)
+        if mine.certificate is not None:  # a token may be bound to it
+            who = (*who, mine.certificate)
         return (*who, key[0] or mine.resource or "", key[1] or mine.scope or "")
 
 

@@ -14,16 +14,21 @@ from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
-from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt
-from affiant.server.registry.directory import GUIDE
+from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt, tls_client
+from affiant.server.registry.profiles import GUIDE
+from affiant.server.registry.remote_keys import RemoteKeys
+from affiant.server.request import http
+from affiant.server.request.certificate import Certificates
 from affiant.server.request.visit import MAX_SHOWN
 from affiant.storage.entries import JtiClaim
 from affiant.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from affiant.jose.compact import Unverified, Verified
     from affiant.oauth.assertion import ClientAssertion
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.registry.directory import Directory, RegisteredClient
     from affiant.server.request.visit import Visit
@@ -33,7 +38,8 @@ _CANDIDATES = {
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
 }
 _ALGORITHMS = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}
-METHODS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+_ALWAYS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+METHODS = (*_ALWAYS, *tls_client.METHODS)  # that a client can be registered for
 
 
 class Authenticated(Value, frozen=True):
@@ -46,9 +52,11 @@ class Authenticated(Value, frozen=True):
         tolerates_repeat: a repeated request is recorded, not refused (guide profile with its secret sent along).
         alg: of the assertion.
         kid: the key that verified it.
-        thumbprint: of that key (RFC 7638); the id of the secret where there was one.
+        thumbprint: of that key (RFC 7638); the id of the secret where there was one; of the certificate (RFC 8705) that
+            was known by its name.
         label: the guide's free `sub`, for the log only.
         observed: the codes of what a stricter policy would have refused.
+        asked: the claim `scope` of the assertion, read only where that is the grant as well (grants/jwt_bearer.py).
     """
 
     client: RegisteredClient
@@ -60,57 +68,92 @@ class Authenticated(Value, frozen=True):
     thumbprint: str | None = None
     label: str | None = None
     observed: tuple[str, ...] = ()
+    asked: object = None
 
 
 class Ladder:
-    """Authenticates clients by the one order of steps."""
+    """Authenticates clients by the one order of steps.
 
-    def __init__(self, *, directory: Directory, master_key: MasterKey, methods: tuple[str, ...] = METHODS) -> None:
+    Args:
+        directory: knows them, and what is demanded of all.
+        master_key: opens their secrets.
+        certificates: where those of clients come from; without, nobody authenticates by one.
+        methods: how clients may authenticate.
+        remote_keys: those that clients publish at a jwks_uri; without, nothing is fetched.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        master_key: MasterKey,
+        certificates: Certificates | None = None,
+        methods: tuple[str, ...] = METHODS,
+        remote_keys: RemoteKeys | None = None,
+    ) -> None:
         self._directory = directory
         self._master_key = master_key
-        self._methods = methods
+        self._certificates = certificates or Certificates()
+        self._remote_keys = remote_keys or RemoteKeys()
+        # In the order in which metadata list them.
+        known = (*_ALWAYS, *self._certificates.methods)
+        self._methods = tuple(name for name in known if name in methods and directory.demands.allows_method(name))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How clients can authenticate at this server."""
+        return self._methods
 
     def metadata(self, endpoint: str) -> dict[str, Any]:
         """What the server's metadata says of how clients authenticate at this endpoint (RFC 8414 section 2)."""
-        algs = [alg for method in self._methods for alg in _ALGORITHMS.get(method, ())]
-        return {
-            f"{endpoint}_auth_methods_supported": list(self._methods),
-            f"{endpoint}_auth_signing_alg_values_supported": algs,
-        }
+        known = [alg for method in self._methods for alg in _ALGORITHMS.get(method, ())]
+        algs = [alg for alg in known if self._directory.demands.allows_algorithm(alg)]
+        told: dict[str, Any] = {f"{endpoint}_auth_methods_supported": list(self._methods)}
+        if self._certificates.methods:
+            told["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
+        # Section 3.2: what has no element is left out; no method needs it then.
+        return {**told, f"{endpoint}_auth_signing_alg_values_supported": algs} if algs else told
 
-    async def authenticate(self, form: Form, authorization: list[bytes], visit: Visit) -> Authenticated:
+    async def authenticate(
+        self, form: Form, scope: http.Scope, visit: Visit, *, proves_key: bool = False
+    ) -> Authenticated:
         """The client of this request; the visit notes whom it names, and who it is once that is proved.
 
         Args:
             form: the parameters.
-            authorization: every value of the Authorization header.
+            scope: of the request, for its headers and its certificate.
             visit: the request; its `now` is the time that counts.
+            proves_key: whether a key that is only announced will do, because the request does nothing but prove it.
 
         Raises:
             Rejected: a reason of rungs 2 to 10.
             StoreError: the client cannot be looked up.
         """
-        shown = presented.parse(form, authorization)
+        visit.certificate = self._certificates.find(scope)
+        shown = presented.parse(form, http.header(scope, b"authorization"), visit.certificate)
         if isinstance(shown, presented.Assertion):
-            visit.authenticated = await self._by_assertion(shown, visit)
+            visit.authenticated = await self._by_assertion(shown, visit, proves_key=proves_key)
         elif isinstance(shown, presented.Secret):
             visit.authenticated = await self._by_secret(shown, visit)
+        elif isinstance(shown, presented.OverTls):
+            visit.authenticated = await self._by_certificate(shown, visit)
         else:
             visit.authenticated = await self._by_guide(shown, visit)
         return visit.authenticated
 
-    async def _by_assertion(self, shown: presented.Assertion, visit: Visit) -> Authenticated:
+    async def _by_assertion(self, shown: presented.Assertion, visit: Visit, *, proves_key: bool) -> Authenticated:
         unverified = compact.parse(shown.text)
         visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id)
-        client = await self._directory.client(client_id)
-        verified = _verify(client, unverified, visit.now)
+        found = await self._directory.client(client_id)
+        found = found.proving() if found is not None and proves_key else found
+        client, verified = await self._verify(found, unverified, visit.now)
         return self._judge(client, verified, shown.text, visit.now)
 
     async def _by_secret(self, shown: presented.Secret, visit: Visit) -> Authenticated:
         visit.claimed = shown.client_id[:MAX_SHOWN]
         client = await self._directory.client(shown.client_id)
         # The secret is compared before the client is judged: the same work whoever it is.
-        problem = _problem(client, shown.method)
+        problem = self._problem(client, (shown.method,))
         known = client if problem is None else None
         try:
             secret_id = client_secret.verify(known, shown.secret, master_key=self._master_key, now=visit.now)
@@ -120,12 +163,40 @@ class Ladder:
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
         return Authenticated(client, shown.method, thumbprint=secret_id)
 
+    async def _by_certificate(self, shown: presented.OverTls, visit: Visit) -> Authenticated:
+        visit.claimed = shown.client_id[:MAX_SHOWN]
+        client = await self._directory.client(shown.client_id)
+        problem = self._problem(client, tls_client.METHODS)
+        known = client if problem is None else None
+        try:
+            if known is not None and known.record.jwks_uri is not None:
+                client = known = await self._remote_keys.complete(
+                    known, tls_client.wanted(shown.certificate), now=visit.now
+                )
+            key = tls_client.verify(known, shown.certificate, now=visit.now)
+        except Rejected:
+            if problem is not None:
+                raise Rejected(problem) from None
+            raise
+        if client is None or problem is not None:  # a certificate of nobody never fits; this keeps the type honest
+            raise Rejected(problem or Reason.CLIENT_UNKNOWN)
+        method = client.record.token_endpoint_auth_method
+        # Where a key is registered it is revoked by its thumbprint, and its tokens with it.
+        name = key.thumbprint if key is not None else shown.certificate.thumbprint
+        return Authenticated(
+            client,
+            method,
+            kid=key.kid if key is not None else None,
+            thumbprint=name,
+            observed=tuple(reason.code for reason in client.observed),
+        )
+
     async def _by_guide(self, shown: presented.Guide, visit: Visit) -> Authenticated:
         try:
             unverified = compact.parse(shown.text)
             visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
-            client = await self._directory.client(client_id)
-            verified = _verify(client, unverified, visit.now, profile=GUIDE)
+            found = await self._directory.client(client_id)
+            client, verified = await self._verify(found, unverified, visit.now, profile=GUIDE)
             if shown.client_id is None:
                 raise Rejected(Reason.MISPLACED_ASSERTION, detail="client_id is missing")
         except Rejected as refusal:
@@ -134,17 +205,52 @@ class Ladder:
             raise Rejected(Reason.MISPLACED_ASSERTION, detail=detail) from None
         return self._judge(client, verified, shown.text, visit.now, guide=shown)
 
+    async def _verify(
+        self, client: RegisteredClient | None, unverified: Unverified, now: float, *, profile: str | None = None
+    ) -> tuple[RegisteredClient, Verified]:
+        """Rungs 5 to 7, with the same work and the same silence for every way to fail."""
+        try:
+            problem = self._problem(client, _CANDIDATES, profile=profile)
+            if client is None or problem is not None:
+                raise Rejected(problem or Reason.CLIENT_UNKNOWN)
+            method = client.record.token_endpoint_auth_method
+            if method == names.PRIVATE_KEY_JWT and client.record.jwks_uri is not None:
+                wanted = private_key_jwt.wanted(client, unverified)
+                client = await self._remote_keys.complete(client, wanted, now=now)
+            keys = _CANDIDATES[method](client, unverified, now=now)
+        except Rejected:
+            dummy.verify(unverified)
+            raise
+        for key in keys[:-1]:
+            try:
+                return client, compact.verify(unverified, key)
+            except Rejected:
+                continue
+        return client, compact.verify(unverified, keys[-1])
+
+    def _problem(
+        self, client: RegisteredClient | None, methods: Collection[str], *, profile: str | None = None
+    ) -> Reason | None:
+        """Why this client cannot authenticate by one of these methods, whatever it sends (rung 5)."""
+        if client is None:
+            return Reason.CLIENT_UNKNOWN
+        if not client.record.enabled:
+            return Reason.CLIENT_DISABLED
+        registered = client.record.token_endpoint_auth_method
+        is_taken = registered in self._methods and client.demands.allows_method(registered)
+        if registered not in methods or not is_taken or (profile is not None and client.record.profile != profile):
+            return Reason.CLIENT_METHOD
+        return None
+
     def _judge(
         self,
-        client: RegisteredClient | None,
+        client: RegisteredClient,
         verified: Verified,
         text: str,
         now: float,
         *,
         guide: presented.Guide | None = None,
     ) -> Authenticated:
-        if client is None:  # _verify never returns for nobody; this keeps the type honest
-            raise Rejected(Reason.CLIENT_UNKNOWN)
         if guide is not None and guide.secret is not None:
             _check_sent_secret(client, guide.secret, now)
         statement = assertion.verify(verified, rules=client.rules, now=now, whole=text.encode("ascii"))
@@ -165,41 +271,9 @@ def _authenticated(
         kid=verified.key.kid,
         thumbprint=verified.key.thumbprint or verified.key.kid,
         label=statement.label,
-        observed=tuple(reason.code for reason in statement.observed),
+        observed=tuple(reason.code for reason in (*client.observed, *statement.observed)),
+        asked=verified.claims.get("scope"),
     )
-
-
-def _verify(
-    client: RegisteredClient | None, unverified: Unverified, now: float, *, profile: str | None = None
-) -> Verified:
-    """Rungs 5 to 7, with the same work and the same silence for every way to fail."""
-    try:
-        problem = _problem(client, None, profile=profile)
-        if client is None or problem is not None:
-            raise Rejected(problem or Reason.CLIENT_UNKNOWN)
-        keys = _CANDIDATES[client.record.token_endpoint_auth_method](client, unverified, now=now)
-    except Rejected:
-        dummy.verify(unverified)
-        raise
-    for key in keys[:-1]:
-        try:
-            return compact.verify(unverified, key)
-        except Rejected:
-            continue
-    return compact.verify(unverified, keys[-1])
-
-
-def _problem(client: RegisteredClient | None, method: str | None, *, profile: str | None = None) -> Reason | None:
-    """Why this client cannot authenticate in this way, whatever it sends (rung 5)."""
-    if client is None:
-        return Reason.CLIENT_UNKNOWN
-    if not client.record.enabled:
-        return Reason.CLIENT_DISABLED
-    registered = client.record.token_endpoint_auth_method
-    fits = registered == method if method is not None else registered in _CANDIDATES
-    if not fits or (profile is not None and client.record.profile != profile):
-        return Reason.CLIENT_METHOD
-    return None
 
 
 def _check_sent_secret(client: RegisteredClient, secret: str, now: float) -> None:

@@ -13,7 +13,8 @@ from affiant.reasons import Reason
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from affiant.oauth.form import Form
+    from affiant.oauth.binding.mtls import Certificate
+    from affiant.oauth.parameters.form import Form
 
 
 class Assertion(Value, frozen=True):
@@ -45,11 +46,21 @@ class Guide(Value, frozen=True):
     secret: str | None
 
 
-Presented = Assertion | Secret | Guide
+class OverTls(Value, frozen=True):
+    """A certificate, and the client that says it is its own."""
+
+    client_id: str
+    certificate: Certificate
 
 
-def parse(form: Form, authorization: list[bytes]) -> Presented:
+Presented = Assertion | Secret | Guide | OverTls
+
+
+def parse(form: Form, authorization: list[bytes], certificate: Certificate | None = None) -> Presented:
     """The one way in which this request authenticates.
+
+    A certificate counts only where nothing else is shown: next to an assertion or a secret it is what tokens can be
+    bound to, and no second way (RFC 8705 section 3).
 
     Raises:
         Rejected: a reason of rung 2, or CLIENT_ID.
@@ -66,6 +77,8 @@ def parse(form: Form, authorization: list[bytes]) -> Presented:
         return _guide(form, assertion, authorization)
     if form.get("grant_type") == names.JWT_BEARER:
         return _bearer(form, assertion, secret, authorization)
+    if assertion is None and secret is None and not authorization and certificate is not None:
+        return _over_tls(form, certificate)
     return _one(form, assertion, kind, secret, authorization)
 
 
@@ -82,6 +95,13 @@ def _one(
     if secret is None or client_id is None:
         raise Rejected(Reason.NO_CREDENTIALS)
     return Secret(names.CLIENT_SECRET_POST, client_id, secret)
+
+
+def _over_tls(form: Form, certificate: Certificate) -> OverTls:
+    client_id = form.get("client_id")
+    if client_id is None:  # RFC 8705 section 2: by it alone the client is found
+        raise Rejected(Reason.NO_CREDENTIALS, expected="client_id")
+    return OverTls(client_id, certificate)
 
 
 def _bearer(form: Form, assertion: str | None, secret: str | None, authorization: list[bytes]) -> Assertion:

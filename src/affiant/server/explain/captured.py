@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
+from affiant.server.request.certificate import PEER
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -39,6 +40,7 @@ class Captured:
             "method": self.method,
             "path": urlsplit(self.url).path,
             "query_string": urlsplit(self.url).query.encode("utf-8", "replace"),
+            PEER: "127.0.0.1",  # nobody knows any more
             "headers": [
                 (n.lower().encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in self.headers
             ],
@@ -55,7 +57,15 @@ def parse(text: str) -> Captured:
     Raises:
         ConfigError: it is none of the kinds; the message names them.
     """
-    text = text.strip().removeprefix("\ufeff")
+    captured = _read(text.strip().removeprefix("\ufeff"))
+    try:
+        urlsplit(captured.url)
+    except ValueError:
+        raise ConfigError(f"the address of this request is none: {_HELP}") from None
+    return captured
+
+
+def _read(text: str) -> Captured:
     if text.startswith("curl"):
         return _curl(text)
     if text.startswith("{"):

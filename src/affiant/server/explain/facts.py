@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
-from affiant.oauth import form as oauth_form
+from affiant.oauth.parameters import form as oauth_form
 
 if TYPE_CHECKING:
     from affiant.jose.compact import Unverified
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.explain.captured import Captured
     from affiant.server.registry.directory import RegisteredClient
 

@@ -15,6 +15,7 @@ from affiant.oauth import names
 from affiant.oauth.assertion import LEEWAY, LIFETIMES, MAX_LIFETIME
 from affiant.reasons import Reason
 from affiant.server.explain import hints
+from affiant.server.registry.remote_keys import NOT_FETCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,12 @@ def find(refusal: Rejected, facts: Facts) -> Fix:
 
 def _say(line: str, why: str) -> Callable[[Rejected, Facts], Fix]:
     return lambda _, __: Fix(line, why)
+
+
+def _not_fetched(refusal: Rejected, _: Facts) -> Fix | None:
+    if refusal.detail != NOT_FETCHED:
+        return None
+    return Fix("affiant explain TRACE_ID", "nothing is fetched here: ask for the trace_id of the answer instead")
 
 
 def _missing(refusal: Rejected, _: Facts) -> Fix | None:
@@ -225,6 +232,7 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     ),
     Reason.IN_QUERY: _say("form |= query; query.clear()", "what stands in a URL is logged"),
     Reason.MISSING_PARAMETER: _missing,
+    Reason.JWKS_UNAVAILABLE: _not_fetched,
     Reason.GRANT_UNSUPPORTED: _grant,
     Reason.HALF_ASSERTION: _say(_TYPE, "an assertion is sent with its type"),
     Reason.ASSERTION_TYPE: _say(_TYPE, "this type, letter for letter"),

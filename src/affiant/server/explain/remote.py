@@ -35,7 +35,7 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     try:
         form = await http.read_form(captured.scope(), captured.receive)
         shown = presented.parse(form, http.header(captured.scope(), b"authorization"))
-        if not isinstance(shown, presented.Secret):
+        if isinstance(shown, presented.Assertion | presented.Guide):
             assertion.check_names(
                 compact.parse(shown.text),
                 client_id=shown.client_id,

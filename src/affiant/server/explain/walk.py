@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Rejected
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
+from affiant.server.client_auth import tls_client
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes
+from affiant.server.registry.remote_keys import NOT_FETCHED
 from affiant.server.request import http
 from affiant.server.request.visit import Visit
 
@@ -145,7 +147,8 @@ def _explanation(refusal: Rejected | None, facts: Facts, visit: Visit) -> Explan
     for rung in RUNGS:
         if refusal is None or rung < _rung(refusal.reason):
             skipped = by_secret and rung not in _PROVED_BY_SECRET
-            line = Line(rung, NOT_REACHED, "not for a secret") if skipped else Line(rung, PASSED, _note(rung, facts))
+            passed = Line(rung, PASSED, _note(rung, facts))
+            line = Line(rung, NOT_REACHED, "only for an assertion") if skipped else passed
         elif rung == _rung(refusal.reason):
             line = _failed(rung, refusal)
         else:
@@ -163,6 +166,8 @@ def _explanation(refusal: Rejected | None, facts: Facts, visit: Visit) -> Explan
 
 
 def _failed(rung: int, refusal: Rejected) -> Line:
+    if refusal.detail == NOT_FETCHED:
+        return Line(rung, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
     row = refusal.reason.value
     return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
 
@@ -212,6 +217,27 @@ _NOTES: dict[int, Callable[[Facts], str]] = {
 }
 
 
+def members(found: Explanation) -> dict[str, Any]:
+    """The same as members of a JSON object."""
+    row = found.reason.value if found.reason else None
+    lines = [
+        {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
+        | {"name": RUNGS[line.rung]}
+        for line in found.lines
+    ]
+    fix = {"line": found.fix.line, "why": found.fix.why, "is_command": found.fix.is_command} if found.fix else None
+    return {
+        "accepted": found.reason is None,
+        "reason": row.code if row else None,
+        "client_id": found.client_id,
+        "at": found.at,
+        "ladder": lines,
+        "fix": fix,
+        "detail": found.detail or None,
+        "observed": list(found.observed),
+    }
+
+
 def recorded(record: dict[str, Any], *, issuer: str) -> Explanation:
     """What the audit log has of a request; the request itself stands nowhere."""
     code = record.get("reason")
@@ -223,7 +249,8 @@ def recorded(record: dict[str, Any], *, issuer: str) -> Explanation:
     visit = Visit(record["endpoint"], record.get("address") or "", facts.now)
     found = _explanation(refusal, facts, visit)
     known = {5: record.get("client_id"), 6: record.get("kid"), 12: record.get("scope")}
-    by_secret = record.get("method") in (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+    without_assertion = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *tls_client.METHODS)
+    by_secret = record.get("method") in without_assertion
     lines = tuple(_of_record(line, str(known.get(line.rung) or ""), by_secret=by_secret) for line in found.lines)
     client_id = record.get("client_id") or record.get("client_claimed")
     return replace(found, lines=lines, client_id=client_id, observed=tuple((record.get("observed") or "").split()))
@@ -232,5 +259,5 @@ def recorded(record: dict[str, Any], *, issuer: str) -> Explanation:
 def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
     if line.mark == FAILED or (by_secret and line.rung not in _PROVED_BY_SECRET):
         return line
-    mark = PASSED if line.note == "not for a secret" else line.mark
+    mark = PASSED if line.note == "only for an assertion" else line.mark
     return replace(line, mark=mark, note=note if mark == PASSED else "")

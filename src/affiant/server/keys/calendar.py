@@ -1,7 +1,9 @@
 """The calendar of the signing keys: announced, active, retiring, removed.
 
-What a key may do follows from the instants stored with it, so every node says the same without a message. Each
-function takes all keys of the server and an instant; those that change something return what they changed or added.
+What a key may do follows from the instants stored with it, so every node says the same without a message. Each line of
+keys has a calendar of its own: one for all APIs that have chosen no algorithm, and one for each algorithm that an API
+has chosen. The functions take the keys of one line, and an instant; those that change something return what they
+changed or added. Where they take the keys of all lines, they say so.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from affiant.storage.records import SigningKey
 
@@ -47,13 +49,18 @@ class Calendar:
         return min(MAX_AGE, self.announcement)
 
 
+def of_line(keys: Iterable[SigningKey], line: str) -> list[SigningKey]:
+    """Of the keys of all lines, those of this one."""
+    return [key for key in keys if key.line == line]
+
+
 def is_removed(key: SigningKey, now: float) -> bool:
     """Whether no token under it is good; without its private part it never comes back, whatever the clock says."""
     return not key.sealed or (key.removed_at is not None and now >= key.removed_at)
 
 
 def live(keys: Iterable[SigningKey], now: float) -> list[SigningKey]:
-    """The keys to publish."""
+    """The keys to publish, of one line or of all."""
     return [key for key in keys if not is_removed(key, now)]
 
 
@@ -69,11 +76,19 @@ def find_signer(keys: Iterable[SigningKey], now: float) -> SigningKey | None:
     return min(standing, key=_order, default=None)
 
 
+def has_ended(keys: Iterable[SigningKey], now: float) -> bool:
+    """Whether the line has no key that should sign: none is live, or all retire because no API needed them."""
+    return all(key.retiring_at is not None and key.retiring_at <= now for key in live(keys, now))
+
+
 def state(key: SigningKey, keys: Sequence[SigningKey], now: float) -> str:
-    """``announced``, ``active``, ``retiring`` or ``removed``."""
+    """``announced``, ``active``, ``retiring`` or ``removed``; among the keys of all lines."""
     if is_removed(key, now):
         return "removed"
-    signer = find_signer(keys, now)
+    line = of_line(keys, key.line)
+    if has_ended(line, now):
+        return "retiring"
+    signer = find_signer(line, now)
     if signer is not None and signer.kid == key.kid:
         return "active"
     return "announced" if key.active_at > now else "retiring"
@@ -81,6 +96,8 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: float) -> str:
 
 def find_announced(keys: Sequence[SigningKey], now: float) -> SigningKey | None:
     """The key that signs next."""
+    if has_ended(keys, now):
+        return None
     standing = live(keys, now)
     signer = find_signer(standing, now)
     waiting = [key for key in standing if key.active_at > now and key is not signer]
@@ -89,18 +106,22 @@ def find_announced(keys: Sequence[SigningKey], now: float) -> SigningKey | None:
 
 def is_due(keys: Sequence[SigningKey], now: float, calendar: Calendar) -> bool:
     """Whether the next key should be announced."""
-    standing = live(keys, now)
-    return not standing or now >= _end(standing, calendar) - calendar.announcement
+    if has_ended(keys, now) or _is_abandoned(keys, now):
+        return True
+    return now >= _end(live(keys, now), calendar) - calendar.announcement
 
 
 def announce_due(
     keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, calendar: Calendar
 ) -> list[SigningKey]:
-    """Add the candidate if a key is due; the very first signs at once."""
+    """Add the candidate if a key is due, the first of a line at once; or keep a key that was to retire unneeded."""
+    if has_ended(keys, now):
+        return _begin(keys, candidate, now)
+    if _is_abandoned(keys, now):
+        return _settle(keys, [], now)
     if not is_due(keys, now, calendar):
         return []
-    standing = live(keys, now)
-    active_at = max(_end(standing, calendar), now + calendar.announcement) if standing else now
+    active_at = max(_end(live(keys, now), calendar), now + calendar.announcement)
     return _settle(keys, [*_anchored(keys, now), replace(candidate, active_at=active_at)], now)
 
 
@@ -110,43 +131,70 @@ def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay
     Raises:
         ConfigError: one is announced that signs as soon, or of another algorithm than the candidate.
     """
-    if not live(keys, now):
-        return _settle(keys, [replace(candidate, active_at=now)], now)
+    if has_ended(keys, now):
+        return _begin(keys, candidate, now)
     waiting = find_announced(keys, now)
     if waiting is None:
         return _settle(keys, [*_anchored(keys, now), replace(candidate, active_at=now + delay)], now)
     if waiting.alg != candidate.alg:
         raise ConfigError(
-            f"{waiting.kid} ({waiting.alg}) is announced already: affiant key remove {waiting.kid}  takes it back"
+            f"{waiting.kid} ({waiting.alg}) is announced already:"
+            f" affiant signing-key remove {waiting.kid}  takes it back"
         )
     if waiting.active_at <= now + delay:
         raise ConfigError(f"{waiting.kid} is announced already, and signs from {shown_instant(waiting.active_at)}")
     return _settle(keys, [*_anchored(keys, now), replace(waiting, active_at=now + delay)], now)
 
 
-def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey, *, now: int) -> list[SigningKey]:
+def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey | None, *, now: int) -> list[SigningKey]:
     """Take a key away at once; when it is the one that signs, the next one does: the announced one or the candidate.
+
+    Where there is neither, the line has ended, until a key is made for it.
 
     Raises:
         NotFound: there is no such key, or it is removed already.
     """
     lost = next((key for key in live(keys, now) if key.kid == kid), None)
     if lost is None:
-        raise NotFound(f"there is no signing key {kid} that could be removed: see  affiant key list")
+        raise NotFound(f"there is no signing key {kid} that could be removed: see  affiant signing-key list")
     changed = [_erase(replace(lost, removed_at=now, retiring_at=min(lost.retiring_at or now, now)))]
+    if has_ended(keys, now):
+        return changed  # nobody needs a successor
     if state(lost, keys, now) == "active":
-        changed.append(replace(find_announced(keys, now) or candidate, active_at=now))
+        successor = find_announced(keys, now) or candidate
+        if successor is None:
+            return changed
+        changed.append(replace(successor, active_at=now))
     return _settle(keys, changed, now)
 
 
+def retire_unused(keys: Iterable[SigningKey], lines: Collection[str], now: int) -> list[SigningKey]:
+    """Of the keys of all lines, let those retire whose line no API has chosen any more: their tokens stay good."""
+    return [
+        replace(key, retiring_at=now, removed_at=now + RETIRING_SECONDS)
+        for key in live(keys, now)
+        if key.line not in lines and (key.retiring_at is None or key.retiring_at > now)
+    ]
+
+
 def erase_removed(keys: Iterable[SigningKey], now: int) -> list[SigningKey]:
-    """Drop the private parts of the keys whose time is over."""
+    """Of the keys of all lines, drop the private parts of those whose time is over."""
     return [_erase(key) for key in keys if key.sealed and is_removed(key, now)]
 
 
 def shown_instant(at: int) -> str:
     """An instant, for people."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _begin(keys: Sequence[SigningKey], candidate: SigningKey, now: int) -> list[SigningKey]:
+    return _settle(keys, [replace(candidate, active_at=now)], now)
+
+
+def _is_abandoned(keys: Sequence[SigningKey], now: float) -> bool:
+    """Whether the last key is to retire with nobody to follow: nobody needed it, and then the clock was set back."""
+    last = max(live(keys, now), key=_order, default=None)
+    return last is not None and last.retiring_at is not None
 
 
 def _order(key: SigningKey) -> tuple[int, int, str]:

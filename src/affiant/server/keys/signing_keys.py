@@ -1,141 +1,259 @@
-"""The server's own signing keys: made, sealed, and led through their calendar; each step is written down."""
+"""The server's own signing keys: made, kept, and led through their calendar; each step is written down."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from affiant.jose import keys
+from affiant.errors import ConfigError, StoreError
 from affiant.server.keys import calendar as rules
-from affiant.server.registry.directory import signing_key_purpose
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditRecord, Entry
-from affiant.storage.records import SigningKey
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from affiant.server.keys.calendar import Calendar
-    from affiant.server.keys.master_key import MasterKey
+    from affiant.server.keys.vault import Vault
     from affiant.storage.ports import Store
+    from affiant.storage.records import SigningKey
 
     Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
 
+log = logging.getLogger(__name__)
+
 DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refused by several
+DEFAULT_LINE = ""  # of all APIs that have chosen no algorithm
 KEEP_SECONDS = 60.0  # between two looks at the calendar
 THE_CALENDAR = "the calendar"  # who did what nobody asked for
 
 
-async def ensure(store: Store, master_key: MasterKey, *, now: int, alg: str = DEFAULT_ALG) -> None:
-    """Make the first signing key if none is live; of any number that start at once, one makes it.
+async def ensure(
+    store: Store,
+    vault: Vault,
+    *,
+    now: int,
+    alg: str | None = None,
+    line: str = DEFAULT_LINE,
+    by: str = THE_CALENDAR,
+    trace_id: str | None = None,
+) -> None:
+    """Make the first signing key of a line if it has none; of any number that start at once, one makes it.
+
+    Args:
+        store: where the keys are.
+        vault: makes the new one.
+        now: seconds since the epoch.
+        alg: of the first key; of another line than the default one, it is the line's name.
+        line: an algorithm that an API has chosen, or the default line.
+        by: whose wish asks for it, for the audit log.
+        trace_id: of the request that does; a new one when left out.
 
     Raises:
-        StoreError: it cannot be stored.
+        ConfigError: this process cannot use the key that signs.
+        StoreError: it cannot be stored, or made.
     """
-    if rules.live(await store.signing_keys.list(), now):
+    standing = rules.of_line(await store.signing_keys.list(), line)
+    if not rules.has_ended(standing, now):
         return
-    candidate = await _generate(master_key, alg, now)
+    candidate = await vault.generate(line or alg or DEFAULT_ALG, now=now, line=line)
 
-    def step(standing: Sequence[SigningKey]) -> list[SigningKey]:
-        if rules.live(standing, now):
-            return []
-        return rules.rotate(standing, candidate, now=now, delay=0)
+    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
+        found = rules.of_line(keys, line)
+        return rules.rotate(found, candidate, now=now, delay=0) if rules.has_ended(found, now) else []
 
-    await _take(store, step, by=THE_CALENDAR, now=now)
+    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
 
 
-async def keep(store: Store, master_key: MasterKey, *, now: int, calendar: Calendar) -> None:
-    """Do what the calendar asks for now: announce the next key, of the same algorithm; erase those whose time is over.
-
-    Every node may call it at any time: what one has done is not due for the others.
+async def check(store: Store, vault: Vault, *, now: int) -> None:
+    """Let a server start that can sign.
 
     Raises:
-        StoreError: it cannot be stored; it stays due.
+        ConfigError: a key that signs now is in a token that cannot be used.
+        StoreError: the store or the token does not answer.
     """
     standing = await store.signing_keys.list()
-    if rules.is_due(standing, now, calendar):
-        candidate = await _generate(master_key, _alg(standing, now), now)
-        step = partial(rules.announce_due, candidate=candidate, now=now, calendar=calendar)
-        await _take(store, step, by=THE_CALENDAR, now=now)
+    for line in await lines_in_use(store):
+        signer = rules.find_signer(rules.of_line(standing, line), now)
+        if signer is not None:
+            await vault.check(signer)
+
+
+async def keep(store: Store, vault: Vault, *, now: int, calendar: Calendar) -> None:
+    """Do what the calendar asks for now.
+
+    In each line that is in use, the next key is announced, of the same algorithm; in others, all retire. Those whose
+    time is over are erased. Every node may call it at any time: what one has done is not due for the others.
+
+    Raises:
+        ConfigError: a key cannot be made.
+        StoreError: it cannot be stored; it stays due.
+    """
+    standing, lines = await store.signing_keys.list(), await lines_in_use(store)
+    for line in lines:
+        await _announce_due(store, vault, rules.of_line(standing, line), line, now=now, calendar=calendar)
+    if rules.retire_unused(standing, lines, now):
+        step = partial(rules.retire_unused, lines=lines, now=now)
+        await _take(store, vault, step, by=THE_CALENDAR, now=now)
     if rules.erase_removed(standing, now):
-        await _take(store, partial(rules.erase_removed, now=now), by=THE_CALENDAR, now=now)
+        await _take(store, vault, partial(rules.erase_removed, now=now), by=THE_CALENDAR, now=now)
+    await vault.sweep(standing)
+
+
+async def lines_in_use(store: Store) -> list[str]:
+    """The default line, and the algorithms that APIs have chosen."""
+    return [DEFAULT_LINE, *sorted({api.signing_alg for api in await store.apis.list() if api.signing_alg})]
 
 
 async def rotate(
-    store: Store, master_key: MasterKey, *, now: int, delay: int, by: str, alg: str | None = None
+    store: Store,
+    vault: Vault,
+    *,
+    now: int,
+    delay: int,
+    by: str,
+    alg: str | None = None,
+    line: str = DEFAULT_LINE,
+    trace_id: str | None = None,
 ) -> SigningKey:
     """Let a new key sign in `delay` seconds: one that is announced already, or one that is made now.
 
     Args:
         store: where the keys are.
-        master_key: seals the new one.
+        vault: makes the new one.
         now: seconds since the epoch.
         delay: for how long it is published before it signs; at least SEEN_SECONDS, so that every node publishes it.
         by: who wants it, for the audit log.
         alg: what it signs with; what the present one signs with when left out.
+        line: whose key follows.
+        trace_id: of the request that asks for it; a new one when left out.
 
     Raises:
-        ConfigError: a key is announced that signs as soon, or of another algorithm.
+        ConfigError: a key is announced that signs as soon, or of another algorithm; the key cannot be made; or no API
+            has chosen the line.
     """
-    standing = await store.signing_keys.list()
+    if line not in await lines_in_use(store):
+        raise ConfigError(f"no API has chosen {line}: affiant api update NAME --signing-alg {line}")
+    standing = rules.of_line(await store.signing_keys.list(), line)
     waiting = rules.find_announced(standing, now)
-    candidate = await _generate(master_key, alg or (waiting.alg if waiting else _alg(standing, now)), now)
-    await _take(store, partial(rules.rotate, candidate=candidate, now=now, delay=delay), by=by, now=now)
-    standing = await store.signing_keys.list()
+    wanted = line or alg or (waiting.alg if waiting else _alg(standing, line, now))
+    candidate = await vault.generate(wanted, now=now, line=line)
+
+    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
+        return rules.rotate(rules.of_line(keys, line), candidate, now=now, delay=delay)
+
+    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
+    standing = rules.of_line(await store.signing_keys.list(), line)
     following = rules.find_announced(standing, now) or rules.find_signer(standing, now)
     assert following is not None  # noqa: S101 - a rotation leaves one
     return following
 
 
-async def remove(store: Store, master_key: MasterKey, kid: str, *, now: int, by: str) -> SigningKey:
-    """Take a key away at once, and the tokens under it; the key that signs from now on.
+async def remove(
+    store: Store, vault: Vault, kid: str, *, now: int, by: str, trace_id: str | None = None
+) -> SigningKey | None:
+    """Take a key away at once, and the tokens under it; the key of its line that signs from now on.
+
+    Where none is announced, a new one is made; None when that cannot be done now, or no API needs it. It is made later
+    then, before the next token: an emergency does not wait for a token that is away.
 
     Raises:
         NotFound: there is no such key, or it is removed already.
     """
-    candidate = await _generate(master_key, _alg(await store.signing_keys.list(), now), now)
-    await _take(store, partial(rules.remove, kid=kid, candidate=candidate, now=now), by=by, now=now)
-    signer = rules.find_signer(await store.signing_keys.list(), now)
-    assert signer is not None  # noqa: S101 - a removal leaves one
-    return signer
+    standing = await store.signing_keys.list()
+    lost = next((key for key in rules.live(standing, now) if key.kid == kid), None)
+    if lost is None:
+        raise NotFound(f"there is no signing key {kid} that could be removed: see  affiant signing-key list")
+    line = lost.line
+    candidate = await _successor(vault, lost, rules.of_line(standing, line), now)
+
+    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
+        return rules.remove(rules.of_line(keys, line), kid, candidate, now=now)
+
+    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
+    left = rules.of_line(await store.signing_keys.list(), line)
+    return None if rules.has_ended(left, now) else rules.find_signer(left, now)
 
 
-def _alg(standing: Sequence[SigningKey], now: int) -> str:
+async def _announce_due(
+    store: Store, vault: Vault, standing: Sequence[SigningKey], line: str, *, now: int, calendar: Calendar
+) -> None:
+    if not rules.is_due(standing, now, calendar):
+        return
+    candidate = await vault.generate(_alg(standing, line, now), now=now, line=line)
+
+    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
+        return rules.announce_due(rules.of_line(keys, line), candidate, now=now, calendar=calendar)
+
+    await _take(store, vault, step, by=THE_CALENDAR, now=now, candidate=candidate)
+
+
+async def _successor(vault: Vault, lost: SigningKey, standing: Sequence[SigningKey], now: int) -> SigningKey | None:
+    if rules.state(lost, standing, now) != "active" or rules.find_announced(standing, now) is not None:
+        return None
+    try:
+        return await vault.generate(lost.alg, now=now, line=lost.line)
+    except (StoreError, ConfigError) as error:
+        log.warning("no key can be made that follows %s: %s", lost.kid, error)
+        return None
+
+
+def _alg(standing: Sequence[SigningKey], line: str, now: int) -> str:
     """What guards know already: a key that was not asked for must not bring an algorithm that they cannot verify."""
     signer = rules.find_signer(standing, now)
-    return signer.alg if signer is not None else DEFAULT_ALG
+    return line or (signer.alg if signer is not None else DEFAULT_ALG)
 
 
-async def _generate(master_key: MasterKey, alg: str, now: int) -> SigningKey:
-    """A key that nobody knows yet. Made before the store's transaction: an RSA key takes a second."""
-    key = await asyncio.to_thread(keys.generate, alg)
-    return SigningKey(
-        kid=key.kid,
-        alg=key.alg,
-        public_jwk=json.dumps(key.public().to_jwk()),
-        sealed=master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid)),
-        created_at=now,
-    )
-
-
-async def _take(store: Store, step: Step, *, by: str, now: int) -> None:
-    """Take this step on the keys that stand, alone, and write down what followed what."""
-    standing: list[SigningKey] = []
+async def _take(
+    store: Store,
+    vault: Vault,
+    step: Step,
+    *,
+    by: str,
+    now: int,
+    trace_id: str | None = None,
+    candidate: SigningKey | None = None,
+) -> None:
+    """Take this step on the keys that stand, alone, and write down in the same commit what followed what."""
     changed: list[SigningKey] = []
 
-    def change(found: Sequence[SigningKey]) -> list[SigningKey]:
-        standing[:], changed[:] = found, step(found)
+    def change(standing: Sequence[SigningKey]) -> list[SigningKey]:
+        changed[:] = step(standing)
         return changed
 
-    await store.signing_keys.change(change)
-    before = {key.kid: key for key in standing}
-    if not standing:
-        return  # the first key follows nobody; the log begins with the first decision
-    for key in changed:
-        if told := _told(before.get(key.kid), key):
-            await store.ledger.claim(Entry(_record(key, *told, by=by, now=now)))
+    gone: set[str] = set()
+    try:
+        await store.signing_keys.change(
+            change, tell=partial(_tell, by=by, trace_id=trace_id or new_trace_id(), now=now)
+        )
+        gone = {key.kid for key in changed if not key.sealed}
+    finally:  # of a commit that may or may not have happened, nothing is erased
+        unused = {candidate.kid} - {key.kid for key in changed} if candidate is not None else set[str]()
+        await _erase(vault, gone | unused)
+
+
+async def _erase(vault: Vault, gone: set[str]) -> None:
+    try:
+        await vault.erase(gone)
+    except (StoreError, ConfigError) as error:
+        log.warning("%s: keys that are removed are still in it; the server erases them when it answers", error)
+
+
+def _tell(
+    before: Sequence[SigningKey], changed: Sequence[SigningKey], *, by: str, trace_id: str, now: int
+) -> list[Entry]:
+    if not before:
+        return []  # the first key follows nobody; the log begins with the first decision
+    known = {key.kid: key for key in before}
+    told = [(key, _told(known.get(key.kid), key)) for key in changed]
+    return [
+        Entry(_record(known.get(key.kid), key, *what, by=by, trace_id=trace_id, now=now))
+        for key, what in told
+        if what is not None
+    ]
 
 
 def _told(before: SigningKey | None, key: SigningKey) -> tuple[str, str] | None:
@@ -149,13 +267,25 @@ def _told(before: SigningKey | None, key: SigningKey) -> tuple[str, str] | None:
     return None
 
 
-def _record(key: SigningKey, outcome: str, detail: str, *, by: str, now: int) -> AuditRecord:
+def _record(
+    before: SigningKey | None, key: SigningKey, outcome: str, detail: str, *, by: str, trace_id: str, now: int
+) -> AuditRecord:
     return AuditRecord(
         at=now,
-        trace_id=new_trace_id(),
+        trace_id=trace_id,
         endpoint="signing_keys",
         outcome=outcome,
         alg=key.alg,
         kid=key.kid,
         detail=f"{detail}; by {by}"[:256],
+        by=by[:256],
+        subject=key.kid,
+        before=json.dumps(_shown(before)) if before is not None else None,
+        after=json.dumps(_shown(key)),
     )
+
+
+def _shown(key: SigningKey) -> dict[str, Any]:
+    """What the log keeps of a key: never its private part, not even sealed."""
+    members = ("alg", "line", "active_at", "retiring_at", "removed_at")
+    return {name: getattr(key, name) for name in members}

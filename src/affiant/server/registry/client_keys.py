@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from affiant.errors import ConfigError
 from affiant.jose.key_set import check_kids
 from affiant.jose.keys import parse_public_jwk
-from affiant.storage.records import ClientKey
+from affiant.oauth import names
+from affiant.storage.records import ClientKey, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
 
 MAX_KEYS = 16  # that may be used at one time
+MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
 _CACHED = 10_000
 
 
@@ -72,6 +74,11 @@ def may_authenticate(key: ClientKey, now: float) -> bool:
     return key.proved_at is not None and key.not_before <= now and not is_revoked(key, now)
 
 
+def thumbprint(key: ClientKey) -> str:
+    """What it is counted and revoked by (RFC 7638)."""
+    return parse(key.jwk).thumbprint
+
+
 def state(key: ClientKey, now: float) -> str:
     """``announced``, ``active``, ``retiring`` or ``revoked``."""
     if is_revoked(key, now):
@@ -79,6 +86,11 @@ def state(key: ClientKey, now: float) -> str:
     if not may_authenticate(key, now):
         return "announced"
     return "retiring" if key.retiring_at is not None and key.retiring_at <= now else "active"
+
+
+def may_be_proved(key: ClientKey, now: float) -> bool:
+    """Whether a signature of it shows that it is the client's own."""
+    return not is_revoked(key, now)
 
 
 def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:
@@ -92,18 +104,19 @@ def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) 
     Raises:
         ConfigError: a kid is taken, one was there before, or there would be too many.
     """
-    known = {parse(key.jwk).thumbprint: key for key in standing}
+    known = {thumbprint(key): key for key in standing}
     for key in added:
-        old = known.get(parse(key.jwk).thumbprint)
+        old = known.get(thumbprint(key))
         if old is not None:
             what = "was revoked, and never comes back: make a new one" if is_revoked(old, now) else "is there already"
             raise ConfigError(f"the key {key.kid} {what}")
+        known[thumbprint(key)] = key
     keys = (*standing, *added)
     usable = live(keys, now)
     check_kids([parse(key.jwk) for key in usable])
     if len(usable) > MAX_KEYS:
         raise ConfigError(f"a client has at most {MAX_KEYS} keys at one time: revoke some")
-    return keys
+    return _without_the_oldest(keys, now)
 
 
 def put(
@@ -115,28 +128,70 @@ def put(
         ConfigError: as `add`.
     """
     thumbprints = {key.thumbprint for key in wanted}
-    kept = {parse(key.jwk).thumbprint for key in live(standing, now)}
+    kept = {thumbprint(key) for key in live(standing, now)}
     left = [
-        key if is_revoked(key, now) or parse(key.jwk).thumbprint in thumbprints else replace(key, revoked_at=now)
+        key if is_revoked(key, now) or thumbprint(key) in thumbprints else replace(key, revoked_at=now)
         for key in standing
     ]
     new = [build(key, now=now, source=source) for key in wanted if key.thumbprint not in kept]
     return add(left, new, now=now)
 
 
+def check_certificates(
+    auth_method: str, standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int
+) -> None:
+    """Let keys pass that may be put in the place of those that stand: one that stands keeps its certificate.
+
+    Raises:
+        ConfigError: it would be left as it is, and who comes with the new certificate never be let in.
+    """
+    if auth_method != names.SELF_SIGNED_TLS_CLIENT_AUTH:
+        return
+    keys = [parse(key.jwk) for key in live(standing, now)]
+    certificates = {key.thumbprint: key.certificate for key in keys}
+    for key in wanted:
+        if certificates.get(key.thumbprint, key.certificate) != key.certificate:
+            raise ConfigError(f"the key {key.kid} was registered with another certificate or none: make a new key")
+
+
+def get(keys: Sequence[ClientKey], kid: str, now: float) -> ClientKey:
+    """The key of this name: the one that is not revoked, or else the last that was.
+
+    Raises:
+        NotFound: there is none.
+    """
+    named = [key for key in keys if key.kid == kid]
+    if not named:
+        raise NotFound("the client has no key of this name")
+    return next(iter(live(named, now)), named[-1])
+
+
+def _without_the_oldest(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:
+    # First those that were never used: whoever announces and cancels must not make one forgotten that was.
+    revoked = sorted((key for key in keys if is_revoked(key, now)), key=lambda key: key.proved_at is not None)
+    forgotten = {id(key) for key in revoked[: max(0, len(revoked) - MAX_REVOKED)]}
+    return tuple(key for key in keys if id(key) not in forgotten)
+
+
 class ClientKeys:
-    """The keys of one client, ready to verify."""
+    """The keys of one client, ready to verify.
 
-    __slots__ = ("_keys", "records")
+    Args:
+        records: all of them.
+        admits_announced: whether those that are announced may authenticate it too, which proves them.
+    """
 
-    def __init__(self, records: Sequence[ClientKey]) -> None:
+    __slots__ = ("_keys", "_may", "records")
+
+    def __init__(self, records: Sequence[ClientKey], *, admits_announced: bool = False) -> None:
         self.records = tuple(records)
         self._keys = tuple((record, parse(record.jwk)) for record in records)
+        self._may = may_be_proved if admits_announced else may_authenticate
+
+    def proving(self) -> ClientKeys:
+        """The same, and those that are announced may authenticate the client too."""
+        return ClientKeys(self.records, admits_announced=True)
 
     def usable(self, now: float) -> list[PublicKey]:
         """Those that may authenticate the client."""
-        return [key for record, key in self._keys if may_authenticate(record, now)]
-
-    def announced(self, now: float) -> list[PublicKey]:
-        """Those that have not been proved, or whose time has not come."""
-        return [key for record, key in self._keys if state(record, now) == "announced"]
+        return [key for record, key in self._keys if self._may(record, now)]

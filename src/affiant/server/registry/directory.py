@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from affiant.errors import ConfigError
+from affiant.errors import StoreError
 from affiant.jose.key_set import KeySet
-from affiant.jose.keys import PrivateKey, SecretKey, parse_private_jwk
+from affiant.jose.keys import SecretKey
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.server.keys import calendar
+from affiant.server.keys.vault import Opened, Vault
+from affiant.server.registry import client_keys, profiles
 from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.records import RESTORED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.jose.keys import PublicKey
+    from affiant.jose.signer import AnySigner
+    from affiant.reasons import Reason
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Api, Client, SigningKey
 
-GUIDE = "guide"  # the profile of clients that send what a common guide says
 FRESH_SECONDS = 0.1  # how long a look at the store's version holds; a change must be seen within 1 s
 MAX_CLIENTS = 10_000  # kept ready in memory
 
@@ -35,17 +37,25 @@ class RegisteredClient:
 
     Attributes:
         macs: its secrets as MAC keys, each with its end in seconds since the epoch.
+        demands: what its profile, or the server, demands of it beyond that.
+        observed: what is recorded whenever it authenticates, of the keys that it was given.
     """
 
     record: Client
     keys: ClientKeys
     macs: tuple[tuple[SecretKey, int | None], ...] = field(repr=False)
     rules: Rules
+    demands: Demands = profiles.NONE
+    observed: tuple[Reason, ...] = ()
 
     @property
     def client_id(self) -> str:
         """Its name."""
         return self.record.client_id
+
+    def proving(self) -> RegisteredClient:
+        """The same, and a key that is only announced may authenticate it too: that is how it is proved."""
+        return replace(self, keys=self.keys.proving())
 
     def secrets(self, now: float) -> tuple[SecretKey, ...]:
         """The secrets that are live now, as MAC keys."""
@@ -57,20 +67,32 @@ def secret_purpose(client_id: str) -> str:
     return f"client-secret/{client_id}"
 
 
-def signing_key_purpose(kid: str) -> str:
-    """What a signing key is sealed for."""
-    return f"signing-key/{kid}"
-
-
 class Directory:
-    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
+    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed.
+
+    Args:
+        issuer: the server's issuer identifier.
+        store: where they are kept.
+        master_key: under which secrets and keys are sealed.
+        demands: what is demanded of every client.
+        vault: opens the signing keys.
+        clock: seconds since the epoch.
+    """
 
     def __init__(
-        self, issuer: str, store: Store, master_key: MasterKey, *, clock: Callable[[], float] = time.time
+        self,
+        issuer: str,
+        store: Store,
+        master_key: MasterKey,
+        *,
+        demands: Demands = profiles.NONE,
+        vault: Vault | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
         self._store = store
         self._master_key = master_key
+        self._demands = demands
         self._clock = clock
         self._version = -1
         self._restored_at: int | None = None
@@ -79,17 +101,28 @@ class Directory:
         self._clients: dict[str, RegisteredClient | None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
+        self._vault = vault or Vault(master_key)
         self._signing_keys: list[SigningKey] = []
-        self._opened: dict[str, tuple[PrivateKey, PublicKey]] = {}
+        self._opened: dict[str, Opened] = {}
 
-    async def refresh(self) -> None:
-        """Look whether the store changed, at most every 100 ms.
+    @property
+    def vault(self) -> Vault:
+        """Where signing keys are made."""
+        return self._vault
+
+    @property
+    def demands(self) -> Demands:
+        """What is demanded of every client."""
+        return self._demands
+
+    async def refresh(self, *, at_once: bool = False) -> None:
+        """Look whether the store changed, at most every 100 ms where it need not be at once.
 
         Raises:
             StoreError: the store does not answer.
         """
         now = time.monotonic()
-        if now - self._looked_at < FRESH_SECONDS:
+        if now - self._looked_at < FRESH_SECONDS and not at_once:
             return
         version = await self._store.version()
         if version != self._version:
@@ -98,7 +131,7 @@ class Directory:
             keys = await self._store.signing_keys.list()
             restored_at = await self._store.settings.get(RESTORED_AT)
             # Opened once: after a burst of rotations many are live, and each change of the store would open them all.
-            self._opened = {key.kid: self._opened.get(key.kid) or self._open(key) for key in keys if key.sealed}
+            self._opened = {key.kid: self._opened.get(key.kid) or self._vault.open(key) for key in keys if key.sealed}
             self._signing_keys = [key for key in keys if key.sealed]
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
@@ -123,31 +156,36 @@ class Directory:
         return self._apis.get(identifier)
 
     @property
+    def apis(self) -> list[Api]:
+        """Every API."""
+        return list(self._apis.values())
+
+    @property
     def default_api(self) -> Api | None:
         """The API that a token is for when none is asked for."""
         return self._default
 
     @property
-    def signer(self) -> PrivateKey:
-        """The key that signs access tokens now.
+    def signer(self) -> AnySigner:
+        """The key that signs now for all APIs that have chosen no algorithm.
 
         Raises:
-            ConfigError: there is none.
+            StoreError: there is none; before the next token, one is made.
         """
-        record = calendar.find_signer(self._signing_keys, self._clock())
-        if record is None:
-            raise ConfigError("there is no signing key")
-        return self._opened[record.kid][0]
+        signer = self.find_signer("")
+        if signer is None:
+            raise StoreError("there is no signing key")
+        return signer
+
+    def find_signer(self, line: str) -> AnySigner | None:
+        """The key that signs now for the APIs of this line; None where its first key is not made yet."""
+        record = calendar.find_signer(calendar.of_line(self._signing_keys, line), self._clock())
+        return self._opened[record.kid].signer if record is not None else None
 
     def published_keys(self) -> KeySet:
         """Every key under which a token is or will be valid: announced, active and retiring, never removed."""
         live = calendar.live(self._signing_keys, self._clock())
-        return KeySet(tuple(self._opened[key.kid][1] for key in live))
-
-    def _open(self, key: SigningKey) -> tuple[PrivateKey, PublicKey]:
-        plain = self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid))
-        opened = parse_private_jwk(json.loads(plain))
-        return opened, opened.public()
+        return KeySet(tuple(self._opened[key.kid].public for key in live))
 
     def _prepare(self, record: Client) -> RegisteredClient:
         macs: tuple[tuple[SecretKey, int | None], ...] = ()
@@ -162,17 +200,21 @@ class Directory:
                 for secret in record.secrets
                 if secret.sealed
             )
-        return RegisteredClient(record, ClientKeys(record.keys), macs, self._rules(record))
+        demands = profiles.find(record.profile, least=self._demands)
+        # Of hundreds of rotations the ended keys would be looked through with every request.
+        live_keys = client_keys.live(record.keys, self._clock())
+        return RegisteredClient(record, ClientKeys(live_keys), macs, self._rules(record, demands), demands)
 
-    def _rules(self, record: Client) -> Rules:
+    def _rules(self, record: Client, demands: Demands) -> Rules:
         return Rules(
             issuer=self._issuer,
             token_endpoint=f"{self._issuer}/token",
-            audience=record.audience_policy,
+            audience=demands.audience or record.audience_policy,
             typ=record.typ_policy,
             lifetime=record.lifetime_policy,
             # The guide's requests have no jti.
             jti="legacy" if record.profile == GUIDE else record.jti_policy,
-            observe=frozenset(record.observe),
+            # A breach of what a profile demands is not let through.
+            observe=frozenset(record.observe) - ({"audience"} if demands.audience else set()),
             made_after=self._restored_at,
         )

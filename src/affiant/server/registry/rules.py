@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
-from affiant.jose import base64url
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
-from affiant.oauth import names, resource_indicator, scope
+from affiant.oauth import jwks_uri as oauth_jwks_uri
+from affiant.oauth import names
+from affiant.oauth.binding import mtls
+from affiant.oauth.parameters import authorization_details, resource_indicator, scope
 from affiant.server.client_auth.ladder import METHODS
-from affiant.server.registry import client_keys
-from affiant.server.registry.directory import GUIDE, secret_purpose
+from affiant.server.registry import client_keys, profiles
+from affiant.server.registry.credentials import client_secrets
+from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.records import Api, Client, StoredSecret
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
     from affiant.server.keys.master_key import MasterKey
 
+_BY_KEYS = (names.PRIVATE_KEY_JWT, names.SELF_SIGNED_TLS_CLIENT_AUTH)
 GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
+SERVERS_CHOICE = "default"  # what an API says that wants no algorithm of its own
+_ONE_NAME = "tls_client_auth, and no other method, needs one name of the certificate: --tls-san-dns NAME"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,9 @@ def build_client(
     introspects: tuple[str, ...] = (),
     profile: str | None = None,
     dpop: str = "optional",
+    demands: Demands = profiles.NONE,
+    jwks_uri: str | None = None,
+    **more: Any,
 ) -> Registered:
     """A client that may be stored.
 
@@ -57,36 +64,40 @@ def build_client(
         master_key: seals or digests its secret.
         now: seconds since the epoch.
         alg: the one algorithm it may sign with.
-        keys: for private_key_jwt.
+        keys: for private_key_jwt; with their certificates (x5c), for self_signed_tls_client_auth.
         scopes: the names it may ask for.
         resources: the identifiers it may ask for; empty for the default API only.
         grant_types: client_credentials when empty.
         introspects: the identifiers of the APIs that it is, or speaks for.
-        profile: ``guide``, or none.
+        profile: ``guide`` or ``fapi``, or none.
         dpop: ``required`` where every token must be bound to a key (RFC 9449), or ``optional``.
+        demands: what the server demands of every client.
+        jwks_uri: where it publishes its keys, instead of `keys`.
+        more: `tls_subject`, `certificate_bound` and `details_types`, as in `_checked`; other fields of a Client, such
+            as client_name.
 
     Raises:
         ConfigError: it may not be registered so; the message says what to change.
     """
-    if _CLIENT_ID.fullmatch(client_id) is None:
-        raise ConfigError("a client's name is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -")
-    auth_method, alg = _check_method(auth_method, alg, profile)
+    _check_name(client_id)
+    auth_method, alg = _check_method(auth_method, alg, profile, is_named=more.get("tls_subject") is not None)
     _check_grants(grant_types)
-    _check_keys(auth_method, keys, alg)
+    _check_keys(auth_method, keys, alg, jwks_uri=jwks_uri)
+    profiles.check(profile, auth_method, keys=keys, alg=alg, least=demands)
     secret, stored = _make_secret(client_id, auth_method, alg, master_key, now)
     client = Client(
         client_id=client_id,
         token_endpoint_auth_method=auth_method,
         token_endpoint_auth_signing_alg=alg,
         keys=client_keys.add((), [client_keys.build(key, now=now) for key in keys], now=now),
+        jwks_uri=jwks_uri,
         secrets=stored,
         grant_types=grant_types or (names.CLIENT_CREDENTIALS,),
-        scope=check_scopes(scopes),
-        resources=tuple(map(check_identifier, resources)),
-        introspects=tuple(map(check_identifier, introspects)),
+        **_reach(scopes, resources, introspects),
         profile=profile,
         dpop_bound_access_tokens=_is_bound(dpop),
         created_at=now,
+        **_checked(auth_method, more),
     )
     return Registered(client, secret)
 
@@ -96,71 +107,205 @@ def change_client(
     *,
     now: int,
     keys: tuple[PublicKey, ...] | None = None,
-    scope: tuple[str, ...] = (),
-    resources: tuple[str, ...] = (),
+    jwks_uri: str | None = None,
+    scope: tuple[str, ...] | None = None,
+    resources: tuple[str, ...] | None = None,
     grant_types: tuple[str, ...] = (),
-    introspects: tuple[str, ...] = (),
+    introspects: tuple[str, ...] | None = None,
+    details_types: tuple[str, ...] | None = None,
     observe: tuple[str, ...] = (),
     enforce: tuple[str, ...] = (),
     dpop: str | None = None,
-    **policies: str | None,
+    profile: str | None = None,
+    **policies: Any,
 ) -> Client:
-    """The client with these changes; what is empty or None stays as it is.
+    """The client with these changes; what is None stays as it is, and so do its grants when they are empty.
 
     Args:
         standing: the client as it is.
         now: seconds since the epoch.
-        keys: its public keys, all of them; others are revoked.
+        keys: its public keys, all of them; others are revoked, and none is fetched any more.
+        jwks_uri: where it publishes its keys; those that were registered here count no more.
         scope: the names it may ask for.
         resources: the identifiers it may ask for.
         grant_types: its grants.
         introspects: the identifiers of the APIs that it is, or speaks for.
+        details_types: the types of authorization_details that it may ask for.
         observe: rules of assertion.RULES to be observed from now on.
         enforce: rules to be enforced from now on.
         dpop: ``required`` or ``optional``.
-        policies: audience_policy, typ_policy, lifetime_policy, jti_policy.
+        profile: ``fapi``, or ``none`` for none.
+        policies: audience_policy, typ_policy, lifetime_policy, jti_policy, client_name; `tls_subject` and
+            `certificate_bound`, as in `_checked`.
 
     Raises:
         ConfigError: it may not be registered so.
     """
     _check_grants(grant_types)
-    if keys is not None:
-        _check_keys(standing.token_endpoint_auth_method, keys, standing.token_endpoint_auth_signing_alg)
-    changes: dict[str, Any] = {
-        "keys": client_keys.put(standing.keys, keys, now=now) if keys is not None else None,
-        "scope": check_scopes(scope),
-        "resources": tuple(map(check_identifier, resources)),
-        "grant_types": grant_types,
-        "introspects": tuple(map(check_identifier, introspects)),
-        **policies,
-    }
+    if keys is not None or jwks_uri is not None:
+        standing = _put_keys(standing, keys or (), jwks_uri, now)
+    types = {"authorization_details_types": check_types(details_types)} if details_types is not None else {}
+    reach = {**_reach(scope, resources, introspects), **types}
+    others = {"grant_types": grant_types, **_checked(standing.token_endpoint_auth_method, policies)}
     bound = _is_bound(dpop) if dpop else standing.dpop_bound_access_tokens
     observed = tuple(sorted({*standing.observe, *observe} - set(enforce)))
-    standing = replace(standing, observe=observed, dpop_bound_access_tokens=bound)
-    return replace(standing, **{name: value for name, value in changes.items() if value})
+    held = profiles.change(standing.profile, profile)
+    standing = replace(standing, observe=observed, dpop_bound_access_tokens=bound, profile=held)
+    given: dict[str, Any] = {name: value for name, value in others.items() if value or value is False}
+    changed = replace(standing, **given, **reach, **_registrable(standing, reach))
+    live = [client_keys.parse(key.jwk) for key in client_keys.live(changed.keys, now)]
+    alg = changed.token_endpoint_auth_signing_alg
+    profiles.check(changed.profile, changed.token_endpoint_auth_method, keys=live, alg=alg)
+    return changed
 
 
-def build_api(name: str, *, identifier: str, scopes: tuple[str, ...], is_default: bool, now: int) -> Api:
+def build_api(
+    name: str,
+    *,
+    identifier: str,
+    scopes: tuple[str, ...],
+    is_default: bool,
+    now: int,
+    details_types: tuple[str, ...] = (),
+    signing_alg: str | None = None,
+) -> Api:
     """An API that may be stored.
 
     Raises:
-        ConfigError: its identifier or a scope cannot be registered.
+        ConfigError: its identifier, a scope, a type of authorization_details or its algorithm cannot be registered.
     """
-    return Api(check_identifier(identifier), name, check_scopes(scopes), is_default, now)
+    return Api(
+        check_identifier(identifier),
+        name,
+        check_scopes(scopes),
+        is_default,
+        now,
+        signing_alg=check_signing_alg(signing_alg),
+        authorization_details_types=check_types(details_types),
+    )
+
+
+def change_api(
+    standing: Api,
+    *,
+    name: str | None = None,
+    scopes: tuple[str, ...] | None = None,
+    signing_alg: str | None = None,
+    details_types: tuple[str, ...] | None = None,
+    is_default: bool = False,
+) -> Api:
+    """The API with these changes; what is None stays as it is.
+
+    Args:
+        standing: the API as it is.
+        name: what people call it.
+        scopes: the names that it knows.
+        signing_alg: what its tokens are signed with; SERVERS_CHOICE where that is the server's own choice again.
+        details_types: the types of authorization_details that it understands.
+        is_default: whether tokens that name no API are for it from now on.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
+    chosen = standing.signing_alg if signing_alg is None else check_signing_alg(signing_alg)
+    return replace(
+        standing,
+        name=name or standing.name,
+        scopes=standing.scopes if scopes is None else check_scopes(scopes),
+        signing_alg=chosen,
+        authorization_details_types=standing.authorization_details_types
+        if details_types is None
+        else check_types(details_types),
+        is_default=is_default or standing.is_default,
+    )
+
+
+def check_signing_alg(alg: str | None) -> str | None:
+    """The algorithm that an API has chosen; None where it takes the server's own choice.
+
+    Raises:
+        ConfigError: tokens cannot be signed with it.
+    """
+    if alg is None or alg == SERVERS_CHOICE:
+        return None
+    if alg not in ASYMMETRIC:
+        raise ConfigError(f"an API's tokens are signed with one of: {', '.join(ASYMMETRIC)}; or {SERVERS_CHOICE}")
+    return alg
+
+
+def _reach(
+    scopes: tuple[str, ...] | None, resources: tuple[str, ...] | None, introspects: tuple[str, ...] | None
+) -> dict[str, Any]:
+    """What a client may ask for, without what is None."""
+    given = {"resources": resources, "introspects": introspects}
+    identifiers = {name: tuple(map(check_identifier, each)) for name, each in given.items() if each is not None}
+    return {**({"scope": check_scopes(scopes)} if scopes is not None else {}), **identifiers}
+
+
+def _registrable(standing: Client, reach: dict[str, Any]) -> dict[str, Any]:
+    """What an operator said last is what a client may register itself for, too: also when that is nothing."""
+    if standing.registered_by is None:
+        return {}
+    fields = {"scope": "registration_scope", "authorization_details_types": "registration_types"}
+    return {fields[name]: value for name, value in reach.items() if name in fields}
+
+
+def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a Client for what is given of certificates and authorization_details; what else is given stays.
+
+    Args:
+        auth_method: of the client.
+        given: tls_subject: the one name that its certificate must have, a member such as ``tls_client_auth_san_dns``
+            and its value (RFC 8705 section 2.1.2). certificate_bound: ``required`` where every token must be bound to
+            its certificate (section 3.4), or ``optional``. details_types: the types of authorization_details that it
+            may ask for (RFC 9396 section 10).
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
+    fields = dict(given)
+    subject, bound = fields.pop("tls_subject", None), fields.pop("certificate_bound", None)
+    types = fields.pop("details_types", ())
+    if subject is not None:
+        if auth_method != names.TLS_CLIENT_AUTH:
+            raise ConfigError(_ONE_NAME)
+        fields["tls_subject"] = mtls.check_subject(*subject)
+    if bound is not None:
+        fields["tls_client_certificate_bound_access_tokens"] = _is_bound(bound)
+    return {**fields, **({"authorization_details_types": check_types(types)} if types else {})}
+
+
+def check_types(types: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, when each can be a type of authorization_details (RFC 9396 section 2), each once.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    try:
+        return tuple(dict.fromkeys(map(authorization_details.check_type, types)))
+    except ValueError:
+        raise ConfigError("a type of authorization_details is 1 to 256 printable ASCII characters, no space") from None
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a client may have this name."""
+    return _CLIENT_ID.fullmatch(text) is not None
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, when each is a scope-token (RFC 6749 section 3.3).
+    """The names, each once, when each is a scope-token (RFC 6749 section 3.3).
 
     Raises:
         ConfigError: one is not.
     """
     try:
-        return scope.parse(" ".join(scopes)) if scopes else ()
+        found = scope.parse(" ".join(scopes)) if scopes else ()
     except ValueError:
-        raise ConfigError(
-            'a scope is a name of printable ASCII without space, " and \\; a client has at most 64'
-        ) from None
+        found = None
+    # Others come out of a name with a space in it: two, where one was meant, would be let in and not be noticed.
+    if found != tuple(dict.fromkeys(scopes)):
+        raise ConfigError('a scope is a name of printable ASCII without space, " and \\; a client has at most 64')
+    return found
 
 
 def check_identifier(text: str) -> str:
@@ -177,15 +322,20 @@ def check_identifier(text: str) -> str:
         ) from None
 
 
+def _check_name(client_id: str) -> None:
+    if not is_client_id(client_id):
+        raise ConfigError("a client's name is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -")
+
+
 def _is_bound(dpop: str) -> bool:
     if dpop not in DPOP_POLICIES:
-        raise ConfigError(f"dpop is one of: {', '.join(DPOP_POLICIES)}")
+        raise ConfigError(f"whether tokens are bound is one of: {', '.join(DPOP_POLICIES)}")
     return dpop == "required"
 
 
-def _check_method(auth_method: str, alg: str | None, profile: str | None) -> tuple[str, str | None]:
-    if profile not in (None, GUIDE):
-        raise ConfigError(f"there is one profile: {GUIDE}")
+def _check_method(auth_method: str, alg: str | None, profile: str | None, *, is_named: bool) -> tuple[str, str | None]:
+    if auth_method == names.TLS_CLIENT_AUTH and not is_named:
+        raise ConfigError(_ONE_NAME)
     if auth_method not in METHODS:
         raise ConfigError(f"a client authenticates by one of: {', '.join(METHODS)}")
     if profile == GUIDE and (auth_method != names.CLIENT_SECRET_JWT or alg not in (None, "HS256")):
@@ -206,27 +356,43 @@ def _check_grants(grant_types: tuple[str, ...]) -> None:
         raise ConfigError(f"a client's grants are among: {', '.join(GRANT_TYPES)}")
 
 
-def _check_keys(auth_method: str, keys: tuple[PublicKey, ...], alg: str | None) -> None:
-    if (auth_method == names.PRIVATE_KEY_JWT) != bool(keys):
-        needs = "needs a public key" if not keys else "takes no public key"
+def _check_keys(auth_method: str, keys: tuple[PublicKey, ...], alg: str | None, *, jwks_uri: str | None = None) -> None:
+    if jwks_uri is not None:
+        _check_jwks_uri(jwks_uri)
+    if keys and jwks_uri is not None:
+        raise ConfigError("a client has public keys, or the address of them, and not both")
+    has_keys = bool(keys) or jwks_uri is not None
+    if (auth_method in _BY_KEYS) != has_keys:
+        needs = "needs a public key" if not has_keys else "takes no public key"
         raise ConfigError(f"{auth_method} {needs}")
+    if auth_method == names.SELF_SIGNED_TLS_CLIENT_AUTH and any(key.certificate is None for key in keys):
+        raise ConfigError(f"{auth_method} needs the certificate of each key, in x5c: --certificate FILE")
     if alg is not None and keys and not any(alg in key.algorithms for key in keys):
         raise ConfigError(f"no key of the client fits {alg}")
+
+
+def _check_jwks_uri(text: str) -> None:
+    try:
+        oauth_jwks_uri.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"this jwks_uri cannot be registered: {error}") from None
+
+
+def _put_keys(standing: Client, keys: tuple[PublicKey, ...], jwks_uri: str | None, now: int) -> Client:
+    method, alg = standing.token_endpoint_auth_method, standing.token_endpoint_auth_signing_alg
+    _check_keys(method, keys, alg, jwks_uri=jwks_uri)
+    client_keys.check_certificates(method, standing.keys, keys, now=now)
+    if jwks_uri is None:
+        return replace(standing, keys=client_keys.put(standing.keys, keys, now=now), jwks_uri=None)
+    # Forgotten, not revoked: the set at the address mostly has the very keys that were registered.
+    left = tuple(key for key in standing.keys if client_keys.is_revoked(key, now))
+    return replace(standing, keys=left, jwks_uri=jwks_uri)
 
 
 def _make_secret(
     client_id: str, auth_method: str, alg: str | None, master_key: MasterKey, now: int
 ) -> tuple[str | None, tuple[StoredSecret, ...]]:
-    if auth_method == names.PRIVATE_KEY_JWT:
+    if auth_method not in client_secrets.METHODS:
         return None, ()
-    size = {"HS384": 48, "HS512": 64}.get(alg or "", _SECRET_BYTES)
-    secret = base64url.encode(secrets.token_bytes(size))
-    if auth_method == names.CLIENT_SECRET_JWT:
-        # The MAC key must be recoverable, so it is sealed (RFC 7523 needs the secret itself).
-        sealed = master_key.seal(secret.encode(), purpose=secret_purpose(client_id))
-        return secret, (StoredSecret(None, sealed, now, None, _new_id()),)
-    return secret, (StoredSecret(master_key.digest(secret), None, now, None, _new_id()),)
-
-
-def _new_id() -> str:
-    return secrets.token_hex(8)
+    secret, stored = client_secrets.make(client_id, auth_method=auth_method, alg=alg, master_key=master_key, now=now)
+    return secret, (stored,)

@@ -1,4 +1,4 @@
-"""What every endpoint does that authenticates clients: read, decide, record, answer; in time, whole, and with JSON.
+"""What every endpoint does: read, decide, record, answer; in time, whole, and with JSON.
 
 An endpoint is a subclass with one function, its road. Whatever it decides goes through `commit`; whatever it refuses is
 written down here.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
@@ -17,15 +17,17 @@ from affiant.server.request import http
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
 from affiant.server.request.limits import Limited
 from affiant.server.request.refusal import refuse
-from affiant.server.request.visit import Visit
+from affiant.server.request.visit import REFUSED, Visit
 from affiant.storage.entries import Entry, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated, Ladder
+    from affiant.server.request.described import Described
     from affiant.server.request.limits import Limits
+    from affiant.server.request.uses import Uses
     from affiant.storage.ports import Ledger
 
 log = logging.getLogger(__name__)
@@ -48,14 +50,26 @@ class Endpoint(ABC):
         issuer: the server's issuer identifier.
         ledger: where decisions become facts.
         limits: how often one may fail or ask.
+        uses: counts which credentials are in use.
         clock: seconds since the epoch.
+
+    Attributes:
+        described: what the reference says of it.
+        methods: the HTTP methods that its form may come by.
     """
 
-    def __init__(self, name: str, *, issuer: str, ledger: Ledger, limits: Limits, clock: Callable[[], float]) -> None:
+    described: ClassVar[Described]
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    counts_uses: ClassVar[bool] = True  # whether a credential that authenticates here is in use by that
+
+    def __init__(
+        self, name: str, *, issuer: str, ledger: Ledger, limits: Limits, uses: Uses, clock: Callable[[], float]
+    ) -> None:
         self._name = name
         self._issuer = issuer
         self._ledger = ledger
         self._limits = limits
+        self._uses = uses
         self._clock = clock
         self._deadline = Deadline()
 
@@ -90,6 +104,10 @@ class Endpoint(ABC):
             answer = refuse(visit, await self._settle_failure(visit), issuer=self._issuer)
         await http.respond(send, answer)
 
+    def counts(self, client: Authenticated) -> bool:  # noqa: ARG002 - where it is overridden, it looks
+        """Whether what this client does here is limited like its tokens."""
+        return True
+
     async def check_limits(self, visit: Visit) -> None:
         """Refuse what comes too often, before anything is written.
 
@@ -100,7 +118,8 @@ class Endpoint(ABC):
         if client is None:
             self._limits.check_failures(visit)
             return
-        self._limits.check_tokens(client.client.client_id, visit.now)
+        if self.counts(client):
+            self._limits.check_tokens(client.client.client_id, visit.now)
         try:
             self._limits.check_failures(visit)
         except Limited:
@@ -166,10 +185,17 @@ class Endpoint(ABC):
 
     async def _record(self, visit: Visit, entry: Entry) -> Outcome:
         outcome, client = await self._ledger.claim(entry), visit.authenticated
-        if client is None or outcome is Outcome.REPLAYED or await self._is_repeated(client, entry):
+        if client is None:
+            # Not every endpoint has clients for callers; whom it let in by something else did not fail.
+            if entry.audit.outcome == REFUSED:
+                self._limits.count_failure(visit)
+        elif outcome is Outcome.REPLAYED or await self._is_repeated(client, entry):
             self._limits.count_failure(visit)
         else:
-            self._limits.count_token(client.client.client_id, visit.now)
+            if self.counts(client):
+                self._limits.count_token(client.client.client_id, visit.now)
+            if self.counts_uses and client.thumbprint is not None:
+                self._uses.count(client.client.client_id, client.thumbprint, visit.now)
         return outcome
 
     async def _is_repeated(self, client: Authenticated, entry: Entry) -> bool:
@@ -204,9 +230,13 @@ class ClientEndpoint(Endpoint):
             Rejected: a reason of rungs 1 to 10.
             StoreError: the client cannot be looked up.
         """
-        form = await http.read_form(scope, receive)
+        form = await http.read_form(scope, receive, *self.methods)
         visit.is_read = True
-        return form, await self._ladder.authenticate(form, http.header(scope, b"authorization"), visit)
+        return form, await self._ladder.authenticate(form, scope, visit, proves_key=self.proves_key(form, scope))
+
+    def proves_key(self, form: Form, scope: http.Scope) -> bool:  # noqa: ARG002 - where it is overridden, it looks
+        """Whether this request may be signed with a key that is only announced."""
+        return False
 
     async def commit_with(self, visit: Visit, client: Authenticated, **wanted: Any) -> None:
         """Commit what a client asked for, its jti and its record: the fields of an Entry.

@@ -1,4 +1,4 @@
-"""HTTP for the endpoints that take a form: read it within its limits, answer it whole."""
+"""HTTP for the endpoints: read a form or a JSON object within its limits, answer it whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from affiant.errors import Rejected
-from affiant.oauth import form
+from affiant.jose import strict_json
+from affiant.oauth.parameters import form
 from affiant.reasons import Reason
 from affiant.values import Value
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _FORM_TYPE = re.compile(rb'application/x-www-form-urlencoded[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
+_JSON_TYPE = re.compile(rb'application/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 # No parameter of a token request may stand in the URL: URLs are logged (RFC 6749 section 2.3.1).
 _IN_QUERY = re.compile(
     rb"(?:^|&)(?:grant_type|client_id|client_secret|client_assertion|client_assertion_type|assertion"
@@ -28,22 +30,30 @@ _IN_QUERY = re.compile(
 )
 _UNSPEAKABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _MAX_SENTENCE = 400
-JSON_HEADERS = [
-    (b"content-type", b"application/json"),
+HEADERS = [
     (b"cache-control", b"no-store"),
     (b"pragma", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),
 ]
+NO_CONTENT = 204
 
 
 class Answer(Value, frozen=True):
-    """A whole HTTP answer."""
+    """A whole HTTP answer.
 
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"members"})
+    Attributes:
+        members: of its JSON object.
+        body: what is sent instead of one.
+        media_type: of the body.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"members", "body"})
 
     status: int
     members: dict[str, Any]
     headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes | None = None
+    media_type: bytes = b"application/json"
 
 
 def header(scope: Scope, name: bytes) -> list[bytes]:
@@ -51,23 +61,56 @@ def header(scope: Scope, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key == name]
 
 
-async def read_form(scope: Scope, receive: Receive) -> form.Form:
-    """The form of a POST (rung 1).
+async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
+    """The form of a POST, or of one of these methods (rung 1).
 
     Raises:
         Rejected: a reason of rung 1.
     """
-    if scope["method"] != "POST":
-        raise Rejected(Reason.METHOD)
+    check_method(scope, *(methods or ("POST",)))
     if _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
-    types = header(scope, b"content-type")
-    if len(types) != 1 or _FORM_TYPE.fullmatch(types[0].strip()) is None:
+    if not _is_type(scope, _FORM_TYPE):
         raise Rejected(Reason.CONTENT_TYPE, expected="application/x-www-form-urlencoded")
-    return form.parse(await _read(receive))
+    return form.parse(await read_body(receive))
 
 
-async def _read(receive: Receive) -> bytes:
+async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:
+    """The JSON object that a client sends to register itself (RFC 7591 section 3.1).
+
+    Raises:
+        Rejected: another Content-Type, more than 64 KiB, an end before its end, or not one strict JSON object.
+    """
+    if not _is_type(scope, _JSON_TYPE):
+        raise Rejected(Reason.REGISTRATION_CONTENT_TYPE, expected="application/json")
+    body = await read_body(receive)
+    try:
+        return strict_json.parse_object(body)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(Reason.REGISTRATION_JSON, detail=str(error)[:100]) from None
+
+
+def check_method(scope: Scope, *allowed: str) -> None:
+    """Let a request pass that comes by one of these methods.
+
+    Raises:
+        Rejected: METHOD; what is expected becomes the Allow header (RFC 9110 section 15.5.6).
+    """
+    if scope["method"] not in allowed:
+        raise Rejected(Reason.METHOD, expected=", ".join(allowed))
+
+
+def _is_type(scope: Scope, wanted: re.Pattern[bytes]) -> bool:
+    types = header(scope, b"content-type")
+    return len(types) == 1 and wanted.fullmatch(types[0].strip()) is not None
+
+
+async def read_body(receive: Receive) -> bytes:
+    """All that is sent, up to 64 KiB.
+
+    Raises:
+        Rejected: TOO_LARGE or BAD_FRAMING.
+    """
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body") or len(body) > form.MAX_BYTES:
@@ -86,8 +129,10 @@ async def _read(receive: Receive) -> bytes:
 
 async def respond(send: Send, answer: Answer) -> None:
     """Send it."""
-    body = msgspec.json.encode(answer.members)
-    headers = [*JSON_HEADERS, (b"content-length", b"%d" % len(body)), *answer.headers]
+    body = msgspec.json.encode(answer.members) if answer.body is None else answer.body
+    # RFC 9110 section 8.6: where there is no content, its length and type are not told either.
+    content = [(b"content-type", answer.media_type), (b"content-length", b"%d" % len(body))]
+    headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from affiant.oauth import names
+from affiant.oauth import bearer, names
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.limits import Limited
@@ -30,14 +30,15 @@ def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
     silent = row.rung in SILENT_RUNGS
     # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but a grant that is none.
     is_grant = visit.grant == names.JWT_BEARER and row.error == "invalid_client"
+    is_plain = is_grant or (row.status == 401 and not visit.challenges)  # noqa: PLR2004
     members = {
         "error": "invalid_grant" if is_grant else row.error,
         "error_description": _SILENCE if silent else _sentence(refusal, proved=visit.authenticated is not None),
         "error_uri": f"{issuer}/errors/{'client.authentication_failed' if silent else row.code}",
         "trace_id": visit.trace_id,
     }
-    headers = [*([] if is_grant else _headers(refusal, issuer)), *visit.headers]
-    return http.Answer(400 if is_grant else row.status, members, [*headers, (b"x-trace-id", visit.trace_id.encode())])
+    headers = [*([] if is_plain else _headers(refusal, issuer)), *visit.headers]
+    return http.Answer(400 if is_plain else row.status, members, [*headers, (b"x-trace-id", visit.trace_id.encode())])
 
 
 def _sentence(refusal: Rejected, *, proved: bool) -> str:
@@ -54,11 +55,15 @@ def _sentence(refusal: Rejected, *, proved: bool) -> str:
 def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
     reason = refusal.reason
     if reason is Reason.METHOD:
-        return [(b"allow", b"POST")]
+        return [(b"allow", refusal.expected.encode("ascii"))]
     if isinstance(refusal, Limited):
         return [(b"retry-after", b"%d" % refusal.retry_after)]
     if reason is Reason.STORE:
         return [(b"retry-after", b"1")]
+    if reason.value.error == "invalid_token":
+        # RFC 6750 section 3.1: who sent no credentials is asked for them, not accused.
+        error = None if reason is Reason.REGISTRATION_TOKEN_MISSING else reason.value.error
+        return [(b"www-authenticate", bearer.challenge(realm=issuer, error=error).encode("ascii"))]
     if reason.value.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
         return [(b"www-authenticate", f'Basic realm="{issuer}"'.encode("ascii"))]
     return []

@@ -13,9 +13,11 @@ from affiant.storage.entries import AuditRecord
 
 if TYPE_CHECKING:
     from affiant.errors import Rejected
-    from affiant.oauth.form import Form
+    from affiant.oauth.binding.mtls import Certificate
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated
 
+REFUSED = "refused"  # the outcome of a request that was not let through
 MAX_SHOWN = 256  # characters of anything that a caller chose
 MAX_NAME = 128  # of what it calls itself; registered names have 64 at most
 # What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
@@ -41,7 +43,11 @@ class Visit:
     outcome: str = "issued"
     note: str | None = None
     token: str | None = None
+    certificate: Certificate | None = None  # that the request came with, whoever it is of
+    by: str | None = None  # who changes something; from then on it has proved that it may
+    subject: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, whichever it is
+    challenges: bool = True  # False where who is not authenticated is answered 400 (RFC 9701 section 5)
 
     def read(self, form: Form) -> None:
         """Note what the request says of itself; none of it is proved."""
@@ -58,7 +64,7 @@ class Visit:
             at=self.now,
             trace_id=self.trace_id,
             endpoint=self.endpoint,
-            outcome="refused" if refusal else self.outcome,
+            outcome=REFUSED if refusal else self.outcome,
             reason=refusal.reason.code if refusal else None,
             client_claimed=(without_credentials(self.claimed) or "")[:MAX_NAME] or None,
             client_id=who.client.client_id if who else None,
@@ -79,6 +85,8 @@ class Visit:
             else self.note or without_credentials(who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
             token=self.token,
+            by=self.by,
+            subject=self.subject,
             milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
         )
 

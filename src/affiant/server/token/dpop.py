@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.oauth import dpop
+from affiant.oauth.binding import dpop
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from affiant.oauth.dpop import DpopProof, Nonces
+    from affiant.oauth.binding.dpop import DpopProof, Nonces
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.request.visit import Visit
 
@@ -27,35 +27,44 @@ class Proofs:
     Args:
         url: of the token endpoint, as clients know it.
         nonces: where they are demanded.
+        algorithms: what proofs may be signed with.
     """
 
-    def __init__(self, url: str, *, nonces: Nonces | None = None) -> None:
+    def __init__(self, url: str, *, nonces: Nonces | None = None, algorithms: tuple[str, ...] | None = None) -> None:
         self._url = url
         self._nonces = nonces
+        self._algorithms = algorithms or ASYMMETRIC
         self._replays = dpop.Replays()
 
     def metadata(self) -> dict[str, Any]:
         """What the server's metadata says of proofs (RFC 9449 section 5.1)."""
-        return {"dpop_signing_alg_values_supported": list(ASYMMETRIC)}
+        return {"dpop_signing_alg_values_supported": list(self._algorithms)}
 
-    def verify(self, values: Sequence[bytes], client: Authenticated, visit: Visit) -> DpopProof | None:
+    def verify(
+        self, values: Sequence[bytes], client: Authenticated, visit: Visit, *, is_bound: bool = False
+    ) -> DpopProof | None:
         """The proof of an authenticated client's request, or None where there is none and none is needed.
 
         Args:
             values: every value of the DPoP header.
             client: who asks.
             visit: the request; its answer, whichever it is, tells the nonce for the next one.
+            is_bound: whether its token is bound to something else already (RFC 8705 section 3).
 
         Raises:
             Rejected: a DPOP_* reason. Then the jti of the client's assertion is not used up (rung 10).
         """
-        if not values and not client.client.record.dpop_bound_access_tokens:
+        demands = client.client.demands
+        if not values and not client.client.record.dpop_bound_access_tokens and (is_bound or not demands.binds):
             return None
         if self._nonces is not None:
             visit.headers = ((b"dpop-nonce", self._nonces.current(visit.now).encode("ascii")),)
         if not values:
             raise Rejected(Reason.DPOP_MISSING)
-        proof = dpop.verify(values, method="POST", url=self._url, now=visit.now, nonces=self._nonces)
+        algorithms = demands.algorithms or self._algorithms
+        proof = dpop.verify(
+            values, method="POST", url=self._url, now=visit.now, nonces=self._nonces, algorithms=algorithms
+        )
         # From here on it is used, whatever becomes of the request.
         self._replays.claim(proof, visit.now)
         visit.note = f"dpop {proof.jkt}"

@@ -7,17 +7,19 @@ issue → claim the jti, write the audit record and the token's state in one com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.reasons import Reason
-from affiant.server.registry.directory import GUIDE
+from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
 from affiant.server.request.endpoint import ClientEndpoint
+from affiant.server.token import described
 from affiant.server.token.issue import issue
 
 if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.directory import Directory
+    from affiant.server.keys.signers import Signers
+    from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
     from affiant.server.token.decision import Decider
 
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 class TokenEndpoint(ClientEndpoint):
     """Tokens for assertions."""
 
-    def __init__(self, *, decider: Decider, directory: Directory, master_key: MasterKey, **shared: Any) -> None:
+    described: ClassVar[Described] = described.TOKEN
+
+    def __init__(self, *, decider: Decider, signers: Signers, master_key: MasterKey, **shared: Any) -> None:
         super().__init__("token", **shared)
         self._decider = decider
-        self._directory = directory
+        self._signers = signers
         self._master_key = master_key
 
     def metadata(self) -> dict[str, Any]:
@@ -40,15 +44,16 @@ class TokenEndpoint(ClientEndpoint):
         form = await http.read_form(scope, receive)
         decision = await self._decider.decide(form, scope, visit)
         await self.check_limits(visit)
-        issued = issue(
+        issued = await issue(
             decision.granted,
             decision.authorization,
             decision.client,
             issuer=self._issuer,
-            signer=self._directory.signer,
+            signer=await self._signers.get(decision.granted.line),
             master_key=self._master_key,
             now=visit.now,
             proof=decision.proof,
+            certificate=decision.certificate,
         )
         visit.token = issued.jti
         await self.commit_with(visit, decision.client, new_refresh=issued.new_refresh, rotation=issued.rotation)

@@ -1,54 +1,114 @@
-"""POST /introspect (RFC 7662): an API asks whether a token still stands, and hears of tokens for itself alone."""
+"""POST /introspect (RFC 7662, RFC 9701): an API asks whether a token still stands, and hears what is for it alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from affiant.errors import Rejected
+from affiant.errors import Rejected, StoreError
+from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.endpoint import ClientEndpoint, required
-from affiant.server.token import standing
+from affiant.server.token import described, standing
 
 if TYPE_CHECKING:
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.registry.directory import Directory
+    from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
+    from affiant.server.token.standing import Standing
     from affiant.storage.ports import Revocations
+    from affiant.storage.records import Api
 
 _INACTIVE = {"active": False}
-_TOLD = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf", "client_key")
+_TOLD = ("client_id", "exp", "iat", "nbf", "sub", "iss", "jti", "cnf", "client_key")
+_MEDIA_TYPE = introspection.MEDIA_TYPE.encode("ascii")
 
 
 class IntrospectionEndpoint(ClientEndpoint):
     """Answers for APIs."""
+
+    described: ClassVar[Described] = described.INTROSPECTION
 
     def __init__(self, *, directory: Directory, revocations: Revocations, **shared: Any) -> None:
         super().__init__("introspect", **shared)
         self._directory = directory
         self._revocations = revocations
 
+    def metadata(self) -> dict[str, Any]:
+        """See Endpoint; and what answers are signed with (RFC 9701 section 7). None is encrypted."""
+        try:
+            algs = [self._directory.signer.alg]
+        except StoreError:  # no key yet
+            algs = []
+        return {**super().metadata(), "introspection_signing_alg_values_supported": algs}
+
+    def counts(self, client: Authenticated) -> bool:
+        """See Endpoint: an API may ask for each of its requests; who speaks for none is held like anybody."""
+        return not client.client.record.introspects
+
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         """See Endpoint."""
         visit.outcome = "introspected"
+        as_jwt = introspection.wants_jwt(http.header(scope, b"accept"))
+        visit.challenges = not as_jwt
         form, client = await self.enter(visit, scope, receive)
         token = required(form, "token")
         if not client.client.record.introspects:
             raise Rejected(Reason.INTROSPECTION_NOT_ALLOWED)
         await self.check_limits(visit)
         # token_type_hint is not read: only access tokens are introspected, whatever the hint (section 2.1).
-        answer = await self._judge(token, client, visit)
+        members = await self._judge(token, client, visit)
+        body = await self._sign(members, client, visit) if as_jwt else None
         await self.commit_with(visit, client)
-        return http.Answer(200, answer, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
+        headers = [(b"x-trace-id", visit.trace_id.encode("ascii")), (b"vary", b"Accept")]
+        if body is None:
+            return http.Answer(200, members, headers)
+        return http.Answer(200, members, headers, body, _MEDIA_TYPE)
 
     async def _judge(self, token: str, client: Authenticated, visit: Visit) -> dict[str, Any]:
         found = standing.find(token, self._directory, issuer=self._issuer, now=visit.now)
         # Section 2.2: of a token that is none, that has ended or that is for others, nothing is told but that.
-        if found is None or not set(found.audience) & set(client.client.record.introspects):
+        asking = self._asking(found, client) if found is not None else []
+        if found is None or not asking:
             return _INACTIVE
         visit.note = f"jti {found.jti}"
         owner = await self._directory.client(found.client_id)
         if owner is None or not owner.record.enabled or await standing.is_revoked(found, self._revocations):
             return _INACTIVE
-        told = {name: found.claims[name] for name in _TOLD if name in found.claims}
-        return {"active": True, **told, "token_type": "DPoP" if "cnf" in found.claims else "Bearer"}
+        return {"active": True, **_told(found, asking), "token_type": "DPoP" if _is_dpop(found) else "Bearer"}
+
+    def _asking(self, found: Standing, client: Authenticated) -> list[Api]:
+        """The APIs that the token is for and that the caller speaks for; one that is removed has no tokens."""
+        named = [self._directory.api(name) for name in found.audience if name in client.client.record.introspects]
+        return [api for api in named if api is not None]
+
+    async def _sign(self, members: dict[str, Any], client: Authenticated, visit: Visit) -> bytes:
+        signed = await introspection.build(
+            members,
+            issuer=self._issuer,
+            audience=client.client.client_id,
+            now=visit.now,
+            signer=self._directory.signer,
+        )
+        return signed.encode("ascii")
+
+
+def _told(found: Standing, asking: list[Api]) -> dict[str, Any]:
+    """What the token says to these APIs: what it says to others is not theirs to know (RFC 7662 section 2.2)."""
+    claims = found.claims
+    told = {name: claims[name] for name in _TOLD if name in claims}
+    mine = [api.identifier for api in asking]
+    told["aud"] = mine if isinstance(claims.get("aud"), list) else mine[0]
+    if "scope" in claims:
+        theirs = {name for api in asking for name in api.scopes}
+        told["scope"] = " ".join(name for name in str(claims["scope"]).split(" ") if name in theirs)
+    if isinstance(details := claims.get("authorization_details"), list):
+        types = {name for api in asking for name in api.authorization_details_types}
+        told["authorization_details"] = [one for one in details if isinstance(one, dict) and one.get("type") in types]
+    return told
+
+
+def _is_dpop(found: Standing) -> bool:
+    cnf = found.claims.get("cnf")
+    return isinstance(cnf, dict) and "jkt" in cnf

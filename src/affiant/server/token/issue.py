@@ -5,19 +5,23 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, ClassVar
 
-from affiant.jose import base64url
+from affiant.errors import Rejected
+from affiant.jose import base64url, compact
 from affiant.oauth import access_token, bearer
 from affiant.oauth.access_token import AccessTokenClaims
-from affiant.oauth.scope import render
+from affiant.oauth.parameters import authorization_details
+from affiant.oauth.parameters.scope import render
+from affiant.oauth.standing.revocations import FAMILY_MARK
 from affiant.oauth.token import TokenResponse
+from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_token_id
-from affiant.server.token.standing import FAMILY_MARK
 from affiant.storage.entries import RefreshToken, Rotation
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from affiant.jose.signer import Signer
-    from affiant.oauth.dpop import DpopProof
+    from affiant.jose.signer import AnySigner
+    from affiant.oauth.binding.dpop import DpopProof
+    from affiant.oauth.binding.mtls import Certificate
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.token.grants.base import Authorization
@@ -38,16 +42,17 @@ class IssuedToken(Value, frozen=True):
     rotation: Rotation | None = None
 
 
-def issue(
+async def issue(
     granted: Granted,
     authorization: Authorization,
     authenticated: Authenticated,
     *,
     issuer: str,
-    signer: Signer,
+    signer: AnySigner,
     master_key: MasterKey,
     now: float,
     proof: DpopProof | None = None,
+    certificate: Certificate | None = None,
 ) -> IssuedToken:
     """Mint what was granted. Nothing is stored here: the commit follows.
 
@@ -65,16 +70,26 @@ def issue(
         jti=_jti(new_refresh or authorization.refresh_token),
         scope=render(granted.scope) or None,
         jkt=proof.jkt if proof is not None else None,
+        x5t=certificate.thumbprint if certificate is not None else None,
+        authorization_details=granted.details,
         client_key=authenticated.thumbprint,
     )
     response = TokenResponse(
-        access_token=access_token.build(claims, signer),
+        access_token=_short_enough(await access_token.build_with(claims, signer), granted),
         token_type=bearer.BEARER if proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
         scope=render(granted.scope),
         refresh_token=refresh,
+        authorization_details=granted.details,
     )
     return IssuedToken(response, claims.jti, new_refresh, rotation)
+
+
+def _short_enough(token: str, granted: Granted) -> str:
+    """The token, if its readers will take it: a signature of ML-DSA leaves little room for authorization_details."""
+    if granted.details and len(token) > compact.MAX_CHARACTERS:
+        raise Rejected(Reason.DETAILS_MALFORMED, expected="fewer or shorter ones: the token would be too long")
+    return token
 
 
 def _jti(refresh: RefreshToken | None) -> str:
@@ -88,6 +103,9 @@ def _refresh(
     if not authorization.may_refresh:
         return None, None, None
     used = authorization.refresh_token
+    if used is not None and not authenticated.client.demands.rotates:
+        # It follows itself: only its idle life begins anew, and the client keeps what it has.
+        return None, None, Rotation(used.digest, used.digest, now, REFRESH_IDLE)
     if used is not None and authorization.presented is not None:
         successor = master_key.successor(authorization.presented)
         return successor, None, Rotation(used.digest, master_key.digest(successor), now, REFRESH_IDLE)
@@ -105,5 +123,6 @@ def _refresh(
         successor=None,
         revoked_at=None,
         key_thumbprint=authenticated.thumbprint,
+        authorization_details=authorization_details.render(granted.details) if granted.details else None,
     )
     return first, token, None

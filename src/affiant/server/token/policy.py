@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.registry.directory import GUIDE
+from affiant.server.registry.profiles import GUIDE
+from affiant.server.token import details
 from affiant.values import Value
 
 if TYPE_CHECKING:
+    from affiant.oauth.parameters.authorization_details import Details
     from affiant.server.registry.directory import Directory, RegisteredClient
     from affiant.server.token.grants.base import Authorization
     from affiant.storage.records import Api
@@ -18,11 +20,13 @@ GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever 
 
 
 class Granted(Value, frozen=True):
-    """What a token will say."""
+    """What a token will say, and whose keys sign it: the algorithm that its APIs have chosen, or none."""
 
     scope: tuple[str, ...]
     resource: tuple[str, ...]
     lifetime: int
+    line: str = ""
+    details: Details = ()
 
 
 def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
@@ -35,18 +39,40 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
         lifetime: seconds, of an access token.
 
     Raises:
-        Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED or SCOPE_NOT_ALLOWED.
+        Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED, RESOURCE_ALGORITHMS, RESOURCE_ALGORITHM, SCOPE_NOT_ALLOWED
+            or DETAILS_NOT_ALLOWED.
     """
     apis = _apis(authorization.resource, client, directory)
+    line = _line(apis)
+    demanded = client.demands.algorithms
+    if demanded is not None and (alg := line or directory.signer.alg) not in demanded:
+        raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
     offered = {name for api in apis for name in api.scopes}
     allowed = tuple(name for name in client.record.scope if name in offered)
     if authorization.scope is not None and not set(authorization.scope) <= set(allowed):
         raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
     return Granted(
-        scope=authorization.scope if authorization.scope is not None else allowed,
+        scope=authorization.scope if authorization.scope is not None else _unasked(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
         lifetime=min(lifetime, GUIDE_LIFETIME) if client.record.profile == GUIDE else lifetime,
+        line=line,
+        details=details.grant(authorization.details, client, apis),
     )
+
+
+def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[str, ...]:
+    """What is had without asking for it: of what was granted before, that which may still be had."""
+    used = authorization.refresh_token
+    return allowed if used is None else tuple(name for name in allowed if name in used.scope)
+
+
+def _line(apis: list[Api]) -> str:
+    # A token has one signature. An API that has chosen none takes what the server signs with, now and after a change.
+    lines = {api.signing_alg or "" for api in apis}
+    if len(lines) > 1:
+        chosen = " and ".join(sorted(filter(None, lines)))
+        raise Rejected(Reason.RESOURCE_ALGORITHMS, expected="one resource", got=chosen)
+    return lines.pop()
 
 
 def _apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.endpoint import ClientEndpoint, required
-from affiant.server.token import standing
+from affiant.server.token import described, standing
 from affiant.storage.entries import Revocation
 
 if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.registry.directory import Directory
+    from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
     from affiant.storage.ports import RefreshTokens
 
 
 class RevocationEndpoint(ClientEndpoint):
     """Ends tokens."""
+
+    described: ClassVar[Described] = described.REVOCATION
 
     def __init__(
         self,

@@ -9,12 +9,11 @@ from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
 from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.standing import revocations as rule
 
 if TYPE_CHECKING:
     from affiant.server.registry.directory import Directory
     from affiant.storage.ports import Revocations
-
-FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +24,6 @@ class Standing:
     client_id: str
     jti: str
     expires_at: int
-    issued_at: int
-
-    @property
-    def family(self) -> str | None:
-        """The family of refresh tokens that it came with."""
-        family, mark, _ = self.jti.partition(FAMILY_MARK)
-        return family if mark else None
-
-    @property
-    def client_key(self) -> str | None:
-        """The client's key that obtained it."""
-        return text(self.claims, "client_key")
 
     @property
     def audience(self) -> tuple[str, ...]:
@@ -53,14 +40,16 @@ def find(token: str, directory: Directory, *, issuer: str, now: float) -> Standi
         if key is None:
             return None
         claims = compact.verify(unverified, key).claims
-        exp, iat = instant(claims, "exp"), instant(claims, "iat")
+        exp, iat, nbf = instant(claims, "exp"), instant(claims, "iat"), instant(claims, "nbf")
     except (Rejected, ValueError):
         return None
     client_id, jti = text(claims, "client_id"), text(claims, "jti")
     is_ours = media_type(unverified.header.get("typ")) == names.ACCESS_TOKEN_TYP and claims.get("iss") == issuer
-    if not is_ours or exp is None or iat is None or client_id is None or jti is None or exp <= now:
+    if not is_ours or exp is None or iat is None or client_id is None or jti is None:
         return None
-    return Standing(claims, client_id, jti, int(exp), int(iat))
+    if exp <= now or (nbf is not None and nbf > now):
+        return None
+    return Standing(claims, client_id, jti, int(exp))
 
 
 async def is_revoked(standing: Standing, revocations: Revocations) -> bool:
@@ -69,12 +58,5 @@ async def is_revoked(standing: Standing, revocations: Revocations) -> bool:
     Raises:
         StoreError: the store does not answer.
     """
-    wanted = [("jti", standing.jti), ("client", standing.client_id), ("all", "")]
-    wanted += [("api", identifier) for identifier in standing.audience]
-    if standing.family is not None:
-        wanted.append(("family", standing.family))
-    if standing.client_key is not None:
-        wanted.append(("key", standing.client_key))
-    found = await revocations.find(wanted)
-    # What is named by itself is over; of the others, what was issued until then.
-    return any(row.kind in ("jti", "family") or standing.issued_at <= row.at for row in found)
+    found = await revocations.find(rule.named(standing.claims))
+    return any(rule.ends(row.kind, row.at, standing.claims) for row in found)

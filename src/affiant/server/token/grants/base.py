@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.authorization_details import Details
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.storage.entries import RefreshToken
 
@@ -21,6 +22,7 @@ class Authorization(Value, frozen=True):
         refresh_token: the one that is being used, where the grant is a refresh.
         presented: its text, from which its successor follows.
         may_refresh: whether a refresh token may come with the access token.
+        details: the entries of authorization_details asked for (RFC 9396).
     """
 
     scope: tuple[str, ...] | None
@@ -28,6 +30,7 @@ class Authorization(Value, frozen=True):
     may_refresh: bool = False
     refresh_token: RefreshToken | None = None
     presented: str | None = None
+    details: Details = ()
 
     def __repr__(self) -> str:
         return f"Authorization(scope={self.scope}, resource={self.resource})"

@@ -9,7 +9,7 @@ from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
 if TYPE_CHECKING:
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated
 
 
@@ -23,6 +23,7 @@ class ClientCredentials:
         return Authorization(
             scope=requested.scope(form),
             resource=requested.resource(form),
+            details=requested.details(form),
             # RFC 6749 section 4.4.3: SHOULD NOT, so only where the client was registered for it.
             may_refresh=names.REFRESH_TOKEN in authenticated.client.record.grant_types,
         )

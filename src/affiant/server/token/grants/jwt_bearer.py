@@ -2,18 +2,24 @@
 
 Kafka's clients and Google-style ones send their assertion as the grant. It is the client's own (iss and sub are the
 client_id), so it goes up the very ladder of a client assertion; who is registered for this grant may use it.
+
+Google's libraries name the scope in the assertion, and send no parameter. What the client signed is what it asks for,
+so the claim counts where this is the grant; the parameter may ask for less, never for more: whoever got hold of an
+assertion on its way could otherwise widen it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.reasons import Reason
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
 if TYPE_CHECKING:
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated
 
 
@@ -23,5 +29,16 @@ class JwtBearer:
     grant_type = names.JWT_BEARER
 
     async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:  # noqa: ARG002
-        """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one)."""
-        return Authorization(scope=requested.scope(form), resource=requested.resource(form))
+        """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one).
+
+        Raises:
+            Rejected: SCOPE_NOT_ALLOWED, or as the parameters and the claim are read.
+        """
+        scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked)
+        if scope is not None and signed is not None and not set(scope) <= set(signed):
+            raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(signed))
+        return Authorization(
+            scope=signed if scope is None else scope,
+            resource=requested.resource(form),
+            details=requested.details(form),
+        )

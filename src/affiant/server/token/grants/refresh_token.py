@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.parameters import authorization_details
 from affiant.reasons import Reason
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
 if TYPE_CHECKING:
-    from affiant.oauth.form import Form
+    from affiant.oauth.parameters.form import Form
     from affiant.server.client_auth.ladder import Authenticated
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import RefreshTokens
@@ -32,8 +33,8 @@ class RefreshTokenGrant:
         That it was not used before is decided in the commit, where no other request can come between.
 
         Raises:
-            Rejected: MISSING_PARAMETER, REFRESH_UNKNOWN, REFRESH_REVOKED, REFRESH_EXPIRED, SCOPE_NOT_ALLOWED or
-                RESOURCE_NOT_ALLOWED.
+            Rejected: MISSING_PARAMETER, REFRESH_UNKNOWN, REFRESH_REVOKED, REFRESH_EXPIRED, SCOPE_NOT_ALLOWED,
+                RESOURCE_NOT_ALLOWED, DETAILS_MALFORMED or DETAILS_NOT_ALLOWED.
         """
         presented = form.get("refresh_token")
         if presented is None:
@@ -53,10 +54,15 @@ class RefreshTokenGrant:
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(token.scope))
         if not set(resource) <= set(token.resource.split(" ")):
             raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=token.resource)
+        granted = authorization_details.parse(token.authorization_details) if token.authorization_details else ()
+        details = requested.details(form)
+        if not all(authorization_details.is_among(entry, granted) for entry in details):
+            raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected="what was granted before, or less")
         return Authorization(
-            scope=scope if scope is not None else token.scope,
+            scope=scope,
             resource=resource or tuple(token.resource.split(" ")),
             may_refresh=True,
             refresh_token=token,
             presented=presented,
+            details=details or granted,
         )

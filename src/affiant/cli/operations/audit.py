@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from affiant.cli.data import has_data, store_options, with_store
+from affiant.cli.operations.road import admin_options, existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.server.keys import master_key
 from affiant.storage import audit_chain
-from affiant.storage.audit_chain import Broken, Verification
-from affiant.storage.entries import GENESIS, AuditHead
+from affiant.storage.audit_chain import Broken, Damage, Verification
+from affiant.storage.entries import AuditHead
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from affiant.cli.operations.road import Admin, Place
     from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
     from affiant.storage.entries import AuditRow
-    from affiant.storage.ports import Store
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
+_PAGE = 1000
 BROKEN = 1
 
 
@@ -74,9 +74,9 @@ def audit() -> None:
 @click.argument("file", type=_FILE, required=False)
 @click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed earlier")
 @click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing from it")
-@store_options
+@admin_options
 @json_option
-def verify(file: Path | None, expect: AuditHead | None, gaps: bool, chosen: Settings, as_json: bool) -> int:
+def verify(file: Path | None, expect: AuditHead | None, gaps: bool, place: Place, as_json: bool) -> int:
     """Check the chain, and name the first record that was edited, deleted, inserted or moved.
 
     Checks the log of the data folder, or FILE, an export. Exit code 0: the chain holds. 1: it is broken.
@@ -94,9 +94,9 @@ def verify(file: Path | None, expect: AuditHead | None, gaps: bool, chosen: Sett
         raise click.UsageError("--gaps goes with a FILE: the log itself has no gaps")
     try:
         if file is None:
-            head = _verify_log(chosen, expect)
+            head = _verify_log(place, expect)
         else:
-            head = _verify_file(file, _key(chosen.data), expect, _resumed if gaps else Verification.feed)
+            head = _verify_file(file, _key(place.chosen.data), expect, _resumed if gaps else Verification.feed)
     except Broken as broken:
         return _tell(broken, as_json=as_json)
     what = (
@@ -111,20 +111,20 @@ def verify(file: Path | None, expect: AuditHead | None, gaps: bool, chosen: Sett
 
 
 @audit.command()
-@store_options
+@admin_options
 @json_option
-def head(chosen: Settings, as_json: bool) -> None:
+def head(place: Place, as_json: bool) -> None:
     """Print the head: number and link of the newest record.
 
     Keep it where nobody who can write the database can write, and give it to `affiant audit verify --expect` later:
     that shows whether records were cut off the end, or all was rewritten. It does not check the chain.
     """
 
-    async def work(store: Store, _: MasterKey) -> AuditHead:
-        return await store.audit_log.head()
+    async def work(api: Admin) -> Any:
+        return await api.get("/audit/head")
 
-    found = with_store(_existing(chosen), work)
-    show(_head_members(found), audit_chain.build_head(found), as_json=as_json)
+    found = run_admin(_existing(place), work)
+    show(found, found["head"], as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,10 @@ _ALL = _Selection(None, None, None, None)
 @click.option("--client", "client_id", metavar="ID", help="of this client, proved or claimed")
 @click.option("--reason", metavar="CODE", help="refused for this reason, such as assertion.replayed")
 @click.option("--format", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="one record a line")
-@store_options
+@admin_options
 @click.option("--json", is_flag=True, help="print an error as a JSON document; records are JSON Lines in any case")
 def export(
-    since: float | None, until: float | None, client_id: str | None, reason: str | None, chosen: Settings, **_: Any
+    since: float | None, until: float | None, client_id: str | None, reason: str | None, place: Place, **_: Any
 ) -> None:
     """Print the records, one JSON object a line: number, previous link, link and record.
 
@@ -174,27 +174,29 @@ def export(
     """
     wanted = _Selection(since, until, client_id, reason)
 
-    async def work(store: Store, _: MasterKey) -> None:
-        previous, block = GENESIS, bytearray()
-        async for row in audit_chain.walk(store.audit_log):
-            if wanted.has(row):
-                block += audit_chain.build_line(row, previous) + b"\n"
-            previous = row.link
-            if len(block) >= _BLOCK:
-                _write(block)
-                block.clear()
+    block = bytearray()
+
+    def take(line: bytes) -> None:
+        if wanted == _ALL or wanted.has(audit_chain.parse_line(line)[0]):
+            block.extend(line + b"\n")
+        if len(block) >= _BLOCK:
+            _write(block)
+            block.clear()
+
+    async def work(api: Admin) -> None:
+        await api.lines("/audit/export", take)
         _write(block)
 
     with _quietly():
-        with_store(_existing(chosen), work)
+        run_admin(_existing(place), work)
 
 
 @audit.command("show")
 @click.argument("trace", required=False)
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="how many")
-@store_options
+@admin_options
 @json_option
-def show_(trace: str | None, count: int, chosen: Settings, as_json: bool) -> None:
+def show_(trace: str | None, count: int, place: Place, as_json: bool) -> None:
     """Show the newest records, or the one with this trace id.
 
     \b
@@ -202,33 +204,43 @@ def show_(trace: str | None, count: int, chosen: Settings, as_json: bool) -> Non
     affiant audit show Jx0vT9qkU2aa
     """
 
-    async def work(store: Store, _: MasterKey) -> list[AuditRow] | dict[str, Any] | None:
+    async def work(api: Admin) -> Any:
         if trace is not None:
-            return await store.audit_log.find(trace)
-        newest = (await store.audit_log.head()).number
-        return [row async for row in audit_chain.walk(store.audit_log, after=newest - count)]
+            return await api.get(f"/audit/{segment(trace)}")
+        return list(reversed(await _newest(api, count)))
 
-    found = with_store(_existing(chosen), work)
-    if found is None:
-        raise NotFound(f"there is no record with the trace id {trace}: an API's own trace ids are not in this log")
+    found = run_admin(_existing(place), work)
     with _quietly():
         if isinstance(found, dict):
             text = "\n".join(f"{name:<15}{audit_chain.shown(str(value))}" for name, value in found.items())
             show(found, text, as_json=as_json)
         else:
-            text = "\n".join(map(_summary, found)) or "no records yet"
-            show([{"number": row.number, "record": _members(row)} for row in found], text, as_json=as_json)
+            show(found, "\n".join(map(_summary, found)) or "no records yet", as_json=as_json)
 
 
-def _verify_log(chosen: Settings, expected: AuditHead | None) -> AuditHead:
-    async def work(store: Store, key: MasterKey) -> AuditHead:
-        verification = Verification(key.audit, expected=expected)
-        given = (await store.audit_log.head()).given  # before the rows: a running server adds to both
-        async for row in audit_chain.walk(store.audit_log):
-            verification.feed(row)
-        return verification.finish(given)
+async def _newest(api: Admin, count: int) -> list[Any]:
+    found: list[Any] = []
+    cursor: str | None = None
+    while len(found) < count:
+        page = await api.get("/audit", limit=min(count - len(found), _PAGE), cursor=cursor)
+        found += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    return found
 
-    return with_store(_existing(chosen), work)
+
+def _verify_log(place: Place, expected: AuditHead | None) -> AuditHead:
+    noted = audit_chain.build_head(expected) if expected is not None else None
+
+    async def work(api: Admin) -> Any:
+        return await api.get("/audit/verification", expect=noted)
+
+    found = run_admin(_existing(place), work)
+    if not found["holds"]:
+        damage = Damage(found["code"].removeprefix("audit."))
+        raise Broken(found["message"], damage=damage, number=found["number"], trace_id=found["trace_id"])
+    return audit_chain.parse_head(found["head"])
 
 
 def _verify_file(
@@ -253,12 +265,11 @@ def _resumed(verification: Verification, row: AuditRow, previous: bytes) -> None
     verification.feed(row, previous)
 
 
-def _existing(chosen: Settings) -> Settings:
-    """The settings, if there is a log: an empty one that was just made would hold together, and mislead."""
-    if not has_data(chosen):
-        raise NotFound(f"there is no database in {chosen.data}: give the server's data folder with --data")
-    _require_key(chosen.data)
-    return chosen
+def _existing(place: Place) -> Place:
+    """The place, if there is a log: an empty one that was just made would hold together, and mislead."""
+    if not existing(place).is_remote:
+        _require_key(place.chosen.data)
+    return place
 
 
 def _key(folder: Path) -> MasterKey:
@@ -318,11 +329,11 @@ def _members(row: AuditRow) -> dict[str, Any]:
         return {"unreadable": row.record.hex()}
 
 
-def _summary(row: AuditRow) -> str:
-    members = _members(row)
+def _summary(row: dict[str, Any]) -> str:
+    members = row["record"]
     at = members.get("at")
     when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}" if isinstance(at, int | float) else "?"
-    who = members.get("client_id") or f"({members.get('client_claimed', '-')})"
-    what = members.get("reason") or f"scope {members.get('scope', '-')}"
+    who = members.get("client_id") or members.get("by") or f"({members.get('client_claimed', '-')})"
+    what = members.get("reason") or members.get("subject") or f"scope {members.get('scope', '-')}"
     words = (members.get("trace_id", "?"), members.get("endpoint", "?"), members.get("outcome", "?"), who, what)
-    return f"{row.number:>6}  {when}  " + "  ".join(audit_chain.shown(str(word)) for word in words)
+    return f"{row['number']:>6}  {when}  " + "  ".join(audit_chain.shown(str(word)) for word in words)

@@ -128,6 +128,7 @@ def verify(
     now: float,
     access_token: str | None = None,
     nonces: Nonces | None = None,
+    algorithms: Sequence[str] = ASYMMETRIC,
 ) -> DpopProof:
     """Judge the proof of a request, by the list of RFC 9449 section 4.3.
 
@@ -138,6 +139,7 @@ def verify(
         now: seconds since the epoch.
         access_token: the one that came along, at an API.
         nonces: where they are demanded.
+        algorithms: what it may be signed with.
 
     Raises:
         Rejected: a DPOP_* reason; whether it was used before is for Replays to say.
@@ -145,7 +147,7 @@ def verify(
     unverified = _parse(values)
     if media_type(unverified.header.get("typ")) != names.DPOP_TYP:
         raise Rejected(Reason.DPOP_TYPE, expected=names.DPOP_TYP)
-    key = _key(unverified)
+    key = _key(unverified, algorithms)
     claims = _verify_signature(unverified, key)
     jti = text(claims, "jti")
     if jti is None:
@@ -261,10 +263,10 @@ def _parse(values: Sequence[bytes]) -> Unverified:
         raise Rejected(Reason.DPOP_MALFORMED, detail=refusal.reason.code) from None
 
 
-def _key(unverified: Unverified) -> PublicKey:
+def _key(unverified: Unverified, algorithms: Sequence[str]) -> PublicKey:
     document = unverified.header.get("jwk")
-    if unverified.alg not in ASYMMETRIC:
-        raise Rejected(Reason.DPOP_ALGORITHM, expected=" ".join(ASYMMETRIC))
+    if unverified.alg not in algorithms:
+        raise Rejected(Reason.DPOP_ALGORITHM, expected=" ".join(algorithms))
     if not isinstance(document, dict):
         raise Rejected(Reason.DPOP_KEY, detail="no jwk")
     try:

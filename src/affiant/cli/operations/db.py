@@ -28,7 +28,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 @click.group()
 def db() -> None:
-    """The database: backup, restore, check, migrate."""
+    """The database: backup, restore, check, migrate.
+
+    These work on the data itself, where it is: there is no --url for them.
+    """
 
 
 @db.command()

@@ -1,0 +1,1 @@
+"""The commands that run a server, and the road that all administration takes."""

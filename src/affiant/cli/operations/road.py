@@ -1,0 +1,371 @@
+"""The one road of administration: every command asks the admin API, here on the data folder or of a server elsewhere.
+
+Here it is called in this process: no network, no token; who can read the data folder is its owner. Elsewhere the same
+requests go over HTTP, with a token that this client gets for its credentials file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import quote, unquote, urlencode
+
+import click
+
+from affiant.cli.data import find_issuer, has_data, load, open_vault, place_options, shown_place, with_store
+from affiant.errors import ConfigError, Refused, RemoteError, StoreError
+from affiant.server.admin.roles import PATH, Principal, Role
+from affiant.storage.records import AlreadyExists, NotFound
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from affiant.server.admin.gate import Gate
+    from affiant.server.explain.walk import Explainer
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.server.settings import Settings
+    from affiant.storage.ports import Store
+
+    Send = Callable[..., Awaitable[tuple[int, bytes, str]]]  # status, body, ETag
+
+Result = TypeVar("Result")
+_LIMIT = 1000
+_DENIED, _STORE = (401, 403), 503
+LINES = {"accept": "application/jsonl"}
+
+
+class Place(Value, frozen=True):
+    """Whose administration: that of the data that is set, or of a server elsewhere.
+
+    Attributes:
+        url: the issuer of the server elsewhere.
+        credentials: the file of a client of its admin API.
+        options: the names of the settings that were given on the command line.
+    """
+
+    chosen: Any
+    url: str | None = None
+    credentials: Path | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is elsewhere."""
+        return self.url is not None
+
+
+def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data, --database, --url and --credentials, which reach the command as `place`."""
+    url = click.option("--url", metavar="ISSUER", help="administer this server, over its admin API")
+    file = click.option(
+        "-c",
+        "--credentials",
+        type=click.Path(path_type=Path, dir_okay=False, readable=False),
+        help="with --url: credentials file of a client of its admin API (default: AFFIANT_CREDENTIALS)",
+    )
+
+    @place_options
+    @url
+    @file
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        data: Path | None,
+        database: str | None,
+        url: str | None,
+        credentials: Path | None,
+        **options: Any,
+    ) -> Any:
+        if url is not None and (data is not None or database is not None):
+            raise click.UsageError("give either --url, a server elsewhere, or --data or --database, the data itself")
+        if url is None and credentials is not None:
+            raise click.UsageError("--credentials goes with --url: the data folder needs none")
+        given = tuple(name for name, value in (("data", data), ("database", database)) if value is not None)
+        place = Place(load(data=data, database=database), url, credentials, given)
+        return command(*arguments, place=place, **options)
+
+    return run
+
+
+class Admin:
+    """Asks the admin API, and says what went wrong in one line."""
+
+    def __init__(self, send: Send, issuer: str) -> None:
+        self._send = send
+        self.issuer = issuer
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """What stands there.
+
+        Raises:
+            NotFound: nothing.
+            Error: whatever else the admin API, or the way to it, says.
+        """
+        return await self._ask("GET", path, query=query)
+
+    async def post(self, path: str, members: Mapping[str, Any] | None = None) -> Any:
+        """Make something, or do it."""
+        return await self._ask("POST", path, members)
+
+    async def read(self, path: str) -> tuple[Any, str]:
+        """What stands there, and its ETag."""
+        _, body, etag = await self._answer("GET", path)
+        return json.loads(body), etag
+
+    async def patch(self, path: str, members: Mapping[str, Any], *, etag: str | None = None) -> Any:
+        """Change it; with an ETag, only if nobody else has since."""
+        return await self._ask("PATCH", path, members, headers={"if-match": etag} if etag is not None else {})
+
+    async def delete(self, path: str) -> Any:
+        """Remove it."""
+        return await self._ask("DELETE", path)
+
+    async def all(self, path: str, **query: Any) -> list[Any]:
+        """Every item of a list."""
+        items: list[Any] = []
+        await self.lines(path, lambda line: items.append(json.loads(line)), **query)
+        return items
+
+    async def lines(self, path: str, take: Callable[[bytes], object], **query: Any) -> None:
+        """Every item of a list, a line of JSON each, as they come."""
+        rest = bytearray()
+
+        def feed(piece: bytes) -> None:
+            rest.extend(piece)
+            *whole, left = bytes(rest).split(b"\n")
+            rest[:] = left
+            for line in whole:
+                take(line)
+
+        status, body, _ = await self._send("GET", _target(path, query), None, LINES, feed)
+        if status != 200:  # noqa: PLR2004
+            _fail(status, body, self.issuer)
+        if rest:
+            raise RemoteError(f"{self.issuer}{PATH} ended the list in the middle of a line: ask again")
+
+    async def _ask(self, method: str, path: str, members: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        _, answer, _ = await self._answer(method, path, members, **options)
+        return json.loads(answer) if answer else None
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        members: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes, str]:
+        body = json.dumps(members).encode() if members is not None else None
+        kind = {"content-type": "application/json"} if body is not None else {}
+        answer = await self._send(method, _target(path, query or {}), body, {**kind, **(headers or {})}, None)
+        if answer[0] >= 300:  # noqa: PLR2004
+            _fail(answer[0], answer[1], self.issuer)
+        return answer
+
+
+def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Result:
+    """Do this.
+
+    Raises:
+        ConfigError: the data cannot be used, or the credentials are for another server.
+        RemoteError: the server elsewhere fails, or refuses.
+    """
+    if place.url is not None:
+        return _run_elsewhere(place, work)
+    chosen: Settings = place.chosen
+
+    async def here(store: Store, key: MasterKey) -> Result:
+        vault = open_vault(chosen, key)
+        try:
+            gate, issuer = await _gate(store, key, chosen, vault, place.options)
+            return await work(Admin(functools.partial(_call, gate), issuer))
+        finally:
+            await vault.close()
+
+    return with_store(chosen, here)
+
+
+def existing(place: Place) -> Place:
+    """The place, if there is data: asking must not make a server's data where there is none.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if not place.is_remote and not has_data(place.chosen):
+        raise NotFound(
+            f"there is no database in {shown_place(place.chosen)}: give the server's data folder with --data"
+        )
+    return place
+
+
+def segment(name: str) -> str:
+    """A name, as it stands in a path."""
+    return quote(name, safe="")
+
+
+def who() -> str:
+    """Who sits at the data folder."""
+    try:
+        return f"cli, {getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as containers have
+        return "cli"
+
+
+async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, options: Sequence[str]) -> tuple[Gate, str]:
+    """The admin API on an open store."""
+    from affiant.server import settings
+    from affiant.server.admin import app
+    from affiant.server.admin.calls import Desk
+    from affiant.server.registry.directory import Directory
+    from affiant.server.request.limits import Limits, Rates
+
+    issuer = await find_issuer(store, chosen)
+
+    def explainer() -> Explainer:  # with it comes the whole server, and few commands need that
+        from affiant.server import app as server
+
+        options = server.Options(auth_methods=chosen.methods, demands=chosen.demands, certificates=chosen.certificates)
+        return server.build_explainer(issuer=issuer, store=store, master_key=key, options=options)
+
+    desk = Desk(
+        issuer=issuer,
+        store=store,
+        master_key=key,
+        vault=vault,
+        directory=Directory(issuer, store, key, demands=chosen.demands, vault=vault),
+        explainer=explainer,
+        methods=chosen.methods,
+        calendar=chosen.calendar,
+        limits=Limits(Rates(), key=secrets.token_bytes(32)),  # for this process alone: who sits here is not counted
+        settings=settings.described(chosen, options=options),
+    )
+
+    async def recognise(*_: object) -> Principal:
+        return Principal(who(), Role.OWNER, is_local=True)
+
+    return app.build(desk, recognise=recognise), issuer
+
+
+def _scope(method: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": None,
+        "server": None,
+    }
+
+
+async def _call(
+    gate: Gate,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    take: Callable[[bytes], object] | None,
+) -> tuple[int, bytes, str]:
+    """Ask the application in this process: ASGI, without a network."""
+    path, _, query = target.partition("?")
+    status, kept, etag = 0, bytearray(), ""
+
+    pending = [body or b""]
+
+    async def receive() -> dict[str, Any]:
+        if not pending:  # nobody goes away before the answer
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": pending.pop(), "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal status, etag
+        status = message.get("status", status)
+        etag = next((value.decode() for name, value in message.get("headers", ()) if name.lower() == b"etag"), etag)
+        piece = message.get("body", b"")
+        if take is not None and status == 200:  # noqa: PLR2004
+            take(piece)
+        else:
+            kept.extend(piece)
+
+    scope = _scope(method, gate.prefix + path, query, headers)
+    await gate(scope, receive, send)
+    return status, bytes(kept), etag
+
+
+def _run_elsewhere(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Result:
+    import httpx2
+
+    from affiant.client import credentials as credentials_file
+    from affiant.client.identity import Service
+    from affiant.errors import Unreachable
+
+    found = credentials_file.find(place.credentials)
+    if found.issuer != place.url:
+        raise ConfigError(f"these credentials are for {found.issuer}, not for {place.url}")
+    api = f"{found.issuer}{PATH}"
+    auth = Service.from_credentials(found).auth(resource=api)
+
+    async def run() -> Result:
+        async with httpx2.AsyncClient(auth=auth, timeout=60, follow_redirects=False) as http:
+
+            async def send(
+                method: str,
+                target: str,
+                body: bytes | None,
+                headers: Mapping[str, str],
+                take: Callable[[bytes], object] | None,
+            ) -> tuple[int, bytes, str]:
+                try:
+                    async with http.stream(method, api + target, content=body, headers=dict(headers)) as answer:
+                        if take is None or answer.status_code != 200:  # noqa: PLR2004
+                            return answer.status_code, await answer.aread(), answer.headers.get("etag", "")
+                        async for piece in answer.aiter_bytes():
+                            take(piece)
+                        return answer.status_code, b"", ""
+                except httpx2.HTTPError as error:
+                    raise Unreachable(f"{api} does not answer: {str(error) or type(error).__name__}") from error
+
+            return await work(Admin(send, found.issuer))
+
+    return asyncio.run(run())
+
+
+def _target(path: str, query: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _fail(status: int, body: bytes, issuer: str) -> NoReturn:
+    """Say what the admin API said, as the same thing that would be raised where it happened."""
+    try:
+        problem: dict[str, Any] = json.loads(body)
+        reason, detail = str(problem["reason"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        raise RemoteError(f"{issuer}{PATH} answered {status}, and not as an admin API does") from None
+    if reason == "admin.not_found":
+        raise NotFound(detail)
+    if reason == "admin.exists":
+        raise AlreadyExists(detail)
+    if status == _STORE:
+        raise StoreError(str(problem["title"]))
+    if status in _DENIED or reason in ("admin.last_owner", "admin.changed"):
+        raise Refused(
+            reason,
+            description=f"{problem['title']} ({detail})",
+            trace_id=problem.get("trace_id"),
+            status=status,
+            error_uri=problem.get("type"),
+        )
+    raise ConfigError(detail)

@@ -1,0 +1,1 @@
+"""What should be registered, written down in a file: read, compared with what is, and made so."""

@@ -1,0 +1,113 @@
+"""`affiant invitation`: initial access tokens, by which services register themselves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.output import json_option, show
+from affiant.cli.registry.client import details_option
+from affiant.client.credentials import put_private
+
+if TYPE_CHECKING:
+    from affiant.cli.operations.road import Admin, Place
+
+_DAY = 86_400
+
+
+@click.group()
+def invitation() -> None:
+    """Let services register themselves: an invitation is an initial access token (RFC 7591).
+
+    \b
+    affiant invitation new --scope orders.read --out billing.invitation
+    affiant register https://as.example --initial-access-token-file billing.invitation
+    """
+
+
+@invitation.command()
+@click.option("--scope", multiple=True, metavar="S", help="a scope that a service may register for; may repeat")
+@click.option("--resource", "resources", multiple=True, metavar="URL", help="an API that it may ask for; may repeat")
+@details_option
+@click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="how many services it lets in")
+@click.option(
+    "--expires-in",
+    type=click.IntRange(1),
+    default=_DAY,
+    metavar="SECONDS",
+    help=f"how long it is good (default: {_DAY})",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    help="write it to this new file, mode 0600, and do not show it",
+)
+@admin_options
+@json_option
+def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: bool, **options: Any) -> None:
+    """Make one; its text is shown this once.
+
+    \b
+    affiant invitation new --scope orders.read
+    affiant invitation new --scope orders.read --uses 20 --expires-in 604800 --out fleet.invitation
+
+    Whoever has it registers a service for no more than it says. Hand it over as you would a password.
+    """
+    wanted = {
+        "scope": list(options["scope"]),
+        "resources": list(options["resources"]),
+        "authorization_details_types": list(options["details_types"]),
+        "uses": uses,
+        "lifetime_seconds": expires_in,
+    }
+
+    async def work(api: Admin) -> tuple[dict[str, Any], str]:
+        return await api.post("/initial-access-tokens", wanted), api.issuer
+
+    made, issuer = run_admin(place, work)
+    text = made.pop("initial_access_token")
+    told = f"initial access token {text}  (shown this once)"
+    shown: dict[str, Any] = {"initial_access_token": text}
+    if out is not None:
+        put_private(out, text + "\n")
+        told, shown = f"initial access token in {out}  (0600: keep it secret)", {"file": str(out)}
+    by = out if out is not None else "FILE"
+    lines = [_line(made), told, f"next: affiant register {issuer} --initial-access-token-file {by}"]
+    show({**made, **shown}, "\n".join(lines), as_json=as_json)
+
+
+@invitation.command("list")
+@admin_options
+@json_option
+def list_(place: Place, as_json: bool) -> None:
+    """List them, the newest first; those that have expired or are used up too."""
+
+    async def work(api: Admin) -> list[Any]:
+        return await api.all("/initial-access-tokens")
+
+    found = run_admin(place, work)
+    show(found, "\n".join(map(_line, found)) or "no invitations: affiant invitation new", as_json=as_json)
+
+
+@invitation.command()
+@click.argument("id")
+@admin_options
+@json_option
+def revoke(id: str, place: Place, as_json: bool) -> None:  # noqa: A002 - its name
+    """Let nobody in by it any more; whom it let in stays."""
+
+    async def work(api: Admin) -> None:
+        await api.delete(f"/initial-access-tokens/{segment(id)}")
+
+    run_admin(place, work)
+    show({"id": id, "done": "revoke"}, f"revoked {id}", as_json=as_json)
+
+
+def _line(found: dict[str, Any]) -> str:
+    end = datetime.fromtimestamp(found["expires_at"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    reach = [*found["scope"], *found["resources"], *found["authorization_details_types"]]
+    return f"invitation {found['id']}  {found['uses']} uses left  until {end}  {' '.join(reach)}".rstrip()

@@ -1,0 +1,172 @@
+"""`affiant register`: this machine registers itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from affiant.cli.output import json_option, show
+from affiant.client import registration, transport
+from affiant.client.credentials import Credentials
+from affiant.client.keys import alone
+from affiant.errors import ConfigError, Error, LocalError
+from affiant.jose import keys
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.oauth import names
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from affiant.client.registration import Registration
+    from affiant.jose.keys import PrivateKey
+
+ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
+_LONGEST = 8192  # bytes
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+
+
+@click.command()
+@click.argument("issuer", required=False)
+@click.argument("name", default="service")
+@click.option(
+    "--initial-access-token-file",
+    "token_file",
+    metavar="FILE",
+    help=f"the file of the initial access token, - for standard input (default: {ENVIRONMENT})",
+)
+@click.option("--scope", multiple=True, metavar="S", help="a scope it wants to ask for; all it may when left out")
+@click.option("--resource", metavar="URL", help="the API that it asks for when a command names none")
+@click.option(
+    "--alg", type=click.Choice(ASYMMETRIC), default="ES256", metavar="ALG", help="of its key (default: ES256)"
+)
+@click.option("--remove", is_flag=True, help="take the registration of --credentials back, and delete that file")
+@click.option("-c", "--credentials", type=_FILE, help="with --remove: the credentials file")
+@json_option
+def register(
+    issuer: str | None,
+    name: str,
+    token_file: str | None,
+    scope: tuple[str, ...],
+    resource: str | None,
+    alg: str,
+    remove: bool,
+    credentials: Path | None,
+    as_json: bool,
+) -> None:
+    """Register this machine at the server ISSUER, and write its credentials file NAME.affiant.json.
+
+    \b
+    affiant register https://as.example billing --initial-access-token-file billing.invitation
+    affiant register --remove -c billing.affiant.json
+
+    By RFC 7591, so ISSUER may be any server that takes an initial access token and private_key_jwt; for affiant's own,
+    an operator makes one with  affiant invitation new. The key is made here, and only its public half is sent.
+    """
+    if remove:
+        if issuer is not None or credentials is None:
+            raise click.UsageError("--remove takes the credentials file alone: affiant register --remove -c FILE")
+        _remove(credentials, as_json=as_json)
+        return
+    if issuer is None or credentials is not None:
+        raise click.UsageError("name the server: affiant register ISSUER [NAME]")
+    path = Path(f"{name}.affiant.json")
+    if path.exists():
+        raise ConfigError(f"{path} exists already: move it away, or choose another name")
+    made, token = keys.generate(alg), registration.check_token(_read_token(token_file))
+    with _http() as http:
+        asked = " ".join(scope) or None
+        asking = registration.register(
+            issuer, token, made.public(), clock=time.time, scope=asked, client_name=_name(name)
+        )
+        found = transport.run(asking, http)
+        _write(path, _credentials(issuer, found, made, resource), http)
+    lines = [
+        f"client {found.client_id}  at {issuer}",
+        f"credentials {path}  (0600: keep it secret)",
+        f"next: affiant token --credentials {path}",
+    ]
+    data = {"client_id": found.client_id, "issuer": issuer, "scope": found.scope, "credentials": str(path)}
+    show(data, "\n".join(lines), as_json=as_json)
+
+
+def _name(name: str) -> str | None:
+    return name if name != "service" else None
+
+
+def _credentials(issuer: str, found: Registration, made: PrivateKey, resource: str | None) -> Credentials:
+    return Credentials(
+        issuer=issuer,
+        client_id=found.client_id,
+        auth_method=names.PRIVATE_KEY_JWT,
+        alg=made.alg,
+        kid=made.kid,
+        key=made.to_jwk(),
+        scope=found.scope,
+        resource=resource,
+        registration_client_uri=found.uri,
+        registration_access_token=found.token,
+    )
+
+
+def _write(path: Path, made: Credentials, http: httpx2.Client) -> None:
+    """Write the file; where that fails, take the registration back: nobody has its key."""
+    try:
+        made.write(path)
+    except ConfigError:
+        if made.registration_client_uri is not None and made.registration_access_token is not None:
+            taking = registration.deregister(
+                made.registration_client_uri, made.registration_access_token, clock=time.time
+            )
+            with contextlib.suppress(Error):
+                transport.run(taking, http)
+        raise
+
+
+def _remove(path: Path, *, as_json: bool) -> None:
+    with alone(path) as (file, found):
+        uri, token = found.registration_client_uri, found.registration_access_token
+        if uri is None or token is None:
+            raise LocalError(
+                f"{path} is of a client that did not register itself: an operator removes it (affiant client remove)"
+            )
+        with _http() as http:
+            transport.run(registration.deregister(uri, token, clock=time.time), http)
+        file.unlink()
+    show(
+        {"client_id": found.client_id, "done": "remove"},
+        f"removed {found.client_id} at {found.issuer}, and {path}",
+        as_json=as_json,
+    )
+
+
+def _read_token(named: str | None) -> str:
+    """From a file, standard input or the environment: never from the arguments, which others on this machine see."""
+    if named is None:
+        text = os.environ.get(ENVIRONMENT, "")
+        if not text:
+            raise LocalError(
+                f"no initial access token: name its file with --initial-access-token-file, or {ENVIRONMENT}"
+            )
+        return text.strip()
+    try:
+        raw = sys.stdin.buffer.read(_LONGEST) if named == "-" else _head(Path(named))
+    except OSError as error:
+        raise LocalError(f"the initial access token in {named} cannot be read: {error.strerror}") from error
+    return raw.decode("utf-8", "replace").strip()
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST)
+
+
+def _http() -> httpx2.Client:
+    import httpx2
+
+    return httpx2.Client()

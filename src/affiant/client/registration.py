@@ -1,0 +1,151 @@
+"""A client registers itself (RFC 7591), and takes its registration back (RFC 7592 section 2.3)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from affiant.client import flow
+from affiant.client.flow import NOT_TAKEN, TRY_AGAIN, Patience, Send
+from affiant.errors import LocalError, RemoteError
+from affiant.oauth import names
+from affiant.oauth.metadata import is_safe_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from affiant.client.flow import Reply, Step
+    from affiant.jose.keys import PublicKey
+
+CREATED, NO_CONTENT = 201, 204
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")  # RFC 6750 section 2.1
+_MAX_TEXT = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a server answered to a client that registered itself (RFC 7591 section 3.2.1).
+
+    Attributes:
+        scope: what it may ask for, as the server says; it may be less than was asked.
+        uri: where it manages its registration; None where the server has no such thing.
+        token: what it does that with.
+    """
+
+    client_id: str
+    scope: str | None
+    uri: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+def check_token(text: str) -> str:
+    """The same text, when it can be a bearer token.
+
+    Raises:
+        LocalError: it cannot; the message does not show it.
+    """
+    if _TOKEN.fullmatch(text) is None:
+        raise LocalError("this is no initial access token: one line of letters, digits and . _ ~ + / -")
+    return text
+
+
+def register(
+    issuer: str,
+    initial_access_token: str,
+    key: PublicKey,
+    *,
+    clock: Callable[[], float],
+    scope: str | None = None,
+    client_name: str | None = None,
+) -> Generator[Step, Reply | None, Registration]:
+    """Register a client of private_key_jwt with this public key.
+
+    Args:
+        issuer: the server's issuer identifier.
+        initial_access_token: what lets it in.
+        key: its public key.
+        clock: seconds since the epoch.
+        scope: what it wants to be able to ask for; all that the token allows when left out.
+        client_name: what people call it.
+
+    Raises:
+        LocalError: the token cannot be one.
+        Refused: the server says why not.
+        RemoteError: it lets nobody register, or its answer cannot be used.
+        Unreachable: it does not answer.
+    """
+    check_token(initial_access_token)
+    server = yield from flow.discover(issuer, clock=clock)
+    try:
+        url = server.endpoint("registration_endpoint")
+    except ValueError as error:
+        raise RemoteError(f"the metadata of {issuer}: {error}") from None
+    if url is None:
+        raise RemoteError(f"{issuer} lets no client register itself")
+    wanted = {
+        "token_endpoint_auth_method": names.PRIVATE_KEY_JWT,
+        "token_endpoint_auth_signing_alg": key.alg,
+        "grant_types": [names.CLIENT_CREDENTIALS],
+        "response_types": [],
+        "jwks": {"keys": [key.to_jwk()]},
+        "scope": scope,
+        "client_name": client_name,
+    }
+    body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
+    send = Send("POST", url, {"content-type": "application/json", **_headers(initial_access_token)}, body)
+    # Sent again only where it cannot have been taken: each time, one more client would be registered.
+    reply = yield from flow.persist(lambda: send, Patience(), NOT_TAKEN, clock)
+    if reply.status != CREATED:
+        raise flow.refusal(reply, url)
+    return _read(reply, url)
+
+
+def deregister(uri: str, token: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, None]:
+    """Take a registration back: the client is forgotten, and its tokens end.
+
+    Raises:
+        Refused: the server says why not.
+        RemoteError: another answer than this takes.
+        Unreachable: it does not answer.
+    """
+    send = Send("DELETE", uri, _headers(check_token(token)))
+    reply = yield from flow.persist(lambda: send, Patience(), TRY_AGAIN, clock)
+    if reply.status != NO_CONTENT:
+        raise flow.refusal(reply, uri)
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"accept": "application/json", "authorization": f"Bearer {token}"}
+
+
+def _read(reply: Reply, url: str) -> Registration:
+    try:
+        members = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        members = None
+    if not isinstance(members, dict) or not _is_text(members.get("client_id")):
+        raise RemoteError(f"{url} answered with something else than a registration")
+    # RFC 7591 section 3.2.1: the server may have put something else in the place of what was asked for.
+    if members.get("token_endpoint_auth_method") != names.PRIVATE_KEY_JWT:
+        raise RemoteError(f"{url} registered the client for another method than {names.PRIVATE_KEY_JWT}")
+    uri, token = members.get("registration_client_uri"), members.get("registration_access_token")
+    is_managed = _is_text(uri) and _is_text(token) and _TOKEN.fullmatch(str(token)) is not None
+    scope = members.get("scope")
+    said = str(scope) if _is_text(scope) else None
+    if not is_managed:
+        return Registration(members["client_id"], said)
+    _check_uri(str(uri), url)
+    return Registration(members["client_id"], said, str(uri), str(token))
+
+
+def _check_uri(uri: str, url: str) -> None:
+    """Let the token go to the server that made it, and nowhere else."""
+    if not is_safe_url(uri) or urlsplit(uri)[:2] != urlsplit(url)[:2]:
+        raise RemoteError(f"{url} answered with a registration_client_uri at another place")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable() and value.isascii()

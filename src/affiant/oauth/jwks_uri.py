@@ -1,0 +1,62 @@
+"""The address of a client's public keys (RFC 7591 section 2, `jwks_uri`): which texts may be one."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+_MAX_CHARACTERS = 2000
+_HTTPS = 443
+_FIRST_UNPRIVILEGED = 1024
+_LAST = 65535
+
+# RFC 3986 without what a key server has no use for: no user information, no fragment, no escape in the host.
+_URI = re.compile(
+    r"https://(?:\[(?P<literal>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:[/?](?:[\x21\x24\x26-\x3b\x3d\x3f-\x5a\x5f\x61-\x7a\x7e]|%[0-9A-Fa-f]{2})*)?"
+)
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
+# Resolvers read a name whose last label is a number as an address: 127.1, 0x7f.0.0.1, 2130706433.
+_NUMBER = re.compile(r"[0-9]+|0[Xx][0-9A-Fa-f]*")
+
+
+def parse(text: str) -> str:
+    """The same text, when it is the https address of a key set: a host, and port 443 or one from 1024 up.
+
+    Which network addresses the host may stand for is judged later, when it is fetched.
+
+    Raises:
+        ValueError: it is not.
+    """
+    found = _URI.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
+    if found is None:
+        raise ValueError("not an https URI without user information and fragment")
+    _literal(found["literal"]) if found["literal"] else _name(found["name"])
+    _port(found["port"])
+    return text
+
+
+def _literal(host: str) -> None:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        raise ValueError("not an IPv6 address in the brackets") from None
+
+
+def _name(host: str) -> None:
+    labels = host.split(".")
+    if not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError("not a host name")
+    if _NUMBER.fullmatch(labels[-1]) and not _is_ipv4(labels):
+        raise ValueError("a host that is a number must be an IPv4 address of four decimal parts")
+
+
+def _is_ipv4(labels: list[str]) -> bool:
+    return len(labels) == 4 and all(_OCTET.fullmatch(label) and int(label) < 256 for label in labels)  # noqa: PLR2004
+
+
+def _port(port: str | None) -> None:
+    if port is not None and int(port) != _HTTPS and not _FIRST_UNPRIVILEGED <= int(port) <= _LAST:
+        raise ValueError("the port must be 443 or one from 1024 up")

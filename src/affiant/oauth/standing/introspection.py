@@ -1,0 +1,87 @@
+"""The answer to an introspection as a signed JWT (RFC 9701), and how it is asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from affiant.jose import compact
+from affiant.oauth import names
+from affiant.oauth.claims import instant, media_type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.jose.compact import Verified
+    from affiant.jose.signer import AnySigner
+
+MEDIA_TYPE = f"application/{names.INTROSPECTION_TYP}"
+LEEWAY = 30  # seconds that the two clocks may differ
+_MAX_ACCEPT = 1024  # characters of the header that are looked at
+_QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_JSON = ("application/json", "application/*", "*/*")
+
+
+def wants_jwt(accept: Sequence[bytes]) -> bool:
+    """Whether these values of the Accept header ask for a JWT: by its name (section 4), and not less than for JSON.
+
+    Who accepts anything gets JSON, as ever. Of two that are wanted alike, the JWT: nobody names it by chance.
+    """
+    wanted = _qualities(b",".join(accept))
+    jwt = wanted.get(MEDIA_TYPE, 0.0)
+    # RFC 9110 section 12.5.1: the most specific range counts.
+    json = next((wanted[name] for name in _JSON if name in wanted), 0.0)
+    return jwt > 0 and jwt >= json
+
+
+async def build(members: dict[str, Any], *, issuer: str, audience: str, now: float, signer: AnySigner) -> str:
+    """The compact JWS of an answer (section 5).
+
+    Args:
+        members: of the answer of RFC 7662.
+        issuer: who answers.
+        audience: who asked: its client_id.
+        now: seconds since the epoch.
+        signer: a key of the issuer.
+    """
+    # No sub and no exp beside them: so the answer can never pass for an access token.
+    claims = {"iss": issuer, "aud": audience, "iat": int(now), "token_introspection": members}
+    return await compact.sign_with({"typ": names.INTROSPECTION_TYP}, claims, signer)
+
+
+def verify(verified: Verified, *, issuer: str, audience: str, now: float, max_age: int = 60) -> dict[str, Any]:
+    """The members of an answer whose signature held.
+
+    Args:
+        verified: the proof that the signature held.
+        issuer: who was asked.
+        audience: who asked: its client_id.
+        now: seconds since the epoch.
+        max_age: seconds since it was made; a token may have ended since.
+
+    Raises:
+        ValueError: it is something else, another issuer's, for somebody else, or not of this time.
+    """
+    claims = verified.claims
+    if media_type(verified.header.get("typ")) != names.INTROSPECTION_TYP:
+        raise ValueError(f"the answer has not the typ {names.INTROSPECTION_TYP}")
+    if claims.get("iss") != issuer or claims.get("aud") not in (audience, [audience]):
+        raise ValueError("the answer is of another issuer, or for somebody else")
+    iat = instant(claims, "iat")
+    if iat is None or not now - max_age - LEEWAY <= iat <= now + LEEWAY:
+        raise ValueError("the answer is not of this time")
+    members = claims.get("token_introspection")
+    if not isinstance(members, dict) or not isinstance(members.get("active"), bool):
+        raise ValueError("the answer does not say whether the token is active")  # noqa: TRY004 - callers catch one kind
+    return members
+
+
+def _qualities(accept: bytes) -> dict[str, float]:
+    """What is accepted, in lower case, and how much; what cannot be read is not accepted."""
+    found: dict[str, float] = {}
+    for item in accept[:_MAX_ACCEPT].decode("latin-1").split(","):
+        name, *parameters = [part.strip() for part in item.lower().split(";")]
+        qualities = [part for part in parameters if part.startswith("q=")]
+        known = _QUALITY.fullmatch(qualities[0]) if qualities else None
+        found[name] = float(known[1]) if known else (0.0 if qualities else 1.0)
+    return found

@@ -1,0 +1,180 @@
+"""Which tokens ended before their time: the one rule, and the feed by which guards learn it, built and read together.
+
+The feed is a JWT that anybody may fetch. What ended is named in it by a hash alone: who holds a token can look whether
+it is meant, and a stranger learns how many there are. Who guesses the name of a client or an API can confirm that its
+tokens were revoked, and nothing else.
+
+RFC 7009 leaves open how an API hears of a revocation (section 3): this feed, its type and its claims are ours.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from affiant.jose import base64url, compact
+from affiant.oauth import names
+from affiant.oauth.claims import instant, media_type, text
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from affiant.jose.compact import Verified
+    from affiant.jose.signer import AnySigner
+
+FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
+PERIOD = 300  # seconds after which the feed is signed anew, though nothing changed
+LIFETIME = 3 * PERIOD  # seconds from then on in which it may be believed
+DIGEST_BYTES = 16  # nobody finds another name with the same 128 bits
+LEEWAY = 30  # seconds that the two clocks may differ
+SEEN_SECONDS = 2  # a node may still issue what it has not heard is over, and its clock may be ahead a little
+_WHOLE = frozenset({"jti", "family", "key"})
+
+
+class Feed(Value, frozen=True):
+    """What ended before its time, as its server said it at `issued_at`; instants in seconds since the epoch.
+
+    Attributes:
+        whole: digests of the names all of whose tokens ended.
+        before: by the digest of a name, the last second in which those of its tokens were issued that ended.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"whole", "before"})
+
+    issued_at: int
+    expires_at: int
+    whole: frozenset[bytes] = frozenset()
+    before: dict[bytes, int] = msgspec.field(default_factory=dict)
+
+    def revokes(self, claims: dict[str, Any]) -> bool:
+        """Whether the token with these claims ended."""
+        if not self.whole and not self.before:
+            return False
+        for kind, value in named(claims):
+            name = digest(kind, value)
+            at = self.before.get(name)
+            if name in self.whole or (at is not None and ends(kind, at, claims)):
+                return True
+        return False
+
+
+def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every (kind, value) under which the access token with these claims may have been revoked."""
+    aud = claims.get("aud")
+    found = [("all", "")]
+    found += [("api", value) for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str)]
+    found += [(kind, value) for kind, value in _of_one(claims) if value]
+    return found
+
+
+def ends(kind: str, at: int, claims: dict[str, Any]) -> bool:
+    """Whether what was revoked at this instant takes this token along, which it names.
+
+    A token, a family and a key are over for good, whatever the clock of the node said that issued the token; of the
+    others, what was issued until then, and SEEN_SECONDS longer.
+    """
+    if kind in _WHOLE:
+        return True
+    try:
+        issued_at = instant(claims, "iat")
+    except ValueError:
+        return True
+    return issued_at is None or issued_at <= at + SEEN_SECONDS
+
+
+def of_key(client_id: str | None, client_key: str | None) -> str | None:
+    """The name of all that a client obtained by one of its keys.
+
+    With the client in it: a client may register the public key of another as one of its own, and revoke that.
+    """
+    return f"{client_id} {client_key}" if client_id and client_key else None
+
+
+@lru_cache(maxsize=4096)  # a guard looks for the same few names with each request
+def digest(kind: str, value: str) -> bytes:
+    """What stands for this name in the feed. No kind has a NUL, so no two names are spelt alike."""
+    return sha256(f"{kind}\0{value}".encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+async def build(revoked: Iterable[tuple[str, str, int]], *, issuer: str, now: int, signer: AnySigner) -> str:
+    """The feed as a compact JWS.
+
+    Args:
+        revoked: kind, value and instant of each revocation.
+        issuer: whose tokens ended.
+        now: becomes iat; within one PERIOD the same, so that one state is told in the same words by every node.
+        signer: a key of that issuer, one that signs its access tokens.
+    """
+    return await compact.sign_with({"typ": names.REVOCATIONS_TYP}, _claims(revoked, issuer, now), signer)
+
+
+def _claims(revoked: Iterable[tuple[str, str, int]], issuer: str, now: int) -> dict[str, Any]:
+    whole, before = list[str](), dict[str, int]()
+    for kind, value, at in revoked:
+        name = base64url.encode(digest(kind, value))
+        if kind in _WHOLE:
+            whole.append(name)
+        else:
+            before[name] = at
+    return {
+        "iss": issuer,
+        "iat": now,
+        "exp": now + LIFETIME,
+        "revoked": sorted(whole),
+        "revoked_before": dict(sorted(before.items())),
+    }
+
+
+def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
+    """Read a feed whose signature held.
+
+    Args:
+        verified: the proof that the signature held.
+        issuer: the only issuer that is believed.
+        now: seconds since the epoch.
+
+    Raises:
+        ValueError: it is something else, another issuer's, or not of this time.
+    """
+    claims = verified.claims
+    if media_type(verified.header.get("typ")) != names.REVOCATIONS_TYP:
+        raise ValueError(f"the revocations have not the typ {names.REVOCATIONS_TYP}")
+    if claims.get("iss") != issuer:
+        raise ValueError("the revocations are of another issuer")
+    iat, exp = instant(claims, "iat"), instant(claims, "exp")
+    if iat is None or exp is None or iat > now + LEEWAY or exp + LEEWAY <= now:
+        raise ValueError("the revocations are not of this time")
+    whole, before = claims.get("revoked"), claims.get("revoked_before")
+    if not isinstance(whole, list) or not isinstance(before, dict) or not all(map(_is_second, before.values())):
+        raise ValueError("the revocations lack a claim, or have one of the wrong kind")
+    return Feed(
+        issued_at=int(iat),
+        expires_at=int(exp),
+        whole=frozenset(map(_name, whole)),
+        before={_name(name): at for name, at in before.items()},
+    )
+
+
+def _of_one(claims: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
+    jti = text(claims, "jti")
+    family, mark, _ = (jti or "").partition(FAMILY_MARK)
+    yield "jti", jti
+    yield "family", family if mark else None
+    yield "client", text(claims, "client_id")
+    yield "key", of_key(text(claims, "client_id"), text(claims, "client_key"))
+    yield "key", text(claims, "client_key")  # of whatever client: that only an operator says
+
+
+def _is_second(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _name(value: object) -> bytes:
+    decoded = base64url.decode(value) if isinstance(value, str) else b""
+    if len(decoded) != DIGEST_BYTES:
+        raise ValueError("the revocations name something that is no digest")
+    return decoded

@@ -1,0 +1,90 @@
+"""What an API publishes of itself, so that a client finds out where its tokens come from (RFC 9728)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.oauth import names
+from affiant.oauth.metadata import well_known_url
+
+MAX_AGE = 300  # seconds that a copy may be used
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMetadata:
+    """What an API tells of itself beside its identifier and its issuer (RFC 9728 section 2).
+
+    Attributes:
+        scopes: the scopes that it knows.
+        name: what people call it.
+        documentation: the URL of a page for those who write clients.
+    """
+
+    scopes: tuple[str, ...] = ()
+    name: str | None = None
+    documentation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The document, and where it is.
+
+    Attributes:
+        url: its URL, for the challenge of a refusal (section 5.1).
+        path: the path of that URL.
+        body: JSON.
+    """
+
+    url: str
+    path: str
+    body: bytes
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Those of the answer, in the form of ASGI."""
+        return [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"cache-control", b"public, max-age=%d" % MAX_AGE),
+            (b"access-control-allow-origin", b"*"),  # it is for everybody, and tells no secret
+        ]
+
+
+def publish(told: ResourceMetadata, *, issuer: str, audience: str, is_bound: bool) -> Published:
+    """The metadata of the API with this identifier.
+
+    Args:
+        told: what it tells of itself.
+        issuer: whose tokens it takes.
+        audience: its identifier.
+        is_bound: whether it takes bound tokens only.
+
+    Raises:
+        ConfigError: its identifier is no https URL that metadata could be found by.
+    """
+    parts = urlsplit(audience)
+    if parts.scheme not in ("https", "http") or not parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(f"an API publishes metadata only where its identifier is a URL without a query: {audience!r}")
+    url = well_known_url(audience, suffix=names.WELL_KNOWN_RESOURCE)
+    body = json.dumps(_document(told, issuer, audience, is_bound=is_bound), separators=(",", ":")).encode()
+    return Published(url, urlsplit(url).path, body)
+
+
+def _document(told: ResourceMetadata, issuer: str, audience: str, *, is_bound: bool) -> dict[str, Any]:
+    members = {
+        "resource": audience,
+        "authorization_servers": [issuer],
+        "scopes_supported": list(told.scopes),
+        "bearer_methods_supported": ["header"],
+        "resource_name": told.name,
+        "resource_documentation": told.documentation,
+        "dpop_signing_alg_values_supported": list(ASYMMETRIC),
+        "dpop_bound_access_tokens_required": is_bound or None,
+    }
+    # Section 3.2: what has no element is left out.
+    return {name: value for name, value in members.items() if value not in (None, [])}

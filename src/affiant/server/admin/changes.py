@@ -1,0 +1,80 @@
+"""Every change is written down in its own commit: who, what, before and after, never a secret."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from affiant.storage.entries import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.server.admin.calls import Call
+    from affiant.storage.entries import AuditRecord, RefreshSelection, Revocation
+    from affiant.storage.ports import Tell
+
+    Show = Callable[[Any], dict[str, Any]]
+
+
+class Ended(NamedTuple):
+    """The tokens that end with a change: of both kinds, or the refresh tokens would bring the others back."""
+
+    access: Revocation
+    refresh: RefreshSelection
+
+
+def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Tell:
+    """What a store writes down of a change, in the commit of the change itself.
+
+    Args:
+        call: who changes it.
+        subject: what, such as ``client billing``.
+        show: what is shown of it: never a secret.
+        ends: the tokens that end with it, of what was and what is.
+    """
+
+    def written(before: Any, after: Any) -> list[Entry]:
+        was, is_now = (show(value) if value is not None else None for value in (before, after))
+        entry = record(call, subject, outcome=_outcome(was, is_now), **_differing(was, is_now))
+        ended = ends(before, after) if ends is not None else None
+        if ended is None:
+            return [Entry(entry)]
+        return [Entry(entry, revocations=(ended.access,), revoke_refresh=ended.refresh)]
+
+    return written
+
+
+def record(
+    call: Call, subject: str, *, outcome: str, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None
+) -> AuditRecord:
+    """The record of a change."""
+    call.visit.outcome = outcome
+    call.visit.subject = subject
+    client_id = None if call.who.is_local else call.who.name
+    return msgspec.structs.replace(
+        call.visit.record(),
+        client_id=client_id,
+        by=call.who.name,
+        subject=subject,
+        before=_text(before),
+        after=_text(after),
+    )
+
+
+def _outcome(before: object, after: object) -> str:
+    return "created" if before is None else "removed" if after is None else "changed"
+
+
+def _differing(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
+    """Of a change, the members that differ; of what comes or goes, all."""
+    if before is None or after is None:
+        return {"before": before, "after": after}
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {"before": {name: before.get(name) for name in names}, "after": {name: after.get(name) for name in names}}
+
+
+def _text(members: dict[str, Any] | None) -> str | None:
+    return json.dumps(members) if members is not None else None

@@ -1,0 +1,49 @@
+"""Where a list goes on: a place in it under a MAC, so that nobody makes one of their own (CVE-2026-33504)."""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.jose import base64url
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from affiant.server.keys.master_key import MasterKey
+
+MAX_CHARACTERS = 1024
+_MAC_BYTES = 32
+
+
+class Cursors:
+    """Makes and reads them; every worker and node of one server takes the cursors of the others."""
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._key = master_key.digest("admin cursors")
+
+    def seal(self, place: str, *, over: str) -> str:
+        """A cursor for this place in the list that `over` names: its route and its filters."""
+        data = place.encode()
+        return base64url.encode(self._mac(data, over) + data)
+
+    def open(self, cursor: str, *, over: str) -> str:
+        """The place.
+
+        Raises:
+            Rejected: ADMIN_CURSOR: not made here, or for another list.
+        """
+        try:
+            data = base64url.decode(cursor)
+        except ValueError:
+            raise Rejected(Reason.ADMIN_CURSOR) from None
+        mac, place = data[:_MAC_BYTES], data[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(place, over)):
+            raise Rejected(Reason.ADMIN_CURSOR)
+        return place.decode()
+
+    def _mac(self, place: bytes, over: str) -> bytes:
+        # The length parts the two: no list and place can be taken for another list and another place.
+        name = over.encode()
+        return hmac.digest(self._key, b"%d " % len(name) + name + place, sha256)

@@ -1,0 +1,106 @@
+"""Owners: nobody makes themselves one, and the last one cannot be taken away over the network."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from affiant.errors import ConfigError, Error, Rejected
+from affiant.oauth import names
+from affiant.reasons import Reason
+from affiant.server.admin import roles
+from affiant.server.admin.roles import Role, touches_admin
+from affiant.storage.records import Beside
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from affiant.server.admin.calls import Call
+    from affiant.storage.records import Client
+
+Result = TypeVar("Result")
+_PAGE = 1000
+_ATTEMPTS = 8  # each time the one who was found first was demoted meanwhile
+
+
+def check_escalation(call: Call, *clients: Client) -> None:
+    """Let only an owner make or change what has a part in the admin API: its keys are as good as its role.
+
+    Raises:
+        Rejected: ADMIN_OWNER_ONLY.
+    """
+    if call.who.role is not Role.OWNER and any(touches_admin(client, call.desk.identifier) for client in clients):
+        raise Rejected(Reason.ADMIN_OWNER_ONLY)
+
+
+def check_admin_api(call: Call, identifier: str) -> None:
+    """Keep the admin API itself from being changed or removed through itself.
+
+    Raises:
+        Rejected: ADMIN_LAST_OWNER.
+    """
+    if identifier == call.desk.identifier and not call.who.is_local:
+        raise Rejected(Reason.ADMIN_LAST_OWNER, expected="the admin API itself is changed at the data folder only")
+
+
+def check_registered_itself(call: Call, client: Client) -> None:
+    """Keep a client that registered itself out: who has its registration access token can give it other keys.
+
+    Raises:
+        ConfigError: it would have a part in the admin API.
+    """
+    if roles.registered_itself(client) and touches_admin(client, call.desk.identifier):
+        raise ConfigError("a client that registered itself can have no part in the admin API: register another")
+
+
+async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None], Awaitable[Result]]) -> Result:
+    """Do something to a client that leaves at least one owner, whatever other nodes do in the same moment.
+
+    That another owner stands is looked at in the commit itself; who it may be is found out before. Who sits at the data
+    folder may leave none: they can always make another one there.
+
+    Args:
+        call: who does it.
+        client_id: the client.
+        act: does it, with this condition on its commit.
+
+    Raises:
+        Rejected: ADMIN_LAST_OWNER.
+    """
+    if call.who.is_local:
+        return await act(None)
+    other: str | None = call.who.name  # mostly an owner, and another one
+    for _ in range(_ATTEMPTS):
+        if other is None:
+            break
+        with contextlib.suppress(_NoneLeft):
+            return await act(Beside(other, partial(_check_left, call.desk.identifier)))
+        other = await _find_another(call, client_id)
+    raise Rejected(Reason.ADMIN_LAST_OWNER)
+
+
+class _NoneLeft(Error):
+    """Undoes a change: the one who was to be left as an owner is none."""
+
+
+def _check_left(api: str, before: Client, after: Client | None, other: Client | None) -> None:
+    if not _is_owner(before, api) or (after is not None and _is_owner(after, api)):
+        return
+    if other is None or other.client_id == before.client_id or not _is_owner(other, api):
+        raise _NoneLeft(f"{before.client_id} is the last owner")
+
+
+def _is_owner(client: Client, api: str) -> bool:
+    can_ask = names.CLIENT_CREDENTIALS in client.grant_types
+    return can_ask and roles.role_of(client, api) is Role.OWNER
+
+
+async def _find_another(call: Call, client_id: str) -> str | None:
+    after = ""
+    while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
+        for client in found:
+            if client.client_id != client_id and _is_owner(client, call.desk.identifier):
+                return client.client_id
+        after = found[-1].client_id
+    return None

@@ -1,0 +1,20 @@
+"""The routes of the admin API, one file a noun; each is declared with the role that it needs."""
+
+from affiant.server.admin.routes import (
+    apis,
+    audit,
+    clients,
+    credentials,
+    explain,
+    grants,
+    initial_access_tokens,
+    settings,
+    signing_keys,
+    tokens,
+)
+from affiant.server.admin.routes.declared import Declared
+
+_NOUNS = (
+    clients, credentials, apis, grants, initial_access_tokens, tokens, audit, explain, settings, signing_keys,
+)  # fmt: skip
+ALL: tuple[Declared, ...] = tuple(route for noun in _NOUNS for route in noun.ROUTES.all)

@@ -1,0 +1,156 @@
+"""APIs: what tokens are for."""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from affiant.errors import ConfigError, Rejected
+from affiant.reasons import Reason
+from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin.documents import ApiChanges, ApiNew
+from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.declared import Call, IfMatch, Routes
+from affiant.server.keys import signing_keys
+from affiant.server.registry import rules
+from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
+from affiant.storage.records import Api, NotFound
+
+ROUTES = Routes("apis")
+Identifier = Annotated[str, Path(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
+
+
+@ROUTES("GET /apis", Role.VIEWER, answers=documents.page(documents.Api), is_list=True)
+async def list_apis(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the APIs, by identifier."""
+
+    async def fetch(after: str, limit: int) -> tuple[list[documents.Api], str | None]:
+        rest = [api for api in await call.desk.store.apis.list() if api.identifier > after]
+        return [shown.api(api) for api in rest[:limit]], rest[limit - 1].identifier if len(rest) > limit else None
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
+async def register_api(call: Call, wanted: ApiNew) -> Any:
+    """Register an API. The first one is the default, for tokens that name none, unless it says otherwise."""
+    is_default = wanted.is_default
+    if is_default is None:
+        is_default = await call.desk.store.apis.default() is None and wanted.identifier != call.desk.identifier
+    built = rules.build_api(
+        wanted.name,
+        identifier=wanted.identifier,
+        scopes=tuple(wanted.scopes),
+        is_default=is_default,
+        now=call.now,
+        signing_alg=wanted.signing_alg,
+        details_types=tuple(wanted.authorization_details_types),
+    )
+    _check_default(call, built)
+    await _prepare(call, built)
+    await call.desk.store.apis.add(built, tell=_tell(call, built.identifier))
+    return shown.api(built)
+
+
+@ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
+async def show_api(call: Call, identifier: Identifier, response: Response) -> Any:
+    """Show an API."""
+    told = shown.api(await get(call, identifier))
+    response.headers["ETag"] = shown.etag(told)
+    return told
+
+
+@ROUTES(
+    "PATCH /apis/{identifier:path}",
+    Role.OWNER,
+    answers=documents.Api,
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
+)
+async def change_api(
+    call: Call, identifier: Identifier, wanted: ApiChanges, response: Response, if_match: IfMatch = None
+) -> Any:
+    """Change an API: its name, its scopes, or that it is the default."""
+    standing = await get(call, identifier)
+    owners.check_admin_api(call, identifier)
+    await _prepare(call, _changed(standing, wanted))
+
+    def change(standing: Api) -> Api:
+        if if_match is not None and if_match != shown.etag(shown.api(standing)):
+            raise Rejected(Reason.ADMIN_CHANGED)
+        changed = _changed(standing, wanted)
+        _check_default(call, changed)
+        return changed
+
+    changed = await call.desk.store.apis.update(identifier, change, tell=_tell(call, identifier))
+    told = shown.api(changed)
+    response.headers["ETag"] = shown.etag(told)
+    return told
+
+
+@ROUTES(
+    "DELETE /apis/{identifier:path}",
+    Role.OWNER,
+    status=204,
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_LAST_OWNER),
+)
+async def remove_api(call: Call, identifier: Identifier) -> None:
+    """Forget an API; the access tokens for it end in the same moment."""
+    await get(call, identifier)
+    owners.check_admin_api(call, identifier)
+    await call.desk.store.apis.remove(identifier, tell=_tell(call, identifier))
+
+
+async def get(call: Call, identifier: str) -> Api:
+    """The API of this identifier.
+
+    Raises:
+        NotFound: there is none.
+    """
+    try:
+        found = await call.desk.store.apis.find(rules.check_identifier(identifier))
+    except ConfigError:
+        found = None
+    if found is None:
+        raise NotFound("there is no API of this identifier: see  affiant api list")
+    return found
+
+
+def _changed(standing: Api, wanted: ApiChanges) -> Api:
+    scopes, types = wanted.scopes, wanted.authorization_details_types
+    return rules.change_api(
+        standing,
+        name=wanted.name,
+        scopes=tuple(scopes) if scopes is not None else None,
+        signing_alg=wanted.signing_alg,
+        details_types=tuple(types) if types is not None else None,
+        is_default=bool(wanted.is_default),
+    )
+
+
+async def _prepare(call: Call, api: Api) -> None:
+    """Let there be a key of the API's algorithm before its first token."""
+    if api.signing_alg is not None:
+        who = {"by": call.who.name, "trace_id": call.visit.trace_id}
+        await signing_keys.ensure(call.desk.store, call.desk.vault, now=call.now, line=api.signing_alg, **who)
+
+
+def _check_default(call: Call, api: Api) -> None:
+    """Who names no API gets a token for the default one: nobody must get one for this API without asking.
+
+    Raises:
+        ConfigError: it is the admin API, and would be the default.
+    """
+    if api.is_default and api.identifier == call.desk.identifier:
+        raise ConfigError("the admin API cannot be the default")
+
+
+def _tell(call: Call, identifier: str) -> Any:
+    def ends(_: Api | None, after: Api | None) -> changes.Ended | None:
+        if after is not None:
+            return None
+        access = Revocation("api", identifier, call.now, call.now + LONGEST_TOKEN)
+        return changes.Ended(access, RefreshSelection(resource=identifier))
+
+    return changes.tell(call, f"api {identifier}", lambda found: shown.api(found).model_dump(mode="json"), ends=ends)

@@ -1,0 +1,188 @@
+"""Clients: the services that may ask for tokens."""
+
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from affiant.errors import ConfigError, Rejected
+from affiant.jose.key_set import KeySet
+from affiant.jose.keys import PublicKey
+from affiant.reasons import Reason
+from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin.documents import ClientChanges, ClientNew
+from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
+from affiant.server.registry import rules
+from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
+from affiant.storage.records import Beside, Client, NotFound
+
+ROUTES = Routes("clients")
+_LISTS = ("scope", "resources", "introspects", "grant_types", "observe", "enforce")
+
+
+@ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.Client), is_list=True)
+async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the clients, by name."""
+
+    async def fetch(after: str, limit: int) -> tuple[list[documents.Client], str | None]:
+        found = await call.desk.store.clients.list(after=after, limit=limit)
+        told = [shown.client(record, call.now) for record in found]
+        return told, found[-1].client_id if len(found) == limit else None
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES(
+    "POST /clients",
+    Role.OWNER,
+    answers=documents.RegisteredClient,
+    status=201,
+    refuses=(Reason.ADMIN_EXISTS,),
+)
+async def register_client(call: Call, wanted: ClientNew) -> Any:
+    """Register a client; a secret that is made for it is in this answer, and nowhere else ever."""
+    _check_method(call, wanted.token_endpoint_auth_method)
+    built = rules.build_client(
+        wanted.client_id,
+        auth_method=wanted.token_endpoint_auth_method,
+        master_key=call.desk.master_key,
+        now=call.now,
+        alg=wanted.token_endpoint_auth_signing_alg,
+        keys=_keys(wanted.jwks) or (),
+        client_name=wanted.client_name,
+        scopes=tuple(wanted.scope),
+        resources=tuple(wanted.resources),
+        grant_types=tuple(wanted.grant_types),
+        introspects=tuple(wanted.introspects),
+        profile=wanted.profile,
+        dpop=_policy(wanted.dpop_bound_access_tokens),
+        certificate_bound=_policy(wanted.tls_client_certificate_bound_access_tokens),
+        tls_subject=wanted.tls_subject,
+        details_types=tuple(wanted.authorization_details_types),
+        jwks_uri=wanted.jwks_uri,
+        demands=call.desk.directory.demands,
+    )
+    await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
+    told = shown.client(built.client, call.now)
+    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret)
+
+
+@ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.Client, refuses=(Reason.ADMIN_NOT_FOUND,))
+async def show_client(call: Call, client_id: ClientId, response: Response) -> Any:
+    """Show a client: what it is registered for, and its public keys. Never a secret."""
+    found = await get(call, client_id)
+    told = shown.client(found, call.now)
+    response.headers["ETag"] = shown.etag(told)
+    return told
+
+
+@ROUTES(
+    "PATCH /clients/{client_id}",
+    Role.OPERATOR,
+    answers=documents.Client,
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
+)
+async def change_client(
+    call: Call, client_id: ClientId, wanted: ClientChanges, response: Response, if_match: IfMatch = None
+) -> Any:
+    """Change what a client is registered for, or whether it is let in (`enabled`); if not, its tokens end at once."""
+    await get(call, client_id)
+
+    def change(standing: Client) -> Client:
+        if if_match is not None and if_match != shown.etag(shown.client(standing, call.now)):
+            raise Rejected(Reason.ADMIN_CHANGED)
+        changed = _changed(standing, wanted, call)
+        owners.check_escalation(call, standing, changed)
+        owners.check_registered_itself(call, changed)
+        return changed
+
+    async def act(beside: Beside | None) -> Client:
+        return await call.desk.store.clients.update(client_id, change, tell=_tell(call, client_id), beside=beside)
+
+    changed = await owners.keeping_one(call, client_id, act)
+    told = shown.client(changed, call.now)
+    response.headers["ETag"] = shown.etag(told)
+    return told
+
+
+@ROUTES(
+    "DELETE /clients/{client_id}",
+    Role.OWNER,
+    status=204,
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_LAST_OWNER),
+)
+async def remove_client(call: Call, client_id: ClientId) -> None:
+    """Forget a client, its keys and its refresh tokens; its access tokens end in the same moment."""
+    await get(call, client_id)
+
+    async def act(beside: Beside | None) -> None:
+        await call.desk.store.clients.remove(client_id, tell=_tell(call, client_id), beside=beside)
+
+    await owners.keeping_one(call, client_id, act)
+
+
+async def get(call: Call, client_id: str) -> Client:
+    """The client of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await call.desk.store.clients.find(client_id) if rules.is_client_id(client_id) else None
+    if found is None:
+        raise NotFound(f"there is no client named {client_id}: see  affiant client list")
+    return found
+
+
+def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
+    given = wanted.model_dump(exclude_unset=True, exclude_none=True)
+    policies = {name: value for name, value in given.items() if name.endswith("_policy")}
+    several: dict[str, Any] = {name: tuple(given[name]) for name in _LISTS if name in given}
+    bound, certificate_bound = wanted.dpop_bound_access_tokens, wanted.tls_client_certificate_bound_access_tokens
+    changed = rules.change_client(
+        standing,
+        now=call.now,
+        keys=_keys(wanted.jwks),
+        jwks_uri=wanted.jwks_uri,
+        dpop=None if bound is None else _policy(bound),
+        certificate_bound=None if certificate_bound is None else _policy(certificate_bound),
+        tls_subject=wanted.tls_subject,
+        details_types=_several(wanted.authorization_details_types),
+        profile=wanted.profile,
+        client_name=wanted.client_name,
+        **several,
+        **policies,
+    )
+    enabled = standing.enabled if wanted.enabled is None else wanted.enabled
+    return replace(changed, enabled=enabled)
+
+
+def _several(given: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(given) if given is not None else None
+
+
+def _check_method(call: Call, method: str) -> None:
+    if method not in call.desk.methods:
+        raise ConfigError(f"this server takes clients that authenticate by: {', '.join(call.desk.methods)}")
+
+
+def _policy(is_bound: bool) -> str:  # noqa: FBT001 - a member of the document
+    return "required" if is_bound else "optional"
+
+
+def _keys(jwks: dict[str, Any] | None) -> tuple[PublicKey, ...] | None:
+    return KeySet.parse_strictly(jwks).keys if jwks is not None else None
+
+
+def _tell(call: Call, client_id: str) -> Any:
+    def ends(_: Client | None, after: Client | None) -> changes.Ended | None:
+        if after is not None and after.enabled:
+            return None
+        access = Revocation("client", client_id, call.now, call.now + LONGEST_TOKEN)
+        return changes.Ended(access, RefreshSelection(client_id=client_id))
+
+    return changes.tell(
+        call, f"client {client_id}", lambda found: shown.client(found, call.now).model_dump(mode="json"), ends=ends
+    )

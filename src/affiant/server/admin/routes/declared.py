@@ -1,0 +1,62 @@
+"""A route and the role that it needs, in one breath: without a role there is no route."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path
+
+from affiant.reasons import Reason
+from affiant.server.admin import calls
+from affiant.server.admin.calls import Call as _Call
+from affiant.server.admin.roles import Role
+
+Call = Annotated[_Call, Depends(calls.of)]
+IfMatch = Annotated[
+    str | None, Header(max_length=100, description="the ETag of the document that is to be changed, and no other")
+]
+ClientId = Annotated[str, Path(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One route.
+
+    Attributes:
+        method: of HTTP.
+        path: below the admin API.
+        role: the least that may call it.
+        answers: the document of its answer; None for no content.
+        refuses: reasons of its own, beside those that every route has.
+        is_list: whether it can be had as JSON Lines.
+    """
+
+    noun: str
+    method: str
+    path: str
+    role: Role
+    endpoint: Callable[..., Any]
+    answers: Any
+    status: int = 200
+    refuses: Sequence[Reason] = ()
+    is_list: bool = False
+
+
+@dataclass
+class Routes:
+    """The routes of one noun."""
+
+    noun: str
+    all: list[Declared] = field(default_factory=list)
+
+    def __call__(
+        self, request: str, role: Role, *, answers: Any = None, **options: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare the function that follows as the one that answers to ``GET /clients``."""
+        method, path = request.split(" ")
+
+        def declare(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+            self.all.append(Declared(self.noun, method, path, role, endpoint, answers, **options))
+            return endpoint
+
+        return declare

@@ -1,0 +1,72 @@
+"""Initial access tokens: what lets clients register themselves (RFC 7591 section 3)."""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from starlette.requests import Request
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.admin import changes, documents, lists, shown
+from affiant.server.admin.documents import InitialAccessTokenNew
+from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.roles import SCOPES, Role
+from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.registration import initial_tokens
+from affiant.storage.records import NotFound
+
+ROUTES = Routes("initial access tokens")
+Id = Annotated[str, Path(max_length=64)]
+
+
+@ROUTES("GET /initial-access-tokens", Role.VIEWER, answers=documents.page(documents.InitialAccessToken), is_list=True)
+async def list_initial_access_tokens(
+    request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None
+) -> Any:
+    """List the initial access tokens, the newest first; those that have expired or are used up too."""
+
+    async def fetch(place: str, limit: int) -> tuple[list[documents.InitialAccessToken], str | None]:
+        start, found = int(place or 0), await initial_tokens.list(call.desk.store)
+        items = [shown.initial_access_token(token) for token in found[start : start + limit]]
+        return items, str(start + limit) if len(found) > start + limit else None
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES("POST /initial-access-tokens", Role.OPERATOR, answers=documents.IssuedInitialAccessToken, status=201)
+async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
+    """Issue one; its text is in this answer, and nowhere else ever."""
+    # Whoever registers by it would have a part in the admin API: nobody gets in by that door.
+    if set(SCOPES) & set(wanted.scope) or call.desk.identifier in wanted.resources:
+        raise Rejected(Reason.ADMIN_OWNER_ONLY, expected="no client registers itself for the admin API")
+    token, text = await initial_tokens.issue(
+        call.desk.store,
+        call.desk.master_key,
+        scope=tuple(wanted.scope),
+        resources=tuple(wanted.resources),
+        types=tuple(wanted.authorization_details_types),
+        lifetime_seconds=wanted.lifetime_seconds,
+        uses=wanted.uses,
+        now=call.now,
+        tell=_tell(call),
+    )
+    told = shown.initial_access_token(token)
+    return documents.IssuedInitialAccessToken(**told.model_dump(), initial_access_token=text)
+
+
+@ROUTES("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=(Reason.ADMIN_NOT_FOUND,))
+async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002 - its name
+    """Let nobody in by it any more; whom it let in stays."""
+    if not any(token.id == id for token in await initial_tokens.list(call.desk.store)):
+        raise NotFound("there is no initial access token of this id")
+    await initial_tokens.revoke(call.desk.store, id, tell=_tell(call))
+
+
+def _tell(call: Call) -> Any:
+    def show(token: Any) -> dict[str, Any]:
+        return shown.initial_access_token(token).model_dump(mode="json")
+
+    def written(before: Any, after: Any) -> Any:
+        return changes.tell(call, f"initial access token {(before or after).id}", show)(before, after)
+
+    return written

@@ -1,0 +1,70 @@
+"""Signing keys: what the server signs access tokens with."""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from starlette.requests import Request
+
+from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.reasons import Reason
+from affiant.server.admin import documents, lists, shown
+from affiant.server.admin.documents import SigningKeyNew
+from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.keys import signing_keys
+from affiant.server.keys.calendar import SEEN_SECONDS
+
+ROUTES = Routes("signing keys")
+Kid = Annotated[str, Path(max_length=256)]
+
+
+@ROUTES("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
+async def list_signing_keys(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the keys, the newest first, and what each may do now."""
+
+    async def fetch(place: str, limit: int) -> tuple[list[documents.SigningKey], str | None]:
+        start, found = int(place or 0), await call.desk.store.signing_keys.list()
+        told = [shown.signing_key(key, found, call.now) for key in found[start : start + limit]]
+        return told, str(start + limit) if len(found) > start + limit else None
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)
+async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
+    """Announce the next key, which signs after the days of announcement, or in a moment."""
+    if wanted.alg is not None and wanted.alg not in ASYMMETRIC:
+        raise ConfigError(f"alg is one of: {', '.join(ASYMMETRIC)}")
+    if wanted.alg is not None and wanted.line is not None:
+        raise ConfigError("give either alg or line: keys of an algorithm that APIs have chosen keep it")
+    store = call.desk.store
+    made = await signing_keys.rotate(
+        store,
+        call.desk.vault,
+        **_doer(call),
+        delay=SEEN_SECONDS if wanted.at_once else call.desk.calendar.announcement,
+        alg=wanted.alg,
+        line=wanted.line or signing_keys.DEFAULT_LINE,
+    )
+    return shown.signing_key(made, await store.signing_keys.list(), call.now)
+
+
+@ROUTES(
+    "DELETE /signing-keys/{kid}",
+    Role.OWNER,
+    answers=documents.RemovedSigningKey,
+    refuses=(Reason.ADMIN_NOT_FOUND,),
+)
+async def remove_signing_key(call: Call, kid: Kid) -> Any:
+    """Remove a key at once, and the tokens under it. There is never none: the next one signs, or a new one."""
+    signer = await signing_keys.remove(call.desk.store, call.desk.vault, kid, **_doer(call))
+    return documents.RemovedSigningKey(
+        kid=kid, state="removed", signer=signer.kid if signer else None, alg=signer.alg if signer else None
+    )
+
+
+def _doer(call: Call) -> dict[str, Any]:
+    """Who does it and when, for the audit log: the record has the trace id of the request."""
+    return {"now": call.now, "by": call.who.name, "trace_id": call.visit.trace_id}

@@ -1,0 +1,171 @@
+"""Tokens: find one, list what is alive, and end what should not be."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from starlette.requests import Request
+
+from affiant.errors import ConfigError, Rejected
+from affiant.oauth.standing import revocations as rule
+from affiant.reasons import Reason
+from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin.documents import RevocationNew
+from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.roles import Role
+from affiant.server.admin.routes.audit import members_of
+from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.keys import calendar
+from affiant.storage.entries import LONGEST_TOKEN, Entry, RefreshSelection, RefreshToken, Revocation
+from affiant.storage.records import Api, NotFound
+
+ROUTES = Routes("tokens")
+_MARGIN = 60  # seconds that records may be out of order
+_PAGE = 1000
+ClientFilter = Annotated[str | None, Query(max_length=64, description="of this client only")]
+Jti = Annotated[str, Path(max_length=256)]
+
+
+@ROUTES("GET /refresh-tokens", Role.VIEWER, answers=documents.page(documents.RefreshToken), is_list=True)
+async def list_refresh_tokens(
+    request: Request, call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
+) -> Any:
+    """List the refresh tokens that can still be used; `limit` counts used ones too."""
+
+    async def fetch(after: str, limit: int) -> tuple[list[documents.RefreshToken], str | None]:
+        found = await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
+        told = [_refresh_token(token) for token in found if _is_live(token, call.now)]
+        return told, found[-1].digest.hex() if len(found) == limit else None
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,))
+async def find_token(call: Call, jti: Jti) -> Any:
+    """Find an access token of the last hour by its jti: whose it is, and whether it was revoked."""
+    before, spelt = None, json.dumps(jti).encode()
+    while rows := await call.desk.store.audit_log.newest(before=before, limit=_PAGE):
+        for row in rows:
+            if spelt in row.record and (members := members_of(row)).get("token") == jti:
+                return await _access_token(call, jti, members)
+        before = rows[-1].number
+        if members_of(rows[-1]).get("at", 0.0) < call.now - LONGEST_TOKEN - _MARGIN:
+            break
+    raise NotFound("no access token of this jti was issued within the last hour")
+
+
+@ROUTES("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
+async def list_revocations(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List what was ended before its time, as long as any such token would still be good; the newest first."""
+
+    async def fetch(place: str, limit: int) -> tuple[list[documents.Revocation], str | None]:
+        start = int(place or 0)
+        found = await call.desk.store.revocations.list(call.now)
+        following = str(start + limit) if len(found) > start + limit else None
+        return [shown.revocation(row) for row in found[start : start + limit]], following
+
+    return await lists.answer(request, call, limit, cursor, fetch)
+
+
+@ROUTES("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
+async def revoke(call: Call, wanted: RevocationNew) -> Any:
+    """End tokens: one (`jti`), a line of refresh tokens (`family`), or all until now of a client, a key, an API."""
+    ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
+    await _check_reach(call, wanted)
+    told = shown.revocation(ended)
+    subject = f"tokens {ended.kind} {ended.value}".strip()
+    record = changes.record(call, subject, outcome="revoked", after=told.model_dump(mode="json"))
+    family = wanted.value if wanted.kind == "family" else None
+    selection = _selection(wanted)
+    await call.desk.store.ledger.claim(
+        Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
+    )
+    return told
+
+
+def _name(wanted: RevocationNew) -> str:
+    """What is revoked.
+
+    Raises:
+        ConfigError: that is not said, or more than that.
+    """
+    if (wanted.kind == "all") == bool(wanted.value):
+        raise ConfigError("value names which; for kind all there is none")
+    if (wanted.kind == "key") != (wanted.client_id is not None):
+        raise ConfigError("client_id goes with kind key, and says whose it is")
+    return rule.of_key(wanted.client_id, wanted.value) or wanted.value
+
+
+async def _check_reach(call: Call, wanted: RevocationNew) -> None:
+    """Keep operators from ending owners' tokens by name: of a key for an hour, and then again, they would be shut out.
+
+    Who must stop everything at once can still do that (`all`): it ends what was issued until now.
+
+    Raises:
+        Rejected: ADMIN_OWNER_ONLY.
+    """
+    named = wanted.value if wanted.kind == "client" else wanted.client_id
+    client = await call.desk.store.clients.find(named) if named is not None else None
+    owners.check_escalation(call, *([client] if client is not None else []))
+    if wanted.kind == "api" and wanted.value == call.desk.identifier and call.who.role is not Role.OWNER:
+        raise Rejected(Reason.ADMIN_OWNER_ONLY)
+
+
+def _selection(wanted: RevocationNew) -> RefreshSelection | None:
+    selections = {
+        "all": RefreshSelection(),
+        "client": RefreshSelection(client_id=wanted.value),
+        "key": RefreshSelection(client_id=wanted.client_id, key_thumbprint=wanted.value),
+        "api": RefreshSelection(resource=wanted.value),
+    }
+    return selections.get(wanted.kind)
+
+
+def _is_live(token: RefreshToken, now: int) -> bool:
+    ends = min(token.expires_at, token.idle_expires_at)
+    return token.revoked_at is None and token.spent_at is None and now < ends
+
+
+def _refresh_token(token: RefreshToken) -> documents.RefreshToken:
+    return documents.RefreshToken(
+        family=token.family,
+        client_id=token.client_id,
+        scope=list(token.scope),
+        resource=token.resource.split(),
+        issued_at=token.issued_at,
+        idle_expires_at=token.idle_expires_at,
+        expires_at=token.expires_at,
+    )
+
+
+async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> documents.FoundToken:
+    # What its claims are, as far as its standing goes by them.
+    claims = {"jti": jti, "client_id": members["client_id"], "aud": (members.get("resource") or "").split()}
+    claims |= {"client_key": members.get("thumbprint"), "iat": int(members["at"])}
+    return documents.FoundToken(
+        jti=jti, issued_at=members["at"], trace_id=members["trace_id"], revoked=await _is_over(call, claims),
+        **{name: members.get(name) for name in ("client_id", "scope", "resource")},
+    )  # fmt: skip
+
+
+async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
+    """Whether introspection would say so too: revoked by whatever name, or without client, API or key (RFC 7662)."""
+    store = call.desk.store
+    found = await store.revocations.find(rule.named(claims))
+    if any(rule.ends(row.kind, row.at, claims) for row in found):
+        return True
+    client = await store.clients.find(claims["client_id"])
+    apis = [api for name in claims["aud"] if (api := await store.apis.find(name)) is not None]
+    return client is None or not client.enabled or not apis or await _lost_its_key(call, apis[0], claims["iat"])
+
+
+async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
+    """Whether the key that signed at that time was removed since."""
+    line = calendar.of_line(await call.desk.store.signing_keys.list(), api.signing_alg or "")
+    then = [
+        key
+        for key in line
+        if (key.active_at or key.created_at) <= issued_at and (key.removed_at is None or key.removed_at >= issued_at)
+    ]
+    signer = max(then, key=lambda key: key.active_at, default=None)
+    return signer is not None and calendar.is_removed(signer, call.now)

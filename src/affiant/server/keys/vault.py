@@ -1,0 +1,168 @@
+"""Where the private parts of signing keys are: sealed in the store, or in a PKCS #11 token that they never leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from affiant.errors import ConfigError, StoreError
+from affiant.jose import jwk, keys
+from affiant.storage.records import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection, Iterable
+
+    from affiant.jose.keys import PrivateKey, PublicKey
+    from affiant.jose.signer import AnySigner
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.server.keys.pkcs11 import Token
+
+_TOKEN = "pkcs11"  # noqa: S105 - the member that says in which token a key is
+
+
+class Opened(NamedTuple):
+    """A signing key, ready for use."""
+
+    signer: AnySigner
+    public: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key in a PKCS #11 token; a RemoteSigner.
+
+    Attributes:
+        label: of the token that it is in.
+        token: that token, where this process may use it.
+    """
+
+    kid: str
+    alg: str
+    label: str
+    token: Token | None = field(repr=False)
+
+    def sign(self, data: bytes) -> Awaitable[bytes]:
+        """The signature, as RFC 7518 section 3 lays it out.
+
+        Raises:
+            StoreError: the token does not answer, or is not the one that is set.
+        """
+        if self.token is None:
+            raise StoreError(_elsewhere(self))
+        return self.token.sign(self.kid, self.alg, data)
+
+
+class Vault:
+    """Makes, opens and erases signing keys.
+
+    Args:
+        master_key: seals what the store keeps.
+        token: where new keys are made; in this process, and sealed in the store, when there is none.
+    """
+
+    def __init__(self, master_key: MasterKey, token: Token | None = None) -> None:
+        self._master_key = master_key
+        self._token = token
+
+    async def generate(self, alg: str, *, now: int, line: str = "") -> SigningKey:
+        """A key that nobody knows yet.
+
+        Raises:
+            ConfigError: the token cannot make such a key.
+            StoreError: the token does not answer.
+        """
+        if self._token is not None:
+            return await self._generate_inside(self._token, alg, now, line)
+        key = await asyncio.to_thread(_generate, alg)  # an RSA key takes a second
+        return self._record(key.public(), key.to_jwk(), now, line)
+
+    def open(self, key: SigningKey) -> Opened:
+        """The key, ready for use; nobody asks the token for it before it signs.
+
+        Raises:
+            ConfigError: it was sealed under another master key.
+        """
+        plain = json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid)))
+        if _TOKEN not in plain:
+            private = keys.parse_private_jwk(plain)
+            return Opened(private, private.public())
+        label = plain[_TOKEN]
+        token = self._token if self._token is not None and self._token.label == label else None
+        return Opened(TokenKey(key.kid, key.alg, label, token), keys.parse_public_jwk(plain["jwk"]))
+
+    async def check(self, key: SigningKey) -> None:
+        """Let a key pass that this process can sign with.
+
+        Raises:
+            ConfigError: it is in a token that is not set, that cannot be used, or that does not have it.
+            StoreError: the token does not answer.
+        """
+        signer = self.open(key).signer
+        if not isinstance(signer, TokenKey):
+            return
+        if signer.token is None:
+            raise ConfigError(_elsewhere(signer))
+        if key.kid not in await signer.token.list():
+            raise ConfigError(f"the PKCS #11 token {signer.label} does not have the key {key.kid} that should sign")
+
+    async def erase(self, kids: Collection[str]) -> None:
+        """Erase those of these keys that are in the token.
+
+        Raises:
+            StoreError: the token does not answer.
+        """
+        if self._token is not None and kids:
+            await self._token.erase(kids)
+
+    async def sweep(self, standing: Iterable[SigningKey]) -> None:
+        """Erase what is left in the token of keys that are removed: it may have been away when they were.
+
+        Raises:
+            StoreError: the token does not answer.
+        """
+        if self._token is not None:
+            removed = {key.kid for key in standing if not key.sealed}
+            await self.erase(removed & await self._token.list())
+
+    async def close(self) -> None:
+        """Leave the token."""
+        if self._token is not None:
+            await self._token.close()
+
+    async def _generate_inside(self, token: Token, alg: str, now: int, line: str) -> SigningKey:
+        kid = secrets.token_hex(16)  # its name in the token too: a thumbprint would be known only afterwards
+        made = await token.generate(kid, alg)
+        public = keys.parse_public_jwk({**jwk.build(made), "kid": kid, "alg": alg})
+        return self._record(public, {_TOKEN: token.label, "jwk": public.to_jwk()}, now, line)
+
+    def _record(self, public: PublicKey, private: dict[str, Any], now: int, line: str) -> SigningKey:
+        return SigningKey(
+            kid=public.kid,
+            alg=public.alg or "",
+            public_jwk=json.dumps(public.to_jwk()),
+            sealed=self._master_key.seal(json.dumps(private).encode(), purpose=signing_key_purpose(public.kid)),
+            created_at=now,
+            line=line,
+        )
+
+
+def signing_key_purpose(kid: str) -> str:
+    """What a signing key is sealed for."""
+    return f"signing-key/{kid}"
+
+
+def _generate(alg: str) -> PrivateKey:
+    # A name that begins with a hyphen would be taken for an option by the command line.
+    while (key := keys.generate(alg)).kid.startswith("-"):
+        pass
+    return key
+
+
+def _elsewhere(key: TokenKey) -> str:
+    return (
+        f"the key {key.kid} is in the PKCS #11 token {key.label}: set AFFIANT_PKCS11_MODULE and"
+        f" AFFIANT_PKCS11_TOKEN={key.label}"
+    )

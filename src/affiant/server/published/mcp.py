@@ -1,0 +1,48 @@
+"""The authorization endpoint that this server does not have, for the SDKs of MCP that insist on one.
+
+They refuse metadata without `authorization_endpoint`, although a client that speaks for itself never goes there. So an
+operator may publish one that answers everything with the same refusal (RFC 6749 section 3.1.1). It reads nothing of the
+request and sends nobody anywhere: a `redirect_uri` of a stranger is no place to redirect to (RFC 9700 section 4.11).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_METHODS = ["GET", "POST"]  # RFC 6749 section 3.1
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_REFUSAL = {
+    "error": "unsupported_response_type",
+    "error_description": "this server authorizes services, at its token endpoint; nobody logs in here",
+}
+
+
+class Stub:
+    """An authorization endpoint that refuses everybody.
+
+    Args:
+        issuer: the server's issuer identifier.
+    """
+
+    def __init__(self, issuer: str) -> None:
+        self._url = f"{issuer}/authorize"
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server's metadata say of it (RFC 8414 section 2)."""
+        return {"authorization_endpoint": self._url}
+
+    def routes(self) -> list[Route]:
+        """Where it is."""
+        return [Route(urlsplit(self._url).path, _refuse, methods=_METHODS)]
+
+
+async def _refuse(_: Request) -> Response:
+    return JSONResponse(_REFUSAL, 400, _HEADERS)

@@ -1,0 +1,164 @@
+"""GET /revocations: which tokens ended before their time, for guards that judge tokens by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from affiant.errors import ConfigError, StoreError
+from affiant.jose import base64url
+from affiant.oauth import names
+from affiant.oauth.standing import revocations as feed
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+    from affiant.server.registry.directory import Directory
+    from affiant.storage.ports import Revocations
+
+LONGEST_WAIT = 25  # seconds for which an answer may be held back
+MAX_WAITING = 1000  # requests that wait in one worker; others are answered at once
+LOOK_SECONDS = 0.5  # between two looks at the store while somebody waits
+FRESH_SECONDS = 0.1  # how long a look holds for who asks: many at once are one look
+KEPT_SECONDS = 300  # that an entry outlives its tokens: guards allow for clocks that differ
+_SECONDS = re.compile(r"[0-9]{1,3}")
+_HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+
+
+class _Edition(Value, frozen=True):
+    """One state of the feed: its name, and the whole of it."""
+
+    etag: str
+    body: bytes
+
+
+class RevocationFeed:
+    """Answers with the feed, at once or when it changes.
+
+    Args:
+        directory: knows what is signed with.
+        revocations: where they are.
+        issuer: the server's issuer identifier.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, directory: Directory, revocations: Revocations, *, issuer: str, clock: Callable[[], float]
+    ) -> None:
+        self._directory = directory
+        self._revocations = revocations
+        self._issuer = issuer
+        self._clock = clock
+        self._edition: _Edition | None = None
+        self._looked_at = float("-inf")
+        self._waiting = 0
+        self._watch: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._is_over = False
+        self._alone = asyncio.Lock()
+
+    def metadata(self) -> dict[str, Any]:
+        """What the server's metadata says of the feed; the member is ours (RFC 8414 section 2 allows others)."""
+        return {"revocations_uri": f"{self._issuer}/revocations"}
+
+    async def show(self, request: Request) -> Response:
+        """The feed, or 304 to who has it already: after `wait` seconds, or as soon as that is no longer true."""
+        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+        try:
+            edition = await self._look()
+            if edition.etag in known and (seconds := _wait(request)):
+                await self._wait(request, seconds)
+                edition = await self._look()
+        except (StoreError, ConfigError):
+            return JSONResponse({"error": "temporarily_unavailable"}, 503, {**_HEADERS, "Retry-After": "1"})
+        # Kept by whoever likes, and asked for anew each time: a copy that is old is what the feed is there to end.
+        headers = {**_HEADERS, "Cache-Control": "public, no-cache", "ETag": edition.etag}
+        if edition.etag in known:
+            return Response(status_code=304, headers=headers)
+        return Response(edition.body, media_type=f"application/{names.REVOCATIONS_TYP}", headers=headers)
+
+    def stop(self) -> None:
+        """Answer all who wait, and let nobody wait any more: the process is about to end."""
+        self._is_over = True
+        self._news.set()
+
+    async def _wait(self, request: Request, seconds: int) -> None:
+        """Until the feed changes, the time is over, or who asked has gone."""
+        if self._waiting >= MAX_WAITING or self._is_over:
+            return
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_store(self._edition))
+        waits = [asyncio.create_task(self._news.wait()), asyncio.create_task(_gone(request))]
+        self._waiting += 1
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting -= 1
+            for task in waits:
+                task.cancel()
+
+    async def _watch_store(self, standing: _Edition | None) -> None:
+        """Look for all who wait, until nobody does; when the store fails, each of them finds out by itself."""
+        try:
+            with contextlib.suppress(StoreError, ConfigError):
+                # Other processes change it, so it must be looked for.
+                while await self._look(at_once=True) is standing and self._waiting and not self._is_over:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            self._watch = None
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def _look(self, *, at_once: bool = False) -> _Edition:
+        """The feed as it is now.
+
+        Raises:
+            StoreError: the store does not answer.
+            ConfigError: there is no key to sign with.
+        """
+        is_fresh = time.monotonic() - self._looked_at < FRESH_SECONDS
+        if self._edition is not None and is_fresh and not at_once:
+            return self._edition
+        async with self._alone:  # a key that is elsewhere may take its time, and is asked once
+            return await self._renew()
+
+    async def _renew(self) -> _Edition:
+        looked_at = time.monotonic()
+        await self._directory.refresh()
+        # Marked before it is read: what comes between the two is told now, and the mark will differ next time.
+        mark = await self._revocations.mark()
+        signer, period = self._directory.signer, int(self._clock()) // feed.PERIOD * feed.PERIOD
+        etag = _etag(self._issuer, mark, signer.kid or "", str(period))
+        if self._edition is None or self._edition.etag != etag:
+            rows = await self._revocations.list(period - KEPT_SECONDS)
+            revoked = [(row.kind, row.value, row.at) for row in rows]
+            body = await feed.build(revoked, issuer=self._issuer, now=period, signer=signer)
+            self._edition = _Edition(etag, body.encode("ascii"))
+        self._looked_at = looked_at
+        return self._edition
+
+
+def _etag(*parts: str) -> str:
+    # Weak: every node says the same, in a signature of its own (RFC 9110 section 8.8.1).
+    return f'W/"{base64url.encode(sha256(chr(0).join(parts).encode()).digest()[:12])}"'
+
+
+def _wait(request: Request) -> int:
+    value = request.query_params.get("wait", "")
+    return min(int(value), LONGEST_WAIT) if _SECONDS.fullmatch(value) else 0
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the connection is closed; or at once for who sends a body, which nobody reads here."""
+    message = await request.receive()
+    while message["type"] != "http.disconnect" and not message.get("body"):
+        message = await request.receive()

@@ -1,0 +1,75 @@
+"""The routes that anybody may read, and the answers where there is no route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from affiant.errors import StoreError
+from affiant.oauth import names
+from affiant.oauth.metadata import well_known_url
+from affiant.server.published import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from affiant.server.published.health import Health
+    from affiant.server.published.jwks import Jwks
+    from affiant.server.published.revocations import RevocationFeed
+
+
+def routes(
+    issuer: str, document: Callable[[], Awaitable[dict[str, Any]]], jwks: Jwks, health: Health, feed: RevocationFeed
+) -> list[Route]:
+    """The routes of this issuer; `document` is its metadata as it is now."""
+    path = urlsplit(issuer).path
+
+    async def show_metadata(_: Request) -> Response:
+        return JSONResponse(await document(), headers={"Cache-Control": "public, max-age=300"})
+
+    async def show_reason(request: Request) -> Response:
+        page = pages.reason(request.path_params["code"])
+        status = 200 if page else 404
+        return HTMLResponse(page or pages.index(), status_code=status, headers=pages.SECURITY_HEADERS)
+
+    async def show_reasons(_: Request) -> Response:
+        return HTMLResponse(pages.index(), headers=pages.SECURITY_HEADERS)
+
+    discovery = {
+        urlsplit(well_known_url(issuer)).path,
+        urlsplit(well_known_url(issuer, suffix=names.WELL_KNOWN_OPENID)).path,
+        f"{path}{names.WELL_KNOWN_OPENID}",
+    }
+    return [
+        *(Route(place, show_metadata) for place in sorted(discovery)),
+        Route(f"{path}/jwks", jwks.show),
+        Route(f"{path}/revocations", feed.show),
+        Route(f"{path}/health", health.ready),
+        Route(f"{path}/health/ready", health.ready),
+        Route(f"{path}/health/live", health.live),
+        Route(f"{path}/errors", show_reasons),
+        Route(f"{path}/errors/{{code}}", show_reason),
+    ]
+
+
+async def _away(_: Request, __: Exception) -> Response:
+    # RFC 9110 section 10.2.3: whoever has a copy goes on with it meanwhile.
+    return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    headers = {"Cache-Control": "no-store", **(getattr(error, "headers", None) or {})}
+    return JSONResponse({"error": "not_found" if status == 404 else "method_not_allowed"}, status, headers)  # noqa: PLR2004
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "server_error"}, 500, {"Cache-Control": "no-store"})
+
+
+HANDLERS: dict[Any, Any] = {404: _not_found, 405: _not_found, 500: _failed, StoreError: _away}

@@ -1,0 +1,112 @@
+"""The endpoints by which clients register and lead their keys, and what can be registered, as the reference tells it."""
+
+from __future__ import annotations
+
+from affiant.oauth.registration import MAX_KEYS, MAX_TEXT, MAX_VALUES
+from affiant.server.client_auth import described as client_auth
+from affiant.server.registry.credentials.rotation import LONGEST_OVERLAP
+from affiant.server.request.described import Described, Member, Parameter
+
+_METHODS_RFC = "RFC 7591 2"
+_TEXT = f"1 to {MAX_TEXT} characters that can be seen"
+# Client metadata: what a client may send, and is told again.
+METADATA = (
+    Member("token_endpoint_auth_method", "how the client authenticates, one of the methods in the server's metadata; `client_secret_basic` when left out", _METHODS_RFC, "optional"),
+    Member("token_endpoint_auth_signing_alg", "the only `alg` of its assertions; any that its keys fit when left out", "OpenID Connect Registration 2", "optional"),
+    Member("grant_types", "`client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:jwt-bearer`; the first when left out", _METHODS_RFC, "optional"),
+    Member("scope", "what it may ask for, among the scopes of its initial access token; all of them when left out", _METHODS_RFC, "optional"),
+    Member("jwks", f"its public keys, a JWK Set of at most {MAX_KEYS}; with a `kid` in each where there are several", _METHODS_RFC, "for methods by key, or `jwks_uri`"),
+    Member("jwks_uri", "the https URL of its public keys, at a public address; not beside `jwks`", _METHODS_RFC, "for methods by key, or `jwks`"),
+    Member("client_name", f"what people are shown: {_TEXT}", _METHODS_RFC, "optional"),
+    Member("client_uri", "the http or https URL of a page about it", _METHODS_RFC, "optional"),
+    Member("contacts", f"whom to ask: at most {MAX_VALUES} strings", _METHODS_RFC, "optional"),
+    Member("software_id", f"which software it is: {_TEXT}", _METHODS_RFC, "optional"),
+    Member("software_version", f"which version: {_TEXT}", _METHODS_RFC, "optional"),
+    Member("software_statement", "a JWT of an issuer that the operator trusts; what it says has precedence over the same members beside it", "RFC 7591 2.3", "optional"),
+    Member("tls_client_auth_subject_dn", "the subject that its certificate must have", "RFC 8705 2.1.2", "one of these five with `tls_client_auth`, and only then"),
+    Member("tls_client_auth_san_dns", "the DNS name that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
+    Member("tls_client_auth_san_uri", "the URI that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
+    Member("tls_client_auth_san_ip", "the IP address that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
+    Member("tls_client_auth_san_email", "the mail address that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
+    Member("tls_client_certificate_bound_access_tokens", "true: every token is bound to its certificate; can be asked for, and not taken back", "RFC 8705 3.4", "optional"),
+    Member("dpop_bound_access_tokens", "true: every token is bound to a key; can be asked for, and not taken back", "RFC 9449 5.2", "optional"),
+    Member("authorization_details_types", "the types that it may ask for, among those of its initial access token", "RFC 9396 10", "optional"),
+)  # fmt: skip
+# What is answered beside the metadata.
+_ANSWER = (
+    Member("client_id", "the client's name; the server chooses it", "RFC 7591 3.2.1"),
+    Member("client_id_issued_at", "when, in seconds since the epoch", "RFC 7591 3.2.1"),
+    Member("client_secret", "the client's secret: in the answer that made it, and nowhere else ever", "RFC 7591 3.2.1", "when it was just made"),
+    Member("client_secret_expires_at", "0: it does not", "RFC 7591 3.2.1", "with `client_secret`"),
+    Member("registration_access_token", "with it the registration is read, replaced and deleted", "RFC 7592 3"),
+    Member("registration_client_uri", "where", "RFC 7592 3"),
+    Member("response_types", "empty: nobody logs in here", "RFC 7591 2"),
+    Member("...", "the client metadata as registered", "RFC 7591 3.2.1"),
+)  # fmt: skip
+_JSON = Parameter("Content-Type", "`application/json`", "RFC 7591 3.1", "required with a body", "header")
+_REQUEST = (
+    "request.method",
+    "request.too_large",
+    "request.incomplete",
+    "request.too_slow",
+    "token.request",
+    "limit",
+    "server",
+)
+_BODY = ("content_type", "json", "metadata", "jwks", "jwks_uri", "scope", "redirect_uris", "software_statement", "software_statement_issuer")  # fmt: skip
+_REGISTRABLE = tuple(f"registration.{name}" for name in ("token_missing", *_BODY))
+
+REGISTER = Described(
+    "Lets a client register itself.",
+    "whoever has an initial access token",
+    ("POST",),
+    (
+        Parameter("Authorization", "`Bearer` and an initial access token", "RFC 7591 3", "required", "header"),
+        _JSON,
+        Parameter("...", "[client metadata](metadata.md#client-metadata); members that are not known are ignored", "RFC 7591 3.1", place="JSON"),
+        Parameter("client_secret", "refused: the server makes it", "RFC 7591 3.2.1", "left out", "JSON"),
+        Parameter("redirect_uris", "refused, as `response_types` is unless it is empty: nobody is sent anywhere", "RFC 7591 2", "left out", "JSON"),
+    ),
+    ("201",),
+    _ANSWER,
+    (*_REQUEST, *_REGISTRABLE, "registration.initial_access_token"),
+)  # fmt: skip
+
+MANAGE = Described(
+    "Reads, replaces and deletes a registration. What `PUT` leaves out is gone, or back at its default.",
+    "whoever has the registration_access_token of the client",
+    ("GET", "PUT", "DELETE"),
+    (
+        Parameter("client_id", "whose registration", "RFC 7592 2", "required", "path"),
+        Parameter("Authorization", "`Bearer` and the registration_access_token", "RFC 7592 2", "required", "header"),
+        _JSON,
+        Parameter("client_id", "the same", "RFC 7592 2.2", "required with PUT", "JSON"),
+        Parameter("client_secret", "must be the client's own; it never becomes another one by being sent", "RFC 7592 2.2", "optional with PUT", "JSON"),
+        Parameter("...", "[client metadata](metadata.md#client-metadata), all of it", "RFC 7592 2.2", "with PUT", "JSON"),
+    ),
+    ("200", "204 for DELETE, without a body"),
+    _ANSWER,
+    (*_REQUEST, *_REGISTRABLE, "registration.access_token"),
+)  # fmt: skip
+
+CLIENT_KEYS = Described(
+    "Leads a client's keys from one to the next. `PUT` makes them exactly those of `jwks`; `POST` does one `action`.",
+    "a client of `private_key_jwt` whose keys are kept here; with an active key for all but `list` and `prove`",
+    ("POST", "PUT"),
+    (
+        Parameter("action", "`list`, `announce` (answers 201), `prove`, `retire`, `revoke` or `cancel`", "affiant", "required with POST"),
+        Parameter("jwk", "the next public key, a JWK; it can do nothing but `prove` itself until it did", "RFC 7517 4", "for `announce`"),
+        Parameter("not_before", "from when on the key is good, in seconds since the epoch; at once when left out", "affiant", "optional with `announce`"),
+        Parameter("expires_at", "when the key ends, in seconds since the epoch; never when left out", "affiant", "optional with `announce`"),
+        Parameter("kid", "which key", "RFC 7517 4.5", "for `retire`, `revoke` and `cancel`"),
+        Parameter("overlap", f"seconds that the key stays good, at most {LONGEST_OVERLAP:,}; 0 when left out", "affiant", "optional with `retire`"),
+        Parameter("jwks", f"the public keys, a JWK Set of at most {MAX_KEYS}", "RFC 7517 5", "required with PUT"),
+        *client_auth.PARAMETERS,
+    ),
+    ("200", "201 for `announce`"),
+    (
+        Member("client_id", "the client", "RFC 7591 3.2.1"),
+        Member("keys", "an array; of each key `kid`, `thumbprint` (RFC 7638), `alg`, `state`, `source`, `use_count`, and in seconds since the epoch `created_at`, `not_before`, `expires_at`, `proved_at`, `retiring_at`, `revoked_at`, `last_used_at`; of one that has a successor also `safe_to_complete` and `why`", "affiant"),
+    ),
+    (*client_auth.REFUSES, "client_keys"),
+)  # fmt: skip

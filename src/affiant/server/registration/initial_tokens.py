@@ -1,0 +1,82 @@
+"""Initial access tokens (RFC 7591 section 3): who has one may register so many clients, for so much, until then."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError
+from affiant.jose import base64url
+from affiant.server.registry.rules import check_identifier, check_scopes, check_types
+from affiant.storage.records import InitialAccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.storage.ports import Store, Tell
+
+MAX_USES = 10_000
+MAX_LIFETIME = 366 * 86_400  # seconds
+_BYTES = 32
+
+
+async def issue(
+    store: Store,
+    master_key: MasterKey,
+    *,
+    scope: tuple[str, ...],
+    resources: tuple[str, ...],
+    lifetime_seconds: int,
+    uses: int,
+    now: int,
+    types: tuple[str, ...] = (),
+    tell: Tell | None = None,
+) -> tuple[InitialAccessToken, str]:
+    """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept.
+
+    Args:
+        store: where it is kept.
+        master_key: digests it.
+        scope: the names that a client may register for; empty for none.
+        resources: the APIs that each of the clients may ask for; empty for the default API only.
+        lifetime_seconds: 1 to MAX_LIFETIME.
+        uses: how many clients it lets in, 1 to MAX_USES.
+        now: seconds since the epoch.
+        types: the authorization_details_types that a client may register for (RFC 9396 section 10).
+        tell: what is written down of it.
+
+    Raises:
+        ConfigError: it cannot be so.
+    """
+    if not 1 <= lifetime_seconds <= MAX_LIFETIME:
+        raise ConfigError(f"an initial access token lives 1 to {MAX_LIFETIME} seconds")
+    if not 1 <= uses <= MAX_USES:
+        raise ConfigError(f"an initial access token lets 1 to {MAX_USES} clients in")
+    text = base64url.encode(secrets.token_bytes(_BYTES))
+    token = InitialAccessToken(
+        id=secrets.token_hex(8),
+        digest=master_key.digest(text),
+        scope=check_scopes(scope),
+        resources=tuple(map(check_identifier, resources)),
+        created_at=now,
+        expires_at=now + lifetime_seconds,
+        uses=uses,
+        authorization_details_types=check_types(types),
+    )
+    await store.initial_access_tokens.add(token, tell=tell)
+    return token, text
+
+
+async def list(store: Store) -> Sequence[InitialAccessToken]:  # noqa: A001 - read as initial_tokens.list
+    """All of them, the newest first, those that have expired or are used up too."""
+    return await store.initial_access_tokens.list()
+
+
+async def revoke(store: Store, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
+    """Let nobody in by it any more; whom it let in stays.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    await store.initial_access_tokens.remove(id, tell=tell)

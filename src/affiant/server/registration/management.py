@@ -1,0 +1,155 @@
+"""GET, PUT and DELETE /register/CLIENT_ID (RFC 7592): a client reads, replaces and deletes what it registered."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from affiant.errors import Rejected
+from affiant.oauth import registration
+from affiant.reasons import Reason
+from affiant.server.registration import described, records
+from affiant.server.registration.registrar import Registrar, bearer_token, traced
+from affiant.server.registry.directory import secret_purpose
+from affiant.server.registry.rules import Registered, is_client_id
+from affiant.server.request import http
+from affiant.server.request.visit import MAX_SHOWN
+from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
+from affiant.storage.records import NotFound
+
+if TYPE_CHECKING:
+    from affiant.server.request.described import Described
+    from affiant.server.request.visit import Visit
+    from affiant.storage.records import Client, StoredSecret
+
+_NOBODY = bytes(32)
+
+
+class ManagementEndpoint(Registrar):
+    """Lets clients look after their registrations."""
+
+    described: ClassVar[Described] = described.MANAGE
+
+    def __init__(self, **shared: Any) -> None:
+        super().__init__("registration", **shared)
+
+    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
+        """See Endpoint."""
+        http.check_method(scope, "GET", "PUT", "DELETE")
+        client_id = scope["path"].rpartition("/")[2]
+        visit.claimed = client_id[:MAX_SHOWN]
+        text = bearer_token(scope, otherwise=Reason.REGISTRATION_ACCESS_TOKEN)
+        client = self._admit(await self._find(client_id), text)
+        # Not the client itself: whoever has this token. It tells who is meant, and is written down as that.
+        visit.by, visit.subject = "registration access token", f"client {client_id}"
+        self._limits.check_tokens(_limited(client), visit.now)
+        answer = await self._answer_to(visit, scope, receive, client, text)
+        self._limits.count_token(_limited(client), visit.now)
+        return answer
+
+    async def _answer_to(
+        self, visit: Visit, scope: http.Scope, receive: http.Receive, client: Client, text: str
+    ) -> http.Answer:
+        if scope["method"] == "DELETE":
+            await self._delete(visit, client)
+            return http.Answer(http.NO_CONTENT, {}, traced(visit), body=b"")
+        if scope["method"] == "GET":
+            visit.outcome, registered = "read", Registered(client)
+            await self.commit(visit, Entry(visit.record()))
+        else:
+            members = await self.read(visit, scope, receive)
+            registered = await self._replace(visit, client, members, text)
+        # The token is not changed by being used: who loses an answer would be shut out for good.
+        return self.answer_with(visit, registered, text, status=200)
+
+    async def _find(self, client_id: str) -> Client | None:
+        return await self._store.clients.find(client_id) if is_client_id(client_id) else None
+
+    def _admit(self, client: Client | None, text: str) -> Client:
+        """The client, when the token is its own; the same answer and the same work for every way to fail.
+
+        Raises:
+            Rejected: REGISTRATION_ACCESS_TOKEN.
+        """
+        stored = client.registration_token if client is not None else None
+        is_its_own = hmac.compare_digest(stored or _NOBODY, self._master_key.digest(text))
+        if client is None or stored is None or not is_its_own or not client.enabled:
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail=_problem(client, is_its_own=is_its_own))
+        if self._policy.is_closed(client):
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="the client has a part in the admin API")
+        return client
+
+    async def _replace(self, visit: Visit, client: Client, members: dict[str, Any], text: str) -> Registered:
+        registration.check_replacement(members, client.client_id)
+        wanted, now = self.parse(members, visit.now), int(visit.now)
+        made: list[Registered] = []
+
+        def change(standing: Client) -> Client:
+            # Judged as it stands in this very commit: it may have been changed since it was found.
+            self._admit(standing, text)
+            self._check_secret(standing, members.get(registration.SECRET), visit.now)
+            built = records.build(
+                standing.client_id,
+                wanted,
+                records.Bounds.of_client(standing),
+                policy=self._policy,
+                master_key=self._master_key,
+                now=now,
+            )
+            made.append(records.put(standing, built, wanted, now=now))
+            return made[-1].client
+
+        def tell(before: Client, after: Client) -> list[Entry]:
+            was, is_now = records.describe(before, visit.now), records.describe(after, visit.now)
+            return [Entry(msgspec.structs.replace(visit.record(), before=was, after=is_now))]
+
+        visit.outcome = "replaced"
+        try:
+            await self._store.clients.update(client.client_id, change, tell=tell)
+        except NotFound:
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
+        return made[-1]
+
+    async def _delete(self, visit: Visit, client: Client) -> None:
+        """Remove it with its refresh tokens, and end its access tokens in the same commit."""
+
+        def tell(before: Client, _: None) -> list[Entry]:
+            record = msgspec.structs.replace(visit.record(), before=records.describe(before, visit.now))
+            now = int(visit.now)
+            return [Entry(record, revocations=(Revocation("client", before.client_id, now, now + LONGEST_TOKEN),))]
+
+        visit.outcome = "deleted"
+        try:
+            await self._store.clients.remove(client.client_id, tell=tell)
+        except NotFound:
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
+
+    def _check_secret(self, standing: Client, sent: object, now: float) -> None:
+        """Let a secret pass that is the client's own; it never becomes another one by being sent (section 2.2)."""
+        if sent is None:
+            return
+        live = [secret for secret in standing.secrets if secret.expires_at is None or secret.expires_at > now]
+        given = sent if isinstance(sent, str) else ""
+        if not any([self._is_secret(standing, secret, given) for secret in live]):  # noqa: C419 - all are compared
+            raise Rejected(Reason.REGISTRATION_METADATA, expected="client_secret to be the client's own, or left out")
+
+    def _is_secret(self, standing: Client, stored: StoredSecret, sent: str) -> bool:
+        if stored.sealed is None:
+            return hmac.compare_digest(stored.digest or _NOBODY, self._master_key.digest(sent))
+        plain = self._master_key.unseal(stored.sealed, purpose=secret_purpose(standing.client_id))
+        return hmac.compare_digest(plain, sent.encode())
+
+
+def _limited(client: Client) -> str:
+    """What its requests here are counted under, apart from its tokens: no client_id has a slash."""
+    return f"registration/{client.client_id}"
+
+
+def _problem(client: Client | None, *, is_its_own: bool) -> str:
+    if client is None:
+        return "no client has this client_id"
+    if client.registration_token is None:
+        return "the client did not register itself"
+    return "the client is disabled" if is_its_own else "another token"

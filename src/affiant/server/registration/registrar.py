@@ -1,0 +1,103 @@
+"""What the two endpoints for registrations share: the token and the metadata of a request, and what is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.oauth import bearer, registration
+from affiant.reasons import Reason
+from affiant.server.registration import records, software_statement
+from affiant.server.request import http
+from affiant.server.request.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from affiant.oauth.registration import ClientMetadata
+    from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registration.records import Policy
+    from affiant.server.registry.rules import Registered
+    from affiant.server.request.visit import Visit
+    from affiant.storage.ports import Store
+
+PATH = "register"
+
+
+class Registrar(Endpoint):
+    """An endpoint whose caller shows a token of this server, and sends JSON.
+
+    Args:
+        name: what the audit log calls it.
+        store: where clients are kept.
+        master_key: seals or digests their secrets, and digests the tokens.
+        policy: what every registration is held to.
+        alone: what an Endpoint takes.
+    """
+
+    def __init__(self, name: str, *, store: Store, master_key: MasterKey, policy: Policy, **alone: Any) -> None:
+        super().__init__(name, **alone)
+        self._store = store
+        self._master_key = master_key
+        self._policy = policy
+
+    async def read(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> dict[str, Any]:
+        """What the client sends.
+
+        Raises:
+            Rejected: as http.read_object.
+        """
+        members = await http.read_object(scope, receive)
+        visit.is_read = True
+        return members
+
+    def parse(self, members: dict[str, Any], now: float) -> ClientMetadata:
+        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
+
+        Raises:
+            Rejected: the statement does not hold, or a member cannot be registered.
+        """
+        stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=now)
+        return registration.parse(stated)
+
+    def answer_with(self, visit: Visit, registered: Registered, access_token: str, *, status: int) -> http.Answer:
+        """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3).
+
+        Args:
+            visit: the request.
+            registered: the client, with its secret where it has just been made: it is told this once.
+            access_token: what the client manages its registration with.
+            status: of the answer.
+        """
+        told = {
+            **records.render(registered.client, visit.now),
+            registration.TOKEN: access_token,
+            registration.URL: f"{self._issuer}/{PATH}/{registered.client.client_id}",
+        }
+        if registered.client_secret is not None:
+            told |= {registration.SECRET: registered.client_secret, registration.SECRET_END: 0}
+        return http.Answer(status, told, traced(visit))
+
+
+def traced(visit: Visit) -> list[tuple[bytes, bytes]]:
+    """The header by which a caller can name its request."""
+    return [(b"x-trace-id", visit.trace_id.encode("ascii"))]
+
+
+def bearer_token(scope: http.Scope, *, otherwise: Reason) -> str:
+    """The one bearer token of a request (RFC 6750 section 2.1).
+
+    Args:
+        scope: the request.
+        otherwise: the reason of a refusal, where there is a token that can be none of this server.
+
+    Raises:
+        Rejected: TOKEN_REQUEST for several headers, REGISTRATION_TOKEN_MISSING, or the reason given.
+    """
+    try:
+        shown = bearer.parse_authorization(http.header(scope, b"authorization"))
+    except Rejected as refusal:
+        raise Rejected(otherwise if refusal.reason is Reason.TOKEN_MALFORMED else refusal.reason) from None
+    if shown is None:
+        raise Rejected(Reason.REGISTRATION_TOKEN_MISSING)
+    if shown.scheme != bearer.BEARER:
+        raise Rejected(otherwise, detail=f"the scheme {shown.scheme}")
+    return shown.token

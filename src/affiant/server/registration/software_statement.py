@@ -1,0 +1,110 @@
+"""Software statements: what the publisher of a software says of it, signed (RFC 7591 section 2.3)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import ConfigError, Rejected
+from affiant.jose import compact
+from affiant.jose.key_set import KeySet
+from affiant.jose.strict_json import parse_object
+from affiant.oauth.assertion import LEEWAY
+from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.registration import MEMBERS, STATEMENT
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from affiant.jose.compact import Unverified
+
+_MAX_ISSUER = 2000
+
+
+def load(files: Mapping[str, Path]) -> dict[str, KeySet]:
+    """The issuers that are trusted, each with the keys in its file, a JWK Set.
+
+    Raises:
+        ConfigError: a file cannot be read, or has a key that is not accepted.
+    """
+    return {issuer: _load(issuer, path) for issuer, path in files.items()}
+
+
+def apply(members: dict[str, Any], issuers: Mapping[str, KeySet], *, audience: str, now: float) -> dict[str, Any]:
+    """The members, with those that the software statement among them has in their place (section 3.1.1).
+
+    Args:
+        members: what the client sent.
+        issuers: who is trusted, each with its keys.
+        audience: this server's issuer identifier.
+        now: seconds since the epoch.
+
+    Raises:
+        Rejected: REGISTRATION_STATEMENT, or REGISTRATION_STATEMENT_ISSUER for somebody who is not trusted.
+    """
+    statement = members.get(STATEMENT)
+    if statement is None:
+        return members
+    claims = _verify(statement, issuers, audience, now)
+    said = {name: value for name, value in claims.items() if name in MEMBERS and name != STATEMENT}
+    return {**members, **said}
+
+
+def _load(issuer: str, path: Path) -> KeySet:
+    try:
+        return KeySet.parse_strictly(parse_object(path.read_bytes()))
+    except OSError as error:
+        raise ConfigError(f"{path} of {issuer} cannot be read: {error.strerror}") from error
+    except (ValueError, ConfigError) as error:
+        raise ConfigError(f"{path} of {issuer}: {error}") from error
+
+
+def _verify(statement: object, issuers: Mapping[str, KeySet], audience: str, now: float) -> dict[str, Any]:
+    if not isinstance(statement, str):
+        raise _rejected("not a string")
+    try:
+        unverified = compact.parse(statement)
+    except Rejected as refusal:
+        raise _rejected(refusal.reason.code) from None
+    issuer = text(unverified.claims, "iss", longest=_MAX_ISSUER)
+    if issuer is None:
+        raise _rejected("no iss")
+    keys = issuers.get(issuer)
+    if keys is None:
+        raise Rejected(Reason.REGISTRATION_STATEMENT_ISSUER, detail=f"iss {json.dumps(issuer)}")
+    claims = _verify_signature(unverified, keys)
+    _check_claims(unverified.header, claims, audience, now)
+    return claims
+
+
+def _verify_signature(unverified: Unverified, keys: KeySet) -> dict[str, Any]:
+    candidates = [key for key in keys.candidates(unverified.alg) if unverified.kid in (None, key.kid)]
+    for key in candidates:
+        try:
+            return compact.verify(unverified, key).claims
+        except Rejected:
+            continue
+    raise _rejected("no key of the issuer verifies it")
+
+
+def _check_claims(header: dict[str, Any], claims: dict[str, Any], audience: str, now: float) -> None:
+    # An issuer may sign more than statements with its keys: what says that it is something else is none.
+    if "typ" in header and media_type(header["typ"]) != "jwt":
+        raise _rejected("another typ")
+    try:
+        exp, nbf, iat = (instant(claims, name) for name in ("exp", "nbf", "iat"))
+    except ValueError as error:
+        raise _rejected(f"{error} is not a number") from None
+    if exp is not None and exp + LEEWAY <= now:
+        raise _rejected("expired")
+    if any(begins is not None and begins > now + LEEWAY for begins in (nbf, iat)):
+        raise _rejected("not valid yet")
+    aud = claims.get("aud", audience)
+    if audience not in (aud if isinstance(aud, list) else [aud]):  # RFC 7519 section 4.1.3
+        raise _rejected("for somebody else")
+
+
+def _rejected(detail: str) -> Rejected:
+    return Rejected(Reason.REGISTRATION_STATEMENT, detail=detail)

@@ -1,0 +1,176 @@
+"""The steps of a key's life, from one key of a client to the next: announce, prove, retire, cancel, revoke.
+
+Each takes the keys that stand and gives the keys that stand then. A step that was taken already changes nothing, so a
+client that lost the answer asks again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import ConfigError
+from affiant.server.registry import client_keys
+from affiant.storage.records import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.jose.keys import PublicKey
+    from affiant.storage.records import ClientKey
+
+LONGEST_OVERLAP = 30 * 86_400  # seconds that a key may stay good after its successor took over
+
+
+def announce(standing: Sequence[ClientKey], announced: ClientKey, *, now: int) -> tuple[ClientKey, ...]:
+    """Register the client's next key; it may authenticate nobody before it is proved.
+
+    Raises:
+        ConfigError: as client_keys.add; or it stands there under another name, or for another time.
+    """
+    old = _find(standing, client_keys.thumbprint(announced), now)
+    if old is None:
+        return client_keys.add(standing, [announced], now=now)
+    if _wanted(old) != _wanted(announced):
+        raise ConfigError(f"the key is there already, as {old.kid}, and not for the same time")
+    return tuple(standing)
+
+
+def prove(standing: Sequence[ClientKey], thumbprint: str, *, now: int) -> tuple[ClientKey, ...]:
+    """Let the key be used that has just signed: from now on, or from its `not_before`.
+
+    Raises:
+        NotFound: it is not there any more.
+    """
+    key = _find(standing, thumbprint, now)
+    if key is None:
+        raise NotFound("the key is not there any more")
+    return tuple(standing) if key.proved_at is not None else _changed(standing, key, proved_at=now)
+
+
+def retire(
+    standing: Sequence[ClientKey], kid: str, *, now: int, overlap: int = 0, signer: str | None = None
+) -> tuple[ClientKey, ...]:
+    """Let a key end `overlap` seconds from now, because it has a successor. The tokens that it obtained live on.
+
+    Args:
+        standing: all keys.
+        kid: which.
+        now: seconds since the epoch.
+        overlap: how long processes that still sign with it may do so; 0 to LONGEST_OVERLAP.
+        signer: the thumbprint of the key that asks for it; None for an operator.
+
+    Raises:
+        NotFound: there is no such key.
+        ConfigError: no other key would be left, it asks for its own end, or it is only announced.
+    """
+    if not 0 <= overlap <= LONGEST_OVERLAP:
+        raise ConfigError(f"overlap is 0 to {LONGEST_OVERLAP} seconds")
+    key = client_keys.get(standing, kid, now)
+    if client_keys.state(key, now) in ("retiring", "revoked"):
+        return tuple(standing)
+    if client_keys.state(key, now) == "announced":
+        raise ConfigError(f"the key {kid} is only announced: cancel it")
+    _check_other(standing, key, now, signer)
+    return _changed(standing, key, retiring_at=now, revoked_at=now + overlap)
+
+
+def resume(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[ClientKey, ...]:
+    """Let a retiring key be used as before: its successor turned out to be wrong.
+
+    Raises:
+        NotFound: there is no such key.
+        ConfigError: it has ended.
+    """
+    key = client_keys.get(standing, kid, now)
+    if client_keys.state(key, now) == "revoked":
+        raise ConfigError(f"the key {kid} has ended, and never comes back")
+    return tuple(standing) if key.retiring_at is None else _changed(standing, key, retiring_at=None, revoked_at=None)
+
+
+def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[ClientKey, ...]:
+    """Take an announced key back.
+
+    Raises:
+        NotFound: there is no such key.
+        ConfigError: it is in use.
+    """
+    key = client_keys.get(standing, kid, now)
+    state = client_keys.state(key, now)
+    if state == "revoked":
+        return tuple(standing)
+    if state != "announced":
+        raise ConfigError(f"the key {kid} is {state}, not announced: retire it")
+    return _changed(standing, key, revoked_at=now)
+
+
+def revoke(
+    standing: Sequence[ClientKey], kid: str, *, now: int, signer: str | None = None, spares_one: bool = True
+) -> tuple[ClientKey, ...]:
+    """End a key at once, because somebody else may have it. Who commits this also ends the tokens that it obtained.
+
+    Args:
+        standing: all keys.
+        kid: which.
+        now: seconds since the epoch.
+        signer: the thumbprint of the key that asks for it; None for an operator.
+        spares_one: whether the last key that may be used is kept; an operator may shut a client out.
+
+    Raises:
+        NotFound: there is no such key.
+        ConfigError: no other key would be left, or it asks for its own end.
+    """
+    key = client_keys.get(standing, kid, now)
+    if client_keys.is_revoked(key, now):
+        return tuple(standing)
+    if spares_one:
+        _check_other(standing, key, now, signer)
+    return _changed(standing, key, revoked_at=now)
+
+
+def host(
+    standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "client"
+) -> tuple[ClientKey, ...]:
+    """Exactly these keys, as a client's own key set would have them; the key that signs the request vouches for them.
+
+    Those that are left out end now, as by `retire`: the tokens that they obtained live on.
+
+    Raises:
+        ConfigError: as client_keys.add; none could be used now; or one stands there under another name.
+    """
+    names = {key.thumbprint: key.kid for key in wanted}
+    if len(names) != len(wanted):
+        raise ConfigError("a key stands in the set twice")
+    for key in client_keys.live(standing, now):
+        if names.get(client_keys.thumbprint(key), key.kid) != key.kid:
+            raise ConfigError(f"one of the keys is there already under the name {key.kid}: send it as that")
+    after = tuple(
+        replace(key, proved_at=key.proved_at or now, retiring_at=None, revoked_at=None)
+        if client_keys.thumbprint(key) in names and not client_keys.is_revoked(key, now)
+        else key
+        for key in client_keys.put(standing, wanted, now=now, source=source)
+    )
+    if not any(client_keys.state(key, now) == "active" for key in after):
+        raise ConfigError("none of these keys could be used now")
+    return after
+
+
+def _find(standing: Sequence[ClientKey], thumbprint: str, now: int) -> ClientKey | None:
+    return next((key for key in client_keys.live(standing, now) if client_keys.thumbprint(key) == thumbprint), None)
+
+
+def _wanted(key: ClientKey) -> tuple[object, ...]:
+    return key.kid, key.not_before, key.expires_at
+
+
+def _changed(standing: Sequence[ClientKey], key: ClientKey, **changes: Any) -> tuple[ClientKey, ...]:
+    return tuple(replace(each, **changes) if each is key else each for each in standing)
+
+
+def _check_other(standing: Sequence[ClientKey], key: ClientKey, now: int, signer: str | None) -> None:
+    """Nobody shuts itself out: another key is in use, and where the client asks, that one has just worked."""
+    if signer == client_keys.thumbprint(key):
+        raise ConfigError(f"the key {key.kid} cannot end itself: sign the request with its successor")
+    others = [other for other in standing if other is not key and client_keys.state(other, now) == "active"]
+    if not others:
+        raise ConfigError(f"the key {key.kid} is the last that can be used: announce and prove another first")

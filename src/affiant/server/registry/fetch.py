@@ -1,0 +1,261 @@
+"""Fetching what a client publishes, from a place that the client chose: guarded (RFC 8725 section 3.10, RFC 7591 5).
+
+The name is resolved once, every address is judged, and the connection goes to an address that was judged: a name that
+resolves to something else a moment later changes nothing. No redirects, cookies, proxies or compression; 3 seconds and
+64 KiB for all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpcore2
+from httpcore2 import AnyIOBackend
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.registry.addresses import Allowed, find_forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from affiant.server.registry.addresses import Address
+
+    Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+FETCH_SECONDS = 2.8  # the caller waits for it, and is answered within 3
+CONNECT_SECONDS = 1.0  # for one address, where there are several
+MAX_BYTES = 65_536
+MAX_ADDRESSES = 4  # that are tried
+MAX_LOOKUPS = 32  # that may hang at one time: a resolver can take half a minute, and its thread with it
+_OK = 200
+_HEADERS = [("Accept", "application/jwk-set+json, application/json"), ("Accept-Encoding", "identity")]
+_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|", re.IGNORECASE)
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came.
+
+    Attributes:
+        body: its bytes.
+        max_age: seconds that it may be kept (RFC 9111 section 5.2.2); None where the sender does not say.
+    """
+
+    body: bytes
+    max_age: int | None
+
+
+class Fetcher:
+    """Fetches documents over https.
+
+    Args:
+        allowed: hosts and networks that need not be public.
+        resolve: the addresses of a host and port, as text; the system's own when left out.
+        network: what opens connections to addresses.
+        tls: whom certificates are believed from; what the system trusts when left out.
+    """
+
+    def __init__(
+        self,
+        allowed: Allowed | None = None,
+        *,
+        resolve: Resolve | None = None,
+        network: httpcore2.AsyncNetworkBackend | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._allowed = allowed or Allowed()
+        self._resolve = resolve or Resolver()
+        self._network = network or AnyIOBackend()
+        self._tls = tls
+
+    async def __call__(self, uri: str) -> Fetched:
+        """The document at this address, which oauth.jwks_uri has parsed.
+
+        Raises:
+            Rejected: JWKS_BLOCKED, JWKS_UNAVAILABLE, JWKS_TIMEOUT, JWKS_TLS, JWKS_STATUS, JWKS_TOO_LARGE or
+                JWKS_MALFORMED.
+        """
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                return await self._fetch(uri)
+        except TimeoutError:
+            raise Rejected(Reason.JWKS_TIMEOUT, detail=_host(uri)) from None
+        except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
+            raise _failed(uri, error) from None
+
+    async def _fetch(self, uri: str) -> Fetched:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port or 443
+        network = _Pinned(await self._addresses(host, port), self._network)
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        url = httpcore2.URL(scheme="https", host=host, port=parts.port, target=_target(uri))
+        # A pool for each fetch: nothing of one, not even its connection, is there for the next.
+        pool = httpcore2.AsyncConnectionPool(ssl_context=self._tls, network_backend=network)
+        async with network, pool, pool.stream("GET", url, headers=_HEADERS) as response:
+            return await _read(response)
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        found = [ipaddress.ip_address(text) for text in await self._look_up(host, port)]
+        if not found:
+            raise Rejected(Reason.JWKS_UNAVAILABLE, detail=f"{host} has no address")
+        # One that must not be connected to spoils all: a name that has both is made for an attack.
+        forbidden = find_forbidden(host, found, self._allowed)
+        if forbidden is not None:
+            raise Rejected(Reason.JWKS_BLOCKED, expected="a public address", got=str(forbidden), detail=host)
+        return found[:MAX_ADDRESSES]
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        with contextlib.suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
+        return await self._resolve(host, port)
+
+
+class Resolver:
+    """The system's own resolver, which only threads can wait for."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(MAX_LOOKUPS)
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of this host, as text.
+
+        Raises:
+            OSError: there is none, or too many lookups hang.
+        """
+        if not self._free.acquire(blocking=False):
+            raise OSError("the resolver does not answer")
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Sequence[str]] = loop.create_future()
+        # Not one of the loop's threads: those that hang would keep other work waiting, and the server from its end.
+        threading.Thread(target=self._look_up, args=(host, port, loop, found), daemon=True).start()
+        return await found
+
+    def _look_up(
+        self, host: str, port: int, loop: asyncio.AbstractEventLoop, found: asyncio.Future[Sequence[str]]
+    ) -> None:
+        answer: Sequence[str] | OSError
+        try:
+            answer = [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        except (OSError, UnicodeError) as error:
+            answer = error if isinstance(error, OSError) else OSError("not a host name")
+        self._free.release()
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(_settle, found, answer)
+
+
+def _settle(found: asyncio.Future[Sequence[str]], answer: Sequence[str] | OSError) -> None:
+    if found.done():  # nobody waited so long
+        return
+    if isinstance(answer, OSError):
+        found.set_exception(answer)
+    else:
+        found.set_result(answer)
+
+
+class _Pinned(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were judged, whatever name it is asked for; the name stays what TLS compares."""
+
+    def __init__(self, addresses: Sequence[Address], network: httpcore2.AsyncNetworkBackend) -> None:
+        self._addresses = addresses
+        self._network = network
+        self._opened: list[httpcore2.AsyncNetworkStream] = []
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        # httpcore forgets a connection whose TLS handshake is cancelled; a server that is slow at it would use up ours.
+        for stream in self._opened:
+            await stream.aclose()
+
+    async def connect_tcp(
+        self,
+        host: str,  # noqa: ARG002 - that is the point
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore's signature; the whole has a deadline
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """See httpcore."""
+        *others, last = map(str, self._addresses)
+        for address in others:
+            with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._open(address, port, CONNECT_SECONDS, local_address, socket_options)
+        return await self._open(last, port, None, local_address, socket_options)
+
+    async def _open(self, *where: Any) -> httpcore2.AsyncNetworkStream:
+        stream = await self._network.connect_tcp(*where)
+        self._opened.append(stream)
+        return stream
+
+
+async def _read(response: httpcore2.Response) -> Fetched:
+    headers = [(name.lower(), value.decode("latin-1").strip()) for name, value in response.headers]
+    if response.status != _OK:
+        raise Rejected(Reason.JWKS_STATUS, expected="200", got=str(response.status))
+    _check_headers(headers)
+    body = b""
+    async for chunk in response.aiter_stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise Rejected(Reason.JWKS_TOO_LARGE)
+    return Fetched(body, _max_age(", ".join(value for name, value in headers if name == b"cache-control")))
+
+
+def _check_headers(headers: list[tuple[bytes, str]]) -> None:
+    for name, value in headers:
+        # Asked for as it is: what comes compressed comes from somebody who hopes to fill our memory.
+        if name == b"content-encoding" and value.lower() not in ("", "identity"):
+            raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is compressed")
+        if name == b"content-type" and _JSON.fullmatch(value.partition(";")[0].strip()) is None:
+            raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is not JSON, by its Content-Type")
+        if name == b"content-length" and value.isdecimal() and int(value[:20]) > MAX_BYTES:
+            raise Rejected(Reason.JWKS_TOO_LARGE)
+
+
+def _max_age(cache_control: str) -> int | None:
+    if re.search(r"\bno-(?:store|cache)\b", cache_control, re.IGNORECASE):
+        return 0
+    found = _MAX_AGE.search(cache_control)
+    return int(found[1]) if found else None
+
+
+def _failed(uri: str, error: Exception) -> Rejected:
+    """The refusal for what the network made of it; of what the other side sent, nothing is repeated."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return Rejected(Reason.JWKS_TLS, detail=f"{_host(uri)}: {_why(cause)}")
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpcore2.ProtocolError):
+        return Rejected(
+            Reason.JWKS_MALFORMED, detail=f"{_host(uri)}: the answer is not HTTP, or its headers are too long"
+        )
+    return Rejected(Reason.JWKS_UNAVAILABLE, detail=f"{_host(uri)}: {type(error).__name__}")
+
+
+def _why(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return error.reason or "TLS failed"
+
+
+def _host(uri: str) -> str:
+    return urlsplit(uri).hostname or ""
+
+
+def _target(uri: str) -> str:
+    parts = urlsplit(uri)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -1,0 +1,280 @@
+"""The keys of clients that publish them at a `jwks_uri` (RFC 7591 section 2): fetched seldom, kept through an outage.
+
+Only what a registered client published is kept, so nobody else can fill or empty the memory. Each client has a flight
+of its own, and at most two of them begin in 30 seconds, whatever is asked for in its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from affiant.errors import ConfigError, Rejected
+from affiant.jose.keys import parse_public_jwk
+from affiant.jose.strict_json import parse_object
+from affiant.reasons import Reason
+from affiant.server.registry import client_keys
+from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.registry.fetch import FETCH_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from affiant.jose.keys import PublicKey
+    from affiant.server.registry.directory import RegisteredClient
+    from affiant.server.registry.fetch import Fetched
+    from affiant.storage.records import ClientKey
+
+    Fetch = Callable[[str], Awaitable[Fetched]]
+
+log = logging.getLogger(__name__)
+
+SOURCE = "jwks_uri"
+FRESH_SECONDS = 300  # that a set is kept whose sender says nothing of it
+LEAST_SECONDS, MOST_SECONDS = 60, 3600  # within which a sender's max-age is followed
+AHEAD = 0.8  # of that time, after which it is fetched anew while requests go on
+STALE_SECONDS = 86_400  # that a set serves while it cannot be fetched
+WINDOW_SECONDS, FETCHES = 30.0, 2  # at most so many in so long, for one client
+RETRY_SECONDS = 20.0  # after a fetch that failed
+MISS_SECONDS = 30.0  # after a fetch for a kid that was not there, until the next for another
+ABSENT_SECONDS = 60.0  # that the same kid is not looked for again
+TURN_SECONDS = FETCH_SECONDS + 0.1  # for a fetch and the wait for one of the places
+MAX_FETCHING = 32  # at one time, for all clients
+MAX_WAITING = 100  # requests that wait for one flight; further ones are judged by what is known
+MAX_CLIENTS = 10_000
+MAX_MEMBERS = 64  # of a set
+NOT_FETCHED = "nothing is fetched for this question"  # what a refusal says where there is no fetch
+
+
+class Wanted(NamedTuple):
+    """The key that a request needs.
+
+    Attributes:
+        name: by which it is remembered that there is none: a kid, mostly.
+        fits: whether this is it.
+    """
+
+    name: str
+    fits: Callable[[PublicKey], bool]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one client's set; instants in seconds since the epoch."""
+
+    uri: str
+    keys: tuple[ClientKey, ...] | None = None
+    fetched_at: float = float("-inf")
+    lifetime: float = 0.0
+    begun: deque[float] = field(default_factory=lambda: deque(maxlen=FETCHES))
+    missed_at: float = float("-inf")
+    absent: dict[str, float] = field(default_factory=dict)
+    problem: Rejected | None = None
+    flight: asyncio.Task[None] | None = None
+    waiting: int = 0
+
+    def age(self, now: float) -> float:
+        """Seconds; what was fetched later than now was fetched by a clock that went wrong, and is old."""
+        age = now - self.fetched_at
+        return age if age >= 0 else self.lifetime - age
+
+    def has(self, wanted: Wanted) -> bool:
+        return any(wanted.fits(client_keys.parse(key.jwk)) for key in self.keys or ())
+
+    def may_begin(self, now: float) -> bool:
+        """Whether a fetch may begin: none is on its way, and neither is it too soon after others."""
+        if self.flight is not None or (self.problem is not None and _is_within(RETRY_SECONDS, self.begun[-1], now)):
+            return False
+        return len(self.begun) < FETCHES or not _is_within(WINDOW_SECONDS, self.begun[0], now)
+
+    def may_look_for(self, wanted: Wanted, now: float) -> bool:
+        """Whether a fetch may begin because of a key that is not there."""
+        is_absent = _is_within(ABSENT_SECONDS, self.absent.get(wanted.name, float("-inf")), now)
+        return not is_absent and not _is_within(MISS_SECONDS, self.missed_at, now) and self.may_begin(now)
+
+    def miss(self, wanted: Wanted, now: float) -> None:
+        """Remember that the set has no such key: a few entries at most, as fetches are few."""
+        self.missed_at = now
+        self.absent = {name: at for name, at in self.absent.items() if _is_within(ABSENT_SECONDS, at, now)}
+        self.absent[wanted.name] = now
+
+
+class RemoteKeys:
+    """The fetched keys of all clients.
+
+    Args:
+        fetch: gets a document, or raises Rejected; without it nothing is fetched.
+    """
+
+    def __init__(self, fetch: Fetch | None = None) -> None:
+        self._fetch = fetch
+        self._known: dict[str, _Known] = {}
+        self._free = asyncio.Semaphore(MAX_FETCHING)
+        self._flights: set[asyncio.Task[None]] = set()
+
+    async def complete(self, client: RegisteredClient, wanted: Wanted, *, now: float) -> RegisteredClient:
+        """The client with the keys that it publishes; as it is, where it has registered no jwks_uri.
+
+        A set without the wanted key is fetched once more, if that was not done a moment ago.
+
+        Args:
+            client: registered, enabled, and authenticated by a key.
+            wanted: which key.
+            now: seconds since the epoch.
+
+        Raises:
+            Rejected: a reason whose code begins with ``jwks.``: nothing is known of the wanted key, and why.
+        """
+        if client.record.jwks_uri is None:
+            return client
+        known = self._find(client.client_id, client.record.jwks_uri)
+        is_new = await self._keep_fresh(client.client_id, known, now)
+        if not known.has(wanted):
+            await self._look_again(client.client_id, known, wanted, now, is_new=is_new)
+        self._check(known, wanted, now)
+        observed = (Reason.JWKS_STALE,) if known.age(now) >= known.lifetime else ()
+        return replace(client, keys=_merge(client.record.keys, known.keys or (), now), observed=observed)
+
+    async def close(self) -> None:
+        """End what is on its way."""
+        for flight in self._flights:
+            flight.cancel()
+        await asyncio.gather(*self._flights, return_exceptions=True)
+
+    def _find(self, client_id: str, uri: str) -> _Known:
+        known = self._known.pop(client_id, None)
+        if known is None or known.uri != uri:
+            known = _Known(uri)
+            if len(self._known) >= MAX_CLIENTS:
+                self._known.pop(next(iter(self._known)))
+        self._known[client_id] = known  # last: whoever is asked for least is forgotten first
+        return known
+
+    def _check(self, known: _Known, wanted: Wanted, now: float) -> None:
+        if known.problem is not None and not known.has(wanted):
+            raise _again(known.problem)
+        if known.keys is None:
+            detail = "too many requests wait for the keys" if self._fetch else NOT_FETCHED
+            raise Rejected(Reason.JWKS_UNAVAILABLE, detail=detail)
+        if known.age(now) >= STALE_SECONDS:
+            raise Rejected(Reason.JWKS_STALE, detail=str(known.problem or ""))
+
+    async def _keep_fresh(self, client_id: str, known: _Known, now: float) -> bool:
+        """Fetch what is old, and say whether that was done for this request."""
+        age = known.age(now)
+        if known.keys is not None and age < known.lifetime * AHEAD:
+            return False
+        began = self._begin(client_id, known, now)
+        # Who waits for an outage to be found out, is one; from then on all are judged by what is known.
+        if known.keys is None or (age >= known.lifetime and known.problem is None):
+            await self._wait(known)
+            return began
+        return False
+
+    async def _look_again(self, client_id: str, known: _Known, wanted: Wanted, now: float, *, is_new: bool) -> None:
+        await self._wait(known)  # for a flight that others began; perhaps before this key was published
+        if known.has(wanted):
+            return
+        if not is_new:
+            if not (known.may_look_for(wanted, now) and self._begin(client_id, known, now)):
+                return
+            await self._wait(known)
+        if known.problem is None and not known.has(wanted):
+            known.miss(wanted, now)
+
+    def _begin(self, client_id: str, known: _Known, now: float) -> bool:
+        if self._fetch is None or not known.may_begin(now):
+            return False
+        known.begun.append(now)
+        known.flight = asyncio.create_task(self._fly(client_id, known, self._fetch, now))
+        self._flights.add(known.flight)
+        known.flight.add_done_callback(self._flights.discard)
+        return True
+
+    async def _wait(self, known: _Known) -> None:
+        if known.flight is None or known.waiting >= MAX_WAITING:
+            return
+        known.waiting += 1
+        try:
+            # Not await: who goes away must not take the flight from the others.
+            await asyncio.wait([known.flight])
+        finally:
+            known.waiting -= 1
+
+    async def _fly(self, client_id: str, known: _Known, fetch: Fetch, now: float) -> None:
+        try:
+            async with asyncio.timeout(TURN_SECONDS), self._free:
+                fetched = await fetch(known.uri)
+                known.keys, known.problem = await _read(fetched.body), None
+            wished = FRESH_SECONDS if fetched.max_age is None else fetched.max_age
+            known.fetched_at, known.lifetime = now, min(max(wished, LEAST_SECONDS), MOST_SECONDS)
+        except (Rejected, TimeoutError) as error:
+            known.problem = error if isinstance(error, Rejected) else Rejected(Reason.JWKS_TIMEOUT)
+            log.warning(
+                "the keys of client %s cannot be fetched: %s %s", client_id, known.problem, known.problem.detail
+            )
+        except Exception:
+            log.exception("the keys of client %s cannot be fetched", client_id)
+            known.problem = Rejected(Reason.JWKS_UNAVAILABLE)
+        finally:
+            known.flight = None
+
+
+async def _read(body: bytes) -> tuple[ClientKey, ...]:
+    """The keys of this set that can be told apart and used; bad ones beside them are skipped (RFC 7517 section 5)."""
+    try:
+        members = parse_object(body).get("keys")
+    except ValueError as error:
+        raise Rejected(Reason.JWKS_MALFORMED, detail=_plain(error)) from None
+    if not isinstance(members, list) or len(members) > MAX_MEMBERS:
+        raise Rejected(Reason.JWKS_MALFORMED, expected=f'"keys", an array of at most {MAX_MEMBERS}')
+    found: list[ClientKey | None] = []
+    for member in members:
+        await asyncio.sleep(0)  # reading an RSA key takes a good millisecond, and others wait meanwhile
+        found.append(_key(member))
+    keys = _distinct(key for key in found if key is not None)
+    if not keys:
+        raise Rejected(Reason.JWKS_MALFORMED, expected="a public key that can be used, with a kid of its own")
+    return keys
+
+
+def _key(member: object) -> ClientKey | None:
+    if not isinstance(member, dict):
+        return None
+    try:
+        key = client_keys.build(parse_public_jwk(member), now=0, source=SOURCE)
+    except ConfigError:
+        return None
+    client_keys.parse(key.jwk)  # from here on it is ready, and no request pays for it
+    return key
+
+
+def _distinct(keys: Iterable[ClientKey]) -> tuple[ClientKey, ...]:
+    """Those whose kid names one key: which of two it names, nobody could say."""
+    by_kid: dict[str, dict[str, ClientKey]] = {}
+    for key in keys:
+        by_kid.setdefault(key.kid, {})[client_keys.thumbprint(key)] = key
+    return tuple(next(iter(same.values())) for same in by_kid.values() if len(same) == 1)
+
+
+def _merge(registered: tuple[ClientKey, ...], fetched: tuple[ClientKey, ...], now: float) -> ClientKeys:
+    """The fetched keys without those that were revoked here: that they are still listed changes nothing."""
+    revoked = {client_keys.thumbprint(key) for key in registered if client_keys.is_revoked(key, now)}
+    return ClientKeys([key for key in fetched if client_keys.thumbprint(key) not in revoked])
+
+
+def _again(problem: Rejected) -> Rejected:
+    # A new one for each request: an exception that is raised twice grows by its tracebacks.
+    return Rejected(problem.reason, expected=problem.expected, got=problem.got, detail=problem.detail)
+
+
+def _is_within(seconds: float, begin: float, now: float) -> bool:
+    return 0 <= now - begin <= seconds
+
+
+def _plain(error: ValueError) -> str:
+    # What json and the codecs say repeats pieces of what was sent.
+    return "not UTF-8" if isinstance(error, UnicodeError) else "not one JSON object, strictly read"

@@ -1,0 +1,50 @@
+"""Which entries of authorization_details a client gets (RFC 9396 section 5): all that it asks for, or nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.oauth.parameters.authorization_details import locations
+from affiant.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from affiant.oauth.parameters.authorization_details import Details
+    from affiant.server.registry.directory import RegisteredClient
+    from affiant.storage.records import Api
+
+
+def grant(asked: Details, client: RegisteredClient, apis: Sequence[Api]) -> Details:
+    """The entries, when the client may have each at the APIs that its token is for.
+
+    Raises:
+        Rejected: DETAILS_NOT_ALLOWED.
+    """
+    for entry in asked:
+        _check(entry, client, apis)
+    return asked
+
+
+def types(apis: Iterable[Api]) -> list[str]:
+    """The types that these APIs understand, each once."""
+    return sorted({name for api in apis for name in api.authorization_details_types})
+
+
+def _check(entry: dict[str, Any], client: RegisteredClient, apis: Sequence[Api]) -> None:
+    there = set(locations(entry))
+    if not there <= {api.identifier for api in apis}:
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"locations among {_named(apis)}")
+    # Where the entry says no place, it is for whichever of the APIs knows its type.
+    told = [api for api in apis if not there or api.identifier in there]
+    understood = [api for api in told if entry["type"] in api.authorization_details_types]
+    everywhere = len(understood) == len(told) if there else bool(understood)
+    if not everywhere or entry["type"] not in client.record.authorization_details_types:
+        allowed = [name for name in types(told) if name in client.record.authorization_details_types]
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"type {' or '.join(allowed)}" if allowed else "none")
+
+
+def _named(apis: Sequence[Api]) -> str:
+    return " ".join(api.identifier for api in apis)
