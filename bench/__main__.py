@@ -1,5 +1,7 @@
-"""`python -m bench`: every benchmark, one after the other."""
+"""`python -m bench`: every benchmark of speed, one after the other."""
 
-from bench.token_rate import main
+from bench import introspection_rate, token_rate
 
-main()
+token_rate.main()
+print()
+introspection_rate.main()

@@ -20,7 +20,7 @@ PROOFS = {
     "Unverified": "jose/compact.py",
     "Verified": "jose/compact.py",
     "ClientAssertion": "oauth/assertion.py",
-    "DpopProof": "oauth/dpop.py",
+    "DpopProof": "oauth/binding/dpop.py",
     "AccessToken": "oauth/access_token.py",
     "BoundToken": "oauth/access_token.py",
     "Authenticated": "server/client_auth/",

@@ -18,6 +18,7 @@ from affiant.jose import base64url, compact, keys
 from affiant.oauth.assertion import digest
 from affiant.reasons import Reason
 from affiant.server.registry import rules
+from affiant.server.request.certificate import PEER
 from affiant.server.request.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM_TYPE = (b"content-type", b"application/x-www-form-urlencoded")
+PROXY = "10.0.0.1"
 ADDRESS, ABSENT, FILE = "203.0.113.7", "absent", "affiant.db"
 KEY, OTHER, STRANGER, FOREIGN = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "Ed25519"))
 SILENT_RUNGS, MAX_ERROR, MAX_CLAIMED, PIECE = range(5, 8), 1024, 256, 20
@@ -50,6 +52,7 @@ class Request:
         pieces: where the body comes in several.
         is_whole: unless the sender goes away before its end.
         is_slow: the sender stays, and sends no more.
+        peer: where the connection comes from, if the server notes that: PROXY for the one that tells of certificates.
     """
 
     body: bytes = b""
@@ -60,6 +63,8 @@ class Request:
     pieces: tuple[bytes, ...] = ()
     is_whole: bool = True
     is_slow: bool = False
+    peer: str | None = None
+    address: str = ADDRESS
 
     def sensitive(self) -> list[str]:
         """What of it must never be written down or sent back."""
@@ -186,8 +191,9 @@ class Bench:
             "path": what.path,
             "raw_path": what.path.encode(),
         }
-        scope |= {"query_string": what.query, "headers": list(what.headers), "client": (ADDRESS, 4711)}
+        scope |= {"query_string": what.query, "headers": list(what.headers), "client": (what.address, 4711)}
         scope |= {"scheme": "https", "server": ("as.example", 443), "http_version": "1.1", "root_path": "", "asgi": {}}
+        scope[PEER] = what.peer
         try:
             await self.app(scope, receive, send)
         finally:
@@ -329,9 +335,11 @@ def alter(folder: Path, *statements: str) -> None:
 
 
 def take_signing_keys(folder: Path) -> None:
-    """Leave the server nothing to sign with: what it then runs into is nothing that it foresaw."""
-    alter(folder, "CREATE TABLE away AS SELECT * FROM signing_key", "DELETE FROM signing_key", _CHANGED)
+    """Leave the server keys that are none: what it then runs into is nothing that it foresaw."""
+    spoilt = "UPDATE signing_key SET record = CAST('{}' AS BLOB)"
+    alter(folder, "CREATE TABLE away AS SELECT * FROM signing_key", spoilt, _CHANGED)
 
 
 def give_signing_keys_back(folder: Path) -> None:
-    alter(folder, "INSERT INTO signing_key SELECT * FROM away", "DROP TABLE away", _CHANGED)
+    back = "INSERT INTO signing_key SELECT * FROM away"
+    alter(folder, "DELETE FROM signing_key", back, "DROP TABLE away", _CHANGED)

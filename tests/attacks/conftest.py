@@ -6,15 +6,18 @@ import logging
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, Bench
+from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, PROXY, Bench
 from tests.e2e.conftest import Server, _serve
+from tests.key_server import LOOPBACK, fetcher
 
+from affiant.oauth.binding.mtls import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory, rules
+from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
@@ -22,6 +25,8 @@ from affiant.storage.sqlite import SqliteStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from tests.key_server import KeyServer
 
     from affiant.storage.ports import Store
 
@@ -37,11 +42,15 @@ async def running(
     rates: Rates = NO_LIMITS,
     *,
     dpop_nonces: str = "off",
+    publisher: KeyServer | None = None,
 ) -> AsyncIterator[Bench]:
-    """The server on this store, with two APIs and a client of each kind."""
+    """The server on this store, with two APIs and a client of each kind; it may connect to the publisher of keys."""
+    connect = socket.socket.connect
 
-    def refuse(*arguments: object) -> NoReturn:  # G4
-        raise AssertionError(f"a connection to {arguments[1:]}")
+    def refuse(itself: socket.socket, place: Any) -> None:  # G4
+        if publisher is None or place != (LOOPBACK, publisher.port):
+            raise AssertionError(f"a connection to {place}")
+        connect(itself, place)
 
     patch.setattr(socket.socket, "connect", refuse)
     patch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
@@ -51,7 +60,8 @@ async def running(
     options: dict[str, Any] = {
         "limits": limits,
         "clock": lambda: now[0],
-        "options": app.Options(dpop_nonces=dpop_nonces),
+        "options": app.Options(dpop_nonces=dpop_nonces, certificates=Certificates(Proxies.parse(PROXY))),
+        "fetch": fetcher(names=publisher.names if publisher else None),
     }
     built = app.build(issuer=ISSUER, store=store, master_key=master_key, **options)
     async with built.router.lifespan_context(built):
@@ -74,6 +84,8 @@ async def _register(bench: Bench) -> None:
     for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
         await bench.register(method, method)
     await bench.register("bound", dpop="required")
+    await bench.register("certified", certificate_bound="required")
+    await bench.register("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
     await bench.register("guide", "client_secret_jwt", profile="guide")
 
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
+from tests.attacks import callers
 from tests.attacks.bench import (
     API,
     FILE,
@@ -18,6 +20,7 @@ from tests.attacks.bench import (
     KEY,
     NOW,
     OTHER_API,
+    PROXY,
     STRANGER,
     Request,
     assertion,
@@ -30,6 +33,9 @@ from tests.attacks.bench import (
 )
 from tests.attacks.conftest import running
 from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, api_proof, dpop, jwk, proof
+from tests.attacks.registering import bearer, invite, register
+from tests.attacks.test_t10_jwks_uri import AT_A_JWKS_URI
+from tests.certificates import make
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
@@ -38,10 +44,11 @@ from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.answers import deny
 from affiant.resource.request import Proved
+from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.published import reference
-from affiant.server.registry.directory import signing_key_purpose
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE
+from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import SqliteStore
 
@@ -56,6 +63,12 @@ pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reasons.md"
 GRANT = {"grant_type": "client_credentials"}
 REFRESHING: dict[str, Any] = {"iss": "refreshing", "sub": "refreshing"}
+
+
+def _about_keys(*headers: tuple[bytes, bytes], **parameters: str) -> Request:
+    members = parameters if headers else form(grant_type="absent", **parameters)
+    return replace(post(members, *headers), path="/client-keys")
+
 
 # What must be sent, where nothing has to happen first.
 PLAIN = {
@@ -104,12 +117,19 @@ PLAIN = {
     Reason.IAT_FUTURE: post(form(assertion(iat=NOW + 60))),
     Reason.IAT_OLD: post(form(assertion(iat=NOW - 600))),
     Reason.JTI: post(form(assertion(jti=""))),
+    Reason.CERTIFICATE_MISSING: post(form(assertion(iss="certified", sub="certified"))),
+    Reason.DETAILS_MALFORMED: post(form(authorization_details="[]")),
+    Reason.DETAILS_NOT_ALLOWED: post(form(authorization_details='[{"type":"x"}]')),
     Reason.GRANT_UNSUPPORTED: post({"grant_type": "password"}),
     Reason.GRANT_NOT_ALLOWED: post(form(grant_type="refresh_token")),
     Reason.SCOPE_MALFORMED: post(form(scope="a  b")),
     Reason.SCOPE_NOT_ALLOWED: post(form(scope="admin")),
     Reason.RESOURCE_MALFORMED: post(form(resource="x")),
     Reason.RESOURCE_NOT_ALLOWED: post(form(resource="https://x.example")),
+    Reason.KEYS_ACTION: _about_keys(action="explode"),
+    Reason.KEYS_MALFORMED: _about_keys(action="announce", jwk="{}"),
+    Reason.KEYS_UNKNOWN: _about_keys(action="retire", kid="nobody"),
+    Reason.KEYS_CONFLICT: _about_keys(action="retire", kid=KEY.kid),
     Reason.INTROSPECTION_NOT_ALLOWED: replace(post(form(token="x")), path="/introspect"),
     Reason.REFRESH_UNKNOWN: post(
         form(assertion(**REFRESHING), grant_type="refresh_token", refresh_token="nobody's")
@@ -130,6 +150,17 @@ PLAIN |= {
     Reason.DPOP_URL: post(form(), dpop(proof(htu=ISSUER))),
     Reason.DPOP_TIME: post(form(), dpop(proof(iat=NOW - 61))),
 }  # fmt: skip
+
+
+def _over_tls(header: tuple[bytes, bytes]) -> Request:
+    return replace(post({**GRANT, "client_id": "named"}, header), peer=PROXY)
+
+
+PLAIN |= {
+    Reason.CERTIFICATE_HEADER: _over_tls((b"client-cert", b"x")),
+    Reason.CERTIFICATE: _over_tls(make(dns=("other.example",)).header),
+    Reason.CERTIFICATE_TIME: _over_tls(make(dns=("named.example",), end=NOW - 1).header),
+}
 
 
 async def _proof_replayed(bench: Bench) -> Request:
@@ -164,6 +195,18 @@ async def _no_default(bench: Bench) -> Request:
     return post()
 
 
+async def _different_algorithms(bench: Bench) -> Request:
+    await bench.store.apis.update(OTHER_API, lambda api: replace(api, signing_alg="PS256"))
+    await bench.store.clients.update("c1", lambda client: replace(client, resources=(API, OTHER_API)))
+    return post(urlencode([*form(scope="r").items(), ("resource", API), ("resource", OTHER_API)]))
+
+
+async def _not_for_fapi(bench: Bench) -> Request:
+    await bench.store.apis.update(API, lambda api: replace(api, signing_alg="RS256"))
+    await bench.store.clients.update("c1", lambda client: replace(client, profile="fapi"))
+    return post(form(), dpop(proof()))
+
+
 def _refresh(token: str, number: int, now: float) -> Request:
     text = assertion(**REFRESHING, jti=f"r{number}", iat=int(now), exp=int(now) + 60)
     return post(form(text, grant_type="refresh_token", refresh_token=token))
@@ -193,6 +236,11 @@ async def _refresh_revoked(bench: Bench) -> Request:
     return _refresh(dict(again.values())["refresh_token"], 3, bench.now[0])
 
 
+async def _no_keys(bench: Bench) -> Request:
+    who = "client_secret_basic"
+    return _about_keys(basic(who, bench.secrets[who]), action="list")
+
+
 async def _foreign(bench: Bench) -> Request:
     token = await _first_refresh(bench)
     return replace(post(form(token=token)), path="/revoke")
@@ -200,15 +248,48 @@ async def _foreign(bench: Bench) -> Request:
 
 AFTER: dict[Reason, Send] = {
     Reason.REVOCATION_FOREIGN: _foreign,
+    Reason.KEYS_ELSEWHERE: _no_keys,
     Reason.TOO_SLOW: _slow,
     Reason.BEFORE_RESTORE: _restored,
     Reason.REPLAYED: _replayed,
     Reason.DPOP_REPLAYED: _proof_replayed,
     Reason.TYP_EXPLICIT: _not_explicit,
     Reason.RESOURCE_MISSING: _no_default,
+    Reason.RESOURCE_ALGORITHMS: _different_algorithms,
+    Reason.RESOURCE_ALGORITHM: _not_for_fapi,
     Reason.REFRESH_EXPIRED: _refresh_expired,
     Reason.REFRESH_REUSED: _refresh_reused,
     Reason.REFRESH_REVOKED: _refresh_revoked,
+}
+
+
+# What must be sent to register, by one who may.
+REGISTERING: dict[Reason, Any] = {
+    Reason.REGISTRATION_CONTENT_TYPE: lambda token: replace(register(token), headers=(bearer(token),)),
+    Reason.REGISTRATION_JSON: lambda token: register(token, b"[]"),
+    Reason.REGISTRATION_METADATA: lambda token: register(token, {"grant_types": ["password"]}),
+    Reason.REGISTRATION_KEYS: lambda token: register(token, {"jwks": {}}),
+    Reason.REGISTRATION_JWKS_URI: lambda token: register(token, {"jwks_uri": "http://x"}),
+    Reason.REGISTRATION_SCOPE: lambda token: register(token, {"scope": "admin"}),
+    Reason.REGISTRATION_REDIRECT_URIS: lambda token: register(token, {"redirect_uris": ["x"]}),
+    Reason.REGISTRATION_STATEMENT: lambda token: register(token, {"software_statement": "x"}),
+    Reason.REGISTRATION_STATEMENT_ISSUER: lambda token: register(token, {"software_statement": compact.sign({}, {"iss": "x"}, KEY)}),
+}  # fmt: skip
+
+
+def _registering(reason: Reason) -> Send:
+    async def prepare(bench: Bench) -> Request:
+        made: Request = REGISTERING[reason](await invite(bench))
+        return made
+
+    return prepare
+
+
+AFTER |= {reason: _registering(reason) for reason in REGISTERING}
+PLAIN |= {
+    Reason.REGISTRATION_TOKEN_MISSING: register(None),
+    Reason.REGISTRATION_TOKEN: register("x"),
+    Reason.REGISTRATION_ACCESS_TOKEN: replace(register("x", path="/register/c1"), method="DELETE"),
 }
 
 
@@ -296,6 +377,13 @@ async def _other_hash(bench: Bench) -> tuple[list[bytes], Proved]:
     return [value.replace(b"Bearer", b"DPoP")], Proved("GET", API_URL, (made,))
 
 
+async def _revoked(bench: Bench) -> list[bytes]:
+    ended = Revocation("jti", "ended", NOW, NOW + 600)
+    told = AuditRecord(at=NOW, trace_id="ended", endpoint="revoke", outcome="revoked")
+    await bench.store.ledger.claim(Entry(told, revocations=(ended,)))
+    return await _signed(bench, jti="ended", scope="w")
+
+
 def _bearer(text: str) -> list[bytes]:
     return [b"Bearer " + text.encode()]
 
@@ -316,6 +404,7 @@ AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
     Reason.TOKEN_BINDING: lambda bench: _signed(bench, cnf={"jkt": "x"}),
     Reason.TOKEN_UNBOUND: _unbound,
     Reason.DPOP_TOKEN_HASH: _other_hash,
+    Reason.TOKEN_REVOKED: _revoked,
     Reason.SCOPE_INSUFFICIENT: lambda bench: _signed(bench, scope="r"),
 }
 
@@ -338,8 +427,34 @@ async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None
     assert denied.headers["WWW-Authenticate"].startswith(f"{scheme} ")
 
 
+# Who asks the admin API for what.
+AT_THE_ADMIN_API: dict[Reason, tuple[Any, ...]] = {
+    Reason.ADMIN_QUERY: ("viewer", "GET /clients?sort=name"),
+    Reason.ADMIN_CURSOR: ("viewer", "GET /clients?cursor=x"),
+    Reason.ADMIN_JSON: ("owner", "POST /clients", b"[]"),
+    Reason.ADMIN_INVALID: ("owner", "POST /clients", {}),
+    Reason.ADMIN_NOT_FOUND: ("viewer", "GET /clients/nobody"),
+    Reason.ADMIN_EXISTS: ("owner", "POST /apis", {"identifier": API, "name": "a"}),
+    Reason.ADMIN_CHANGED: ("operator", "PATCH /clients/c1", {}, (b"if-match", b'"x"')),
+    Reason.ADMIN_OWNER_ONLY: ("operator", "PATCH /clients/owner", {}),
+    Reason.ADMIN_LAST_OWNER: ("owner", f"DELETE /apis/{callers.ADMIN}"),
+}
+
+
+@pytest.mark.parametrize("reason", AT_THE_ADMIN_API, ids=lambda reason: reason.code)
+async def test_reason_is_reached_at_the_admin_api(bench: Bench, reason: Reason) -> None:
+    await callers.hire(bench)
+    who, what, *sent = AT_THE_ADMIN_API[reason]
+    target, _, query = what.partition("?")
+    reply = await callers.ask(bench, who, target, *sent, query=query)
+    assert (reply.status, reply.json()["reason"]) == (reason.value.status, reason.code)
+    record = await bench.store.audit_log.find(reply.json()["trace_id"])
+    assert record is not None
+    assert (record["outcome"], record["reason"], record["by"]) == ("refused", reason.code, who)
+
+
 def test_every_reason_is_tested() -> None:
-    tables: list[dict[Reason, Any]] = [PLAIN, AFTER, ANSWERED, AT_AN_API]
+    tables: list[dict[Reason, Any]] = [PLAIN, AFTER, ANSWERED, AT_A_JWKS_URI, AT_AN_API, AT_THE_ADMIN_API]
     assert set().union(*tables) == set(Reason)
     assert sum(map(len, tables)) == len(Reason)
 

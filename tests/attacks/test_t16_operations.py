@@ -29,7 +29,7 @@ from tests.attacks.bench import (
 )
 
 from affiant.reasons import Reason
-from affiant.server.registry.directory import signing_key_purpose
+from affiant.server.keys.vault import signing_key_purpose
 
 if TYPE_CHECKING:
     from pathlib import Path

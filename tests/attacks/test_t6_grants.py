@@ -6,9 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.attacks.bench import API, OTHER, OTHER_API, Request, assertion, form, post, row
+from tests.attacks.bench import API, ISSUER, OTHER, OTHER_API, STRANGER, Request, assertion, form, post, row
+from tests.attacks.conftest import running
 
+from affiant.jose import compact
 from affiant.reasons import Reason
+from affiant.server.request.identifiers import new_token_id
+from affiant.server.request.limits import Rates
+from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
     from tests.attacks.bench import Bench
@@ -46,6 +51,37 @@ async def test_client_without_the_grant(bench: Bench) -> None:
 @pytest.mark.parametrize("grant_type", [row(160, name[-14:], name) for name in (EXCHANGE, "password")])
 async def test_grant_that_is_not_here(bench: Bench, grant_type: str) -> None:
     await bench.refused(post(form(grant_type=grant_type)), Reason.GRANT_UNSUPPORTED)
+
+
+@pytest.mark.attack(159)
+async def test_tokens_are_distinct(bench: Bench) -> None:
+    """A thousand through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
+    published = {key["kid"]: key for key in (await bench.send(Request(method="GET", path="/jwks"))).json()["keys"]}
+    seen = set()
+    for _ in range(1000):
+        reply = await bench.send(post(form(bench.fresh())))
+        token = compact.parse(reply.json()["access_token"])
+        assert (token.header["typ"], published[str(token.kid)]["alg"]) == ("at+jwt", token.alg)
+        said = {name: token.claims[name] for name in ("iss", "aud", "sub", "client_id")}
+        assert said == {"iss": ISSUER, "aud": API, "sub": "c1", "client_id": "c1"}
+        assert type(token.claims["iat"]) is type(token.claims["exp"]) is int
+        seen.add(token.claims["jti"])
+    assert len(seen) == 1000
+    assert len({new_token_id() for _ in range(100_000)}) == 100_000
+
+
+@pytest.mark.attack(162)
+async def test_stranger_locks_nobody_out(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand bad assertions in the name of c1 from many addresses, with the limits on: c1 itself is served."""
+    async with running(MemoryStore(), caplog, monkeypatch, Rates()) as bench:
+        statuses = set()
+        for number in range(1000):
+            what = replace(post(form(assertion(STRANGER, jti=f"s{number}"))), address=f"203.0.113.{number % 250}")
+            statuses.add((await bench.send(what)).status)
+            if number % 100 == 0:
+                assert (await bench.send(post(form(bench.fresh())))).status == 200
+        assert statuses == {401, 429}
+        assert (await bench.send(post(form(bench.fresh())))).status == 200
 
 
 @pytest.mark.attack(154)

@@ -3,14 +3,36 @@
 import os
 from typing import Annotated
 
+import httpx2
 from fastapi import Depends, FastAPI, Request
 
 from affiant import Caller, Guard
+from affiant.client import credentials
+from affiant.client.auth import Assertion
+from affiant.jose import keys
+from affiant.resource import Introspection
+
+
+def _introspection() -> Introspection | None:
+    """Where GUARD_CREDENTIALS is the credentials file of this API."""
+    if "GUARD_CREDENTIALS" not in os.environ:
+        return None
+    mine = credentials.find(os.environ["GUARD_CREDENTIALS"])
+    return Introspection(mine.client_id, Assertion(keys.parse_private_jwk(mine.key or {})), signed=True)
 
 
 def build() -> FastAPI:
     nonce_key = os.environ.get("GUARD_NONCE_KEY", "").encode() or None
-    guard = Guard(os.environ["GUARD_ISSUER"], audience=os.environ["GUARD_AUDIENCE"], nonce_key=nonce_key)
+    proxies = os.environ.get("GUARD_PROXIES", "").split()
+    guard = Guard(
+        os.environ["GUARD_ISSUER"],
+        audience=os.environ["GUARD_AUDIENCE"],
+        nonce_key=nonce_key,
+        certificate_proxies=proxies,
+        revocations=os.environ.get("GUARD_REVOCATIONS", "optional"),
+        introspection=_introspection(),
+        http=httpx2.AsyncClient(),
+    )
     app = FastAPI()
 
     @app.get("/health")

@@ -20,6 +20,7 @@ from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server.keys import master_key, signing_keys
 from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
+from affiant.server.keys.vault import Vault
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ async def _rotate(folder: Path, times: int) -> None:
     try:
         for _ in range(times):
             now = int(time.time())
-            await signing_keys.rotate(store, master_key.load(folder), now=now, delay=SEEN_SECONDS, by="a test")
+            vault = Vault(master_key.load(folder))
+            await signing_keys.rotate(store, vault, now=now, delay=SEEN_SECONDS, by="a test")
             await asyncio.sleep(SEEN_SECONDS + 0.1)
     finally:
         await store.close()
@@ -138,7 +140,7 @@ async def test_after_an_emergency_removal(rotating: Server) -> None:
     async with httpx2.AsyncClient(timeout=20, headers={"Connection": "close"}) as http:
         old = await _token(http, rotating.issuer, key)
         await guard.check([f"Bearer {old}".encode()])
-        done = await asyncio.to_thread(rotating.affiant, "key", "remove", _kid(old))
+        done = await asyncio.to_thread(rotating.affiant, "signing-key", "remove", _kid(old))
         await asyncio.sleep(1)
         for _ in range(20):  # by either worker
             assert await _published(http, rotating.issuer) == [done["signer"]] != [_kid(old)]
@@ -161,24 +163,24 @@ def _records(server: Server) -> list[dict[str, Any]]:
 
 def test_the_commands(lone_server: Server) -> None:
     """List, rotate, hasten, remove; each is told in words and in JSON, and stands in the log with who did it."""
-    (first,) = lone_server.affiant("key", "list")
+    (first,) = lone_server.affiant("signing-key", "list")
     assert {name: first[name] for name in ("alg", "state", "retiring_at", "removed_at")} == {
         "alg": "ES256",
         "state": "active",
         "retiring_at": None,
         "removed_at": None,
     }
-    second = lone_server.affiant("key", "rotate")
+    second = lone_server.affiant("signing-key", "rotate")
     assert second["state"] == "announced"
     assert second["active_at"] - second["announced_at"] == 7 * 86_400
-    again = lone_server.run("key", "rotate")
+    again = lone_server.run("signing-key", "rotate")
     assert again.returncode == 8
     assert f"{second['kid']} is announced already" in again.stderr
-    assert lone_server.run("key", "rotate", "--now", "--alg", "RS256").returncode == 8
-    hastened = lone_server.run("key", "rotate", "--now")
+    assert lone_server.run("signing-key", "rotate", "--now", "--alg", "RS256").returncode == 8
+    hastened = lone_server.run("signing-key", "rotate", "--now")
     assert hastened.stdout.startswith(f"key {second['kid']}  ES256  signs from 20")
     time.sleep(SEEN_SECONDS + 0.1)
-    lines = lone_server.run("key", "list").stdout.splitlines()
+    lines = lone_server.run("signing-key", "list").stdout.splitlines()
     assert [line.split()[:3] for line in lines] == [
         [second["kid"], "ES256", "active"],
         [first["kid"], "ES256", "retiring"],
@@ -190,26 +192,26 @@ def test_the_commands(lone_server: Server) -> None:
 
 
 def test_another_algorithm_is_warned_of(lone_server: Server) -> None:
-    done = lone_server.run("key", "rotate", "--now", "--alg", "PS256")
+    done = lone_server.run("signing-key", "rotate", "--now", "--alg", "PS256")
     assert done.returncode == 0
     assert "! until now it was ES256: an API that does not verify PS256 will refuse every token" in done.stdout
     time.sleep(SEEN_SECONDS + 0.1)
-    assert [key["alg"] for key in lone_server.affiant("key", "list") if key["state"] == "active"] == ["PS256"]
-    assert lone_server.affiant("key", "rotate")["alg"] == "PS256", "those that follow have the same"
-    assert lone_server.run("key", "rotate", "--alg", "HS256").returncode == 2
+    assert [key["alg"] for key in lone_server.affiant("signing-key", "list") if key["state"] == "active"] == ["PS256"]
+    assert lone_server.affiant("signing-key", "rotate")["alg"] == "PS256", "those that follow have the same"
+    assert lone_server.run("signing-key", "rotate", "--alg", "HS256").returncode == 2
 
 
 @pytest.mark.attack(240)
 def test_removing_the_only_key_makes_a_successor(lone_server: Server) -> None:
-    (lost,) = lone_server.affiant("key", "list")
-    done = lone_server.run("key", "remove", lost["kid"])
+    (lost,) = lone_server.affiant("signing-key", "list")
+    done = lone_server.run("signing-key", "remove", lost["kid"])
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == f"removed {lost['kid']}: APIs refuse its tokens within 300 s"
-    new, removed = lone_server.affiant("key", "list")
+    new, removed = lone_server.affiant("signing-key", "list")
     assert (new["state"], removed["state"], removed["kid"]) == ("active", "removed", lost["kid"])
     assert f"key {new['kid']}  ES256  signs" in done.stdout
     for kid in (lost["kid"], "nobody"):
-        wrong = lone_server.run("key", "remove", kid, "--json")
+        wrong = lone_server.run("signing-key", "remove", kid, "--json")
         assert (wrong.returncode, json.loads(wrong.stdout)["error"]["exit_code"]) == (3, 3)
     told = sorted((record["outcome"], record["kid"]) for record in _records(lone_server))
     assert told == [("announced", new["kid"]), ("removed", lost["kid"])]
@@ -217,13 +219,44 @@ def test_removing_the_only_key_makes_a_successor(lone_server: Server) -> None:
 
 def test_nothing_private_is_printed(lone_server: Server) -> None:
     said = ""
-    for words in (["list"], ["rotate", "--now"], ["list"], ["remove", lone_server.affiant("key", "list")[0]["kid"]]):
+    for words in (
+        ["list"],
+        ["rotate", "--now"],
+        ["list"],
+        ["remove", lone_server.affiant("signing-key", "list")[0]["kid"]],
+    ):
         for more in ([], ["--json"]):
-            done = lone_server.run("key", *words, *more)
+            done = lone_server.run("signing-key", *words, *more)
             said += done.stdout + done.stderr
     assert not [word for word in PRIVATE if word in said]
 
 
 def test_a_folder_without_a_server(lone_server: Server) -> None:
-    done = lone_server.run("key", "list", "--data", "empty")
+    done = lone_server.run("signing-key", "list", "--data", "empty")
     assert (done.returncode, done.stdout) == (0, "no keys yet: affiant serve makes the first\n")
+
+
+def test_an_api_has_keys_of_its_own_algorithm(lone_server: Server) -> None:
+    """From the command line, on a server that runs: made with the API, rotated for itself, and gone with the choice."""
+    made = lone_server.affiant(
+        *("api", "new", "ledger", "--identifier", "https://ledger.example", "--scope", "l", "--signing-alg", "PS256")
+    )
+    assert made["signing_alg"] == "PS256"
+    (key,) = [key for key in lone_server.affiant("signing-key", "list") if key["for"] == "PS256"]
+    assert (key["alg"], key["state"]) == ("PS256", "active")
+    lone_server.affiant(
+        *("client", "new", "books", "--scope", "l", "--resource", "https://ledger.example", "--resource", API)
+    )
+    got = lone_server.run("token", "-c", "books.affiant.json", "--resource", "https://ledger.example")
+    assert compact.parse(got.stdout.strip()).kid == key["kid"], got.stderr
+    next_key = lone_server.affiant("signing-key", "rotate", "--for", "PS256")
+    assert (next_key["for"], next_key["alg"], next_key["state"]) == ("PS256", "PS256", "announced")
+    assert lone_server.run("signing-key", "rotate", "--for", "PS256", "--alg", "ES256").returncode == 2
+    assert lone_server.run("signing-key", "rotate", "--for", "ES512").returncode == 8
+    assert lone_server.affiant("api", "update", "ledger", "--signing-alg", "ES384")["signing_alg"] == "ES384"
+    assert (
+        lone_server.affiant("api", "update", "https://ledger.example", "--signing-alg", "default")["signing_alg"]
+        is None
+    )
+    assert lone_server.run("api", "update", "nobody", "--scope", "x").returncode == 3
+    assert lone_server.run("api", "update", "ledger", "--signing-alg", "HS256").returncode == 2

@@ -36,10 +36,11 @@ NO_LIMITS = Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0))
 
 @dataclass(frozen=True)
 class Request:
-    """What arrives: method, query, headers and the body in the pieces that the network made of it."""
+    """What arrives: method, path, query, headers and the body in the pieces that the network made of it."""
 
     chunks: tuple[bytes, ...]
     method: str = "POST"
+    path: str = "/token"
     query: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = (FORM_TYPE,)
     is_whole: bool = True
@@ -181,8 +182,8 @@ class House:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "scheme": "https",
-            "path": "/token",
-            "raw_path": b"/token",
+            "path": request.path,
+            "raw_path": request.path.encode(),
             "root_path": "",
             "client": ("192.0.2.1", 1),
             "method": request.method,

@@ -51,10 +51,11 @@ _NAMES = (
 )
 
 # What of a thing is odd: most often nothing. Borders of integers would be drawn more often than their middle.
-_INDEX = st.integers(0, 1 << 16)
+INDEX = st.integers(0, 1 << 16)
 
 
-def _some(names: Sequence[str], *, is_rare: bool = False) -> Strategy[list[str]]:
+def some(names: Sequence[str], *, is_rare: bool = False) -> Strategy[list[str]]:
+    """One or two of these, or none."""
     few = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
     nothing = st.just(list[str]())
     # one_of would not weigh what stands in it twice; sampled_from does
@@ -63,38 +64,38 @@ def _some(names: Sequence[str], *, is_rare: bool = False) -> Strategy[list[str]]
 
 
 _CLIENT_IDS = st.sampled_from(CLIENTS)
-_TEXTS = st.one_of(st.sampled_from(_ODD_TEXT), st.text(max_size=40))
-_PLAIN = st.one_of(st.sampled_from(ODD_VALUES), _TEXTS, st.integers(), st.floats())
-_VALUES = st.one_of(_PLAIN, st.lists(_PLAIN, max_size=3), st.dictionaries(_TEXTS, _PLAIN, max_size=2))
+TEXTS = st.one_of(st.sampled_from(_ODD_TEXT), st.text(max_size=40))
+_PLAIN = st.one_of(st.sampled_from(ODD_VALUES), TEXTS, st.integers(), st.floats())
+VALUES = st.one_of(_PLAIN, st.lists(_PLAIN, max_size=3), st.dictionaries(TEXTS, _PLAIN, max_size=2))
 _INSTANTS = st.one_of(
     st.sampled_from(_BORDERS).map(lambda seconds: NOW + seconds),
     st.tuples(st.sampled_from(_BORDERS), st.floats(-1, 1)).map(lambda pair: NOW + pair[0] + pair[1]),
     st.sampled_from(ODD_VALUES),
 )
-_AUDIENCES = st.one_of(_VALUES, st.lists(st.sampled_from((ISSUER, f"{ISSUER}/token", f"{ISSUER}/", "")), max_size=3))
+_AUDIENCES = st.one_of(VALUES, st.lists(st.sampled_from((ISSUER, f"{ISSUER}/token", f"{ISSUER}/", "")), max_size=3))
 _SERIAL = itertools.count()
 _ODD_CLAIMS: dict[str, Strategy[Any]] = {
     **dict.fromkeys(("iss", "sub", "both"), _CLIENT_IDS),
-    **{f"{name} of another kind": _VALUES for name in ("iss", "sub", "jti", "cnf")},
+    **{f"{name} of another kind": VALUES for name in ("iss", "sub", "jti", "cnf")},
     **dict.fromkeys(("exp", "iat", "nbf"), _INSTANTS),
     **{f"no {name}": st.none() for name in ("iss", "sub", "aud", "exp", "iat", "jti")},
     "aud": _AUDIENCES,
     "jti": st.just("again"),
 }
 _ODD_HEADERS: dict[str, Strategy[Any]] = {
-    "alg": st.one_of(_VALUES, st.sampled_from(("none", "HS256", "ES256", "RS256", "EdDSA", "es256", "ML-DSA-44"))),
-    "typ": st.one_of(_VALUES, st.sampled_from(("at+jwt", "client-authentication+jwt", "application/jwt"))),
-    "kid": _VALUES,
-    "crit": st.one_of(_VALUES, st.just(["exp"])),
+    "alg": st.one_of(VALUES, st.sampled_from(("none", "HS256", "ES256", "RS256", "EdDSA", "es256", "ML-DSA-44"))),
+    "typ": st.one_of(VALUES, st.sampled_from(("at+jwt", "client-authentication+jwt", "application/jwt"))),
+    "kid": VALUES,
+    "crit": st.one_of(VALUES, st.just(["exp"])),
     "b64": st.booleans(),
     "jwk": st.just(KEY.public().to_jwk()),
-    "jku": _TEXTS,
-    "x5c": _VALUES,
+    "jku": TEXTS,
+    "x5c": VALUES,
     "no alg": st.none(),
     "no kid": st.none(),
     "no typ": st.none(),
 }
-_WHICH_CLAIMS, _WHICH_HEADERS = _some(sorted(_ODD_CLAIMS)), _some(sorted(_ODD_HEADERS), is_rare=True)
+_WHICH_CLAIMS, _WHICH_HEADERS = some(sorted(_ODD_CLAIMS)), some(sorted(_ODD_HEADERS), is_rare=True)
 
 
 def _change(members: dict[str, Any], name: str, value: object) -> None:
@@ -136,7 +137,7 @@ def spelt(draw: st.DrawFn, members: Strategy[dict[str, Any]]) -> bytes:
     data = text.encode()
     spelling = draw(_SPELLINGS)
     if spelling == "value":
-        return json.dumps(draw(_VALUES)).encode()
+        return json.dumps(draw(VALUES)).encode()
     if spelling == "bytes":
         return draw(_BYTES)
     changed = {
@@ -144,7 +145,7 @@ def spelt(draw: st.DrawFn, members: Strategy[dict[str, Any]]) -> bytes:
         "mark": b"\xef\xbb\xbf" + data,
         "more": data + b"{}",
         "deep": data.replace(b":", b":" + b"[" * 5_000, 1),
-        "cut": data[: draw(_INDEX) % (len(data) + 1)],
+        "cut": data[: draw(INDEX) % (len(data) + 1)],
         "utf-16": text.encode("utf-16"),
     }
     return changed.get(spelling, data)
@@ -166,7 +167,7 @@ def assertions(draw: st.DrawFn) -> str:
     damage = draw(_DAMAGES)
     if damage == "none":
         return text
-    at = draw(_INDEX) % len(text)
+    at = draw(INDEX) % len(text)
     changed = {"head": text[:at], "tail": text[at:], "pad": text + "==", "long": text + "A" * 8192}
     changed["replace"] = text[:at] + "A" + text[at + 1 :]
     if damage == "insert":
@@ -178,16 +179,16 @@ _ASSERTIONS = assertions()
 _WAYS = st.sampled_from(("assertion",) * 6 + ("guide", "secret", "none", "raw"))
 _RAW = st.one_of(st.binary(max_size=200), st.just(b"a=" + b"x" * 65_536), st.just(b"a&" * 40))
 _ODD_PARAMETERS: dict[str, Strategy[str]] = {
-    "scope": st.one_of(st.sampled_from(("read", "read write", "admin", "read  write", "x " * 70)), _TEXTS),
-    "resource": st.one_of(st.sampled_from(("https://api.example", "https://other.example", "api", "a:#")), _TEXTS),
-    "refresh_token": _TEXTS,
-    "client_id": st.one_of(_CLIENT_IDS, _TEXTS),
-    "client_secret": _TEXTS,
+    "scope": st.one_of(st.sampled_from(("read", "read write", "admin", "read  write", "x " * 70)), TEXTS),
+    "resource": st.one_of(st.sampled_from(("https://api.example", "https://other.example", "api", "a:#")), TEXTS),
+    "refresh_token": TEXTS,
+    "client_id": st.one_of(_CLIENT_IDS, TEXTS),
+    "client_secret": TEXTS,
     "grant_type": st.sampled_from(("refresh_token", "", "x", "authorization_code")),
-    "client_assertion_type": _TEXTS,
+    "client_assertion_type": TEXTS,
 }
-_WHICH_PARAMETERS = _some(sorted(_ODD_PARAMETERS), is_rare=True)
-_MORE = st.lists(st.tuples(st.sampled_from(_NAMES), _TEXTS), max_size=2)
+_WHICH_PARAMETERS = some(sorted(_ODD_PARAMETERS), is_rare=True)
+_MORE = st.lists(st.tuples(st.sampled_from(_NAMES), TEXTS), max_size=2)
 _QUOTINGS = st.sampled_from((*(quote_plus,) * 8, quote, lambda text, *_: text))
 
 
@@ -203,7 +204,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     elif way == "guide":
         pairs |= {"assertion": draw(_ASSERTIONS), "client_id": draw(_CLIENT_IDS)}
     elif way == "secret":
-        pairs |= {"client_id": draw(_CLIENT_IDS), "client_secret": draw(_TEXTS)}
+        pairs |= {"client_id": draw(_CLIENT_IDS), "client_secret": draw(TEXTS)}
     for name in draw(_WHICH_PARAMETERS):
         pairs[name] = draw(_ODD_PARAMETERS[name])
     more = draw(_MORE) if "scope" in pairs else []
@@ -211,13 +212,13 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 
 _BODIES = bodies()
-_BASIC = st.tuples(_CLIENT_IDS, _TEXTS).map(lambda pair: b"Basic " + base64.b64encode(":".join(pair).encode()))
+_BASIC = st.tuples(_CLIENT_IDS, TEXTS).map(lambda pair: b"Basic " + base64.b64encode(":".join(pair).encode()))
 _ODD_REQUESTS: dict[str, Strategy[Any]] = {
     "method": st.sampled_from(("GET", "PUT", "HEAD", "post", "")),
     "query": st.one_of(_BYTES, st.just(b"client_id=c1")),
     "type": st.sampled_from((b"", b"application/json", b"application/x-www-form-urlencoded; charset=utf-8", b"\xff")),
     "authorization": st.lists(st.one_of(_BASIC, _BASIC, _BYTES, st.just(b"Bearer x")), min_size=1, max_size=2),
-    "cut": _INDEX,
+    "cut": INDEX,
     "broken": st.just(True),
 }
 _WHICH_REQUESTS = st.sampled_from(((),) * 14 + tuple((name,) for name in _ODD_REQUESTS) + (("query", "authorization"),))

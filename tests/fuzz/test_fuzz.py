@@ -16,7 +16,8 @@ from tests.fuzz.strategies import MAC, ODD_VALUES, assertions, bodies, claims, h
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.compact import Unverified
-from affiant.oauth import assertion, form
+from affiant.oauth import assertion
+from affiant.oauth.parameters import form
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:

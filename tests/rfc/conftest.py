@@ -21,8 +21,8 @@ from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.registry import directory, rules
-from affiant.server.registry.directory import signing_key_purpose
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -53,6 +53,51 @@ async def test_scope_may_be_asked_for(kafka: Server) -> None:
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
 
 
+@pytest.mark.rfc(7523, "2.1")
+@pytest.mark.parametrize(
+    ("signed", "sent", "granted"),
+    [
+        ("read", None, "read"),  # as Google's libraries send it
+        ("read write", "write", "write"),
+        ("", "read", "read"),
+        (None, "read", "read"),
+        ("", None, "read write"),
+    ],
+)
+async def test_scope_may_stand_in_the_grant(kafka: Server, signed: str | None, sent: str | None, granted: str) -> None:
+    """What the client signed is what it asks for; the parameter may ask for less."""
+    claims = {"scope": signed} if signed is not None else {}
+    form = _form(kafka, **claims) | ({"scope": sent} if sent else {})
+    reply = await kafka.post(form)
+    assert (reply.status_code, reply.json().get("scope")) == (200, granted)
+
+
+@pytest.mark.rfc(7523, "2.1")
+@pytest.mark.parametrize(
+    ("signed", "sent"), [("read", "write"), ("read", "read write"), ("admin", None), ("admin", "read")]
+)
+async def test_scope_is_not_widened(kafka: Server, signed: str, sent: str | None) -> None:
+    """Whoever got hold of the grant on its way gets no more of it than was signed; nor does the client than it may have."""
+    reply = await kafka.post(_form(kafka, scope=signed) | ({"scope": sent} if sent else {}))
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.rfc(6749, "3.3")
+@pytest.mark.parametrize("scope", [7, ["read"], {"a": "read"}, "read  write", " ", True, None])
+async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: object) -> None:
+    reply = await kafka.post(_form(kafka, scope=scope))
+    if scope is None:  # JSON's null is nothing
+        assert reply.status_code == 200
+    else:
+        assert (reply.status_code, reply.json()["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.attack(128)
+async def test_scope_in_a_client_assertion_is_nothing(server: Server) -> None:
+    """There the JWT says who the client is, and the form what it wants."""
+    assert (await server.token(assertion=server.assertion(scope="admin")))["scope"] == "read write"
+
+
 @pytest.mark.rfc(7523, "3.1")
 @pytest.mark.parametrize(
     "changes",

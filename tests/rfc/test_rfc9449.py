@@ -15,8 +15,8 @@ from tests.rfc.conftest import API, ISSUER, NOW, refusal, running
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.oauth import dpop
-from affiant.oauth.dpop import ProofKey
+from affiant.oauth.binding import dpop
+from affiant.oauth.binding.dpop import ProofKey
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server.registry import directory

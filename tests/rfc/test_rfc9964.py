@@ -11,8 +11,8 @@ from tests.rfc.conftest import API, ISSUER, refusal, running
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
 from affiant.resource import Guard
+from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.registry import directory
-from affiant.server.registry.directory import signing_key_purpose
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import SigningKey
 

@@ -15,8 +15,8 @@ from tests.unit.client.test_http_auth import POSTS
 from affiant import Service
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose import compact, keys
-from affiant.oauth import dpop
-from affiant.oauth.dpop import ProofKey
+from affiant.oauth.binding import dpop
+from affiant.oauth.binding.dpop import ProofKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -94,6 +94,12 @@ def test_form() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["curl https://[::1/ -d a=b", "POST https://[ HTTP/1.1\nHost: a\n\na=b"])
+def test_an_address_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="address"):
+        captured.parse(text)
+
+
 @given(
     st.text() | st.text().map("curl ".__add__) | st.text().map("{".__add__) | st.text().map("POST / HTTP/1.1\n".__add__)
 )

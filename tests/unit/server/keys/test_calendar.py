@@ -87,7 +87,7 @@ def test_rotation_by_hand_announces_and_then_hastens() -> None:
 
 def test_another_algorithm_is_not_mistaken_for_the_announced_key() -> None:
     keys = _put(_first(), rules.rotate(_first(), _key("b"), now=NOW, delay=7 * DAY))
-    with pytest.raises(ConfigError, match="affiant key remove b"):
+    with pytest.raises(ConfigError, match="affiant signing-key remove b"):
         rules.rotate(keys, _key("c", alg="RS256"), now=NOW, delay=SEEN_SECONDS)
 
 
@@ -119,6 +119,16 @@ def test_a_key_that_retires_already_does_not_live_longer_for_a_removal() -> None
     assert [key.retiring_at for key in keys if key.kid == "a"] == [NOW + SEEN_SECONDS]
 
 
+def test_a_signer_is_removed_although_nothing_can_follow() -> None:
+    """And what retires already does not sign again for it: the line has ended, and the next key signs at once."""
+    keys = _put(_first(), rules.rotate(_first(), _key("b"), now=NOW, delay=SEEN_SECONDS))
+    keys = _put(keys, rules.remove(keys, "b", None, now=NOW + 9))
+    assert _states(keys, NOW + 9) == {"a": "retiring", "b": "removed"}
+    assert rules.has_ended(keys, NOW + 9)
+    keys = _put(keys, rules.announce_due(keys, _key("c"), now=NOW + 10, calendar=CALENDAR))
+    assert _states(keys, NOW + 10) == {"a": "retiring", "b": "removed", "c": "active"}
+
+
 @pytest.mark.parametrize("kid", ["nobody", "a"])
 def test_what_is_not_there_cannot_be_removed(kid: str) -> None:
     keys = _put(_first(), rules.remove(_first(), "a", _key("b"), now=NOW))
@@ -145,6 +155,7 @@ class Clocks(stateful.RuleBasedStateMachine):
         self.seen = {"0"}
         self.killed: set[str] = set()
         self.emergency = {"0"}
+        self.is_needed = True
 
     def _candidate(self) -> SigningKey:
         self.made += 1
@@ -163,11 +174,22 @@ class Clocks(stateful.RuleBasedStateMachine):
     def the_clock_is_set_back(self, seconds: int) -> None:
         self.now = max(self.now - seconds, self.latest - MOST_BACK)
 
+    @stateful.rule(is_needed=st.booleans())
+    def the_last_api_goes_or_the_first_comes(self, *, is_needed: bool) -> None:
+        self.is_needed = is_needed
+        self.the_runner_keeps_the_calendar()
+
     @stateful.rule()
     def the_runner_keeps_the_calendar(self) -> None:
-        self._change(rules.announce_due(self.keys, self._candidate(), now=self.now, calendar=CALENDAR))
+        if self.is_needed:
+            begins = rules.has_ended(self.keys, self.now)
+            self._change(rules.announce_due(self.keys, self._candidate(), now=self.now, calendar=CALENDAR))
+            self.emergency |= {self._signer().kid} if begins else set()
+        else:
+            self._change(rules.retire_unused(self.keys, (), self.now))
         self._change(rules.erase_removed(self.keys, self.now))
 
+    @stateful.precondition(lambda self: self.is_needed)
     @stateful.rule(delay=st.sampled_from([SEEN_SECONDS, CALENDAR.announcement]))
     def an_operator_rotates(self, delay: int) -> None:
         try:
@@ -175,6 +197,7 @@ class Clocks(stateful.RuleBasedStateMachine):
         except ConfigError:
             assert rules.find_announced(self.keys, self.now) is not None
 
+    @stateful.precondition(lambda self: self.is_needed)
     @stateful.rule(data=st.data())
     def an_operator_removes(self, data: st.DataObject) -> None:
         lost = data.draw(st.sampled_from(rules.live(self.keys, self.now)))
@@ -183,16 +206,19 @@ class Clocks(stateful.RuleBasedStateMachine):
         assert lost.kid not in self._published()
         self.emergency.add(self._signer().kid)
 
+    @stateful.precondition(lambda self: self.is_needed)
     @stateful.rule(life=st.integers(10, LONGEST_TOKEN))
     def a_token_is_issued(self, life: int) -> None:
         self.tokens.append((self._signer().kid, self.now + life))
 
+    @stateful.precondition(lambda self: self.is_needed)
     @stateful.invariant()
     def one_key_signs(self) -> None:
         states = [rules.state(key, self.keys, self.now) for key in self.keys]
         assert states.count("active") == 1
         assert rules.state(self._signer(), self.keys, self.now) == "active"
 
+    @stateful.precondition(lambda self: self.is_needed)
     @stateful.invariant()
     def it_was_announced_before(self) -> None:
         """Seen in the key set while another signed, but for the first key and the one that an emergency called for."""

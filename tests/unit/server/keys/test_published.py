@@ -17,6 +17,7 @@ from affiant.server import settings as settings_module
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW, MASTER = "https://as.example", 1_800_000_000, MasterKey.from_bytes(bytes(32))
+VAULT = Vault(MASTER)
 
 
 class Served:
@@ -45,7 +47,7 @@ class Served:
         return [key["kid"] for key in (await self.http.get("/jwks")).json()["keys"]]
 
     async def keep(self) -> None:
-        await signing_keys.keep(self.store, MASTER, now=int(self.now[0]), calendar=self.calendar)
+        await signing_keys.keep(self.store, VAULT, now=int(self.now[0]), calendar=self.calendar)
 
     async def records(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(row.record) for row in await self.store.audit_log.export()]
@@ -97,7 +99,8 @@ async def test_the_server_keeps_the_calendar_itself(monkeypatch: pytest.MonkeyPa
 async def test_a_removed_key_is_gone_at_once() -> None:
     async with _serving() as served:
         (lost,) = await served.kids()
-        signer = await signing_keys.remove(served.store, MASTER, lost, now=NOW, by="cli, root")
+        signer = await signing_keys.remove(served.store, VAULT, lost, now=NOW, by="cli, root")
+        assert signer is not None
         assert await served.kids() == [signer.kid] != [lost]
         removed = [record for record in await served.records() if record["outcome"] == "removed"]
         assert [(record["kid"], record["endpoint"]) for record in removed] == [(lost, "signing_keys")]
@@ -108,7 +111,7 @@ async def test_a_removed_key_is_gone_at_once() -> None:
 async def test_the_key_set_can_be_kept_and_asked_for_again() -> None:
     """No private member, each kid once, a copy no older than an announcement, and 304 for who has it."""
     async with _serving(Calendar(period=600, announcement=120)) as served:
-        await signing_keys.rotate(served.store, MASTER, now=NOW, delay=120, by="a test", alg="RS256")
+        await signing_keys.rotate(served.store, VAULT, now=NOW, delay=120, by="a test", alg="RS256")
         reply = await served.http.get("/jwks")
         kids = [key["kid"] for key in reply.json()["keys"]]
         assert len(set(kids)) == len(kids) == 2
@@ -119,7 +122,7 @@ async def test_the_key_set_can_be_kept_and_asked_for_again() -> None:
         for known in (reply.headers["etag"], f'"other", W/{reply.headers["etag"]}', "*"):
             again = await served.http.get("/jwks", headers={"If-None-Match": known})
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", reply.headers["etag"])
-        await signing_keys.remove(served.store, MASTER, kids[0], now=NOW, by="a test")
+        await signing_keys.remove(served.store, VAULT, kids[0], now=NOW, by="a test")
         changed = await served.http.get("/jwks", headers={"If-None-Match": reply.headers["etag"]})
         assert (changed.status_code, changed.headers["etag"] == reply.headers["etag"]) == (200, False)
 
@@ -128,7 +131,7 @@ async def test_what_is_stored_is_sealed() -> None:
     async with _serving() as served:
         (key,) = await served.store.signing_keys.list()
         stored = msgspec.json.encode(key)
-        opened = json.loads(MASTER.unseal(key.sealed, purpose=directory.signing_key_purpose(key.kid)))
+        opened = json.loads(MASTER.unseal(key.sealed, purpose=signing_key_purpose(key.kid)))
         assert opened["d"].encode() not in stored
         assert opened["d"] not in repr(key)
         assert "sealed" not in repr(key)

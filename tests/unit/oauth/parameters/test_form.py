@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from affiant.errors import Rejected
-from affiant.oauth import form
+from affiant.oauth.parameters import form
 from affiant.reasons import Reason
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

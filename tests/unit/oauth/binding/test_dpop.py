@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import base64url, compact, keys
-from affiant.oauth import dpop
-from affiant.oauth.dpop import DpopProof, Nonces, ProofKey, Replays
+from affiant.oauth.binding import dpop
+from affiant.oauth.binding.dpop import DpopProof, Nonces, ProofKey, Replays
 from affiant.reasons import Reason
 
 NOW, URL = 1_800_000_000, "https://api.example/orders"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affiant.oauth import resource_indicator
+from affiant.oauth.parameters import resource_indicator
 
 
 @pytest.mark.parametrize(

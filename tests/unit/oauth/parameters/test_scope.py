@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affiant.oauth import scope
+from affiant.oauth.parameters import scope
 
 ALPHABET = [chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"\\']
 NAME = st.text(ALPHABET, min_size=1, max_size=20)

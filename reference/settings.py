@@ -1,0 +1,64 @@
+"""docs/reference/settings.md: every setting of the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from reference.markdown import code, head, table
+
+from affiant.cli.registry import register
+from affiant.client import credentials
+from affiant.server.keys import master_key, pkcs11
+from affiant.server.settings import Settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_TEXT = """\
+From the command line (`affiant serve --help` has those that are options there), else from the environment, else from
+`affiant.toml` in the folder where the server starts, under the same names. A mistake stops it before it listens.
+`affiant serve` and `GET /admin/api/settings` tell what set each one."""
+# What is read from the environment alone.
+_ENVIRONMENT = (
+    (master_key.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url; else it is a file"),
+    (pkcs11.PIN, "the PIN of the PKCS #11 token"),
+    (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
+    (register.ENVIRONMENT, "of clients: the initial access token that `affiant register` shows"),
+)  # fmt: skip
+_SYMBOLS = {"ge": ">= ", "gt": "> ", "le": "<= ", "lt": "< ", "min_length": "length >= ", "max_length": "length <= "}
+
+
+def build() -> str:
+    """The page, in Markdown."""
+    rows = (_row(name, field) for name, field in Settings.model_fields.items())
+    settings = table(("setting", "environment", "type", "default", "meaning"), rows)
+    environment = table(("variable", "meaning"), ((code(name), meaning) for name, meaning in _ENVIRONMENT))
+    return (
+        f"{head('Settings', _TEXT, change='src/affiant/server/settings.py')}{settings}"
+        f"\n## From the environment alone\n{environment}"
+    )
+
+
+def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
+    default = field.get_default(call_default_factory=True)
+    shown = "" if default in (None, "", {}) else code(str(default))
+    prefix = Settings.model_config["env_prefix"]
+    return code(name), code(f"{prefix}{name}".upper()), _type(field), shown, field.description or ""
+
+
+def _type(field: FieldInfo) -> str:
+    found = [kind for kind in get_args(field.annotation) or () if kind is not type(None)]
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(code(str(kind)) for kind in found)
+    kind: Any = found[0] if found and get_origin(field.annotation) is not dict else field.annotation
+    limits = [
+        f"{symbol}{getattr(rule, name):,}"
+        for rule in field.metadata
+        for name, symbol in _SYMBOLS.items()
+        if getattr(rule, name, None) is not None
+    ]
+    return ", ".join([_NAMES.get(kind, str(getattr(kind, "__name__", kind))), *limits])
+
+
+_NAMES: dict[Any, str] = {str: "text", int: "integer", float: "number", Path: "path", dict[str, Path]: "table"}

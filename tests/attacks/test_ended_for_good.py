@@ -1,0 +1,74 @@
+"""What an operator ended stays ended, whatever happens to the client or the API afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from tests.desk import asking
+from tests.rfc.conftest import NOW, OTHER_API, Server, running
+
+from affiant.errors import ConfigError
+from affiant.jose import keys
+from affiant.server.registry import client_keys, directory
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from affiant.storage.records import ClientKey
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def refreshing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """A server with `r1`, which has refresh tokens for OTHER_API."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    grants = ("client_credentials", "refresh_token")
+    async with running(MemoryStore()) as server:
+        await server.register("r1", grant_types=grants, resources=(OTHER_API,), scopes=("other.read",))
+        yield server
+
+
+async def _refresh(server: Server, text: str) -> int:
+    form: dict[str, Any] = server.form(server.assertion(iss="r1", sub="r1"))
+    reply = await server.post({**form, "grant_type": "refresh_token", "refresh_token": text})
+    return reply.status_code
+
+
+async def test_a_client_that_was_let_in_again_begins_anew(refreshing: Server) -> None:
+    token = await refreshing.token(assertion=refreshing.assertion(iss="r1", sub="r1"), resource=OTHER_API)
+    async with asking(refreshing.store) as admin:
+        for enabled in (False, True):
+            assert (await admin.patch("/clients/r1", json={"enabled": enabled})).status_code == 200
+    refreshing.now[0] += 5
+    assert await _refresh(refreshing, token["refresh_token"]) == 400
+
+
+async def test_an_api_that_came_back_has_none_of_its_old_tokens(refreshing: Server) -> None:
+    token = await refreshing.token(assertion=refreshing.assertion(iss="r1", sub="r1"), resource=OTHER_API)
+    document = {"identifier": OTHER_API, "name": "o", "scopes": ["other.read"]}
+    async with asking(refreshing.store) as admin:
+        assert (await admin.delete(f"/apis/{quote(OTHER_API, safe='')}")).status_code < 300
+        assert (await admin.post("/apis", json=document)).status_code < 300
+    refreshing.now[0] += 5
+    assert await _refresh(refreshing, token["refresh_token"]) == 400
+
+
+def test_keys_that_were_only_announced_push_no_revoked_key_out() -> None:
+    leaked = client_keys.build(keys.generate("Ed25519").public(), now=NOW)
+    standing: tuple[ClientKey, ...] = (replace(leaked, revoked_at=NOW),)
+    for _ in range(client_keys.MAX_REVOKED + 5):
+        announced = client_keys.build(keys.generate("Ed25519").public(), now=NOW, is_proved=False)
+        standing = client_keys.add(standing, [replace(announced, revoked_at=NOW)], now=NOW)
+    with pytest.raises(ConfigError, match="never comes back"):
+        client_keys.add(standing, [leaked], now=NOW + 1)
+
+
+@pytest.mark.parametrize("kid", ["a\0", "\x1b[2J", "\u202ex", "\n", "\x85"])
+def test_a_kid_is_text_that_can_be_shown(kid: str) -> None:
+    with pytest.raises(ConfigError, match="printable"):
+        keys.parse_public_jwk({**keys.generate("ES256").public().to_jwk(), "kid": kid})

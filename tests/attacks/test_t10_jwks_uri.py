@@ -1,0 +1,416 @@
+"""T10: jwks_uri at run time. A real https server publishes the keys of c9; the authorization server fetches them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+import zlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.bench import ISSUER, NOW, OTHER, STRANGER, Bench, Request, assertion, check_answer, form, post
+from tests.attacks.conftest import running
+from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, canary, reply
+from tests.key_server import running as publishing
+
+from affiant.jose import keys
+from affiant.reasons import Reason
+from affiant.server import app
+from affiant.server.explain import captured, walk
+from affiant.server.registry import client_keys, fetch
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable
+
+    from affiant.jose.signer import Signer
+
+    Place = tuple[Bench, KeyServer]
+
+pytestmark = pytest.mark.anyio
+OWN, NEXT = keys.generate("ES256"), keys.generate("ES256")
+
+
+SERIAL = itertools.count()
+
+
+def request(signer: Signer = OWN, client_id: str = "c9", **changes: Any) -> Request:
+    """A request of c9, never sent before."""
+    return post(form(assertion(signer, iss=client_id, sub=client_id, jti=f"t10-{next(SERIAL)}", **changes)))
+
+
+@asynccontextmanager
+async def standing(
+    log: pytest.LogCaptureFixture, patch: pytest.MonkeyPatch, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Place]:
+    async with publishing(tls) as server, running(MemoryStore(), log, patch, publisher=server) as bench:
+        server.publish(OWN.public().to_jwk())
+        await bench.register("c9", keys=(), jwks_uri=server.uri())
+        yield bench, server
+
+
+@pytest.fixture
+async def place(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    async with standing(caplog, monkeypatch) as made:
+        yield made
+
+
+async def refused(bench: Bench, what: Request, reason: Reason) -> dict[str, Any]:
+    """Send what must be refused for this reason, silently; its audit record."""
+    before = await bench.audited()
+    check_answer(await bench.send(what), reason, what)
+    (line,) = (await bench.audited())[len(before) :]
+    shown: dict[str, Any] = json.loads(line)
+    assert (shown["reason"], shown["outcome"]) == (reason.code, "refused")
+    return shown
+
+
+async def let_in(bench: Bench, what: Request) -> dict[str, Any]:
+    before = await bench.audited()
+    reply_ = await bench.send(what)
+    assert reply_.status == 200, (reply_.body, await bench.audited())
+    (line,) = (await bench.audited())[len(before) :]
+    shown: dict[str, Any] = json.loads(line)
+    return shown
+
+
+async def forward(bench: Bench, seconds: float) -> dict[str, Any]:
+    """Later; the times of an assertion then."""
+    bench.now[0] += seconds
+    return {"iat": int(bench.now[0]), "exp": int(bench.now[0]) + 60}
+
+
+async def test_keys_are_fetched_and_kept(place: Place) -> None:
+    bench, server = place
+    for shown in [await let_in(bench, request()) for _ in range(20)]:
+        assert (shown["kid"], shown["thumbprint"]) == (OWN.kid, OWN.public().thumbprint)
+        assert "observed" not in shown
+    assert server.hits == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        post(form(assertion(STRANGER, iss="nobody", sub="nobody"))),
+        post(form(assertion(STRANGER))),  # c1 has registered its key
+        post(form(assertion(STRANGER, header={"jku": "https://keys.example/", "jwk": STRANGER.public().to_jwk()}))),
+        post({"grant_type": "client_credentials", "client_id": "c9", "client_secret": "x"}),
+        post(form(assertion(STRANGER, iss="off9", sub="off9"))),
+    ],
+    ids=["unknown client", "client with keys", "jku", "secret", "disabled"],
+)
+async def test_stranger_makes_nothing_be_fetched(place: Place, what: Request) -> None:
+    bench, server = place
+    await bench.register("off9", keys=(), jwks_uri=server.uri())
+    await bench.store.clients.update("off9", lambda client: replace(client, enabled=False))
+    assert (await bench.send(what)).status == 401
+    assert server.hits == 0
+
+
+async def test_algorithm_of_no_key_makes_nothing_be_fetched(place: Place) -> None:
+    bench, server = place
+    await bench.register("pinned", keys=(), jwks_uri=server.uri(), alg="PS256")
+    await refused(bench, request(client_id="pinned"), Reason.KEY_ALGORITHM)
+    mac = keys.SecretKey(bytes(32))
+    await refused(bench, request(mac), Reason.KEY_ALGORITHM)
+    assert server.hits == 0
+
+
+@pytest.mark.attack(215)
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.2", "[::1]", "169.254.169.254", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]"]
+)
+async def test_inner_address_is_blocked(place: Place, host: str) -> None:
+    """Loopback's one address is allowed in these tests by its number, and no other."""
+    bench, server = place
+    async with canary() as inner:
+        server.names.answers = [["127.0.0.2"]]
+        await bench.register("inner", keys=(), jwks_uri=inner.uri(host))
+        shown = await refused(bench, request(client_id="inner"), Reason.JWKS_BLOCKED)
+        assert shown["expected"] == "a public address"
+        assert inner.connections == 0
+
+
+@pytest.mark.attack(216)
+async def test_redirect_is_not_followed(place: Place) -> None:
+    bench, server = place
+    async with canary() as inner:
+        server.answer = reply({}, f"Location: https://{LOOPBACK}:{inner.port}/", status="302 Found")
+        await refused(bench, request(), Reason.JWKS_STATUS)
+        assert inner.connections == 0
+
+
+BOMB = reply(zlib.compress(b" " * 10_000_000), "Content-Encoding: gzip")
+
+
+@pytest.mark.attack(217)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(reply(b" " * 10_000_000), Reason.JWKS_TOO_LARGE), (BOMB, Reason.JWKS_MALFORMED)],
+    ids=["10 MB", "gzip bomb"],
+)
+async def test_large_reply(place: Place, answer: bytes, reason: Reason) -> None:
+    bench, server = place
+    server.answer = answer
+    begun = time.monotonic()
+    await refused(bench, request(), reason)
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.attack(217)
+async def test_endless_reply(place: Place) -> None:
+    bench, server = place
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" " * 4096)
+            await writer.drain()
+
+    server.answer = endless
+    begun = time.monotonic()
+    await refused(bench, request(), Reason.JWKS_TOO_LARGE)
+    assert time.monotonic() - begun < 3
+
+
+async def drops(writer: asyncio.StreamWriter) -> None:
+    """One byte a second."""
+    for byte in b"HTTP/1.1 200 OK\r\n\r\n":
+        writer.write(bytes([byte]))
+        await asyncio.sleep(1)
+
+
+@pytest.mark.attack(218)
+async def test_slow_reply_keeps_nobody_else_waiting(place: Place) -> None:
+    bench, server = place
+    server.answer = drops
+    idle = await _times(bench, 50)
+    begun = time.monotonic()
+    what = request()
+    slow = asyncio.create_task(bench.send(what))
+    await asyncio.sleep(0.1)
+    busy = await _times(bench, 50)
+    assert not slow.done()
+    check_answer(await slow, Reason.JWKS_TIMEOUT, what)
+    assert time.monotonic() - begun <= 3
+    assert sorted(busy)[48] < 2 * sorted(idle)[48] + 0.02  # what two cores for everything make of "twice"
+    begun = time.monotonic()
+    await refused(bench, request(), Reason.JWKS_TIMEOUT)
+    assert time.monotonic() - begun < 0.5  # it is known for slow now
+
+
+async def _times(bench: Bench, number: int) -> list[float]:
+    times = []
+    for _ in range(number):
+        begun = time.perf_counter()
+        await let_in(bench, request(OTHER, "c2"))
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+@pytest.mark.attack(220, 221)
+async def test_flood_of_unknown_kids(place: Place) -> None:
+    """In its midst the client goes on with the key that is known."""
+    bench, server = place
+    await let_in(bench, request())
+    times = await forward(bench, 0)
+    for number in range(1000):
+        if number % 100 == 0:
+            times = await forward(bench, 1)
+        what = request(STRANGER, header={"kid": f"k{number}"}, **times)
+        if number % 50 == 0:
+            await refused(bench, _renamed(number, times), Reason.KEY_UNKNOWN)
+            await let_in(bench, request(**times))
+        else:
+            assert (await bench.send(what)).status == 401
+    assert server.hits == 2
+
+
+def _renamed(number: int, times: dict[str, Any]) -> Request:
+    signer = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": f"unknown{number}"})
+    return request(signer, **times)
+
+
+@pytest.mark.attack(222)
+async def test_outage_after_a_good_fetch(place: Place) -> None:
+    bench, server = place
+    await let_in(bench, request())
+    server.answer = reply({}, status="503 Gone")
+    times = await forward(bench, 3600)
+    shown = await let_in(bench, request(**times))
+    assert shown["observed"] == Reason.JWKS_STALE.code
+    assert "keys of client c9 cannot be fetched" in bench.log.text
+    times = await forward(bench, 86_400)
+    await refused(bench, request(**times), Reason.JWKS_STALE)
+
+
+@pytest.mark.attack(222)
+async def test_outage_at_first_use(place: Place) -> None:
+    bench, server = place
+    server.vanish()
+    shown = await refused(bench, request(), Reason.JWKS_UNAVAILABLE)
+    assert HOST in shown["detail"]
+    server.names.answers = [[LOOPBACK]]
+    times = await forward(bench, 30)
+    await let_in(bench, request(**times))
+
+
+@pytest.mark.attack(223)
+async def test_new_kid(place: Place) -> None:
+    bench, server = place
+    await let_in(bench, request())
+    server.publish(OWN.public().to_jwk(), NEXT.public().to_jwk())
+    await let_in(bench, request(NEXT))
+    assert server.hits == 2
+    await let_in(bench, request(NEXT))
+    await let_in(bench, request())
+    assert server.hits == 2
+
+
+@pytest.mark.attack(226)
+@pytest.mark.parametrize("which", ["self-signed", "expired", "wrong host"])
+async def test_bad_certificate(which: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = {
+        "self-signed": Authority.make().serve(HOST),
+        "expired": authority().serve(HOST, days=-1),
+        "wrong host": authority().serve("other.example"),
+    }[which]
+    async with standing(caplog, monkeypatch, tls=tls) as (bench, server):
+        await refused(bench, request(), Reason.JWKS_TLS)
+        assert server.hits == 0
+        await let_in(bench, request(OTHER, "c2"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(b"<html>", kind="text/html"),
+        reply(b"not json"),
+        reply({"keys": []}),
+        reply({}),
+        reply([]),
+        b"\x16\x03\x01",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+    ],
+    ids=["html", "text", "no key", "no keys", "array", "not HTTP", "long header"],
+)
+async def test_garbage(place: Place, answer: bytes) -> None:
+    bench, server = place
+    server.answer = answer
+    await refused(bench, request(), Reason.JWKS_MALFORMED)
+
+
+async def test_bad_key_beside_a_good_one(place: Place) -> None:
+    bench, server = place
+    server.publish({"kty": "oct", "k": "AAAA", "kid": OWN.kid}, {"kty": "?"}, None, OWN.public().to_jwk())
+    await let_in(bench, request())
+
+
+async def test_kid_of_two_keys_lets_neither_in(place: Place) -> None:
+    bench, server = place
+    server.publish(OWN.public().to_jwk(), {**NEXT.public().to_jwk(), "kid": OWN.kid}, OTHER.public().to_jwk())
+    await refused(bench, request(), Reason.KEY_UNKNOWN)
+    await let_in(bench, request(OTHER))
+
+
+async def test_revoked_key_stays_revoked(place: Place) -> None:
+    """Although the set still lists it."""
+    bench, server = place
+    await let_in(bench, request())
+    tombstone = replace(client_keys.build(OWN.public(), now=NOW, source="jwks_uri"), revoked_at=NOW)
+    await bench.store.clients.update("c9", lambda client: replace(client, keys=(tombstone,)))
+    await refused(bench, request(), Reason.KEY_UNKNOWN)
+    server.publish(OWN.public().to_jwk(), NEXT.public().to_jwk())
+    await let_in(bench, request(NEXT))
+    await refused(bench, request(), Reason.KEY_UNKNOWN)
+
+
+async def test_jti_is_used_up_once(place: Place) -> None:
+    """Whoever waited for the fetch: two at once with one jti are one token."""
+    bench, server = place
+    what = request()
+    replies = await asyncio.gather(*(bench.send(what) for _ in range(5)))
+    assert sorted(found.status for found in replies) == [200, 401, 401, 401, 401]
+    assert server.hits == 1
+
+
+async def test_every_refusal_is_one_text(place: Place) -> None:
+    """Nobody learns from the answer that a client has a jwks_uri, nor what became of it."""
+    bench, server = place
+    server.vanish()
+    told = set()
+    for what in (request(), request(STRANGER, "nobody"), request(STRANGER, "c1")):
+        members = (await bench.send(what)).json()
+        description = members["error_description"].replace(members["trace_id"], "")
+        told.add((members["error"], members["error_uri"], description))
+    assert len(told) == 1
+
+
+async def test_explaining_fetches_nothing(place: Place) -> None:
+    """And says so; of a request that was refused, the audit log has the reason."""
+    bench, server = place
+    explainer = app.build_explainer(issuer=ISSUER, store=bench.store, master_key=bench.master_key)
+    found = await explainer.explain(captured.parse(request().body.decode()), now=NOW)
+    assert (found.reason, found.lines[5].mark) == (Reason.JWKS_UNAVAILABLE, walk.NOT_KNOWN)
+    assert found.fix is not None
+    assert found.fix.line == "affiant explain TRACE_ID"
+    assert server.hits == 0
+    server.publish()
+    shown = await refused(bench, request(), Reason.JWKS_MALFORMED)
+    told = walk.recorded(shown, issuer=ISSUER)
+    assert (told.reason, told.lines[5].mark) == (Reason.JWKS_MALFORMED, walk.FAILED)
+
+
+@dataclass
+class Published:
+    """A client c9 whose keys are at a jwks_uri.
+
+    Attributes:
+        host: of its jwks_uri.
+        spoil: makes the answer wrong.
+        later: seconds after a good fetch at which it is wrong; 0 for from the beginning.
+    """
+
+    spoil: Callable[[KeyServer], object]
+    host: str = HOST
+    later: int = 0
+
+
+async def _drip(_: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+AT_A_JWKS_URI = {
+    Reason.JWKS_BLOCKED: Published(lambda server: setattr(server.names, "answers", [["10.0.0.1"]])),
+    Reason.JWKS_UNAVAILABLE: Published(lambda server: server.vanish()),
+    Reason.JWKS_TIMEOUT: Published(lambda server: setattr(server, "answer", _drip)),
+    Reason.JWKS_TLS: Published(lambda _: None, host="other.example"),
+    Reason.JWKS_STATUS: Published(lambda server: setattr(server, "answer", reply({}, status="404 Not Found"))),
+    Reason.JWKS_TOO_LARGE: Published(lambda server: setattr(server, "answer", reply(b" " * 65_537))),
+    Reason.JWKS_MALFORMED: Published(lambda server: setattr(server, "answer", reply({}))),
+    Reason.JWKS_STALE: Published(lambda server: server.vanish(), later=86_400),
+}
+
+
+@pytest.mark.parametrize("reason", AT_A_JWKS_URI, ids=lambda reason: reason.code)
+async def test_reason_is_reached_at_a_jwks_uri(
+    reason: Reason, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is told nothing of it, and the operator all."""
+    monkeypatch.setattr(fetch, "FETCH_SECONDS", 0.5)
+    case = AT_A_JWKS_URI[reason]
+    async with publishing() as server, running(MemoryStore(), caplog, monkeypatch, publisher=server) as bench:
+        server.publish(OWN.public().to_jwk())
+        await bench.register("c9", keys=(), jwks_uri=server.uri(case.host))
+        if case.later:
+            assert (await bench.send(request())).status == 200
+            bench.now[0] += case.later
+        case.spoil(server)
+        what = request(iat=int(bench.now[0]), exp=int(bench.now[0]) + 60)
+        check_answer(await bench.send(what), reason, what)
+        assert json.loads((await bench.audited())[-1])["reason"] == reason.code

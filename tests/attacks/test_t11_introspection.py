@@ -1,0 +1,277 @@
+"""T11: what an introspection tells of a token, to whom; and what is over once a revocation was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.attacks.bench import API, ISSUER, NOW, OTHER_API, Request, assertion, basic, form, post, row
+
+from affiant.errors import Rejected, StoreError
+from affiant.jose import base64url, compact, keys
+from affiant.oauth.standing.revocations import of_key
+from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
+
+if TYPE_CHECKING:
+    from tests.attacks.bench import Bench, Reply
+
+pytestmark = pytest.mark.anyio
+INACTIVE = {"active": False}
+
+
+@pytest.fixture
+async def apis(bench: Bench) -> Bench:
+    """The bench, with the two APIs as clients of their own."""
+    for name, api in (("rs-a", API), ("rs-b", OTHER_API)):
+        await bench.register(name, "client_secret_basic", introspects=(api,))
+    return bench
+
+
+async def _ask(bench: Bench, token: str, by: str = "rs-a", *, accept: bytes = b"*/*") -> Reply:
+    request = post({"token": token}, basic(by, bench.secrets[by]), (b"accept", accept))
+    return await bench.send(replace(request, path="/introspect"))
+
+
+async def _is_active(bench: Bench, token: str, by: str = "rs-a") -> bool:
+    members = (await _ask(bench, token, by)).json()
+    assert members["active"] or members == INACTIVE
+    return bool(members["active"])
+
+
+def _as(bench: Bench, client_id: str, **more: str) -> dict[str, str]:
+    """A form that this client sends, which signs with KEY."""
+    bench.serial += 1
+    now = int(bench.now[0])
+    made = assertion(iss=client_id, sub=client_id, jti=f"t11-{bench.serial}", iat=now, exp=now + 60)
+    return form(made, **more)
+
+
+async def _token(bench: Bench, client_id: str = "c1", **more: str) -> dict[str, Any]:
+    reply = await bench.send(post(_as(bench, client_id, **more)))
+    assert reply.status == 200, reply.body
+    return reply.json()
+
+
+async def _revoke(bench: Bench, token: str, client_id: str = "c1") -> Reply:
+    return await bench.send(replace(post(_as(bench, client_id, token=token, grant_type="absent")), path="/revoke"))
+
+
+async def _end(bench: Bench, kind: str, value: str = "", **selected: str) -> None:
+    """As an operator does."""
+    told = AuditRecord(at=bench.now[0], trace_id="operator", endpoint="admin", outcome="revoked")
+    now = int(bench.now[0])
+    ended = Revocation(kind, value, now, now + LONGEST_TOKEN)
+    await bench.store.ledger.claim(Entry(told, revocations=(ended,), revoke_refresh=RefreshSelection(**selected)))
+
+
+@pytest.mark.attack(229)
+async def test_of_a_token_for_two_each_hears_its_own(apis: Bench) -> None:
+    token = (await _token(apis, "both", scope="r"))["access_token"]
+    aud = compact.parse(token).claims["aud"]
+    heard = [(await _ask(apis, token, by)).json() for by in ("rs-a", "rs-b")]
+    assert [one["active"] for one in heard] == [name in aud for name in (API, OTHER_API)]
+    assert [one.get("aud") for one in heard if one["active"]] == [one for one in (API, OTHER_API) if one in aud]
+
+
+def _cut(token: str) -> list[str]:
+    head, payload, signature = token.split(".")
+    changed = base64url.encode(base64url.decode(payload).replace(b'"c1"', b'"c2"'))
+    return [
+        *(token[:length] for length in (0, 1, len(token) // 2, len(token) - 1)),
+        f"{token}A",
+        f"{token}.",
+        f" {token}",
+        f"{token}\n",
+        f"{token}=",
+        f"{token}\0",
+        f"{head}.{payload}.",
+        f"{head}.{changed}.{signature}",
+        compact.parse(token).claims["jti"],
+        "x" * 60_000,
+        "\U0001f511" * 100,
+    ]
+
+
+@pytest.mark.attack(231)
+async def test_a_token_that_is_cut_or_changed_is_none(apis: Bench) -> None:
+    """A truncated one is no shorter way to the same token (CVE-2026-27840)."""
+    token = (await _token(apis))["access_token"]
+    for text in filter(None, _cut(token)):
+        assert (await _ask(apis, text)).json() == INACTIVE, text[:80]
+    assert (await _ask(apis, "")).status == 400
+    assert await _is_active(apis, token)
+
+
+@pytest.mark.attack(231)
+async def test_what_is_no_access_token_is_inactive(apis: Bench) -> None:
+    """A refresh token, an assertion, a proof, the feed of revocations and the server's own signed answer."""
+    made = await _token(apis, "refreshing")
+    feed = (await apis.send(Request(method="GET", path="/revocations", headers=()))).body.decode()
+    signed = (await _ask(apis, made["access_token"], accept=b"application/token-introspection+jwt")).body.decode()
+    for text in (made["refresh_token"], assertion(), feed, signed):
+        assert (await _ask(apis, text)).json() == INACTIVE
+        reply = await _revoke(apis, text, "refreshing")
+        assert (reply.status, reply.json()) == (200, {})
+
+
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_a_token_that_stands_twice(apis: Bench, path: str) -> None:
+    token = (await _token(apis))["access_token"]
+    body = f"token={token}&token=x"
+    reply = await apis.send(replace(post(body, basic("rs-a", apis.secrets["rs-a"])), path=path))
+    assert (reply.status, reply.json()["error_uri"].rpartition("/")[2]) == (400, Reason.DUPLICATE_PARAMETER.code)
+
+
+@pytest.mark.attack(233)
+@pytest.mark.parametrize("path", ["/introspect", "/revoke"])
+async def test_a_token_in_the_url_is_refused_and_not_written_down(apis: Bench, path: str) -> None:
+    token = (await _token(apis))["access_token"]
+    for request in (Request(method="GET"), Request(b"token=x"), Request(method="HEAD")):
+        reply = await apis.send(replace(request, path=path, query=f"token={token}".encode()))
+        assert reply.status in (400, 405)
+    assert token[:40] not in apis.log.text + "".join(await apis.audited())
+
+
+_ENDS = [
+    row(237, "access token", "jti"),
+    row(238, "family", "family"),
+    row(239, "client", "client"),
+    row(239, "key of a client", "key"),
+    row(239, "key of anybody", "thumbprint"),
+    row(239, "api", "api"),
+    row(239, "all", "all"),
+]
+
+
+@pytest.mark.parametrize("kind", _ENDS)
+async def test_what_is_revoked_is_inactive_at_once_and_refused_by_a_guard(apis: Bench, kind: str) -> None:
+    """And no refresh token that is meant brings another; but one that is issued later stands, where there may be one."""
+    made = await _token(apis, "refreshing")
+    token, claims = made["access_token"], compact.parse(made["access_token"]).claims
+    transport = httpx2.ASGITransport(app=apis.app)
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        await _assert_guarded(apis, http, token, None)
+        await _end_kind(apis, kind, made, claims)
+        assert not await _is_active(apis, token)
+        await _assert_guarded(apis, http, token, Reason.TOKEN_REVOKED)
+    if kind != "jti":
+        again = _as(apis, "refreshing", grant_type="refresh_token", refresh_token=made["refresh_token"])
+        assert (await apis.send(post(again))).json()["error"] == "invalid_grant"
+    apis.now[0] += 3
+    later = (await _token(apis, "refreshing"))["access_token"]
+    assert await _is_active(apis, later) is (kind not in ("key", "thumbprint"))
+
+
+async def _end_kind(bench: Bench, kind: str, made: dict[str, Any], claims: dict[str, Any]) -> None:
+    key = claims["client_key"]
+    if kind in ("jti", "family"):
+        assert (
+            await _revoke(bench, made["access_token" if kind == "jti" else "refresh_token"], "refreshing")
+        ).status == 200
+    elif kind == "key":
+        await _end(bench, "key", of_key("refreshing", key) or "", client_id="refreshing", key_thumbprint=key)
+    elif kind == "thumbprint":
+        await _end(bench, "key", key, key_thumbprint=key)
+    elif kind == "client":
+        await _end(bench, "client", "refreshing", client_id="refreshing")
+    elif kind == "api":
+        await _end(bench, "api", API, resource=API)
+    else:
+        await _end(bench, "all")
+
+
+async def _assert_guarded(bench: Bench, http: httpx2.AsyncClient, token: str, reason: Reason | None) -> None:
+    """By a guard that was just started: what a running one hears, and when, is tested elsewhere."""
+    guard = Guard(ISSUER, audience=API, http=http, clock=lambda: bench.now[0])
+    try:
+        await guard.check([f"Bearer {token}".encode()])
+    except Rejected as refusal:
+        assert refusal.reason is reason
+    else:
+        assert reason is None
+
+
+async def test_a_strangers_key_revokes_nothing_of_its_owner(apis: Bench) -> None:
+    """Who registers another's public key as its own, and revokes that."""
+    token = (await _token(apis))["access_token"]
+    await _end(apis, "key", of_key("evil", compact.parse(token).claims["client_key"]) or "", client_id="evil")
+    assert await _is_active(apis, token)
+
+
+@pytest.mark.attack(235)
+async def test_another_clients_token_in_any_guise(apis: Bench) -> None:
+    """Access or refresh, whoever asks and however: it stands on, and the refusal is in the log."""
+    made = await _token(apis, "refreshing")
+    for text in (made["access_token"], made["refresh_token"]):
+        reply = await _revoke(apis, text)
+        assert (reply.status, reply.json()["error"]) == (400, "invalid_grant")
+        assert Reason.REVOCATION_FOREIGN.code in (await apis.audited())[-1]
+    assert await _is_active(apis, made["access_token"])
+
+
+@pytest.mark.attack(228)
+async def test_an_introspection_cannot_be_repeated(apis: Bench) -> None:
+    """By whoever saw it on its way: its assertion is used up like any."""
+    await apis.register("rs-key", introspects=(API,))
+    token = (await _token(apis))["access_token"]
+    request = replace(post(_as(apis, "rs-key", token=token, grant_type="absent")), path="/introspect")
+    assert (await apis.send(request)).json()["active"] is True
+    assert (await apis.send(request)).json()["error_uri"].endswith(Reason.REPLAYED.code)
+
+
+@pytest.mark.attack(228)
+async def test_whom_an_api_trusted_yesterday(apis: Bench) -> None:
+    """A client that speaks for the API no more, or is disabled, hears nothing from the next request on."""
+    token = (await _token(apis))["access_token"]
+    await apis.store.clients.update("rs-a", lambda client: replace(client, introspects=()))
+    assert (await _ask(apis, token)).status == 403
+    await apis.store.clients.update("rs-b", lambda client: replace(client, introspects=(API,), enabled=False))
+    assert (await _ask(apis, token, "rs-b")).status == 401
+
+
+async def test_a_token_for_an_api_that_is_gone(apis: Bench) -> None:
+    token = (await _token(apis))["access_token"]
+    await apis.store.apis.remove(API)
+    assert (await _ask(apis, token)).json() == INACTIVE
+
+
+async def test_while_the_store_is_away_nothing_is_active(apis: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, never an answer from memory; and a revocation that was not written down is not acknowledged (RFC 7009 2.2.1)."""
+    token = (await _token(apis))["access_token"]
+
+    async def fail(*_: Any) -> Any:
+        raise StoreError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apis.store.ledger, "claim", fail)
+        for reply in (await _ask(apis, token), await _revoke(apis, token)):
+            assert (reply.status, reply.json()["error"]) == (503, "temporarily_unavailable")
+            assert reply.headers["retry-after"] == "1"
+    with monkeypatch.context() as patch:
+        patch.setattr(apis.store.revocations, "find", fail)
+        assert (await _ask(apis, token)).status == 503
+    assert await _is_active(apis, token)
+
+
+@pytest.mark.attack(231)
+async def test_a_token_that_is_not_valid_yet_is_inactive(apis: Bench) -> None:
+    made = compact.parse((await _token(apis))["access_token"])
+    stranger = keys.generate("ES256")
+    assert (await _ask(apis, compact.sign(made.header, {**made.claims, "nbf": NOW + 5}, stranger))).json() == INACTIVE
+
+
+@pytest.mark.attack(241)
+async def test_an_api_may_ask_as_often_as_it_has_requests(apis: Bench) -> None:
+    """More often than any client may have tokens: whoever speaks for an API is not held to that."""
+    token = (await _token(apis))["access_token"]
+    begun = time.perf_counter()
+    replies = [reply for _ in range(20) for reply in await asyncio.gather(*(_ask(apis, token) for _ in range(50)))]
+    print(f"{1000 / (time.perf_counter() - begun):.0f} introspections/s, in memory, with the test's own work")
+    assert {reply.status for reply in replies} == {200}
+    assert all(reply.json()["active"] for reply in replies)

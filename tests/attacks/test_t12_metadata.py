@@ -1,0 +1,225 @@
+"""T12: what is published, and what lies around the endpoints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.attacks.bench import ISSUER, Request, post
+from tests.attacks.conftest import running as bench_running
+from tests.rfc.conftest import running
+
+from affiant.errors import ConfigError
+from affiant.server import settings
+from affiant.server.client_auth.ladder import METHODS
+from affiant.server.registry import directory
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tests.attacks.bench import Bench, Reply
+
+pytestmark = pytest.mark.anyio
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
+JWT_METHODS = {"private_key_jwt", "client_secret_jwt"}
+
+
+async def _get(bench: Bench, path: str, *headers: tuple[bytes, bytes], method: str = "GET") -> Reply:
+    return await bench.send(Request(method=method, path=path, headers=headers))
+
+
+async def _document(**options: Any) -> dict[str, Any]:
+    async with running(MemoryStore(), **options) as server:
+        members: dict[str, Any] = (await server.http.get(WELL_KNOWN)).json()
+        return members
+
+
+@pytest.mark.attack(242)
+@pytest.mark.parametrize(
+    "methods",
+    [("private_key_jwt",), ("client_secret_jwt",), ("client_secret_basic",), ("private_key_jwt", "client_secret_post")],
+    ids=" ".join,
+)
+async def test_metadata_list_what_is_on(methods: tuple[str, ...]) -> None:
+    """Only that: the methods, the algorithms of these methods, and never `none`."""
+    document = await _document(auth_methods=methods)
+    assert document["issuer"] == ISSUER
+    for endpoint in ("token", "introspection", "revocation"):
+        assert document[f"{endpoint}_endpoint_auth_methods_supported"] == list(methods)
+        algs = document.get(f"{endpoint}_endpoint_auth_signing_alg_values_supported")
+        # RFC 8414 sections 2 and 3.2: there for a method that signs, and left out rather than empty.
+        assert (algs is not None) == bool(JWT_METHODS & set(methods))
+        has_macs = any(alg.startswith("HS") for alg in algs or ())
+        assert has_macs == ("client_secret_jwt" in methods)
+        assert ("ES256" in (algs or ())) == ("private_key_jwt" in methods)
+    assert "none" not in json.dumps(document).lower()
+
+
+@pytest.mark.attack(242)
+async def test_what_is_off_authenticates_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the one form in which every client is refused."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    async with running(MemoryStore(), auth_methods=("private_key_jwt",)) as server:
+        await server.register("c1")
+        await server.register("s", "client_secret_post")
+        grant = {"grant_type": "client_credentials"}
+        right = await server.post({**grant, "client_id": "s", "client_secret": server.secrets["s"]})
+        nobody = await server.post({**grant, "client_id": "nobody", "client_secret": "x"})
+        assert right.status_code == nobody.status_code == 401
+        assert {**right.json(), "trace_id": ""} == {**nobody.json(), "trace_id": ""}
+        assert (await server.post(server.form())).status_code == 200
+
+
+@pytest.mark.attack(242)
+def test_settings_name_known_methods() -> None:
+    assert settings.load().methods == METHODS
+    assert settings.load(auth_methods="client_secret_basic, private_key_jwt").methods == (
+        "private_key_jwt",
+        "client_secret_basic",
+    )
+    for text in ("none", "private_key_jwt,password", "PRIVATE_KEY_JWT"):
+        with pytest.raises(ConfigError, match="auth_methods: some of"):
+            settings.load(auth_methods=text)
+
+
+@pytest.mark.attack(242)
+async def test_stub_is_there_only_where_it_was_asked_for() -> None:
+    assert "authorization_endpoint" not in await _document()
+    async with running(MemoryStore()) as server:
+        assert (await server.http.get("/authorize")).status_code == 404
+    async with running(MemoryStore(), issuer=f"{ISSUER}/t/one", mcp_compat="on") as server:
+        document = (await server.http.get(f"{ISSUER}{WELL_KNOWN}/t/one")).json()
+        assert document["authorization_endpoint"] == f"{ISSUER}/t/one/authorize"
+        reply = await server.http.get(
+            document["authorization_endpoint"], params={"redirect_uri": "https://evil.example"}
+        )
+        assert (reply.status_code, reply.json()["error"]) == (400, "unsupported_response_type")
+        assert "location" not in reply.headers
+
+
+@pytest.mark.attack(243)
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"host", b"evil.example"),
+        (b"x-forwarded-host", b"evil.example"),
+        (b"x-forwarded-proto", b"http"),
+        (b"forwarded", b"host=evil.example;proto=http"),
+        (b"x-forwarded-prefix", b"/evil"),
+        (b"x-original-url", b"/evil"),
+    ],
+    ids=lambda header: header[0].decode(),
+)
+async def test_nobody_names_the_issuer_but_the_operator(bench: Bench, header: tuple[bytes, bytes]) -> None:
+    """A request's word about its host is in no URL that is published, whoever keeps the answer in a cache."""
+    plain = await _get(bench, WELL_KNOWN)
+    assert (await _get(bench, WELL_KNOWN, header)).body == plain.body
+    assert (await bench.send(post(None, header))).status == 200
+
+
+@pytest.mark.attack(244)
+@pytest.mark.parametrize(
+    "place", ["/tenant2", "/tenant1/", "/TENANT1", "/tenant1/x", "", "/", "/%74enant1x", "/../tenant1"]
+)
+async def test_another_tenant_is_not_found(place: str) -> None:
+    async with running(MemoryStore(), issuer=f"{ISSUER}/tenant1") as server:
+        assert (await server.http.get(f"{ISSUER}{WELL_KNOWN}/tenant1")).json()["issuer"] == f"{ISSUER}/tenant1"
+        assert (await server.http.get(httpx2.URL(f"{ISSUER}{WELL_KNOWN}{place}"))).status_code == 404
+        for path in ("/token", "/tenant2/token", "/jwks"):
+            assert (await server.http.post(f"{ISSUER}{path}", data={"grant_type": "x"})).status_code == 404
+
+
+@pytest.mark.attack(245)
+async def test_key_set_tells_nothing_private(bench: Bench) -> None:
+    reply = await _get(bench, "/jwks")
+    members = reply.json()["keys"]
+    assert not {"d", "p", "q", "dp", "dq", "qi", "k", "priv", "oth"} & {name for key in members for name in key}
+    assert len({key["kid"] for key in members}) == len(members)
+    assert "max-age" in reply.headers["cache-control"]
+    again = await _get(bench, "/jwks", (b"if-none-match", reply.headers["etag"].encode()))
+    assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.attack(246)
+async def test_browsers_of_strangers(bench: Bench) -> None:
+    """No page of another origin reads the answer of the token endpoint; the key set is for everybody."""
+    origin = (b"origin", b"https://evil.example")
+    asked = (origin, (b"access-control-request-method", b"POST"), (b"access-control-request-headers", b"dpop"))
+    for path in ("/token", "/introspect", "/revoke", WELL_KNOWN, "/jwks"):
+        preflight = await _get(bench, path, *asked, method="OPTIONS")
+        assert preflight.status in (400, 404, 405)
+        assert not [name for name in preflight.headers if name.startswith("access-control-")], path
+    reply = await bench.send(post(None, origin))
+    assert reply.status == 200
+    assert "access-control-allow-origin" not in reply.headers
+    keys = await _get(bench, "/jwks", origin)
+    assert keys.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in keys.headers
+
+
+PATHS = ["/TOKEN", "/token/", "//token", "/token/x", "/./token", "/x/../token", "/token;a=b", "/token%2f", "/tok%65nx", "/token\x00", "/tokens"]  # fmt: skip
+
+
+@pytest.mark.attack(247)
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_path_that_is_nearly_an_endpoint_is_none(bench: Bench, path: str) -> None:
+    """No second spelling reaches an endpoint: a rule of a proxy for /token holds for all that gets there."""
+    before = await bench.audited()
+    reply = await bench.send(Request(post().body, path=path))
+    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+    assert await bench.audited() == before
+    assert (await bench.send(post())).status == 200  # its jti is not used up
+
+
+@pytest.mark.attack(248)
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/openapi.json", "/debug", "/metrics", "/admin", "/.git/config", "/.env", "/console", "/favicon.ico", "/static/../x"])  # fmt: skip
+async def test_what_is_not_there(bench: Bench, path: str) -> None:
+    """JSON, no version, no name of a framework; nothing of help to who looks around."""
+    reply = await _get(bench, path)
+    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+    _plain(reply)
+
+
+@pytest.mark.attack(248)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND"])
+@pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks", "/health", "/errors"])
+async def test_other_methods(bench: Bench, method: str, path: str) -> None:
+    reply = await _get(bench, path, method=method)
+    assert (reply.status, reply.json()) == (405, {"error": "method_not_allowed"})
+    assert "GET" in reply.headers["allow"]
+    _plain(reply)
+
+
+def _plain(reply: Reply) -> None:
+    assert reply.headers["content-type"] == "application/json"
+    assert "server" not in reply.headers
+    assert "x-powered-by" not in reply.headers
+    text = reply.body.decode().lower()
+    assert not [word for word in ("starlette", "uvicorn", "python", "affiant", "traceback", "version") if word in text]
+
+
+@pytest.mark.attack(247)
+@pytest.mark.parametrize("path", ["/jwks/", "/health/", "/errors/", "//jwks", f"{WELL_KNOWN}/"])
+async def test_no_redirect_to_a_host_that_the_request_names(bench: Bench, path: str) -> None:
+    """A slash too many is another path, not a reason to send somebody to whatever stands in Host."""
+    reply = await _get(bench, path, (b"host", b"evil.example"))
+    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+
+
+@pytest.mark.attack(248)
+async def test_a_page_that_fails_tells_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500: what went wrong is for the log."""
+    async with bench_running(MemoryStore(), caplog, monkeypatch) as bench:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("a secret path /srv/x")
+
+        monkeypatch.setattr("affiant.server.published.pages.index", broken)
+        replies: list[Reply] = []
+        with pytest.raises(RuntimeError):  # Starlette answers, then lets the server log it
+            await bench.send(Request(method="GET", path="/errors", headers=()), replies)
+        assert (replies[0].status, replies[0].json()) == (500, {"error": "server_error"})
+        _plain(replies[0])

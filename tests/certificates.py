@@ -1,0 +1,108 @@
+"""Certificates for tests: authorities, what they issue, what signs itself, and the header of RFC 9440."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from affiant.jose import jwk, keys
+from affiant.oauth.binding import mtls
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from affiant.jose.keys import PublicKey
+
+NOW = 1_800_000_000
+DN = "CN=billing,OU=Payments,O=Ex\\, Inc,C=DE"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def thumbprint(self) -> str:
+        return mtls.parse(self.der).thumbprint
+
+    @property
+    def header(self) -> tuple[bytes, bytes]:
+        return mtls.HEADER, mtls.build_header(self.der)
+
+    @property
+    def text(self) -> str:
+        return mtls.build_header(self.der).decode()
+
+    @property
+    def public(self) -> PublicKey:
+        """The key with its certificate, as it is registered for self_signed_tls_client_auth."""
+        members = jwk.build(self.key.public_key())
+        return keys.parse_public_jwk({**members, "x5c": [b64encode(self.der).decode()]})
+
+    def write(self, folder: Path, name: str) -> tuple[Path, Path]:
+        """The files of the certificate and of its key, PEM."""
+        certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+        certificate.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        pkcs8 = serialization.PrivateFormat.PKCS8
+        key.write_bytes(self.key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()))
+        return certificate, key
+
+
+def make(
+    *,
+    dn: str = DN,
+    dns: tuple[str, ...] = (),
+    uri: tuple[str, ...] = (),
+    ip: tuple[str, ...] = (),
+    email: tuple[str, ...] = (),
+    by: Made | None = None,
+    is_ca: bool = False,
+    start: float = NOW - 3600,
+    end: float = NOW + 86_400,
+    key: ec.EllipticCurvePrivateKey | None = None,
+) -> Made:
+    """A certificate with these names, signed by another one's key or by its own."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    names: list[Any] = [*map(x509.DNSName, dns), *map(x509.UniformResourceIdentifier, uri)]
+    names += [x509.IPAddress(ip_address(text)) for text in ip]
+    names += map(x509.RFC822Name, email)
+    subject = x509.Name.from_rfc4514_string(dn)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by.certificate.subject if by else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.fromtimestamp(start, UTC))
+        .not_valid_after(datetime.fromtimestamp(end, UTC))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((by.key if by else key).public_key()), critical=False
+        )
+        .add_extension(x509.KeyUsage(True, False, False, False, False, is_ca, is_ca, False, False), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return Made(builder.sign(by.key if by else key, hashes.SHA256()), key)
+
+
+def lasting(**options: Any) -> Made:
+    """A certificate for real processes, which go by the clock on the wall."""
+    now = datetime.now(UTC)
+    start, end = now - timedelta(hours=1), now + timedelta(days=1)
+    return make(**{"start": start.timestamp(), "end": end.timestamp(), **options})

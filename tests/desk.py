@@ -1,0 +1,76 @@
+"""The admin API of one node, asked without a network and without a token: who calls is given."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from affiant.server import app as server
+from affiant.server.admin import app, roles
+from affiant.server.admin.calls import Desk
+from affiant.server.admin.roles import SCOPES, Principal, Role
+from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
+from affiant.server.registry import rules
+from affiant.server.registry.directory import Directory
+from affiant.server.request.limits import Limits, Rates
+
+if TYPE_CHECKING:
+    from affiant.server.admin.gate import Gate
+    from affiant.storage.ports import Store
+    from affiant.storage.records import Client
+
+ISSUER, NOW = "https://as.example", 1_800_000_000
+ADMIN = roles.identifier(ISSUER)
+MASTER = MasterKey.from_bytes(bytes(range(32)))
+OWNER = Principal("owner", Role.OWNER)
+
+
+def make_desk(store: Store, **more: Any) -> Desk:
+    vault = Vault(MASTER)
+    return Desk(
+        issuer=ISSUER,
+        store=store,
+        master_key=MASTER,
+        directory=Directory(ISSUER, store, MASTER, vault=vault, clock=lambda: NOW),
+        explainer=partial(server.build_explainer, issuer=ISSUER, store=store, master_key=MASTER),
+        calendar=Calendar(),
+        vault=vault,
+        limits=Limits(Rates(), key=bytes(32)),
+        **more,
+    )
+
+
+def make_gate(store: Store, who: Principal = OWNER) -> Gate:
+    """The admin API on this store, which takes whoever asks for this caller."""
+
+    async def recognise(*_: object) -> Principal:
+        return who
+
+    return app.build(make_desk(store), clock=lambda: float(NOW), recognise=recognise)
+
+
+def asking(store: Store, who: Principal = OWNER) -> httpx2.AsyncClient:
+    """A client of that admin API."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=make_gate(store, who)), base_url=ADMIN)
+
+
+def member(name: str, role: Role = Role.OWNER, **more: Any) -> Client:
+    """A client with a role."""
+    made = rules.build_client(
+        name,
+        auth_method="client_secret_basic",
+        master_key=MASTER,
+        now=NOW,
+        scopes=(role.scope,),
+        resources=(ADMIN,),
+        **more,
+    )
+    return made.client
+
+
+async def open_api(store: Store) -> None:
+    await store.apis.add(rules.build_api("admin", identifier=ADMIN, scopes=SCOPES, is_default=False, now=NOW))

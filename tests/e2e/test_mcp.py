@@ -1,0 +1,158 @@
+"""An agent with the MCP Python SDK gets a token with private_key_jwt and calls a tool behind our guard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from mcp.client.auth import OAuthFlowError
+from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProvider, SignedJWTParameters
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+
+from affiant.jose import compact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+
+pytestmark = pytest.mark.anyio
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+class Storage:
+    """The token of one agent, in memory."""
+
+    token: OAuthToken | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.token
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.token = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return None
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        raise AssertionError("nothing is registered on the way")
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with mcp_compat."""
+    server = Server(tmp_path_factory.mktemp("mcp"), _free_port())
+    server.child = Child.start(server.folder, *AFFIANT, "serve", "--port", str(server.port), AFFIANT_MCP_COMPAT="on")
+    try:
+        server.child.until_healthy(server.issuer)
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def tools(issuer: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The MCP server's URL (mcp_tools.py)."""
+    base = f"http://127.0.0.1:{(port := _free_port())}"
+    issuer.affiant("api", "new", "tools", "--identifier", f"{base}/mcp", "--scope", "tools.call")
+    child = Child.start(
+        tmp_path_factory.mktemp("tools"),
+        *(sys.executable, "-m", "uvicorn", "--factory", "mcp_tools:build", "--app-dir", str(Path(__file__).parent)),
+        *("--port", str(port), "--log-level", "warning"),
+        GUARD_ISSUER=issuer.issuer,
+        GUARD_AUDIENCE=f"{base}/mcp",
+    )
+    try:
+        child.until(lambda: _is_up(base))
+        yield f"{base}/mcp"
+    finally:
+        child.stop()
+
+
+def _is_up(base: str) -> bool:
+    try:
+        return httpx2.get(f"{base}/.well-known/oauth-protected-resource/mcp", timeout=5).is_success
+    except httpx2.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def agent(issuer: Server, tools: str) -> str:
+    """The name of a client that may call the tools; KEY is its key."""
+    public = issuer.folder / "agent.pub"
+    public.write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    words = ["--public-key", str(public), "--alg", "RS256", "--scope", "tools.call", "--resource", tools]
+    issuer.affiant("client", "new", "agent", *words)
+    return "agent"
+
+
+def _provider(tools: str, name: str, issuer: str, storage: Storage) -> PrivateKeyJWTOAuthProvider:
+    pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    signing = SignedJWTParameters(issuer=name, subject=name, signing_key=pem)
+    return PrivateKeyJWTOAuthProvider(
+        server_url=tools,
+        storage=storage,
+        client_id=name,
+        assertion_provider=signing.create_assertion_provider(),
+        scope="tools.call",
+        issuer=issuer,
+    )
+
+
+async def _add(tools: str, provider: PrivateKeyJWTOAuthProvider) -> Any:
+    http = httpx2.AsyncClient(auth=provider, timeout=20)
+    async with http, Client(streamable_http_client(tools, http_client=http)) as client:
+        return await client.call_tool("add", {"a": 2, "b": 3})
+
+
+async def test_agent_calls_a_tool(issuer: Server, tools: str, agent: str) -> None:
+    """From the challenge to the metadata of the API, to those of the issuer, to the token, to the tool."""
+    storage = Storage()
+    result = await _add(tools, _provider(tools, agent, issuer.issuer, storage))
+    assert result.structured_content == {"result": 5}
+    assert storage.token is not None
+    claims = compact.parse(storage.token.access_token).claims
+    assert (claims["client_id"], claims["aud"], claims["scope"]) == (agent, tools, "tools.call")
+
+
+async def test_agent_of_another_issuer_signs_nothing(issuer: Server, tools: str, agent: str) -> None:
+    """An agent that trusts another server is not talked into ours by the tools."""
+    storage = Storage()
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - groups in groups
+        await _add(tools, _provider(tools, agent, "https://other.example", storage))
+    assert any(isinstance(error, OAuthFlowError) for error in _leaves(caught.value))
+    assert storage.token is None
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [leaf for each in inside for leaf in _leaves(each)] or [error]
+
+
+def test_the_stub_refuses_everybody(issuer: Server) -> None:
+    """Whatever is asked, and whatever address one wants to be sent to (RFC 9700 section 4.11.1)."""
+    document = httpx2.get(f"{issuer.issuer}/.well-known/oauth-authorization-server").json()
+    stub = document["authorization_endpoint"]
+    query = {"response_type": "code", "client_id": "agent", "redirect_uri": "https://evil.example/", "state": "<b>"}
+    for reply in (httpx2.get(stub, params=query), httpx2.post(stub, data=query), httpx2.get(stub)):
+        assert (reply.status_code, reply.json()["error"]) == (400, "unsupported_response_type")
+        assert "location" not in reply.headers
+        assert "evil" not in reply.text
+        assert reply.headers["cache-control"] == "no-store"
+
+
+async def test_without_a_token_the_tools_say_where_to_get_one(issuer: Server, tools: str) -> None:
+    """RFC 9728 sections 3 and 5.1."""
+    reply = httpx2.post(tools, json={})
+    assert reply.status_code == 401
+    url = tools.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
+    assert f'resource_metadata="{url}"' in reply.headers["www-authenticate"]
+    document = httpx2.get(url).json()
+    assert (document["resource"], document["authorization_servers"]) == (tools, [issuer.issuer])

@@ -1,0 +1,262 @@
+"""Mutual TLS between real processes: ended by the server itself, and told by a proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.certificates import lasting
+from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+
+from affiant import Service
+from affiant.errors import LocalError, Refused, Unreachable
+from affiant.jose import compact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AUTHORITY, OTHERS = lasting(dn="CN=authority", is_ca=True), lasting(dn="CN=others", is_ca=True)
+SERVER = lasting(dn="CN=server", dns=("localhost",), ip=("127.0.0.1",), by=AUTHORITY)
+BILLING = lasting(dn="CN=billing", dns=("billing.example",), by=AUTHORITY)
+STRANGER = lasting(dn="CN=stranger", dns=("billing.example",), by=OTHERS)
+ELSEWHO = lasting(dn="CN=elsewho", dns=("elsewho.example",), by=AUTHORITY)
+SELF = lasting(dn="CN=self")
+
+
+@dataclass
+class TlsServer(Server):
+    """A server that ends TLS itself."""
+
+    @property
+    def issuer(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
+        words += ["--tls-cert", "server.pem", "--tls-key", "server.key", "--tls-client-ca", "authority.pem"]
+        self.child = Child.start(self.folder, *AFFIANT, *words, name="server")
+        self.child.until_healthy(self.issuer)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of all certificates; their authority is trusted by every process of these tests."""
+    made = tmp_path_factory.mktemp("certificates")
+    everybody = {"authority": AUTHORITY, "server": SERVER, "billing": BILLING}
+    everybody |= {"stranger": STRANGER, "elsewho": ELSEWHO, "self": SELF}
+    for name, certificate in everybody.items():
+        certificate.write(made, name)
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(made / "authority.pem")
+    yield made
+    if before is None:
+        del os.environ["SSL_CERT_FILE"]
+    else:
+        os.environ["SSL_CERT_FILE"] = before
+
+
+@pytest.fixture(scope="module")
+def tls_server(folder: Path) -> Iterator[TlsServer]:
+    server = TlsServer(folder, _free_port(), 2)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def bound_api(tls_server: TlsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An API whose proxy is on this machine."""
+    identifier = f"http://127.0.0.1:{_free_port()}"
+    words = ("--scope", "orders.read", "--details-type", "order")
+    tls_server.affiant("api", "new", "live", "--identifier", identifier, *words)
+    child = Child.start(
+        tmp_path_factory.mktemp("api"),
+        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", str(Path(__file__).parent)),
+        *("--port", identifier.rpartition(":")[2], "--log-level", "warning", "--no-proxy-headers"),
+        GUARD_ISSUER=tls_server.issuer,
+        GUARD_AUDIENCE=identifier,
+        GUARD_PROXIES="127.0.0.1",
+    )
+    try:
+        child.until_healthy(identifier)
+        yield identifier
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="module")
+def billing(tls_server: TlsServer, bound_api: str) -> Path:
+    """The credentials of a client that is known by its certificate."""
+    words = ("--auth", "tls_client_auth", "--tls-san-dns", "billing.example")
+    made = tls_server.affiant(
+        "client", "new", "billing", *words, "--scope", "orders.read", "--resource", bound_api, "--details-type", "order"
+    )
+    assert made["tls_client_auth_san_dns"] == "billing.example"
+    return tls_server.folder / "billing.affiant.json"
+
+
+def service(file: Path, name: str, **options: Any) -> Service:
+    folder = file.parent
+    return Service.from_credentials(
+        file, certificate=folder / f"{name}.pem", certificate_key=folder / f"{name}.key", **options
+    )
+
+
+def test_metadata_tell_of_it(tls_server: TlsServer, billing: Path) -> None:
+    members = service(billing, "billing").discover().raw
+    assert members["issuer"] == tls_server.issuer
+    assert members["tls_client_certificate_bound_access_tokens"] is True
+    assert "tls_client_auth" in members["token_endpoint_auth_methods_supported"]
+    assert members["authorization_details_types_supported"] == ["order"]
+
+
+def test_client_authenticates_and_calls(billing: Path, bound_api: str) -> None:
+    """The API takes the token with its certificate, and with no other."""
+    token = service(billing, "billing").token().value
+    assert compact.parse(token).claims["cnf"] == {"x5t#S256": BILLING.thumbprint}
+    bearer = {"authorization": f"Bearer {token}"}
+    reply = httpx2.get(f"{bound_api}/orders", headers={**bearer, "Client-Cert": BILLING.text})
+    assert reply.json() == {"for": "billing"}
+    for headers in (bearer, {**bearer, "Client-Cert": ELSEWHO.text}):
+        reply = httpx2.get(f"{bound_api}/orders", headers=headers)
+        assert (reply.status_code, reply.json()["detail"]["error"]) == (401, "invalid_token")
+
+
+def test_certificate_in_the_credentials_file(tls_server: TlsServer, billing: Path) -> None:
+    """Then the commands need nothing more."""
+    members = json.loads(billing.read_text())
+    paths = {
+        name: str(tls_server.folder / f"billing.{end}")
+        for name, end in (("certificate", "pem"), ("certificate_key", "key"))
+    }
+    whole = tls_server.folder / "whole.json"
+    whole.write_text(json.dumps({**members, **paths}))
+    whole.chmod(0o600)
+    done = tls_server.affiant("token", "-c", str(whole), "--no-cache")
+    assert compact.parse(done["access_token"]).claims["client_id"] == "billing"
+
+
+def test_details_go_all_the_way(billing: Path) -> None:
+    asking = service(billing, "billing")
+    order = {"type": "order", "actions": ["read"], "identifier": "7"}
+    token = asking.token(authorization_details=[order])
+    assert compact.parse(token.value).claims["authorization_details"] == [order]
+    assert asking.token(authorization_details=[order]).value == token.value
+    assert asking.token().value != token.value
+    with pytest.raises(Refused) as refused:
+        asking.token(authorization_details=[{"type": "other"}])
+    assert refused.value.error == "invalid_authorization_details"
+
+
+def test_another_name_is_refused(billing: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        service(billing, "elsewho").token()
+    assert (refused.value.error, refused.value.status) == ("invalid_client", 401)
+
+
+@pytest.mark.parametrize("name", ["stranger", "self"])
+def test_certificate_of_no_authority_does_not_get_in(billing: Path, name: str) -> None:
+    """TLS itself ends there."""
+    with pytest.raises(Unreachable):
+        service(billing, name).token()
+
+
+def test_without_a_certificate_nothing_is_sent(billing: Path) -> None:
+    with pytest.raises(LocalError, match="certificate="):
+        Service.from_credentials(billing)
+    with pytest.raises(LocalError, match="cannot be used"):
+        Service.from_credentials(billing, certificate=billing).token()
+
+
+def test_header_is_not_believed_from_a_client(tls_server: TlsServer, billing: Path) -> None:
+    """The server ends TLS itself and has no proxy: a header is what anybody writes."""
+    form = {"grant_type": "client_credentials", "client_id": "billing"}
+    context = ssl.create_default_context(cafile=str(tls_server.folder / "authority.pem"))
+    with httpx2.Client(verify=context) as http:
+        reply = http.post(f"{tls_server.issuer}/token", data=form, headers={"Client-Cert": BILLING.text})
+    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
+
+
+def test_bound_client_by_key(tls_server: TlsServer, bound_api: str) -> None:
+    words = ("--scope", "orders.read", "--resource", bound_api, "--certificate-bound", "required")
+    tls_server.affiant("client", "new", "keyed", *words)
+    file = tls_server.folder / "keyed.affiant.json"
+    with pytest.raises(Refused) as refused:
+        Service.from_credentials(file).token()
+    assert refused.value.error == "invalid_request"
+    assert "certificate.missing" in tls_server.run("explain", str(refused.value.trace_id), "--json").stdout
+    token = service(file, "elsewho").token().value
+    assert compact.parse(token).claims["cnf"] == {"x5t#S256": ELSEWHO.thumbprint}
+
+
+def test_files_that_cannot_be_used_are_told_at_once(tls_server: TlsServer, tmp_path: Path) -> None:
+    wrong = ("--tls-cert", "server.pem", "--tls-key", "billing.key")
+    done = tls_server.run("serve", "--data", str(tmp_path / "other"), *wrong)
+    assert (done.returncode != 0, "--tls-key" in done.stderr) == (True, True)
+    done = tls_server.run("serve", "--data", str(tmp_path / "other"), "--tls-cert", "server.pem")
+    assert "go together" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def proxied(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server behind a proxy on this machine, which lets in what no authority issued."""
+    data = tmp_path_factory.mktemp("proxied")
+    settings = (
+        'trusted_proxies = "127.0.0.1"',
+        'client_certificate_proxies = "127.0.0.1"',
+        'client_certificate_trust = "any"',
+    )
+    (data / "affiant.toml").write_text("\n".join(settings) + "\n")
+    server = Server(data, _free_port(), 2)
+    try:
+        server.start()
+        server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
+        words = ("--auth", "self_signed_tls_client_auth", "--certificate", str(folder / "self.pem"))
+        server.affiant("client", "new", "alone", *words, "--scope", "orders.read")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("forwarded", [None, "203.0.113.7"])
+def test_proxy_tells_the_certificate(proxied: Server, forwarded: str | None) -> None:
+    """Whomever it says that it forwards for, it is the proxy that speaks."""
+    form = {"grant_type": "client_credentials", "client_id": "alone"}
+    more = {"X-Forwarded-For": forwarded} if forwarded else {}
+
+    def ask(text: str) -> httpx2.Response:
+        return httpx2.post(f"{proxied.issuer}/token", data=form, headers={"Client-Cert": text, **more})
+
+    reply = ask(SELF.text)
+    claims = compact.parse(reply.json()["access_token"]).claims
+    assert claims["cnf"] == {"x5t#S256": SELF.thumbprint}
+    assert ask(lasting(dn="CN=self", key=SELF.key).text).status_code == 401
+    assert ask("x").json()["error"] == "invalid_request"
+
+
+def test_address_out_of_a_header_is_no_proxy(tmp_path: Path) -> None:
+    """A client whose address is told as that of the certificate proxy is still a client."""
+    settings = ('trusted_proxies = "127.0.0.1"', 'client_certificate_proxies = "10.9.9.9"')
+    (tmp_path / "affiant.toml").write_text("\n".join(settings) + "\n")
+    server = Server(tmp_path, _free_port())
+    try:
+        server.start()
+        server.affiant("api", "new", "orders", "--identifier", "https://orders.example")
+        server.affiant("client", "new", "named", "--auth", "tls_client_auth", "--tls-san-dns", "billing.example")
+        headers = {"Client-Cert": BILLING.text, "X-Forwarded-For": "10.9.9.9"}
+        form = {"grant_type": "client_credentials", "client_id": "named"}
+        reply = httpx2.post(f"{server.issuer}/token", data=form, headers=headers)
+        assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
+        told = server.run("explain", reply.headers["x-trace-id"], "--json").stdout
+        assert "client.no_credentials" in told
+    finally:
+        server.stop()

@@ -1,0 +1,236 @@
+"""A real https server on loopback that publishes keys, well or badly; and the certificates for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import ipaddress
+import json
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from affiant.server.registry.addresses import parse_allowed
+from affiant.server.registry.fetch import Fetcher
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    import httpcore2
+
+    Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+HOST, LOOPBACK, PUBLIC = "keys.example", "127.0.0.1", "93.184.215.14"
+_DAY = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """One that signs certificates."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def make(cls) -> Authority:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return cls(key, _certificate("authority", key, "authority", key, is_authority=True))
+
+    def trust(self) -> ssl.SSLContext:
+        """What a client needs that believes it, and nobody else."""
+        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+
+    def serve(self, *names: str, days: int = 1) -> ssl.SSLContext:
+        """What a server needs that has a certificate for these names, which ends in so many days."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = _certificate(names[0], key, "authority", self.key, names=names, days=days)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "server.pem"
+            path.write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+                + signed.public_bytes(serialization.Encoding.PEM)
+            )
+            context.load_cert_chain(path)
+        return context
+
+
+@functools.cache
+def authority() -> Authority:
+    """The one that the tests trust."""
+    return Authority.make()
+
+
+def _certificate(
+    subject: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    by: ec.EllipticCurvePrivateKey,
+    *,
+    names: Sequence[str] = (),
+    days: int = 1,
+    is_authority: bool = False,
+) -> x509.Certificate:
+    end = datetime.datetime.now(datetime.UTC) + days * _DAY
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(end - 30 * _DAY)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
+    return builder.sign(by, hashes.SHA256())
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def reply(body: object, *headers: str, status: str = "200 OK", kind: str = "application/json") -> bytes:
+    """The bytes of an answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(data)}",
+        *([f"Content-Type: {kind}"] if kind else []),
+        *headers,
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + data
+
+
+@dataclass
+class Names:
+    """A resolver that answers, for every name, one list after the other, the last one again and again."""
+
+    answers: list[list[str]] = field(default_factory=lambda: [[LOOPBACK]])
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append(host)
+        return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+
+@dataclass
+class KeyServer:
+    """What it answers may be changed at any time.
+
+    Attributes:
+        answer: writes the answer; where it is bytes, these.
+        requests: the head of every request that came.
+        connections: how many were opened.
+        names: by which it is found.
+    """
+
+    port: int = 0
+    names: Names = field(default_factory=Names)
+    answer: bytes | Answer = b""
+    requests: list[str] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def hits(self) -> int:
+        return len(self.requests)
+
+    def uri(self, host: str = HOST, path: str = "/jwks") -> str:
+        return f"https://{host}:{self.port}{path}"
+
+    def publish(self, *members: Any, headers: Sequence[str] = ()) -> None:
+        """Answer with the set of these JWKs."""
+        self.answer = reply({"keys": list(members)}, *headers)
+
+    def vanish(self) -> None:
+        """From now on its name is not known."""
+        self.names.answers = [[]]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(head.decode())
+            if callable(self.answer):
+                await self.answer(writer)
+            else:
+                writer.write(self.answer)
+                await writer.drain()
+
+    async def count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Instead of `serve`: note that somebody came."""
+        self.connections += 1
+
+
+async def end(writer: asyncio.StreamWriter) -> None:
+    """Close, and leave nothing behind."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 0.5)
+    writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def listening(answer: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port on loopback where this is what answers; in the end nothing of it is left."""
+    tasks = set[asyncio.Task[None]]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await answer(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the test is over, and what it answers has no end
+        finally:
+            await end(writer)
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def running(tls: ssl.SSLContext | None = None) -> AsyncIterator[KeyServer]:
+    """With a certificate for HOST and LOOPBACK where none is given."""
+    made = KeyServer()
+    async with listening(made.serve, tls or authority().serve(HOST, LOOPBACK)) as made.port:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def canary() -> AsyncIterator[KeyServer]:
+    """A server that nobody may connect to; `connections` is how many did."""
+    made = KeyServer()
+    async with listening(made.count) as made.port:
+        yield made
+
+
+def fetcher(
+    allowed: str = LOOPBACK, *, names: Names | None = None, network: httpcore2.AsyncNetworkBackend | None = None
+) -> Fetcher:
+    """One that trusts the tests' authority; loopback is allowed unless it is not."""
+    return Fetcher(parse_allowed(allowed), resolve=names or Names(), network=network, tls=authority().trust())

@@ -1,0 +1,198 @@
+"""Revoke against refresh against introspect, on two nodes at once: what was acknowledged as over is over everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.rfc.conftest import API, ISSUER, NOW, Server, basic, running
+
+from affiant.jose import compact
+from affiant.server import app
+from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
+from affiant.storage.postgres import PostgresStore
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+CLIENTS = tuple(f"client-{number}" for number in range(4))
+TASKS = 8
+
+
+@dataclass
+class Line:
+    """What one client got with one family of refresh tokens."""
+
+    client_id: str
+    family: str
+    refresh: str
+    tokens: list[str] = field(default_factory=list)
+
+
+@dataclass
+class History:
+    """What was acknowledged, in the order in which it was heard of; and what contradicts it."""
+
+    over: set[str] = field(default_factory=set)  # names of families and jtis
+    lines: list[Line] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+
+    def is_over(self, token: str) -> bool:
+        jti = compact.parse(token).claims["jti"]
+        return jti in self.over or jti.partition(".")[0] in self.over
+
+
+class Nodes:
+    """Two nodes on one store, and what anybody may do at any moment."""
+
+    def __init__(self, first: Server, https: list[httpx2.AsyncClient], dice: random.Random) -> None:
+        self.first, self.https, self.dice = first, https, dice
+        self.history = History()
+
+    async def act(self) -> None:
+        lines = self.history.lines
+        if len(lines) < 4 or self.dice.random() < 0.05:
+            await self.issue()
+            return
+        line = self.dice.choice(lines[-12:])
+        acts = (self.refresh, self.introspect, self.introspect, self.revoke_line, self.revoke_token, self.end_client)
+        act = self.dice.choices(acts, (30, 25, 25, 6, 10, 1))[0]
+        self.history.counted[act.__name__] = self.history.counted.get(act.__name__, 0) + 1
+        await act(line)
+
+    async def issue(self) -> None:
+        client_id = self.dice.choice(CLIENTS)
+        reply = await self._post("/token", self._form(client_id))
+        assert reply.status_code == 200, reply.text
+        made = reply.json()
+        family = compact.parse(made["access_token"]).claims["jti"].partition(".")[0]
+        self.history.lines.append(Line(client_id, family, made["refresh_token"], [made["access_token"]]))
+
+    async def refresh(self, line: Line) -> None:
+        """What it brings belongs to its line: it is over with it, whichever was first in the store."""
+        was_over = line.family in self.history.over
+        form = self._form(line.client_id, grant_type="refresh_token", refresh_token=line.refresh)
+        reply = await self._post("/token", form)
+        if reply.status_code == 200:
+            if was_over:
+                self.history.wrong.append(f"a refresh of {line.family} after its end")
+            line.refresh = reply.json()["refresh_token"]
+            line.tokens.append(reply.json()["access_token"])
+
+    async def introspect(self, line: Line) -> None:
+        token = self.dice.choice(line.tokens)
+        was_over = self.history.is_over(token)
+        headers = basic("rs", self.first.secrets["rs"])
+        reply = await self._post("/introspect", {"token": token}, headers=headers)
+        if reply.json()["active"] and was_over:
+            self.history.wrong.append(f"a token of {line.family} active after its end")
+
+    async def revoke_line(self, line: Line) -> None:
+        reply = await self._post("/revoke", {**self._form(line.client_id), "token": line.refresh})
+        assert reply.status_code == 200, reply.text
+        self.history.over.add(line.family)
+
+    async def revoke_token(self, line: Line) -> None:
+        token = self.dice.choice(line.tokens)
+        reply = await self._post("/revoke", {**self._form(line.client_id), "token": token})
+        assert reply.status_code == 200, reply.text
+        self.history.over.add(compact.parse(token).claims["jti"])
+
+    async def end_client(self, line: Line) -> None:
+        """As an operator does: all that the client has now, while its requests are under way."""
+        now = int(self.first.now[0])
+        begun = [one for one in self.history.lines if one.client_id == line.client_id]
+        told = AuditRecord(at=now, trace_id="operator", endpoint="admin", outcome="revoked")
+        ended = Revocation("client", line.client_id, now, now + LONGEST_TOKEN)
+        selection = RefreshSelection(client_id=line.client_id)
+        await self.first.store.ledger.claim(Entry(told, revocations=(ended,), revoke_refresh=selection))
+        self.history.over.update(one.family for one in begun)
+        self.first.now[0] += 5
+
+    async def _post(self, path: str, form: dict[str, Any], **options: Any) -> httpx2.Response:
+        return await self.dice.choice(self.https).post(path, data=form, **options)
+
+    def _form(self, client_id: str, **parameters: str) -> dict[str, Any]:
+        return self.first.form(self.first.assertion(iss=client_id, sub=client_id), **parameters)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    if request.param == "sqlite":
+        return partial(SqliteStore, tmp_path / "race.db")
+    return partial(PostgresStore, request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def nodes(make: Callable[[], Store]) -> AsyncIterator[Nodes]:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(running(make()))
+        limits = Limits(Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0)), key=bytes(32))
+        https = []
+        for _ in range(2):
+            node = app.build(
+                issuer=ISSUER,
+                store=make(),
+                master_key=first.master_key,
+                limits=limits,
+                clock=lambda: first.now[0],
+            )
+            await stack.enter_async_context(node.router.lifespan_context(node))
+            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=node), base_url=ISSUER)
+            https.append(await stack.enter_async_context(http))
+        await first.register("rs", "client_secret_basic", introspects=(API,))
+        for client_id in CLIENTS:
+            await first.register(client_id, grant_types=("client_credentials", "refresh_token"))
+        await asyncio.sleep(1.1)  # until every node has seen them
+        yield Nodes(first, https, random.Random(NOW))
+
+
+@pytest.mark.parametrize("acts", [600, pytest.param(10_000, marks=pytest.mark.soak)])
+async def test_nothing_is_active_after_its_acknowledged_end(nodes: Nodes, acts: int) -> None:
+    """Every answer that contradicts an acknowledgement that its asker had heard of before it asked."""
+
+    async def task(number: int) -> None:
+        for _ in range(acts // TASKS):
+            await nodes.act()
+            nodes.first.now[0] += 0.01 * (number == 0)
+
+    await asyncio.gather(*map(task, range(TASKS)))
+    history = nodes.history
+    print(history.counted, f"{len(history.lines)} lines, {len(history.over)} names are over")
+    assert not history.wrong
+    assert len(history.counted) == 5
+    for line in history.lines[-50:]:
+        for token in line.tokens:
+            headers = basic("rs", nodes.first.secrets["rs"])
+            for http in nodes.https:
+                members = (await http.post("/introspect", data={"token": token}, headers=headers)).json()
+                assert not (members["active"] and history.is_over(token))
+
+
+async def test_a_refresh_and_its_end_at_the_same_moment(nodes: Nodes) -> None:
+    """A hundred times: whoever is first, nothing of the line stands when both were answered."""
+    for _ in range(100):
+        await nodes.issue()
+        line = nodes.history.lines[-1]
+        await asyncio.gather(nodes.refresh(line), nodes.revoke_line(line))
+        reply = await nodes._post(
+            "/token", nodes._form(line.client_id, grant_type="refresh_token", refresh_token=line.refresh)
+        )
+        assert reply.json()["error"] == "invalid_grant"
+        for token in line.tokens:
+            headers = basic("rs", nodes.first.secrets["rs"])
+            members = (await nodes._post("/introspect", {"token": token}, headers=headers)).json()
+            assert members == {"active": False}

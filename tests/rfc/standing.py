@@ -1,0 +1,45 @@
+"""Asking whether a token stands, and ending it: what the tests of RFC 7009, RFC 7662 and RFC 9701 share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import API, OTHER_API, basic
+
+if TYPE_CHECKING:
+    import httpx2
+    from tests.rfc.conftest import Server
+
+INACTIVE = {"active": False}
+
+
+@pytest.fixture
+async def apis(server: Server) -> Server:
+    """The server, with the two APIs as clients of their own: `rs-a` and `rs-b`."""
+    for name, api in (("rs-a", API), ("rs-b", OTHER_API)):
+        await server.register(name, "client_secret_basic", introspects=(api,))
+    return server
+
+
+async def introspect(
+    server: Server, token: str, *, by: str = "rs-a", accept: str = "*/*", **more: str
+) -> httpx2.Response:
+    headers = {**basic(by, server.secrets[by]), "accept": accept}
+    return await server.http.post("/introspect", data={"token": token, **more}, headers=headers)
+
+
+async def revoke(server: Server, token: str, client_id: str = "c1", **more: str) -> httpx2.Response:
+    form = server.form(server.assertion(iss=client_id, sub=client_id), token=token, **more)
+    return await server.http.post("/revoke", data=form)
+
+
+async def is_active(server: Server, token: str) -> bool:
+    members = (await introspect(server, token)).json()
+    assert members["active"] or members == INACTIVE
+    return bool(members["active"])
+
+
+async def refreshing(server: Server, **form: Any) -> dict[str, Any]:
+    """The members of an answer to the client that has refresh tokens."""
+    return await server.token(assertion=server.assertion(iss="refreshing", sub="refreshing"), **form)

@@ -1,0 +1,269 @@
+"""FAPI 2.0 Security Profile, sections 5.3.2.1 and 5.4.1, as far as they are about client_credentials: by item."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.proofs import BOUND, jwk
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, basic, running
+
+from affiant.errors import ConfigError
+from affiant.jose import compact, keys
+from affiant.oauth import assertion
+from affiant.reasons import Reason
+from affiant.server import settings
+from affiant.server.keys import signing_keys
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
+from affiant.server.registry import directory, profiles, rules
+from affiant.server.registry.profiles import FAPI, FAPI_2
+from affiant.storage.memory import MemoryStore
+from affiant.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import httpx2
+
+    from affiant.jose.keys import PrivateKey
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+REFRESHING = ("client_credentials", "refresh_token")
+DAY = 86_400
+MASTER = MasterKey.from_bytes(bytes(32))
+P384, RSA = keys.generate("ES384"), keys.generate("PS256")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store of each make."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
+
+
+@pytest.fixture(params=["one client", "whole server"])
+async def fapi(request: pytest.FixtureRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """A server that holds `c1` to FAPI 2.0: by its profile, or with everybody."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    options: dict[str, Any] = {"demands": FAPI_2} if request.param == "whole server" else {}
+    async with running(store, **options) as server:
+        profile = None if options else FAPI
+        await server.register("c1", profile=profile, grant_types=REFRESHING)
+        yield server
+
+
+def _proof(server: Server, signer: PrivateKey = BOUND, **header: Any) -> dict[str, str]:
+    server.serial += 1
+    now = int(server.now[0])
+    claims = {"jti": f"p{server.serial}", "htm": "POST", "htu": f"{ISSUER}/token", "iat": now}
+    return {"dpop": compact.sign({"typ": "dpop+jwt", "jwk": jwk(signer), **header}, claims, signer)}
+
+
+async def _ask(server: Server, text: str | None = None, **parameters: Any) -> httpx2.Response:
+    return await server.post(server.form(text, **parameters), headers=_proof(server))
+
+
+def _reason(reply: httpx2.Response) -> str:
+    return str(reply.json()["error_uri"].rpartition("/")[2])
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(4)")
+async def test_tokens_are_sender_constrained(fapi: Server) -> None:
+    """Items 4 and 5: with a proof a bound token, without one none."""
+    reply = await _ask(fapi)
+    assert reply.status_code == 200, reply.text
+    assert "jkt" in compact.parse(reply.json()["access_token"]).claims["cnf"]
+    assert _reason(await fapi.post(fapi.form())) == Reason.DPOP_MISSING.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(6)")
+async def test_a_secret_authenticates_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was registered before the server was told to hold everybody to the profile."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    async with running(store, demands=FAPI_2) as server:
+        for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
+            await server.register(method, method)
+        secrets = server.secrets
+        grant = {"grant_type": "client_credentials"}
+        by_basic = basic("client_secret_basic", secrets["client_secret_basic"])
+        by_post = {"client_id": "client_secret_post", "client_secret": secrets["client_secret_post"]}
+        for reply in (
+            await server.post(grant, headers={**by_basic, **_proof(server)}),
+            await server.post({**grant, **by_post}, headers=_proof(server)),
+            await _ask(server, server.mac_assertion("client_secret_jwt")),
+        ):
+            assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
+        records = [row.record for row in await store.audit_log.newest()]
+        assert all(b'"client.method"' in record for record in records[:3])
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(8)")
+@pytest.mark.parametrize("aud", [[ISSUER], f"{ISSUER}/token", [ISSUER, ISSUER], f"{ISSUER}/", "https://other.example"])
+async def test_the_audience_is_the_issuer_as_a_string(fapi: Server, aud: object) -> None:
+    """Whatever the client was allowed otherwise, and whatever is only observed."""
+    await fapi.store.clients.update(
+        "c1", lambda client: replace(client, audience_policy="legacy", observe=assertion.RULES)
+    )
+    assert _reason(await _ask(fapi, fapi.assertion(aud=aud))) == Reason.AUDIENCE.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
+    """The same one is good again and again; each use begins its idle life anew, and its last day stays."""
+    token = (await _ask(fapi)).json()["refresh_token"]
+    seen = set()
+    for day in (0, 6, 12, 18, 24, 29):
+        fapi.now[0] = NOW + day * DAY
+        for _ in range(2):
+            reply = await _ask(fapi, grant_type="refresh_token", refresh_token=token)
+            assert reply.status_code == 200, (day, reply.text)
+            assert "refresh_token" not in reply.json()
+            seen.add(reply.json()["access_token"])
+        fapi.now[0] += 121  # no window of a lost answer is needed either
+    assert len(seen) == 12
+    fapi.now[0] = NOW + 30 * DAY
+    reply = await _ask(fapi, grant_type="refresh_token", refresh_token=token)
+    assert _reason(reply) == Reason.REFRESH_EXPIRED.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+async def test_a_refresh_token_that_does_not_rotate_ends_unused(fapi: Server) -> None:
+    token = (await _ask(fapi)).json()["refresh_token"]
+    fapi.now[0] += 7 * DAY
+    assert _reason(await _ask(fapi, grant_type="refresh_token", refresh_token=token)) == Reason.REFRESH_EXPIRED.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+async def test_a_refresh_token_that_does_not_rotate_can_be_revoked(fapi: Server) -> None:
+    token = (await _ask(fapi)).json()["refresh_token"]
+    assert (await fapi.http.post("/revoke", data=fapi.form(token=token))).status_code == 200
+    assert _reason(await _ask(fapi, grant_type="refresh_token", refresh_token=token)) == Reason.REFRESH_REVOKED.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(13)")
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (10, 200), (61, 401)])
+async def test_clocks_may_differ(fapi: Server, claim: str, seconds: int, status: int) -> None:
+    """0 to 10 s ahead MUST be accepted, more than 60 s refused."""
+    times: dict[str, Any] = {claim: NOW + seconds, "exp": NOW + 120}
+    ahead = fapi.assertion(**times)
+    assert (await _ask(fapi, ahead)).status_code == status
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
+async def test_assertions_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+    """A key that was registered before the profile was demanded is good no longer, nor is another use of an RSA key."""
+    for name, key in (("p384", P384), ("rsa", RSA)):
+        await fapi.register(name, keys=(key.public(),))
+        await fapi.store.clients.update(name, lambda client: replace(client, profile=FAPI))
+    replies = {
+        alg: await _ask(fapi, fapi.assertion(_signer(key, alg), iss=name, sub=name))
+        for name, key, alg in (("p384", P384, "ES384"), ("rsa", RSA, "PS256"))
+    }
+    assert replies["PS256"].status_code == 200
+    assert replies["ES384"].status_code == 401
+
+
+def _signer(key: PrivateKey, alg: str) -> PrivateKey:
+    assert key.alg == alg
+    return key
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
+async def test_proofs_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+    """DPoP proofs are JWTs as well."""
+    reply = await fapi.post(fapi.form(), headers=_proof(fapi, P384))
+    assert _reason(reply) == Reason.DPOP_ALGORITHM.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
+async def test_access_tokens_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+    token = (await _ask(fapi)).json()["access_token"]
+    assert compact.parse(token).alg == "ES256"
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
+@pytest.mark.parametrize(("alg", "status"), [("RS256", 400), ("ES384", 400), ("PS256", 200), ("Ed25519", 200)])
+async def test_an_api_s_own_choice_is_held_to_it(fapi: Server, alg: str, status: int) -> None:
+    """An API that wants its tokens signed otherwise gets none from these clients."""
+    await fapi.store.apis.update(API, lambda api: replace(api, signing_alg=alg))
+    await signing_keys.ensure(fapi.store, Vault(MASTER), now=NOW, line=alg)
+    reply = await _ask(fapi)
+    assert reply.status_code == status, reply.text
+    if status == 200:
+        assert compact.parse(reply.json()["access_token"]).alg == alg
+    else:
+        assert _reason(reply) == Reason.RESOURCE_ALGORITHM.code
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(1)")
+async def test_metadata_list_what_is_allowed(store: Store) -> None:
+    async with running(store, demands=FAPI_2) as server:
+        document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
+        assert document["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+        listed = [name for name in document if name.endswith("_alg_values_supported")]
+        assert len(listed) >= 4
+        assert all(set(document[name]) <= set(FAPI_2.algorithms or ()) for name in listed)
+        assert len(document["token_endpoint_auth_signing_alg_values_supported"]) == len(FAPI_2.algorithms or ())
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(6)")
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("client_secret_basic", {}),
+        ("client_secret_post", {}),
+        ("client_secret_jwt", {}),
+        ("private_key_jwt", {"keys": (P384.public(),)}),
+        ("private_key_jwt", {"keys": (KEY.public(), P384.public())}),
+        ("private_key_jwt", {"keys": (RSA.public(),), "alg": "RS256"}),
+    ],
+)
+def test_others_cannot_be_registered(method: str, options: dict[str, Any]) -> None:
+    for held in ({"profile": FAPI}, {"demands": FAPI_2}):
+        with pytest.raises(ConfigError):
+            rules.build_client("c", auth_method=method, master_key=MASTER, now=NOW, **options, **held)
+
+
+def test_the_guide_s_clients_cannot_be_registered_at_such_a_server() -> None:
+    with pytest.raises(ConfigError, match="fapi"):
+        rules.build_client(
+            "c", auth_method="client_secret_jwt", master_key=MASTER, now=NOW, profile="guide", demands=FAPI_2
+        )
+
+
+def test_a_client_can_be_held_to_the_profile_later() -> None:
+    """When it fits; and be let go."""
+    made = rules.build_client("c", auth_method="private_key_jwt", master_key=MASTER, now=NOW, keys=(KEY.public(),))
+    held = rules.change_client(made.client, now=NOW, profile=FAPI)
+    assert held.profile == FAPI
+    with pytest.raises(ConfigError, match="PS256"):
+        rules.change_client(held, now=NOW, keys=(P384.public(),))
+    assert rules.change_client(held, now=NOW, scope=("a",)).profile == FAPI
+    assert rules.change_client(held, now=NOW, profile="none").profile is None
+    secret = rules.build_client("s", auth_method="client_secret_basic", master_key=MASTER, now=NOW)
+    with pytest.raises(ConfigError, match="private_key_jwt"):
+        rules.change_client(secret.client, now=NOW, profile=FAPI)
+    guide = rules.build_client("g", auth_method="client_secret_jwt", master_key=MASTER, now=NOW, profile="guide")
+    for profile in (FAPI, "none"):
+        with pytest.raises(ConfigError, match="guide"):
+            rules.change_client(guide.client, now=NOW, profile=profile)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mistake"),
+    [
+        ({"signing_alg": "RS256"}, "signing_alg: one of: PS256"),
+        ({"auth_methods": "client_secret_basic"}, "auth_methods: some of: private_key_jwt"),
+    ],
+)
+def test_settings_that_contradict_it_are_refused(chosen: dict[str, str], mistake: str) -> None:
+    with pytest.raises(ConfigError, match=mistake):
+        settings.load(fapi="on", **chosen)
+    settings.load(fapi="off", **chosen)
+    made = settings.load(fapi="on", signing_alg="PS256")
+    assert made.demands is FAPI_2
+    assert all(profiles.FAPI_2.allows_method(method) for method in made.methods)

@@ -1,0 +1,338 @@
+"""RFC 7591: a client registers itself, and is told exactly what it is registered with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, basic, running
+from tests.rfc.registering import (
+    MINE,
+    NEXT,
+    PUBLISHER,
+    PUBLISHER_ISSUER,
+    bearer,
+    invite,
+    jwks,
+    metadata,
+    refused,
+    register,
+    registered,
+    statement,
+)
+
+from affiant.jose import compact, keys
+from affiant.jose.key_set import KeySet
+from affiant.jose.keys import SecretKey
+from affiant.server.registry import directory
+from affiant.server.request.certificate import Certificates
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+GIVEN = {"client_id", "client_id_issued_at", "registration_access_token", "registration_client_uri"}
+DEFAULTS = {
+    "response_types": [],
+    "dpop_bound_access_tokens": False,
+    "tls_client_certificate_bound_access_tokens": False,
+}
+DESCRIBED = {
+    "client_uri": "https://billing.example/about?x=1",
+    "contacts": ["ops@billing.example", "on call"],
+    "software_id": "4NRB1-0XZABZI9E6-5SM3R",
+    "software_version": "2.1",
+}
+
+
+@pytest.fixture
+async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """A server that trusts the publisher's software statements."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    issuers = {PUBLISHER_ISSUER: KeySet((PUBLISHER.public(),))}
+    async with running(MemoryStore(), software_statement_issuers=issuers) as made:
+        yield made
+
+
+@pytest.mark.rfc(7591, "3.2.1")
+async def test_the_answer_is_201_with_all_that_is_registered(server: Server) -> None:
+    """The server MUST return all registered metadata, incl. what it provisioned itself."""
+    sent = metadata(**DESCRIBED, token_endpoint_auth_signing_alg="ES256", dpop_bound_access_tokens=True)
+    reply = await register(server, sent)
+    assert reply.status_code == 201
+    assert reply.headers["content-type"] == "application/json"
+    assert (reply.headers["cache-control"], reply.headers["pragma"]) == ("no-store", "no-cache")
+    told = reply.json()
+    assert {name: value for name, value in told.items() if name not in GIVEN} == {**DEFAULTS, **sent}
+    assert told["client_id_issued_at"] == NOW
+    assert told["registration_client_uri"] == f"{ISSUER}/register/{told['client_id']}"
+    stored = await server.store.clients.find(told["client_id"])
+    assert stored is not None
+    assert stored.registration_token == server.master_key.digest(told["registration_access_token"])
+    assert {key.source for key in stored.keys} == {"registration"}
+
+
+@pytest.mark.rfc(7591, "3.2.1")
+async def test_a_client_that_is_registered_gets_tokens(server: Server) -> None:
+    client = await registered(server)
+    reply = await client.ask()
+    assert (reply.status_code, reply.json()["scope"]) == (200, "read")
+
+
+@pytest.mark.rfc(7591, "3.2.1")
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
+async def test_a_secret_is_told_once_and_has_an_end(server: Server, method: str) -> None:
+    """client_secret_expires_at is REQUIRED if client_secret is issued."""
+    client = await registered(server, token_endpoint_auth_method=method, jwks=None)
+    assert client.told["client_secret_expires_at"] == 0
+    assert len(client.told["client_secret"]) >= 43
+    shown = (await client.read()).json()
+    assert "client_secret" not in shown
+    assert "client_secret_expires_at" not in shown
+
+
+async def test_a_secret_works(server: Server) -> None:
+    client = await registered(server, token_endpoint_auth_method=None, jwks=None)
+    assert client.told["token_endpoint_auth_method"] == "client_secret_basic"  # section 2: the default
+    headers = basic(client.client_id, client.told["client_secret"])
+    assert (await server.post({"grant_type": "client_credentials"}, headers=headers)).status_code == 200
+    mac = await registered(server, token_endpoint_auth_method="client_secret_jwt", jwks=None)
+    assert mac.told["token_endpoint_auth_signing_alg"] == "HS256"
+    key = SecretKey(mac.told["client_secret"].encode())
+    assertion = server.assertion(key, iss=mac.client_id, sub=mac.client_id)
+    assert (await server.post(server.form(assertion))).status_code == 200
+
+
+@pytest.mark.rfc(7591, "2")
+async def test_what_is_left_out_is_chosen_by_the_server_and_told(server: Server) -> None:
+    """The authorization code grant, which would be the default, is not to be had here."""
+    client = await registered(server, grant_types=None, scope=None, client_name=None)
+    assert client.told["grant_types"] == ["client_credentials"]
+    assert client.told["scope"] == "read write"
+    assert "client_name" not in client.told
+
+
+@pytest.mark.rfc(7591, "2")
+async def test_what_is_unknown_is_ignored(server: Server) -> None:
+    """MUST ignore any client metadata sent by the client that it does not understand."""
+    unknown = {"roles": ["admin"], "trusted": True, "client_name#de": "Abrechnung", "enabled": True, "profile": "guide"}
+    unknown |= {"introspects": [API], "audience_policy": "legacy", "resources": [OTHER_API], "client_id": "c1"}
+    client = await registered(server, **unknown)
+    assert set(client.told) == {*metadata(), *DEFAULTS, *GIVEN}
+    stored = await server.store.clients.find(client.client_id)
+    assert stored is not None
+    assert (stored.profile, stored.introspects, stored.resources, stored.audience_policy) == (None, (), (), "strict")
+    assert client.client_id != "c1"
+    assert (await client.read()).json() == client.told
+
+
+@pytest.mark.rfc(7591, "2")
+async def test_jwks_and_jwks_uri_must_not_both_be_there(server: Server) -> None:
+    sent = metadata(jwks_uri="https://billing.example/jwks")
+    assert await refused(server, sent) == "invalid_client_metadata"
+
+
+@pytest.mark.rfc(7591, "2")
+async def test_jwks_uri_is_registered_instead(server: Server) -> None:
+    client = await registered(server, jwks=None, jwks_uri="https://billing.example/jwks")
+    assert client.told["jwks_uri"] == "https://billing.example/jwks"
+    assert "jwks" not in client.told
+
+
+@pytest.mark.rfc(7591, "3")
+async def test_the_resources_are_those_of_the_initial_access_token(server: Server) -> None:
+    reply = await register(server, token=await invite(server, resources=(API, OTHER_API)))
+    stored = await server.store.clients.find(reply.json()["client_id"])
+    assert stored is not None
+    assert stored.resources == (API, OTHER_API)
+
+
+@pytest.mark.rfc(7591, "3")
+async def test_an_initial_access_token_lets_so_many_in(server: Server) -> None:
+    token = await invite(server, uses=2)
+    statuses = [(await register(server, token=token)).status_code for _ in range(3)]
+    assert statuses == [201, 201, 401]
+
+
+@pytest.mark.rfc(7591, "3")
+async def test_what_is_refused_uses_nothing_up(server: Server) -> None:
+    token = await invite(server, uses=1)
+    assert (await register(server, metadata(jwks=None), token=token)).status_code == 400
+    assert (await register(server, token=token)).status_code == 201
+
+
+@pytest.mark.rfc(6750, "3.1")
+async def test_who_has_no_token_is_asked_for_one(server: Server) -> None:
+    reply = await server.http.post("/register", json=metadata())
+    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")
+    assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}"'
+
+
+@pytest.mark.rfc(6750, "3.1")
+@pytest.mark.parametrize("token", ["x" * 43, "a.b.c", "%00", "x y"])
+async def test_a_token_that_is_none_isrefused(server: Server, token: str) -> None:
+    reply = await register(server, token=token)
+    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")
+    assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}", error="invalid_token"'
+
+
+@pytest.mark.rfc(6750, "3.1")
+async def test_several_tokens_arerefused(server: Server) -> None:
+    token = await invite(server)
+    headers = [("authorization", f"Bearer {token}"), ("authorization", f"Bearer {token}")]
+    reply = await server.http.post("/register", json=metadata(), headers=headers)
+    assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.rfc(7591, "3.2.2")
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"redirect_uris": ["https://billing.example/cb"]}, "invalid_redirect_uri"),
+        ({"response_types": ["code"]}, "invalid_client_metadata"),
+        ({"grant_types": ["authorization_code"]}, "invalid_client_metadata"),
+        ({"grant_types": "client_credentials"}, "invalid_client_metadata"),
+        ({"token_endpoint_auth_method": "none"}, "invalid_client_metadata"),
+        ({"jwks": {"keys": []}}, "invalid_client_metadata"),
+        ({"scope": "read  write"}, "invalid_client_metadata"),
+        ({"scope": ["read"]}, "invalid_client_metadata"),
+        ({"dpop_bound_access_tokens": "true"}, "invalid_client_metadata"),
+        ({"authorization_details_types": ["payment"]}, "invalid_client_metadata"),
+        ({"software_statement": "x"}, "invalid_software_statement"),
+        ({"software_statement": 1}, "invalid_software_statement"),
+        ({"software_statement": statement()}, "unapproved_software_statement"),
+    ],
+)
+async def test_a_refusal_has_the_error_of_its_kind(server: Server, changes: dict[str, Any], error: str) -> None:
+    assert await refused(server, metadata(**changes)) == error
+
+
+async def test_empty_arrays_and_null_count_as_absent(server: Server) -> None:
+    sent = {**metadata(redirect_uris=[], response_types=[]), "contacts": None}
+    reply = await register(server, sent)
+    assert reply.status_code == 201
+    assert "contacts" not in reply.json()
+
+
+@pytest.mark.rfc(9396, "10")
+async def test_types_are_registered_within_the_token(server: Server) -> None:
+    token = await invite(server, types=("payment", "account"))
+    reply = await register(server, metadata(authorization_details_types=["payment"]), token=token)
+    assert (reply.status_code, reply.json()["authorization_details_types"]) == (201, ["payment"])
+
+
+@pytest.mark.rfc(7591, "2.3")
+async def test_a_software_statement_takes_precedence(trusting: Server) -> None:
+    """Section 3.1.1: its values MUST take precedence over those sent plainly; section 3.2.1: it is returned as it is."""
+    said = statement(client_name="Billing by Publisher", scope="read", jwks=jwks(NEXT), roles=["admin"])
+    client = await registered(trusting, software_statement=said, client_name="Mine", scope="read write")
+    assert client.told["software_statement"] == said
+    assert (client.told["client_name"], client.told["scope"]) == ("Billing by Publisher", "read")
+    assert (client.told["software_id"], client.told["jwks"]) == ("billing", jwks(NEXT))
+    assert "roles" not in client.told
+    assert "iss" not in client.told
+    assert (await client.read()).json() == client.told
+    assert (await client.ask(NEXT)).status_code == 200
+
+
+@pytest.mark.rfc(7591, "2.3")
+@pytest.mark.parametrize(
+    "text",
+    [
+        statement(MINE),  # by another key
+        statement(PUBLISHER)[:-4] + "AAAA",
+        statement(iss=None),
+        statement(iss=1),
+        statement(exp=NOW - 60),
+        statement(exp="soon"),
+        statement(nbf=NOW + 60),
+        statement(iat=NOW + 60),
+        statement(aud="https://other.example"),
+        statement(aud=[]),
+        statement(header={"typ": "at+jwt"}),
+        statement(header={"typ": "client-authentication+jwt"}),
+        "a.b.c",
+    ],
+)
+async def test_a_software_statement_that_does_not_hold(trusting: Server, text: str) -> None:
+    assert await refused(trusting, metadata(software_statement=text)) == "invalid_software_statement"
+
+
+@pytest.mark.rfc(7591, "2.3")
+async def test_a_secret_or_a_public_key_as_one_verifies_no_statement(trusting: Server) -> None:
+    mac = SecretKey(PUBLISHER.public().jwk["x"].encode(), "HS256", PUBLISHER.kid)
+
+    text = compact.sign({}, {"iss": PUBLISHER_ISSUER}, mac)
+    assert await refused(trusting, metadata(software_statement=text)) == "invalid_software_statement"
+
+
+@pytest.mark.rfc(7591, "3.2.2")
+async def test_a_statement_of_somebody_else_is_unapproved(trusting: Server) -> None:
+    text = statement(iss="https://evil.example")
+    assert await refused(trusting, metadata(software_statement=text)) == "unapproved_software_statement"
+
+
+@pytest.mark.parametrize("claims", [{"exp": NOW + 60, "nbf": NOW, "iat": NOW}, {"aud": ISSUER}, {"aud": ["x", ISSUER]}])
+async def test_a_statement_may_have_its_time_and_audience(trusting: Server, claims: dict[str, Any]) -> None:
+    reply = await register(trusting, metadata(software_statement=statement(**claims)))
+    assert reply.status_code == 201, reply.text
+
+
+async def test_a_statement_gives_no_more_than_the_token(trusting: Server) -> None:
+    text = statement(scope="read admin")
+    assert await refused(trusting, metadata(software_statement=text)) == "invalid_client_metadata"
+
+
+@pytest.mark.rfc(8414, "2")
+async def test_the_endpoint_is_in_the_metadata(server: Server) -> None:
+    document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
+    assert document["registration_endpoint"] == f"{ISSUER}/register"
+
+
+@pytest.mark.rfc(9110, "15.5.6")
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"])
+async def test_clients_register_by_post(server: Server, method: str) -> None:
+    reply = await server.http.request(method, "/register", headers=bearer(await invite(server)))
+    assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
+
+
+async def test_a_method_that_the_server_does_not_take_cannot_be_registered() -> None:
+
+    async with running(MemoryStore(), auth_methods=("private_key_jwt",)) as server:
+        sent = metadata(token_endpoint_auth_method="client_secret_basic", jwks=None)
+        assert await refused(server, sent) == "invalid_client_metadata"
+        assert (await register(server)).status_code == 201
+
+
+@pytest.mark.rfc(8705, "2.1.2")
+async def test_a_certificate_is_registered_where_certificates_are_taken(server: Server) -> None:
+    changes = {"token_endpoint_auth_method": "tls_client_auth", "jwks": None, "tls_client_auth_san_dns": "b.example"}
+    assert await refused(server, metadata(**changes)) == "invalid_client_metadata"
+    async with running(MemoryStore(), certificates=Certificates(own_tls=True)) as other:
+        client = await registered(other, **changes, tls_client_certificate_bound_access_tokens=True)
+        assert client.told["tls_client_auth_san_dns"] == "b.example"
+        stored = await other.store.clients.find(client.client_id)
+        assert stored is not None
+        assert stored.tls_subject == ("tls_client_auth_san_dns", "b.example")
+        reply = await client.replace(**{**changes, "tls_client_auth_san_dns": "c.example"})
+        told = reply.json()
+        assert (told["tls_client_auth_san_dns"], told["tls_client_certificate_bound_access_tokens"]) == (
+            "c.example",
+            True,
+        )
+
+
+async def test_the_names_that_are_given_differ_and_cannot_be_guessed(server: Server) -> None:
+    names = {(await registered(server)).client_id for _ in range(5)}
+    assert len(names) == 5
+    assert all(name.isascii() and len(name) == 31 for name in names)
+
+
+async def test_mldsa_and_rsa_keys_are_registered(server: Server) -> None:
+    for alg in ("ML-DSA-44", "PS256"):
+        key = keys.generate(alg)
+        client = await registered(server, jwks=jwks(key), token_endpoint_auth_signing_alg=alg)
+        assert (await client.ask(key)).status_code == 200

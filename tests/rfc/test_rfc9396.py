@@ -1,0 +1,171 @@
+"""RFC 9396: authorization_details in token requests, as far as clients ask in their own name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, refusal
+
+from affiant.jose import compact
+from affiant.reasons import Reason
+from affiant.server.registry import rules
+
+if TYPE_CHECKING:
+    import httpx2
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+PAYMENT = {"type": "payment", "actions": ["initiate"], "amount": {"value": "1.50", "currency": "EUR"}}
+ACCOUNT = {"type": "account", "locations": [API], "identifier": "DE1"}
+BOTH = ("payment", "account")
+
+
+@pytest.fixture
+async def rich(server: Server) -> Server:
+    """The default API knows payments and accounts, the other one audits; `c1` may ask for all of them."""
+    for identifier, types in ((API, BOTH), (OTHER_API, ("audit",))):
+        standing = await server.store.apis.find(identifier)
+        assert standing is not None
+        await server.store.apis.remove(identifier)
+        await server.store.apis.add(replace(standing, authorization_details_types=types))
+    options: dict[str, Any] = {"details_types": (*BOTH, "audit", "nowhere"), "resources": (API, OTHER_API)}
+    await server.register("rich", **options)
+    await server.register("again", grant_types=("client_credentials", "refresh_token"), **options)
+    return server
+
+
+async def ask(server: Server, details: Any, *, client_id: str = "rich", **parameters: Any) -> httpx2.Response:
+    text = details if isinstance(details, str) else json.dumps(details)
+    signed = server.assertion(iss=client_id, sub=client_id)
+    return await server.post(server.form(signed, authorization_details=text, **parameters))
+
+
+async def reason(server: Server) -> str:
+    rows = await server.store.audit_log.export(limit=1000)
+    found: str = json.loads(rows[-1].record)["reason"]
+    return found
+
+
+@pytest.mark.rfc(9396, "7")
+@pytest.mark.rfc(9396, "9.1")
+async def test_what_is_granted_is_told_and_stands_in_the_token(rich: Server) -> None:
+    members = (await ask(rich, [PAYMENT, ACCOUNT])).json()
+    assert members["authorization_details"] == [PAYMENT, ACCOUNT]
+    assert compact.parse(members["access_token"]).claims["authorization_details"] == [PAYMENT, ACCOUNT]
+
+
+@pytest.mark.rfc(9396, "6")
+async def test_nothing_is_granted_that_was_not_asked_for(rich: Server) -> None:
+    members = (await rich.post(rich.form(rich.assertion(iss="rich", sub="rich")))).json()
+    assert "authorization_details" not in members
+    assert "authorization_details" not in compact.parse(members["access_token"]).claims
+
+
+@pytest.mark.rfc(9396, "5")
+@pytest.mark.parametrize("text", ["x", "{}", "[]", "[{}]", '[{"type":1}]', '[{"type":"payment","actions":"x"}]'])
+async def test_what_is_malformed_is_refused(rich: Server, text: str) -> None:
+    assert refusal(await ask(rich, text)) == (400, "invalid_authorization_details")
+    assert await reason(rich) == Reason.DETAILS_MALFORMED.code
+
+
+@pytest.mark.rfc(9396, "5")
+@pytest.mark.parametrize(
+    ("details", "resource"),
+    [
+        ([{"type": "unknown"}], API),
+        ([{"type": "nowhere"}], API),
+        ([{"type": "audit"}], API),
+        ([{"type": "Payment"}], API),
+        ([PAYMENT, {"type": "audit"}], API),
+        ([{"type": "payment", "locations": [OTHER_API]}], API),
+        ([{"type": "payment", "locations": ["https://elsewhere.example"]}], [API, OTHER_API]),
+        ([{"type": "payment", "locations": [API, OTHER_API]}], [API, OTHER_API]),
+    ],
+)
+async def test_what_client_or_api_are_not_registered_for_is_refused(rich: Server, details: Any, resource: Any) -> None:
+    assert refusal(await ask(rich, details, resource=resource)) == (400, "invalid_authorization_details")
+    assert await reason(rich) == Reason.DETAILS_NOT_ALLOWED.code
+
+
+@pytest.mark.rfc(9396, "5")
+async def test_client_asks_for_its_own_types_alone(rich: Server) -> None:
+    assert refusal(await ask(rich, [PAYMENT], client_id="c1")) == (400, "invalid_authorization_details")
+
+
+@pytest.mark.rfc(9396, "2.2")
+async def test_locations_are_among_the_resources(rich: Server) -> None:
+    details = [{"type": "payment", "locations": [API]}, {"type": "audit", "locations": [OTHER_API]}]
+    reply = await ask(rich, details, resource=[API, OTHER_API])
+    assert reply.json()["authorization_details"] == details
+
+
+@pytest.mark.rfc(9396, "6")
+async def test_refresh_may_ask_for_less_and_never_for_more(rich: Server) -> None:
+    token = (await ask(rich, [PAYMENT, ACCOUNT], client_id="again")).json()["refresh_token"]
+
+    async def refresh(details: Any) -> httpx2.Response:
+        parameters = {"grant_type": "refresh_token", "refresh_token": token}
+        if details is None:
+            signed = rich.assertion(iss="again", sub="again")
+            return await rich.post(rich.form(signed, **parameters))
+        return await ask(rich, details, client_id="again", **parameters)
+
+    for more in (
+        [{**PAYMENT, "actions": ["initiate", "cancel"]}],
+        [{"type": "payment"}],
+        [PAYMENT, {"type": "account"}],
+    ):
+        assert refusal(await refresh(more)) == (400, "invalid_authorization_details")
+    less = (await refresh([ACCOUNT])).json()
+    assert less["authorization_details"] == [ACCOUNT]
+    token = less["refresh_token"]
+    assert (await refresh(None)).json()["authorization_details"] == [PAYMENT, ACCOUNT]
+
+
+@pytest.mark.rfc(9396, "6")
+async def test_refresh_grants_no_more_than_the_client_still_may(rich: Server) -> None:
+    token = (await ask(rich, [PAYMENT], client_id="again")).json()["refresh_token"]
+    await rich.store.clients.update("again", lambda client: replace(client, authorization_details_types=("account",)))
+    signed = rich.assertion(iss="again", sub="again")
+    reply = await rich.post(rich.form(signed, grant_type="refresh_token", refresh_token=token))
+    assert refusal(reply) == (400, "invalid_authorization_details")
+
+
+@pytest.mark.rfc(9396, "9.2")
+async def test_introspection_tells_it(rich: Server) -> None:
+    await rich.register("api", introspects=(API,))
+    token = (await ask(rich, [PAYMENT])).json()["access_token"]
+    asked = {**rich.form(rich.assertion(iss="api", sub="api")), "token": token}
+    told = (await rich.http.post("/introspect", data=asked)).json()
+    assert told["authorization_details"] == [PAYMENT]
+
+
+@pytest.mark.rfc(9396, "10")
+async def test_metadata_tell_the_types_of_today(rich: Server) -> None:
+    async def told() -> list[str]:
+        reply = await rich.http.get("/.well-known/oauth-authorization-server")
+        found: list[str] = reply.json()["authorization_details_types_supported"]
+        return found
+
+    assert await told() == ["account", "audit", "payment"]
+    made = rules.build_api(
+        "new", identifier="https://new.example", scopes=(), is_default=False, now=NOW, details_types=("z",)
+    )
+    await rich.store.apis.add(made)
+    assert await told() == ["account", "audit", "payment", "z"]
+
+
+async def test_metadata_without_types_have_no_member(server: Server) -> None:
+    members = (await server.http.get("/.well-known/oauth-authorization-server")).json()
+    assert members["issuer"] == ISSUER
+    assert "authorization_details_types_supported" not in members
+
+
+async def test_token_stays_short_enough_to_be_taken(rich: Server) -> None:
+    """The most that may be asked for still makes a token that every reader takes."""
+    least = '[{"type":"payment","x":""}]'
+    reply = await ask(rich, least.replace('""', f'"{"x" * (4096 - len(least))}"'))
+    assert len(reply.json()["access_token"]) <= compact.MAX_CHARACTERS

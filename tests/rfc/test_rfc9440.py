@@ -1,0 +1,72 @@
+"""RFC 9440: the header in which a proxy tells the certificate of a client."""
+
+from __future__ import annotations
+
+import pytest
+
+from affiant.errors import Rejected
+from affiant.oauth.binding import mtls
+from affiant.oauth.binding.mtls import Proxies
+from affiant.reasons import Reason
+
+# Appendix A, without the line breaks.
+EXAMPLE = (
+    b":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyBBdXRoZW50aWNhdGUxGzAZBgNVBAMMEkxBIEludGVybWVkaWF0"
+    b"ZSBDQTAeFw0yMDAxMTQyMjU1MzNaFw0yMTAxMjMyMjU1MzNaMA0xCzAJBgNVBAMMAkJDMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8YnXXfaUgmnM"
+    b"tOXU/IncWalRhebrXmckC8vdgJ1p5Be5F/3YC8OthxM4+k1M6aEAEFcGzkJiNy6J84y7uzo9M6NyMHAwCQYDVR0TBAIwADAfBgNVHSMEGDAWgBRm3WjL"
+    b"a38lbEYCuiCPct0ZaSED2DAOBgNVHQ8BAf8EBAMCBsAwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0RAQH/BBMwEYEPYmRjQGV4YW1wbGUuY29tMAoG"
+    b"CCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMjeSkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=:"
+)
+PROXIES = Proxies.parse("10.0.0.1")
+
+
+@pytest.mark.rfc(9440, "2.2")
+def test_header_is_a_byte_sequence() -> None:
+    found = mtls.parse_header([EXAMPLE])
+    assert mtls.has_subject(found, mtls.SUBJECT_DN, "CN=BC")
+    assert mtls.has_subject(found, mtls.SAN_EMAIL, "bdc@example.com")
+    assert mtls.build_header(found.der) == EXAMPLE
+
+
+@pytest.mark.rfc(8941, "4.2")
+def test_spaces_around_it_do_not_count() -> None:
+    assert mtls.parse_header([b"  " + EXAMPLE + b" "]).der == mtls.parse_header([EXAMPLE]).der
+
+
+@pytest.mark.rfc(9440, "2.2")
+@pytest.mark.parametrize(
+    "values",
+    [
+        [EXAMPLE, EXAMPLE],
+        [EXAMPLE + b", " + EXAMPLE],
+        [EXAMPLE + b";x=1"],
+        [EXAMPLE.strip(b":")],
+        [b'"' + EXAMPLE.strip(b":") + b'"'],
+        [EXAMPLE.replace(b"/", b"_")],
+        [EXAMPLE.replace(b"MIIB", b"MII B", 1)],
+        [EXAMPLE.replace(b"yhk=", b"yhk")],
+        [EXAMPLE.replace(b"yhk=", b"yhl=")],
+        [b"::"],
+        [b""],
+    ],
+)
+def test_one_item_and_nothing_else(values: list[bytes]) -> None:
+    with pytest.raises(Rejected) as refused:
+        mtls.parse_header(values)
+    assert refused.value.reason is Reason.CERTIFICATE_HEADER
+
+
+@pytest.mark.rfc(9440, "4")
+def test_header_that_no_proxy_sent_is_ignored() -> None:
+    """Section 2.4: a proxy without a certificate to tell sends no header, and strips what came."""
+    headers = [(mtls.HEADER, EXAMPLE)]
+    assert mtls.find(headers, peer="10.0.0.1", proxies=PROXIES, tls=None) is not None
+    assert mtls.find(headers, peer="10.0.0.2", proxies=PROXIES, tls=None) is None
+    assert mtls.find([], peer="10.0.0.1", proxies=PROXIES, tls=None) is None
+
+
+@pytest.mark.rfc(9440, "2.3")
+def test_chain_is_not_judged_here() -> None:
+    """Whoever ended TLS has judged it; a chain without a certificate makes none."""
+    chain = (b"client-cert-chain", EXAMPLE)
+    assert mtls.find([chain], peer="10.0.0.1", proxies=PROXIES, tls=None) is None

@@ -1,0 +1,96 @@
+"""RFC 9728: what an API publishes of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from tests.rfc.conftest import API, ISSUER
+
+from affiant.errors import ConfigError
+from affiant.resource import Guard, ResourceMetadata
+from affiant.resource.asgi import GuardMiddleware
+
+if TYPE_CHECKING:
+    from tests.rfc.conftest import Server
+
+pytestmark = pytest.mark.anyio
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+TOLD = ResourceMetadata(scopes=("read",), name="Orders", documentation="https://docs.example/orders")
+
+
+def _http(**options: Any) -> httpx2.AsyncClient:
+    """An API with nothing in it, behind a guard."""
+    guard = Guard(ISSUER, **{"audience": API, "metadata": TOLD, **options})
+    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(), guard))
+    return httpx2.AsyncClient(transport=transport, base_url=API)
+
+
+@pytest.mark.rfc(9728, "3.1")
+@pytest.mark.parametrize(
+    ("audience", "path"),
+    [
+        ("https://api.example", WELL_KNOWN),
+        ("https://api.example/", WELL_KNOWN),
+        ("https://api.example/v1/orders", f"{WELL_KNOWN}/v1/orders"),
+        ("https://api.example:8443/mcp", f"{WELL_KNOWN}/mcp"),
+    ],
+)
+async def test_the_well_known_part_stands_between_host_and_path(audience: str, path: str) -> None:
+    async with _http(audience=audience) as http:
+        reply = await http.get(path)
+        assert reply.status_code == 200
+        assert reply.json()["resource"] == audience  # section 3.3: identical, or it is not believed
+        assert (await http.get(f"{path}/x")).status_code == 401
+
+
+@pytest.mark.rfc(9728, "2")
+async def test_the_members(server: Server) -> None:
+    async with _http() as http:
+        reply = await http.get(WELL_KNOWN)
+    document = reply.json()
+    assert reply.headers["content-type"] == "application/json"
+    assert document["authorization_servers"] == [ISSUER]
+    assert document["scopes_supported"] == ["read"]
+    assert document["bearer_methods_supported"] == ["header"]
+    assert (document["resource_name"], document["resource_documentation"]) == ("Orders", TOLD.documentation)
+    assert {"ES256", "Ed25519"} <= set(document["dpop_signing_alg_values_supported"])
+    assert "none" not in json.dumps(document)
+    assert "dpop_bound_access_tokens_required" not in document
+
+
+@pytest.mark.rfc(9728, "3.2")
+async def test_what_is_empty_is_left_out() -> None:
+    """Claims with zero elements MUST be omitted."""
+    async with _http(metadata=ResourceMetadata(), dpop="required") as http:
+        document = (await http.get(WELL_KNOWN)).json()
+    assert not {"scopes_supported", "resource_name", "resource_documentation"} & set(document)
+    assert document["dpop_bound_access_tokens_required"] is True
+
+
+@pytest.mark.rfc(9728, "5.1")
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer x"}, {"authorization": "DPoP x"}])
+async def test_a_challenge_says_where_it_is(headers: dict[str, str]) -> None:
+    async with _http() as http:
+        reply = await http.get("/orders", headers=headers)
+    assert reply.status_code == 401
+    assert f'resource_metadata="{API}{WELL_KNOWN}"' in reply.headers["www-authenticate"]
+
+
+@pytest.mark.rfc(9728, "5.1")
+async def test_without_metadata_no_challenge_names_any() -> None:
+    async with _http(metadata=None) as http:
+        reply = await http.get(WELL_KNOWN)
+    assert reply.status_code == 401
+    assert "resource_metadata" not in reply.headers["www-authenticate"]
+
+
+@pytest.mark.rfc(9728, "1.2")
+@pytest.mark.parametrize("audience", ["urn:orders", "https://api.example?x=1", "orders", "ftp://api.example"])
+def test_what_has_no_such_address_publishes_nothing(audience: str) -> None:
+    with pytest.raises(ConfigError, match="publishes metadata"):
+        Guard(ISSUER, audience=audience, metadata=TOLD)
+    Guard(ISSUER, audience=audience)

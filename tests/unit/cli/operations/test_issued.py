@@ -1,0 +1,98 @@
+"""`affiant revoke`, `issued`, `grants`, `settings`, on a data folder, from the words to the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from affiant.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., tuple[int, Any]]
+
+API = "https://orders.example"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in a folder with a client and an API; its exit code and its data, or its error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        said = capsys.readouterr().out
+        document = json.loads(said) if said else {}
+        return int(str(ended.value.code)), document.get("data", document.get("error"))
+
+    run("api", "new", "orders", "--identifier", API, "--scope", "read")
+    run("client", "new", "billing", "--scope", "read", "--scope", "other")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "value"),
+    [
+        (("--jti", "4f9d2c8a"), "jti", "4f9d2c8a"),
+        (("--family", "f1"), "family", "f1"),
+        (("--client", "billing"), "client", "billing"),
+        (("--api", API), "api", API),
+        (("--all", "--yes"), "all", ""),
+    ],
+)
+def test_what_is_revoked_is_listed_and_written_down(run: Run, words: tuple[str, ...], kind: str, value: str) -> None:
+    code, ended = run("revoke", *words)
+    assert (code, ended["kind"], ended["value"]) == (0, kind, value)
+    assert run("issued", "revocations") == (0, [ended])
+    record = run("audit", "show", "-n", "1")[1][0]["record"]
+    assert (record["outcome"], record["subject"]) == ("revoked", f"tokens {kind} {value}".strip())
+    assert record["by"].startswith("cli")
+
+
+def test_a_key_is_a_clients_own(run: Run) -> None:
+    code, ended = run("revoke", "--client", "billing", "--key", "thumb")
+    assert (code, ended["kind"]) == (0, "key")
+    assert "billing" in ended["value"]
+    assert run("revoke", "--key", "thumb")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--all",), ("--client", "a", "--jti", "b"), ("--client", "a", "--key", "k", "--api", API), ("--jti", "")],
+)
+def test_one_thing_is_named_and_all_is_asked_for(run: Run, words: tuple[str, ...]) -> None:
+    assert run("revoke", *words)[0] == 2
+    assert run("issued", "revocations") == (0, [])
+
+
+def test_who_may_ask_for_what(run: Run) -> None:
+    (grant,) = run("grants")[1]
+    assert (grant["client_id"], grant["resource"], grant["scope"]) == ("billing", API, ["read"])
+    assert run("grants", "--api", API, "--client", "billing") == (0, [grant])
+    assert run("grants", "--client", "nobody") == (0, [])
+
+
+def test_what_was_issued(run: Run) -> None:
+    assert run("issued", "refresh-tokens") == (0, [])
+    assert run("issued", "find", "4f9d2c8a")[0] == 3
+
+
+def test_settings_say_what_set_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFFIANT_PORT", "9999")
+    Path("affiant.toml").write_text("workers = 3\n")
+    found = {row["name"]: (row["value"], row["source"]) for row in run("settings", "--data", "affiant-data")[1]}
+    assert found["port"] == (9999, "environment")
+    assert found["workers"] == (3, "file")
+    assert found["data"] == ("affiant-data", "option")
+    assert found["failure_burst"][1] == "default"
+
+
+def test_asking_makes_no_data(run: Run) -> None:
+    for words in (("grants",), ("settings",), ("issued", "revocations"), ("revoke", "--client", "a")):
+        assert run(*words, "--data", "elsewhere")[0] == 3
+    assert not Path("elsewhere").exists()

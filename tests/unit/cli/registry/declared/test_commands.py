@@ -1,0 +1,170 @@
+"""`affiant plan` and `affiant apply`, on a data folder, from the words to the exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from affiant.cli.main import main
+from affiant.jose import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., tuple[int, Any]]
+
+KEY, NEXT = keys.generate("ES256").public(), keys.generate("Ed25519").public()
+GUIDE = Path(__file__).parents[5] / "docs" / "how-to" / "apply.md"
+FILE = """
+[[apis]]
+identifier = "https://orders.example"
+name = "orders"
+scopes = ["read", "write"]
+signing_alg = "default"
+
+[[clients]]
+client_id = "billing"
+client_name = "Billing"
+public_keys = ["billing.jwk"]
+scope = ["read"]
+profile = "none"
+audience_policy = "legacy"
+observe = ["typ"]
+"""
+SECRET = '\n[[clients]]\nclient_id = "legacy"\ntoken_endpoint_auth_method = "client_secret_basic"\n'
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in a folder with the file; its exit code and its data, or its error."""
+    monkeypatch.chdir(tmp_path)
+    Path("billing.jwk").write_text(json.dumps(KEY.to_jwk()))
+    Path("registry.toml").write_text(FILE)
+
+    def run(*words: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        said = capsys.readouterr().out
+        document = json.loads(said) if said else {}
+        return int(str(ended.value.code)), document.get("data", document.get("error"))
+
+    return run
+
+
+def test_there_and_back(run: Run) -> None:
+    """Plan, apply, plan: nothing is left; what somebody changes by hand is seen, and put right."""
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    assert run("plan", "registry.toml") == (0, {"in_sync": True, "steps": [], "not_in_file": []})
+    assert run("apply", "registry.toml", "--yes")[1]["steps"] == []
+    assert run("client", "update", "billing", "--scope", "write", "--enforce", "typ")[0] == 0
+    code, drift = run("plan", "registry.toml")
+    (step,) = drift["steps"]
+    assert (code, step["action"], step["name"]) == (6, "update", "billing")
+    assert step["changes"] == [
+        {"member": "scope", "before": ["write"], "after": ["read"]},
+        {"member": "observe", "before": [], "after": ["typ"]},
+    ]
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    assert run("plan", "registry.toml")[0] == 0
+
+
+def test_keys_follow_the_file(run: Run) -> None:
+    run("apply", "registry.toml", "--yes")
+    Path("billing.jwk").write_text(json.dumps({"keys": [NEXT.to_jwk(), KEY.to_jwk()]}))
+    _, found = run("plan", "registry.toml")
+    assert found["steps"][0]["changes"] == [
+        {"member": "jwks", "before": [KEY.thumbprint], "after": sorted([KEY.thumbprint, NEXT.thumbprint])}
+    ]
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    Path("billing.jwk").write_text(json.dumps(NEXT.to_jwk()))
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    standing = {key["thumbprint"]: key["state"] for key in run("client", "show", "billing")[1]["keys"]}
+    assert standing == {KEY.thumbprint: "revoked", NEXT.thumbprint: "active"}
+    assert run("plan", "registry.toml")[0] == 0
+
+
+def test_prune_spares_who_has_a_part_in_the_admin_api(run: Run) -> None:
+    run("admin", "bootstrap", "watcher", "--role", "viewer")
+    run("client", "new", "old")
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    code, found = run("plan", "registry.toml")
+    assert (code, sorted(other["name"] for other in found["not_in_file"])[1:]) == (0, ["old", "watcher"])
+    code, found = run("apply", "registry.toml", "--yes", "--prune")
+    assert (code, [step["name"] for step in found["steps"]]) == (0, ["old"])
+    assert run("plan", "registry.toml", "--prune")[0] == 0
+    assert [row["client_id"] for row in run("client", "list")[1]] == ["billing", "watcher"]
+    assert len(run("admin", "list")[1]) == 1
+
+
+def test_a_secret_has_a_place_before_it_is_made(run: Run, tmp_path: Path) -> None:
+    Path("registry.toml").write_text(FILE + SECRET)
+    code, error = run("apply", "registry.toml", "--yes")
+    assert (code, "--credentials-to DIR" in error["message"]) == (8, True)
+    assert run("client", "list") == (0, [])
+    Path("kept").mkdir()
+    Path("kept/legacy.affiant.json").write_text("mine")
+    code, error = run("apply", "registry.toml", "--yes", "--credentials-to", "kept")
+    assert (code, "exists already" in error["message"], run("client", "list")[1]) == (8, True, [])
+    Path("kept/legacy.affiant.json").unlink()
+    code, done = run("apply", "registry.toml", "--yes", "--credentials-to", "kept")
+    path = tmp_path / "kept" / "legacy.affiant.json"
+    assert (code, done["credentials"]) == (0, ["kept/legacy.affiant.json"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["client_secret"] not in json.dumps(done)
+
+
+def test_the_first_failure_ends_it_and_says_what_was_done(run: Run) -> None:
+    Path("registry.toml").write_text(FILE + '\n[[clients]]\nclient_id = "nokey"\n\n[[clients]]\nclient_id = "later"\n')
+    code, error = run("apply", "registry.toml", "--yes")
+    assert code == 8
+    assert error["notes"] == [
+        "done: create api https://orders.example, create client billing",
+        "not done: create client nokey, create client later",
+    ]
+    assert [row["client_id"] for row in run("client", "list")[1]] == ["billing"]
+    Path("registry.toml").write_text(FILE)
+    assert run("plan", "registry.toml")[0] == 0
+
+
+def test_nobody_is_asked_where_nobody_is(run: Run) -> None:
+    code, error = run("apply", "registry.toml")
+    assert (code, "--yes" in error["message"]) == (2, True)
+    assert run("apply")[0] == 2
+    assert not Path("affiant-data").exists()
+
+
+def test_planning_makes_no_data(run: Run) -> None:
+    assert run("plan", "registry.toml")[0] == 3
+    assert run("plan", "none.toml")[0] == 3
+    assert not Path("affiant-data").exists()
+
+
+def test_what_a_file_holds_is_shown_without_what_a_terminal_obeys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    del run
+    Path("registry.toml").write_text('[[clients]]\nclient_id = "a"\nclient_name = "\\u001b[2J\\u202e"\n')
+    with pytest.raises(SystemExit):
+        main(["apply", "registry.toml", "--yes"])
+    said = capsys.readouterr()
+    assert "\\u001b" in said.out
+    assert "\x1b" not in said.out + said.err
+    assert "\u202e" not in said.out + said.err
+
+
+def test_the_example_of_the_guide_does_what_it_says(run: Run) -> None:
+    example = re.search(r"```toml\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert example is not None
+    Path("registry.toml").write_text(example[1])
+    Path("keys").mkdir()
+    Path("keys/billing.pem").write_bytes(
+        generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    assert run("apply", "registry.toml", "--yes", "--credentials-to", ".")[0] == 0
+    assert run("plan", "registry.toml", "--prune")[0] == 0
+    assert run("client", "show", "legacy")[1]["enabled"] is False
+    assert [key["for"] for key in run("signing-key", "list")[1]] == ["PS256"]

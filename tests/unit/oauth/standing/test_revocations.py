@@ -1,0 +1,137 @@
+"""The rule by which tokens end before their time, and the feed that tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affiant.errors import Rejected
+from affiant.jose import compact, keys
+from affiant.oauth import access_token, names
+from affiant.oauth.standing import revocations
+from affiant.oauth.standing.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, verify
+
+pytestmark = pytest.mark.anyio
+ISSUER, NOW = "https://as.example", 1_800_000_000
+KEY = keys.generate("ES256")
+CLAIMS: dict[str, Any] = {
+    "iss": ISSUER,
+    "aud": ["https://a", "https://b"],
+    "sub": "c",
+    "client_id": "c",
+    "client_key": "k",
+    "jti": "f.1",
+    "iat": NOW,
+    "exp": NOW + 60,
+}
+
+
+def _believed(text: str, *, now: float = NOW, issuer: str = ISSUER) -> Feed:
+    return verify(compact.verify(compact.parse(text), KEY.public()), issuer=issuer, now=now)
+
+
+async def _feed(*revoked: tuple[str, str, int]) -> Feed:
+    return _believed(await build(revoked, issuer=ISSUER, now=NOW, signer=KEY))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("jti", "f.1"),
+        ("family", "f"),
+        ("client", "c"),
+        ("key", "k"),
+        ("key", of_key("c", "k")),
+        ("api", "https://a"),
+        ("api", "https://b"),
+        ("all", ""),
+    ],
+)
+async def test_what_is_named_ends(kind: str, value: str) -> None:
+    """And a token of another name of that kind does not; nor is a value of one kind one of another."""
+    assert (await _feed((kind, value, NOW))).revokes(CLAIMS)
+    assert not (await _feed((kind, f"{value}x", NOW))).revokes(CLAIMS)
+    others = {"jti", "family", "client", "key", "api"} - {kind}
+    assert not any([(await _feed((other, value, NOW))).revokes(CLAIMS) for other in others])
+
+
+@pytest.mark.parametrize("kind", ["client", "api", "all"])
+async def test_what_is_issued_later_stands(kind: str) -> None:
+    """Once every node has heard of it."""
+    value = {"client": "c", "api": "https://a", "all": ""}[kind]
+    feed = await _feed((kind, value, NOW))
+    assert [feed.revokes({**CLAIMS, "iat": NOW + n}) for n in (-60, 0, SEEN_SECONDS, SEEN_SECONDS + 1)] == [
+        True
+    ] * 3 + [False]
+    assert feed.revokes({**CLAIMS, "iat": "x"})
+
+
+@pytest.mark.parametrize("kind", ["jti", "family", "key"])
+async def test_what_is_over_for_good(kind: str) -> None:
+    """Whatever the clock of the node said that issued the token."""
+    value = {"jti": "f.1", "family": "f", "key": "k"}[kind]
+    assert (await _feed((kind, value, NOW))).revokes({**CLAIMS, "iat": NOW + 3600})
+
+
+async def test_another_clients_key_is_another_name() -> None:
+    """Who registers a stranger's public key and revokes it ends nothing of the stranger's."""
+    assert not (await _feed(("key", of_key("evil", "k") or "", NOW))).revokes(CLAIMS)
+
+
+def test_a_token_that_names_little_is_looked_up_by_what_it_names() -> None:
+    assert named({"jti": "1", "aud": 5}) == [("all", ""), ("jti", "1")]
+    assert named({"jti": "x" * 300, "aud": [1, "a"]}) == [("all", ""), ("api", "a")]
+
+
+async def test_strangers_read_no_names() -> None:
+    text = await build([("client", "billing", NOW), ("jti", "secret-jti", NOW)], issuer=ISSUER, now=NOW, signer=KEY)
+    shown = str(compact.parse(text).claims)
+    assert "billing" not in shown
+    assert "secret-jti" not in shown
+
+
+async def test_one_state_is_told_in_the_same_words() -> None:
+    rows = [("jti", "a", NOW), ("jti", "b", NOW), ("client", "c", NOW), ("api", "d", NOW)]
+    ways = [await build(given, issuer=ISSUER, now=NOW, signer=KEY) for given in (rows, rows[::-1])]
+    assert compact.parse(ways[0]).claims == compact.parse(ways[1]).claims
+
+
+async def test_ten_thousand_weigh_a_third_of_a_megabyte() -> None:
+    text = await build([("jti", str(n), NOW) for n in range(10_000)], issuer=ISSUER, now=NOW, signer=KEY)
+    assert 300_000 < len(text) < 350_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "typ"),
+    [
+        ({"iss": "https://evil.example"}, names.REVOCATIONS_TYP),
+        ({"exp": NOW - 30}, names.REVOCATIONS_TYP),
+        ({"exp": None}, names.REVOCATIONS_TYP),
+        ({"exp": True}, names.REVOCATIONS_TYP),
+        ({"iat": NOW + 31}, names.REVOCATIONS_TYP),
+        ({"revoked": None}, names.REVOCATIONS_TYP),
+        ({"revoked": ["x"]}, names.REVOCATIONS_TYP),
+        ({"revoked": [["x"]]}, names.REVOCATIONS_TYP),
+        ({"revoked_before": []}, names.REVOCATIONS_TYP),
+        ({"revoked_before": {"A" * 22: "1"}}, names.REVOCATIONS_TYP),
+        ({"revoked_before": {"A" * 22: True}}, names.REVOCATIONS_TYP),
+        ({"revoked_before": {"x": 1}}, names.REVOCATIONS_TYP),
+        ({}, "at+jwt"),
+        ({}, None),
+    ],
+)
+async def test_what_is_not_believed(changes: dict[str, Any], typ: str | None) -> None:
+    good = {"iss": ISSUER, "iat": NOW, "exp": NOW + LIFETIME, "revoked": [], "revoked_before": {}}
+    assert _believed(compact.sign({"typ": names.REVOCATIONS_TYP}, good, KEY)) == Feed(NOW, NOW + LIFETIME)
+    text = compact.sign({"typ": typ} if typ else {}, {**good, **changes}, KEY)
+    with pytest.raises(ValueError):  # noqa: PT011 - which one is for people
+        _believed(text)
+
+
+async def test_the_feed_is_no_access_token() -> None:
+    """And no token is a feed: one key signs both."""
+    text = await build([], issuer=ISSUER, now=NOW, signer=KEY)
+    with pytest.raises(Rejected):
+        access_token.verify(compact.verify(compact.parse(text), KEY.public()), issuer=ISSUER, audience="a", now=NOW)
+    assert revocations.DIGEST_BYTES == 16

@@ -1,0 +1,365 @@
+"""The guard asks its issuer whether a token still stands: how often, what it believes, and what it does without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from affiant.client.auth import Assertion, SecretBasic
+from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
+from affiant.jose import compact, keys
+from affiant.oauth.standing import introspection
+from affiant.reasons import Reason
+from affiant.resource import Guard, Introspection, introspect
+from affiant.resource.asgi import GuardMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.anyio
+ISSUER, API, ME, NOW = "https://as.example", "https://api.example", "orders-api", 1_800_000_000
+MINE = keys.generate("ES256")
+
+
+class Issuer:
+    """Metadata, keys and introspection over HTTP; it tells of every token what that says, until it is ended."""
+
+    def __init__(self) -> None:
+        self.key = keys.generate("ES256")
+        self.now, self.asked = float(NOW), list[httpx2.Request]()
+        self.ended = set[str]()
+        self.named, self.signs, self.status, self.is_up = True, True, 200, True
+        self.audience, self.signer = ME, self.key
+        self.changes = dict[str, Any]()
+        self.body: str | None = None
+        self.content_type: str | None = None
+        self.hold: asyncio.Event | None = None
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/jwks":
+            return httpx2.Response(200, json={"keys": [self.key.public().to_jwk()]})
+        if request.url.path == "/introspect":
+            return await self._tell(request)
+        document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
+        more = {"introspection_endpoint": f"{ISSUER}/introspect"} if self.named else {}
+        return httpx2.Response(200, json={**document, **more})
+
+    async def _tell(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        if not self.is_up:
+            raise httpx2.ConnectError("down")
+        claims = compact.parse(parse_qs(request.content.decode())["token"][0]).claims
+        active = claims["jti"] not in self.ended and claims["exp"] > self.now
+        members = {"active": True, **claims, **self.changes} if active else {"active": False}
+        if self.hold is not None:  # what is decided is told later
+            await self.hold.wait()
+        if self.signs:
+            body = await introspection.build(
+                members, issuer=ISSUER, audience=self.audience, now=self.now, signer=self.signer
+            )
+            return self._answer(self.body or body, introspection.MEDIA_TYPE)
+        return self._answer(self.body or httpx2.Response(200, json=members).text, "application/json")
+
+    def _answer(self, body: str, content_type: str) -> httpx2.Response:
+        return httpx2.Response(self.status, text=body, headers={"content-type": self.content_type or content_type})
+
+    def guard(self, *, cache_seconds: float = 0, signed: bool = False, **options: Any) -> Guard:
+        asking = Introspection(ME, Assertion(MINE), cache_seconds=cache_seconds, signed=signed)
+        options = {"introspection": asking, "revocations": "off", **options}
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self), auth=("somebody", "else"))
+        return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now, **options)
+
+    def token(self, jti: str = "1", **claims: Any) -> bytes:
+        now = int(self.now)
+        members = {"iss": ISSUER, "aud": API, "sub": "c", "client_id": "c", "iat": now, "exp": now + 3600, "jti": jti}
+        return b"Bearer " + compact.sign({"typ": "at+jwt"}, {**members, **claims}, self.key).encode()
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    return Issuer()
+
+
+async def _reason(guard: Guard, token: bytes) -> Reason | None:
+    try:
+        await guard.check([token])
+    except Rejected as refusal:
+        return refusal.reason
+    return None
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not is_so():  # noqa: ASYNC110 - what happens elsewhere tells nobody
+            await asyncio.sleep(0)
+
+
+async def test_what_is_ended_is_refused_by_the_next_request(issuer: Issuer) -> None:
+    guard, token = issuer.guard(), issuer.token()
+    assert await _reason(guard, token) is None
+    issuer.ended.add("1")
+    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
+    assert await _reason(guard, issuer.token("2")) is None
+    assert len(issuer.asked) == 3
+
+
+async def test_the_question(issuer: Issuer) -> None:
+    """The token, the API's own proof made anew, and the wish for a signed answer; nothing of it in the URL."""
+    guard, token = issuer.guard(), issuer.token()
+    for _ in range(2):
+        await guard.check([token])
+    used = set()
+    for request in issuer.asked:
+        form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        assert (request.method, str(request.url)) == ("POST", f"{ISSUER}/introspect")
+        assert "authorization" not in request.headers  # the HTTP client's own stays out of it
+        assert request.headers["accept"].startswith(introspection.MEDIA_TYPE)
+        assert form["token"].encode() == token[7:]
+        claims = compact.verify(compact.parse(form["client_assertion"]), MINE.public()).claims
+        assert (claims["iss"], claims["aud"]) == (ME, ISSUER)
+        used.add(claims["jti"])
+    assert len(used) == 2
+
+
+async def test_by_a_secret(issuer: Issuer) -> None:
+    guard = issuer.guard(introspection=Introspection(ME, SecretBasic("s3cret")))
+    assert await _reason(guard, issuer.token()) is None
+    assert issuer.asked[0].headers["authorization"].startswith("Basic ")
+
+
+async def test_what_would_be_refused_anyway_is_not_asked_for(issuer: Issuer) -> None:
+    """So nobody without a token for this API makes the guard ask anything."""
+    stranger = compact.sign({"typ": "at+jwt"}, {"jti": "1", "exp": NOW + 9}, keys.generate("ES256"))
+    bound = issuer.token(cnf={"jkt": "x"})
+    for token in (b"Bearer x", b"Bearer " + stranger.encode(), issuer.token(aud="https://other.example"), bound):
+        assert await _reason(issuer.guard(), token) is not None
+    assert await _reason(issuer.guard(), issuer.token(exp=NOW - 31)) is Reason.TOKEN_EXPIRED
+    assert not issuer.asked
+
+
+async def test_many_at_once_share_their_questions(issuer: Issuer) -> None:
+    """The first asks; those who come meanwhile share one more, since the first may be older than they are."""
+    issuer.hold = asyncio.Event()
+    guard, token = issuer.guard(), issuer.token()
+    first = asyncio.create_task(_reason(guard, token))
+    await _until(lambda: len(issuer.asked) == 1)
+    issuer.ended.add("1")  # acknowledged before the others come
+    others = [asyncio.create_task(_reason(guard, token)) for _ in range(50)]
+    await asyncio.sleep(0)
+    issuer.hold.set()
+    assert await first is None
+    assert set(await asyncio.gather(*others)) == {Reason.TOKEN_REVOKED}
+    assert len(issuer.asked) == 2
+
+
+async def test_with_a_cache_many_ask_once(issuer: Issuer) -> None:
+    guard, token = issuer.guard(cache_seconds=5), issuer.token()
+    for _ in range(2):
+        assert set(await asyncio.gather(*(_reason(guard, token) for _ in range(50)))) == {None}
+    assert len(issuer.asked) == 1
+
+
+async def test_who_goes_away_takes_nobody_along(issuer: Issuer) -> None:
+    issuer.hold = asyncio.Event()
+    guard, token = issuer.guard(cache_seconds=5), issuer.token()
+    first, second = (asyncio.create_task(_reason(guard, token)) for _ in range(2))
+    await _until(lambda: len(issuer.asked) == 1)
+    first.cancel()
+    issuer.hold.set()
+    assert await second is None
+    assert len(issuer.asked) == 1
+
+
+@pytest.mark.parametrize("stands", [True, False])
+async def test_an_answer_is_used_again_for_so_long(issuer: Issuer, stands: bool) -> None:
+    guard, token = issuer.guard(cache_seconds=30), issuer.token()
+    reason = None if stands else Reason.TOKEN_REVOKED
+    issuer.ended.update(() if stands else ("1",))
+    assert await _reason(guard, token) is reason
+    issuer.now += 29
+    assert await _reason(guard, token) is reason
+    assert len(issuer.asked) == 1
+    issuer.now += 1
+    await _reason(guard, token)
+    assert len(issuer.asked) == 2
+
+
+async def test_a_clock_that_was_set_back(issuer: Issuer) -> None:
+    """Makes no answer last longer."""
+    guard, token = issuer.guard(cache_seconds=30), issuer.token(iat=NOW - 100)
+    await guard.check([token])
+    issuer.now -= 20
+    issuer.ended.add("1")
+    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
+
+
+async def test_it_counts_from_the_question(issuer: Issuer) -> None:
+    """What ends while the answer is on its way is not in it."""
+    issuer.hold = asyncio.Event()
+    guard, token = issuer.guard(cache_seconds=10), issuer.token()
+    first = asyncio.create_task(_reason(guard, token))
+    await _until(lambda: len(issuer.asked) == 1)
+    issuer.ended.add("1")
+    issuer.signs = False  # or it would be too old to be believed
+    issuer.now += 10
+    issuer.hold.set()
+    assert await first is None
+    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
+
+
+@pytest.mark.parametrize("members", [{}, {"exp": NOW + 4}, {"exp": "soon"}])
+async def test_never_beyond_exp(issuer: Issuer, members: dict[str, Any]) -> None:
+    """Neither the token's own nor the one that the issuer tells."""
+    issuer.changes = members
+    guard, token = issuer.guard(cache_seconds=30), issuer.token(exp=NOW + 8)
+    assert await _reason(guard, token) is None
+    issuer.now += 8 if not members else 4
+    await _reason(guard, token)
+    assert len(issuer.asked) == 2
+    issuer.now = NOW + 9
+    assert await _reason(guard, token) is Reason.TOKEN_EXPIRED
+
+
+async def test_the_cache_is_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspect, "MAX_REMEMBERED", 2)
+    guard, tokens = issuer.guard(cache_seconds=30), [issuer.token(str(n)) for n in range(3)]
+    for token in tokens:
+        await guard.check([token])
+    assert guard._introspected is not None
+    assert len(guard._introspected._answers) == 2
+    await guard.check([tokens[2]])
+    assert len(issuer.asked) == 3
+    await guard.check([tokens[0]])
+    assert len(issuer.asked) == 4
+
+
+async def test_nothing_is_kept_without_a_cache(issuer: Issuer) -> None:
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    assert guard._introspected is not None
+    assert not guard._introspected._answers
+    assert not guard._introspected._flights
+
+
+_LIES: dict[str, dict[str, Any]] = {
+    "for another asker": {"audience": "billing-api"},
+    "by a stranger": {"signer": keys.generate("ES256")},
+    "cut": {"body": "x.y"},
+    "not ascii": {"body": "\u00e9"},
+    "of another token": {"changes": {"jti": "2"}},
+    "of another client's token": {"changes": {"client_id": "d"}},
+    "of another issuer's token": {"changes": {"iss": "https://evil.example"}},
+    "for another API": {"changes": {"aud": "https://other.example"}},
+    "active is a text": {"changes": {"active": "false"}},
+    "not signed": {"signs": False},
+    "called JSON": {"content_type": "application/json"},
+    "no JSON": {"signs": False, "body": "yes"},
+    "an array": {"signs": False, "body": "[]"},
+    "a member twice": {"signs": False, "body": '{"active":false,"active":true}'},
+    "no active": {"signs": False, "body": "{}"},
+    "active is 1": {"signs": False, "body": '{"active":1}'},
+    "a page": {"signs": False, "content_type": "text/html"},
+    "large": {"signs": False, "body": " " * 300_000},
+    "refused": {"status": 401},
+    "forbidden": {"status": 403},
+    "elsewhere": {"status": 302},
+    "created": {"status": 201},
+    "broken": {"status": 500},
+    "down": {"is_up": False},
+    "not named": {"named": False},
+}
+
+
+@pytest.mark.parametrize("how", _LIES)
+async def test_what_is_not_believed_lets_nobody_in(issuer: Issuer, how: str) -> None:
+    """And is not remembered; what it told of a token is not taken for a verdict on that token, either."""
+    token = issuer.token()
+    guard = issuer.guard(cache_seconds=30, signed=how == "not signed")
+    for name, value in _LIES[how].items():
+        setattr(issuer, name, value)
+    with pytest.raises(RemoteError):
+        await guard.check([token])
+    assert guard._introspected is not None
+    assert not guard._introspected._answers
+
+
+async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:
+    """Repeated by who stands between: that of a minute ago is not believed."""
+    guard, token = issuer.guard(), issuer.token()
+    await guard.check([token])
+    claims = compact.parse(token[7:].decode()).claims
+    issuer.body = await introspection.build(
+        {"active": True, **claims}, issuer=ISSUER, audience=ME, now=NOW, signer=issuer.key
+    )
+    issuer.now += 34
+    with pytest.raises(RemoteError):
+        await guard.check([token])
+
+
+async def test_json_from_an_issuer_that_does_not_sign(issuer: Issuer) -> None:
+    issuer.signs, issuer.content_type = False, "Application/JSON; charset=utf-8"
+    guard = issuer.guard()
+    assert await _reason(guard, issuer.token()) is None
+    issuer.ended.add("1")
+    assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
+
+
+async def test_little_is_told(issuer: Issuer) -> None:
+    """No member but `active` is required (RFC 7662 section 2.2)."""
+    issuer.signs, issuer.body = False, '{"active":true}'
+    assert await _reason(issuer.guard(cache_seconds=30), issuer.token()) is None
+
+
+async def test_no_answer_in_time(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspect, "TIMEOUT_SECONDS", 0.05)
+    issuer.hold = asyncio.Event()
+    with pytest.raises(Unreachable):
+        await issuer.guard().check([issuer.token()])
+
+
+async def test_a_guard_without_an_answer_says_503(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """With the time to come again, and nothing of the token anywhere."""
+    issuer.status = 401
+    token = issuer.token()
+    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(), issuer.guard()))
+    async with httpx2.AsyncClient(transport=transport, base_url=API) as http:
+        reply = await http.get("/", headers={"authorization": token.decode()})
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
+    assert reply.json()["error"] == "temporarily_unavailable"
+    assert "may 'orders-api' introspect for 'https://api.example'" in caplog.text
+    assert token.decode()[-20:] not in caplog.text + reply.text
+
+
+async def test_the_end_before_the_scope(issuer: Issuer) -> None:
+    issuer.ended.add("1")
+    with pytest.raises(Rejected) as refusal:
+        await issuer.guard().check([issuer.token()], need=["admin"])
+    assert refusal.value.reason is Reason.TOKEN_REVOKED
+
+
+def test_what_cannot_be_asked_like_that() -> None:
+    for client_id, seconds in (("", 0), (ME, -1), (ME, 31), (ME, float("nan"))):
+        with pytest.raises(ConfigError):
+            Introspection(client_id, SecretBasic("s3cret"), cache_seconds=seconds)
+    asking = Introspection(ME, SecretBasic("s3cret"))
+    assert "s3cret" not in repr(asking)
+    with pytest.raises(ConfigError, match="http="):
+        Guard(ISSUER, audience=API, introspection=asking)
+
+
+def test_loop_after_loop() -> None:
+    """A guard outlives its loops: what one of them asked is nothing for the next."""
+
+    async def make() -> Issuer:
+        return Issuer()
+
+    issuer = asyncio.run(make())
+    guard, token = issuer.guard(), issuer.token()
+    for _ in range(3):
+        assert asyncio.run(_reason(guard, token)) is None
+    assert len(issuer.asked) == 3

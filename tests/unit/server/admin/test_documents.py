@@ -1,0 +1,81 @@
+"""Documents: what may come in is said member by member, and no secret can go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from tests.desk import NOW, member
+
+from affiant.server.admin import documents, shown
+from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
+from affiant.storage.records import Api, InitialAccessToken
+
+SECRETS = {"client_secret", "initial_access_token"}  # each in the one answer that made it
+
+
+def every(of: type[BaseModel]) -> set[type[BaseModel]]:
+    return {of, *(found for each in of.__subclasses__() for found in every(each))}
+
+
+def test_secrets_have_a_place_in_two_answers() -> None:
+    holding = {
+        model.__name__: name
+        for model in every(Out)
+        for name in model.model_fields
+        if any(word in name for word in ("secret", "token", "digest", "sealed", "key"))
+        and name not in ("keys", "secrets", "token_endpoint_auth_method", "token_endpoint_auth_signing_alg")
+        and not name.startswith(("tls_client", "dpop_bound"))
+    }
+    assert {name for name in holding.values() if name in SECRETS} == SECRETS
+    assert sorted(model for model, name in holding.items() if name in SECRETS) == [
+        "IssuedInitialAccessToken",
+        "RegisteredClient",
+    ]
+
+
+def test_what_nobody_knows_is_refused() -> None:
+    assert all(model.model_config.get("extra") == "forbid" for model in every(In))
+
+
+@pytest.mark.parametrize(
+    ("model", "members"),
+    [
+        (ClientNew, {"client_id": "a", "enabled": True}),
+        (ClientNew, {"client_id": "a", "scope": "r"}),
+        (ClientNew, {"client_id": "a", "scope": ["r"] * 65}),
+        (ClientNew, {"client_id": "a", "scope": ["r w"]}),
+        (ClientNew, {"client_id": "a", "scope": ["r\n"]}),
+        (ClientNew, {"client_id": "a", "scope": [1]}),
+        (ClientNew, {}),
+        (ClientChanges, {"client_id": "b"}),
+        (ClientChanges, {"registration_token": "x"}),
+        (ClientChanges, {"registered_by": None}),
+        (ApiNew, {"identifier": "https://a.example", "name": "a\u0085b"}),
+        (ApiNew, {"identifier": "https://a.example", "name": ""}),
+        (ApiNew, {"identifier": "https://a.example", "name": "x" * 101}),
+        (RevocationNew, {"kind": "everything"}),
+        (RevocationNew, {"kind": "jti", "value": "x\u0000"}),
+    ],
+)
+def test_what_cannot_be_is_refused(model: type[BaseModel], members: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        model.model_validate(members)
+
+
+def test_records_lose_what_has_no_place() -> None:
+    token = InitialAccessToken("i", b"digest", ("r",), (), NOW, NOW + 1, 1)
+    told = shown.initial_access_token(token).model_dump()
+    assert "digest" not in told
+    assert "secret" not in str(shown.client(member("a"), NOW).model_dump_json()).replace('"secrets"', "").replace(
+        "client_secret_basic", ""
+    )
+
+
+def test_tag_changes_with_the_document() -> None:
+    one = shown.api(Api("https://a.example", "a", ("r",), is_default=True, created_at=NOW))
+    tags = {shown.etag(one), shown.etag(one.model_copy(update={"name": "b"})), shown.etag(one.model_copy())}
+    assert len(tags) == 2
+    assert all(tag.startswith('"') and len(tag) == 24 for tag in tags)
+    assert documents.page(documents.Api).model_validate({"items": [one], "next": None}).next is None

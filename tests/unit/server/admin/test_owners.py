@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.desk import ADMIN, NOW, make_desk, member
+
+from affiant.errors import ConfigError, Rejected
+from affiant.reasons import Reason
+from affiant.server.admin import owners
+from affiant.server.admin.calls import Call
+from affiant.server.admin.roles import Principal, Role
+from affiant.server.request.visit import Visit
+from affiant.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from affiant.storage.records import Beside
+
+pytestmark = pytest.mark.anyio
+
+
+def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
+    made = Call(make_desk(store), Visit("admin", "", float(NOW)))
+    made.admit(Principal(name, Role.OWNER, is_local=is_local))
+    return made
+
+
+async def staff(*names: str) -> MemoryStore:
+    store = MemoryStore()
+    for name in names:
+        await store.clients.add(member(name))
+    return store
+
+
+async def remove(
+    store: MemoryStore, by: str, name: str, seen: list[str] | None = None, *, is_local: bool = False
+) -> None:
+    async def act(beside: Beside | None) -> None:
+        if seen is not None and beside is not None:
+            seen.append(beside.client_id)
+        await store.clients.remove(name, beside=beside)
+
+    await owners.keeping_one(call(store, by, is_local=is_local), name, act)
+
+
+async def test_who_asks_is_the_one_that_is_left() -> None:
+    store, seen = await staff("a", "b"), list[str]()
+    await remove(store, "a", "b", seen)
+    assert seen == ["a"], "nobody had to be looked for"
+
+
+async def test_who_leaves_names_another() -> None:
+    store, seen = await staff("a", "b", "c"), list[str]()
+    await remove(store, "b", "b", seen)
+    assert seen == ["b", "a"]
+
+
+async def test_last_one_stays() -> None:
+    store = await staff("a")
+    await store.clients.add(member("v", Role.VIEWER))
+    await store.clients.add(replace(member("off"), enabled=False))
+    await store.clients.add(replace(member("refresher"), grant_types=("refresh_token",)))
+    await store.clients.add(replace(member("registered"), registered_by="t"))
+    with pytest.raises(Rejected) as error:
+        await remove(store, "a", "a")
+    assert error.value.reason is Reason.ADMIN_LAST_OWNER
+    await remove(store, "a", "v")
+    await remove(store, "anybody", "a", is_local=True)
+    assert await store.clients.find("a") is None
+
+
+async def test_who_was_found_and_is_gone_is_not_believed() -> None:
+    """Between the look and the commit another node removes the one who was to be left, each time."""
+    store, tried = await staff("a", *(f"b{number}" for number in range(20))), list[str]()
+
+    async def act(beside: Beside | None) -> None:
+        assert beside is not None
+        tried.append(beside.client_id)
+        if beside.client_id != "a":
+            await store.clients.remove(beside.client_id)
+        await store.clients.remove("a", beside=beside)
+
+    with pytest.raises(Rejected) as error:
+        await owners.keeping_one(call(store, "a"), "a", act)
+    assert (error.value.reason, len(tried)) == (Reason.ADMIN_LAST_OWNER, 8)
+    assert await store.clients.find("a") is not None
+
+
+async def test_no_part_for_who_registered_itself() -> None:
+    asking = call(await staff("a"), "a")
+    registered = replace(member("r"), registered_by="t")
+    for half in ({}, {"scope": ()}, {"resources": ()}, {"scope": (), "resources": (), "introspects": (ADMIN,)}):
+        with pytest.raises(ConfigError):
+            owners.check_registered_itself(asking, replace(registered, **half))
+    owners.check_registered_itself(asking, replace(registered, scope=("r",), resources=()))
+    owners.check_registered_itself(asking, member("a"))

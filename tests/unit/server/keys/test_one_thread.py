@@ -1,0 +1,69 @@
+"""A thread for calls that may hang: in order, one at a time, and nobody waits for longer than was said."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from affiant.errors import StoreError
+from affiant.server.keys.one_thread import OneThread
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_calls_run_in_order_in_one_thread_that_is_not_ours() -> None:
+    thread, seen = OneThread("it"), list[int]()
+
+    def work(n: int) -> int:
+        seen.append(n)
+        return threading.get_ident()
+
+    names = await asyncio.gather(*(thread.run(partial(work, n), seconds=5) for n in range(20)))
+    assert seen == list(range(20))
+    assert len(set(names)) == 1
+    assert names[0] != threading.get_ident()
+
+
+async def test_what_a_call_raises_is_for_who_called() -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    thread = OneThread("it")
+    with pytest.raises(KeyError):
+        await thread.run(fail, seconds=5)
+    assert await thread.run(lambda: 1, seconds=5) == 1
+
+
+async def test_a_call_that_hangs_costs_each_caller_its_time_and_then_none_at_all() -> None:
+    """While it hangs, others are refused at once; when it comes back, all is well; what was given up never runs."""
+    thread, end, late = OneThread("the token"), threading.Event(), list[str]()
+    with pytest.raises(StoreError, match=r"the token did not answer within 0\.2 s"):
+        await asyncio.gather(thread.run(end.wait, seconds=0.2), thread.run(lambda: late.append("queued"), seconds=0.2))
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(StoreError, match="the token does not answer"):
+            await thread.run(lambda: late.append("refused"), seconds=5)
+    assert time.monotonic() - began < 1
+    end.set()
+    for _ in range(200):
+        try:
+            assert await thread.run(lambda: "back", seconds=5) == "back"
+            break
+        except StoreError:
+            await asyncio.sleep(0.01)
+    assert late == []
+
+
+async def test_who_is_cancelled_leaves_the_thread_in_order() -> None:
+    thread, end = OneThread("it"), threading.Event()
+    waiting = asyncio.create_task(thread.run(end.wait, seconds=5))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    end.set()
+    assert await thread.run(lambda: 2, seconds=5) == 2

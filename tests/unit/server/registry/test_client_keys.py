@@ -1,0 +1,263 @@
+"""What a client's keys may do, and how one follows another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from affiant.errors import ConfigError, Error
+from affiant.jose import keys as jose
+from affiant.jose.keys import parse_public_jwk
+from affiant.server.registry import client_keys
+from affiant.server.registry.client_keys import MAX_KEYS, MAX_REVOKED, ClientKeys
+from affiant.server.registry.credentials import rotation
+from affiant.storage.records import NotFound
+
+if TYPE_CHECKING:
+    from affiant.jose.keys import PublicKey
+    from affiant.storage.records import ClientKey
+
+NOW = 1_800_000_000
+Keys = tuple["ClientKey", ...]
+
+
+@cache
+def _public(number: int) -> PublicKey:
+    return jose.generate("Ed25519").public()
+
+
+def _key(number: int, *, kid: str | None = None, **options: Any) -> ClientKey:
+    made = _public(number)
+    if kid is not None:
+        made = parse_public_jwk({**made.to_jwk(), "kid": kid})
+    return client_keys.build(made, now=NOW, **options)
+
+
+def _announced(number: int, **options: Any) -> ClientKey:
+    return _key(number, source="client", is_proved=False, **options)
+
+
+def _thumbprint(number: int) -> str:
+    return _public(number).thumbprint
+
+
+def _kid(number: int) -> str:
+    return _public(number).kid
+
+
+def _states(keys: Keys, now: int = NOW) -> list[str]:
+    return [client_keys.state(key, now) for key in keys]
+
+
+@pytest.fixture
+def two() -> Keys:
+    """An active key, and the next one, proved."""
+    keys = rotation.announce((_key(1),), _announced(2), now=NOW)
+    return rotation.prove(keys, _thumbprint(2), now=NOW)
+
+
+def test_a_rotation_from_its_beginning_to_its_end() -> None:
+    keys: Keys = (_key(1),)
+    keys = rotation.announce(keys, _announced(2), now=NOW)
+    assert _states(keys) == ["active", "announced"]
+    assert [key.kid for key in ClientKeys(keys).usable(NOW)] == [_kid(1)]
+    assert [key.kid for key in ClientKeys(keys).proving().usable(NOW)] == [_kid(1), _kid(2)]
+    keys = rotation.prove(keys, _thumbprint(2), now=NOW + 1)
+    assert _states(keys, NOW + 1) == ["active", "active"]
+    keys = rotation.retire(keys, _kid(1), now=NOW + 2, overlap=60, signer=_thumbprint(2))
+    assert _states(keys, NOW + 2) == ["retiring", "active"]
+    assert _states(keys, NOW + 61) == ["retiring", "active"]
+    assert _states(keys, NOW + 62) == ["revoked", "active"]
+    assert [key.kid for key in ClientKeys(keys).usable(NOW + 62)] == [_kid(2)]
+
+
+def test_a_key_for_later_waits_after_its_proof() -> None:
+    keys = rotation.announce((_key(1),), _announced(2, not_before=NOW + 100, expires_at=NOW + 200), now=NOW)
+    keys = rotation.prove(keys, _thumbprint(2), now=NOW)
+    assert [_states(keys, NOW + at)[1] for at in (0, 99, 100, 199, 200)] == [
+        "announced",
+        "announced",
+        "active",
+        "active",
+        "revoked",
+    ]
+
+
+def test_what_was_done_already_changes_nothing(two: Keys) -> None:
+    announced = rotation.announce((_key(1),), _announced(2), now=NOW)
+    assert rotation.announce(announced, replace(_announced(2), created_at=NOW + 9), now=NOW + 9) == announced
+    assert rotation.prove(two, _thumbprint(2), now=NOW + 9) == two
+    retired = rotation.retire(two, _kid(1), now=NOW, signer=_thumbprint(2))
+    assert rotation.retire(retired, _kid(1), now=NOW + 9, signer=_thumbprint(2)) == retired
+    cancelled = rotation.cancel(announced, _kid(2), now=NOW)
+    assert rotation.cancel(cancelled, _kid(2), now=NOW + 9) == cancelled
+    assert rotation.host(two, [_public(1), _public(2)], now=NOW + 9) == two
+
+
+def test_the_same_key_under_another_name_or_time_is_not_the_same_request() -> None:
+    announced = rotation.announce((_key(1),), _announced(2), now=NOW)
+    for other in (_announced(2, kid="other"), _announced(2, not_before=NOW + 5), _announced(1, kid="other")):
+        with pytest.raises(ConfigError, match="there already"):
+            rotation.announce(announced, other, now=NOW)
+
+
+@pytest.mark.parametrize("end", ["retire", "revoke", "cancel", "put"])
+def test_an_ended_key_never_comes_back(two: Keys, end: str) -> None:
+    if end == "cancel":
+        three = rotation.announce(two, _announced(1 + 2), now=NOW)
+        keys, gone = rotation.cancel(three, _kid(3), now=NOW), 3
+    elif end == "put":
+        keys, gone = rotation.host(two, [_public(2)], now=NOW), 1
+    else:
+        keys, gone = getattr(rotation, end)(two, _kid(1), now=NOW, signer=_thumbprint(2)), 1
+    for again in (_announced(gone), _announced(gone, kid="renamed")):
+        with pytest.raises(ConfigError, match="never comes back"):
+            rotation.announce(keys, again, now=NOW)
+    with pytest.raises(ConfigError, match="never comes back"):
+        rotation.host(keys, [_public(gone), _public(2)], now=NOW)
+    with pytest.raises(NotFound):
+        rotation.prove(keys, _thumbprint(gone), now=NOW)
+
+
+def test_nobody_shuts_itself_out(two: Keys) -> None:
+    for step in (rotation.retire, rotation.revoke):
+        with pytest.raises(ConfigError, match="cannot end itself"):
+            step(two, _kid(1), now=NOW, signer=_thumbprint(1))
+        with pytest.raises(ConfigError, match="last"):
+            step((_key(1),), _kid(1), now=NOW, signer=_thumbprint(2))
+        with pytest.raises(NotFound):
+            step(two, "nobody", now=NOW, signer=_thumbprint(2))
+    retiring = rotation.retire(two, _kid(1), now=NOW, overlap=60)
+    with pytest.raises(ConfigError, match="last"):  # one that is on its way out is no successor
+        rotation.retire(retiring, _kid(2), now=NOW, signer=_thumbprint(1))
+    with pytest.raises(ConfigError, match="could be used"):
+        rotation.host(two, [], now=NOW)
+
+
+def test_an_operator_may_shut_a_client_out() -> None:
+    assert _states(rotation.revoke((_key(1),), _kid(1), now=NOW, spares_one=False)) == ["revoked"]
+
+
+def test_each_state_has_its_own_end(two: Keys) -> None:
+    announced = rotation.announce(two, _announced(3), now=NOW)
+    with pytest.raises(ConfigError, match="cancel it"):
+        rotation.retire(announced, _kid(3), now=NOW)
+    with pytest.raises(ConfigError, match="retire it"):
+        rotation.cancel(announced, _kid(2), now=NOW)
+    for overlap in (-1, rotation.LONGEST_OVERLAP + 1):
+        with pytest.raises(ConfigError, match="overlap"):
+            rotation.retire(announced, _kid(1), now=NOW, overlap=overlap)
+
+
+def test_a_retiring_key_is_resumed_until_it_ended(two: Keys) -> None:
+    retiring = rotation.retire(two, _kid(1), now=NOW, overlap=60)
+    assert rotation.resume(retiring, _kid(1), now=NOW + 59) == two
+    with pytest.raises(ConfigError, match="ended"):
+        rotation.resume(retiring, _kid(1), now=NOW + 60)
+
+
+def test_a_hosted_set_is_exactly_what_was_put(two: Keys) -> None:
+    keys = rotation.host(rotation.announce(two, _announced(3), now=NOW), [_public(2), _public(3), _public(4)], now=NOW)
+    assert _states(keys) == ["revoked", "active", "active", "active"]
+    assert [key.source for key in keys] == ["operator", "client", "client", "client"]
+    retiring = rotation.retire(two, _kid(1), now=NOW, overlap=60)
+    assert _states(rotation.host(retiring, [_public(1), _public(2)], now=NOW)) == ["active", "active"]
+    with pytest.raises(ConfigError, match="twice"):
+        rotation.host(two, [_public(4), parse_public_jwk({**_public(4).to_jwk(), "kid": "b"})], now=NOW)
+    with pytest.raises(ConfigError, match="under the name"):
+        rotation.host(two, [_public(1), parse_public_jwk({**_public(2).to_jwk(), "kid": "b"})], now=NOW)
+
+
+def test_names_are_told_apart() -> None:
+    with pytest.raises(ConfigError, match="same kid"):
+        rotation.announce((_key(1, kid="a"),), _announced(2, kid="a"), now=NOW)
+    ended = (_key(1, kid="a", expires_at=NOW),)
+    keys = client_keys.add((*ended, _key(3)), [_key(2, kid="a")], now=NOW)
+    assert client_keys.thumbprint(client_keys.get(keys, "a", NOW)) == _thumbprint(2), "the one that is not revoked"
+    assert client_keys.get((*ended, _key(3)), "a", NOW) == ended[0]
+    with pytest.raises(ConfigError, match="there already"):
+        client_keys.add((), [_key(1), _key(1, kid="b")], now=NOW)
+
+
+def test_a_client_has_so_many_keys() -> None:
+    keys: Keys = tuple(_key(number) for number in range(MAX_KEYS))
+    with pytest.raises(ConfigError, match="at most 16"):
+        rotation.announce(keys, _announced(99), now=NOW)
+
+
+def test_of_endless_rotations_so_many_are_remembered(two: Keys) -> None:
+    ended = tuple(replace(two[0], kid=f"old{number}", revoked_at=NOW) for number in range(MAX_REVOKED + 5))
+    keys = rotation.announce((*ended, two[1]), _announced(3), now=NOW)
+    assert len(keys) == MAX_REVOKED + 2
+    assert [key.kid for key in keys[:1]] == ["old5"]
+
+
+class Life(RuleBasedStateMachine):
+    """A client that does whatever it likes with the keys that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.keys: Keys = (_key(0),)
+        self.ended: set[str] = set()
+
+    @rule(number=st.integers(0, 6), later=st.integers(0, 3))
+    def announce(self, number: int, later: int) -> None:
+        self._take(rotation.announce, _announced(number, not_before=self.now + later if later else 0))
+
+    @rule(number=st.integers(0, 6))
+    def prove(self, number: int) -> None:
+        self._take(rotation.prove, _thumbprint(number))
+
+    @rule(number=st.integers(0, 6), overlap=st.integers(0, 3), signer=st.integers(0, 6))
+    def retire(self, number: int, overlap: int, signer: int) -> None:
+        self._take(rotation.retire, _kid(number), overlap=overlap, signer=_thumbprint(signer))
+
+    @rule(number=st.integers(0, 6), signer=st.integers(0, 6))
+    def revoke(self, number: int, signer: int) -> None:
+        self._take(rotation.revoke, _kid(number), signer=_thumbprint(signer))
+
+    @rule(number=st.integers(0, 6))
+    def cancel(self, number: int) -> None:
+        self._take(rotation.cancel, _kid(number))
+
+    @rule(numbers=st.sets(st.integers(0, 6), max_size=3))
+    def host(self, numbers: set[int]) -> None:
+        self._take(rotation.host, [_public(number) for number in numbers])
+
+    @precondition(lambda self: self.now < NOW + 50)
+    @rule()
+    def wait(self) -> None:
+        self.now += 1
+
+    def _take(self, step: Any, *what: Any, **how: Any) -> None:
+        try:
+            self.keys = step(self.keys, *what, now=self.now, **how)
+        except Error:
+            return
+
+    @invariant()
+    def nobody_is_shut_out(self) -> None:
+        assert ClientKeys(self.keys).usable(self.now)
+        assert "active" in _states(self.keys, self.now)
+
+    @invariant()
+    def what_ended_stays_so(self) -> None:
+        usable = {key.thumbprint for key in ClientKeys(self.keys).usable(self.now)}
+        assert not usable & self.ended
+        self.ended |= {client_keys.thumbprint(key) for key in self.keys if client_keys.is_revoked(key, self.now)}
+        assert len({key.kid for key in client_keys.live(self.keys, self.now)}) == len(
+            client_keys.live(self.keys, self.now)
+        )
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

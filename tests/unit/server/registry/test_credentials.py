@@ -1,0 +1,174 @@
+"""Secrets that follow each other, what an operator does to keys, and whether the old credential can go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from affiant.errors import ConfigError
+from affiant.jose import keys
+from affiant.oauth.standing.revocations import of_key
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import client_keys, rules
+from affiant.server.registry.credentials import changes, client_secrets
+from affiant.server.registry.credentials.completion import QUIET_SECONDS, judge
+from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshToken
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Client, KeyUse, NotFound
+
+NOW = 1_800_000_000
+MASTER = MasterKey.from_bytes(bytes(32))
+METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
+OLD, NEW = keys.generate("Ed25519").public(), keys.generate("Ed25519").public()
+
+
+def _use(last_at: int, first_at: int = NOW, count: int = 1) -> KeyUse:
+    return KeyUse("c", "x", count, first_at, last_at)
+
+
+@pytest.mark.parametrize(
+    ("old", "successors", "now", "is_safe"),
+    [
+        (None, [], NOW, False),
+        (_use(NOW), [None], NOW + 10 * QUIET_SECONDS, False),  # silence, but nobody has moved on
+        (_use(NOW), [_use(NOW)], NOW + QUIET_SECONDS - 1, False),
+        (_use(NOW), [_use(NOW)], NOW + QUIET_SECONDS, True),
+        (_use(NOW + 50), [_use(NOW)], NOW + QUIET_SECONDS, False),
+        (_use(NOW - QUIET_SECONDS), [_use(NOW)], NOW + 1, False),  # quiet before the successor says nothing
+        (None, [_use(NOW)], NOW + QUIET_SECONDS, True),
+        (None, [None, _use(NOW)], NOW + QUIET_SECONDS, True),
+        (_use(NOW), [_use(NOW)], NOW - 100, False),  # a clock that was set back
+    ],
+)
+def test_when_the_old_one_can_go(old: KeyUse | None, successors: list[KeyUse | None], now: int, is_safe: bool) -> None:
+    judged = judge(old, successors, now=now)
+    assert judged.is_safe is is_safe
+    assert judged.why
+
+
+async def _store(method: str = "private_key_jwt", alg: str | None = None) -> MemoryStore:
+    store = MemoryStore()
+    public = (OLD,) if method == "private_key_jwt" else ()
+    made = rules.build_client("c", auth_method=method, master_key=MASTER, now=NOW, keys=public, alg=alg)
+    await store.clients.add(made.client)
+    return store
+
+
+def _by(seconds: int = 0) -> AuditRecord:
+    return changes.by_operator("cli, root", NOW + seconds)
+
+
+async def _told(store: MemoryStore) -> list[dict[str, Any]]:
+    return [json.loads(row.record) for row in await store.audit_log.export()]
+
+
+async def _client(store: MemoryStore) -> Client:
+    client = await store.clients.find("c")
+    assert client is not None
+    return client
+
+
+async def _live(store: MemoryStore, at: int) -> list[str]:
+    return [secret.id for secret in client_secrets.live((await _client(store)).secrets, NOW + at)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_secret_is_rotated(method: str) -> None:
+    """Both are good in between; then the new one alone. The text is shown, and stands nowhere."""
+    store = await _store(method)
+    (old,) = await _live(store, 0)
+    started, text = await changes.start_secret_rotation(store, MASTER, "c", record=_by(1))
+    assert len(text) >= 43
+    _, new = await _live(store, 1)
+    with pytest.raises(ConfigError, match="begun already"):
+        await changes.start_secret_rotation(store, MASTER, "c", record=_by(2))
+    await changes.complete_secret_rotation(store, "c", record=_by(3))
+    assert await _live(store, 3) == [new]
+    with pytest.raises(ConfigError, match="no rotation"):
+        await changes.complete_secret_rotation(store, "c", record=_by(4))
+    await changes.start_secret_rotation(store, MASTER, "c", record=_by(5))
+    assert old not in [secret.id for secret in (await _client(store)).secrets], "what has ended is forgotten"
+    told = await _told(store)
+    assert [(row["outcome"], row["by"], row["subject"]) for row in told] == [
+        (outcome, "cli, root", "client c") for outcome in ("started", "completed", "started")
+    ]
+    assert text not in json.dumps(told) + repr(started)
+
+
+@pytest.mark.anyio
+async def test_a_secret_rotation_is_cancelled() -> None:
+    store = await _store("client_secret_basic")
+    (old,) = await _live(store, 0)
+    await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW + 100)
+    await changes.cancel_secret_rotation(store, "c", record=_by(50))
+    assert await _live(store, 1000) == [old]
+    with pytest.raises(ConfigError, match="no rotation"):
+        await changes.cancel_secret_rotation(store, "c", record=_by(60))
+
+
+@pytest.mark.anyio
+async def test_an_old_secret_ends_by_itself() -> None:
+    store = await _store("client_secret_post")
+    (old,) = await _live(store, 0)
+    with pytest.raises(ConfigError, match="future"):
+        await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW)
+    await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW + 100)
+    assert (await _live(store, 99))[0] == old
+    assert old not in await _live(store, 100)
+
+
+@pytest.mark.anyio
+async def test_a_secret_for_a_longer_hash_is_longer() -> None:
+    store = await _store("client_secret_jwt", "HS512")
+    _, text = await changes.start_secret_rotation(store, MASTER, "c", record=_by())
+    assert len(text) == 86
+
+
+@pytest.mark.anyio
+async def test_a_leaked_secret_takes_its_tokens_along() -> None:
+    store = await _store("client_secret_basic")
+    (old,) = await _live(store, 0)
+    token = RefreshToken(b"r", "f", "c", (), "https://a", NOW, NOW + 9, NOW + 9, key_thumbprint=old)
+    await store.ledger.claim(Entry(_by(), new_refresh=token))
+    await changes.revoke_secret(store, "c", old, record=_by(1))
+    assert await _live(store, 1) == []
+    (ended,) = await store.revocations.list(NOW)
+    assert (ended.kind, ended.value, ended.until) == ("key", of_key("c", old), NOW + 1 + LONGEST_TOKEN)
+    found = await store.refresh_tokens.find(b"r")
+    assert found is not None
+    assert found.revoked_at is not None
+    with pytest.raises(NotFound):
+        await changes.revoke_secret(store, "c", "nobody", record=_by(2))
+
+
+@pytest.mark.anyio
+async def test_what_an_operator_does_to_keys() -> None:
+    store = await _store()
+
+    async def states(at: int) -> list[str]:
+        return [client_keys.state(key, NOW + at) for key in (await _client(store)).keys]
+
+    await changes.start_key_rotation(store, "c", NEW, record=_by())
+    assert await states(0) == ["active", "active"]
+    await changes.complete_key_rotation(store, "c", OLD.kid, record=_by(1), overlap=60)
+    assert await states(1) == ["retiring", "active"]
+    await changes.cancel_key_rotation(store, "c", NEW.kid, record=_by(2))
+    assert await states(2) == ["active", "revoked"]
+    await changes.revoke_key(store, "c", OLD.kid, record=_by(3))
+    assert await states(3) == ["revoked", "revoked"], "an operator may shut a client out"
+    assert [row.value for row in await store.revocations.list(NOW)] == [of_key("c", OLD.thumbprint)]
+    assert [row["outcome"] for row in await _told(store)] == ["started", "completed", "cancelled", "revoked"]
+    before = await store.version()
+    for call in (
+        changes.start_key_rotation(store, "c", OLD, record=_by(4)),
+        changes.complete_key_rotation(store, "c", "nobody", record=_by(4)),
+        changes.revoke_key(store, "nobody", OLD.kid, record=_by(4)),
+        changes.start_secret_rotation(store, MASTER, "c", record=_by(4)),
+    ):
+        with pytest.raises((ConfigError, NotFound)):
+            await call
+    assert await store.version() == before
+    assert len(await _told(store)) == 4

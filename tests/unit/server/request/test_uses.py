@@ -1,0 +1,61 @@
+"""Uses are counted in memory, told now and then, and lost by nothing but a crash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.errors import StoreError
+from affiant.server.request.uses import Uses
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import KeyUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOW = 1_800_000_000.5
+
+
+class Failing:
+    """A port that fails until it is mended."""
+
+    def __init__(self) -> None:
+        self.is_broken = True
+        self.told: list[KeyUse] = []
+
+    async def add(self, uses: Sequence[KeyUse]) -> None:
+        if self.is_broken:
+            raise StoreError("away")
+        self.told += uses
+
+    async def list(self, client_id: str) -> list[KeyUse]:
+        return [use for use in self.told if use.client_id == client_id]
+
+
+@pytest.mark.anyio
+async def test_what_was_counted_is_told_once() -> None:
+    store = MemoryStore()
+    uses = Uses(store.key_uses)
+    for seconds, credential in ((0, "a"), (1, "b"), (2, "a")):
+        uses.count("c", credential, NOW + seconds)
+    await uses.tell()
+    await uses.tell()
+    start = int(NOW)
+    assert await store.key_uses.list("c") == [
+        KeyUse("c", "a", 2, start, start + 2),
+        KeyUse("c", "b", 1, *[start + 1] * 2),
+    ]
+
+
+@pytest.mark.anyio
+async def test_what_could_not_be_told_is_counted_on() -> None:
+    port = Failing()
+    uses = Uses(port)
+    uses.count("c", "a", NOW)
+    with pytest.raises(StoreError):
+        await uses.tell()
+    uses.count("c", "a", NOW + 9)
+    port.is_broken = False
+    await uses.tell()
+    assert port.told == [KeyUse("c", "a", 2, int(NOW), int(NOW) + 9)]
