@@ -81,7 +81,7 @@ def test_secrets_cannot_be_registered(fapi_server: Server, client: Client) -> No
     for words in (("--auth", "client_secret_basic"), ("--profile", "guide"), ("--alg", "RS256"), ("--alg", "ES384")):
         done = fapi_server.run("client", "new", "refused", *words, AFFIANT_FAPI="on")
         assert done.returncode != 0
-        assert "refused" not in fapi_server.run("client", "list").stdout
+    assert "refused" not in fapi_server.run("client", "list").stdout
     assert fapi_server.run("client", "update", "first", "--profile", "fapi").returncode == 0
     done = fapi_server.run("serve", "--port", "0", "--data", "other", "--signing-alg", "RS256", AFFIANT_FAPI="on")
     assert done.returncode != 0
