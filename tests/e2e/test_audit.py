@@ -152,7 +152,7 @@ def test_an_export_can_be_verified_later(server: Server, copied: Path, tmp_path:
     for broken, number in (
         (lines[:2] + lines[3:], 3),
         ([lines[1], lines[0], *lines[2:]], 1),
-        ([lines[0], lines[1].replace('"token"', '"nekot"'), *lines[2:]], 2),
+        ([lines[0], lines[1].replace('"outcome"', '"emoctuo"'), *lines[2:]], 2),
     ):
         file.write_text("\n".join(broken))
         done = server.run("audit", "verify", str(file), *data, "--json")

@@ -25,13 +25,13 @@ API = "https://orders.example"
 def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one worker, and the credentials of an owner beside it."""
     for server in _serve(tmp_path_factory.mktemp("owned"), 1):
-        server.affiant("admin", "bootstrap", "owner")
+        server.affiant("admin", "bootstrap", "chief")
         yield server
 
 
 def there(server: Server, *words: str) -> Any:
     """What the command says when it is for a server elsewhere."""
-    return server.affiant(*words, "--url", server.issuer, "-c", "owner.affiant.json")
+    return server.affiant(*words, "--url", server.issuer, "-c", "chief.affiant.json")
 
 
 def last_record(server: Server) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_service_and_its_api(owned: Server) -> None:
     assert (changed["dpop_bound_access_tokens"], changed["jti_policy"]) == (True, "legacy")
     assert changed == owned.affiant("client", "show", "far")
     record = last_record(owned)
-    assert (record["by"], record["subject"], record["outcome"]) == ("owner", "client far", "changed")
+    assert (record["by"], record["subject"], record["outcome"]) == ("chief", "client far", "changed")
     assert json.loads(record["before"]) == {
         "scope": ["orders.read"], "dpop_bound_access_tokens": False, "jti_policy": "strict"
     }  # fmt: skip
@@ -100,7 +100,7 @@ def test_who_has_a_key_or_an_address_gives_that(owned: Server) -> None:
         (("--auth", "private_key_jwt", "--tls-san-dns", "m.example"), "tls_client_auth"),
         (("--auth", "tls_client_auth", "--tls-san-dns", "m.example"), "takes clients that authenticate by"),
     ]:
-        done = owned.run("client", "new", "no", *words, "--url", owned.issuer, "-c", "owner.affiant.json")
+        done = owned.run("client", "new", "no", *words, "--url", owned.issuer, "-c", "chief.affiant.json")
         assert (done.returncode, said in done.stderr) == (8, True), done.stderr
     assert not (owned.folder / "no.affiant.json").exists()
 
@@ -197,7 +197,7 @@ def test_what_cannot_register_is_told_in_one_line(owned: Server) -> None:
         ((owned.issuer, "nobody"), 8, "no initial access token"),
         ((owned.issuer, "nobody", "--initial-access-token-file", "nowhere"), 3, "nowhere"),
         (("http://as.example", "nobody", "--initial-access-token-file", "-"), 8, "http://as.example"),
-        (("--remove", "-c", "owner.affiant.json"), 8, "did not register itself"),
+        (("--remove", "-c", "chief.affiant.json"), 8, "did not register itself"),
     ]:
         done = _register(owned, *words, token="token")
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr
