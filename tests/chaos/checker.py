@@ -46,6 +46,7 @@ class Evidence:
 
     Attributes:
         claims: until when each jti stays claimed.
+        forgotten: up to here claims were purged: one that ends by then is refused as used, claimed or not.
         rows: the audit log, in its order.
         given: the highest number that it ever gave.
     """
@@ -53,6 +54,13 @@ class Evidence:
     claims: dict[Name, int]
     rows: Sequence[AuditRow]
     given: int
+    forgotten: int = 0
+
+    def has_spent(self, event: Event, *, now: float) -> bool:
+        """Whether what got this token can never get another: by its claim, by what was purged, or by its own end."""
+        has_ended = event.exp + assertion.LEEWAY <= now
+        is_forgotten = event.exp + 2 * assertion.LEEWAY <= self.forgotten  # a claim outlives what it is of by a leeway
+        return has_ended or is_forgotten or (event.client, digest(event.jti)) in self.claims
 
 
 @dataclass
@@ -82,10 +90,12 @@ def read_sqlite(path: Path) -> Evidence:
         claims = connection.execute("SELECT client_id, digest, expires_at FROM jti")
         rows = connection.execute("SELECT number, trace_id, record, link FROM audit ORDER BY number")
         given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+        (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
         return Evidence(
             {(client, jti.hex()): until for client, jti, until in claims},
             [AuditRow._make(row) for row in rows],
             given[0] if given else 0,
+            forgotten,
         )
 
 
@@ -152,11 +162,7 @@ def _missing(events: Sequence[Event], evidence: Evidence, records: Iterable[Reco
             yield f"{_shown(event)}: {event.outcome}, and the audit record says {record.outcome}"
         elif event.outcome == ISSUED and (record.client_id, record.jti_digest) != (event.client, name):
             yield f"{_shown(event)}: the audit record is of {record.client_id} {record.jti_digest}"
-        if (
-            event.outcome == ISSUED
-            and event.exp + assertion.LEEWAY > now
-            and (event.client, name) not in evidence.claims
-        ):
+        if event.outcome == ISSUED and not evidence.has_spent(event, now=now):
             yield f"{_shown(event)}: issued, and its jti is free again"
 
 
@@ -177,12 +183,7 @@ def _torn(events: Sequence[Event], evidence: Evidence, records: Sequence[Record]
         yield f"{name[0]} {name[1]}: claimed without an audit record"
     for record in records:
         event = asked.get((record.client_id or "", record.jti_digest or ""))
-        if (
-            event is not None
-            and _is_issue(record)
-            and event.exp + assertion.LEEWAY > now
-            and _name(record) not in evidence.claims
-        ):
+        if event is not None and _is_issue(record) and not evidence.has_spent(event, now=now):
             yield f"trace {record.trace_id}: recorded as issued without its jti"
 
 

@@ -113,6 +113,13 @@ def test_jti_may_go_when_its_assertion_has_ended() -> None:
     assert _kinds(events, evidence, NOW + 90) == set()
 
 
+def test_jti_may_go_when_the_store_forgets_up_to_its_end() -> None:
+    """Purged by a clock that ran ahead: it is refused without its claim. One that ends a second later is not."""
+    events, evidence = [_event()], _evidence(_record(), claims=())
+    assert _kinds(events, replace(evidence, forgotten=NOW + 119)) == {"lost", "torn"}
+    assert _kinds(events, replace(evidence, forgotten=NOW + 120)) == set()
+
+
 def test_verdict_names_what_it_found() -> None:
     """Somebody must be able to look for it."""
     verdict = checker.check([_event("j9")], _evidence(claims=()), audit_key=KEY, now=NOW)

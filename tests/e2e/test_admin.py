@@ -17,45 +17,45 @@ def elsewhere(server: Server, who: str, *words: str) -> tuple[int, Any]:
 def test_commands_work_elsewhere(server: Server) -> None:
     """What the data folder says, the server says too; and what a role may not, it is refused with exit code 4."""
     for role in ("owner", "viewer"):
-        made = server.affiant("admin", "bootstrap", role, "--role", role)
+        made = server.affiant("admin", "bootstrap", f"admin-{role}", "--role", role)
         assert (made["role"], made["api"]) == (role, f"{server.issuer}/admin/api")
-    server.affiant("client", "new", "worker", "--scope", "orders.read")
-    for words in (("client", "list"), ("client", "show", "worker"), ("api", "list"), ("admin", "list")):
-        code, told = elsewhere(server, "viewer", *words)
+    server.affiant("client", "new", "admin-worker", "--scope", "orders.read")
+    for words in (("client", "list"), ("client", "show", "admin-worker"), ("api", "list"), ("admin", "list")):
+        code, told = elsewhere(server, "admin-viewer", *words)
         assert (code, told["data"]) == (0, server.affiant(*words)), words
-    code, told = elsewhere(server, "viewer", "client", "disable", "worker")
+    code, told = elsewhere(server, "admin-viewer", "client", "disable", "admin-worker")
     assert (code, told["error"]["code"]) == (4, "token.insufficient_scope")
-    assert elsewhere(server, "owner", "client", "disable", "worker")[0] == 0
-    assert server.affiant("client", "show", "worker")["enabled"] is False
-    assert elsewhere(server, "owner", "client", "remove", "worker")[0] == 0
-    assert elsewhere(server, "owner", "client", "show", "worker")[0] == 3
-    code, told = elsewhere(server, "owner", "client", "remove", "owner")
+    assert elsewhere(server, "admin-owner", "client", "disable", "admin-worker")[0] == 0
+    assert server.affiant("client", "show", "admin-worker")["enabled"] is False
+    assert elsewhere(server, "admin-owner", "client", "remove", "admin-worker")[0] == 0
+    assert elsewhere(server, "admin-owner", "client", "show", "admin-worker")[0] == 3
+    code, told = elsewhere(server, "admin-owner", "client", "remove", "admin-owner")
     assert (code, told["error"]["code"]) == (4, "admin.last_owner")
-    code, told = elsewhere(server, "viewer", "audit", "verify")
+    code, told = elsewhere(server, "admin-viewer", "audit", "verify")
     assert (code, told["ok"]) == (0, True)
     (last,) = server.affiant("audit", "show", "-n", "1")
     trace_id = last["record"]["trace_id"]
-    assert elsewhere(server, "viewer", "audit", "show", trace_id)[0] == 0
-    assert elsewhere(server, "viewer", "explain", trace_id) == (
+    assert elsewhere(server, "admin-viewer", "audit", "show", trace_id)[0] == 0
+    assert elsewhere(server, "admin-viewer", "explain", trace_id) == (
         0,
         json.loads(server.run("explain", trace_id, "--json").stdout),
     )
-    code, told = elsewhere(server, "viewer", "explain", "grant_type=password")
+    code, told = elsewhere(server, "admin-viewer", "explain", "grant_type=password")
     assert (code, told["data"]["reason"]) == (4, "grant.unsupported")
 
 
 def test_roles_are_granted_at_the_data_folder(server: Server) -> None:
-    server.affiant("admin", "bootstrap", "helper", "--role", "viewer")
-    server.affiant("admin", "grant", "helper", "operator")
-    assert {"client_id": "helper", "scope": ["admin.operator"]}.items() <= next(
-        row for row in server.affiant("admin", "list") if row["client_id"] == "helper"
+    server.affiant("admin", "bootstrap", "admin-helper", "--role", "viewer")
+    server.affiant("admin", "grant", "admin-helper", "operator")
+    assert {"client_id": "admin-helper", "scope": ["admin.operator"]}.items() <= next(
+        row for row in server.affiant("admin", "list") if row["client_id"] == "admin-helper"
     ).items()
-    server.affiant("admin", "grant", "helper", "none")
-    code, told = elsewhere(server, "helper", "client", "list")
+    server.affiant("admin", "grant", "admin-helper", "none")
+    code, told = elsewhere(server, "admin-helper", "client", "list")
     assert code == 4, told
 
 
 def test_credentials_go_to_their_own_server_alone(server: Server) -> None:
-    server.affiant("admin", "bootstrap", "careful")
-    done = server.run("client", "list", "--url", "http://127.0.0.1:1", "-c", "careful.affiant.json")
+    server.affiant("admin", "bootstrap", "admin-careful")
+    done = server.run("client", "list", "--url", "http://127.0.0.1:1", "-c", "admin-careful.affiant.json")
     assert (done.returncode, "these credentials are for" in done.stderr) == (8, True)
