@@ -90,6 +90,26 @@ async def test_replaced_registration_gives_no_role(staffed: Bench) -> None:
 
 
 @pytest.mark.attack(287)
+async def test_what_an_operator_took_does_not_come_back(staffed: Bench) -> None:
+    """Not the scope, and not the grants: a replacement may leave them out, or have what was left."""
+    made = await registered(staffed, grant_types=["client_credentials", "refresh_token"])
+    name, key = made["client_id"], made["registration_access_token"]
+
+    async def replace_with(**members: Any) -> Reply:
+        sent = json.dumps({**body(**members), "client_id": name}).encode()
+        return await staffed.send(Request(sent, "PUT", f"/register/{name}", headers=(JSON_TYPE, bearer(key))))
+
+    left = {"scope": [], "grant_types": ["client_credentials"]}
+    changed = await ask(staffed, "owner", f"PATCH /clients/{name}", left)
+    assert changed.status == 200, changed.body
+    for wanted in ({"scope": "r"}, {"scope": ABSENT, "grant_types": ["refresh_token"]}):
+        reply = await replace_with(**wanted)
+        assert (reply.status, reply.json()["error"]) == (400, "invalid_client_metadata"), wanted
+    told = (await replace_with(scope=ABSENT, grant_types=ABSENT)).json()
+    assert (told["grant_types"], told.get("scope")) == (["client_credentials"], None)
+
+
+@pytest.mark.attack(287)
 async def test_registration_token_of_an_owner_opens_nothing(staffed: Bench) -> None:
     """Should there be one all the same: it has no role, its token none, and its registration is closed."""
     made = await registered(staffed)

@@ -89,7 +89,8 @@ class Client:
         registration_token: keyed digest of its registration access token (RFC 7592 section 3).
         registered_by: the id of the initial access token that let it in.
         registration_scope: the names that it may register itself for, as that token or, since, an operator said.
-        registration_types: the authorization_details_types that it may register itself for, as that token said.
+        registration_types: the authorization_details_types that it may register itself for, the same.
+        registration_grants: the grants, once an operator has said which; None for any.
     """
 
     client_id: str
@@ -118,6 +119,7 @@ class Client:
     registered_by: str | None = None
     registration_scope: tuple[str, ...] = ()
     registration_types: tuple[str, ...] = ()
+    registration_grants: tuple[str, ...] | None = None
     enabled: bool = True
     created_at: int = 0
 

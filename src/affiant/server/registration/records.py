@@ -35,12 +35,14 @@ class Bounds:
     """What a client may register itself for at most; it gets all of the resources.
 
     Attributes:
+        grants: None for any.
         profile: what it is held to beyond that, because an operator said so.
     """
 
     scope: tuple[str, ...]
     types: tuple[str, ...]
     resources: tuple[str, ...]
+    grants: tuple[str, ...] | None = None
     profile: str | None = None
 
     @classmethod
@@ -51,7 +53,8 @@ class Bounds:
     @classmethod
     def of_client(cls, client: Client) -> Bounds:
         """Those that were kept with a client."""
-        return cls(client.registration_scope, client.registration_types, client.resources, client.profile)
+        reach = client.registration_scope, client.registration_types, client.resources
+        return cls(*reach, client.registration_grants, client.profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,7 @@ def build(
             keys=metadata.jwks,
             scopes=scope,
             resources=bounds.resources,
-            # RFC 7591 section 2 would have authorization_code here, for which there is nobody to ask.
-            grant_types=metadata.grant_types or (names.CLIENT_CREDENTIALS,),
+            grant_types=_grants(metadata.grant_types, bounds.grants),
             profile=bounds.profile,
             demands=policy.demands,
             **_fields(metadata, bounds),
@@ -203,6 +205,15 @@ def _fields(metadata: ClientMetadata, bounds: Bounds) -> dict[str, Any]:
         "registration_scope": bounds.scope,
         "registration_types": bounds.types,
     }
+
+
+def _grants(wanted: tuple[str, ...], allowed: tuple[str, ...] | None) -> tuple[str, ...]:
+    if allowed is None:
+        # RFC 7591 section 2 would have authorization_code here, for which there is nobody to ask.
+        return wanted or (names.CLIENT_CREDENTIALS,)
+    if not set(wanted) <= set(allowed):
+        raise Rejected(Reason.REGISTRATION_METADATA, expected=f"grant_types of: {' '.join(allowed)}")
+    return wanted or allowed
 
 
 def _demand(is_demanded: bool) -> str:  # noqa: FBT001 - as it was registered

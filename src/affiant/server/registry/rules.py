@@ -152,7 +152,7 @@ def change_client(
     held = profiles.change(standing.profile, profile)
     standing = replace(standing, observe=observed, dpop_bound_access_tokens=bound, profile=held)
     given: dict[str, Any] = {name: value for name, value in others.items() if value or value is False}
-    changed = replace(standing, **given, **reach, **_registrable(standing, reach))
+    changed = replace(standing, **given, **reach, **_registrable(standing, {**reach, **given}))
     live = [client_keys.parse(key.jwk) for key in client_keys.live(changed.keys, now)]
     alg = changed.token_endpoint_auth_signing_alg
     profiles.check(changed.profile, changed.token_endpoint_auth_method, keys=live, alg=alg)
@@ -242,12 +242,11 @@ def _reach(
     return {**({"scope": check_scopes(scopes)} if scopes is not None else {}), **identifiers}
 
 
-def _registrable(standing: Client, reach: dict[str, Any]) -> dict[str, Any]:
+def _registrable(standing: Client, said: dict[str, Any]) -> dict[str, Any]:
     """What an operator said last is what a client may register itself for, too: also when that is nothing."""
-    if standing.registered_by is None:
-        return {}
-    fields = {"scope": "registration_scope", "authorization_details_types": "registration_types"}
-    return {fields[name]: value for name, value in reach.items() if name in fields}
+    bounds = {"scope": "scope", "authorization_details_types": "types", "grant_types": "grants"}
+    by_itself = standing.registered_by is not None
+    return {f"registration_{bounds[name]}": value for name, value in said.items() if by_itself and name in bounds}
 
 
 def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -22,5 +22,10 @@ def test_bounds_follow_the_operator(left: tuple[str, ...]) -> None:
     changed = rules.change_client(standing, now=NOW, scope=left, details_types=left)
     assert (changed.scope, changed.registration_scope) == (left, left)
     assert (changed.authorization_details_types, changed.registration_types) == (left, left)
+    assert changed.registration_grants is None
     kept = rules.change_client(standing, now=NOW, resources=())
     assert (kept.scope, kept.registration_scope, kept.registration_types) == (both, both, both)
+    fewer = rules.change_client(kept, now=NOW, grant_types=("client_credentials",))
+    assert (fewer.grant_types, fewer.registration_grants) == (("client_credentials",), ("client_credentials",))
+    its_own = rules.change_client(replace(kept, registered_by=None), now=NOW, grant_types=("client_credentials",))
+    assert its_own.registration_grants is None
