@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from tests.e2e import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,8 +98,8 @@ class Server:
     def issuer(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return _run(self.folder, *words, **environment)
+    def run(self, *words: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return _run(self.folder, *words, given=given, **environment)
 
     def affiant(self, *words: str) -> Any:
         done = self.run(*words, "--json")
@@ -126,17 +127,8 @@ class Server:
         return httpx2.post(f"{self.issuer}/token", data=form, timeout=20)
 
 
-def _run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AFFIANT, *words],
-        cwd=folder,
-        env=_environment(folder, environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def _run(folder: Path, *words: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return forked.run(folder, words, _environment(folder, environment), given=given, timeout=60)
 
 
 def _is_healthy(base: str) -> bool:

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.e2e import forked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, say
     assert done.returncode == code, done.stderr
     assert says.lower() in done.stderr.splitlines()[0].lower()
     assert [line[:5] for line in done.stderr.splitlines()[1:]] in ([], ["See: "])
-    as_json = _run(tmp_path, *words, "--json")
+    as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
     assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == code
 
 
@@ -98,7 +99,7 @@ def _as_anyone() -> tuple[str, ...]:
 def test_what_may_not_be_used_is_named(tmp_path: Path, closed: str, mode: int, words: list[str], says: str) -> None:
     """Exit 7 where the file system says no, with the name of what it is about."""
     before = _as_anyone()
-    assert _run(tmp_path, "client", "new", "sealed").returncode == 0
+    assert forked.run(tmp_path, ("client", "new", "sealed"), os.environ, timeout=60).returncode == 0
     (tmp_path / closed).chmod(mode)
     try:
         done = _run(tmp_path, *words, before=before)

@@ -74,9 +74,7 @@ def test_from_standard_input_and_from_a_file(server: Server, client: str, tmp_pa
     )
     (tmp_path / "request.txt").write_text(text)
     from_file = server.run("explain", str(tmp_path / "request.txt"))
-    from_input = subprocess.run(
-        [*AFFIANT, "explain", "-"], cwd=server.folder, input=text, capture_output=True, text=True, check=False
-    )
+    from_input = server.run("explain", "-", given=text)
     for done in (from_file, from_input):
         assert done.returncode == 4
         assert "request.incomplete_assertion" in done.stdout

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.e2e.conftest import AFFIANT, Server, _environment, _serve
+from tests.e2e.conftest import Server, _serve
 
 from affiant.client.identity import Service
 from affiant.errors import Refused
 from affiant.jose import keys
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -144,16 +144,7 @@ def test_an_operator_leads_a_secret_on(owned: Server) -> None:
 
 
 def _register(server: Server, *words: str, token: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AFFIANT, "register", *words],
-        cwd=server.folder,
-        env=_environment(server.folder, environment),
-        input=token,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return server.run("register", *words, given=token, **environment)
 
 
 @pytest.mark.rfc(7591, "3")

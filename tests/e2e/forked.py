@@ -1,0 +1,60 @@
+"""The command line in a process of its own, without waiting for Python and its imports each time: they are forked.
+
+The first call starts a server that has imported what commands import; every command is a fork of it, with its own
+folder, environment, output and exit code. Starting itself is for the tests that start Python: test_cli.py,
+test_signals.py, and whatever takes `AFFIANT`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affiant.cli.main import COMMANDS, main
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([*{place.split(":")[0] for place in COMMANDS.values()}, "affiant.server.admin.app"])
+
+
+def run(
+    folder: Path, words: tuple[str, ...], environment: Mapping[str, str], *, given: str = "", timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """`affiant WORDS` in `folder`, with what is `given` on its standard input.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer, in seconds, and was killed.
+    """
+    with tempfile.TemporaryDirectory() as streams:
+        Path(streams, "in").write_text(given, "utf-8")
+        fork = _FORKS.Process(target=_command, args=(str(folder), words, dict(environment), streams))
+        fork.start()
+        fork.join(timeout)
+        if fork.exitcode is None:
+            fork.kill()
+            fork.join()
+            raise subprocess.TimeoutExpired(words, timeout)
+        out, err = (Path(streams, name).read_text("utf-8") for name in ("out", "err"))
+        return subprocess.CompletedProcess(words, fork.exitcode, out, err)
+
+
+def _command(folder: str, words: tuple[str, ...], environment: dict[str, str], streams: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["affiant", *words]
+    for number, name in enumerate(("in", "out", "err")):
+        os.dup2(os.open(Path(streams, name), os.O_RDWR | os.O_CREAT, 0o600), number)
+    # Anew: what the server has knows what its own streams were.
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+        for number, mode in ((0, "r"), (1, "w"), (2, "w"))
+    )
+    main(list(words))
