@@ -115,22 +115,25 @@ SUBJECTS = {
 }
 
 _MEMBERS = ("type", "locations", "actions", "datatypes", "privileges", "identifier", "instructedAmount", "x", "")
-_WHICH = some(_MEMBERS)
+_FREE = some(("instructedAmount", "x", ""))  # that no rule speaks of
 _NESTED = st.recursive(
     VALUES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3))
 )
 
 
 @st.composite
-def _entries(draw: st.DrawFn) -> dict[str, Any]:
+def _entries(draw: st.DrawFn, which: st.SearchStrategy[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": "payment", "actions": ["read"], "locations": ["https://api.example"]}
-    for name in draw(_WHICH):
+    for name in draw(which):
         entry[name] = draw(_NESTED)
     return entry
 
 
 _DETAILS = st.one_of(
-    st.lists(_entries(), max_size=3), st.lists(_entries(), max_size=3), st.lists(VALUES, max_size=20), VALUES
+    st.lists(_entries(some(_MEMBERS)), max_size=3),
+    st.lists(_entries(_FREE), max_size=3),
+    st.lists(VALUES, max_size=20),
+    VALUES,
 )
 _HOSTILE = st.sampled_from(
     (
