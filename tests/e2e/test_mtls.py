@@ -6,7 +6,9 @@ import json
 import os
 import ssl
 import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
 from affiant import Service
 from affiant.errors import LocalError, Refused, Unreachable
 from affiant.jose import compact
+from affiant.oauth.binding import mtls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,18 +134,62 @@ def test_client_authenticates_and_calls(billing: Path, bound_api: str) -> None:
         assert (reply.status_code, reply.json()["detail"]["error"]) == (401, "invalid_token")
 
 
-def test_certificate_in_the_credentials_file(tls_server: TlsServer, billing: Path) -> None:
-    """Then the commands need nothing more."""
+@pytest.fixture(scope="module")
+def whole(tls_server: TlsServer, billing: Path) -> str:
+    """A credentials file that names the certificate."""
     members = json.loads(billing.read_text())
     paths = {
         name: str(tls_server.folder / f"billing.{end}")
         for name, end in (("certificate", "pem"), ("certificate_key", "key"))
     }
-    whole = tls_server.folder / "whole.json"
-    whole.write_text(json.dumps({**members, **paths}))
-    whole.chmod(0o600)
-    done = tls_server.affiant("token", "-c", str(whole), "--no-cache")
+    file = tls_server.folder / "whole.json"
+    file.write_text(json.dumps({**members, **paths}))
+    file.chmod(0o600)
+    return str(file)
+
+
+class Looking(BaseHTTPRequestHandler):
+    """An API that ends TLS itself, and tells whose certificate and whose token it saw."""
+
+    def do_GET(self) -> None:
+        shown = self.connection.getpeercert(binary_form=True)
+        claims = compact.parse(self.headers["authorization"].removeprefix("Bearer ")).claims
+        body = json.dumps([shown and mtls.parse(shown).thumbprint, claims["cnf"]["x5t#S256"]]).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def looking(folder: Path) -> Iterator[str]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "authority.pem"))
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    with ThreadingHTTPServer(("127.0.0.1", 0), Looking) as http:
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"https://127.0.0.1:{http.server_port}/"
+        http.shutdown()
+        thread.join()
+
+
+def test_certificate_in_the_credentials_file(tls_server: TlsServer, whole: str) -> None:
+    """Then the commands need nothing more."""
+    done = tls_server.affiant("token", "-c", whole, "--no-cache")
     assert compact.parse(done["access_token"]).claims["client_id"] == "billing"
+
+
+@pytest.mark.parametrize("more", [(), ("--no-cache",)])
+def test_call_shows_the_certificate_that_the_token_is_bound_to(
+    tls_server: TlsServer, whole: str, bound_api: str, looking: str, more: tuple[str, ...]
+) -> None:
+    told = tls_server.affiant("call", looking, "-c", whole, "--resource", bound_api, *more)
+    assert json.loads(told["body"]) == [BILLING.thumbprint, BILLING.thumbprint]
 
 
 def test_details_go_all_the_way(billing: Path) -> None:

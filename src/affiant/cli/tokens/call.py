@@ -16,7 +16,10 @@ from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
+
+    from affiant.client.credentials import Credentials
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
@@ -36,6 +39,8 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
 
     \b
     affiant call https://orders.example/orders -c billing.affiant.json
+
+    Where the credentials file names a certificate, the API is shown it: the token may be bound to it (RFC 8705).
     """
     if not _METHOD.fullmatch(options["method"]):
         raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
@@ -48,7 +53,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
     else:
         auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), (resource, scope), origin=url)
     body = options["body"].encode() if options["body"] is not None else None
-    reply = _send(options["method"], url, body, auth)
+    reply = _send(options["method"], url, body, auth, _verify(found))
     if not options["as_json"] or not reply.is_error:
         show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
     if reply.is_error:
@@ -57,9 +62,18 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
         raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
 
 
-def _send(method: str, url: str, body: bytes | None, auth: Any) -> httpx2.Response:
+def _verify(found: Credentials) -> ssl.SSLContext | bool:
+    """How the API is reached over TLS: with the certificate of these credentials, where they name one."""
+    if found.certificate is None:
+        return True
+    from affiant.client.identity import Service
+
+    return Service.from_credentials(found).tls()
+
+
+def _send(method: str, url: str, body: bytes | None, auth: Any, verify: ssl.SSLContext | bool) -> httpx2.Response:
     try:
-        return httpx2.request(method, url, content=body, auth=auth, follow_redirects=False)
+        return httpx2.request(method, url, content=body, auth=auth, verify=verify, follow_redirects=False)
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         raise click.ClickException(f"{url!r} cannot be called: {error}") from None
     except httpx2.TransportError as error:
