@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from affiant.oauth.metadata import well_known_url
 from affiant.values import Value
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
@@ -52,6 +54,7 @@ class Issuer:
     def __init__(self, identifier: str, *, http: httpx2.AsyncClient | None) -> None:
         self.identifier = identifier
         self._http = http
+        self._tls: ssl.SSLContext | None = None
         self._metadata: Metadata | None = None
 
     @contextlib.asynccontextmanager
@@ -67,18 +70,30 @@ class Issuer:
         try:
             if self._http is None:
                 # One that was kept for longer would belong to one event loop.
-                async with httpx2.AsyncClient() as http:
+                async with httpx2.AsyncClient(verify=await self._authorities()) as http:
                     yield http
             else:
                 yield self._http
         except (httpx2.TransportError, TimeoutError) as error:
-            raise Unreachable(f"{self.identifier} cannot be reached: {error}") from None
+            why = str(error) or f"no answer in time ({type(error).__name__})"
+            raise Unreachable(f"{self.identifier} cannot be reached: {why}") from None
         except RuntimeError:
             if self._http is None or not self._http.is_closed:
                 raise
             raise Unreachable(f"{self.identifier} cannot be asked: the HTTP client is closed") from None
         except (ConfigError, ValueError, httpx2.InvalidURL) as error:
             raise RemoteError(f"{self.identifier}: {error}") from None
+
+    async def _authorities(self) -> ssl.SSLContext:
+        """Who vouches for servers: read once, and not in the event loop, which would stand still for 50 ms."""
+        import httpx2  # noqa: PLC0415 - as in `asking`
+
+        if self._tls is None:
+            try:
+                self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
+            except OSError as error:
+                raise Unreachable(f"the certificates of authorities cannot be read: {error}") from None
+        return self._tls
 
     async def metadata(self, http: httpx2.AsyncClient) -> Metadata:
         """Its metadata, fetched once."""

@@ -41,6 +41,7 @@ class IssuerKeys:
         self._clock = clock
         self._keys: KeySet | None = None
         self.edition = 0
+        self._failure: str | None = None  # of the last fetch
         self._fetched_at = float("-inf")
         self._fresh_until = float("-inf")
         self._tokens, self._refilled_at = BURST, clock()
@@ -51,7 +52,7 @@ class IssuerKeys:
 
         Raises:
             Rejected: TOKEN_KEY or TOKEN_SIGNATURE.
-            Unreachable: no key is known, and the issuer does not answer.
+            RemoteError: no key is known, or none of this kid, and the issuer does not answer.
         """
         for key in await self.find(unverified.kid, unverified.alg):
             with contextlib.suppress(Rejected):
@@ -63,7 +64,7 @@ class IssuerKeys:
 
         Raises:
             Rejected: TOKEN_KEY.
-            Unreachable: no key is known, and the issuer does not answer.
+            RemoteError: no key is known, or none of this kid, and the issuer does not answer.
         """
         await self.refresh()
         # An unknown kid may be a new key; a known one is never kept waiting by unknown ones.
@@ -86,14 +87,16 @@ class IssuerKeys:
         now, paid = self._clock(), False
         found: tuple[PublicKey, ...] = ()
         if self._is_fetching():  # begun before this token came: perhaps before its key was published
-            await self._renew(now)
+            await self._renew(now, is_needed=True)
             found = self._candidates(kid, alg)
         if not found and not self._is_fetching():
             if not self._may_fetch(now):
+                if self._failure is not None:
+                    raise RemoteError(self._failure)
                 return ()
             paid = True
         if not found:
-            await self._renew(now)
+            await self._renew(now, is_needed=True)
             found = self._candidates(kid, alg)
         if found and paid:
             self._tokens += 1  # only the issuer can bring a new key about: its rotations are no storm
@@ -118,7 +121,7 @@ class IssuerKeys:
         self._tokens -= 1
         return True
 
-    async def _renew(self, now: float) -> None:
+    async def _renew(self, now: float, *, is_needed: bool = False) -> None:
         loop = asyncio.get_running_loop()
         flight = self._flights.get(loop)
         if flight is None:
@@ -127,10 +130,13 @@ class IssuerKeys:
         try:
             await asyncio.shield(flight)
         except Error as error:
+            self._failure = str(error)
             if self._keys is None or now - self._fetched_at > STALE_SECONDS:
                 raise
             log.warning("the keys of %s cannot be fetched, those known serve on: %s", self._issuer.identifier, error)
             self._fresh_until = now + REFILL_SECONDS
+            if is_needed:  # nobody can say whether the issuer has such a key: that is no fault of the token
+                raise
 
     async def _fetch(self, now: float) -> None:
         async with self._issuer.asking() as http:
@@ -139,6 +145,7 @@ class IssuerKeys:
             if published.status != OK:
                 raise RemoteError(f"{jwks_uri} answered {published.status}")
             fetched = KeySet.parse(parse_object(published.body))
+        self._failure = None
         if fetched != self._keys:
             self._keys, self.edition = fetched, self.edition + 1
         self._fetched_at, self._fresh_until = now, now + _age(published.cache_control)

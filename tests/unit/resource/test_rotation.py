@@ -8,11 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from affiant.errors import Rejected
+from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.resource import Guard
-from affiant.resource.keys import LEAST_SECONDS
+from affiant.resource.keys import LEAST_SECONDS, REFILL_SECONDS
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
@@ -23,11 +23,15 @@ class Issuer:
 
     def __init__(self) -> None:
         self.keys = [keys.generate("ES256")]
-        self.fetches, self.now = 0, float(NOW)
+        self.fetches, self.failures, self.now = 0, 0, float(NOW)
         self.asked, self.answered = asyncio.Event(), asyncio.Event()
         self.answered.set()
+        self.is_up = True
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if not self.is_up:
+            self.failures += 1
+            raise httpx2.ConnectError("down")
         if request.url.path != "/jwks":
             document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
             return httpx2.Response(200, json=document)
@@ -100,6 +104,26 @@ async def test_a_storm_of_unknown_kids_stays_one() -> None:
             await guard.check([issuer.token(keys.generate("ES256"), jti=str(n))])
     assert all(isinstance(error, Rejected) and error.reason is Reason.TOKEN_KEY for error in refused)
     assert issuer.fetches <= 4
+    await guard.check([issuer.token()])
+
+
+async def test_a_new_key_while_the_issuer_is_away() -> None:
+    """503, as nobody can say that there is no such key; 401 when the issuer has said it. Known keys serve on."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    issuer.is_up = False
+    stranger = keys.generate("ES256")
+    for n in range(9):
+        with pytest.raises(RemoteError, match="down"):
+            await guard.check([issuer.token(stranger, jti=str(n))])
+    assert issuer.failures == 3
+    issuer.is_up = True
+    issuer.now += REFILL_SECONDS
+    for _ in range(2):
+        with pytest.raises(Rejected) as refusal:
+            await guard.check([issuer.token(stranger)])
+        assert refusal.value.reason is Reason.TOKEN_KEY
     await guard.check([issuer.token()])
 
 
