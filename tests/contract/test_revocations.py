@@ -104,6 +104,15 @@ async def test_purge_forgets_what_has_ended(store: Store) -> None:
     assert await store.revocations.list(0) == []
 
 
+async def test_purge_comes_to_an_end(store: Store) -> None:
+    """However many have ended: a thousand in each commit, or more, and no row that stands."""
+    ended = [Revocation("jti", str(number), NOW, NOW + 60) for number in range(1500)]
+    await store.ledger.claim(Entry(AUDIT, revocations=(*ended, Revocation("client", "c", NOW, NOW + 100))))
+    for left in (501, 1):
+        await store.ledger.purge(NOW + 61 + KEPT_SECONDS)
+        assert 1 <= len(await store.revocations.list(0)) <= left
+
+
 KINDS = ("jti", "family", "client", "key", "api", "all")
 
 
@@ -122,11 +131,11 @@ async def test_the_newest_first(store: Store) -> None:
 
 async def test_the_mark_tells_every_change(store: Store) -> None:
     """One that was added, prolonged, or added while another was forgotten; and nothing else changes it."""
-    marks = [await store.revocations.mark()]
+    marks = [await store.revocations.mark(NOW)]
 
     async def change(*rows: Revocation) -> None:
         await store.ledger.claim(Entry(AUDIT, revocations=rows))
-        marks.append(await store.revocations.mark())
+        marks.append(await store.revocations.mark(NOW))
 
     await change(ONE)
     await change(Revocation("client", "a", NOW, NOW + 60))
@@ -138,7 +147,15 @@ async def test_the_mark_tells_every_change(store: Store) -> None:
     assert len(set(marks)) == len(marks)
     await store.ledger.claim(Entry(AUDIT))
     await store.ledger.claim(Entry(AUDIT, revocations=(Revocation("jti", "b", late, late + 60),)))
-    assert await store.revocations.mark() == marks[-1]
+    await store.ledger.claim(Entry(AUDIT, revocations=(Revocation("jti", "ended", NOW - 60, NOW - 1),)))
+    assert await store.revocations.mark(NOW) == marks[-1]
+
+
+async def test_what_has_ended_costs_nothing(store: Store) -> None:
+    """It is kept for a day, and anybody may ask for the mark, many times a second."""
+    ended = [Revocation("jti", str(number), NOW - 60, NOW - 1) for number in range(1000)]
+    await store.ledger.claim(Entry(AUDIT, revocations=tuple(ended)))
+    assert await store.revocations.mark(NOW) == "0 0"
 
 
 OTHERS = (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import httpx2
 import pytest
 from tests.rfc.conftest import API, ISSUER, NOW, Server, basic, running
@@ -196,3 +199,54 @@ async def test_a_refresh_and_its_end_at_the_same_moment(nodes: Nodes) -> None:
             headers = basic("rs", nodes.first.secrets["rs"])
             members = (await nodes._post("/introspect", {"token": token}, headers=headers)).json()
             assert members == {"active": False}
+
+
+@pytest.mark.attack(241)
+async def test_one_api_asks_a_thousand_times(nodes: Nodes) -> None:
+    """Of one token, through both nodes, while its line is refreshed: each is answered in time, and each the same."""
+    await nodes.issue()
+    line, seconds = nodes.history.lines[-1], list[float]()
+    token = line.tokens[0]
+
+    async def ask(number: int) -> None:
+        headers = basic("rs", nodes.first.secrets["rs"])
+        for _ in range(50):
+            begun = time.perf_counter()
+            reply = await nodes.https[number % 2].post("/introspect", data={"token": token}, headers=headers)
+            seconds.append(time.perf_counter() - begun)
+            assert (reply.status_code, reply.json()["active"]) == (200, True), reply.text
+            if number == 0:
+                await nodes.refresh(line)
+
+    begun = time.perf_counter()
+    await asyncio.gather(*map(ask, range(20)))
+    rate, p99 = len(seconds) / (time.perf_counter() - begun), statistics.quantiles(seconds, n=100)[98]
+    print(f"{rate:.0f} introspections/s, p99 {p99 * 1000:.0f} ms, two nodes and their asker in one process")
+    assert len(seconds) == 1000
+    assert len(line.tokens) == 51
+    assert p99 < 1
+
+
+@pytest.mark.attack(241)
+async def test_an_introspection_waits_for_no_row(database: str) -> None:
+    """Somebody holds the row of the refresh token, of the client and of a revocation: it is answered meanwhile."""
+    async with running(PostgresStore(database)) as server:
+        await server.register("rs", "client_secret_basic", introspects=(API,))
+        await server.register("c", grant_types=("client_credentials", "refresh_token"))
+        await asyncio.sleep(1.1)
+        made = (await server.http.post("/token", data=server.form(server.assertion(iss="c", sub="c")))).json()
+        ended = Revocation("jti", "another", NOW, NOW + 60)
+        await server.store.ledger.claim(
+            Entry(AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked"), revocations=(ended,))
+        )
+        holding = await asyncpg.connect(database)
+        try:
+            await holding.execute("BEGIN")
+            for table in ("refresh_token", "client", "revocation"):
+                assert await holding.fetch(f"SELECT FROM {table} FOR UPDATE")
+            headers = basic("rs", server.secrets["rs"])
+            async with asyncio.timeout(1):
+                reply = await server.http.post("/introspect", data={"token": made["access_token"]}, headers=headers)
+            assert reply.json()["active"] is True
+        finally:
+            await holding.close()

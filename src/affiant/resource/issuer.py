@@ -81,7 +81,7 @@ class Issuer:
             if self._http is None or not self._http.is_closed:
                 raise
             raise Unreachable(f"{self.identifier} cannot be asked: the HTTP client is closed") from None
-        except (ConfigError, ValueError, httpx2.InvalidURL) as error:
+        except (ConfigError, ValueError, httpx2.InvalidURL, httpx2.DecodingError) as error:
             raise RemoteError(f"{self.identifier}: {error}") from None
 
     async def _authorities(self) -> ssl.SSLContext:
@@ -119,9 +119,11 @@ class Issuer:
 
         Raises:
             RemoteError: more than `limit` bytes.
+            TimeoutError: it was not all there within `timeout` seconds.
         """
         asked = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
-        return await _read(asked, url, limit)
+        async with asyncio.timeout(timeout):  # the client's own is for each piece of an answer
+            return await _read(asked, url, limit)
 
     async def post(
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]

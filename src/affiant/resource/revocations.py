@@ -53,7 +53,7 @@ class Followed:
         self._keys = keys
         self._policy = policy
         self._clock = clock
-        # What was told last, and the newest of all: a node that is behind, or an old answer, takes nothing back.
+        # What was told last, and the newest of two periods: who is behind, or tells an old answer, takes nothing back.
         self._feeds: tuple[Feed, ...] = ()
         self._etag: str | None = None
         self._heard_at = self._asked_at = float("-inf")
@@ -141,7 +141,7 @@ class Followed:
             f"{url}?wait={wait}" if wait else url,
             headers=headers,
             limit=MAX_BYTES,
-            timeout=wait + TIMEOUT_SECONDS,
+            timeout=WAIT_SECONDS + TIMEOUT_SECONDS,  # it may be large
         )
         if found.status == NOT_MODIFIED and self._feeds:
             self._heard_at = self._clock()
@@ -151,8 +151,8 @@ class Followed:
         told = await self._believe(found.body)
         # Who has no 304 for us has no news either: it must not be asked anew without a pause.
         has_changed = told not in self._feeds[:1]
-        newest = max((told, *self._feeds), key=_age)
-        self._feeds, self._etag, self._heard_at = (told, newest), found.etag, self._clock()
+        self._feeds = (told, *_newest((told, *self._feeds)))
+        self._etag, self._heard_at = found.etag, self._clock()
         return has_changed
 
     async def _believe(self, body: bytes) -> Feed:
@@ -166,6 +166,12 @@ class Followed:
                 "the revocations of %s cannot be fetched; after %d s %s: %s",
                 *(self._issuer.identifier, STALE_SECONDS, then, error),
             )
+
+
+def _newest(known: tuple[Feed, ...]) -> list[Feed]:
+    """Of the last two periods the newest each: what ended is told for longer than one."""
+    by_period = {one.issued_at: one for one in sorted(known, key=_age)}
+    return [by_period[period] for period in sorted(by_period)[-2:]]
 
 
 def _age(known: Feed) -> tuple[int, int, int]:

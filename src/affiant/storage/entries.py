@@ -15,9 +15,9 @@ from affiant.values import Value
 
 KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
-# What tells one state of the revocations from another, in any SQL: whatever is deleted ended long before whatever is
-# added, so that no number of both leaves the sum as it was.
-MARK = "SELECT count(*), coalesce(sum(at + until), 0) FROM revocation"
+# What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
+# of them is deleted, so both numbers only grow.
+MARK = "SELECT count(*), coalesce(sum(at + until), 0) FROM revocation WHERE until >= "
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 

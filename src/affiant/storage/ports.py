@@ -135,8 +135,11 @@ class Revocations(Protocol):
     async def list(self, now: int) -> list[Revocation]:
         """All whose tokens would still be good at this instant, the newest first."""
 
-    async def mark(self) -> str:
-        """A text that is another one whenever one was added or prolonged; quick to get, however many there are."""
+    async def mark(self, now: int) -> str:
+        """A text for what `list` has at this instant: another one whenever one of them was added or prolonged.
+
+        Quick to get, however many have ended.
+        """
 
 
 class Ledger(Protocol):

@@ -222,6 +222,23 @@ async def test_an_old_answer_takes_nothing_back_however_often_it_is_told(issuer:
     assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
 
 
+async def test_a_node_that_is_behind_and_ahead_of_time_takes_nothing_back(issuer: Issuer) -> None:
+    """Its clock is ahead, so that it signs for the next period what another has told better in this one."""
+    guard = issuer.guard()
+    issuer.revoke("jti", "1")
+    assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
+    issuer.body = await feed.build([], issuer=ISSUER, now=NOW + 20, signer=issuer.key)
+    for number in range(2, 6):
+        issuer.revoke("jti", str(number))
+        asked = len(issuer.asked)
+        await _eventually(lambda asked=asked: len(issuer.asked) > asked)  # type: ignore[misc]
+        assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
+    issuer.body = await feed.build([], issuer=ISSUER, now=NOW + feed.PERIOD, signer=issuer.key)
+    issuer.now += feed.PERIOD
+    issuer.revoke("jti", "6")
+    await _until(guard, issuer.token(), None)  # for good it is over when two periods say so
+
+
 async def test_who_always_answers_in_full_is_not_asked_without_a_pause(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,6 +248,37 @@ async def test_names_that_postgres_cannot_hold_are_nobodys(database: str) -> Non
             assert not is_text(name)
 
 
+async def test_a_claim_that_comes_back_while_it_is_deleted(database: str) -> None:
+    """A client whose requests all have one jti: whoever commits and whoever deletes do not wait for each other."""
+    async with _opened(database) as store, _opened(database) as other:
+        constant = structs.replace(_entry(1), tolerate_repeat=True)
+        assert await store.ledger.claim(constant) is Outcome.FIRST
+        again = structs.replace(constant, claim=JtiClaim("c", (1).to_bytes(32, "big"), 5))
+        holding = await asyncpg.connect(database)
+        try:
+            await holding.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
+            claiming = asyncio.create_task(other.ledger.claim(again))
+            await _waiting_for_locks(database, 1)
+            purging = [asyncio.create_task(one.ledger.purge(2)) for one in (store, other)]
+            await _waiting_for_locks(database, 2)
+            await holding.execute("COMMIT")
+            assert await claiming is Outcome.REPEATED
+            assert sorted(await asyncio.gather(*purging)) == [0, 1]
+        finally:
+            await holding.close()
+
+
+async def _waiting_for_locks(database: str, number: int) -> None:
+    looking = await asyncpg.connect(database)
+    try:
+        async with asyncio.timeout(1):
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
+            while await looking.fetchval(query, database.rpartition("/")[2]) < number:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    finally:
+        await looking.close()
+
+
 async def test_one_node_purges_until_it_ends(database: str) -> None:
     async with _opened(database) as other:
         async with _opened(database) as runner:

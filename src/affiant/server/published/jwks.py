@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from affiant.jose import base64url
+from affiant.server.published import preconditions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,7 +35,6 @@ class Jwks:
         body = json.dumps(self._directory.published_keys().to_jwks(), separators=(",", ":")).encode()
         etag = f'"{base64url.encode(sha256(body).digest()[:12])}"'
         headers = {**self._headers, "ETag": etag}
-        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-        if etag in known or known == ["*"]:
+        if preconditions.is_known(request, etag):
             return Response(status_code=304, headers=headers)
         return Response(body, media_type="application/json", headers=headers)

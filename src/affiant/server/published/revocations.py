@@ -15,6 +15,7 @@ from affiant.errors import ConfigError, StoreError
 from affiant.jose import base64url
 from affiant.oauth import names
 from affiant.oauth.standing import revocations as feed
+from affiant.server.published import preconditions
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
 MAX_WAITING = 1000  # requests that wait in one worker; others are answered at once
 LOOK_SECONDS = 0.5  # between two looks at the store while somebody waits
-FRESH_SECONDS = 0.1  # how long a look holds for who asks: many at once are one look
+FRESH_SECONDS = 0.1  # how long a look holds for who asks
+SHARE = 0.1  # of a worker's time that may be spent on making it: a look at a feed that is large holds for longer,
+MOST_SECONDS = 5.0  # but no longer than this
 KEPT_SECONDS = 300  # that an entry outlives its tokens: guards allow for clocks that differ
 _SECONDS = re.compile(r"[0-9]{1,3}")
 _HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
@@ -59,12 +62,12 @@ class RevocationFeed:
         self._issuer = issuer
         self._clock = clock
         self._edition: _Edition | None = None
-        self._looked_at = float("-inf")
+        self._fresh_until = float("-inf")
+        self._looking: asyncio.Task[_Edition] | None = None
         self._waiting = 0
         self._watch: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._is_over = False
-        self._alone = asyncio.Lock()
 
     def metadata(self) -> dict[str, Any]:
         """What the server's metadata says of the feed; the member is ours (RFC 8414 section 2 allows others)."""
@@ -72,17 +75,16 @@ class RevocationFeed:
 
     async def show(self, request: Request) -> Response:
         """The feed, or 304 to who has it already: after `wait` seconds, or as soon as that is no longer true."""
-        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
         try:
             edition = await self._look()
-            if edition.etag in known and (seconds := _wait(request)):
+            if preconditions.is_known(request, edition.etag) and (seconds := _wait(request)):
                 await self._wait(request, seconds)
                 edition = await self._look()
         except (StoreError, ConfigError):
             return JSONResponse({"error": "temporarily_unavailable"}, 503, {**_HEADERS, "Retry-After": "1"})
         # Kept by whoever likes, and asked for anew each time: a copy that is old is what the feed is there to end.
         headers = {**_HEADERS, "Cache-Control": "public, no-cache", "ETag": edition.etag}
-        if edition.etag in known:
+        if preconditions.is_known(request, edition.etag):
             return Response(status_code=304, headers=headers)
         return Response(edition.body, media_type=f"application/{names.REVOCATIONS_TYP}", headers=headers)
 
@@ -111,39 +113,43 @@ class RevocationFeed:
         try:
             with contextlib.suppress(StoreError, ConfigError):
                 # Other processes change it, so it must be looked for.
-                while await self._look(at_once=True) is standing and self._waiting and not self._is_over:  # noqa: ASYNC110
+                while await self._look() is standing and self._waiting and not self._is_over:  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
             self._watch = None
             self._news.set()
             self._news = asyncio.Event()
 
-    async def _look(self, *, at_once: bool = False) -> _Edition:
-        """The feed as it is now.
+    async def _look(self) -> _Edition:
+        """The feed as it is now. Who comes while somebody looks waits for that, and hears of its failure.
 
         Raises:
             StoreError: the store does not answer.
             ConfigError: there is no key to sign with.
         """
-        is_fresh = time.monotonic() - self._looked_at < FRESH_SECONDS
-        if self._edition is not None and is_fresh and not at_once:
+        if self._edition is not None and time.monotonic() < self._fresh_until:
             return self._edition
-        async with self._alone:  # a key that is elsewhere may take its time, and is asked once
-            return await self._renew()
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._renew())
+            self._looking.add_done_callback(_heed)
+        return await asyncio.shield(self._looking)
 
     async def _renew(self) -> _Edition:
-        looked_at = time.monotonic()
+        begun_at = time.monotonic()
         await self._directory.refresh()
-        # Marked before it is read: what comes between the two is told now, and the mark will differ next time.
-        mark = await self._revocations.mark()
         signer, period = self._directory.signer, int(self._clock()) // feed.PERIOD * feed.PERIOD
+        # Marked before it is read: what comes between the two is told now, and the mark will differ next time.
+        mark = await self._revocations.mark(period - KEPT_SECONDS)
         etag = _etag(self._issuer, mark, signer.kid or "", str(period))
+        rest = 0.0
         if self._edition is None or self._edition.etag != etag:
+            made_at = time.monotonic()
             rows = await self._revocations.list(period - KEPT_SECONDS)
             revoked = [(row.kind, row.value, row.at) for row in rows]
             body = await feed.build(revoked, issuer=self._issuer, now=period, signer=signer)
             self._edition = _Edition(etag, body.encode("ascii"))
-        self._looked_at = looked_at
+            rest = min((time.monotonic() - made_at) * (1 / SHARE - 1), MOST_SECONDS)
+        self._fresh_until = begun_at + max(FRESH_SECONDS, rest)
         return self._edition
 
 
@@ -155,6 +161,12 @@ def _etag(*parts: str) -> str:
 def _wait(request: Request) -> int:
     value = request.query_params.get("wait", "")
     return min(int(value), LONGEST_WAIT) if _SECONDS.fullmatch(value) else 0
+
+
+def _heed(looked: asyncio.Task[_Edition]) -> None:
+    """Those who waited were told; when all have gone, nobody needs to be."""
+    if not looked.cancelled():
+        looked.exception()
 
 
 async def _gone(request: Request) -> None:

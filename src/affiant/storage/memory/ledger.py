@@ -182,7 +182,7 @@ class MemoryRevocations:
         """See ports.Revocations."""
         return sorted((row for row in self._ledger.revoked() if row.until >= now), key=lambda row: (-row.at, row.value))
 
-    async def mark(self) -> str:
+    async def mark(self, now: int) -> str:
         """See ports.Revocations."""
-        rows = self._ledger.revoked()
+        rows = [row for row in self._ledger.revoked() if row.until >= now]
         return f"{len(rows)} {sum(row.at + row.until for row in rows)}"

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
     from affiant.storage.postgres.watch import Watch
 
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
+# The head is locked before any claim, as in every commit: one that comes back while it is deleted would wait for this,
+# and this for the head. A condition without a column is looked at first.
 _PURGE = (
-    "WITH ended AS (SELECT claimed FROM jti WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    "WITH head AS (SELECT FROM audit_head FOR UPDATE), ended AS (SELECT claimed FROM jti"
+    " WHERE expires_at < $1 AND EXISTS (SELECT FROM head) ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
     ", gone AS (DELETE FROM jti USING ended WHERE jti.claimed = ended.claimed RETURNING expires_at)"
     ", noted AS (UPDATE audit_head SET forgotten = greatest(forgotten, (SELECT max(expires_at) FROM gone))"
     " WHERE EXISTS (SELECT FROM gone)) SELECT count(*) FROM gone"
+)
+# Those that a commit prolongs meanwhile are its own; and many at once would take longer than there is time.
+_FORGET = (
+    "DELETE FROM revocation WHERE ctid = ANY(ARRAY("
+    "SELECT ctid FROM revocation WHERE until < $1 ORDER BY until LIMIT 1000 FOR UPDATE SKIP LOCKED))"
 )
 _EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
 _NEWEST = "SELECT number, trace_id, record, link FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2"
@@ -64,7 +72,7 @@ class PostgresLedger:
                     raise StoreError("the database takes no writes")
                 return 0
             deleted: int = await connection.fetchval(_PURGE, before, limit)
-            await connection.execute("DELETE FROM revocation WHERE until < $1", before - KEPT_SECONDS)
+            await connection.execute(_FORGET, before - KEPT_SECONDS)
         return deleted
 
     def open(self) -> None:

@@ -53,10 +53,10 @@ class PostgresRevocations:
         async with self._lines.take() as connection:
             return [Revocation(*row) for row in await connection.fetch(query, now)]
 
-    async def mark(self) -> str:
+    async def mark(self, now: int) -> str:
         """See ports.Revocations."""
         async with self._lines.take() as connection:
-            return "{} {}".format(*await connection.fetchrow(MARK))
+            return "{} {}".format(*await connection.fetchrow(f"{MARK}$1", now))
 
 
 class PostgresRefreshTokens:

@@ -50,6 +50,11 @@ _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"
 )
+# Many at once would keep the others waiting.
+_FORGET = (
+    "DELETE FROM revocation WHERE (kind, value) IN"
+    " (SELECT kind, value FROM revocation WHERE until < ? ORDER BY until LIMIT 1000)"
+)
 _KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record) VALUES (?, ?, ?, ?)"
 
 
@@ -81,7 +86,7 @@ class SqliteLedger:
 
         def work(transaction: Transaction) -> int:
             execute = transaction.connection.execute
-            execute("DELETE FROM revocation WHERE until < ?", (before - KEPT_SECONDS,))
+            execute(_FORGET, (before - KEPT_SECONDS,))
             ends = [end for (end,) in execute(_PURGE, (before, limit)).fetchall()]
             if ends:
                 execute("UPDATE forgotten SET until = max(until, ?)", (max(ends),))
@@ -134,10 +139,10 @@ class SqliteRevocations:
         with translated():
             return [Revocation(*row) for row in self._reader().execute(query, (now,))]
 
-    async def mark(self) -> str:
+    async def mark(self, now: int) -> str:
         """See ports.Revocations."""
         with translated():
-            return "{} {}".format(*self._reader().execute(MARK).fetchone())
+            return "{} {}".format(*self._reader().execute(f"{MARK}?", (now,)).fetchone())
 
 
 class SqliteAuditLog:

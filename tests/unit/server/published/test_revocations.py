@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.rfc.conftest import ISSUER, NOW, running
@@ -30,6 +31,7 @@ CLAIMS = {"jti": "1", "client_id": "c", "iat": NOW}
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(published, "SHARE", 1.0)
     monkeypatch.setattr(published, "LOOK_SECONDS", 0.01)
     async with running(MemoryStore()) as made:
         yield made
@@ -176,7 +178,7 @@ async def test_without_a_store_it_says_so(server: Server, monkeypatch: pytest.Mo
     waiting = asyncio.create_task(_get(server, etag, wait="20"))
     await asyncio.sleep(0.05)
 
-    async def fail() -> str:
+    async def fail(_: int) -> str:
         raise StoreError("away")
 
     monkeypatch.setattr(server.store.revocations, "mark", fail)
@@ -184,9 +186,60 @@ async def test_without_a_store_it_says_so(server: Server, monkeypatch: pytest.Mo
         assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
 
 
+async def test_many_at_once_are_one_look(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while one is under way has its answer; when the store is slow to fail, all hear it at once."""
+    from affiant.errors import StoreError
+
+    looks, fails, mark = list[int](), [False], server.store.revocations.mark
+
+    async def slowly(now: int) -> str:
+        looks.append(now)
+        await asyncio.sleep(0.05)
+        if fails[0]:
+            raise StoreError("away")
+        return await mark(now)
+
+    monkeypatch.setattr(server.store.revocations, "mark", slowly)
+    for fails[0], status in ((False, 200), (True, 503)):
+        looks.clear()
+        replies = await asyncio.gather(*(_get(server) for _ in range(50)))
+        assert {reply.status_code for reply in replies} == {status}
+        assert len(looks) <= 2
+
+
+async def test_what_takes_long_to_tell_is_told_less_often(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may revoke can make it large, and whoever asks would make it anew: that must not take all of a worker."""
+    monkeypatch.setattr(published, "SHARE", 0.1)
+    built, build = list[int](), feed.build
+
+    async def slowly(*args: Any, **options: Any) -> str:
+        built.append(1)
+        time.sleep(0.05)  # noqa: ASYNC251 - so it is: nobody else is served meanwhile
+        return await build(*args, **options)
+
+    monkeypatch.setattr(feed, "build", slowly)
+    begun = time.monotonic()
+    for number in range(20):
+        await _revoke(server, str(number))
+        assert (await _get(server)).status_code == 200
+    assert len(built) <= 2 + (time.monotonic() - begun) / 0.4
+    async with asyncio.timeout(5):
+        while not (await _feed(server, await _get(server))).revokes({**CLAIMS, "jti": "19"}):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["{}", "W/{}", '"x" , W/{}', "*"])
+async def test_a_copy_is_known_however_its_name_is_spelt(server: Server, how: str) -> None:
+    """RFC 9110 section 13.1.2: the comparison is the weak one, and * is whatever there is."""
+    bare = (await _get(server)).headers["etag"].removeprefix("W/")
+    assert (await _get(server, how.format(bare))).status_code == 304
+    assert (await _get(server, '"other"')).status_code == 200
+
+
 async def test_nodes_tell_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one name, so that a balancer between them changes nothing; and each hears of what another revoked."""
     monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(published, "SHARE", 1.0)
     path = tmp_path / "affiant.db"
     async with running(SqliteStore(path)) as one:
         from affiant.server import app
