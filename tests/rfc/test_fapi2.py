@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.attacks.proofs import BOUND, jwk
 from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, basic, running
+from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
 
 from affiant.errors import ConfigError
-from affiant.jose import compact, keys
+from affiant.jose import base64url, compact, keys
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import settings
@@ -55,11 +56,11 @@ async def fapi(request: pytest.FixtureRequest, store: Store, monkeypatch: pytest
         yield server
 
 
-def _proof(server: Server, signer: PrivateKey = BOUND, **header: Any) -> dict[str, str]:
+def _proof(server: Server, signer: PrivateKey = BOUND, **claims: Any) -> dict[str, str]:
     server.serial += 1
     now = int(server.now[0])
-    claims = {"jti": f"p{server.serial}", "htm": "POST", "htu": f"{ISSUER}/token", "iat": now}
-    return {"dpop": compact.sign({"typ": "dpop+jwt", "jwk": jwk(signer), **header}, claims, signer)}
+    said = {"jti": f"p{server.serial}", "htm": "POST", "htu": f"{ISSUER}/token", "iat": now, **claims}
+    return {"dpop": compact.sign({"typ": "dpop+jwt", "jwk": jwk(signer)}, said, signer)}
 
 
 async def _ask(server: Server, text: str | None = None, **parameters: Any) -> httpx2.Response:
@@ -267,3 +268,82 @@ def test_settings_that_contradict_it_are_refused(chosen: dict[str, str], mistake
     made = settings.load(fapi="on", signing_alg="PS256")
     assert made.demands is FAPI_2
     assert all(profiles.FAPI_2.allows_method(method) for method in made.methods)
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(2)")
+async def test_passwords_of_people_are_no_grant(fapi: Server) -> None:
+    reply = await _ask(fapi, grant_type="password", username="u", password="p")
+    assert (reply.status_code, reply.json()["error"]) == (400, "unsupported_grant_type")
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(3)")
+async def test_only_who_authenticates_is_a_client(fapi: Server) -> None:
+    """Confidential clients alone: a name and a proof are not enough, and none is registered for nothing."""
+    form = {"grant_type": "client_credentials", "client_id": "c1"}
+    reply = await fapi.post(form, headers=_proof(fapi))
+    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
+    with pytest.raises(ConfigError):
+        rules.build_client("p", auth_method="none", master_key=MASTER, now=NOW, profile=FAPI)
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(5)")
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_certificate_constrains_as_well(store: Store, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
+    """Items 5 and 6: mutual TLS instead of DPoP, to authenticate and to bind; without it, no token."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    options: dict[str, Any] = {"demands": FAPI_2} if whole else {}
+    profile = None if whole else FAPI
+    async with running(store, certificates=CERTIFICATES, **options) as server, behind(server, PROXY) as http:
+        server.http = http
+        named = {"tls_subject": ("tls_client_auth_san_dns", "svc.example")}
+        await server.register("named", "tls_client_auth", profile=profile, **named)
+        await server.register("c1", profile=profile, certificate_bound="required")
+        shown = {"Client-Cert": NAMED.text}
+        by_certificate = {"grant_type": "client_credentials", "client_id": "named"}
+        for form in (by_certificate, server.form()):
+            reply = await server.post(form, headers=shown)
+            assert reply.status_code == 200, reply.text
+            assert compact.parse(reply.json()["access_token"]).claims["cnf"] == {"x5t#S256": NAMED.thumbprint}
+        for form in (by_certificate, server.form()):
+            assert (await server.post(form)).status_code in (400, 401)
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(10)")
+async def test_nonces_may_be_demanded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    async with running(store, demands=FAPI_2, dpop_nonces="on") as server:
+        await server.register("c1")
+        asked = server.form()
+        reply = await server.post(asked, headers=_proof(server))
+        assert (reply.status_code, reply.json()["error"]) == (400, "use_dpop_nonce")
+        again = await server.post(asked, headers=_proof(server, nonce=reply.headers["dpop-nonce"]))
+        assert again.status_code == 200, again.text
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(13)")
+@pytest.mark.parametrize(("seconds", "status"), [(0, 200), (10, 200), (61, 400)])
+async def test_clocks_may_differ_in_proofs(fapi: Server, seconds: int, status: int) -> None:
+    """A proof is a JWT as well."""
+    assert (await fapi.post(fapi.form(), headers=_proof(fapi, iat=NOW + seconds))).status_code == status
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.3.2.1(14)")
+async def test_a_token_says_no_more_than_was_asked_for(fapi: Server) -> None:
+    claims = compact.parse((await _ask(fapi, scope="read", resource=API)).json()["access_token"]).claims
+    assert (claims["scope"], claims["aud"]) == ("read", API)
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(2)")
+def test_an_rsa_key_has_2048_bits() -> None:
+    jwk_of_1024 = {"kty": "RSA", "kid": "k", "alg": "PS256", "e": "AQAB", "n": base64url.encode(b"\xff" * 128)}
+    with pytest.raises(ConfigError):
+        keys.parse_public_jwk(jwk_of_1024)
+
+
+@pytest.mark.rfc("FAPI 2.0", "5.4.1(4)")
+async def test_what_the_server_makes_up_has_128_bits(fapi: Server) -> None:
+    """Refresh tokens have 256, and the names of tokens 128."""
+    members = (await _ask(fapi)).json()
+    assert len(base64url.decode(members["refresh_token"])) == 32
+    jti = compact.parse(members["access_token"]).claims["jti"]
+    assert len(base64url.decode(jti.rpartition(".")[2])) == 16

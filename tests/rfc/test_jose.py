@@ -189,6 +189,20 @@ async def test_a_mac_key_is_as_long_as_the_hash(server: Server, alg: str, size: 
     assert await _reason(server, server.mac_assertion(name, alg=alg)) == "issued"
 
 
+@pytest.mark.rfc(7518, "6.2.1.2")
+@pytest.mark.rfc(7518, "6.2.1.3")
+@pytest.mark.parametrize("alg", ["ES256", "ES384", "ES512"])
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_a_coordinate_has_the_full_size(alg: str, name: str) -> None:
+    """MUST, with leading zeros and no more of them: a key has one spelling, and a long one is not computed with."""
+    jwk = keys.generate(alg).public().to_jwk()
+    right = base64url.decode(jwk[name])
+    for wrong in (b"\0" + right, right[1:], right[:-1], right + b"\0", b"\1" * 4000):
+        with pytest.raises(ConfigError, match=f"{name} must be {len(right)} bytes"):
+            keys.parse_public_jwk({**jwk, name: base64url.encode(wrong)})
+    assert keys.parse_public_jwk(jwk).to_jwk() == jwk
+
+
 @pytest.mark.rfc(7518, "3.3")
 def test_a_short_rsa_key_is_not_registered() -> None:
     """A key of size 2048 bits or larger MUST be used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, KEY, basic
+from tests.rfc.conftest import ASSERTION_TYPE, ISSUER, KEY, basic, refusal
 
 from affiant.jose import compact, keys
 
@@ -98,6 +98,7 @@ async def test_scope_in_a_client_assertion_is_nothing(server: Server) -> None:
     assert (await server.token(assertion=server.assertion(scope="admin")))["scope"] == "read write"
 
 
+@pytest.mark.rfc(7521, "4.1.1")
 @pytest.mark.rfc(7523, "3.1")
 @pytest.mark.parametrize(
     "changes",
@@ -141,6 +142,31 @@ async def test_the_grant_is_opt_in(kafka: Server) -> None:
 async def test_nothing_else_authenticates_beside_it(kafka: Server, more: dict[str, str]) -> None:
     assert (await kafka.post({**_form(kafka), **more})).status_code in (400, 401)
     assert (await kafka.post(_form(kafka), headers=basic("kafka", "x"))).status_code == 400
+
+
+@pytest.mark.rfc(7521, "4.2.1")
+@pytest.mark.parametrize("secret", [{}, {"client_secret": "x"}])
+@pytest.mark.parametrize("signed", [True, False])
+async def test_a_client_assertion_beside_it_is_an_invalid_client(
+    kafka: Server, secret: dict[str, str], *, signed: bool
+) -> None:
+    """MUST: two ways with a client assertion among them. The grant itself was not judged, so it is not called invalid."""
+    text = kafka.assertion(iss="kafka", sub="kafka") if signed else "x"
+    more = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text, **secret}
+    assert refusal(await kafka.post({**_form(kafka), **more})) == (401, "invalid_client")
+    header = basic("kafka", "x")
+    assert refusal(await kafka.post({**_form(kafka), **more}, headers=header)) == (401, "invalid_client")
+
+
+@pytest.mark.rfc(7521, "4.1")
+async def test_no_refresh_token_comes_of_it(server: Server) -> None:
+    """SHOULD NOT, although this client gets one by client_credentials: it makes an assertion when it needs a token."""
+    await server.register("all", grant_types=("client_credentials", "refresh_token", GRANT))
+    names: dict[str, Any] = {"iss": "all", "sub": "all"}
+    assert "refresh_token" in await server.token(assertion=server.assertion(**names))
+    reply = await server.post({"grant_type": GRANT, "assertion": server.assertion(**names)})
+    assert reply.status_code == 200
+    assert "refresh_token" not in reply.json()
 
 
 @pytest.mark.rfc(7523, "2.1")

@@ -54,6 +54,15 @@ async def test_basic_is_form_decoded(server: Server) -> None:
     assert (await server.post({"grant_type": "client_credentials"}, headers=header)).status_code == 200
 
 
+@pytest.mark.rfc(9110, "11.1")
+@pytest.mark.parametrize("scheme", ["Basic ", "bASIC ", "BASIC "])
+async def test_a_scheme_is_in_any_case(server: Server, scheme: str) -> None:
+    name = "client_secret_basic"
+    header = basic(name, server.secrets[name])["authorization"].replace("Basic ", scheme)
+    reply = await server.post({"grant_type": "client_credentials"}, headers={"authorization": header})
+    assert reply.status_code == 200, reply.text
+
+
 @pytest.mark.rfc(6749, "2.3.1")
 async def test_basic_password_may_have_colons(server: Server) -> None:
     """The first colon ends the name; what follows is the password, and here it is a wrong one."""
@@ -63,7 +72,9 @@ async def test_basic_password_may_have_colons(server: Server) -> None:
 
 
 @pytest.mark.rfc(6749, "2.3.1")
-@pytest.mark.parametrize("name", ["client_id", "client_secret", "client_assertion", "refresh_token"])
+@pytest.mark.parametrize(
+    "name", ["client_id", "client_secret", "client_assertion", "refresh_token", "authorization_details"]
+)
 async def test_credentials_in_the_url_are_refused(server: Server, name: str) -> None:
     """The parameters MUST NOT be included in the request URI."""
     reply = await server.post(_by_secret(server), params={name: "x"})

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, basic, refusal
+from tests.rfc.conftest import API, ISSUER, NOW, basic, refusal
 from tests.rfc.standing import apis, introspect, is_active, refreshing, revoke
 
-from affiant.errors import StoreError
+from affiant.errors import Rejected, StoreError
 from affiant.jose import compact
 from affiant.reasons import Reason
+from affiant.resource import Guard
+from affiant.server.published import revocations as published
 
 if TYPE_CHECKING:
     import httpx2
@@ -70,6 +72,24 @@ async def test_the_token_is_required(apis: Server) -> None:
         assert refusal(reply) == (400, "invalid_request")
 
 
+@pytest.mark.rfc(6749, "3.2")
+@pytest.mark.parametrize("path", ["/revoke", "/introspect"])
+@pytest.mark.parametrize(
+    "grant", ["client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"]
+)
+async def test_the_parameters_of_a_grant_are_none_here(apis: Server, path: str, grant: str) -> None:
+    """What is not known MUST be ignored: here no grant is asked for, and none authenticates a client."""
+    token = (await apis.token())["access_token"]
+    await apis.register("kafka", grant_types=("urn:ietf:params:oauth:grant-type:jwt-bearer",))
+    form = {"token": token, "grant_type": grant, "assertion": apis.assertion(iss="kafka", sub="kafka")}
+    assert refusal(await apis.http.post(path, data=form)) == (401, "invalid_client")
+    for assertion in ({}, {"assertion": "x"}):
+        sent = {"token": "x", "grant_type": grant, **assertion}
+        reply = await apis.http.post(path, data=sent, headers=basic("rs-a", apis.secrets["rs-a"]))
+        assert reply.status_code == 200, reply.text
+    assert await is_active(apis, token)
+
+
 @pytest.mark.rfc(7009, "2.1")
 async def test_the_client_authenticates(apis: Server) -> None:
     """As it does for a token, by any of its methods; who does not, ends nothing."""
@@ -110,6 +130,30 @@ async def test_it_is_over_at_once(apis: Server) -> None:
     for seconds in (0, 1, 300):
         apis.now[0] = NOW + seconds
         assert not await is_active(apis, token)
+
+
+@pytest.mark.rfc(7009, "2.1")
+@pytest.mark.parametrize("late", [0, 10, 29])
+async def test_it_is_over_while_apis_may_still_take_it(
+    apis: Server, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guard allows for clocks that differ: what it takes after its end can be revoked, and is not taken any more."""
+    monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)  # what was revoked is told to the next who asks
+    monkeypatch.setattr(published, "SHARE", 1.0)
+    token, other = (await apis.token())["access_token"], (await apis.token())["access_token"]
+    apis.now[0] = NOW + 600 + late
+
+    async def check(text: str) -> None:
+        guard = Guard(ISSUER, audience=API, http=apis.http, clock=lambda: apis.now[0])
+        await guard.check([f"Bearer {text}".encode()])
+
+    await check(token)
+    assert (await revoke(apis, token)).status_code == 200
+    with pytest.raises(Rejected) as refused:
+        await check(token)
+    assert refused.value.reason is Reason.TOKEN_REVOKED
+    await check(other)
+    assert not await is_active(apis, other)  # who asks the server is told the truth of now
 
 
 @pytest.mark.attack(238)

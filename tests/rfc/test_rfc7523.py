@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, KEY, NOW, basic, refusal
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, basic, refusal
 
 from affiant.jose import compact, keys
 
 if TYPE_CHECKING:
+    import httpx2
     from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
@@ -285,3 +286,18 @@ async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
     assert await answer("old", [ISSUER, f"{ISSUER}/token"]) == INVALID_CLIENT
     assert await answer("fapi", ISSUER) == (200, "")
     assert await answer("fapi", [ISSUER]) == INVALID_CLIENT
+
+
+@pytest.mark.rfc(7523, "3(3)")
+@pytest.mark.parametrize("path", ["/revoke", "/introspect"])
+async def test_aud_is_the_issuer_at_every_endpoint(server: Server, path: str) -> None:
+    """rfc7523bis section 4: never the endpoint that it is sent to, which a client may have from somebody else."""
+    await server.register("api", introspects=(API,))
+
+    async def answer(aud: object) -> httpx2.Response:
+        signed = server.assertion(iss="api", sub="api", aud=aud)
+        return await server.http.post(path, data={**server.form(signed), "token": "x"})
+
+    assert (await answer(ISSUER)).status_code == 200
+    for aud in (f"{ISSUER}{path}", f"{ISSUER}/token", [ISSUER, f"{ISSUER}{path}"], None):
+        assert refusal(await answer(aud)) == INVALID_CLIENT

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, basic
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, basic
 from tests.rfc.standing import INACTIVE, apis, introspect, is_active, refreshing, revoke
 
 from affiant.jose import compact, keys
@@ -30,6 +30,7 @@ async def test_an_active_token_is_told_of(apis: Server) -> None:
 
 @pytest.mark.attack(228)
 @pytest.mark.rfc(7662, "2.1")
+@pytest.mark.rfc(7662, "2.3")
 async def test_the_caller_must_authenticate(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     assert (await apis.http.post("/introspect", data={"token": token})).status_code == 401
@@ -75,6 +76,34 @@ async def test_what_does_not_hold_is_inactive(apis: Server) -> None:
     ]
     for text in texts:
         assert (await introspect(apis, text)).json() == INACTIVE
+
+
+@pytest.mark.rfc(7662, "4")
+async def test_what_is_not_valid_yet_is_inactive(apis: Server) -> None:
+    """MUST: a token with nbf stands from then on, and says since when."""
+    token = await apis.access_token(nbf=NOW + 10)
+    assert (await introspect(apis, token)).json() == INACTIVE
+    apis.now[0] += 10
+    assert (await introspect(apis, token)).json()["nbf"] == NOW + 10
+
+
+@pytest.mark.rfc(7662, "4")
+async def test_what_was_revoked_is_inactive(apis: Server) -> None:
+    token = (await apis.token())["access_token"]
+    assert await is_active(apis, token)
+    await revoke(apis, token)
+    assert (await introspect(apis, token)).json() == INACTIVE
+
+
+@pytest.mark.rfc(6749, "3.3")
+@pytest.mark.rfc(7662, "2.2")
+async def test_what_is_all_for_others_is_left_out(apis: Server) -> None:
+    """A scope has at least one name, and authorization_details at least one entry: empty ones are none."""
+    details = [{"type": "unknown"}]
+    token = await apis.access_token(aud=[API, OTHER_API], scope="read", authorization_details=details)
+    told = (await introspect(apis, token, by="rs-b")).json()
+    assert told["active"] is True
+    assert not {"scope", "authorization_details"} & set(told)
 
 
 @pytest.mark.attack(231)
@@ -146,4 +175,7 @@ async def test_metadata(apis: Server) -> None:
     document = (await apis.http.get("/.well-known/oauth-authorization-server")).json()
     for name in ("introspection", "revocation"):
         assert document[f"{name}_endpoint"].startswith(f"{ISSUER}/")
-        assert document[f"{name}_endpoint_auth_methods_supported"] == document["token_endpoint_auth_methods_supported"]
+        for kind in ("methods", "signing_alg_values"):
+            # With a JWT method the algorithms are REQUIRED, at each endpoint.
+            told = f"endpoint_auth_{kind}_supported"
+            assert document[f"{name}_{told}"] == document[f"token_{told}"] != []

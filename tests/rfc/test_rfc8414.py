@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, running
+from tests.rfc.conftest import ISSUER, NOW, running
 
 from affiant.jose import base64url
 from affiant.oauth import metadata
@@ -159,6 +160,13 @@ async def test_no_member_is_empty_but_the_required_one(server: Server) -> None:
     """Claims with zero elements MUST be omitted; response_types_supported is REQUIRED all the same, and is empty."""
     document = await _document(server)
     assert [name for name, value in document.items() if value in (None, [], "")] == ["response_types_supported"]
+
+
+@pytest.mark.rfc(8414, "3.2")
+async def test_an_algorithm_that_is_not_there_is_left_out(server: Server) -> None:
+    """As long as there is no key that signs, no algorithm is told, and no empty list of them."""
+    await server.store.signing_keys.change(lambda made: [replace(key, removed_at=NOW) for key in made])
+    assert "introspection_signing_alg_values_supported" not in await _document(server)
 
 
 @pytest.mark.rfc(8414, "3")

@@ -143,6 +143,7 @@ async def test_self_signed_client_registers_certificates(meshed: Server) -> None
 
 
 @pytest.mark.rfc(8705, "3")
+@pytest.mark.rfc(8705, "3.1")
 @pytest.mark.parametrize(("client_id", "certificate"), [("named", NAMED), ("self", SELF)])
 async def test_token_is_bound_to_the_certificate(meshed: Server, client_id: str, certificate: Made) -> None:
     reply = await ask(meshed, client_id, certificate)

@@ -125,6 +125,25 @@ async def test_refresh_may_ask_for_less_and_never_for_more(rich: Server) -> None
     assert (await refresh(None)).json()["authorization_details"] == [PAYMENT, ACCOUNT]
 
 
+@pytest.mark.rfc(8707, "2.2")
+@pytest.mark.rfc(9396, "6")
+async def test_refresh_for_one_resource_has_what_is_for_it(rich: Server) -> None:
+    """What was granted for the other is left out of the token, as its scope is; the next one may have it again."""
+    mine, theirs = {"type": "payment", "locations": [API]}, {"type": "audit"}
+    made = (await ask(rich, [mine, theirs], client_id="again", resource=[API, OTHER_API])).json()
+    token = made["refresh_token"]
+    for resource, entries in ((API, [mine]), (OTHER_API, [theirs]), ([API, OTHER_API], [mine, theirs])):
+        signed = rich.assertion(iss="again", sub="again")
+        asked = {"grant_type": "refresh_token", "refresh_token": token, "resource": resource}
+        reply = await rich.post(rich.form(signed, **asked))
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["authorization_details"] == entries
+        assert compact.parse(reply.json()["access_token"]).claims["authorization_details"] == entries
+        token = reply.json()["refresh_token"]
+    asked = {"grant_type": "refresh_token", "refresh_token": token, "resource": API}
+    assert refusal(await ask(rich, [theirs], client_id="again", **asked)) == (400, "invalid_authorization_details")
+
+
 @pytest.mark.rfc(9396, "6")
 async def test_refresh_grants_no_more_than_the_client_still_may(rich: Server) -> None:
     token = (await ask(rich, [PAYMENT], client_id="again")).json()["refresh_token"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
+from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server.registry import directory
@@ -110,7 +113,59 @@ async def test_urls_are_compared_normalised(server: Server, url: str) -> None:
     assert (await _ask(server, text)).status_code == 200
 
 
+_CLAIMS = {"jti": "1", "htm": "POST", "htu": URL, "iat": NOW}
+_HEADER = {"typ": "dpop+jwt", "jwk": ProofKey.of(KEY).jwk}
+
+
+@pytest.mark.rfc(9449, "4.3")
+@pytest.mark.parametrize(
+    ("header", "claims", "reason"),
+    [
+        ({}, {"jti": None}, Reason.DPOP_JTI),  # item 3: all that is required is there
+        ({}, {"htm": None}, Reason.DPOP_METHOD),
+        ({}, {"htu": None}, Reason.DPOP_URL),
+        ({}, {"iat": None}, Reason.DPOP_TIME),
+        ({"jwk": None}, {}, Reason.DPOP_KEY),
+        ({"typ": "JWT"}, {}, Reason.DPOP_TYPE),  # item 4
+        ({"jwk": ProofKey.of(OTHER).jwk}, {}, Reason.DPOP_SIGNATURE),  # item 6
+        ({"jwk": KEY.to_jwk()}, {}, Reason.DPOP_KEY),  # item 7: a private key
+        ({}, {"htm": "GET"}, Reason.DPOP_METHOD),  # item 8
+        ({}, {"htu": f"{ISSUER}/other"}, Reason.DPOP_URL),  # item 9
+        ({}, {"iat": NOW - 61}, Reason.DPOP_TIME),  # item 11
+        ({}, {"iat": NOW + 61}, Reason.DPOP_TIME),
+    ],
+)
+async def test_each_check_of_the_list(
+    server: Server, header: dict[str, Any], claims: dict[str, Any], reason: Reason
+) -> None:
+    """By its item. The good one is taken afterwards with the very same assertion: what was refused used up nothing."""
+    asked = server.form()
+    text = compact.sign(_without_none({**_HEADER, **header}), _without_none({**_CLAIMS, **claims}), KEY)
+    reply = await server.post(asked, headers={"dpop": text})
+    assert refusal(reply) == (400, "invalid_dpop_proof")
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/{reason.code}"
+    good = await server.post(asked, headers={"dpop": compact.sign(_HEADER, _CLAIMS, KEY)})
+    assert good.json()["token_type"] == "DPoP"
+
+
+def _without_none(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+@pytest.mark.rfc(9449, "4.3")
+@pytest.mark.parametrize("alg", ["none", "HS256"])
+async def test_a_proof_is_signed_with_a_private_key(server: Server, alg: str) -> None:
+    """Item 5: alg is a registered asymmetric algorithm, not none."""
+    parts = [base64url.encode(json.dumps(part).encode()) for part in ({**_HEADER, "alg": alg}, _CLAIMS)]
+    mac = hmac.digest(json.dumps(_HEADER["jwk"]).encode(), ".".join(parts).encode(), "sha256")
+    text = ".".join([*parts, "" if alg == "none" else base64url.encode(mac)])
+    reply = await _ask(server, text)
+    assert refusal(reply) == (400, "invalid_dpop_proof")
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/{Reason.DPOP_ALGORITHM.code}"
+
+
 @pytest.mark.rfc(9449, "5")
+@pytest.mark.rfc(9449, "6.1")
 async def test_the_token_is_bound_and_says_so(server: Server) -> None:
     """The token_type is DPoP, and cnf has the thumbprint of the key (section 6.1)."""
     members = (await _ask(server)).json()

@@ -130,7 +130,8 @@ class Ladder:
             StoreError: the client cannot be looked up.
         """
         visit.certificate = self._certificates.find(scope)
-        shown = presented.parse(form, http.header(scope, b"authorization"), visit.certificate)
+        authorization, has_grant = http.header(scope, b"authorization"), visit.grant is not None
+        shown = presented.parse(form, authorization, visit.certificate, has_grant=has_grant)
         if isinstance(shown, presented.Assertion):
             visit.authenticated = await self._by_assertion(shown, visit, proves_key=proves_key)
         elif isinstance(shown, presented.Secret):

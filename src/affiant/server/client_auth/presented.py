@@ -56,11 +56,19 @@ class OverTls(Value, frozen=True):
 Presented = Assertion | Secret | Guide | OverTls
 
 
-def parse(form: Form, authorization: list[bytes], certificate: Certificate | None = None) -> Presented:
+def parse(
+    form: Form, authorization: list[bytes], certificate: Certificate | None = None, *, has_grant: bool = True
+) -> Presented:
     """The one way in which this request authenticates.
 
     A certificate counts only where nothing else is shown: next to an assertion or a secret it is what tokens can be
     bound to, and no second way (RFC 8705 section 3).
+
+    Args:
+        form: the parameters.
+        authorization: every value of the Authorization header.
+        certificate: that the request came with.
+        has_grant: whether a grant is asked for; to other endpoints its parameters mean nothing (RFC 6749 section 3.2).
 
     Raises:
         Rejected: a reason of rung 2, or CLIENT_ID.
@@ -73,9 +81,10 @@ def parse(form: Form, authorization: list[bytes], certificate: Certificate | Non
         raise Rejected(Reason.MULTIPLE_METHODS)  # RFC 6749 section 5.2
     if (assertion is None) != (kind is None):
         raise Rejected(Reason.HALF_ASSERTION)
-    if form.get("assertion") is not None and form.get("grant_type") == names.CLIENT_CREDENTIALS:
+    grant = form.get("grant_type") if has_grant else None
+    if form.get("assertion") is not None and grant == names.CLIENT_CREDENTIALS:
         return _guide(form, assertion, authorization)
-    if form.get("grant_type") == names.JWT_BEARER:
+    if grant == names.JWT_BEARER:
         return _bearer(form, assertion, secret, authorization)
     if assertion is None and secret is None and not authorization and certificate is not None:
         return _over_tls(form, certificate)
@@ -109,7 +118,9 @@ def _bearer(form: Form, assertion: str | None, secret: str | None, authorization
     granted = form.get("assertion")
     if granted is None:
         raise Rejected(Reason.MISSING_PARAMETER, expected="assertion")
-    if assertion is not None or secret is not None or authorization:
+    if assertion is not None:
+        raise Rejected(Reason.ASSERTION_AND_OTHER)  # RFC 7521 section 4.2.1
+    if secret is not None or authorization:
         raise Rejected(Reason.MULTIPLE_METHODS)
     return Assertion(granted, form.get("client_id"))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SILENT_RUNGS = range(5, 8)  # from the client's look-up to its signature, one text for every failure
 _SILENCE = "client authentication failed"
 _FIRST_PROVED_RUNG = 8
+_FIRST_RUNG_OF_A_JWT = 3
 
 
 def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
@@ -29,7 +30,9 @@ def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
     row = refusal.reason.value
     silent = row.rung in SILENT_RUNGS
     # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but a grant that is none.
-    is_grant = visit.grant == names.JWT_BEARER and row.error == "invalid_client"
+    # Before it is read, the request itself is at fault (RFC 7521 section 4.2.1).
+    is_read = row.rung >= _FIRST_RUNG_OF_A_JWT
+    is_grant = is_read and visit.grant == names.JWT_BEARER and row.error == "invalid_client"
     is_plain = is_grant or (row.status == 401 and not visit.challenges)  # noqa: PLR2004
     members = {
         "error": "invalid_grant" if is_grant else row.error,

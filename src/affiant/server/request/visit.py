@@ -35,7 +35,7 @@ class Visit:
     trace_id: str = field(default_factory=new_trace_id)
     started: float = field(default_factory=time.perf_counter)
     claimed: str | None = None
-    grant: str | None = None
+    grant: str | None = None  # of a token request; others ask for none
     scope: str | None = None
     resource: str | None = None
     authenticated: Authenticated | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
@@ -37,11 +38,10 @@ class IntrospectionEndpoint(ClientEndpoint):
 
     def metadata(self) -> dict[str, Any]:
         """See Endpoint; and what answers are signed with (RFC 9701 section 7). None is encrypted."""
-        try:
-            algs = [self._directory.signer.alg]
-        except StoreError:  # no key yet
-            algs = []
-        return {**super().metadata(), "introspection_signing_alg_values_supported": algs}
+        told = super().metadata()
+        with contextlib.suppress(StoreError):  # no key: RFC 8414 section 3.2, what has no element is left out
+            told["introspection_signing_alg_values_supported"] = [self._directory.signer.alg]
+        return told
 
     def counts(self, client: Authenticated) -> bool:
         """See Endpoint: an API may ask for each of its requests; who speaks for none is held like anybody."""
@@ -106,7 +106,8 @@ def _told(found: Standing, asking: list[Api]) -> dict[str, Any]:
     if isinstance(details := claims.get("authorization_details"), list):
         types = {name for api in asking for name in api.authorization_details_types}
         told["authorization_details"] = [one for one in details if isinstance(one, dict) and one.get("type") in types]
-    return told
+    # A scope has at least one name (RFC 6749 section 3.3): where none is for these APIs, there is no scope.
+    return {name: value for name, value in told.items() if value not in ("", [])}
 
 
 def _is_dpop(found: Standing) -> bool:

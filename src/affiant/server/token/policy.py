@@ -56,7 +56,7 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
         resource=tuple(api.identifier for api in apis),
         lifetime=min(lifetime, GUIDE_LIFETIME) if client.record.profile == GUIDE else lifetime,
         line=line,
-        details=details.grant(authorization.details, client, apis),
+        details=details.grant(authorization.details or details.at(authorization.granted, apis), client, apis),
     )
 
 

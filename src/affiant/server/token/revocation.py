@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected
+from affiant.oauth.standing.revocations import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.endpoint import ClientEndpoint, required
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
     from affiant.storage.ports import RefreshTokens
+
+# Seconds after its end in which a token can still be revoked: an API whose clock is behind, and that allows for clocks
+# that differ, may take it as long.
+_LATE = 2 * LEEWAY
 
 
 class RevocationEndpoint(ClientEndpoint):
@@ -60,7 +65,7 @@ class RevocationEndpoint(ClientEndpoint):
             _check_owner(refresh.client_id, client_id)
             visit.note = f"family {refresh.family}"
             return (), refresh.family
-        access = standing.find(token, self._directory, issuer=self._issuer, now=visit.now)
+        access = standing.find(token, self._directory, issuer=self._issuer, now=visit.now, late=_LATE)
         if access is None:
             visit.note = "unknown"
             return (), None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An access token that this server signed and that has not expired; it may have been revoked."""
+    """An access token that this server signed and that still counts; it may have been revoked."""
 
     claims: dict[str, Any]
     client_id: str
@@ -32,8 +32,16 @@ class Standing:
         return tuple(value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str))
 
 
-def find(token: str, directory: Directory, *, issuer: str, now: float) -> Standing | None:
-    """What this token is, or None where it is none of ours, or none any more."""
+def find(token: str, directory: Directory, *, issuer: str, now: float, late: int = 0) -> Standing | None:
+    """What this token is, or None where it is none of ours, or none any more.
+
+    Args:
+        token: as it came.
+        directory: knows what is signed with.
+        issuer: whose tokens are ours.
+        now: seconds since the epoch.
+        late: seconds after its end in which it still counts.
+    """
     try:
         unverified = compact.parse(token)
         key = directory.published_keys().find(unverified.kid) if unverified.kid is not None else None
@@ -47,7 +55,7 @@ def find(token: str, directory: Directory, *, issuer: str, now: float) -> Standi
     is_ours = media_type(unverified.header.get("typ")) == names.ACCESS_TOKEN_TYP and claims.get("iss") == issuer
     if not is_ours or exp is None or iat is None or client_id is None or jti is None:
         return None
-    if exp <= now or (nbf is not None and nbf > now):
+    if exp + late <= now or (nbf is not None and nbf > now):
         return None
     return Standing(claims, client_id, jti, int(exp))
 

@@ -23,6 +23,7 @@ class Authorization(Value, frozen=True):
         presented: its text, from which its successor follows.
         may_refresh: whether a refresh token may come with the access token.
         details: the entries of authorization_details asked for (RFC 9396).
+        granted: those that were granted before: where none are asked for, the ones that are for the resource.
     """
 
     scope: tuple[str, ...] | None
@@ -31,6 +32,7 @@ class Authorization(Value, frozen=True):
     refresh_token: RefreshToken | None = None
     presented: str | None = None
     details: Details = ()
+    granted: Details = ()
 
     def __repr__(self) -> str:
         return f"Authorization(scope={self.scope}, resource={self.resource})"

@@ -64,5 +64,6 @@ class RefreshTokenGrant:
             may_refresh=True,
             refresh_token=token,
             presented=presented,
-            details=details or granted,
+            details=details,
+            granted=granted,
         )
