@@ -205,8 +205,8 @@ def test_the_commands(server: Server, tmp_path: Path) -> None:
     put = server.affiant("key", "put", str(tmp_path / "good"), "-c", str(path))
     assert [key["kid"] for key in put if key["state"] == "active"] == [new.kid, other.kid]
     private = server.run("key", "put", str(tmp_path / "private"), "-c", str(path))
-    assert (private.returncode, "holds private keys" in private.stderr) == (8, True)
-    assert server.run("key", "put", str(tmp_path / "none"), "-c", str(path)).returncode == 4
+    assert (private.returncode, "has private members" in private.stderr) == (8, True)
+    assert server.run("key", "put", str(tmp_path / "none"), "-c", str(path)).returncode == 8
     assert server.run("key", "put", str(tmp_path / "nothing"), "-c", str(path)).returncode == 3
     said = done.stdout + done.stderr + text + json.dumps(shown) + private.stderr
     assert not [word for word in (new.to_jwk()["d"], old.to_jwk()["d"]) if word in said]

@@ -5,7 +5,6 @@ No network and no clock in it (the idea is httpx's auth_flow); transport.py driv
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import random
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, token
 from affiant.oauth.metadata import Metadata, well_known_url
 
@@ -239,10 +239,9 @@ def refusal(reply: Reply, url: str) -> RemoteError:
 
 def _members(reply: Reply) -> dict[str, object]:
     try:
-        members = json.loads(reply.body)
+        return parse_object(reply.body)
     except ValueError:
         return {}
-    return members if isinstance(members, dict) else {}
 
 
 def _error(reply: Reply) -> object:

@@ -19,6 +19,7 @@ from affiant.client import flow, transport
 from affiant.client.auth import Assertion
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
+from affiant.jose.strict_json import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -110,8 +111,8 @@ def _endpoint(server: Metadata) -> str:
 
 def _read(reply: Reply, url: str) -> list[dict[str, Any]]:
     try:
-        found = json.loads(reply.body)["keys"]
-    except (ValueError, KeyError, TypeError):
+        found = parse_object(reply.body).get("keys")
+    except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(k, dict) and isinstance(k.get("kid"), str) for k in found):
         raise RemoteError(f"{url} answered with something else than the client's keys")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from affiant.client import flow
 from affiant.client.flow import NOT_TAKEN, TRY_AGAIN, Patience, Send
 from affiant.errors import LocalError, RemoteError
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.oauth.metadata import is_safe_url
 
@@ -123,10 +124,10 @@ def _headers(token: str) -> dict[str, str]:
 
 def _read(reply: Reply, url: str) -> Registration:
     try:
-        members = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        members = None
-    if not isinstance(members, dict) or not _is_text(members.get("client_id")):
+        members = parse_object(reply.body)
+    except ValueError:
+        members = dict[str, Any]()
+    if not _is_text(members.get("client_id")):
         raise RemoteError(f"{url} answered with something else than a registration")
     # RFC 7591 section 3.2.1: the server may have put something else in the place of what was asked for.
     if members.get("token_endpoint_auth_method") != names.PRIVATE_KEY_JWT:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import time
+from concurrent import futures
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
+_TIMES = 2  # its timeout, a request may take in all: as long to be connected as to be answered
 
 
 def run(
@@ -39,13 +44,32 @@ def run(
                 if isinstance(step, Wait):
                     wait(step.seconds)
                 else:
-                    reply = _send(step, http)
+                    reply = _in_time(step, http)
                 go = partial(flow.send, reply)
             except NotSent as error:
                 go = partial(flow.throw, error)
     except StopIteration as done:
         result: Result = done.value
         return result
+
+
+def _in_time(step: Send, http: httpx2.Client) -> Reply:
+    """The reply, or nothing after a while: the HTTP library waits anew for each byte of a header, without an end."""
+    answered: Future[Reply] = Future()
+    context = contextvars.copy_context()
+    # A daemon: who sends for ever must not keep the process from ending. What it is still sent then is thrown away.
+    threading.Thread(target=context.run, args=(_settle, answered, step, http), daemon=True).start()
+    futures.wait([answered], step.timeout * _TIMES)
+    if not answered.done():
+        raise _too_slow(step)
+    return answered.result()
+
+
+def _settle(answered: Future[Reply], step: Send, http: httpx2.Client) -> None:
+    try:
+        answered.set_result(_send(step, http))
+    except BaseException as error:  # noqa: BLE001 - it is for who waits
+        answered.set_exception(error)
 
 
 def _send(step: Send, http: httpx2.Client) -> Reply:
@@ -70,10 +94,14 @@ def _arguments(step: Send) -> dict[str, Any]:
 
 def _bounded(step: Send, body: bytes, end: float) -> bytes:
     if time.monotonic() > end:
-        raise RemoteError(f"{step.url} took more than {step.timeout:.0f} s to answer")
+        raise _too_slow(step)
     if len(body) > MAX_REPLY:
         raise RemoteError(f"{step.url} answered with more than {MAX_REPLY} bytes")
     return body
+
+
+def _too_slow(step: Send) -> RemoteError:
+    return RemoteError(f"{step.url} took more than {step.timeout:.0f} s to answer")
 
 
 def _reply(response: httpx2.Response, body: bytes) -> Reply:

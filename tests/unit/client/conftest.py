@@ -40,6 +40,7 @@ class Request:
     path: str
     headers: dict[str, str]
     form: dict[str, str]
+    body: bytes = b""
 
     @property
     def assertion(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class Foreign:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 form = {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                answer = foreign.answer(Request(self.command, self.path, headers, form))
+                answer = foreign.answer(Request(self.command, self.path, headers, form, body))
                 content = answer.raw if answer.raw is not None else json.dumps(answer.members).encode()
                 self.send_response_only(answer.status)
                 for name, value in answer.headers.items():
@@ -75,7 +76,7 @@ class Foreign:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = _serve  # noqa: N815 - http.server's names
+            do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 pass

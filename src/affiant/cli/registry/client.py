@@ -10,6 +10,7 @@ import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
+from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
@@ -110,12 +111,13 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     if (signs_with := alg or (made.alg if made else None)) is not None:
         wanted["token_endpoint_auth_signing_alg"] = signs_with
 
-    async def work(api: Admin) -> tuple[dict[str, Any], str]:
-        return await api.post("/clients", wanted), api.issuer
+    async def register(api: Admin) -> dict[str, Any]:
+        registered: dict[str, Any] = await api.post("/clients", wanted)
+        if writes:
+            await handover.keep(api, _credentials(registered, api.issuer, made), path)
+        return registered
 
-    registered, issuer = run_admin(place, work)
-    if writes:
-        _credentials(registered, issuer, made).write(path)
+    registered = run_admin(place, lambda api: handover.to_the_end(register(api)))
     told = {name: value for name, value in registered.items() if name != "client_secret" or value is not None}
     data = {**told, "credentials": str(path) if writes else None}
     show(data, _told(registered, path if writes else None), as_json=as_json)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from affiant.cli.output import json_option, show
+from affiant.cli.registry import handover
 from affiant.client import registration, transport
 from affiant.client.credentials import Credentials
 from affiant.client.keys import alone
@@ -49,15 +49,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 @click.option("-c", "--credentials", type=_FILE, help="with --remove: the credentials file")
 @json_option
 def register(
-    issuer: str | None,
-    name: str,
-    token_file: str | None,
-    scope: tuple[str, ...],
-    resource: str | None,
-    alg: str,
-    remove: bool,
-    credentials: Path | None,
-    as_json: bool,
+    issuer: str | None, name: str, remove: bool, credentials: Path | None, as_json: bool, **wanted: Any
 ) -> None:
     """Register this machine at the server ISSUER, and write its credentials file NAME.affiant.json.
 
@@ -75,6 +67,19 @@ def register(
         return
     if issuer is None or credentials is not None:
         raise click.UsageError("name the server: affiant register ISSUER [NAME]")
+    _register(issuer, name, as_json=as_json, **wanted)
+
+
+def _register(
+    issuer: str,
+    name: str,
+    *,
+    token_file: str | None,
+    scope: tuple[str, ...],
+    resource: str | None,
+    alg: str,
+    as_json: bool,
+) -> None:
     path = Path(f"{name}.affiant.json")
     if path.exists():
         raise ConfigError(f"{path} exists already: move it away, or choose another name")
@@ -115,28 +120,36 @@ def _credentials(issuer: str, found: Registration, made: PrivateKey, resource: s
 
 
 def _write(path: Path, made: Credentials, http: httpx2.Client) -> None:
-    """Write the file; where that fails, take the registration back: nobody has its key."""
+    """Write the file; where that fails, take the registration back: nobody has its key.
+
+    Raises:
+        ConfigError: it cannot be written; a note says so where the client is still there.
+    """
     try:
         made.write(path)
-    except ConfigError:
-        if made.registration_client_uri is not None and made.registration_access_token is not None:
-            taking = registration.deregister(
-                made.registration_client_uri, made.registration_access_token, clock=time.time
-            )
-            with contextlib.suppress(Error):
-                transport.run(taking, http)
+    except ConfigError as failure:
+        try:
+            _take_back(made, http)
+        except Error as error:
+            failure.add_note(handover.left_behind(made.client_id, error, "an operator removes it"))
         raise
+
+
+def _take_back(made: Credentials, http: httpx2.Client) -> None:
+    uri, token = made.registration_client_uri, made.registration_access_token
+    if uri is None or token is None:
+        raise LocalError(f"{made.issuer} lets no client take its registration back")
+    transport.run(registration.deregister(uri, token, clock=time.time), http)
 
 
 def _remove(path: Path, *, as_json: bool) -> None:
     with alone(path) as (file, found):
-        uri, token = found.registration_client_uri, found.registration_access_token
-        if uri is None or token is None:
+        if found.registration_client_uri is None or found.registration_access_token is None:
             raise LocalError(
                 f"{path} is of a client that did not register itself: an operator removes it (affiant client remove)"
             )
         with _http() as http:
-            transport.run(registration.deregister(uri, token, clock=time.time), http)
+            _take_back(found, http)
         file.unlink()
     show(
         {"client_id": found.client_id, "done": "remove"},

@@ -12,6 +12,7 @@ from affiant.cli.output import Answered, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.who import credentials_option, resource_option, scope_option
 from affiant.client import credentials as credentials_file
+from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from affiant.client.credentials import Credentials
 
+_LONGEST = 2000  # characters of a challenge that are shown; all of it with --json
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
@@ -58,7 +60,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
         show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
     if reply.is_error:
         challenge = reply.headers.get("www-authenticate", "")
-        message = f"{url} answered {reply.status_code} {challenge}".rstrip()
+        message = f"{url} answered {reply.status_code} {plain(challenge, _LONGEST)}".rstrip()
         raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
 
 

@@ -18,7 +18,9 @@ from affiant.client import keys
 from affiant.client.credentials import ENVIRONMENT
 from affiant.client.flow import plain
 from affiant.client.keys import DEFAULT_OVERLAP, KeyRing
-from affiant.errors import LocalError
+from affiant.errors import ConfigError, LocalError
+from affiant.jose.key_set import KeySet
+from affiant.jose.strict_json import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,8 +126,7 @@ def put(jwks: Path, credentials: Path | None, as_json: bool) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise LocalError(f"{jwks} cannot be read: {why}") from (error if isinstance(error, OSError) else None)
-    _check_public(text, jwks)
-    _act(credentials, as_json, method="PUT", jwks=text)
+    _act(credentials, as_json, method="PUT", jwks=json.dumps(_public(text, jwks)))
 
 
 def _act(credentials: Path | None, as_json: bool, **asked: str) -> None:
@@ -155,20 +156,18 @@ def _http() -> Iterator[httpx2.Client]:
         yield http
 
 
-def _check_public(text: str, path: Path) -> None:
-    """Do not even send what must not leave this machine.
+def _public(text: str, path: Path) -> dict[str, Any]:
+    """The public keys in it, written anew: whatever else stands there does not leave this machine.
 
     Raises:
-        LocalError: it holds a private key, or is no JSON.
+        LocalError: it is no JWK Set, or has a key that is private or cannot be used.
     """
     try:
-        document = json.loads(text)
+        return KeySet.parse_strictly(parse_object(text.encode())).to_jwks()
     except ValueError:
         raise LocalError(f"{path} is not JSON") from None
-    members = document.get("keys") if isinstance(document, dict) else None
-    found = members if isinstance(members, list) else []
-    if any(isinstance(member, dict) and not {"d", "k", "p", "priv"}.isdisjoint(member) for member in found):
-        raise LocalError(f"{path} holds private keys: give the public ones alone")
+    except ConfigError as error:
+        raise LocalError(f"{path}: {error}") from None
 
 
 def line(known: dict[str, Any]) -> str:
@@ -178,7 +177,7 @@ def line(known: dict[str, Any]) -> str:
         known["kid"],
         known.get("alg") or "-",
         known.get("state") or "-",
-        _SOURCES.get(known.get("source", ""), ""),
+        _SOURCES.get(str(known.get("source")), ""),
     ]
     parts.append(f"used {known.get('use_count')} times, last {_instant(used)}" if used else "never used")
     if "safe_to_complete" in known:

@@ -246,6 +246,8 @@ class Token:
     def _make(self, session: Any, kid: str, alg: str, how: _How) -> PublicCryptoKey:
         if not {how.make, how.sign} <= session.token.slot.get_mechanisms():
             raise ConfigError(f"the PKCS #11 token {self.label} cannot make keys for {alg}")
+        # What a session made that was lost before its end: of two keys of one name, either might sign.
+        self._erase(session, [kid])
         public, private = _generate(session, kid, how)
         try:
             made = _read(public, how)

@@ -103,7 +103,9 @@ class Fetcher:
         url = httpcore2.URL(scheme="https", host=host, port=parts.port, target=_target(uri))
         # A pool for each fetch: nothing of one, not even its connection, is there for the next.
         pool = httpcore2.AsyncConnectionPool(ssl_context=self._tls, network_backend=network)
-        async with network, pool, pool.stream("GET", url, headers=_HEADERS) as response:
+        # Named here: httpcore leaves the brackets of an IPv6 address out (RFC 9110 section 7.2).
+        headers = [("Host", parts.netloc), *_HEADERS]
+        async with network, pool, pool.stream("GET", url, headers=headers) as response:
             return await _read(response)
 
     async def _addresses(self, host: str, port: int) -> list[Address]:

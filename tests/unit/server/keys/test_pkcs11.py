@@ -178,6 +178,26 @@ async def test_a_session_that_was_lost_is_begun_again(token: Token) -> None:
     compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
 
 
+async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that_name(
+    token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made anew in the next session; were the first one still there, the token might sign with that."""
+    lost, real = list[bytes](), pkcs11._signature
+
+    def lose_once(private: Any, how: Any, data: bytes) -> bytes:
+        if not lost:
+            lost.append(data)
+            token._session.close()
+        return real(private, how, data)
+
+    monkeypatch.setattr(pkcs11, "_signature", lose_once)
+    vault = Vault(MASTER, token)
+    opened = vault.open(await vault.generate("ES256", now=NOW))
+    assert lost
+    assert await token._run(lambda session: len(pkcs11._find(session, opened.public.kid)), 5) == 1
+    compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+
+
 async def test_a_token_that_hangs_is_a_store_that_does_not_answer(
     token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:

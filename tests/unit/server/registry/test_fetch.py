@@ -43,14 +43,15 @@ async def server() -> AsyncIterator[KeyServer]:
 
 
 class Elsewhere(httpcore2.AsyncNetworkBackend):
-    """A network in which PUBLIC is the server of the test, and everything else is where it is."""
+    """A network in which a public address is the server of the test, and everything else is where it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = PUBLIC) -> None:
+        self.address = address
         self.connected: list[str] = []
 
     async def connect_tcp(self, host: str, *more: Any, **options: Any) -> httpcore2.AsyncNetworkStream:
         self.connected.append(host)
-        return await httpcore2.AnyIOBackend().connect_tcp(LOOPBACK if host == PUBLIC else host, *more, **options)
+        return await httpcore2.AnyIOBackend().connect_tcp(LOOPBACK if host == self.address else host, *more, **options)
 
 
 async def refused(uri: str, **options: Any) -> Rejected:
@@ -73,6 +74,16 @@ async def test_an_address_needs_no_resolver(server: KeyServer) -> None:
     names = Names()
     await fetcher(names=names)(server.uri(LOOPBACK, ""))
     assert names.asked == []
+
+
+@pytest.mark.rfc(9110, "7.2")
+async def test_an_ipv6_address_stands_in_brackets_in_host() -> None:
+    """Without them it would read as one address with the port, and servers answer 400."""
+    address = "2606:4700::1111"
+    async with running(authority().serve(address)) as server:
+        server.answer = reply(SET)
+        await fetcher(network=Elsewhere(address))(server.uri(f"[{address}]"))
+    assert f"\r\nhost: [{address}]:{server.port}\r\n" in server.requests[0].lower()
 
 
 @pytest.mark.parametrize(

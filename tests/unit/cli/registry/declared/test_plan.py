@@ -161,3 +161,23 @@ def test_the_file_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "y.json").write_text("[]")
     with pytest.raises(ConfigError, match="valid dictionary"):
         desired.read(tmp_path / "y.json")
+
+
+@pytest.mark.parametrize(("member", "said"), [("kid", "other"), ("alg", "ES512")])
+def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -> None:
+    """Or the plan would say that all is well while the client, which signs with the others, is refused."""
+    wanted = desired.read(folder / "registry.toml")
+    named = {**KEY.to_jwk(), "kid": "named", "alg": "ES256"}
+    file = wanted.model_copy(update={"clients": [wanted.clients[0].model_copy(update={"jwks": {"keys": [named]}})]})
+    standing = {"thumbprint": KEY.thumbprint, "state": "active", "kid": "named", "alg": "ES256"}
+    assert plan.build(file, [API], [_client(keys=[standing])]) == []
+    with pytest.raises(ConfigError, match=rf"the {member} of the key {KEY.thumbprint} is {said}, and stays so: to"):
+        plan.build(file, [API], [_client(keys=[{**standing, member: said}])])
+    # A key that the file has without a kid may have any.
+    assert plan.build(wanted, [API], [_client(keys=[{**standing, "kid": "any", "alg": None}])]) == []
+
+
+def test_grants_are_some_or_not_said(folder: Path) -> None:
+    (folder / "registry.toml").write_text(FILE + "grant_types = []\n")
+    with pytest.raises(ConfigError, match=r"clients\.1\.grant_types: List should have at least 1 item"):
+        desired.read(folder / "registry.toml")

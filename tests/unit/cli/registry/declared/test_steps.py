@@ -84,3 +84,20 @@ async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
         await api.get("/clients/billing")
     await steps.take_all(api, planned, tmp_path, done=lambda _: None)
     assert steps.credentials_path(tmp_path, "billing").stat().st_mode & 0o777 == 0o600
+
+
+class Promoted(Admin):
+    """Somebody gives it a part in the admin API between the last look and its removal."""
+
+    async def read(self, path: str) -> tuple[Any, str]:
+        found = await super().read(path)
+        await self.patch(path, {"scope": ["admin.owner"], "resources": [ADMIN]})
+        return found
+
+
+async def test_who_gets_a_part_in_the_admin_api_meanwhile_is_not_pruned() -> None:
+    api = await _api(Promoted)
+    planned = await _steps(api, Desired(), prune=True)
+    with pytest.raises(Refused, match="client billing was changed by somebody else"):
+        await steps.take_all(api, planned, None, done=lambda _: None)
+    assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]
