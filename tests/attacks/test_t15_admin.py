@@ -448,3 +448,22 @@ async def test_revocations_are_told_and_listed(staffed: Bench) -> None:
     for wrong in ({"kind": "all", "value": "x"}, {"kind": "key", "value": "t"}, {"kind": "client"}):
         assert (await ask(staffed, "operator", "POST /revocations", wrong)).status == 422
     assert (await ask(staffed, "operator", "POST /revocations", {"kind": "all"})).status == 201
+
+
+@pytest.mark.parametrize("path", ["/clients/c1", "/apis/https://other.example"])
+async def test_nothing_is_removed_that_was_changed(staffed: Bench, path: str) -> None:
+    """RFC 9110 section 13.1.1: a precondition that does not hold stops every method."""
+    tag = (await ask(staffed, "owner", f"GET {path}")).headers["etag"].encode()
+    for other in (b'"other"', b"W/" + tag, b"", b'"a", "b"', tag[:-2] + b'"'):
+        reply = await ask(staffed, "owner", f"DELETE {path}", None, (b"if-match", other))
+        assert (reply.status, reply.json()["reason"]) == (412, "admin.changed"), other
+    assert (await ask(staffed, "owner", f"DELETE {path}", None, (b"if-match", b'"a", ' + tag))).status == 204
+
+
+async def test_if_match_takes_what_its_rfc_has(staffed: Bench) -> None:
+    """RFC 9110 section 13.1.1: any of several tags, and `*` for whatever stands."""
+    tag = (await ask(staffed, "operator", "GET /clients/c1")).headers["etag"].encode()
+    for given in (b'"a",' + tag, b"*"):
+        reply = await ask(staffed, "operator", "PATCH /clients/c1", {"scope": ["w"]}, (b"if-match", given))
+        assert reply.status == 200, given
+    assert (await ask(staffed, "owner", "DELETE /clients/nobody", None, (b"if-match", b"*"))).status == 404

@@ -14,7 +14,7 @@ import click
 from affiant.cli.data import find_issuer, has_data, shown_place, with_store
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.errors import ConfigError
+from affiant.errors import ConfigError, RemoteError
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, remote, walk
@@ -110,6 +110,15 @@ def _elsewhere(text: str, place: Place, at: float | None) -> Explanation:
         return told
 
     told = run_admin(place, work)
+    try:
+        found = _explanation(told)
+        _told(found)  # what cannot be shown is found here, too
+    except (KeyError, TypeError, ValueError):
+        raise RemoteError(f"{place.url} explains it in words that this version does not know") from None
+    return found
+
+
+def _explanation(told: dict[str, Any]) -> Explanation:
     names = ("rung", "mark", "note", "expected", "got", "source")
     return walk.Explanation(
         lines=tuple(walk.Line(**{name: line[name] for name in names}) for line in told["ladder"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import msgspec
 
 from affiant.cli.operations.road import admin_options, existing, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.errors import ConfigError
+from affiant.errors import ConfigError, RemoteError
 from affiant.server.keys import master_key
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken, Damage, Verification
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
 _PAGE = 1000
+_TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
 BROKEN = 1
+_LAST = 10**11  # seconds since 1970: a record that somebody edited may say any number
 
 
 class _Head(click.ParamType[AuditHead]):
@@ -206,7 +209,11 @@ def show_(trace: str | None, count: int, place: Place, as_json: bool) -> None:
 
     async def work(api: Admin) -> Any:
         if trace is not None:
-            return await api.get(f"/audit/{segment(trace)}")
+            # Beside the records stand other things of the log; no trace id is spelt as they are.
+            record = await api.get(f"/audit/{segment(trace)}") if _TRACE.fullmatch(trace) else {}
+            if record.get("trace_id") != trace:
+                raise NotFound(f"there is no record with the trace id {audit_chain.shown(trace)}")
+            return record
         return list(reversed(await _newest(api, count)))
 
     found = run_admin(_existing(place), work)
@@ -237,10 +244,13 @@ def _verify_log(place: Place, expected: AuditHead | None) -> AuditHead:
         return await api.get("/audit/verification", expect=noted)
 
     found = run_admin(_existing(place), work)
-    if not found["holds"]:
-        damage = Damage(found["code"].removeprefix("audit."))
-        raise Broken(found["message"], damage=damage, number=found["number"], trace_id=found["trace_id"])
-    return audit_chain.parse_head(found["head"])
+    try:
+        if found["holds"]:
+            return audit_chain.parse_head(found["head"] or "")
+        damage = Damage((found["code"] or "").removeprefix("audit."))
+    except ValueError:
+        raise RemoteError(f"{place.url} says of its log what this version does not know") from None
+    raise Broken(found["message"] or damage.value, damage=damage, number=found["number"], trace_id=found["trace_id"])
 
 
 def _verify_file(
@@ -332,7 +342,8 @@ def _members(row: AuditRow) -> dict[str, Any]:
 def _summary(row: dict[str, Any]) -> str:
     members = row["record"]
     at = members.get("at")
-    when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}" if isinstance(at, int | float) else "?"
+    is_instant = isinstance(at, int | float) and 0 <= at < _LAST
+    when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}" if is_instant else "?"
     who = members.get("client_id") or members.get("by") or f"({members.get('client_claimed', '-')})"
     what = members.get("reason") or members.get("subject") or f"scope {members.get('scope', '-')}"
     words = (members.get("trace_id", "?"), members.get("endpoint", "?"), members.get("outcome", "?"), who, what)

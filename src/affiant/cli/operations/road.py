@@ -20,6 +20,7 @@ import click
 from affiant.cli.data import find_issuer, has_data, load, open_vault, place_options, shown_place, with_store
 from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH, Principal, Role
+from affiant.storage.audit_chain import shown
 from affiant.storage.records import AlreadyExists, NotFound
 from affiant.values import Value
 
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _LIMIT = 1000
-_DENIED, _STORE = (401, 403), 503
+_DENIED, _FAILED, _STORE = (401, 403, 429), 500, 503
+# What says by itself what is wrong; other details say what would have been right.
+_IN_A_SENTENCE = {"admin.not_found": NotFound, "admin.exists": AlreadyExists, "admin.invalid": ConfigError}
 LINES = {"accept": "application/jsonl"}
 
 
@@ -120,11 +123,11 @@ class Admin:
 
     async def patch(self, path: str, members: Mapping[str, Any], *, etag: str | None = None) -> Any:
         """Change it; with an ETag, only if nobody else has since."""
-        return await self._ask("PATCH", path, members, headers={"if-match": etag} if etag is not None else {})
+        return await self._ask("PATCH", path, members, headers=_if_match(etag))
 
-    async def delete(self, path: str) -> Any:
-        """Remove it."""
-        return await self._ask("DELETE", path)
+    async def delete(self, path: str, *, etag: str | None = None) -> Any:
+        """Remove it; with an ETag, only if nobody changed it since."""
+        return await self._ask("DELETE", path, headers=_if_match(etag))
 
     async def all(self, path: str, **query: Any) -> list[Any]:
         """Every item of a list."""
@@ -178,7 +181,9 @@ def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Resul
         RemoteError: the server elsewhere fails, or refuses.
     """
     if place.url is not None:
-        return _run_elsewhere(place, work)
+        from affiant.cli.operations import elsewhere
+
+        return elsewhere.run(place.url, place.credentials, work)
     chosen: Settings = place.chosen
 
     async def here(store: Store, key: MasterKey) -> Result:
@@ -206,7 +211,13 @@ def existing(place: Place) -> Place:
 
 
 def segment(name: str) -> str:
-    """A name, as it stands in a path."""
+    """A name, as it stands in a path.
+
+    Raises:
+        NotFound: nothing can have this name: a path without it, or with these (RFC 3986 section 5.2.4), is another.
+    """
+    if name in ("", ".", ".."):
+        raise NotFound(f"there is nothing named {name!r}")
     return quote(name, safe="")
 
 
@@ -304,68 +315,29 @@ async def _call(
     return status, bytes(kept), etag
 
 
-def _run_elsewhere(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Result:
-    import httpx2
-
-    from affiant.client import credentials as credentials_file
-    from affiant.client.identity import Service
-    from affiant.errors import Unreachable
-
-    found = credentials_file.find(place.credentials)
-    if found.issuer != place.url:
-        raise ConfigError(f"these credentials are for {found.issuer}, not for {place.url}")
-    api = f"{found.issuer}{PATH}"
-    auth = Service.from_credentials(found).auth(resource=api)
-
-    async def run() -> Result:
-        async with httpx2.AsyncClient(auth=auth, timeout=60, follow_redirects=False) as http:
-
-            async def send(
-                method: str,
-                target: str,
-                body: bytes | None,
-                headers: Mapping[str, str],
-                take: Callable[[bytes], object] | None,
-            ) -> tuple[int, bytes, str]:
-                try:
-                    async with http.stream(method, api + target, content=body, headers=dict(headers)) as answer:
-                        if take is None or answer.status_code != 200:  # noqa: PLR2004
-                            return answer.status_code, await answer.aread(), answer.headers.get("etag", "")
-                        async for piece in answer.aiter_bytes():
-                            take(piece)
-                        return answer.status_code, b"", ""
-                except httpx2.HTTPError as error:
-                    raise Unreachable(f"{api} does not answer: {str(error) or type(error).__name__}") from error
-
-            return await work(Admin(send, found.issuer))
-
-    return asyncio.run(run())
-
-
 def _target(path: str, query: Mapping[str, Any]) -> str:
     given = {name: value for name, value in query.items() if value is not None}
     return f"{path}?{urlencode(given)}" if given else path
+
+
+def _if_match(etag: str | None) -> dict[str, str]:
+    return {"if-match": etag} if etag is not None else {}
 
 
 def _fail(status: int, body: bytes, issuer: str) -> NoReturn:
     """Say what the admin API said, as the same thing that would be raised where it happened."""
     try:
         problem: dict[str, Any] = json.loads(body)
-        reason, detail = str(problem["reason"]), str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
+        # Whoever answers may have chosen it to command the terminal that shows it.
+        reason, title, detail = (shown(str(problem[name])) for name in ("reason", "title", "detail"))
+        trace_id, page = (shown(str(problem[name])) for name in ("trace_id", "type"))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RemoteError(f"{issuer}{PATH} answered {status}, and not as an admin API does") from None
-    if reason == "admin.not_found":
-        raise NotFound(detail)
-    if reason == "admin.exists":
-        raise AlreadyExists(detail)
+    if reason in _IN_A_SENTENCE:
+        raise _IN_A_SENTENCE[reason](detail)
     if status == _STORE:
-        raise StoreError(str(problem["title"]))
-    if status in _DENIED or reason in ("admin.last_owner", "admin.changed"):
-        raise Refused(
-            reason,
-            description=f"{problem['title']} ({detail})",
-            trace_id=problem.get("trace_id"),
-            status=status,
-            error_uri=problem.get("type"),
-        )
-    raise ConfigError(detail)
+        raise StoreError(title)
+    if status in _DENIED or status >= _FAILED or reason in ("admin.last_owner", "admin.changed"):
+        told = f"{title} ({detail})"
+        raise Refused(reason, description=told, trace_id=trace_id, status=status, error_uri=page)
+    raise ConfigError(f"{title} ({detail})")

@@ -30,7 +30,7 @@ def settings(place: Place, as_json: bool) -> None:
         return found
 
     found = run_admin(existing(place), work)
-    width = max(len(row["name"]) for row in found)
+    width = max((len(row["name"]) for row in found), default=0)
     lines = [f"{row['name']:<{width}}  {row['source']:<11}  {_plain(row['value'])}" for row in found]
     show(found, "\n".join(map(shown, lines)), as_json=as_json)
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.admin import shown
 from affiant.storage.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from affiant.server.admin.calls import Call
+    from affiant.server.admin.documents import Out
     from affiant.storage.entries import AuditRecord, RefreshSelection, Revocation
     from affiant.storage.ports import Tell
 
@@ -45,6 +49,17 @@ def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], End
         return [Entry(entry, revocations=(ended.access,), revoke_refresh=ended.refresh)]
 
     return written
+
+
+def check_match(if_match: str | None, document: Out) -> None:
+    """Let pass who wants to change this document as it stands, or as it may be (RFC 9110 section 13.1.1).
+
+    Raises:
+        Rejected: ADMIN_CHANGED.
+    """
+    tags = {tag.strip() for tag in if_match.split(",")} if if_match is not None else {"*"}
+    if not tags & {"*", shown.etag(document)}:
+        raise Rejected(Reason.ADMIN_CHANGED)
 
 
 def record(

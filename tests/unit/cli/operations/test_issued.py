@@ -96,3 +96,17 @@ def test_asking_makes_no_data(run: Run) -> None:
     for words in (("grants",), ("settings",), ("issued", "revocations"), ("revoke", "--client", "a")):
         assert run(*words, "--data", "elsewhere")[0] == 3
     assert not Path("elsewhere").exists()
+
+
+@pytest.mark.parametrize("trace", ["head", "export", "verification", "", "..", "aaaaaaaaaaaa", "a b"])
+def test_only_a_record_is_shown(run: Run, trace: str) -> None:
+    """Not what else stands beside the records in the admin API."""
+    code, error = run("audit", "show", trace)
+    assert code == 3
+    assert error["message"].startswith(f"there is no record with the trace id {trace}")
+
+
+@pytest.mark.parametrize("words", [("client", "show"), ("signing-key", "remove"), ("invitation", "revoke")])
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_no_path_can_have_is_nobodys(run: Run, words: tuple[str, ...], name: str) -> None:
+    assert run(*words, name) == (3, {"message": f"there is nothing named {name!r}", "exit_code": 3})

@@ -211,7 +211,8 @@ def _difference(change: Change) -> Iterator[str]:
         return
     if change.before is not None:
         yield f"      - {_plain(change.before)}"
-    yield f"      + {_plain(change.after)}"
+    if change.after is not None:
+        yield f"      + {_plain(change.after)}"
 
 
 def _plain(value: Any) -> str:

@@ -59,7 +59,7 @@ class DesiredClient(_Entry):
     jwks_uri: Word | None = Field(default=None, description="where its public keys are fetched from instead")
     scope: list[Word] | None = Field(default=None, description="every scope that it may ask for")
     resources: list[Word] | None = Field(default=None, description="every API that it may ask for")
-    grant_types: list[Word] | None = Field(default=None, description="client_credentials when left out")
+    grant_types: list[Word] | None = Field(default=None, min_length=1, description="client_credentials when left out")
     introspects: list[Word] | None = Field(default=None, description="the APIs that it speaks for")
     authorization_details_types: list[Word] | None = Field(default=None, description="RFC 9396")
     tls_client_auth_subject_dn: str | None = Field(default=None, min_length=1, description=_ONE_NAME)

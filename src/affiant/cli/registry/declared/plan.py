@@ -149,7 +149,26 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
                 f"client {wanted.client_id}: {name} is {found.get(name)}, and stays so: to make it {value}, give the"
                 " client another client_id, or remove it first (affiant client remove)"
             )
+    _check_keys(wanted, found)
     return _update("client", wanted.client_id, members, found)
+
+
+def _check_keys(wanted: DesiredClient, found: Mapping[str, Any]) -> None:
+    """A key that is registered keeps its kid and its alg: who signs with others is not let in.
+
+    Raises:
+        ConfigError: the file has it with others.
+    """
+    standing = {key["thumbprint"]: key for key in found["keys"] if key["state"] != "revoked"}
+    for key in KeySet.parse_strictly(wanted.jwks).keys if wanted.jwks is not None else ():
+        registered, said = standing.get(key.thumbprint, {}), key.to_jwk()
+        for name in ("kid", "alg"):
+            # A key without a kid is named by its thumbprint.
+            if registered.get(name) is not None and said.get(name) not in (None, key.thumbprint, registered[name]):
+                raise ConfigError(
+                    f"client {wanted.client_id}: the {name} of the key {key.thumbprint} is {registered[name]}, and"
+                    f" stays so: to make it {said[name]}, give the client a new key"
+                )
 
 
 def _creation(kind: str, name: str, members: Mapping[str, Any], then: Mapping[str, Any]) -> Step:

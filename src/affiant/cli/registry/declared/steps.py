@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from affiant.cli.operations.road import segment
@@ -12,7 +13,7 @@ from affiant.errors import ConfigError, Refused
 from affiant.server.admin.roles import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from affiant.cli.operations.road import Admin
@@ -68,17 +69,25 @@ async def _take(api: Admin, step: Step, folder: Path | None) -> None:
 
 
 async def _remove(api: Admin, path: str, step: Step) -> None:
-    if step.kind == "client" and must_stay(await api.get(path), identifier(api.issuer)):
+    found, etag = await api.read(path)
+    if step.kind == "client" and must_stay(found, identifier(api.issuer)):
         raise _changed(step)
-    await api.delete(path)
+    with _unchanged(step):
+        await api.delete(path, etag=etag)
 
 
 async def _change(api: Admin, path: str, step: Step) -> None:
     found, etag = await api.read(path)
     if not step.is_still(found):
         raise _changed(step)
-    try:
+    with _unchanged(step):
         await api.patch(path, step.members, etag=etag)
+
+
+@contextlib.contextmanager
+def _unchanged(step: Step) -> Iterator[None]:
+    try:
+        yield
     except Refused as error:
         if error.error != _CHANGED:
             raise

@@ -6,7 +6,7 @@ from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from affiant.errors import ConfigError, Rejected
+from affiant.errors import ConfigError
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, shown
 from affiant.server.admin.documents import ApiChanges, ApiNew
@@ -77,8 +77,7 @@ async def change_api(
     await _prepare(call, _changed(standing, wanted))
 
     def change(standing: Api) -> Api:
-        if if_match is not None and if_match != shown.etag(shown.api(standing)):
-            raise Rejected(Reason.ADMIN_CHANGED)
+        changes.check_match(if_match, shown.api(standing))
         changed = _changed(standing, wanted)
         _check_default(call, changed)
         return changed
@@ -93,11 +92,11 @@ async def change_api(
     "DELETE /apis/{identifier:path}",
     Role.OWNER,
     status=204,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_LAST_OWNER),
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
-async def remove_api(call: Call, identifier: Identifier) -> None:
+async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = None) -> None:
     """Forget an API; the access tokens for it end in the same moment."""
-    await get(call, identifier)
+    changes.check_match(if_match, shown.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
     await call.desk.store.apis.remove(identifier, tell=_tell(call, identifier))
 

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from affiant.errors import ConfigError, Rejected
+from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PublicKey
 from affiant.reasons import Reason
@@ -92,8 +92,7 @@ async def change_client(
     await get(call, client_id)
 
     def change(standing: Client) -> Client:
-        if if_match is not None and if_match != shown.etag(shown.client(standing, call.now)):
-            raise Rejected(Reason.ADMIN_CHANGED)
+        changes.check_match(if_match, shown.client(standing, call.now))
         changed = _changed(standing, wanted, call)
         owners.check_escalation(call, standing, changed)
         owners.check_registered_itself(call, changed)
@@ -112,14 +111,15 @@ async def change_client(
     "DELETE /clients/{client_id}",
     Role.OWNER,
     status=204,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_LAST_OWNER),
+    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
-async def remove_client(call: Call, client_id: ClientId) -> None:
+async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = None) -> None:
     """Forget a client, its keys and its refresh tokens; its access tokens end in the same moment."""
     await get(call, client_id)
 
     async def act(beside: Beside | None) -> None:
-        await call.desk.store.clients.remove(client_id, tell=_tell(call, client_id), beside=beside)
+        condition = _unchanged(call, client_id, if_match, beside)
+        await call.desk.store.clients.remove(client_id, tell=_tell(call, client_id), beside=condition)
 
     await owners.keeping_one(call, client_id, act)
 
@@ -134,6 +134,17 @@ async def get(call: Call, client_id: str) -> Client:
     if found is None:
         raise NotFound(f"there is no client named {client_id}: see  affiant client list")
     return found
+
+
+def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside | None) -> Beside:
+    """This condition, and that the client still is what was read: both are looked at in the commit itself."""
+
+    def check(before: Client, after: Client | None, other: Client | None) -> None:
+        changes.check_match(if_match, shown.client(before, call.now))
+        if beside is not None:
+            beside.check(before, after, other)
+
+    return Beside(beside.client_id if beside is not None else client_id, check)
 
 
 def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:

@@ -13,7 +13,8 @@ from affiant.server.admin.roles import Role
 
 Call = Annotated[_Call, Depends(calls.of)]
 IfMatch = Annotated[
-    str | None, Header(max_length=100, description="the ETag of the document that is to be changed, and no other")
+    str | None,
+    Header(max_length=1000, description="the ETag of the document that is to be changed or removed, and no other"),
 ]
 ClientId = Annotated[str, Path(max_length=64)]
 
