@@ -16,6 +16,7 @@ from tests.key_server import LOOPBACK, fetcher
 from affiant.oauth.binding.mtls import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.published import revocations
 from affiant.server.registry import directory, rules
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits, Rate, Rates
@@ -54,6 +55,8 @@ async def running(
 
     patch.setattr(socket.socket, "connect", refuse)
     patch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
+    for name in ("FRESH_SECONDS", "MOST_SECONDS"):  # and what it revokes is in the feed
+        patch.setattr(revocations, name, 0.0, raising=False)
     log.set_level(logging.DEBUG)
     now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(range(32)))
     limits = Limits(rates, key=bytes(32))

@@ -12,12 +12,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.attacks.bench import ISSUER, NOW, OTHER, STRANGER, Bench, Request, assertion, check_answer, form, post
+from tests.attacks.bench import (
+    ISSUER,
+    NOW,
+    OTHER,
+    STRANGER,
+    Bench,
+    Request,
+    assertion,
+    check_answer,
+    claims,
+    form,
+    post,
+    raw,
+)
 from tests.attacks.conftest import running
-from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, canary, reply
+from tests.key_server import HOST, LOOPBACK, PUBLIC, Authority, KeyServer, authority, canary, reply
 from tests.key_server import running as publishing
 
-from affiant.jose import keys
+from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, walk
@@ -136,6 +149,34 @@ async def test_inner_address_is_blocked(place: Place, host: str) -> None:
         assert inner.connections == 0
 
 
+@pytest.mark.attack(215)
+async def test_name_that_changes_its_address(place: Place) -> None:
+    """Public when it is judged and loopback a moment later: asked for once, and only the judged address is tried."""
+    bench, server = place
+    async with canary() as inner:
+        server.names.answers = [[PUBLIC], ["127.0.0.2"]]
+        await bench.register("inner", keys=(), jwks_uri=inner.uri())
+        await refused(bench, request(client_id="inner"), Reason.JWKS_UNAVAILABLE)
+        assert (server.names.asked, inner.connections) == ([HOST], 0)
+        assert f"a connection to ('{PUBLIC}', {inner.port})" in bench.log.text  # which the bench does not let through
+        assert "127.0.0.2" not in bench.log.text
+        times = await forward(bench, 60)
+        await refused(bench, request(client_id="inner", **times), Reason.JWKS_BLOCKED)
+        assert inner.connections == 0
+
+
+@pytest.mark.attack(216)
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "303 See Other", "307 Again", "308 For ever", "300 Choose", "201 Made"]
+)
+async def test_nothing_but_200_is_an_answer(place: Place, status: str) -> None:
+    """A set that comes with another status is none, wherever it points to."""
+    bench, server = place
+    server.answer = reply({"keys": [OWN.public().to_jwk()]}, f"Location: {server.uri()}", status=status)
+    await refused(bench, request(), Reason.JWKS_STATUS)
+    assert server.hits == 1
+
+
 @pytest.mark.attack(216)
 async def test_redirect_is_not_followed(place: Place) -> None:
     bench, server = place
@@ -204,6 +245,29 @@ async def test_slow_reply_keeps_nobody_else_waiting(place: Place) -> None:
     assert time.monotonic() - begun < 0.5  # it is known for slow now
 
 
+@pytest.mark.attack(218)
+async def test_slow_replies_keep_no_other_client_waiting(place: Place) -> None:
+    """c9 and more like it wait for a byte a second; c2 to c50 all at once, with keys of their own or published ones."""
+    bench, server = place
+    others = [f"o{number}" for number in range(48)]
+    for name in others:
+        await bench.register(name, keys=(OTHER.public(),))
+    await bench.register("published", keys=(), jwks_uri=server.uri())
+    await let_in(bench, request(client_id="published"))
+    server.answer = drops
+    slow = [asyncio.create_task(bench.send(request())) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    begun = time.monotonic()
+    replies = await asyncio.gather(
+        *(bench.send(request(OTHER, name)) for name in others), bench.send(request(client_id="published"))
+    )
+    assert {found.status for found in replies} == {200}
+    assert time.monotonic() - begun < 1.0  # two cores, and all of them together
+    assert not any(task.done() for task in slow)
+    assert {(await task).status for task in slow} == {401}
+    assert server.hits == 2
+
+
 async def _times(bench: Bench, number: int) -> list[float]:
     times = []
     for _ in range(number):
@@ -215,25 +279,59 @@ async def _times(bench: Bench, number: int) -> list[float]:
 
 @pytest.mark.attack(220, 221)
 async def test_flood_of_unknown_kids(place: Place) -> None:
-    """In its midst the client goes on with the key that is known."""
+    """A thousand names, each of them new; in their midst the client goes on with the key that is known."""
     bench, server = place
     await let_in(bench, request())
-    times = await forward(bench, 0)
+    sent, times = set[str](), await forward(bench, 0)
     for number in range(1000):
         if number % 100 == 0:
             times = await forward(bench, 1)
-        what = request(STRANGER, header={"kid": f"k{number}"}, **times)
+        what = _named(number, times)
+        sent.add(str(compact.parse(form_of(what)["client_assertion"]).kid))
         if number % 50 == 0:
-            await refused(bench, _renamed(number, times), Reason.KEY_UNKNOWN)
+            await refused(bench, what, Reason.KEY_UNKNOWN)
             await let_in(bench, request(**times))
         else:
             assert (await bench.send(what)).status == 401
+    assert len(sent) == 1000
     assert server.hits == 2
 
 
-def _renamed(number: int, times: dict[str, Any]) -> Request:
-    signer = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": f"unknown{number}"})
-    return request(signer, **times)
+@pytest.mark.attack(220)
+async def test_flood_of_unknown_kids_at_once(place: Place) -> None:
+    """Before anything is known, and all in one moment: no two of them begin a fetch each."""
+    bench, server = place
+    replies = await asyncio.gather(*(bench.send(_named(number, {})) for number in range(200)), bench.send(request()))
+    assert [found.status for found in replies[:-1]] == [401] * 200
+    assert server.hits <= 2
+    await let_in(bench, request())
+
+
+@pytest.mark.attack(220)
+async def test_flood_without_end(place: Place) -> None:
+    """Five minutes of it, a new kid each second: two fetches in any thirty seconds, and a new key still gets in."""
+    bench, server = place
+    await let_in(bench, request())
+    hits = []
+    for number in range(300):
+        times = await forward(bench, 1)
+        assert (await bench.send(_named(number, times))).status == 401
+        hits.append(server.hits)
+    assert all(later - before <= 2 for before, later in zip(hits, hits[30:], strict=False))
+    server.publish(OWN.public().to_jwk(), NEXT.public().to_jwk())
+    for _ in range(60):
+        await bench.send(_named(next(SERIAL), await forward(bench, 1)))
+    await let_in(bench, request(NEXT, **await forward(bench, 0)))
+
+
+def _named(number: int, times: dict[str, Any]) -> Request:
+    """Signed by a stranger, under a name that was not heard before: `assertion` would give it that of its key."""
+    said = claims(iss="c9", sub="c9", jti=f"named{next(SERIAL)}", **times)
+    return post(form(raw({"alg": "ES256", "kid": f"k{number}"}, said, sign=STRANGER.sign)))
+
+
+def form_of(what: Request) -> dict[str, str]:
+    return dict(what.values())
 
 
 @pytest.mark.attack(222)

@@ -14,6 +14,8 @@ from tests.rfc.conftest import running
 from affiant.errors import ConfigError
 from affiant.server import settings
 from affiant.server.client_auth.ladder import METHODS
+from affiant.server.keys import signing_keys
+from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 
@@ -139,6 +141,43 @@ async def test_key_set_tells_nothing_private(bench: Bench) -> None:
     assert "max-age" in reply.headers["cache-control"]
     again = await _get(bench, "/jwks", (b"if-none-match", reply.headers["etag"].encode()))
     assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.attack(245)
+@pytest.mark.parametrize("shape", ["W/{}", '"x", {}', "{}, W/{}", " {} ", "*"])
+async def test_key_set_that_is_known_is_not_sent(bench: Bench, shape: str) -> None:
+    """RFC 9110 section 13.1.2: any of the tags, compared weakly; and the 304 has what the 200 had."""
+    reply = await _get(bench, "/jwks")
+    tag = reply.headers["etag"]
+    again = await _get(bench, "/jwks", (b"if-none-match", shape.replace("{}", tag).encode()))
+    assert (again.status, again.body) == (304, b"")
+    assert {name: again.headers.get(name) for name in ("etag", "cache-control")} == {
+        name: reply.headers[name] for name in ("etag", "cache-control")
+    }
+
+
+@pytest.mark.attack(245)
+@pytest.mark.parametrize("shape", ["x", '"x"', "{}x", "", "\xff"])
+async def test_key_set_that_is_not_known_is_sent(bench: Bench, shape: str) -> None:
+    tag = (await _get(bench, "/jwks")).headers["etag"]
+    given = shape.replace("{}", tag.strip('"')).encode("latin-1")
+    assert (await _get(bench, "/jwks", (b"if-none-match", given))).status == 200
+
+
+@pytest.mark.attack(245)
+async def test_kids_stay_unique_through_changes_of_the_key(bench: Bench) -> None:
+    """Next, signing and retiring at once: each with a name of its own, none private, and the tag changes with them."""
+    tags, vault = {(await _get(bench, "/jwks")).headers["etag"]}, Vault(bench.master_key)
+    for alg in ("ES256", "RS256", "Ed25519"):
+        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.now[0]), delay=2, by="a test")
+        bench.now[0] += 3
+        reply = await _get(bench, "/jwks")
+        tags.add(reply.headers["etag"])
+        kids = [key["kid"] for key in reply.json()["keys"]]
+        assert len(set(kids)) == len(kids)
+        assert kids
+        assert not {"d", "p", "q", "k"} & {name for key in reply.json()["keys"] for name in key}
+    assert len(tags) == 4
 
 
 @pytest.mark.attack(246)

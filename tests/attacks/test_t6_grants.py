@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus, urlencode
 
 import pytest
-from tests.attacks.bench import API, ISSUER, OTHER, OTHER_API, STRANGER, Request, assertion, form, post, row
+from tests.attacks.bench import API, ISSUER, OTHER, OTHER_API, STRANGER, Request, assertion, basic, form, post, row
 from tests.attacks.conftest import running
 
 from affiant.jose import compact
+from affiant.jose.key_set import KeySet
 from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_token_id
 from affiant.server.request.limits import Rates
@@ -21,6 +25,46 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+NOT_HERE = [
+    EXCHANGE,
+    "password",
+    "implicit",
+    "authorization_code",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:saml2-bearer",
+    "CLIENT_CREDENTIALS",
+    "client_credentials\t",
+    "client_credentials\0",
+    "client-credentials",
+]
+
+
+SPELT = ["r  r", " r", "r ", "r\tr", "r\n", 'r"', "r\\", "r\0", "\u00e9", "\u202er", "r\x9b2J", " "]
+NO_TARGETS = [
+    f"{API}#",
+    "//api.example",
+    "api.example",
+    f" {API}",
+    f"{API} ",
+    f"{API}/\u00e9",
+    f"{API}\\x",
+    f"{API}/%zz",
+]
+NEARLY = [
+    f"{API}/",
+    f"{API}:443",
+    f"{API}?x",
+    f"{API}.evil.example",
+    f"{API[:-1]}x",
+    API.upper(),
+    API.replace("https", "HTTPS"),
+    API.replace("https", "http"),
+    API.replace("a", "%61"),
+    API.replace("//", "//api.example@"),
+    f"{ISSUER}/token",
+    f"{ISSUER}/admin/api",
+    "urn:api",
+]
 
 
 @pytest.mark.parametrize(
@@ -34,10 +78,60 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
         row(155, "unknown", post(form(resource="https://unknown.example")), Reason.RESOURCE_NOT_ALLOWED),
         row(155, "not allowed", post(form(resource=OTHER_API)), Reason.RESOURCE_NOT_ALLOWED),
         row(157, "grant", post(form(grant_type="refresh_token")), Reason.GRANT_NOT_ALLOWED),
+        *(row(152, repr(text), post(form(scope=text)), Reason.SCOPE_MALFORMED) for text in SPELT),
+        *(
+            row(151, text, post(form(scope=text)), Reason.SCOPE_NOT_ALLOWED)
+            for text in ("R", "r,w", "r r admin", "*", "w")
+        ),
+        *(row(155, text, post(form(resource=text)), Reason.RESOURCE_MALFORMED) for text in NO_TARGETS),
+        *(row(156, text, post(form(resource=text)), Reason.RESOURCE_NOT_ALLOWED) for text in NEARLY),
     ],
 )
 async def test_refused(bench: Bench, what: Request, reason: Reason) -> None:
     await bench.refused(what, reason, uses_up=True)
+
+
+@pytest.mark.attack(156)
+@pytest.mark.parametrize(
+    "wanted", [(API, OTHER_API), (OTHER_API, API), (API, "https://unknown.example"), (API, f"{API}/")]
+)
+async def test_one_api_that_is_not_allowed_spoils_all(bench: Bench, wanted: tuple[str, str]) -> None:
+    """A token for the one of two that is allowed would be another than was asked for."""
+    body = f"{urlencode(form())}&{'&'.join(f'resource={quote_plus(each)}' for each in wanted)}"
+    await bench.refused(post(body), Reason.RESOURCE_NOT_ALLOWED, uses_up=True)
+
+
+@pytest.mark.attack(156)
+async def test_one_api_named_twice_is_one(bench: Bench) -> None:
+    named = quote_plus(API)
+    await bench.issued(post(f"{urlencode(form())}&resource={named}&resource={named}&resource="), aud=API)
+
+
+@pytest.mark.attack(152)
+async def test_one_scope_named_twice_is_one(bench: Bench) -> None:
+    assert (await bench.issued(post(form(scope="r r"))))["scope"] == "r"
+    assert (await bench.issued(post(form(assertion(jti="2"), scope="")), jti="2"))["scope"] == "r"
+
+
+@pytest.mark.attack(153)
+@pytest.mark.parametrize(
+    "scope",
+    ["r" * 4096, " ".join(f"s{i}" for i in range(2000)), "r " * 30_000, " " * 60_000, '"' * 4096, "r" * 60_000],
+)
+async def test_long_scope_costs_nothing(bench: Bench, scope: str) -> None:
+    """Less than 5 ms of the processor more than one that is wrong and short, up to the longest that a form can hold."""
+
+    async def cost(text: str) -> float:
+        times = []
+        for _ in range(7):
+            what = post(form(bench.fresh(), scope=text))
+            before = time.process_time()
+            reply = await bench.send(what)
+            times.append(time.process_time() - before)
+            assert (reply.status, reply.json()["error"]) == (400, "invalid_scope")
+        return min(times)
+
+    assert await cost(scope) - await cost('"') < 0.005
 
 
 @pytest.mark.attack(157)
@@ -48,26 +142,68 @@ async def test_client_without_the_grant(bench: Bench) -> None:
     assert await bench.used_up("j", "c2")
 
 
-@pytest.mark.parametrize("grant_type", [row(160, name[-14:], name) for name in (EXCHANGE, "password")])
+@pytest.mark.parametrize("grant_type", [row(160, repr(name[-14:]), name) for name in NOT_HERE])
 async def test_grant_that_is_not_here(bench: Bench, grant_type: str) -> None:
     await bench.refused(post(form(grant_type=grant_type)), Reason.GRANT_UNSUPPORTED)
+
+
+@pytest.mark.attack(160)
+async def test_jwt_bearer_is_for_who_was_registered_for_it(bench: Bench) -> None:
+    """It is a grant of this server, but off for every client that has it not: no token, and nothing of it for a stranger."""
+    alone = {"grant_type": JWT_BEARER, "assertion": assertion(jti="grant")}
+    await bench.refused(post(alone), Reason.GRANT_NOT_ALLOWED, jti=None)
+    assert await bench.used_up("grant")
+    other = {"grant_type": JWT_BEARER, "assertion": assertion(STRANGER, jti="other")}
+    reply = await bench.send(post(other))
+    assert (reply.status, await bench.used_up("other")) == (400, False)
+    await bench.register("exchanging", grant_types=(JWT_BEARER,))
+    reply = await bench.send(post({**alone, "assertion": assertion(iss="exchanging", sub="exchanging")}))
+    assert set(reply.json()) == {"access_token", "token_type", "expires_in", "scope"}
+
+
+async def _published(bench: Bench) -> KeySet:
+    return KeySet.parse((await bench.send(Request(method="GET", path="/jwks"))).json())
+
+
+def _jti(text: str, published: KeySet, client_id: str = "c1") -> str:
+    """The jti of a token that says what it must, under a key that is published."""
+    unverified = compact.parse(text)
+    key = published.find(str(unverified.kid))
+    assert key is not None
+    token = compact.verify(unverified, key)
+    said = {name: token.claims[name] for name in ("iss", "aud", "sub", "client_id")}
+    assert said == {"iss": ISSUER, "aud": API, "sub": client_id, "client_id": client_id}
+    assert (token.header["typ"], token.header["alg"]) == ("at+jwt", key.alg)
+    assert type(token.claims["iat"]) is type(token.claims["exp"]) is int
+    return str(token.claims["jti"])
 
 
 @pytest.mark.attack(159)
 async def test_tokens_are_distinct(bench: Bench) -> None:
     """A thousand through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
-    published = {key["kid"]: key for key in (await bench.send(Request(method="GET", path="/jwks"))).json()["keys"]}
-    seen = set()
-    for _ in range(1000):
-        reply = await bench.send(post(form(bench.fresh())))
-        token = compact.parse(reply.json()["access_token"])
-        assert (token.header["typ"], published[str(token.kid)]["alg"]) == ("at+jwt", token.alg)
-        said = {name: token.claims[name] for name in ("iss", "aud", "sub", "client_id")}
-        assert said == {"iss": ISSUER, "aud": API, "sub": "c1", "client_id": "c1"}
-        assert type(token.claims["iat"]) is type(token.claims["exp"]) is int
-        seen.add(token.claims["jti"])
-    assert len(seen) == 1000
+    published = await _published(bench)
+    replies = [await bench.send(post(form(bench.fresh()))) for _ in range(1000)]
+    assert len({_jti(reply.json()["access_token"], published) for reply in replies}) == 1000
     assert len({new_token_id() for _ in range(100_000)}) == 100_000
+
+
+@pytest.mark.attack(159)
+@pytest.mark.soak
+@pytest.mark.parametrize("client_id", ["client_secret_basic", "refreshing"])
+async def test_a_hundred_thousand_tokens_are_distinct(bench: Bench, client_id: str) -> None:
+    """All of them issued by the whole server, many at once: alone, and as the first of a family."""
+    published, seen = await _published(bench), set[str]()
+    for _ in range(1000):
+        replies = await asyncio.gather(*(bench.send(_ask(bench, client_id)) for _ in range(100)))
+        seen |= {_jti(reply.json()["access_token"], published, client_id) for reply in replies}
+    assert len(seen) == 100_000
+
+
+def _ask(bench: Bench, client_id: str) -> Request:
+    if client_id in bench.secrets:
+        return post({"grant_type": "client_credentials"}, basic(client_id, bench.secrets[client_id]))
+    bench.serial += 1
+    return post(form(assertion(iss=client_id, sub=client_id, jti=f"many{bench.serial}")))
 
 
 @pytest.mark.attack(162)

@@ -149,6 +149,43 @@ async def test_token_in_the_wrong_place(bench: Bench, place: str) -> None:
     await _good(bench, _refresh(bench, token))
 
 
+@pytest.mark.attack(167)
+async def test_token_that_is_cut_or_spelt_otherwise_is_none(bench: Bench) -> None:
+    """Only the whole of it (CVE-2026-27840); guessing spends nothing."""
+    token = await _first(bench)
+    other = "A" if token[-1] != "A" else "B"
+    texts = [token[:20], token[:-1], token[1:], f"{token}A", f"{token}=", f" {token}", f"{token} ", f"{token}\n"]
+    texts += [token[:-1] + other, token.swapcase(), f"{token}.{token}", "\0", "x" * 40_000, "\U0001f511"]
+    texts.append(bench.master_key.digest(token).hex())
+    for text in texts:
+        await _refused(bench, _refresh(bench, text), Reason.REFRESH_UNKNOWN)
+    await _good(bench, _refresh(bench, token))
+
+
+@pytest.mark.attack(168)
+async def test_two_uses_that_ask_for_different_things(bench: Bench) -> None:
+    """A repetition within the window gets the same successor, and never more than the first use left it."""
+    await bench.store.clients.update(OWNER, lambda client: replace(client, scope=("r", "w")))
+    token = await _first(bench)
+    narrow, wide = await asyncio.gather(
+        bench.send(_refresh(bench, token, scope="r")), bench.send(_refresh(bench, token, scope="r w"))
+    )
+    successors = {reply.json()["refresh_token"] for reply in (narrow, wide)}
+    assert len(successors) == 1
+    assert [compact.parse(reply.json()["access_token"]).claims["scope"] for reply in (narrow, wide)] == ["r", "r w"]
+    (live,) = [row for row in await bench.store.refresh_tokens.list(OWNER) if row.spent_at is None]
+    assert live.scope == ("r", "w")  # RFC 6749 section 6: what is asked for less once may be asked for again
+
+
+@pytest.mark.attack(168)
+async def test_many_with_one_assertion_and_one_token(bench: Bench) -> None:
+    """The very same request again and again: one answer, and the token is spent once."""
+    what = _refresh(bench, await _first(bench))
+    replies = await asyncio.gather(*(bench.send(what) for _ in range(20)))
+    assert sorted(reply.status for reply in replies) == [200, *[401] * 19]
+    assert len(await bench.store.refresh_tokens.list(OWNER)) == 2
+
+
 @pytest.mark.attack(168)
 async def test_fifty_at_once(bench: Bench) -> None:
     """One new generation: everybody who gets an answer gets the same successor."""
@@ -185,6 +222,21 @@ async def test_lost_reply(bench: Bench, seconds: int) -> None:
     bench.now[0] += seconds
     assert (await _good(bench, _refresh(bench, token)))["refresh_token"] == successor
     assert len(await bench.store.refresh_tokens.list(OWNER)) == 2
+
+
+@pytest.mark.attack(170)
+async def test_lost_reply_is_for_who_is_its_client(bench: Bench) -> None:
+    """Within the window too: nobody else gets the successor, a revoked family gives none, and neither does a clock."""
+    token = await _first(bench)
+    await _good(bench, _refresh(bench, token))
+    by = _assertion(bench, "other", OTHER)
+    await _refused(bench, _refresh(bench, token, by=by), Reason.REFRESH_UNKNOWN)
+    await bench.store.clients.update(OWNER, lambda client: replace(client, enabled=False))
+    await _refused(bench, _refresh(bench, token), Reason.CLIENT_DISABLED)
+    await bench.store.clients.update(OWNER, lambda client: replace(client, enabled=True))
+    revoke = replace(post(form(_assertion(bench), token=token)), path="/revoke")
+    assert (await bench.send(revoke)).status == 200
+    await _refused(bench, _refresh(bench, token), Reason.REFRESH_REVOKED)
 
 
 @pytest.mark.attack(170)

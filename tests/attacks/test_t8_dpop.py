@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tests.attacks.bench import ABSENT, API, FILE, ISSUER, KEY, NOW, assertion, basic, form, post, raw, row
-from tests.attacks.conftest import running
+from tests.attacks.conftest import BOTH_GRANTS, running
 from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, TOKEN_URL, api_proof, claims, dpop, jwk, proof
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import SecretKey
+from affiant.oauth.binding.dpop import Nonces
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
@@ -144,6 +146,43 @@ async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
             _check(await api.get("/orders", headers=_shown(token, api_proof(token))), "invalid_dpop_proof")
 
 
+@pytest.mark.attack(181)
+async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
+    """All at once: at the token endpoint each with an assertion of its own, and at an API with one token."""
+    what = [post(form(bench.fresh()), dpop(proof(jti="raced"))) for _ in range(20)]
+    statuses = [reply.status for reply in await asyncio.gather(*map(bench.send, what))]
+    assert sorted(statuses) == [200, *[400] * 19]
+    token = await _token(bench)
+    async with _api(bench) as api:
+        headers = _shown(token, api_proof(token, jti="raced"))
+        await api.get("/orders", headers=_shown(token, api_proof(token, jti="first")))  # the keys are fetched by this
+        replies = await asyncio.gather(*(api.get("/orders", headers=headers) for _ in range(20)))
+    assert sorted(reply.status_code for reply in replies) == [200, *[401] * 19]
+
+
+@pytest.mark.attack(180)
+@pytest.mark.parametrize(
+    "htu",
+    ["https://as.example/token#", "https://as.example:/token", "https://as.example:0443/token", "https://as.example/./token",
+     "https://as.example/x/../token", "https://as.example/%74oken", "https://%61s.example/token", "https://AS.EXAMPLE/token?"],
+)  # fmt: skip
+async def test_url_is_one_however_it_is_spelt(bench: Bench, htu: str) -> None:
+    """RFC 9449 section 4.3 item 9: taken, and still the same proof, so good once."""
+    assert (await bench.send(post(form(bench.fresh()), dpop(proof(htu=htu))))).status == 200
+    await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
+
+
+@pytest.mark.attack(180)
+@pytest.mark.parametrize(
+    "htu",
+    ["https://as.example/TOKEN", "https://as.example/token%2F", "https://as.example/token;x", "https://as.example//token",
+     "https://as.example.:443/token", "https://as.example:444/token", "https://user@as.example/token", "https:/token",
+     "https://as.example/introspect", "https://as.example/revoke", f"{ISSUER}/token\n", f" {ISSUER}/token", ""],
+)  # fmt: skip
+async def test_url_that_is_nearly_the_endpoint_is_none(bench: Bench, htu: str) -> None:
+    await bench.refused(post(form(), dpop(proof(htu=htu))), Reason.DPOP_URL)
+
+
 @pytest.mark.attack(182)
 async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
     for key in (BOUND, STOLEN_BY):
@@ -161,6 +200,21 @@ async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
         row(183, "oct with ES256", {"kty": "oct", "k": base64url.encode(bytes(32))}, "ES256"),
         row(183, "RSA of 16384 bits", HUGE_RSA, "RS256"),
         row(183, "off the curve", OFF_CURVE, "ES256"),
+        row(183, "at infinity", {**jwk(), "x": base64url.encode(bytes(32)), "y": base64url.encode(bytes(32))}, "ES256"),
+        row(183, "x of no field", {**jwk(), "x": base64url.encode(b"\xff" * 32)}, "ES256"),
+        row(183, "x of 4,000 bytes", {**jwk(), "x": base64url.encode(b"\1" * 4000)}, "ES256"),
+        row(183, "x with padding", {**jwk(), "x": f"{jwk()['x']}="}, "ES256"),
+        row(183, "another curve", {**jwk(), "crv": "secp256k1"}, "ES256"),
+        row(183, "RSA of 1024 bits", {**HUGE_RSA, "n": base64url.encode(b"\xff" * 128)}, "RS256"),
+        row(183, "RSA with e=1", {**RSA.public().to_jwk(), "e": "AQ"}, "RS256"),
+        row(183, "RSA with a huge e", {**RSA.public().to_jwk(), "e": base64url.encode(b"\xff" * 256)}, "RS256"),
+        row(
+            183, "of small order", {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(b"\1" + bytes(31))}, "Ed25519"
+        ),
+        row(183, "for key agreement", {"kty": "OKP", "crv": "X25519", "x": base64url.encode(b"\x09" * 32)}, "Ed25519"),
+        row(183, "for encryption", {**jwk(), "use": "enc"}, "ES256"),
+        row(183, "kty a list", {**jwk(), "kty": ["EC"]}, "ES256"),
+        row(183, "symmetric beside EC", {**jwk(), "k": base64url.encode(bytes(32))}, "ES256"),
     ],
 )
 async def test_key_that_is_none_costs_nothing(bench: Bench, key: dict[str, Any], alg: str) -> None:
@@ -203,6 +257,34 @@ async def test_nonce_tells_the_time_instead(demanding: Bench, offset: int) -> No
     assert (reply.status, reply.json()["token_type"]) == (200, "DPoP")
 
 
+@pytest.mark.attack(185)
+async def test_nonce_of_another_time_or_another_server(demanding: Bench) -> None:
+    """Made up, of another key, of an hour ago, of tomorrow, or of another kind: none of them, and nothing is used up."""
+    good, other = Nonces(demanding.master_key.digest("dpop nonces")), Nonces(bytes(32))
+    assert await _nonce(demanding) == good.current(NOW)
+    wrong = ["", "x", 1, None, [good.current(NOW)], other.current(NOW), good.current(NOW)[:-1], f"{good.current(NOW)}A"]
+    wrong += [good.current(NOW + step) for step in (-3600, -600, 300, 3600)]
+    for number, nonce in enumerate(wrong):
+        what = post(form(), dpop(proof(jti=f"n{number}", nonce=nonce)))
+        reply = await demanding.refused(what, Reason.DPOP_NONCE, jti=None)
+        assert (reply.headers["dpop-nonce"], reply.json()["error"]) == (good.current(NOW), "use_dpop_nonce")
+    assert not await demanding.used_up("j")
+    for step in (0, -300):
+        what = post(form(demanding.fresh()), dpop(proof(jti=f"s{step}", nonce=good.current(NOW + step))))
+        assert (await demanding.send(what)).status == 200
+
+
+@pytest.mark.attack(185)
+async def test_proof_with_a_nonce_is_good_once(demanding: Bench) -> None:
+    """As long as its nonce is taken, whatever its iat says."""
+    nonce = await _nonce(demanding)
+    assert (await demanding.send(post(form(demanding.fresh()), dpop(proof(nonce=nonce))))).status == 200
+    for seconds in (0, 61, 299):
+        demanding.now[0] = NOW + seconds
+        what = post(form(demanding.fresh()), dpop(proof(nonce=nonce, iat=NOW + seconds)))
+        assert (await demanding.send(what)).json()["error"] == "invalid_dpop_proof"
+
+
 @pytest.mark.attack(186)
 async def test_bound_token_is_useless_without_its_key(bench: Bench) -> None:
     token = await _token(bench)
@@ -211,6 +293,27 @@ async def test_bound_token_is_useless_without_its_key(bench: Bench) -> None:
         _check(await api.get("/orders", headers={"authorization": f"DPoP {token}"}), "invalid_token")
         _check(await api.get("/orders", headers=_shown(token, api_proof(token, STOLEN_BY))), "invalid_token")
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
+
+
+@pytest.mark.attack(187)
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Basic", "MAC", "DPoP,Bearer"])
+async def test_bound_token_by_any_other_name(bench: Bench, scheme: str) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        headers = {"authorization": f"{scheme} {token}", "dpop": api_proof(token)}
+        assert (await api.get("/orders", headers=headers)).status_code in (400, 401)
+        for extra in (("authorization", f"Bearer {token}"), ("authorization", f"DPoP {token}")):
+            given = [*_shown(token, api_proof(token, jti=extra[1][:6])).items(), extra]
+            assert (await api.get("/orders", headers=given)).status_code in (400, 401)
+        assert (await api.get(f"/orders?access_token={token}", headers={"dpop": api_proof(token)})).status_code == 401
+
+
+@pytest.mark.attack(187)
+async def test_proof_for_the_token_endpoint_is_none_for_an_api_nor_the_other_way_round(bench: Bench) -> None:
+    token = await _token(bench)
+    async with _api(bench) as api:
+        _check(await api.get("/orders", headers=_shown(token, proof(jti="t"))), "invalid_dpop_proof")
+    await bench.refused(post(form(), dpop(api_proof(token))), Reason.DPOP_METHOD)
 
 
 @pytest.mark.attack(186)
@@ -230,6 +333,22 @@ async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
     reply = await bench.send(post(form(text), dpop(proof())))
     assert (reply.status, reply.json()["token_type"]) == (200, "DPoP")
     assert _claims(reply.json()["access_token"])["cnf"] == {"jkt": BOUND.public().thumbprint}
+
+
+@pytest.mark.attack(189)
+async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Bench) -> None:
+    """A header without a proof is none either; the refresh token that comes along is not spent."""
+    await bench.register("bound-too", dpop="required", grant_types=BOTH_GRANTS)
+    made = assertion(iss="bound-too", sub="bound-too", jti="first")
+    token = (await bench.send(post(form(made), dpop(proof())))).json()["refresh_token"]
+    text = assertion(iss="bound-too", sub="bound-too", jti="second")
+    use = form(text, grant_type="refresh_token", refresh_token=token)
+    for headers in ((), (dpop(""),), (dpop(" "),), ((b"dpop", b"\xff"),), ((b"x-dpop", proof().encode()),)):
+        reply = await bench.send(post(use, *headers))
+        assert (reply.status, reply.json()["error"]) == (400, "invalid_dpop_proof")
+        assert not await bench.used_up("second", "bound-too")
+    members = (await bench.send(post(use, dpop(proof(jti="again"))))).json()
+    assert _claims(members["access_token"])["cnf"] == {"jkt": BOUND.public().thumbprint}
 
 
 @pytest.mark.attack(190)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ABSENT = "absent"
 TIMEOUT = 20  # seconds
+_SPEAKABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 5.2
 
 
 def changed(members: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +38,9 @@ def check_error(reply: httpx2.Response, *errors: str) -> dict[str, Any]:
     assert reply.headers["content-type"].startswith("application/json")
     assert body["error"] in errors, body
     assert reply.status_code == 400 or (reply.status_code == 401 and body["error"] == "invalid_client")
-    assert not set("\r\n\t") & set(body.get("error_description", ""))
+    assert _SPEAKABLE.fullmatch(body["error"])
+    assert _SPEAKABLE.fullmatch(body.get("error_description", "-"))
+    assert reply.headers["cache-control"] == "no-store"
     assert "access_token" not in body
     return body
 

@@ -24,6 +24,7 @@ from affiant.jose.algorithms import PrivateCryptoKey, PublicCryptoKey, fitting
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 MAX_KID = 256  # characters
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}  # RFC 7518 section 6.2.1.2
 
 _MAKERS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964 section 6: what a thumbprint is made of, in order.
@@ -157,6 +158,8 @@ def _import(kty: str, jwk: dict[str, Any]) -> object:
         raise ConfigError("the curve must be P-256, P-384, P-521 or Ed25519")
     if kty == "RSA" and {"n", "e"} <= plain.keys():  # before cryptography or joserfc does anything with it
         weak.check_rsa(_number(plain["n"]), _number(plain["e"]))
+    if kty == "EC":
+        _check_coordinates(plain)
     try:
         imported = _MAKERS[kty].import_key(plain)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -164,6 +167,13 @@ def _import(kty: str, jwk: dict[str, Any]) -> object:
     if kty == "OKP":
         weak.check_ed25519(imported.public_key.public_bytes_raw())
     return imported.private_key or imported.public_key
+
+
+def _check_coordinates(jwk: dict[str, Any]) -> None:
+    size = _COORDINATE_BYTES.get(jwk["crv"])
+    for name in ("x", "y"):
+        if size is not None and name in jwk and len(base64url.decode(jwk[name])) != size:
+            raise ConfigError(f"{name} must be {size} bytes: the full size of a coordinate on {jwk['crv']}")
 
 
 def _number(text: str) -> int:

@@ -1,0 +1,168 @@
+"""Row 299: what cannot be written down is not done. A disk that is really full, under each endpoint that decides."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.attacks.bench import ABSENT, API, OTHER, STRANGER, Request, assertion, form, post
+from tests.attacks.callers import ask, credentials, hire
+from tests.attacks.registering import JSON_TYPE, bearer, body, invite, register
+
+from affiant.errors import StoreError
+from affiant.reasons import Reason
+from affiant.storage.entries import AuditRecord, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.attacks.bench import Bench
+
+pytestmark = [pytest.mark.anyio, pytest.mark.attack(299)]
+_NO_LIMIT = 2**30
+
+
+def _hold(transaction: Any, pages: int) -> None:
+    transaction.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+@asynccontextmanager
+async def _full(bench: Bench) -> AsyncIterator[None]:
+    """The file grows no more, and what was left over in its pages is used up: the least record has no room."""
+    store: Any = bench.store
+    await store._writer().change(partial(_hold, pages=1))
+    with pytest.raises(StoreError, match="full"):
+        await _use_up(bench)
+    try:
+        yield
+    finally:
+        await store._writer().change(partial(_hold, pages=_NO_LIMIT))
+
+
+async def _use_up(bench: Bench) -> None:
+    for number in range(10_000):
+        least = AuditRecord(at=bench.now[0], trace_id=str(number), endpoint="", outcome="")
+        await bench.store.ledger.claim(Entry(least))
+
+
+async def _state(bench: Bench) -> list[Any]:
+    store, now = bench.store, int(bench.now[0])
+    return [
+        await store.clients.list(),
+        await store.apis.list(),
+        await store.signing_keys.list(),
+        await store.initial_access_tokens.list(),
+        await store.refresh_tokens.list(limit=10_000),
+        await store.revocations.list(now),
+        await store.version(),
+        len(await bench.audited()),
+    ]
+
+
+async def _nothing_done(bench: Bench, what: Request) -> None:
+    """503, as often as it is asked; and all is as it was."""
+    before = await _state(bench)
+    for _ in range(2):
+        reply = await bench.send(what)
+        assert (reply.status, reply.headers.get("retry-after")) == (503, "1"), (what.method, what.path, reply.body)
+        members = reply.json()
+        assert not {"access_token", "refresh_token", "active", "client_id"} & set(members)
+        assert Reason.STORE.code in (members.get("reason"), members.get("error_uri", "").rpartition("/")[2])
+    assert await _state(bench) == before
+
+
+def _signed(bench: Bench, client_id: str = "c1", *, path: str = "/token", **more: str) -> Request:
+    bench.serial += 1
+    members = form(assertion(iss=client_id, sub=client_id, jti=f"full{bench.serial}"), **more)
+    return replace(post(members), path=path)
+
+
+@pytest.mark.parametrize("client_id", ["c1", "refreshing"])
+async def test_no_token_without_its_record(durable: Bench, client_id: str) -> None:
+    """The jti is not used up: the very same request is good once there is room, and once only."""
+    what = _signed(durable, client_id)
+    async with _full(durable):
+        await _nothing_done(durable, what)
+    assert [(await durable.send(what)).status for _ in range(2)] == [200, 401]
+
+
+async def test_no_refusal_without_its_record(durable: Bench) -> None:
+    """Else somebody who guesses would leave no trace while the disk is full."""
+    guessed, denied = post(form(assertion(STRANGER, jti="guess"))), _signed(durable, scope="admin")
+    async with _full(durable):
+        for what in (guessed, denied):
+            await _nothing_done(durable, what)
+    assert (await durable.send(guessed)).status == 401
+    assert (await durable.send(denied)).json()["error"] == "invalid_scope"
+
+
+async def test_no_use_of_a_refresh_token_without_its_record(durable: Bench) -> None:
+    """It is not spent: afterwards it is good, and gives one successor."""
+    token = (await durable.send(_signed(durable, "refreshing"))).json()["refresh_token"]
+    what = _signed(durable, "refreshing", grant_type="refresh_token", refresh_token=token)
+    async with _full(durable):
+        await _nothing_done(durable, what)
+    assert (await durable.send(what)).status == 200
+    assert len(await durable.store.refresh_tokens.list("refreshing")) == 2
+
+
+async def test_nothing_is_told_or_ended_without_its_record(durable: Bench) -> None:
+    """An introspection, a revocation, another key."""
+    await durable.register("rs", introspects=(API,))
+    token = (await durable.send(_signed(durable))).json()["access_token"]
+    announced = {"action": "announce", "jwk": json.dumps(OTHER.public().to_jwk())}
+    asked = [
+        _signed(durable, "rs", path="/introspect", token=token, grant_type=ABSENT),
+        _signed(durable, path="/revoke", token=token, grant_type=ABSENT),
+        _signed(durable, path="/client-keys", grant_type=ABSENT, **announced),
+    ]
+    async with _full(durable):
+        for what in asked:
+            await _nothing_done(durable, what)
+    assert [(await durable.send(what)).status for what in asked] == [200, 200, 201]
+
+
+async def test_nobody_registers_without_a_record(durable: Bench) -> None:
+    """Nor reads, changes or ends a registration; the one use of the token is not spent."""
+    made = (await durable.send(register(await invite(durable)))).json()
+    path, own = f"/register/{made['client_id']}", bearer(made["registration_access_token"])
+    replaced = json.dumps({**body(client_name="x"), "client_id": made["client_id"]}).encode()
+    asked = [
+        register(await invite(durable)),
+        Request(method="GET", path=path, headers=(own,)),
+        Request(replaced, "PUT", path, headers=(JSON_TYPE, own)),
+        Request(method="DELETE", path=path, headers=(own,)),
+    ]
+    async with _full(durable):
+        for what in asked:
+            await _nothing_done(durable, what)
+    assert [(await durable.send(what)).status for what in asked] == [201, 200, 200, 204]
+
+
+CHANGES: list[tuple[str, Any]] = [
+    ("DELETE /clients/c2", None),
+    ("PATCH /clients/c1", {"scope": ["r", "w"]}),
+    ("POST /clients", {"client_id": "new", "token_endpoint_auth_method": "client_secret_basic"}),
+    ("POST /clients/client_secret_basic/secrets", {}),
+    ("POST /signing-keys", {}),
+    ("POST /initial-access-tokens", {}),
+    ("DELETE /apis/https://other.example", None),
+    ("POST /revocations", {"kind": "all"}),  # last: whoever asks has none to ask with after it
+]
+
+
+async def test_no_change_by_an_administrator_without_its_record(durable: Bench) -> None:
+    await hire(durable)
+    given = await credentials(durable, "owner")
+    async with _full(durable):
+        for named, sent in CHANGES:
+            method, path = named.split(" ")
+            data = b"" if sent is None else json.dumps(sent).encode()
+            headers = (*given, *(() if sent is None else (JSON_TYPE,)))
+            await _nothing_done(durable, Request(data, method, f"/admin/api{path}", headers=headers))
+    for named, sent in CHANGES:
+        assert (await ask(durable, "owner", named, sent)).status < 300, named
