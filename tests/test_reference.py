@@ -26,6 +26,7 @@ from affiant.server.registration import initial_tokens
 from affiant.server.registry import directory
 from affiant.server.settings import Settings
 from affiant.server.token import described as token
+from affiant.storage.entries import AuditRecord
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -226,6 +227,12 @@ def test_reason_is_told_where_it_is_reached(reason: Reason) -> None:
     path = reached.PLAIN[reason].path
     described = mounted().get(path) or mounted()["/register/{client_id}"]
     assert reason in endpoints.reasons(described.refuses), path
+
+
+def test_audit_record_has_every_member_in_its_order() -> None:
+    table = (FOLDER / "audit.md").read_text("utf-8").partition("## A record\n")[2].partition("\n\n| `endpoint` | |")[0]
+    first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert [name for cell in first for name in re.findall(r"`(\w+)`", cell)] == list(AuditRecord.__struct_fields__)
 
 
 def test_settings_are_all_there() -> None:
