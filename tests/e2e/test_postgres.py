@@ -151,6 +151,9 @@ def test_another_master_key_is_refused(nodes: Nodes) -> None:
     done = nodes.run("client", "list", AFFIANT_MASTER_KEY=secrets.token_hex(32))
     assert done.returncode == 8
     assert "another master key" in done.stderr
+    done = nodes.run("client", "list", "--data", "another-node", AFFIANT_MASTER_KEY="")
+    assert (done.returncode, "another master key" in done.stderr) == (8, True)
+    assert not list((nodes.folder / "another-node").iterdir()), "a key was made that is good for nothing"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a command changes is seen at once
     data, now = tmp_path / "affiant-data", [float(NOW)]
     data.mkdir()
+    master_key.make(data)
     key = master_key.load(data)
     store = SqliteStore(data / FILE_NAME, audit_key=key.audit)
     server = app.build(issuer=ISSUER, store=store, master_key=key, clock=lambda: now[0])

@@ -138,12 +138,18 @@ def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaita
 
     async def run() -> Result:
         create_folder(chosen)
+        # The key comes before the first page of the database: a second process that finds the one finds the other.
+        made = master_key.make(chosen.data) if _may_be_new(chosen) else False
         key = master_key.load(chosen.data)
         store = open_store(chosen, key)
         await store.open()
         try:
-            if chosen.database is not None:
+            try:
                 await _check_key(store, key)
+            except ConfigError:
+                if made:
+                    master_key.take_back(chosen.data)
+                raise
             return await work(store, key)
         finally:
             await store.close()
@@ -168,18 +174,40 @@ def create_folder(chosen: Settings) -> None:
         ) from error
 
 
+def _may_be_new(chosen: Settings) -> bool:
+    """Whether there is no database yet, as far as a look at the folder tells."""
+    path = chosen.data / FILE_NAME
+    return chosen.database is not None or not path.exists() or path.stat().st_size == 0
+
+
 async def _check_key(store: Store, key: MasterKey) -> None:
-    # A second node without the first one's key would make its own, and chain and seal what nobody else can check or
-    # open. In a data folder the two lie side by side and cannot part.
-    mine = key.digest(KEY_CHECK).hex()
+    """Go no further with another key than the database was made under: nobody could read both halves.
+
+    Raises:
+        ConfigError: it is another one.
+    """
     standing = await store.settings.get(KEY_CHECK)
     if standing is None:
-        await store.settings.put(KEY_CHECK, mine)
-    elif standing != mine:
+        await store.settings.put(KEY_CHECK, _mark(key))
+    else:
+        check_mark(standing, key)
+
+
+def check_mark(standing: str, key: MasterKey) -> None:
+    """Let the master key pass that left this mark in a database.
+
+    Raises:
+        ConfigError: another one did.
+    """
+    if standing != _mark(key):
         raise ConfigError(
-            f"this database was made under another master key: copy {master_key.FILE_NAME} from the node that made it"
+            f"this database was made under another master key: put the {master_key.FILE_NAME} that it was made under"
             f" into the data folder, or set {master_key.ENVIRONMENT}"
         )
+
+
+def _mark(key: MasterKey) -> str:
+    return key.digest(KEY_CHECK).hex()
 
 
 async def find_issuer(store: Store, settings: Settings) -> str:

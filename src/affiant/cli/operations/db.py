@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from affiant.cli.data import store_options, with_store
+from affiant.cli.data import KEY_CHECK, check_mark, store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.oauth.assertion import LEEWAY
+from affiant.server.keys import master_key
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.records import RESTORED_AT
@@ -66,6 +67,10 @@ def restore(file: Path, chosen: Settings, as_json: bool) -> None:
     _check_sqlite(chosen)
     now = int(time.time())
     chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Before anything is moved: without its key the copy is of no use.
+    key, mark = master_key.load(chosen.data), copies.find_setting(file, KEY_CHECK)
+    if mark is not None:
+        check_mark(mark, key)
     kept = copies.restore(file, chosen.data / FILE_NAME, now=now)
     with_store(chosen, lambda store, _: _note(store, now, str(file)))
     before = f"; what was there is {kept}" if kept else ""

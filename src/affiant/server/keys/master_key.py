@@ -85,31 +85,55 @@ class MasterKey:
 
 
 def load(folder: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
-    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database, which is made when missing.
+    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database.
 
     Raises:
-        ConfigError: it cannot be read, is not 32 bytes, or others may read the file.
+        ConfigError: it is missing, cannot be read, is not 32 bytes, or others may read the file.
     """
     given = environment.get(ENVIRONMENT)
     return MasterKey.from_bytes(_material(given) if given else _from_file(folder / FILE_NAME))
 
 
+def make(folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
+    """Make the file of a master key, unless there is one or AFFIANT_MASTER_KEY is set. Whether it was made now.
+
+    Only where there is no database yet: what was written under another key could be read by nobody, and what is
+    written under this one, by nobody who has the other.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    path = folder / FILE_NAME
+    if environment.get(ENVIRONMENT) or path.exists():
+        return False
+    try:
+        return _write_anew(path)
+    except OSError as error:
+        raise ConfigError(f"the master key {path} cannot be written: {error.strerror}") from error
+
+
+def take_back(folder: Path) -> None:
+    """Remove the file that `make` has just made: it is not the key of the database that was found."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+
+
 def _from_file(path: Path) -> bytes:
     try:
-        _make(path)
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"others may read {path}: run  chmod 600 {path}")
         return _material(path.read_text("ascii").strip())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"the master key {path} is missing, and the database was made under it: put it back, or set {ENVIRONMENT}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"the master key {path} cannot be read: {getattr(error, 'strerror', None) or 'not ASCII'}"
         ) from error
 
 
-def _make(path: Path) -> None:
+def _write_anew(path: Path) -> bool:
     # Written whole under another name and then linked: a second process that starts now sees all of it or nothing.
-    if path.exists():
-        return
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -119,7 +143,9 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
-        pass  # the other process was first: its key stands
+        return False  # the other process was first: its key stands
+    else:
+        return True
     finally:
         draft.unlink()
 

@@ -110,6 +110,16 @@ def check(path: Path, *, fast: bool = False) -> None:
         raise ConfigError(f"{path} is damaged ({damage[0]}){_REMEDY}")
 
 
+def find_setting(path: Path, name: str) -> str | None:
+    """What a database that nobody has open remembers under this name; None when it cannot be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    except sqlite3.Error:
+        return None
+    return str(found[0]) if found else None
+
+
 def restoring(path: Path) -> Path:
     """The file that is there while a backup is put in the place of this database."""
     return path.with_name(f"{path.name}.restoring")
