@@ -147,6 +147,20 @@ async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
 
 
 @pytest.mark.attack(181)
+async def test_proof_is_taken_once_by_an_api_whose_clock_jumped(bench: Bench) -> None:
+    """Ahead, where it forgets what has ended there, and back."""
+    token = await _token(bench)
+    async with _api(bench) as api:
+        captured = api_proof(token)
+        assert (await api.get("/orders", headers=_shown(token, captured))).status_code == 200
+        bench.now[0] += 120
+        other = api_proof(token, jti="other", iat=int(bench.now[0]))
+        assert (await api.get("/orders", headers=_shown(token, other))).status_code == 200
+        bench.now[0] -= 120
+        assert (await api.get("/orders", headers=_shown(token, captured))).status_code == 401
+
+
+@pytest.mark.attack(181)
 async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
     """All at once: at the token endpoint each with an assertion of its own, and at an API with one token."""
     what = [post(form(bench.fresh()), dpop(proof(jti="raced"))) for _ in range(20)]

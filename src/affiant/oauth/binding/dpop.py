@@ -129,6 +129,7 @@ def verify(
     access_token: str | None = None,
     nonces: Nonces | None = None,
     algorithms: Sequence[str] = ASYMMETRIC,
+    aliases: Sequence[str] = (),
 ) -> DpopProof:
     """Judge the proof of a request, by the list of RFC 9449 section 4.3.
 
@@ -140,6 +141,7 @@ def verify(
         access_token: the one that came along, at an API.
         nonces: where they are demanded.
         algorithms: what it may be signed with.
+        aliases: other URLs that the sender may know it by (RFC 8705 section 5).
 
     Raises:
         Rejected: a DPOP_* reason; whether it was used before is for Replays to say.
@@ -154,7 +156,7 @@ def verify(
         raise Rejected(Reason.DPOP_JTI)
     if claims.get("htm") != method:  # RFC 9110 section 9.1: methods are case-sensitive
         raise Rejected(Reason.DPOP_METHOD, expected=method)
-    _check_url(claims.get("htu"), url)
+    _check_url(claims.get("htu"), (url, *aliases))
     live_until = _check_time(claims, now, nonces)
     # Compared as what it is, text of a stranger: not in constant time, since whoever signs it knows the token.
     if access_token is not None and claims.get("ath") != hash_of(access_token):
@@ -244,14 +246,19 @@ class Replays:
         """
         with self._lock:
             while self._ends and self._ends[0][0] < now:
-                self._used.discard(heapq.heappop(self._ends)[1])
+                self._forget()
             if proof.digest in self._used or proof.live_until <= self._forgotten_until:
                 raise Rejected(Reason.DPOP_REPLAYED)
             if len(self._used) >= self._most:
-                self._forgotten_until, forgotten = heapq.heappop(self._ends)
-                self._used.discard(forgotten)
+                self._forget()
             self._used.add(proof.digest)
             heapq.heappush(self._ends, (proof.live_until, proof.digest))
+
+    def _forget(self) -> None:
+        # A clock that ran ahead ends proofs that could still be shown once it is set right.
+        end, digest = heapq.heappop(self._ends)
+        self._forgotten_until = max(self._forgotten_until, end)
+        self._used.discard(digest)
 
 
 def _parse(values: Sequence[bytes]) -> Unverified:
@@ -291,13 +298,13 @@ def _verify_signature(unverified: Unverified, key: PublicKey) -> dict[str, Any]:
         raise Rejected(Reason.DPOP_SIGNATURE) from None
 
 
-def _check_url(htu: object, url: str) -> None:
+def _check_url(htu: object, urls: Sequence[str]) -> None:
     try:
-        if isinstance(htu, str) and normalise(htu) == normalise(url):
+        if isinstance(htu, str) and normalise(htu) in map(normalise, urls):
             return
     except ValueError:
         pass
-    raise Rejected(Reason.DPOP_URL, expected=url.partition("?")[0])
+    raise Rejected(Reason.DPOP_URL, expected=" or ".join(url.partition("?")[0] for url in urls))
 
 
 def _check_time(claims: dict[str, Any], now: float, nonces: Nonces | None) -> float:
