@@ -267,7 +267,7 @@ class Reason(Enum):
         "Register without it, or let the operator add its issuer to software_statement_issuers.", "RFC 7591 3.2.2")
     LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0, "too many requests of this address, or in the name of this client, have failed",
         "Mend what fails first (affiant explain), then wait as Retry-After says. A request whose proof holds is let through at any time.", "RFC 6585 4")
-    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client asks for tokens too often",
+    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client asks too often",
         "Keep each token until it ends instead of asking for one per call, and wait as Retry-After says.", "RFC 6585 4")
     STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0, "the server cannot record its decision now, so it issues nothing",
         "Send the request again in a moment, with a new assertion.", "RFC 9110 15.6.4")

@@ -32,13 +32,15 @@ class House:
         self.http, self.store, self.limits, self.now = http, store, limits, now
         self.serial = 0
 
-    async def ask(self, key: Any = KEY, client_id: str = "c1", jti: str | None = None, **form: str) -> httpx2.Response:
+    async def ask(
+        self, key: Any = KEY, client_id: str = "c1", jti: str | None = None, path: str = "/token", **form: str
+    ) -> httpx2.Response:
         self.serial += 1
         now = int(self.now[0])
         claims = {"iss": client_id, "sub": client_id, "aud": ISSUER, "exp": now + 60, "jti": jti or str(self.serial)}
         text = compact.sign({}, claims, key)
         body = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": text, **form}
-        return await self.http.post("/token", data=body)
+        return await self.http.post(path, data={name: value for name, value in body.items() if value})
 
     async def audited(self) -> list[dict[str, Any]]:
         return [json.loads(row.record) for row in await self.store.audit_log.export()]
@@ -114,6 +116,16 @@ async def test_tokens_are_limited_per_client(house: House) -> None:
     assert (await house.ask(client_id="c2")).status_code == 200
     house.now[0] += 20
     assert (await house.ask(jti="kept")).status_code == 200
+
+
+@pytest.mark.attack(147)
+async def test_who_floods_with_a_stolen_key_cannot_keep_its_owner_from_changing_it(house: House) -> None:
+    """Each endpoint counts apart: the keys can be seen and changed, and tokens revoked, while no token is to be had."""
+    while (reply := await house.ask()).status_code == 200:
+        pass
+    assert _is_limited(reply, Reason.LIMIT_TOKENS)
+    for path, form in (("/client-keys", {"action": "list"}), ("/revoke", {"token": "none"})):
+        assert (await house.ask(path=path, grant_type="", **form)).status_code == 200, path
 
 
 async def test_a_client_that_is_refused_counts_too(house: House) -> None:

@@ -250,7 +250,7 @@ async def test_reading_too_often_is_limited_and_takes_nothing_from_the_tokens(
     limits = server.app._endpoints["/token"]._limits  # type: ignore[attr-defined]
     burst = limits.rates.tokens.burst
     for _ in range(burst):
-        limits.count_token(f"registration/{client.client_id}", server.now[0])
+        limits.count_share(client.client_id, "registration", server.now[0])
     reply = await client.read()
     assert (reply.status_code, reply.json()["error"]) == (429, "temporarily_unavailable")
     assert (await client.ask()).status_code == 200

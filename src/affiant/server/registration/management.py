@@ -44,9 +44,9 @@ class ManagementEndpoint(Registrar):
         client = self._admit(await self._find(client_id), text)
         # Not the client itself: whoever has this token. It tells who is meant, and is written down as that.
         visit.by, visit.subject = "registration access token", f"client {client_id}"
-        self._limits.check_tokens(_limited(client), visit.now)
+        self._limits.check_share(client.client_id, self._name, visit.now)
         answer = await self._answer_to(visit, scope, receive, client, text)
-        self._limits.count_token(_limited(client), visit.now)
+        self._limits.count_share(client.client_id, self._name, visit.now)
         return answer
 
     async def _answer_to(
@@ -140,11 +140,6 @@ class ManagementEndpoint(Registrar):
             return hmac.compare_digest(stored.digest or _NOBODY, self._master_key.digest(sent))
         plain = self._master_key.unseal(stored.sealed, purpose=secret_purpose(standing.client_id))
         return hmac.compare_digest(plain, sent.encode())
-
-
-def _limited(client: Client) -> str:
-    """What its requests here are counted under, apart from its tokens: no client_id has a slash."""
-    return f"registration/{client.client_id}"
 
 
 def _problem(client: Client | None, *, is_its_own: bool) -> str:

@@ -119,7 +119,7 @@ class Endpoint(ABC):
             self._limits.check_failures(visit)
             return
         if self.counts(client):
-            self._limits.check_tokens(client.client.client_id, visit.now)
+            self._limits.check_share(client.client.client_id, self._name, visit.now)
         try:
             self._limits.check_failures(visit)
         except Limited:
@@ -193,7 +193,7 @@ class Endpoint(ABC):
             self._limits.count_failure(visit)
         else:
             if self.counts(client):
-                self._limits.count_token(client.client.client_id, visit.now)
+                self._limits.count_share(client.client.client_id, self._name, visit.now)
             if self.counts_uses and client.thumbprint is not None:
                 self._uses.count(client.client.client_id, client.thumbprint, visit.now)
         return outcome

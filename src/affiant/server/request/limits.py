@@ -57,7 +57,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The limits of a server: of failures by one address or in one client's name, and of a client's tokens."""
+    """The limits of a server: of failures by one address or in one client's name, and of a client's tokens.
+
+    What a client does at another endpoint than that of tokens has the same limit, and is counted apart.
+    """
 
     failures: Rate = Rate(100, 1.0)
     tokens: Rate = Rate(10_000, 50.0)
@@ -103,13 +106,15 @@ class Limits:
         if wait > 0:
             raise self._limited(Reason.LIMIT_FAILURES, name, wait)
 
-    def check_tokens(self, client_id: str, now: float) -> None:
+    def check_share(self, client_id: str, endpoint: str, now: float) -> None:
         """Let a client pass that proved who it is.
+
+        Each endpoint counts apart: who floods one with a stolen key cannot keep its owner from changing it at another.
 
         Raises:
             Limited: it has asked too often.
         """
-        wait = self._wait(f"token {client_id}", self.rates.tokens, now)
+        wait = self._wait(f"{endpoint} {client_id}", self.rates.tokens, now)
         if wait > 0:
             raise self._limited(Reason.LIMIT_TOKENS, f"client {client_id}", wait)
 
@@ -119,9 +124,9 @@ class Limits:
         for name in _names(visit):
             self._spend(f"failure {name}", self.rates.failures, visit.now)
 
-    def count_token(self, client_id: str, now: float) -> None:
+    def count_share(self, client_id: str, endpoint: str, now: float) -> None:
         """Count it, once it is written down: an assertion that is shown again must not use up its client's share."""
-        self._spend(f"token {client_id}", self.rates.tokens, now)
+        self._spend(f"{endpoint} {client_id}", self.rates.tokens, now)
 
     def take_told(self) -> Counter[tuple[Reason, str]]:
         """How many were refused since the last call, by reason and name; they stand nowhere else."""

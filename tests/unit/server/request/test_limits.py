@@ -57,37 +57,38 @@ def test_address_and_name_are_counted_apart() -> None:
 def test_a_victim_succeeds_whatever_others_do() -> None:
     limits = Limits(THREE, key=KEY)
     _failures(limits, 1000, _visit("192.0.2.1", "victim"))
-    limits.check_tokens("victim", NOW)
+    limits.check_share("victim", "token", NOW)
 
 
 def test_tokens_of_one_client() -> None:
     limits = Limits(THREE, key=KEY)
     for _ in range(2):
-        limits.check_tokens("c", NOW)
-        limits.count_token("c", NOW)
+        limits.check_share("c", "token", NOW)
+        limits.count_share("c", "token", NOW)
     with pytest.raises(Limited) as limited:
-        limits.check_tokens("c", NOW)
+        limits.check_share("c", "token", NOW)
     assert (limited.value.reason, limited.value.retry_after) == (Reason.LIMIT_TOKENS, 1)
-    limits.check_tokens("d", NOW)
-    limits.check_tokens("c", NOW + 0.11)
+    limits.check_share("d", "token", NOW)
+    limits.check_share("c", "client-keys", NOW)
+    limits.check_share("c", "token", NOW + 0.11)
 
 
 def test_what_came_at_once_is_not_held_up_for_long() -> None:
     """A hundred that were let through together, before any was counted, cost no more than the burst."""
     limits = Limits(THREE, key=KEY)
     for _ in range(100):
-        limits.count_token("c", NOW)
+        limits.count_share("c", "token", NOW)
     with pytest.raises(Limited):
-        limits.check_tokens("c", NOW)
-    limits.check_tokens("c", NOW + 0.11)
+        limits.check_share("c", "token", NOW)
+    limits.check_share("c", "token", NOW + 0.11)
 
 
 def test_no_limit() -> None:
     limits = Limits(Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0)), key=KEY)
     assert _failures(limits, 500, _visit()) == [0] * 500
     for _ in range(500):
-        limits.count_token("c", NOW)
-        limits.check_tokens("c", NOW)
+        limits.count_share("c", "token", NOW)
+        limits.check_share("c", "token", NOW)
 
 
 def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
