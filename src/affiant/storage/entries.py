@@ -244,7 +244,10 @@ def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
         # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
         # family may still live.
         in_window = rotation.now - token.spent_at <= rotation.retry_window
-        return Outcome.REPEATED if in_window and token.successor == rotation.successor else Outcome.REFRESH_REUSED
+        if not in_window or token.successor != rotation.successor:
+            return Outcome.REFRESH_REUSED
+        # The line has its last second, too, for who asks again because an answer was lost.
+        return Outcome.REPEATED if rotation.now < token.expires_at else Outcome.REFRESH_EXPIRED
     if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
         return Outcome.REFRESH_EXPIRED
     return Outcome.FIRST
