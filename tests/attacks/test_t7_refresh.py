@@ -15,6 +15,7 @@ from tests.attacks.proofs import BOUND, dpop, proof
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
+from affiant.storage.entries import KEPT_SECONDS
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 
@@ -377,3 +378,16 @@ async def test_life_of_a_family(bench: Bench) -> None:
     idle = await _first(bench)
     bench.now[0] += REFRESH_IDLE
     await _refused(bench, _refresh(bench, idle), Reason.REFRESH_EXPIRED)
+
+
+@pytest.mark.attack(177)
+async def test_what_was_deleted_is_refused_as_what_expired(bench: Bench) -> None:
+    """Both are invalid_grant (RFC 6749 section 5.2), whatever became of the row."""
+    token = await _first(bench)
+    bench.now[0] += REFRESH_ABSOLUTE
+    expired = await _refused(bench, _refresh(bench, token), Reason.REFRESH_EXPIRED)
+    await bench.store.ledger.purge(int(bench.now[0]) + KEPT_SECONDS + 1)
+    assert await bench.store.refresh_tokens.list() == []
+    bench.now[0] += KEPT_SECONDS + 2
+    gone = await _refused(bench, _refresh(bench, token), Reason.REFRESH_UNKNOWN)
+    assert (gone.status, gone.json()["error"]) == (expired.status, expired.json()["error"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.desk import MASTER, NOW, asking, make_gate, member, open_api
+from tests.desk import ADMIN, MASTER, NOW, asking, make_gate, member, open_api
 
 from affiant.errors import StoreError
 from affiant.jose import keys
@@ -17,6 +18,8 @@ from affiant.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
+from affiant.server.registry import rules
+from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from affiant.storage.ports import Store
+    from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
 API = "https://orders.example"
@@ -122,6 +126,50 @@ async def end(http: httpx2.AsyncClient, name: str, change: dict[str, Any] | None
     return await (http.delete(f"/clients/{name}") if change is None else http.patch(f"/clients/{name}", json=change))
 
 
+ROTATIONS: dict[str, dict[str, Any] | None] = {
+    "keys": {"jwk": NEXT.public().to_jwk()},
+    "keys/complete": {"kid": KEY.kid},
+    "keys/cancel": {"kid": KEY.kid},
+    "keys/revoke": {"kid": KEY.kid},
+    "secrets": {},
+    "secrets/complete": None,
+    "secrets/cancel": None,
+    "secrets/revoke": {"id": "one"},
+}
+
+
+@pytest.mark.attack(287)
+@pytest.mark.parametrize("path", ROTATIONS)
+async def test_operator_does_not_overtake_who_gives_a_role(
+    store: Store, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """An owner gives a client a role between the moment that an operator's call finds it and its commit."""
+    method = "client_secret_basic" if path.startswith("secrets") else "private_key_jwt"
+    made = rules.build_client(
+        "c", auth_method=method, master_key=MASTER, now=NOW, keys=() if "secrets" in path else (KEY.public(),)
+    )
+    twice = tuple(replace(secret, id=name) for secret in made.client.secrets for name in ("one", "two"))
+    await store.clients.add(replace(made.client, secrets=twice[: 1 if path == "secrets" else 2]))
+    hold: Any = store.clients
+    find = hold.find
+
+    async def overtaken(client_id: str) -> Client | None:
+        found: Client | None = await find(client_id)
+        monkeypatch.setattr(hold, "find", find)
+        await hold.update("c", lambda standing: replace(standing, scope=("admin.owner",), resources=(ADMIN,)))
+        return found
+
+    monkeypatch.setattr(hold, "find", overtaken)
+    async with asking(store, Principal("op", Role.OPERATOR)) as http:
+        answer = await http.post(f"/clients/c/{path}", json=ROTATIONS[path])
+    assert (answer.status_code, answer.json()["reason"]) == (403, Reason.ADMIN_OWNER_ONLY.code)
+    after = await find("c")
+    assert after is not None
+    assert after.scope == ("admin.owner",)
+    assert (after.keys, after.secrets) == (made.client.keys, twice[: 1 if path == "secrets" else 2])
+    assert await store.revocations.list(NOW) == []
+
+
 @pytest.mark.attack(299)
 @pytest.mark.parametrize("make_store", ["sqlite"], indirect=True)
 async def test_full_disk_changes_nothing(store: Store, tmp_path: Path) -> None:
@@ -159,6 +207,25 @@ async def test_full_disk_changes_nothing(store: Store, tmp_path: Path) -> None:
         assert (await done(await http.get("/audit/verification")))["holds"]
     with sqlite3.connect(tmp_path / "test.db") as other:
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("make_store", ["sqlite"], indirect=True)
+async def test_record_that_cannot_be_read_hides_no_token_before_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where a page ends with it, nor where it is all of a page."""
+    monkeypatch.setattr("affiant.server.admin.routes.tokens._PAGE", 1)
+    issued = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="accepted", token="wanted", client_id="owner")
+    old = AuditRecord(at=NOW - 2 * LONGEST_TOKEN, trace_id="o", endpoint="token", outcome="accepted")
+    for record in (old, old, issued, issued, issued):
+        await store.ledger.claim(Entry(record))
+    last = (await store.audit_log.head()).number
+    with sqlite3.connect(tmp_path / "test.db") as other:
+        spoilt = "UPDATE audit SET record = CAST('x' AS BLOB) WHERE number > ?"
+        other.execute(spoilt, (last - 2,))
+    async with asking(store) as http:
+        assert (await done(await http.get("/tokens/wanted")))["trace_id"] == "t"
+        assert (await http.get("/tokens/never")).status_code == 404
 
 
 def fill(transaction: Any, pages: int = 1) -> None:

@@ -72,6 +72,17 @@ async def test_tolerated_repeat(store: Store) -> None:
     assert [await store.ledger.claim(entry) for _ in range(2)] == [Outcome.FIRST, Outcome.REPEATED]
 
 
+async def test_a_repeat_is_not_tolerated_of_what_was_deleted(store: Store) -> None:
+    """Nobody knows any more whether this one was first."""
+    entry = structs.replace(_entry(1), tolerate_repeat=True)
+    await store.ledger.claim(entry)
+    await store.ledger.purge(NOW + 61)
+    assert await store.ledger.claim(entry) is Outcome.REPLAYED
+    both = [entry, structs.replace(_entry(2), tolerate_repeat=True), structs.replace(_entry(3), claim=None)]
+    outcomes = await asyncio.gather(*map(store.ledger.claim, both))
+    assert outcomes == [Outcome.REPLAYED, Outcome.REPLAYED, Outcome.FIRST]
+
+
 async def test_purge_takes_only_what_ended(store: Store) -> None:
     """A claim that lives is never purged."""
     for number in range(5):

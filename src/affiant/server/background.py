@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
 log = logging.getLogger(__name__)
-PURGE_SECONDS = 1.0  # between two looks for expired jtis
+PURGE_SECONDS = 1.0  # between two looks for expired jtis and refresh tokens
 PAUSE_SECONDS = 0.01
 SLOW_SECONDS = 2.0
 TELL_SECONDS = 5.0  # between two records of what the limits refused

@@ -7,13 +7,18 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from affiant.values import Value
 
-KEPT_SECONDS = 86_400  # that a revocation outlives its tokens, whatever the clock says that deletes it
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# That a revocation outlives its tokens, and a line of refresh tokens its own end, whatever the clock says that deletes
+# it. Longer than any retry window.
+KEPT_SECONDS = 86_400
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 # What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
 # of them is deleted, so both numbers only grow.
@@ -38,6 +43,8 @@ class RefreshToken:
         resource: identifiers, separated by spaces.
         key_thumbprint: of the client's key that obtained the first of its family, or the id of the secret.
         authorization_details: as JSON text (RFC 9396).
+        began: number of the audit record with which the first of its family was made, as the store writes it down; 0
+            for what an older version made.
     """
 
     digest: bytes = field(repr=False)
@@ -53,6 +60,7 @@ class RefreshToken:
     revoked_at: int | None = None
     key_thumbprint: str | None = None
     authorization_details: str | None = None
+    began: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +162,37 @@ class RefreshSelection(Value, frozen=True):
     client_id: str | None = None
     key_thumbprint: str | None = None
     resource: str | None = None
+    family: str | None = None
+
+    @property
+    def reach(self) -> str:
+        """The narrowest name that they have in common; of those of one token, `reaches` has all."""
+        if self.family is not None:
+            return f"family {self.family}"
+        return "all" if self.client_id is None else f"client {self.client_id}"
 
     def fits(self, token: RefreshToken) -> bool:
         """Whether this one is among them."""
         return (
             self.client_id in (None, token.client_id)
+            and self.family in (None, token.family)
             and self.key_thumbprint in (None, token.key_thumbprint)
             and (self.resource is None or self.resource in token.resource.split(" "))
         )
+
+
+class RefreshEnd(Value, frozen=True):
+    """The end of all refresh tokens of a selection, in one row: ended one by one, many would take longer than there is.
+
+    Attributes:
+        number: of the audit record that was written with it. What began later lives on: clocks differ, but each commit
+            is before or after another.
+        at: when, in seconds since the epoch.
+    """
+
+    selection: RefreshSelection
+    number: int
+    at: int
 
 
 class Entry(Value, frozen=True):
@@ -232,6 +263,19 @@ class AuditHead(NamedTuple):
 def end_of_family(family: str, now: int) -> Revocation:
     """What takes the access tokens along when their refresh tokens are revoked."""
     return Revocation("family", family, now, now + LONGEST_TOKEN)
+
+
+def reaches(token: RefreshToken) -> tuple[str, ...]:
+    """The reach of every selection that may fit this token."""
+    return "all", f"client {token.client_id}", f"family {token.family}"
+
+
+def as_ended(token: RefreshToken, ends: Iterable[RefreshEnd]) -> RefreshToken:
+    """The token as these ends leave it; every adapter applies this one rule to each that it reads."""
+    if token.revoked_at is None:
+        fitting = (end.at for end in ends if token.began <= end.number and end.selection.fits(token))
+        return replace(token, revoked_at=min(fitting, default=None))
+    return token
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:

@@ -117,7 +117,7 @@ class SigningKeys(Protocol):
 
 
 class RefreshTokens(Protocol):
-    """Refresh tokens; they are made and rotated in the ledger's commits."""
+    """Refresh tokens; they are made, rotated and ended in the ledger's commits."""
 
     async def find(self, digest: bytes) -> RefreshToken | None:
         """The token of this digest, spent or not."""
@@ -153,6 +153,9 @@ class Ledger(Protocol):
         token has used up its jti, and a token that comes back after it was spent ends its family. Both are written
         down as refused. One refresh token never gets two successors. The call returns after the commit is durable.
 
+        To end refresh tokens takes as long for a million as for one. All that fit, and whose family began before, have
+        ended with the commit; a family that begins in a later commit lives, whatever the clocks say.
+
         Raises:
             StoreError: nothing is known to be committed; nothing may be issued.
         """
@@ -161,10 +164,13 @@ class Ledger(Protocol):
         """The second until which this jti of this client stays claimed, or None; it changes nothing."""
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """Delete at most `limit` claims that ended before this instant; how many were deleted.
+        """Delete at most `limit` claims that ended before this instant, and as many refresh tokens; how many went.
 
         The end of the last one that was deleted is remembered: no claim that ends then or earlier is ever FIRST again,
         so that a clock that ran ahead, and deleted what lives, makes nothing usable twice.
+
+        Refresh tokens go KEPT_SECONDS after their family's last day. One of a family that lives stays, however old: one
+        that was spent betrays who stole it. A revocation goes as long after the last token that it ended.
 
         0 where several nodes share the store and this is another's work.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 
 from affiant.jose import keys
+from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Client, ClientKey
 from affiant.storage.sqlite import SqliteStore
@@ -84,3 +86,84 @@ async def test_keys_of_a_jwk_set_on_postgres(database: str) -> None:
     finally:
         await old.close()
     await _check(store)
+
+
+NOW = 1_700_000_000
+AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
+INSERT = "INSERT INTO refresh_token (digest, family, client_id, record)"  # as version 0.1.0 does
+# As it wrote refresh tokens: r1 was followed by r2, and old ended long ago, and so did one that was revoked.
+REFRESH = [
+    (name.encode(), family, "c", json.dumps({
+        "digest": base64.b64encode(name.encode()).decode(), "family": family, "client_id": "c", "scope": ["s"],
+        "resource": "https://a", "issued_at": end - 100, "idle_expires_at": end - 50, "expires_at": end,
+        "spent_at": spent, "successor": "cjI=" if spent else None, "revoked_at": revoked, "key_thumbprint": "k",
+        "authorization_details": None,
+    }).encode())
+    for name, family, end, spent, revoked in (
+        ("r1", "f", NOW + 100, NOW, None), ("r2", "f", NOW + 100, None, None), ("r9", "g", NOW + 100, None, NOW),
+        ("old", "h", NOW - KEPT_SECONDS - 1, None, None),
+    )
+]  # fmt: skip
+
+
+async def _check_refresh(store: Store) -> None:
+    await store.open()
+    try:
+        await store.ledger.purge(NOW)
+        assert [token.digest for token in await store.refresh_tokens.list()] == [b"r1", b"r2", b"r9"]
+        for spent, successor, outcome in (
+            (b"r9", b"x", Outcome.REFRESH_REVOKED),
+            (b"r1", b"r2", Outcome.REPEATED),
+            (b"r2", b"r3", Outcome.FIRST),
+        ):
+            rotation = Rotation(spent, successor, NOW + 9, 1000)
+            assert await store.ledger.claim(Entry(AUDIT, rotation=rotation)) is outcome
+        await store.ledger.claim(Entry(AUDIT, revoke_refresh=RefreshSelection(resource="https://a")))
+        assert all(token.revoked_at == NOW for token in await store.refresh_tokens.list())
+        await store.ledger.purge(NOW + 101 + KEPT_SECONDS)
+        assert await store.refresh_tokens.list() == []
+    finally:
+        await store.close()
+
+
+async def test_ends_of_refresh_tokens_on_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        for text in _files("sqlite", 4):
+            old.executescript(text)
+        old.execute("PRAGMA user_version=4")
+        old.executemany(f"{INSERT} VALUES (?, ?, ?, ?)", REFRESH)
+        old.commit()
+    await _check_refresh(SqliteStore(path))
+
+
+async def test_ends_of_refresh_tokens_on_postgres(database: str) -> None:
+    old = await asyncpg.connect(database)
+    try:
+        await old.execute("CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL)")
+        for number, text in enumerate(_files("postgres", 4), 1):
+            await old.execute(text)
+            await old.execute("INSERT INTO migration VALUES ($1, 'x')", number)
+        await old.executemany(f"{INSERT} VALUES ($1, $2, $3, $4)", REFRESH)
+    finally:
+        await old.close()
+    await _check_refresh(PostgresStore(database))
+
+
+async def test_an_older_process_makes_no_refresh_token_any_more(tmp_path: Path, database: str) -> None:
+    """It does not know what ends them: one that is still running would go on with what has ended."""
+    for store in (SqliteStore(tmp_path / "new.db"), PostgresStore(database)):
+        await store.open()
+        await store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "new.db")) as old, pytest.raises(sqlite3.IntegrityError):
+        old.execute(INSERT.replace("INSERT", "INSERT OR REPLACE") + " VALUES (?, ?, ?, ?)", REFRESH[0])
+    node = await asyncpg.connect(database)
+    try:
+        with pytest.raises(asyncpg.NotNullViolationError):
+            await node.execute(
+                "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[])"
+                " ON CONFLICT (digest) DO UPDATE SET record = excluded.record",
+                *([value] for value in REFRESH[0]),
+            )
+    finally:
+        await node.close()

@@ -13,7 +13,10 @@ from affiant.storage.entries import (
     AuditHead,
     AuditRow,
     Outcome,
+    RefreshEnd,
+    RefreshSelection,
     Revocation,
+    as_ended,
     chain,
     end_of_family,
     judge_rotation,
@@ -35,6 +38,7 @@ class MemoryLedger:
         self._audit_key = audit_key
         self._claims: dict[tuple[str, bytes], int] = {}
         self._refresh: dict[bytes, RefreshToken] = {}
+        self._ends: dict[RefreshSelection, RefreshEnd] = {}
         self._revoked: dict[tuple[str, str], Revocation] = {}
         self._forgotten = 0
         self._audit: list[AuditRow] = []
@@ -64,8 +68,17 @@ class MemoryLedger:
             ended = [key for key, end in self._claims.items() if end < before][:limit]
             for key in ended:
                 self._forgotten = max(self._forgotten, self._claims.pop(key))
-            self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before - KEPT_SECONDS}
-            return len(ended)
+            return len(ended) + self._forget(before - KEPT_SECONDS, limit)
+
+    def _forget(self, before: int, limit: int) -> int:
+        self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before}
+        over = [key for key, row in self._refresh.items() if row.expires_at < before][:limit]
+        for key in over:
+            del self._refresh[key]
+        # Not by a clock: an end outlives all that began before it.
+        oldest = min((row.began for row in self._refresh.values()), default=len(self._audit) + 1)
+        self._ends = {key: end for key, end in self._ends.items() if end.number >= oldest}
+        return len(over)
 
     def revoked(self) -> list[Revocation]:
         """All that stand."""
@@ -75,7 +88,7 @@ class MemoryLedger:
     def refresh_tokens(self) -> dict[bytes, RefreshToken]:
         """All of them, by digest."""
         with self._lock:
-            return dict(self._refresh)
+            return {key: as_ended(row, self._ends.values()) for key, row in self._refresh.items()}
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
         """See ports.AuditLog."""
@@ -116,15 +129,16 @@ class MemoryLedger:
 
     def _change(self, entry: Entry) -> None:
         if entry.new_refresh is not None:
-            self._refresh[entry.new_refresh.digest] = entry.new_refresh
+            self._refresh[entry.new_refresh.digest] = replace(entry.new_refresh, began=len(self._audit) + 1)
         for revocation in entry.revocations:
             self._revoke(revocation)
         if entry.revoke_family is not None:
             self._end_family(entry.revoke_family, int(entry.audit.at))
         if entry.revoke_refresh is not None:
-            for digest, row in self._refresh.items():
-                if row.revoked_at is None and entry.revoke_refresh.fits(row):
-                    self._refresh[digest] = replace(row, revoked_at=int(entry.audit.at))
+            self._end(entry.revoke_refresh, int(entry.audit.at))
+
+    def _end(self, selection: RefreshSelection, now: int) -> None:
+        self._ends[selection] = RefreshEnd(selection, len(self._audit) + 1, now)
 
     def _revoke(self, revocation: Revocation) -> None:
         key = (revocation.kind, revocation.value)
@@ -133,15 +147,14 @@ class MemoryLedger:
         self._revoked[key] = Revocation(*key, *later)
 
     def _end_family(self, family: str, now: int) -> None:
-        for digest, row in self._refresh.items():
-            if row.family == family:
-                self._refresh[digest] = replace(row, revoked_at=now)
+        self._end(RefreshSelection(family=family), now)
         self._revoke(end_of_family(family, now))
 
     def _rotate(self, entry: Entry) -> Outcome:
         rotation = entry.rotation
         assert rotation is not None  # noqa: S101 - the caller looked
-        token = self._refresh.get(rotation.spent)
+        standing = self._refresh.get(rotation.spent)
+        token = None if standing is None else as_ended(standing, self._ends.values())
         outcome = judge_rotation(token, rotation)
         if token is not None and outcome is Outcome.FIRST:
             self._refresh[token.digest] = replace(token, spent_at=rotation.now, successor=rotation.successor)

@@ -9,7 +9,7 @@ takes four; it goes on asking until it finds that it was alone.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
@@ -32,7 +32,7 @@ _BEGIN = f"BEGIN; {LOCK_HEAD}"
 _CLAIM = (
     "WITH won AS (INSERT INTO jti SELECT claim.* FROM unnest($1::bytea[], $2::bigint[]) AS claim (claimed, until),"
     " audit_head WHERE until > forgotten ON CONFLICT DO NOTHING RETURNING claimed)"
-    " SELECT number, link, ARRAY(SELECT claimed FROM won) FROM audit_head"
+    " SELECT number, link, forgotten, ARRAY(SELECT claimed FROM won) FROM audit_head"
 )
 _APPEND = (
     "WITH appended AS (INSERT INTO audit SELECT $1 + place, trace_id, record, link"
@@ -98,11 +98,11 @@ async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) ->
     Returns:
         What became of each, the newest link as it was, and as it is now.
     """
-    number, head, won = await connection.fetchrow(_CLAIM, *_claims(entries))
+    number, head, forgotten, won = await connection.fetchrow(_CLAIM, *_claims(entries))
     rotations = Rotations(connection)
     await rotations.load(entries)
-    firsts = set(won)
-    outcomes = [await _apply(entry, firsts, rotations) for entry in entries]
+    claims = _Claims(set(won), forgotten)
+    outcomes = [_apply(entry, claims, rotations, place) for place, entry in enumerate(entries, number + 1)]
     await rotations.save()
     traces, records, links = _chained(head, entries, outcomes, audit_key)
     await connection.execute(_APPEND, number, traces, records, links, len(links), links[-1])
@@ -142,13 +142,20 @@ def _claims(entries: Sequence[Entry]) -> tuple[list[bytes], list[int]]:
     return [claim_key(c.client_id, c.digest) for c in claims], [c.expires_at for c in claims]
 
 
-async def _apply(entry: Entry, firsts: set[bytes], rotations: Rotations) -> Outcome:
+class _Claims(NamedTuple):
+    """The claims that a group won, and the end of the last one that was deleted."""
+
+    won: set[bytes]
+    forgotten: int
+
+
+def _apply(entry: Entry, claims: _Claims, rotations: Rotations, number: int) -> Outcome:
     is_first = True
     if entry.claim is not None:
         key = claim_key(entry.claim.client_id, entry.claim.digest)
-        is_first = key in firsts
-        firsts.discard(key)  # of several in one group, the one that came first
-        if not is_first and not entry.tolerate_repeat:
+        is_first = key in claims.won
+        claims.won.discard(key)  # of several in one group, the one that came first
+        if (not is_first and not entry.tolerate_repeat) or entry.claim.expires_at <= claims.forgotten:
             return Outcome.REPLAYED
-    outcome = await rotations.apply(entry)
+    outcome = rotations.apply(entry, number)
     return Outcome.REPEATED if not is_first and outcome is Outcome.FIRST else outcome

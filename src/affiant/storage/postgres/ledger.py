@@ -8,7 +8,7 @@ import msgspec
 
 from affiant.errors import StoreError
 from affiant.storage.entries import GENESIS, KEPT_SECONDS, AuditHead, AuditRow, Outcome
-from affiant.storage.postgres.commit import Commits, claim_key
+from affiant.storage.postgres.commit import LOCK_HEAD, Commits, claim_key
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.group import Groups
 
@@ -31,6 +31,19 @@ _PURGE = (
 _FORGET = (
     "DELETE FROM revocation WHERE ctid = ANY(ARRAY("
     "SELECT ctid FROM revocation WHERE until < $1 ORDER BY until LIMIT 1000 FOR UPDATE SKIP LOCKED))"
+)
+_FORGET_REFRESH = (
+    "WITH gone AS (DELETE FROM refresh_token WHERE ctid = ANY(ARRAY("
+    "SELECT ctid FROM refresh_token WHERE ends_at < $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+    " SELECT count(*) FROM gone"
+)
+# Not by a clock: an end outlives all that began before it, and rotation prolongs no family.
+_OVER = "until < coalesce((SELECT min(ends_at) FROM refresh_token), 9223372036854775807)"
+_ARE_ENDS_OVER = f"SELECT EXISTS (SELECT FROM refresh_end WHERE {_OVER})"  # noqa: S608
+# With the head locked, and looked at anew: no commit ends or begins anything meanwhile.
+_FORGET_ENDS = (
+    f"BEGIN; {LOCK_HEAD}; DELETE FROM refresh_end WHERE ctid = ANY(ARRAY("  # noqa: S608
+    f"SELECT ctid FROM refresh_end WHERE {_OVER} ORDER BY until LIMIT 1000)); COMMIT"
 )
 _EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
 _NEWEST = "SELECT number, trace_id, record, link FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2"
@@ -73,7 +86,10 @@ class PostgresLedger:
                 return 0
             deleted: int = await connection.fetchval(_PURGE, before, limit)
             await connection.execute(_FORGET, before - KEPT_SECONDS)
-        return deleted
+            refresh: int = await connection.fetchval(_FORGET_REFRESH, before - KEPT_SECONDS, limit)
+            if await connection.fetchval(_ARE_ENDS_OVER):
+                await connection.execute(_FORGET_ENDS)
+        return deleted + refresh
 
     def open(self) -> None:
         """Take entries."""

@@ -7,21 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from affiant.storage.entries import MARK, Outcome, RefreshToken, Revocation, end_of_family, judge_rotation, succeed
+from affiant.storage.entries import (
+    MARK,
+    Outcome,
+    RefreshEnd,
+    RefreshSelection,
+    RefreshToken,
+    Revocation,
+    as_ended,
+    end_of_family,
+    judge_rotation,
+    reaches,
+    succeed,
+)
 from affiant.storage.postgres.connection import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from affiant.storage.entries import Entry, RefreshSelection, Rotation
+    from affiant.storage.entries import Entry, Rotation
     from affiant.storage.postgres.connection import Lines
 
 _KEEP = (
-    "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[])"
+    "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])"
     " ON CONFLICT (digest) DO UPDATE SET family = excluded.family, client_id = excluded.client_id,"
-    " record = excluded.record"
+    " record = excluded.record, ends_at = excluded.ends_at"
 )
-
+# Where there are no refresh tokens, there is nothing to end.
+_END = (
+    "INSERT INTO refresh_end SELECT row.*, last.until FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[])"
+    " AS row, (SELECT max(ends_at) AS until FROM refresh_token) AS last WHERE last.until IS NOT NULL"
+    " ON CONFLICT (selection) DO UPDATE SET number = excluded.number, at = excluded.at,"
+    " until = greatest(refresh_end.until, excluded.until)"
+)
+_ENDS = "SELECT selection, number, at FROM refresh_end WHERE reach = ANY($1)"
 
 _REVOKE = (
     "INSERT INTO revocation SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])"
@@ -68,8 +87,8 @@ class PostgresRefreshTokens:
     async def find(self, digest: bytes) -> RefreshToken | None:
         """See ports.RefreshTokens."""
         async with self._lines.take() as connection:
-            record = await connection.fetchval("SELECT record FROM refresh_token WHERE digest = $1", digest)
-        return None if record is None else _read(record)
+            found = await _read(connection, "SELECT record FROM refresh_token WHERE digest = $1", digest)
+        return found[0] if found else None
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
         """See ports.RefreshTokens."""
@@ -80,7 +99,7 @@ class PostgresRefreshTokens:
         if client_id is not None and not is_text(client_id):
             return []
         async with self._lines.take() as connection:
-            return [_read(record) for (record,) in await connection.fetch(query, after, client_id, limit)]
+            return await _read(connection, query, after, client_id, limit)
 
 
 class Rotations:
@@ -94,50 +113,51 @@ class Rotations:
         self._connection = connection
         self._tokens: dict[bytes, RefreshToken] = {}
         self._changed: dict[bytes, RefreshToken] = {}
+        self._ends: dict[RefreshSelection, RefreshEnd] = {}
         self._revoked: dict[tuple[str, str], Revocation] = {}
 
     async def load(self, entries: Sequence[Entry]) -> None:
         """Read what the entries will spend."""
         spent = [entry.rotation.spent for entry in entries if entry.rotation is not None]
         if spent:
-            self._add(await self._connection.fetch("SELECT record FROM refresh_token WHERE digest = ANY($1)", spent))
+            found = await _read(self._connection, "SELECT record FROM refresh_token WHERE digest = ANY($1)", spent)
+            self._tokens = {token.digest: token for token in found}
 
-    async def apply(self, entry: Entry) -> Outcome:
-        """Do what the entry wants with refresh tokens; its claim was not lost."""
-        outcome = Outcome.FIRST if entry.rotation is None else await self._rotate(entry.rotation)
+    def apply(self, entry: Entry, number: int) -> Outcome:
+        """Do what the entry wants with refresh tokens; its claim was not lost, and its record has this number."""
+        outcome = Outcome.FIRST if entry.rotation is None else self._rotate(entry.rotation, number)
         if not outcome.is_loss:
-            await self._change(entry)
+            self._change(entry, number)
         return outcome
 
     async def save(self) -> None:
         """Write what was changed."""
         if self._changed:
-            rows = [(t.digest, t.family, t.client_id, msgspec.json.encode(t)) for t in self._changed.values()]
+            rows = [_row(token) for token in self._changed.values()]
             await self._connection.execute(_KEEP, *map(list, zip(*rows, strict=True)))
+        if self._ends:
+            ends = [(msgspec.json.encode(s), s.reach, end.number, end.at) for s, end in self._ends.items()]
+            await self._connection.execute(_END, *map(list, zip(*ends, strict=True)))
         if self._revoked:
             ended = [(r.kind, r.value, r.at, r.until) for r in self._revoked.values()]
             await self._connection.execute(_REVOKE, *map(list, zip(*ended, strict=True)))
 
-    async def _change(self, entry: Entry) -> None:
+    def _change(self, entry: Entry, number: int) -> None:
+        at = int(entry.audit.at)
         if entry.new_refresh is not None:
-            self._keep(entry.new_refresh)
+            self._keep(replace(entry.new_refresh, began=number))
         for revocation in entry.revocations:
             self._revoke(revocation)
         if entry.revoke_family is not None:
-            await self._end_family(entry.revoke_family, int(entry.audit.at))
+            self._end_family(entry.revoke_family, number, at)
         if entry.revoke_refresh is not None:
-            await self._end_selected(entry.revoke_refresh, int(entry.audit.at))
+            self._end(RefreshEnd(entry.revoke_refresh, number, at))
 
-    async def _end_selected(self, selection: RefreshSelection, now: int) -> None:
-        query = "SELECT record FROM refresh_token WHERE $1::text IS NULL OR client_id = $1"
-        self._add(await self._connection.fetch(query, selection.client_id))
-        for token in [t for t in self._tokens.values() if t.revoked_at is None and selection.fits(t)]:
-            self._keep(replace(token, revoked_at=now))
+    def _end(self, end: RefreshEnd) -> None:
+        self._ends[end.selection] = end
 
-    async def _end_family(self, family: str, now: int) -> None:
-        self._add(await self._connection.fetch("SELECT record FROM refresh_token WHERE family = $1", family))
-        for kin in [kin for kin in self._tokens.values() if kin.family == family]:
-            self._keep(replace(kin, revoked_at=now))
+    def _end_family(self, family: str, number: int, now: int) -> None:
+        self._end(RefreshEnd(RefreshSelection(family=family), number, now))
         self._revoke(end_of_family(family, now))
 
     def _revoke(self, revocation: Revocation) -> None:
@@ -145,24 +165,28 @@ class Rotations:
         standing = self._revoked.get(key, revocation)
         self._revoked[key] = Revocation(*key, max(standing.at, revocation.at), max(standing.until, revocation.until))
 
-    async def _rotate(self, rotation: Rotation) -> Outcome:
-        token = self._tokens.get(rotation.spent)
+    def _rotate(self, rotation: Rotation, number: int) -> Outcome:
+        standing = self._tokens.get(rotation.spent)
+        token = None if standing is None else as_ended(standing, self._ends.values())
         outcome = judge_rotation(token, rotation)
         if token is not None and outcome is Outcome.FIRST:
             self._keep(replace(token, spent_at=rotation.now, successor=rotation.successor))
             self._keep(succeed(token, rotation))
         elif token is not None and outcome is Outcome.REFRESH_REUSED:
-            await self._end_family(token.family, rotation.now)
+            self._end_family(token.family, number, rotation.now)
         return outcome
-
-    def _add(self, rows: Sequence[Any]) -> None:
-        for (record,) in rows:
-            token = _read(record)
-            self._tokens.setdefault(token.digest, token)  # what this group has changed already is newer
 
     def _keep(self, token: RefreshToken) -> None:
         self._tokens[token.digest] = self._changed[token.digest] = token
 
 
-def _read(record: bytes) -> RefreshToken:
-    return msgspec.json.decode(record, type=RefreshToken)
+def _row(token: RefreshToken) -> tuple[bytes, str, str, bytes, int]:
+    return token.digest, token.family, token.client_id, msgspec.json.encode(token), token.expires_at
+
+
+async def _read(connection: Any, query: str, *values: object) -> list[RefreshToken]:
+    """The tokens of these rows. Their ends are looked up after them: what ended before this call is among them."""
+    tokens = [msgspec.json.decode(record, type=RefreshToken) for (record,) in await connection.fetch(query, *values)]
+    rows = await connection.fetch(_ENDS, list({reach for token in tokens for reach in reaches(token)}))
+    ends = [RefreshEnd(msgspec.json.decode(row[0], type=RefreshSelection), row[1], row[2]) for row in rows]
+    return [as_ended(token, ends) for token in tokens]

@@ -15,11 +15,15 @@ from affiant.storage.entries import (
     AuditHead,
     AuditRow,
     Outcome,
+    RefreshEnd,
+    RefreshSelection,
     RefreshToken,
     Revocation,
+    as_ended,
     chain,
     end_of_family,
     judge_rotation,
+    reaches,
     succeed,
 )
 from affiant.storage.sqlite.connection import translated
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from affiant.storage.entries import Entry, RefreshSelection, Rotation
+    from affiant.storage.entries import Entry, Rotation
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 _REVOKE = (
@@ -37,7 +41,6 @@ _REVOKE = (
 )
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
-_LAST = "SELECT link FROM audit ORDER BY number DESC LIMIT 1"
 # One statement, so one moment. SQLite keeps the highest number it ever gave apart from the rows: cutting rows off the
 # end leaves it.
 _HEAD = (
@@ -55,7 +58,24 @@ _FORGET = (
     "DELETE FROM revocation WHERE (kind, value) IN"
     " (SELECT kind, value FROM revocation WHERE until < ? ORDER BY until LIMIT 1000)"
 )
-_KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record) VALUES (?, ?, ?, ?)"
+_FORGET_REFRESH = (
+    "DELETE FROM refresh_token WHERE digest IN"
+    " (SELECT digest FROM refresh_token WHERE ends_at < ? ORDER BY ends_at LIMIT ?)"
+)
+# Not by a clock: an end outlives all that began before it, and rotation prolongs no family.
+_FORGET_ENDS = (
+    "DELETE FROM refresh_end WHERE selection IN (SELECT selection FROM refresh_end"
+    " WHERE until < coalesce((SELECT min(ends_at) FROM refresh_token), ?) ORDER BY until LIMIT 1000)"
+)
+_KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record, ends_at) VALUES (?, ?, ?, ?, ?)"
+# Where there are no refresh tokens, there is nothing to end. The innermost SELECT stands alone: SQLite would push the
+# condition into it, and look at every row instead of the last one.
+_END = (
+    "INSERT INTO refresh_end (selection, reach, number, at, until) SELECT ?, ?, ?, ?, until"
+    " FROM (SELECT (SELECT max(ends_at) FROM refresh_token) AS until) WHERE until IS NOT NULL ON CONFLICT (selection)"
+    " DO UPDATE SET number = excluded.number, at = excluded.at, until = max(until, excluded.until)"
+)
+_ENDS = "SELECT selection, number, at FROM refresh_end WHERE reach IN (?, ?, ?)"
 
 
 class SqliteLedger:
@@ -87,10 +107,12 @@ class SqliteLedger:
         def work(transaction: Transaction) -> int:
             execute = transaction.connection.execute
             execute(_FORGET, (before - KEPT_SECONDS,))
+            refresh: int = execute(_FORGET_REFRESH, (before - KEPT_SECONDS, limit)).rowcount
+            execute(_FORGET_ENDS, (_HIGHEST,))
             ends = [end for (end,) in execute(_PURGE, (before, limit)).fetchall()]
             if ends:
                 execute("UPDATE forgotten SET until = max(until, ?)", (max(ends),))
-            return len(ends)
+            return len(ends) + refresh
 
         deleted: int = await self._writer().change(work)
         return deleted
@@ -114,7 +136,7 @@ class SqliteRefreshTokens:
         )
         with translated():
             rows = self._reader().execute(query, (after, client_id, client_id, limit)).fetchall()
-        return [msgspec.json.decode(record, type=RefreshToken) for (record,) in rows]
+            return [_read(self._reader(), row) for row in rows]
 
 
 class SqliteRevocations:
@@ -181,10 +203,10 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     """Do what these entries want in this transaction, and append their records."""
     connection = transaction.connection
     (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()
-    outcomes = [_apply(connection, entry, forgotten) for entry in entries]
     # Read inside the transaction: another process may have written since the last one.
-    row = connection.execute(_LAST).fetchone()
-    link = row[0] if row else GENESIS
+    newest, link, given = connection.execute(_HEAD, (GENESIS,)).fetchone()
+    numbered = enumerate(entries, max(newest, given) + 1)
+    outcomes = [_apply(connection, entry, forgotten, number) for number, entry in numbered]
     rows = []
     for entry, outcome in zip(entries, outcomes, strict=True):
         audit = entry.audit.refused(outcome.value) if outcome.is_loss else entry.audit
@@ -195,7 +217,7 @@ def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry])
     return outcomes
 
 
-def _apply(connection: sqlite3.Connection, entry: Entry, forgotten: int) -> Outcome:
+def _apply(connection: sqlite3.Connection, entry: Entry, forgotten: int, number: int) -> Outcome:
     first = True
     if entry.claim is not None:
         claim = entry.claim
@@ -205,56 +227,57 @@ def _apply(connection: sqlite3.Connection, entry: Entry, forgotten: int) -> Outc
         first = connection.execute(_CLAIM, (claim.client_id, claim.digest, claim.expires_at)).rowcount == 1
         if not first and not entry.tolerate_repeat:
             return Outcome.REPLAYED
-    outcome = _rotate(connection, entry.rotation) if entry.rotation is not None else Outcome.FIRST
+    outcome = _rotate(connection, entry.rotation, number) if entry.rotation is not None else Outcome.FIRST
     if not outcome.is_loss:
-        _change(connection, entry)
+        _change(connection, entry, number)
     return Outcome.REPEATED if not first and outcome is Outcome.FIRST else outcome
 
 
-def _change(connection: sqlite3.Connection, entry: Entry) -> None:
+def _change(connection: sqlite3.Connection, entry: Entry, number: int) -> None:
+    at = int(entry.audit.at)
     if entry.new_refresh is not None:
-        _keep(connection, entry.new_refresh)
+        _keep(connection, replace(entry.new_refresh, began=number))
     for revocation in entry.revocations:
         connection.execute(_REVOKE, (revocation.kind, revocation.value, revocation.at, revocation.until))
     if entry.revoke_family is not None:
-        _end_family(connection, entry.revoke_family, int(entry.audit.at))
+        _end_family(connection, entry.revoke_family, number, at)
     if entry.revoke_refresh is not None:
-        _end_selected(connection, entry.revoke_refresh, int(entry.audit.at))
+        _end(connection, entry.revoke_refresh, number, at)
 
 
-def _end_family(connection: sqlite3.Connection, family: str, now: int) -> None:
-    query = "SELECT record FROM refresh_token WHERE family = ?"
-    for (record,) in connection.execute(query, (family,)).fetchall():
-        _keep(connection, replace(msgspec.json.decode(record, type=RefreshToken), revoked_at=now))
+def _end_family(connection: sqlite3.Connection, family: str, number: int, now: int) -> None:
+    _end(connection, RefreshSelection(family=family), number, now)
     ended = end_of_family(family, now)
     connection.execute(_REVOKE, (ended.kind, ended.value, ended.at, ended.until))
 
 
-def _end_selected(connection: sqlite3.Connection, selection: RefreshSelection, now: int) -> None:
-    query, values = "SELECT record FROM refresh_token", list[str]()
-    if selection.client_id is not None:
-        query, values = f"{query} WHERE client_id = ?", [selection.client_id]
-    for (record,) in connection.execute(query, values).fetchall():
-        token = msgspec.json.decode(record, type=RefreshToken)
-        if token.revoked_at is None and selection.fits(token):
-            _keep(connection, replace(token, revoked_at=now))
+def _end(connection: sqlite3.Connection, selection: RefreshSelection, number: int, now: int) -> None:
+    connection.execute(_END, (msgspec.json.encode(selection), selection.reach, number, now))
 
 
-def _rotate(connection: sqlite3.Connection, rotation: Rotation) -> Outcome:
+def _rotate(connection: sqlite3.Connection, rotation: Rotation, number: int) -> Outcome:
     token = _find(connection, rotation.spent)
     outcome = judge_rotation(token, rotation)
     if token is not None and outcome is Outcome.FIRST:
         _keep(connection, replace(token, spent_at=rotation.now, successor=rotation.successor))
         _keep(connection, succeed(token, rotation))
     elif token is not None and outcome is Outcome.REFRESH_REUSED:
-        _end_family(connection, token.family, rotation.now)
+        _end_family(connection, token.family, number, rotation.now)
     return outcome
 
 
 def _find(connection: sqlite3.Connection, digest: bytes) -> RefreshToken | None:
     row = connection.execute("SELECT record FROM refresh_token WHERE digest = ?", (digest,)).fetchone()
-    return msgspec.json.decode(row[0], type=RefreshToken) if row else None
+    return _read(connection, row) if row else None
+
+
+def _read(connection: sqlite3.Connection, row: tuple[bytes]) -> RefreshToken:
+    """The token of this row. Its ends are looked up after it: what ended before this call is always among them."""
+    token = msgspec.json.decode(row[0], type=RefreshToken)
+    ends = connection.execute(_ENDS, reaches(token)).fetchall()
+    return as_ended(token, [RefreshEnd(msgspec.json.decode(s, type=RefreshSelection), n, at) for s, n, at in ends])
 
 
 def _keep(connection: sqlite3.Connection, token: RefreshToken) -> None:
-    connection.execute(_KEEP, (token.digest, token.family, token.client_id, msgspec.json.encode(token)))
+    row = (token.digest, token.family, token.client_id, msgspec.json.encode(token), token.expires_at)
+    connection.execute(_KEEP, row)
