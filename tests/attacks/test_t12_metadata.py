@@ -12,8 +12,8 @@ from tests.attacks.conftest import running as bench_running
 from tests.rfc.conftest import running
 
 from affiant.errors import ConfigError
+from affiant.oauth import names
 from affiant.server import settings
-from affiant.server.client_auth.ladder import METHODS
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory
@@ -75,7 +75,7 @@ async def test_what_is_off_authenticates_nobody(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.attack(242)
 def test_settings_name_known_methods() -> None:
-    assert settings.load().methods == METHODS
+    assert settings.load().methods == names.AUTH_METHODS
     assert settings.load(auth_methods="client_secret_basic, private_key_jwt").methods == (
         "private_key_jwt",
         "client_secret_basic",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,6 +106,15 @@ def test_who_has_a_key_or_an_address_gives_that(owned: Server) -> None:
     assert not (owned.folder / "no.affiant.json").exists()
 
 
+def _is_shut_out(server: Server, name: str) -> bool:
+    """By each worker within a second: that is how long one may go by what it looked up before."""
+    end = time.monotonic() + 1
+    while _is_let_in(server, name):
+        if time.monotonic() > end:
+            return False
+    return not any(_is_let_in(server, name) for _ in range(4))
+
+
 def test_an_operator_leads_a_key_on(owned: Server) -> None:
     there(owned, "client", "new", "turning", "--scope", "orders.read")
     old, new = owned.credentials("turning")["key"]["kid"], _public(owned.folder, "next.json")
@@ -117,7 +127,7 @@ def test_an_operator_leads_a_key_on(owned: Server) -> None:
     there(owned, "client", "key", "add", "turning", "--public-key", "another.json")
     there(owned, "client", "key", "complete", "turning", old)
     there(owned, "client", "key", "revoke", "turning", another)
-    assert not _is_let_in(owned, "turning")
+    assert _is_shut_out(owned, "turning")
     record = last_record(owned)
     assert (record["subject"], record["outcome"]) == ("client turning", "revoked")
 
@@ -138,7 +148,7 @@ def test_an_operator_leads_a_secret_on(owned: Server) -> None:
     assert _is_let_in(owned, "legacy")
     named = made["secrets"][-1]["id"]
     there(owned, "client", "secret", "revoke", "legacy", named)
-    assert not _is_let_in(owned, "legacy")
+    assert _is_shut_out(owned, "legacy")
     done = owned.run("client", "secret", "new", "meshed", "--into", "legacy.affiant.json")
     assert (done.returncode, "is for legacy" in done.stderr) == (8, True)
 

@@ -136,7 +136,12 @@ def _locally(request: Captured, chosen: Settings, now: float) -> Explanation:
 
     async def work(store: Store, key: MasterKey) -> Explanation:
         issuer = await find_issuer(store, chosen)
-        options = app.Options(auth_methods=chosen.methods, demands=chosen.demands, certificates=chosen.certificates)
+        options = app.Options(
+            auth_methods=chosen.methods,
+            demands=chosen.demands,
+            certificates=chosen.certificates,
+            mtls_url=chosen.mtls_url,
+        )
         explainer = app.build_explainer(issuer=issuer, store=store, master_key=key, options=options)
         return await explainer.explain(request, now=now)
 

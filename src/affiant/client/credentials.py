@@ -168,7 +168,21 @@ def find(path: str | Path | None = None) -> Credentials:
     Raises:
         LocalError: none is named, or it cannot be used.
     """
-    named = str(path) if path is not None else os.environ.get(ENVIRONMENT, "")
+    named = _named(path)
     if not named:
         raise LocalError(f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}")
-    return parse(named, name=ENVIRONMENT) if named.lstrip().startswith("{") else read(Path(named))
+    return parse(named, name=ENVIRONMENT) if _is_whole(named) else read(Path(named))
+
+
+def name_of(path: str | Path | None = None) -> str:
+    """What messages call these credentials: their file, or AFFIANT_CREDENTIALS where that holds the JSON itself."""
+    named = _named(path)
+    return ENVIRONMENT if _is_whole(named) else named
+
+
+def _named(path: str | Path | None) -> str:
+    return str(path) if path is not None else os.environ.get(ENVIRONMENT, "")
+
+
+def _is_whole(named: str) -> bool:
+    return named.lstrip().startswith("{")

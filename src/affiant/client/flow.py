@@ -32,6 +32,7 @@ SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused ass
 LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
 TIMEOUT_SECONDS = 10.0
 _TOO_MANY = 429
+_SERVER_ERRORS = range(500, 600)
 NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
 TRY_AGAIN = NOT_TAKEN | {502, 504}
 _MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
@@ -77,7 +78,7 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
 
     Raises:
         LocalError: the issuer cannot be one.
-        RemoteError: no metadata, or metadata of another issuer.
+        RemoteError: no metadata, or metadata of another issuer; or the server is not available now.
     """
     try:
         metadata.check_issuer(issuer)
@@ -88,6 +89,8 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
     if reply.status == _NOT_FOUND:
         url = issuer + names.WELL_KNOWN_OPENID
         reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
+    if reply.status == _TOO_MANY or reply.status in _SERVER_ERRORS:
+        raise RemoteError(f"{url} answered {reply.status}: the server is not available now, try again later")
     if reply.status != _OK:
         raise RemoteError(f"{url} answered {reply.status}: is {issuer} the right issuer?")
     try:

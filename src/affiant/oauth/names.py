@@ -13,6 +13,8 @@ CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105
 TLS_CLIENT_AUTH = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
 BY_TLS = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
+# That a client can be registered for, in the order in which metadata list them.
+AUTH_METHODS = (PRIVATE_KEY_JWT, CLIENT_SECRET_JWT, CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, *BY_TLS)
 
 JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.values import Value
+
+# RFC 6749 appendix A.12 and A.17: VSCHAR. An access token goes into a header, where a space would end it; the b64token
+# that RFC 6750 section 2.1 has there is narrower, but some servers issue others, and take them.
+_ACCESS_TOKEN, _REFRESH_TOKEN = re.compile(r"[\x21-\x7e]+"), re.compile(r"[\x20-\x7e]+")
 
 
 class TokenResponse(Value, frozen=True):
@@ -74,20 +79,29 @@ def parse_response(body: bytes) -> TokenResponse:
     access_token, token_type = members.get("access_token"), members.get("token_type")
     if not isinstance(access_token, str) or not access_token:
         raise ValueError("the answer has no access_token")
+    if _ACCESS_TOKEN.fullmatch(access_token) is None:
+        raise ValueError("the access_token has characters that no token has (RFC 6749 A.12)")
     if not isinstance(token_type, str):
         raise ValueError("the answer has no token_type")  # noqa: TRY004
-    scope, refresh_token = members.get("scope"), members.get("refresh_token")
-    details = members.get("authorization_details")
+    scope, details = members.get("scope"), members.get("authorization_details")
     return TokenResponse(
         access_token=access_token,
         token_type=token_type,
         expires_in=_seconds(members.get("expires_in")),
         scope=scope if isinstance(scope, str) else None,
-        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
+        refresh_token=_refresh_token(members.get("refresh_token")),
         authorization_details=tuple(entry for entry in details if isinstance(entry, dict))
         if isinstance(details, list)
         else (),
     )
+
+
+def _refresh_token(value: object) -> str | None:
+    if not isinstance(value, str) or not value:
+        return None
+    if _REFRESH_TOKEN.fullmatch(value) is None:
+        raise ValueError("the refresh_token has characters that no token has (RFC 6749 A.17)")
+    return value
 
 
 def _seconds(value: object) -> int | None:

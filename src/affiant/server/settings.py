@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection  # noqa: TC003 - pydantic looks at every name here
+import os
+from collections.abc import Collection, Iterable, Iterator  # noqa: TC003 - pydantic looks at every name here
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +21,9 @@ from pydantic_settings import (
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.key_set import KeySet  # noqa: TC001 - pydantic reads the annotation
+from affiant.oauth import names
 from affiant.oauth.binding.mtls import Proxies
 from affiant.oauth.metadata import check_issuer
-from affiant.server.client_auth.ladder import METHODS
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
@@ -29,12 +31,18 @@ from affiant.server.registry.addresses import Allowed, parse_allowed
 from affiant.server.request.certificate import Certificates
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
+_PREFIX = "AFFIANT_"
+# What affiant reads from the environment besides the settings: secrets, and what commands of clients need.
+_NO_SETTINGS = ("credentials", "initial_access_token", "master_key", "pkcs11_pin")
+# Of two names, from which on they are taken for one. Kubernetes sets names such as AFFIANT_SERVICE_HOST for a service
+# named affiant, and AFFIANT_TOKEN_PORT for affiant-token, which is as near to AFFIANT_TOKEN_RATE as 0.8.
+_NEARLY = 0.85
 
 
 class Settings(BaseSettings):
     """What an operator can set. The environment names are those of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
-    model_config = SettingsConfigDict(env_prefix="AFFIANT_", extra="forbid", frozen=True, toml_file="affiant.toml")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, toml_file="affiant.toml")
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
     database: str | None = Field(
@@ -102,9 +110,21 @@ class Settings(BaseSettings):
         default=100, ge=0, description="failed requests at once, of an address or in a client's name; 0: no limit"
     )
     failure_rate: float = Field(default=1.0, gt=0, description="failed requests a second after that")
-    token_burst: int = Field(default=10_000, ge=0, description="tokens of one client at once; 0: no limit")
-    token_rate: float = Field(default=50.0, gt=0, description="tokens of one client a second after that")
+    token_burst: int = Field(
+        default=10_000, ge=0, description="requests of one client at once, at each endpoint; 0: no limit"
+    )
+    token_rate: float = Field(default=50.0, gt=0, description="requests of one client a second after that")
     access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _check_port(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                "AFFIANT_PORT is what Kubernetes says of a service named affiant: set enableServiceLinks: false in the"
+                " pod's spec, or give the service another name"
+            )
+        return value
 
     @field_validator("signing_alg")
     @classmethod
@@ -135,7 +155,9 @@ class Settings(BaseSettings):
     @field_validator("auth_methods")
     @classmethod
     def _check_auth_methods(cls, value: str, info: ValidationInfo) -> str:
-        allowed = [name for name in METHODS if info.data.get("fapi") != "on" or profiles.FAPI_2.allows_method(name)]
+        allowed = [
+            name for name in names.AUTH_METHODS if info.data.get("fapi") != "on" or profiles.FAPI_2.allows_method(name)
+        ]
         if not set(_names(value)) <= set(allowed):
             raise ValueError(f"some of: {', '.join(allowed)}")
         return value
@@ -187,8 +209,8 @@ class Settings(BaseSettings):
     @property
     def methods(self) -> tuple[str, ...]:
         """How clients may authenticate."""
-        chosen = _names(self.auth_methods) or METHODS
-        return tuple(name for name in METHODS if name in chosen and self.demands.allows_method(name))
+        chosen = _names(self.auth_methods) or names.AUTH_METHODS
+        return tuple(name for name in names.AUTH_METHODS if name in chosen and self.demands.allows_method(name))
 
     @property
     def trusted_issuers(self) -> dict[str, KeySet]:
@@ -239,11 +261,22 @@ def load(**options: object) -> Settings:
     Raises:
         ConfigError: every mistake, in one message.
     """
+    if misspelt := [f"{name} is no setting: is {meant} meant?" for name, meant in _misspelt(os.environ)]:
+        raise ConfigError("; ".join(misspelt))
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise ConfigError("; ".join(mistakes)) from None
+
+
+def _misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The variables whose names are nearly one that is read, each with that one; all others are somebody else's."""
+    read = [*Settings.model_fields, *_NO_SETTINGS]
+    for variable in sorted(variables):
+        name = variable.lower().removeprefix(_PREFIX.lower())  # pydantic reads them in either case
+        if name != variable.lower() and name not in read:
+            yield from ((variable, _PREFIX + meant.upper()) for meant in get_close_matches(name, read, 1, _NEARLY))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,25 @@ def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: Priva
     assert [r.path for r in foreign.requests] == [WELL_KNOWN, "/.well-known/openid-configuration", "/token"]
 
 
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("path", [WELL_KNOWN, "/.well-known/openid-configuration"])
+def test_a_server_that_is_not_available_is_not_told_as_the_wrong_one(
+    foreign: Foreign, key: PrivateKey, status: int, path: str
+) -> None:
+    foreign.standing.pop(WELL_KNOWN)
+    foreign.standing[path] = Answer(status, {})
+    with pytest.raises(RemoteError, match=f"answered {status}: .* not available now, try again later") as failed:
+        _ask(foreign, Assertion(key))
+    assert "issuer?" not in str(failed.value)
+
+
+@pytest.mark.parametrize("status", [404, 403, 302])
+def test_a_server_without_metadata_may_be_the_wrong_one(foreign: Foreign, key: PrivateKey, status: int) -> None:
+    foreign.standing[WELL_KNOWN] = foreign.standing["/.well-known/openid-configuration"] = Answer(status, {})
+    with pytest.raises(RemoteError, match=rf"answered {status}: is {foreign.url} the right issuer\?"):
+        _ask(foreign, Assertion(key))
+
+
 @pytest.mark.rfc(8414, "3.3")
 def test_another_issuer_gets_no_token_request(foreign: Foreign, key: PrivateKey) -> None:
     foreign.standing[WELL_KNOWN] = metadata_answer("https://evil.example")

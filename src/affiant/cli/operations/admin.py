@@ -9,10 +9,9 @@ import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.client.credentials import Credentials
+from affiant.cli.registry import handover
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.oauth import names
 from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound
 
@@ -52,25 +51,17 @@ def bootstrap(name: str, role: str, place: Place, as_json: bool) -> None:
 
     async def work(api: Admin) -> str:
         await _open(api)
-        wanted = {
+        wanted: dict[str, Any] = {
             "client_id": name,
             "token_endpoint_auth_signing_alg": made.alg,
             "jwks": {"keys": [made.public().to_jwk()]},
         }
-        await api.post("/clients", {**wanted, "scope": [f"admin.{role}"], "resources": [api.issuer + PATH]})
+        wanted |= {"scope": [f"admin.{role}"], "resources": [api.issuer + PATH]}
+        registered: dict[str, Any] = await api.post("/clients", wanted)
+        await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
         return api.issuer
 
-    issuer = run_admin(place, work)
-    Credentials(
-        issuer=issuer,
-        client_id=name,
-        auth_method=names.PRIVATE_KEY_JWT,
-        alg=made.alg,
-        kid=made.kid,
-        key=made.to_jwk(),
-        scope=f"admin.{role}",
-        resource=issuer + PATH,
-    ).write(path)
+    issuer = run_admin(place, lambda api: handover.to_the_end(work(api)))
     lines = [
         f"{role} {name}  of {issuer}{PATH}",
         f"credentials {path}  (0600: keep it secret)",

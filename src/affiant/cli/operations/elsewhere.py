@@ -9,7 +9,7 @@ import httpx2
 
 from affiant.cli.operations import answers
 from affiant.cli.operations.road import Admin
-from affiant.client import credentials as credentials_file
+from affiant.cli.tokens import who
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.server.admin.roles import PATH
@@ -29,7 +29,7 @@ def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]])
         ConfigError: the credentials are for another server.
         RemoteError: the server fails, refuses, or answers what no admin API does.
     """
-    found = credentials_file.find(file)
+    found = who.find(file)
     if found.issuer != url:
         raise ConfigError(f"these credentials are for {found.issuer}, not for {url}")
     api = f"{found.issuer}{PATH}"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from affiant.cli.operations.issued import revocation_line
-from affiant.cli.operations.road import admin_options, existing, run_admin
+from affiant.cli.operations.road import admin_options, existing, run_admin, segment
 from affiant.cli.output import json_option, show
+from affiant.errors import Error
+from affiant.storage.audit_chain import shown
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
 
+_REGISTERED = {"client": ("client", "/clients", "client_id"), "api": ("API", "/apis", "identifier")}
 _KINDS = ("jti", "family", "key", "client", "api", "all")
 
 
@@ -43,12 +49,49 @@ def revoke(everything: bool, yes: bool, place: Place, as_json: bool, **given: st
     if everything and not yes:
         _ask(as_json=as_json)
 
-    async def work(api: Admin) -> dict[str, Any]:
-        ended: dict[str, Any] = await api.post("/revocations", members)
-        return ended
+    async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
+        # Before: who ends the tokens of the client that asks can ask no more.
+        is_known = await _is_registered(api, members)
+        ended = await api.post("/revocations", members)
+        return ended, None if is_known else await _note(api, members)
 
-    ended = run_admin(existing(place), work)
-    show(ended, f"revoked  {revocation_line(ended)}", as_json=as_json)
+    ended, note = run_admin(existing(place), work)
+    if note is not None and not as_json:
+        click.echo(f"affiant: {note}", err=True)
+    told = {"note": note} if note is not None else {}
+    show({**ended, **told}, f"revoked  {shown(revocation_line(ended))}", as_json=as_json)
+
+
+async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
+    """Whether what is named is; also where that cannot be found out, which keeps nobody from revoking."""
+    kind, name = _named(members)
+    if kind not in _REGISTERED:
+        return True
+    with contextlib.suppress(Error):
+        try:
+            await api.get(f"{_REGISTERED[kind][1]}/{segment(name)}")
+        except NotFound:
+            return False
+    return True
+
+
+async def _note(api: Admin, members: dict[str, str]) -> str:
+    """What is told of a name that is not registered: it may have been, but mostly it is misspelt."""
+    kind, name = _named(members)
+    what, path, member = _REGISTERED[kind]
+    known: dict[str, str] = {}
+    with contextlib.suppress(Error):
+        known = {row[member].lower(): row[member] for row in await api.all(path)}
+    close = get_close_matches(name.lower(), known, n=1)
+    meant = f": is {known[close[0]]} meant?" if close else ""
+    return shown(f"no {what} {name} is registered now{meant}")
+
+
+def _named(members: dict[str, str]) -> tuple[str, str]:
+    """What of, and which: of a key, the client whose it is."""
+    if members["kind"] == "key":
+        return "client", members["client_id"]
+    return members["kind"], members.get("value", "")
 
 
 def _members(given: dict[str, str | None]) -> dict[str, str]:

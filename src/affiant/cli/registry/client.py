@@ -12,19 +12,16 @@ from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
-from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
-from affiant.server.client_auth import tls_client
-from affiant.server.client_auth.ladder import METHODS
 from affiant.server.registry import rules
 from affiant.server.registry.profiles import GUIDE, PROFILES
 
 if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
-    from affiant.jose.keys import PrivateKey, PublicKey
+    from affiant.jose.keys import PublicKey
 
 _BOUND = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
 _MEMBERS = {
@@ -70,7 +67,10 @@ def client() -> None:
 @client.command()
 @click.argument("name")
 @click.option(
-    "--auth", "auth_method", type=click.Choice(METHODS), help="how it authenticates (default: private_key_jwt)"
+    "--auth",
+    "auth_method",
+    type=click.Choice(names.AUTH_METHODS),
+    help="how it authenticates (default: private_key_jwt)",
 )
 @click.option("--alg", help="what it signs with (default: ES256, or HS256 for client_secret_jwt)")
 @click.option("--scope", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
@@ -104,7 +104,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     public = (made.public(),) if made is not None else given
     path = Path(f"{name}.affiant.json")
     # Who authenticates by TLS has the key of its certificate already; all else that it needs is in the file.
-    writes = made is not None or not (public or options["jwks_uri"]) or method in tls_client.METHODS
+    writes = made is not None or not (public or options["jwks_uri"]) or method in names.BY_TLS
     if writes and path.exists():
         raise ConfigError(f"{path} exists already: move it away, or choose another name")
     wanted |= {"client_id": name, "token_endpoint_auth_method": method, **jwks_of(public)}
@@ -114,7 +114,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     async def register(api: Admin) -> dict[str, Any]:
         registered: dict[str, Any] = await api.post("/clients", wanted)
         if writes:
-            await handover.keep(api, _credentials(registered, api.issuer, made), path)
+            await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
         return registered
 
     registered = run_admin(place, lambda api: handover.to_the_end(register(api)))
@@ -246,21 +246,6 @@ def _json(text: bytes, path: Path) -> Any:
         return json.loads(text)
     except ValueError:
         raise ConfigError(f"{path} is not JSON") from None
-
-
-def _credentials(registered: dict[str, Any], issuer: str, made: PrivateKey | None) -> Credentials:
-    resources = registered["resources"]
-    return Credentials(
-        issuer=issuer,
-        client_id=registered["client_id"],
-        auth_method=registered["token_endpoint_auth_method"],
-        alg=registered["token_endpoint_auth_signing_alg"],
-        kid=made.kid if made else None,
-        key=made.to_jwk() if made else None,
-        client_secret=registered["client_secret"],
-        scope=" ".join(registered["scope"]) or None,
-        resource=resources[0] if len(resources) == 1 else None,
-    )
 
 
 def _plain(value: Any) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from affiant.cli.operations.road import segment
+from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, Error
 
 if TYPE_CHECKING:
@@ -14,9 +15,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from affiant.cli.operations.road import Admin
-    from affiant.client.credentials import Credentials
+    from affiant.jose.keys import PrivateKey
 
 Result = TypeVar("Result")
+
+
+def credentials_of(registered: dict[str, Any], issuer: str, key: PrivateKey | None = None) -> Credentials:
+    """The credentials of a client, from the answer to its registration and the key that was made for it."""
+    resources = registered["resources"]
+    return Credentials(
+        issuer=issuer,
+        client_id=registered["client_id"],
+        auth_method=registered["token_endpoint_auth_method"],
+        alg=registered["token_endpoint_auth_signing_alg"],
+        kid=key.kid if key is not None else None,
+        key=key.to_jwk() if key is not None else None,
+        client_secret=registered["client_secret"],
+        scope=" ".join(registered["scope"]) or None,
+        resource=resources[0] if len(resources) == 1 else None,
+    )
 
 
 async def keep(api: Admin, made: Credentials, path: Path) -> None:

@@ -10,8 +10,7 @@ import httpx2
 
 from affiant.cli.output import Answered, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
-from affiant.cli.tokens.who import credentials_option, resource_option, scope_option
-from affiant.client import credentials as credentials_file
+from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
@@ -46,7 +45,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
     """
     if not _METHOD.fullmatch(options["method"]):
         raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
-    found = credentials_file.find(credentials)
+    found = find(credentials)
     # The person names the URL here, so the token goes there and nowhere else.
     if options["dpop"]:
         from affiant.client.identity import Service

@@ -8,8 +8,7 @@ import click
 
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
-from affiant.cli.tokens.who import credentials_option, resource_option, scope_option
-from affiant.client import credentials as credentials_file
+from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,7 @@ def token(
 
     Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), for you alone.
     """
-    found = credentials_file.find(credentials)
+    found = find(credentials)
     got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get((resource, scope))
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
@@ -60,5 +59,5 @@ def assertion(credentials: Path | None, as_json: bool) -> None:
     """Print a signed client assertion; it is good once, for a minute."""
     from affiant.client.identity import Service
 
-    made = Service.from_credentials(credentials).assertion()
+    made = Service.from_credentials(find(credentials)).assertion()
     show({"client_assertion": made}, made, as_json=as_json)

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from affiant.client import credentials as credentials_file
+from affiant.errors import LocalError
+from affiant.oauth import names
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from affiant.client.credentials import Credentials
 
 credentials_option: Callable[[Any], Any] = click.option(
     "-c",
@@ -18,3 +24,18 @@ credentials_option: Callable[[Any], Any] = click.option(
 )
 scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask for, separated by spaces")
 resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL", help="the API to ask for")
+
+
+def find(credentials: Path | None) -> Credentials:
+    """The credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
+
+    Raises:
+        LocalError: none are named, or they cannot be used.
+    """
+    found = credentials_file.find(credentials)
+    if found.certificate is None and (found.auth_method in names.BY_TLS or found.certificate_key is not None):
+        raise LocalError(
+            f'{credentials_file.name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
+            " the names of its PEM files"
+        )
+    return found

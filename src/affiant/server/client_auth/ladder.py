@@ -38,8 +38,7 @@ _CANDIDATES = {
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
 }
 _ALGORITHMS = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}
-_ALWAYS = (*_CANDIDATES, names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
-METHODS = (*_ALWAYS, *tls_client.METHODS)  # that a client can be registered for
+_ALWAYS = tuple(name for name in names.AUTH_METHODS if name not in names.BY_TLS)
 
 
 class Authenticated(Value, frozen=True):
@@ -88,7 +87,7 @@ class Ladder:
         directory: Directory,
         master_key: MasterKey,
         certificates: Certificates | None = None,
-        methods: tuple[str, ...] = METHODS,
+        methods: tuple[str, ...] = names.AUTH_METHODS,
         remote_keys: RemoteKeys | None = None,
     ) -> None:
         self._directory = directory

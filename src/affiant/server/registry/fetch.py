@@ -24,6 +24,7 @@ from httpcore2 import AnyIOBackend
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Allowed, find_forbidden
+from affiant.server.registry.remote_keys import FETCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-FETCH_SECONDS = 2.8  # the caller waits for it, and is answered within 3
 CONNECT_SECONDS = 1.0  # for one address, where there are several
 MAX_BYTES = 65_536
 MAX_ADDRESSES = 4  # that are tried

@@ -18,7 +18,6 @@ from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
 from affiant.server.registry.client_keys import ClientKeys
-from affiant.server.registry.fetch import FETCH_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -41,6 +40,7 @@ WINDOW_SECONDS, FETCHES = 30.0, 2  # at most so many in so long, for one client
 RETRY_SECONDS = 20.0  # after a fetch that failed
 MISS_SECONDS = 30.0  # after a fetch for a kid that was not there, until the next for another
 ABSENT_SECONDS = 60.0  # that the same kid is not looked for again
+FETCH_SECONDS = 2.8  # that a fetch may take: the caller waits for it, and is answered within 3
 TURN_SECONDS = FETCH_SECONDS + 0.1  # for a fetch and the wait for one of the places
 MAX_FETCHING = 32  # at one time, for all clients
 MAX_WAITING = 100  # requests that wait for one flight; further ones are judged by what is known

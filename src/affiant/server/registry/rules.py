@@ -12,7 +12,6 @@ from affiant.oauth import jwks_uri as oauth_jwks_uri
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
 from affiant.oauth.parameters import authorization_details, resource_indicator, scope
-from affiant.server.client_auth.ladder import METHODS
 from affiant.server.registry import client_keys, profiles
 from affiant.server.registry.credentials import client_secrets
 from affiant.server.registry.profiles import GUIDE, Demands
@@ -27,7 +26,7 @@ GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
 SERVERS_CHOICE = "default"  # what an API says that wants no algorithm of its own
 _ONE_NAME = "tls_client_auth, and no other method, needs one name of the certificate: --tls-san-dns NAME"
-_CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_CLIENT_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,64}")  # RFC 3986 section 5.2.4: no path has . or ..
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def build_client(
     """A client that may be stored.
 
     Args:
-        client_id: 1 to 64 of ``A-Z a-z 0-9 . _ ~ -``.
+        client_id: 1 to 64 of ``A-Z a-z 0-9 . _ ~ -``, and not ``.`` or ``..``.
         auth_method: its token_endpoint_auth_method.
         master_key: seals or digests its secret.
         now: seconds since the epoch.
@@ -323,7 +322,7 @@ def check_identifier(text: str) -> str:
 
 def _check_name(client_id: str) -> None:
     if not is_client_id(client_id):
-        raise ConfigError("a client's name is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -")
+        raise ConfigError("a client's name is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -, and not . or ..")
 
 
 def _is_bound(dpop: str) -> bool:
@@ -335,8 +334,8 @@ def _is_bound(dpop: str) -> bool:
 def _check_method(auth_method: str, alg: str | None, profile: str | None, *, is_named: bool) -> tuple[str, str | None]:
     if auth_method == names.TLS_CLIENT_AUTH and not is_named:
         raise ConfigError(_ONE_NAME)
-    if auth_method not in METHODS:
-        raise ConfigError(f"a client authenticates by one of: {', '.join(METHODS)}")
+    if auth_method not in names.AUTH_METHODS:
+        raise ConfigError(f"a client authenticates by one of: {', '.join(names.AUTH_METHODS)}")
     if profile == GUIDE and (auth_method != names.CLIENT_SECRET_JWT or alg not in (None, "HS256")):
         raise ConfigError(
             "a client with the guide profile authenticates by client_secret_jwt with HS256, and no other way"

@@ -54,6 +54,41 @@ def test_what_is_revoked_is_listed_and_written_down(run: Run, words: tuple[str, 
     assert record["by"].startswith("cli")
 
 
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (("--client", "biling"), "no client biling is registered now: is billing meant?"),
+        (("--client", "Billing"), "no client Billing is registered now: is billing meant?"),
+        (("--client", "biling", "--key", "k"), "no client biling is registered now: is billing meant?"),
+        (("--client", "zzz"), "no client zzz is registered now"),
+        (("--client", ".."), "no client .. is registered now"),
+        (("--api", f"{API}/"), f"no API {API}/ is registered now: is {API} meant?"),
+        (("--api", "https://nope"), "no API https://nope is registered now"),
+    ],
+)
+def test_what_is_not_registered_is_revoked_and_said(
+    run: Run, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], note: str
+) -> None:
+    """Its tokens may live, if it was removed: but mostly a name is misspelt, and somebody thinks that they ended."""
+    code, ended = run("revoke", *words)
+    assert (code, ended["note"]) == (0, note)
+    assert len(run("issued", "revocations")[1]) == 1
+    with pytest.raises(SystemExit) as done:
+        main(["revoke", *words])
+    said = capsys.readouterr()
+    assert done.value.code == 0
+    assert said.out.startswith("revoked  ")
+    assert said.err == f"affiant: {note}\n"
+
+
+def test_of_what_is_registered_nothing_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("--client", "billing"), ("--client", "billing", "--key", "k"), ("--api", API), ("--jti", "zzz")):
+        assert "note" not in run("revoke", *words)[1]
+        with pytest.raises(SystemExit):
+            main(["revoke", *words])
+        assert capsys.readouterr().err == ""
+
+
 def test_a_key_is_a_clients_own(run: Run) -> None:
     code, ended = run("revoke", "--client", "billing", "--key", "thumb")
     assert (code, ended["kind"]) == (0, "key")

@@ -12,7 +12,7 @@ from affiant.cli.operations.road import Admin, _call
 from affiant.cli.registry.declared import plan, steps
 from affiant.cli.registry.declared.desired import Desired
 from affiant.cli.registry.declared.plan import Step
-from affiant.errors import ConfigError, Refused
+from affiant.errors import ConfigError, Refused, RemoteError
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 WANTED = Desired.model_validate({"clients": [{"client_id": "billing", "scope": ["read"]}]})
+KEYS = "https://billing.example/jwks.json"
 SECRET = {"client_id": "billing", "token_endpoint_auth_method": "client_secret_basic"}
 
 
@@ -84,6 +85,39 @@ async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
         await api.get("/clients/billing")
     await steps.take_all(api, planned, tmp_path, done=lambda _: None)
     assert steps.credentials_path(tmp_path, "billing").stat().st_mode & 0o777 == 0o600
+
+
+class Stuck(Admin):
+    """Nothing can be removed."""
+
+    async def delete(self, path: str, *, etag: str | None = None) -> Any:
+        raise RemoteError("the server is away")
+
+
+async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
+    """The failure stays the first one: the way out is a note to it."""
+    api = Stuck(partial(_call, make_gate(MemoryStore())), ISSUER)
+    planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
+    with pytest.raises(ConfigError, match="cannot be written") as failure:
+        await steps.take_all(api, planned, tmp_path / "gone", done=lambda _: None)
+    (note,) = failure.value.__notes__
+    assert note.startswith("billing is registered all the same, and nobody can use it (the server is away)")
+
+
+async def test_no_secret_is_made_that_has_no_place() -> None:
+    api = Stuck(partial(_call, make_gate(MemoryStore())), ISSUER)
+    planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
+    with pytest.raises(ConfigError, match="--credentials-to DIR"):
+        await steps.take_all(api, planned, None, done=lambda _: None)
+    assert await api.all("/clients") == []
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_a_name_that_no_client_can_have_is_told_as_that(name: str) -> None:
+    api = Admin(partial(_call, make_gate(MemoryStore())), ISSUER)
+    planned = await _steps(api, Desired.model_validate({"clients": [{"client_id": name, "jwks_uri": KEYS}]}))
+    with pytest.raises(ConfigError, match=r"a client's name is .* not \. or \.\."):
+        await steps.take_all(api, planned, None, done=lambda _: None)
 
 
 class Promoted(Admin):

@@ -1,0 +1,46 @@
+"""`affiant admin bootstrap`: an owner and its credentials file, or neither."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from affiant.cli.operations.admin import admin
+from affiant.client import credentials
+from affiant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def _run(data: Path, *words: str) -> Result:
+    return CliRunner().invoke(admin, [*words, "--data", str(data), "--json"])
+
+
+@pytest.mark.parametrize("role", ["owner", "viewer"])
+def test_an_owner_whose_file_cannot_be_written_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """Nobody has its key: it would be in the list of who may administer, and in the way of the next attempt."""
+    gone, data = tmp_path / "gone", tmp_path / "data"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    failed = _run(data, "bootstrap", "alice", "--role", role)
+    assert isinstance(failed.exception, ConfigError)
+    assert "cannot be written" in str(failed.exception)
+    assert not hasattr(failed.exception, "__notes__")
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(_run(data, "list").output)["data"] == []
+    made = json.loads(_run(data, "bootstrap", "alice", "--role", role).output)["data"]
+    assert (made["client_id"], made["role"], made["credentials"]) == ("alice", role, "alice.affiant.json")
+    found = credentials.read(tmp_path / "alice.affiant.json")
+    assert (found.client_id, found.scope, found.resource) == ("alice", f"admin.{role}", made["api"])
+    assert (found.alg, found.auth_method) == ("ES256", "private_key_jwt")
+    assert found.key is not None
+    assert found.kid is not None
