@@ -3,6 +3,7 @@
 Error:
 ├── ConfigError     the operator's settings, files or options; nothing was done
 ├── StoreError      the store cannot take or give what was asked; answered 503
+│   └── SignerError the key that should sign cannot be used now; answered 503
 ├── Rejected        a refusal, with one reason of the closed list in reasons.py
 ├── LocalError      client side: what you asked for was wrong; nothing was sent
 └── RemoteError     client side: the other party failed, or answered nonsense
@@ -28,6 +29,10 @@ class ConfigError(Error):
 
 class StoreError(Error):
     """The store did not answer or did not commit. Nothing may be issued (503)."""
+
+
+class SignerError(StoreError):
+    """What has the private part of a signing key did not answer, or does not have it. Nothing may be issued (503)."""
 
 
 class LocalError(Error):

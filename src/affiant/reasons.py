@@ -271,6 +271,8 @@ class Reason(Enum):
         "Keep each token until it ends instead of asking for one per call, and wait as Retry-After says.", "RFC 6585 4")
     STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0, "the server cannot record its decision now, so it issues nothing",
         "Send the request again in a moment, with a new assertion.", "RFC 9110 15.6.4")
+    SIGNER = Row("server.signer_unavailable", 503, "temporarily_unavailable", 0, "the server cannot sign now, so it issues nothing",
+        "Send the request again in a moment, with a new assertion. To the operator, /health says what is wrong with the signing key.", "RFC 9110 15.6.4")
     UNEXPECTED = Row("server.error", 500, "server_error", 0, "the server failed",
         "Give the operator the trace_id.", "RFC 9110 15.6.1")
     TOKEN_REQUEST = Row("token.request", 400, "invalid_request", 0, "the request must carry one access token, in one Authorization header",

@@ -53,9 +53,11 @@ from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tests.attacks.bench import Bench
+
+    from affiant.storage.records import SigningKey
 
     Send = Callable[[Bench], Awaitable[Request]]
 
@@ -241,6 +243,19 @@ async def _no_keys(bench: Bench) -> Request:
     return _about_keys(basic(who, bench.secrets[who]), action="list")
 
 
+async def _key_elsewhere(bench: Bench) -> Request:
+    """The key that signs is in a PKCS #11 token that this server is not told of."""
+
+    def add(standing: Sequence[SigningKey]) -> list[SigningKey]:
+        (key,) = standing
+        inside = json.dumps({"pkcs11": "elsewhere", "jwk": {**json.loads(key.public_jwk), "kid": "k"}}).encode()
+        sealed = bench.master_key.seal(inside, purpose=signing_key_purpose("k"))
+        return [replace(key, kid="k", sealed=sealed, created_at=NOW + 1, active_at=NOW)]
+
+    await bench.store.signing_keys.change(add)
+    return post()
+
+
 async def _foreign(bench: Bench) -> Request:
     token = await _first_refresh(bench)
     return replace(post(form(token=token)), path="/revoke")
@@ -250,6 +265,7 @@ AFTER: dict[Reason, Send] = {
     Reason.REVOCATION_FOREIGN: _foreign,
     Reason.KEYS_ELSEWHERE: _no_keys,
     Reason.TOO_SLOW: _slow,
+    Reason.SIGNER: _key_elsewhere,
     Reason.BEFORE_RESTORE: _restored,
     Reason.REPLAYED: _replayed,
     Reason.DPOP_REPLAYED: _proof_replayed,

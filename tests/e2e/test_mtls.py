@@ -257,13 +257,15 @@ def test_files_that_cannot_be_used_are_told_at_once(tls_server: TlsServer, tmp_p
 def proxied(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server behind a proxy on this machine, which lets in what no authority issued."""
     data = tmp_path_factory.mktemp("proxied")
+    port = _free_port()
     settings = (
         'trusted_proxies = "127.0.0.1"',
         'client_certificate_proxies = "127.0.0.1"',
         'client_certificate_trust = "any"',
+        f'mtls_url = "http://localhost:{port}"',
     )
     (data / "affiant.toml").write_text("\n".join(settings) + "\n")
-    server = Server(data, _free_port(), 2)
+    server = Server(data, port, 2)
     try:
         server.start()
         server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
@@ -288,6 +290,21 @@ def test_proxy_tells_the_certificate(proxied: Server, forwarded: str | None) -> 
     assert claims["cnf"] == {"x5t#S256": SELF.thumbprint}
     assert ask(lasting(dn="CN=self", key=SELF.key).text).status_code == 401
     assert ask("x").json()["error"] == "invalid_request"
+
+
+@pytest.mark.rfc(8705, "5")
+@pytest.mark.rfc(9449, "4.3")
+def test_the_sdk_proves_its_key_at_the_alias(proxied: Server) -> None:
+    """It asks where certificates are asked for, and its proof names that place."""
+    asked: list[str] = []
+    with httpx2.Client(
+        headers={"Client-Cert": SELF.text},
+        event_hooks={"request": [lambda request: asked.append(str(request.url))]},
+    ) as http:
+        alone = Service(proxied.issuer, "alone", auth_method="self_signed_tls_client_auth", http=http, dpop=True)
+        claims = compact.parse(alone.token().value).claims
+    assert asked[-1] == f"http://localhost:{proxied.port}/token"
+    assert set(claims["cnf"]) == {"jkt", "x5t#S256"}
 
 
 def test_address_out_of_a_header_is_no_proxy(tmp_path: Path) -> None:

@@ -211,6 +211,44 @@ async def test_aliases_name_the_endpoints_that_ask_for_certificates() -> None:
     assert {name for name in members if name.endswith("_endpoint")} == set(aliases)
 
 
+@pytest.mark.rfc(8705, "5")
+@pytest.mark.rfc(9449, "4.3")
+@pytest.mark.parametrize(
+    ("htu", "status"),
+    [
+        (f"{ISSUER}/token", 200),
+        ("https://mtls.as.example/token", 200),
+        ("https://MTLS.as.example:443/x/../token", 200),
+        ("https://evil.example/token", 400),  # what the header Host says
+        ("https://mtls.as.example/introspect", 400),
+        ("https://mtls.as.example", 400),
+        ("http://mtls.as.example/token", 400),
+        ("https://mtls.as.example:444/token", 400),
+    ],
+)
+async def test_a_proof_names_the_endpoint_or_its_alias(monkeypatch: pytest.MonkeyPatch, htu: str, status: int) -> None:
+    """Both are the URL of the request, and no other is, whatever host the request names."""
+    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
+    here = running(MemoryStore(), certificates=CERTIFICATES, mtls_url="https://mtls.as.example")
+    async with here as server, behind(server, PROXY) as http:
+        server.http = http
+        await server.register("c1")
+        proof = dpop.build(ProofKey.of(KEY), method="POST", url=htu, now=NOW)
+        reply = await server.post(server.form(), headers={"dpop": proof, "host": "evil.example"})
+        assert (reply.status_code, reply.json().get("error")) == (
+            status,
+            None if status == 200 else "invalid_dpop_proof",
+        )
+        if status != 200:
+            assert f"{ISSUER}/token or https://mtls.as.example/token" in reply.json()["error_description"]
+
+
+@pytest.mark.rfc(9449, "4.3")
+async def test_without_an_alias_there_is_one_url(meshed: Server) -> None:
+    proof = dpop.build(ProofKey.of(KEY), method="POST", url="https://mtls.as.example/token", now=NOW)
+    assert refusal(await meshed.post(meshed.form(), headers={"dpop": proof})) == (400, "invalid_dpop_proof")
+
+
 @pytest.mark.rfc(5280, "4.1.2.5")
 @pytest.mark.parametrize("away", [-3601, 86_401])
 async def test_certificate_out_of_its_time_is_refused(meshed: Server, away: int) -> None:

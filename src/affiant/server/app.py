@@ -11,15 +11,16 @@ from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
+from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin import Late
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.background import Background
 from affiant.server.client_auth import dummy
-from affiant.server.client_auth.ladder import METHODS, Ladder
+from affiant.server.client_auth.ladder import Ladder
 from affiant.server.explain.walk import Explainer
-from affiant.server.keys import signing_keys
+from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
@@ -107,7 +108,7 @@ class Options:
     access_token_lifetime: int = 600
     calendar: Calendar = field(default_factory=Calendar)
     dpop_nonces: str = "off"
-    auth_methods: tuple[str, ...] = METHODS
+    auth_methods: tuple[str, ...] = names.AUTH_METHODS
     demands: profiles.Demands = profiles.NONE
     mcp_compat: str = "off"
     software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
@@ -148,7 +149,8 @@ def build(
     limits = limits or Limits(Rates(), key=limits_key(master_key))
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
-    background = Background(store.ledger, limits, parts.uses, clock, [_keeper(store, vault, options.calendar, clock)])
+    also = [_keeper(store, vault, options.calendar, clock), ("signature", parts.signers.prove, signers.PROVE_SECONDS)]
+    background = Background(store.ledger, limits, parts.uses, clock, also)
     feed = RevocationFeed(parts.directory, store.revocations, issuer=issuer, clock=clock)
     stub = mcp.Stub(issuer) if options.mcp_compat == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
@@ -191,6 +193,7 @@ class _Parts:
         self.directory = Directory(issuer, store, master_key, demands=options.demands, vault=vault, clock=clock)
         self.remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
         self.uses = Uses(store.key_uses)
+        self.signers = Signers(self.directory, store, vault, clock=clock)
         self._ladder = _ladder(self.directory, master_key, options, self.remote_keys)
 
     def endpoints(self) -> dict[str, Endpoint]:
@@ -206,9 +209,8 @@ class _Parts:
         shared = {**for_clients, "directory": self.directory}
         key = self.master_key
         decider = _decider(self.issuer, self._ladder, self.store, key, self.directory, self.options)
-        signers = Signers(self.directory, self.store, self.vault, clock=self.clock)
         return {
-            "token": TokenEndpoint(decider=decider, signers=signers, master_key=key, **for_clients),
+            "token": TokenEndpoint(decider=decider, signers=self.signers, master_key=key, **for_clients),
             "introspect": IntrospectionEndpoint(revocations=self.store.revocations, **shared),
             "revoke": RevocationEndpoint(refresh_tokens=self.store.refresh_tokens, master_key=key, **shared),
             "client-keys": ClientKeysEndpoint(store=self.store, **for_clients),
@@ -274,7 +276,8 @@ def _decider(
 ) -> Decider:
     grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
     nonces = _nonces(master_key, options)
-    proofs = Proofs(f"{issuer}/token", nonces=nonces, algorithms=options.demands.algorithms)
+    urls = [f"{base}/token" for base in (issuer, options.mtls_url) if base is not None]
+    proofs = Proofs(*urls, nonces=nonces, algorithms=options.demands.algorithms)
     return Decider(ladder, grants, directory, proofs=proofs, lifetime=options.access_token_lifetime)
 
 

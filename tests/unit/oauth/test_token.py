@@ -12,13 +12,14 @@ from affiant.oauth.token import TokenResponse
 
 GOOD = {"access_token": "t", "token_type": "Bearer"}
 SAYABLE = st.text(min_size=1)
+VSCHAR = "".join(map(chr, range(0x20, 0x7F)))  # RFC 6749 appendix A
 RESPONSES = st.builds(
     TokenResponse,
-    access_token=SAYABLE,
+    access_token=st.text(VSCHAR[1:], min_size=1),
     token_type=SAYABLE,
     expires_in=st.none() | st.integers(0, 10**14),
     scope=st.none() | SAYABLE,
-    refresh_token=st.none() | SAYABLE,
+    refresh_token=st.none() | st.text(VSCHAR, min_size=1),
 )
 
 
@@ -74,6 +75,44 @@ def test_parse_refuses_what_are_no_seconds(bad: object) -> None:
 def test_parse_needs_token_and_type(change: dict[str, Any], missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
         token.parse_response(json.dumps({**GOOD, **change}).encode())
+
+
+@pytest.mark.rfc(6749, "A.12")
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "canary\r\nx: y",
+        "canary\n",
+        "canary\x00",
+        "canary\x1b[2J",
+        "canary\x7f",
+        "canary\u00e9",
+        "canary t",
+        " canary",
+        "canary ",
+    ],
+)
+def test_an_access_token_is_of_visible_ascii(bad: str) -> None:
+    """VSCHAR; and no space, which ends a token where it is sent (RFC 6750 section 2.1, RFC 9449 section 7.1)."""
+    with pytest.raises(ValueError, match="access_token") as refused:
+        token.parse_response(json.dumps({**GOOD, "access_token": bad}).encode())
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.rfc(6749, "A.17")
+@pytest.mark.parametrize(
+    "bad", ["canary\r\nx: y", "canary\n", "canary\x00", "canary\x1b[2J", "canary\x7f", "canary\u00e9"]
+)
+def test_a_refresh_token_is_of_printable_ascii(bad: str) -> None:
+    with pytest.raises(ValueError, match="refresh_token") as refused:
+        token.parse_response(json.dumps({**GOOD, "refresh_token": bad}).encode())
+    assert "canary" not in str(refused.value)
+
+
+def test_tokens_of_others_may_have_what_ours_have_not() -> None:
+    """Some servers issue tokens that are no b64token, and take them in the header: they are theirs to judge."""
+    said = {"access_token": "AAAA%2Fb|c:d", "refresh_token": "a b"}
+    assert token.parse_response(json.dumps({**GOOD, **said}).encode()).access_token == "AAAA%2Fb|c:d"
 
 
 def test_parse_ignores_what_it_does_not_know() -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # What any route may answer with: what is wrong before it is reached, and what fails beneath it.
 _ALWAYS = (
     Reason.ADMIN_QUERY, Reason.TOKEN_MISSING, Reason.SCOPE_INSUFFICIENT, Reason.TOO_SLOW, Reason.TOO_LARGE,
-    Reason.LIMIT_FAILURES, Reason.STORE,
+    Reason.LIMIT_FAILURES, Reason.STORE, Reason.SIGNER,
 )  # fmt: skip
 _METHOD_NOT_ALLOWED = 405
 _ROLE = "x-role"

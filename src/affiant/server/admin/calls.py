@@ -9,10 +9,10 @@ import msgspec
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotation
 
 from affiant.errors import Rejected, StoreError
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
 from affiant.server.admin.cursors import Cursors
-from affiant.server.client_auth.ladder import METHODS
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limited
 from affiant.storage.entries import Entry
@@ -55,7 +55,7 @@ class Desk:
     calendar: Calendar
     vault: Vault
     limits: Limits
-    methods: Sequence[str] = METHODS
+    methods: Sequence[str] = names.AUTH_METHODS
     settings: Sequence[Setting] = ()
     certificates: Certificates = field(default_factory=Certificates)
     nonces: Nonces | None = field(default=None, repr=False)

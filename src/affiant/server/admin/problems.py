@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from affiant.errors import ConfigError, Rejected, StoreError
+from affiant.errors import ConfigError, Rejected, SignerError, StoreError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import bearer
 from affiant.reasons import Reason
@@ -49,8 +49,7 @@ def refusal_of(error: Exception, visit: Visit) -> Rejected:
         reason = _BY_STATUS.get(error.status_code, Reason.ADMIN_QUERY)
         return Rejected(reason, expected=(error.headers or {}).get("Allow", ""))
     if isinstance(error, StoreError):
-        log.error("trace %s: the store failed: %s", visit.trace_id, error)
-        return Rejected(Reason.STORE)
+        return _away(error, visit)
     log.error("trace %s: unexpected", visit.trace_id, exc_info=error)
     return Rejected(Reason.UNEXPECTED)
 
@@ -83,7 +82,7 @@ def build(refusal: Rejected, visit: Visit, *, issuer: str, nonce: str | None = N
 def _headers(refusal: Rejected, status: int, issuer: str) -> dict[str, str]:
     if isinstance(refusal, Limited):
         return {"Retry-After": str(refusal.retry_after)}
-    if refusal.reason is Reason.STORE:
+    if status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
         return {"Retry-After": "1"}
     if refusal.reason is Reason.METHOD and refusal.expected:
         return {"Allow": refusal.expected}
@@ -99,6 +98,12 @@ def _headers(refusal: Rejected, status: int, issuer: str) -> dict[str, str]:
     at_bearer, at_dpop = ({}, said) if is_proof else (said, {})
     challenges = bearer.challenge(**at_bearer), bearer.challenge(**at_dpop, scheme=bearer.DPOP, algs=algs)
     return {"WWW-Authenticate": ", ".join(challenges)}
+
+
+def _away(error: StoreError, visit: Visit) -> Rejected:
+    is_signer = isinstance(error, SignerError)
+    log.error("trace %s: the %s failed: %s", visit.trace_id, "signing key" if is_signer else "store", error)
+    return Rejected(Reason.SIGNER, detail=str(error)) if is_signer else Rejected(Reason.STORE)
 
 
 def _invalid(error: RequestValidationError) -> Rejected:

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from affiant.errors import StoreError
+from affiant.errors import SignerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +36,18 @@ class OneThread:
         """What the call returns or raises.
 
         Raises:
-            StoreError: it did not return in time, or the one that runs is overdue already.
+            SignerError: it did not return in time, or the one that runs is overdue already.
         """
         if time.monotonic() > self._overdue_at:  # a queue before a closed door would only grow
-            raise StoreError(f"{self._name} does not answer")
+            raise SignerError(f"{self._name} does not answer")
         future: Future[Result] = Future()
         self._calls.put((future, call, seconds))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+            # Not wait_for: until Python 3.12 it swallows a cancellation that comes in the moment of the result.
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise StoreError(f"{self._name} did not answer within {seconds:g} s") from None
+            raise SignerError(f"{self._name} did not answer within {seconds:g} s") from None
 
     def _work(self) -> None:
         while True:

@@ -15,7 +15,7 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
 
-from affiant.errors import ConfigError, StoreError
+from affiant.errors import ConfigError, SignerError
 from affiant.jose import jwk
 from affiant.jose.keys import parse_public_jwk
 from affiant.server.keys.one_thread import OneThread
@@ -125,7 +125,7 @@ class Token:
 
         Raises:
             ConfigError: the token cannot be used, or cannot make such a key.
-            StoreError: it does not answer.
+            SignerError: it does not answer.
         """
         how = HOW.get(alg)
         if how is None:
@@ -136,19 +136,19 @@ class Token:
         """The signature, as RFC 7518 section 3 lays it out.
 
         Raises:
-            StoreError: the token does not answer, does not have the key, or cannot be used any more.
+            SignerError: the token does not answer, does not have the key, or cannot be used any more.
         """
         try:
             return await self._run(lambda session: self._sign(session, kid, HOW[alg], data), SIGN_SECONDS)
         except ConfigError as error:
-            raise StoreError(str(error)) from error
+            raise SignerError(str(error)) from error
 
     async def list(self) -> set[str]:
         """The names of the keys that are ours.
 
         Raises:
             ConfigError: the token cannot be used.
-            StoreError: it does not answer.
+            SignerError: it does not answer.
         """
         return await self._run(lambda session: {_kid(key) for key in _find(session)}, WORK_SECONDS)
 
@@ -157,13 +157,13 @@ class Token:
 
         Raises:
             ConfigError: the token cannot be used.
-            StoreError: it does not answer.
+            SignerError: it does not answer.
         """
         await self._run(lambda session: self._erase(session, kids), WORK_SECONDS)
 
     async def close(self) -> None:
         """End the session; who calls again begins another."""
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(SignerError):
             await self._thread().run(self._leave, seconds=SIGN_SECONDS)
 
     async def _run(self, work: Callable[[Any], Result], seconds: float) -> Result:
@@ -179,7 +179,7 @@ class Token:
         try:
             return self._retry(work)
         except exceptions.PKCS11Error as error:
-            raise StoreError(f"the PKCS #11 token {self.label}: {type(error).__name__}") from error
+            raise SignerError(f"the PKCS #11 token {self.label}: {type(error).__name__}") from error
 
     def _retry(self, work: Callable[[Any], Result]) -> Result:
         try:
@@ -266,7 +266,7 @@ class Token:
         if kid not in self._keys:
             found = next(iter(_find(session, kid)), None)
             if found is None:
-                raise StoreError(f"the PKCS #11 token {self.label} does not have the key {kid}")
+                raise SignerError(f"the PKCS #11 token {self.label} does not have the key {kid}")
             self._keys[kid] = found
         return _signature(self._keys[kid], how, data)
 

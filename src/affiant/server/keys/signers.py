@@ -1,12 +1,13 @@
-"""Who signs a token: the key of the line that its APIs have chosen."""
+"""Who signs a token: the key of the line that its APIs have chosen; and whether it can."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from affiant.errors import ConfigError, StoreError
+from affiant.errors import ConfigError, SignerError
 from affiant.server.keys import signing_keys
+from affiant.server.keys.vault import TokenKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from affiant.server.keys.vault import Vault
     from affiant.server.registry.directory import Directory
     from affiant.storage.ports import Store
+
+PROVE_SECONDS = 5.0  # between two signatures that show that a PKCS #11 token is there
+_PROOF = b"affiant: can this key sign?"  # without a period, so no part of any JWS (RFC 7515 section 5.1)
 
 
 class Signers:
@@ -31,10 +35,24 @@ class Signers:
         """The key of this line that signs now.
 
         Raises:
-            StoreError: there is none, and none can be made now.
+            SignerError: there is none, and none can be made now.
+            StoreError: the store does not answer.
         """
         signer = self._directory.find_signer(line)
         return signer if signer is not None else await self._begin(line)
+
+    async def prove(self) -> None:
+        """Let one of the keys that sign now sign something, each that is in a token: only that shows that it can.
+
+        Raises:
+            SignerError: the token is away, or does not have the key.
+            StoreError: the store does not answer.
+        """
+        await self._directory.refresh()
+        for line in {signing_keys.DEFAULT_LINE, *(api.signing_alg or "" for api in self._directory.apis)}:
+            signer = self._directory.find_signer(line)
+            if isinstance(signer, TokenKey):
+                await signer.sign(_PROOF)
 
     async def _begin(self, line: str) -> AnySigner:
         async with self._alone:  # of many first tokens, one makes the key
@@ -43,12 +61,12 @@ class Signers:
                 await self._make(line)
                 signer = self._directory.find_signer(line)
         if signer is None:
-            raise StoreError(f"there is no signing key of {line}")
+            raise SignerError(f"there is no signing key of {line}")
         return signer
 
     async def _make(self, line: str) -> None:
         try:
             await signing_keys.ensure(self._store, self._vault, now=int(self._clock()), line=line)
         except ConfigError as error:
-            raise StoreError(str(error)) from error
+            raise SignerError(str(error)) from error
         await self._directory.refresh(at_once=True)

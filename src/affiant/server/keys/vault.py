@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from affiant.errors import ConfigError, StoreError
+from affiant.errors import ConfigError, SignerError
 from affiant.jose import jwk, keys
 from affiant.storage.records import SigningKey
 
@@ -48,10 +48,10 @@ class TokenKey:
         """The signature, as RFC 7518 section 3 lays it out.
 
         Raises:
-            StoreError: the token does not answer, or is not the one that is set.
+            SignerError: the token does not answer, or is not the one that is set.
         """
         if self.token is None:
-            raise StoreError(_elsewhere(self))
+            raise SignerError(_elsewhere(self))
         return self.token.sign(self.kid, self.alg, data)
 
 
@@ -72,7 +72,7 @@ class Vault:
 
         Raises:
             ConfigError: the token cannot make such a key.
-            StoreError: the token does not answer.
+            SignerError: the token does not answer.
         """
         if self._token is not None:
             return await self._generate_inside(self._token, alg, now, line)
@@ -98,7 +98,7 @@ class Vault:
 
         Raises:
             ConfigError: it is in a token that is not set, that cannot be used, or that does not have it.
-            StoreError: the token does not answer.
+            SignerError: the token does not answer.
         """
         signer = self.open(key).signer
         if not isinstance(signer, TokenKey):
@@ -112,7 +112,7 @@ class Vault:
         """Erase those of these keys that are in the token.
 
         Raises:
-            StoreError: the token does not answer.
+            SignerError: the token does not answer.
         """
         if self._token is not None and kids:
             await self._token.erase(kids)
@@ -121,7 +121,7 @@ class Vault:
         """Erase what is left in the token of keys that are removed: it may have been away when they were.
 
         Raises:
-            StoreError: the token does not answer.
+            SignerError: the token does not answer.
         """
         if self._token is not None:
             removed = {key.kid for key in standing if not key.sealed}

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from affiant.errors import StoreError
+from affiant.errors import SignerError
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
 from affiant.oauth import names
@@ -170,11 +170,11 @@ class Directory:
         """The key that signs now for all APIs that have chosen no algorithm.
 
         Raises:
-            StoreError: there is none; before the next token, one is made.
+            SignerError: there is none; before the next token, one is made.
         """
         signer = self.find_signer("")
         if signer is None:
-            raise StoreError("there is no signing key")
+            raise SignerError("there is no signing key")
         return signer
 
     def find_signer(self, line: str) -> AnySigner | None:

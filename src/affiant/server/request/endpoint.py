@@ -11,7 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from affiant.errors import Rejected, StoreError
+from affiant.errors import Rejected, SignerError, StoreError
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
@@ -139,8 +139,12 @@ class Endpoint(ABC):
     async def _answer(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         try:
             return await self.road(visit, scope, receive)
-        except Rejected as refusal:
-            return refuse(visit, await self._settle(visit, refusal), issuer=self._issuer)
+        except Rejected as error:
+            refusal = error
+        except SignerError as error:  # the store is there: unlike its own failure, this one is written down
+            log.error("trace %s: nothing is signed: %s", visit.trace_id, error)  # noqa: TRY400 - no traceback: it is known
+            refusal = Rejected(Reason.SIGNER, detail=str(error))
+        return refuse(visit, await self._settle(visit, refusal), issuer=self._issuer)
 
     async def _settle(self, visit: Visit, refusal: Rejected) -> Rejected:
         """What the caller is told: the refusal, once it is written down, or that it comes too often.

@@ -61,7 +61,7 @@ def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
         return [(b"allow", refusal.expected.encode("ascii"))]
     if isinstance(refusal, Limited):
         return [(b"retry-after", b"%d" % refusal.retry_after)]
-    if reason is Reason.STORE:
+    if reason.value.status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
         return [(b"retry-after", b"1")]
     if reason.value.error == "invalid_token":
         # RFC 6750 section 3.1: who sent no credentials is asked for them, not accused.

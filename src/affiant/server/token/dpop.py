@@ -25,13 +25,13 @@ class Proofs:
     """Judges proofs.
 
     Args:
-        url: of the token endpoint, as clients know it.
+        urls: of the token endpoint, as clients know it: its own, and its alias where it has one (RFC 8705 section 5).
         nonces: where they are demanded.
         algorithms: what proofs may be signed with.
     """
 
-    def __init__(self, url: str, *, nonces: Nonces | None = None, algorithms: tuple[str, ...] | None = None) -> None:
-        self._url = url
+    def __init__(self, *urls: str, nonces: Nonces | None = None, algorithms: tuple[str, ...] | None = None) -> None:
+        self._url, *self._aliases = urls
         self._nonces = nonces
         self._algorithms = algorithms or ASYMMETRIC
         self._replays = dpop.Replays()
@@ -63,7 +63,13 @@ class Proofs:
             raise Rejected(Reason.DPOP_MISSING)
         algorithms = demands.algorithms or self._algorithms
         proof = dpop.verify(
-            values, method="POST", url=self._url, now=visit.now, nonces=self._nonces, algorithms=algorithms
+            values,
+            method="POST",
+            url=self._url,
+            aliases=self._aliases,
+            now=visit.now,
+            nonces=self._nonces,
+            algorithms=algorithms,
         )
         # From here on it is used, whatever becomes of the request.
         self._replays.claim(proof, visit.now)

@@ -67,3 +67,16 @@ async def test_who_is_cancelled_leaves_the_thread_in_order() -> None:
         await waiting
     end.set()
     assert await thread.run(lambda: 2, seconds=5) == 2
+
+
+async def test_a_cancellation_in_the_moment_of_the_result_is_none_that_is_lost() -> None:
+    """Or what repeats such calls would go on, and a server that ends would wait for it without end."""
+    thread = OneThread("it")
+    for _ in range(200):
+        task = asyncio.create_task(thread.run(lambda: 1, seconds=5))
+        await asyncio.sleep(0)
+        time.sleep(0.001)  # noqa: ASYNC251 - the result is there before the loop turns again
+        await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task

@@ -1,5 +1,6 @@
 """The keys and secrets of clients: rotated without a gap, and revoked in an emergency."""
 
+from functools import partial
 from typing import Any
 
 from affiant.jose.keys import parse_public_jwk
@@ -11,7 +12,6 @@ from affiant.server.admin.routes import clients
 from affiant.server.admin.routes.declared import Call, ClientId, Routes
 from affiant.server.registry.credentials import changes as credentials
 from affiant.server.registry.credentials import shown as shown_keys
-from affiant.storage.entries import AuditRecord
 
 ROUTES = Routes("credentials")
 _UNKNOWN = (Reason.ADMIN_NOT_FOUND,)
@@ -27,10 +27,10 @@ async def list_client_keys(call: Call, client_id: ClientId) -> Any:
 @ROUTES("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=_UNKNOWN)
 async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew) -> Any:
     """Add a client's next key; those before stay good until the rotation is completed."""
-    record = await _begin(call, client_id)
+    asked = await _begin(call, client_id)
     key = parse_public_jwk(wanted.jwk)
     changed = await credentials.start_key_rotation(
-        call.desk.store, client_id, key, record=record, not_before=wanted.not_before
+        call.desk.store, client_id, key, **asked, not_before=wanted.not_before
     )
     return shown.client(changed, call.now)
 
@@ -38,9 +38,9 @@ async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew) ->
 @ROUTES("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted) -> Any:
     """Retire a client's old key; the tokens that it obtained live until they expire."""
-    record = await _begin(call, client_id)
+    asked = await _begin(call, client_id)
     changed = await credentials.complete_key_rotation(
-        call.desk.store, client_id, wanted.kid, record=record, overlap=wanted.overlap
+        call.desk.store, client_id, wanted.kid, **asked, overlap=wanted.overlap
     )
     return shown.client(changed, call.now)
 
@@ -48,16 +48,16 @@ async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyComp
 @ROUTES("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
     """Take a client's new key back."""
-    record = await _begin(call, client_id)
-    changed = await credentials.cancel_key_rotation(call.desk.store, client_id, wanted.kid, record=record)
+    asked = await _begin(call, client_id)
+    changed = await credentials.cancel_key_rotation(call.desk.store, client_id, wanted.kid, **asked)
     return shown.client(changed, call.now)
 
 
 @ROUTES("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
     """End a key that somebody else may have, and every token that it obtained."""
-    record = await _begin(call, client_id)
-    changed = await credentials.revoke_key(call.desk.store, client_id, wanted.kid, record=record)
+    asked = await _begin(call, client_id)
+    changed = await credentials.revoke_key(call.desk.store, client_id, wanted.kid, **asked)
     return shown.client(changed, call.now)
 
 
@@ -70,9 +70,9 @@ async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -
 )
 async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretNew) -> Any:
     """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
-    record = await _begin(call, client_id)
+    asked = await _begin(call, client_id)
     changed, text = await credentials.start_secret_rotation(
-        call.desk.store, call.desk.master_key, client_id, record=record, old_expires_at=wanted.old_expires_at
+        call.desk.store, call.desk.master_key, client_id, **asked, old_expires_at=wanted.old_expires_at
     )
     return documents.RegisteredClient(**shown.client(changed, call.now).model_dump(), client_secret=text)
 
@@ -80,33 +80,35 @@ async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretN
 @ROUTES("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def complete_secret_rotation(call: Call, client_id: ClientId) -> Any:
     """End a client's old secret."""
-    record = await _begin(call, client_id)
-    changed = await credentials.complete_secret_rotation(call.desk.store, client_id, record=record)
+    asked = await _begin(call, client_id)
+    changed = await credentials.complete_secret_rotation(call.desk.store, client_id, **asked)
     return shown.client(changed, call.now)
 
 
 @ROUTES("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def cancel_secret_rotation(call: Call, client_id: ClientId) -> Any:
     """End a client's new secret, and keep the old one."""
-    record = await _begin(call, client_id)
-    changed = await credentials.cancel_secret_rotation(call.desk.store, client_id, record=record)
+    asked = await _begin(call, client_id)
+    changed = await credentials.cancel_secret_rotation(call.desk.store, client_id, **asked)
     return shown.client(changed, call.now)
 
 
 @ROUTES("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
 async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed) -> Any:
     """End a secret that somebody else may have, and every token that it obtained."""
-    record = await _begin(call, client_id)
-    changed = await credentials.revoke_secret(call.desk.store, client_id, wanted.id, record=record)
+    asked = await _begin(call, client_id)
+    changed = await credentials.revoke_secret(call.desk.store, client_id, wanted.id, **asked)
     return shown.client(changed, call.now)
 
 
-async def _begin(call: Call, client_id: str) -> AuditRecord:
-    """What the record of the change begins with.
+async def _begin(call: Call, client_id: str) -> dict[str, Any]:
+    """What the record of the change begins with, and to whom it may be made: who can sign for an owner is one.
+
+    That is judged in the commit, where nobody can be given a role meanwhile.
 
     Raises:
         NotFound: there is no such client.
-        Rejected: ADMIN_OWNER_ONLY: who can sign for an owner is one.
     """
-    owners.check_escalation(call, await clients.get(call, client_id))
-    return changes.record(call, f"client {client_id}", outcome="")
+    await clients.get(call, client_id)
+    record = changes.record(call, f"client {client_id}", outcome="")
+    return {"record": record, "allow": partial(owners.check_escalation, call)}

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
     Step = Callable[[Client], Client]
     KeyStep = Callable[[tuple[ClientKey, ...]], tuple[ClientKey, ...]]
+    Allow = Callable[[Client], None]
+
+
+def anybody(_: Client) -> None:
+    """Let every client be changed: who asks may."""
 
 
 def by_operator(by: str, now: int) -> AuditRecord:
@@ -47,7 +52,14 @@ def by_operator(by: str, now: int) -> AuditRecord:
 
 
 async def change(
-    store: Store, client_id: str, step: Step, *, record: AuditRecord, outcome: str, leaked: str | None = None
+    store: Store,
+    client_id: str,
+    step: Step,
+    *,
+    record: AuditRecord,
+    outcome: str,
+    leaked: str | None = None,
+    allow: Allow = anybody,
 ) -> Client:
     """Change a client, and say so in the same commit.
 
@@ -58,6 +70,8 @@ async def change(
         record: who asked for it, and when.
         outcome: what was done, in one word.
         leaked: the thumbprint of the key, or the id of the secret, whose tokens end with it.
+        allow: an Error that it raises of the client, as it stands in the commit, leaves that as it is: what was judged
+            before the commit may not hold any more.
 
     Raises:
         NotFound: there is no such client.
@@ -71,12 +85,14 @@ async def change(
         )
         return [Entry(told) if leaked is None else _end(told, client_id, leaked)]
 
-    return await store.clients.update(client_id, step, tell=tell)
+    def judged(standing: Client) -> Client:
+        allow(standing)
+        return step(standing)
+
+    return await store.clients.update(client_id, judged, tell=tell)
 
 
-async def change_keys(
-    store: Store, client_id: str, step: KeyStep, *, record: AuditRecord, outcome: str, leaked: str | None = None
-) -> Client:
+async def change_keys(store: Store, client_id: str, step: KeyStep, **asked: Any) -> Client:
     """The same for its keys alone: `step` is one of rotation.py.
 
     Raises:
@@ -88,11 +104,11 @@ async def change_keys(
     def keys_step(client: Client) -> Client:
         return replace(client, keys=step(client.keys))
 
-    return await change(store, client_id, keys_step, record=record, outcome=outcome, leaked=leaked)
+    return await change(store, client_id, keys_step, **asked)
 
 
 async def start_key_rotation(
-    store: Store, client_id: str, key: PublicKey, *, record: AuditRecord, not_before: int = 0
+    store: Store, client_id: str, key: PublicKey, *, record: AuditRecord, not_before: int = 0, allow: Allow = anybody
 ) -> Client:
     """Add a client's next key beside those that stand; what an operator registers needs no proof.
 
@@ -107,11 +123,11 @@ async def start_key_rotation(
         check_fits(client, [key])
         return replace(client, keys=client_keys.add(client.keys, [added], now=now))
 
-    return await change(store, client_id, step, record=record, outcome="started")
+    return await change(store, client_id, step, record=record, outcome="started", allow=allow)
 
 
 async def complete_key_rotation(
-    store: Store, client_id: str, kid: str, *, record: AuditRecord, overlap: int = 0
+    store: Store, client_id: str, kid: str, *, record: AuditRecord, overlap: int = 0, allow: Allow = anybody
 ) -> Client:
     """Retire the old key: its tokens live until they expire. Whether that is safe, completion.judge says.
 
@@ -119,10 +135,12 @@ async def complete_key_rotation(
         NotFound, ConfigError, StoreError: as change_keys.
     """
     step = partial(rotation.retire, kid=kid, now=int(record.at), overlap=overlap)
-    return await change_keys(store, client_id, step, record=record, outcome="completed")
+    return await change_keys(store, client_id, step, record=record, outcome="completed", allow=allow)
 
 
-async def cancel_key_rotation(store: Store, client_id: str, kid: str, *, record: AuditRecord) -> Client:
+async def cancel_key_rotation(
+    store: Store, client_id: str, kid: str, *, record: AuditRecord, allow: Allow = anybody
+) -> Client:
     """Take the new key back, whatever it was used for; a retiring one is used as before.
 
     Raises:
@@ -140,10 +158,10 @@ async def cancel_key_rotation(store: Store, client_id: str, kid: str, *, record:
                 resumed = rotation.resume(resumed, key.kid, now=now)
         return rotation.retire(resumed, kid, now=now)
 
-    return await change_keys(store, client_id, step, record=record, outcome="cancelled")
+    return await change_keys(store, client_id, step, record=record, outcome="cancelled", allow=allow)
 
 
-async def revoke_key(store: Store, client_id: str, kid: str, *, record: AuditRecord) -> Client:
+async def revoke_key(store: Store, client_id: str, kid: str, *, record: AuditRecord, allow: Allow = anybody) -> Client:
     """End a key that somebody else may have, and all that it obtained; also when it is the last, or ended already.
 
     Raises:
@@ -152,11 +170,17 @@ async def revoke_key(store: Store, client_id: str, kid: str, *, record: AuditRec
     now = int(record.at)
     leaked = client_keys.thumbprint(client_keys.get((await _find(store, client_id)).keys, kid, now))
     step = partial(rotation.revoke, kid=kid, now=now, spares_one=False)
-    return await change_keys(store, client_id, step, record=record, outcome="revoked", leaked=leaked)
+    return await change_keys(store, client_id, step, record=record, outcome="revoked", leaked=leaked, allow=allow)
 
 
 async def start_secret_rotation(
-    store: Store, master_key: MasterKey, client_id: str, *, record: AuditRecord, old_expires_at: int | None = None
+    store: Store,
+    master_key: MasterKey,
+    client_id: str,
+    *,
+    record: AuditRecord,
+    old_expires_at: int | None = None,
+    allow: Allow = anybody,
 ) -> tuple[Client, str]:
     """Give a client its next secret, which is shown this once; the old one stays good.
 
@@ -166,6 +190,7 @@ async def start_secret_rotation(
         client_id: which.
         record: who asked for it, and when.
         old_expires_at: when the old one ends by itself, if nobody completes the rotation before.
+        allow: as in change.
 
     Raises:
         NotFound: there is no such client.
@@ -181,10 +206,12 @@ async def start_secret_rotation(
         now=now,
     )
     step = partial(client_secrets.start, added=made, now=now, old_expires_at=old_expires_at)
-    return await change(store, client_id, step, record=record, outcome="started"), text
+    return await change(store, client_id, step, record=record, outcome="started", allow=allow), text
 
 
-async def complete_secret_rotation(store: Store, client_id: str, *, record: AuditRecord) -> Client:
+async def complete_secret_rotation(
+    store: Store, client_id: str, *, record: AuditRecord, allow: Allow = anybody
+) -> Client:
     """End the old secret; the tokens that it obtained live until they expire.
 
     Raises:
@@ -192,10 +219,12 @@ async def complete_secret_rotation(store: Store, client_id: str, *, record: Audi
         ConfigError: no rotation has begun.
     """
     step = partial(client_secrets.complete, now=int(record.at))
-    return await change(store, client_id, step, record=record, outcome="completed")
+    return await change(store, client_id, step, record=record, outcome="completed", allow=allow)
 
 
-async def cancel_secret_rotation(store: Store, client_id: str, *, record: AuditRecord) -> Client:
+async def cancel_secret_rotation(
+    store: Store, client_id: str, *, record: AuditRecord, allow: Allow = anybody
+) -> Client:
     """End the new secret, and keep the old one.
 
     Raises:
@@ -203,10 +232,12 @@ async def cancel_secret_rotation(store: Store, client_id: str, *, record: AuditR
         ConfigError: no rotation has begun.
     """
     step = partial(client_secrets.cancel, now=int(record.at))
-    return await change(store, client_id, step, record=record, outcome="cancelled")
+    return await change(store, client_id, step, record=record, outcome="cancelled", allow=allow)
 
 
-async def revoke_secret(store: Store, client_id: str, secret_id: str, *, record: AuditRecord) -> Client:
+async def revoke_secret(
+    store: Store, client_id: str, secret_id: str, *, record: AuditRecord, allow: Allow = anybody
+) -> Client:
     """End a secret that somebody else may have, and all that it obtained.
 
     Raises:
@@ -214,7 +245,7 @@ async def revoke_secret(store: Store, client_id: str, secret_id: str, *, record:
         StoreError: it is not known to be changed.
     """
     step = partial(client_secrets.revoke, name=secret_id, now=int(record.at))
-    return await change(store, client_id, step, record=record, outcome="revoked", leaked=secret_id)
+    return await change(store, client_id, step, record=record, outcome="revoked", leaked=secret_id, allow=allow)
 
 
 def check_kept(client: Client) -> None:
