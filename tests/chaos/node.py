@@ -58,7 +58,8 @@ class Node:
 
     @cached_property
     def master_key(self) -> MasterKey:
-        """Read once: some experiments take the folder away."""
+        """Made and read once: some experiments take the folder away."""
+        master_key.make(self.data, {})
         return master_key.load(self.data, {})
 
     @property
