@@ -106,7 +106,8 @@ async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
     make_store: Callable[..., Store], alg: str
 ) -> None:
     """Through three periods: each time exactly one key more, and one record of it."""
-    async with _nodes(make_store, 4) as nodes:
+    # Each node that tries makes a key, and RSA takes its time.
+    async with _nodes(make_store, 4 if alg == "ES256" else 2) as nodes:
         await asyncio.gather(*(signing_keys.ensure(node, VAULT, now=NOW, alg=alg) for node in nodes))
         for number in (1, 2, 3):
             now = NOW + 90 * DAY * number - 7 * DAY

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from tests.e2e.conftest import _serve
 
 from affiant import Guard
 from affiant.errors import Rejected
@@ -24,6 +25,7 @@ from affiant.server.keys.vault import Vault
 from affiant.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.e2e.conftest import Server
@@ -37,13 +39,11 @@ PRIVATE = ("sealed", '"d"', "priv", "PRIVATE")
 
 
 @pytest.fixture
-def rotating(lone_server: Server) -> Server:
+def rotating(tmp_path: Path) -> Iterator[Server]:
     """A server with two workers: one may sign with a key when the other is asked for the key set."""
-    lone_server.stop()
-    lone_server.workers = 2
-    lone_server.start()
-    lone_server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
-    return lone_server
+    for server in _serve(tmp_path, 2):
+        server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
+        yield server
 
 
 def _client_key(server: Server) -> PrivateKey:

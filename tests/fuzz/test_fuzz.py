@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from affiant.jose.keys import VerificationKey
 
 ORDINARY = settings(
-    max_examples=2_000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=1_500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 settings.register_profile("nightly", ORDINARY, max_examples=200_000, derandomize=False)
 NIGHTLY = settings.get_profile("nightly")

@@ -92,6 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = affiant.main(words, prog_name="affiant", standalone_mode=False) or 0
     except click.exceptions.Abort as stop:
         _fail("stopped", 130, words, error=stop)
+    except KeyboardInterrupt:  # where click does not look
+        _fail("stopped", 130, words)
     except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks what there is, and that is no mistake
         click.echo(error.format_message())
     except click.ClickException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,23 +73,48 @@ def set_up() -> Iterator[Stage]:
 
 @contextlib.contextmanager
 def _process(stage: Stage, *words: str) -> Iterator[None]:
-    # A session of its own: Ctrl-C at the terminal is for the demo, which then ends its processes in order.
-    process = subprocess.Popen(  # noqa: S603 - our own modules
-        [sys.executable, "-m", *words],
-        cwd=stage.folder,
-        env=stage.environment(),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with _undisturbed():
+            # A session of its own: Ctrl-C at the terminal is for the demo, which then ends its processes in order.
+            process = subprocess.Popen(  # noqa: S603 - our own modules
+                [sys.executable, "-m", *words],
+                cwd=stage.folder,
+                env=stage.environment(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        yield
+    finally:
+        if process is not None:
+            _end(process)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A signal waits until this is over: a process that was started, and is not known yet, would be left behind."""
+    came: list[int] = []
+    standing = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(number))
+    }
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        for number, handler in standing.items():
+            signal.signal(number, handler)
+        for caught in came:
+            signal.raise_signal(caught)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait(base: str) -> None:
