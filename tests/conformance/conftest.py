@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.suite import Client, Prover
-from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+from tests.e2e.conftest import Child, Server, _free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,9 @@ E2E = Path(__file__).parents[1] / "e2e"
 @pytest.fixture(scope="session")
 def fapi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server."""
-    server = Server(tmp_path_factory.mktemp("fapi"), _free_port())
-    server.child = Child.start(server.folder, *AFFIANT, "serve", "--port", str(server.port), AFFIANT_FAPI="on")
+    server = Server(tmp_path_factory.mktemp("fapi"), _free_port(), environment={"AFFIANT_FAPI": "on"})
     try:
-        server.child.until_healthy(server.issuer)
+        server.start()
         yield server
     finally:
         server.stop()

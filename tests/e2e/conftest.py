@@ -93,6 +93,7 @@ class Server:
     port: int
     workers: int = 1
     child: Child | None = field(default=None)
+    environment: dict[str, str] = field(default_factory=dict)  # of `serve`
 
     @property
     def issuer(self) -> str:
@@ -112,7 +113,7 @@ class Server:
 
     def start(self) -> None:
         words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        self.child = Child.start(self.folder, *AFFIANT, *words, name="server")
+        self.child = Child.start(self.folder, *AFFIANT, *words, name="server", **self.environment)
         self.child.until_healthy(self.issuer)
 
     def kill(self) -> None:

@@ -8,13 +8,13 @@ import itertools
 import json
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+from tests.e2e.conftest import Server, _free_port
 from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, running
 
 from affiant.jose import keys
@@ -71,18 +71,6 @@ class Remote:
         assert not self._thread.is_alive()
 
 
-@dataclass
-class Trusting(Server):
-    """A server with the environment that it is given."""
-
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def start(self) -> None:
-        words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        self.child = Child.start(self.folder, *AFFIANT, *words, name="server", **self.environment)
-        self.child.until_healthy(self.issuer)
-
-
 @pytest.fixture
 def remote() -> Iterator[Remote]:
     made = Remote.start()
@@ -93,9 +81,9 @@ def remote() -> Iterator[Remote]:
         made.stop()
 
 
-def _serve(folder: Path, **environment: str) -> Iterator[Trusting]:
+def _serve(folder: Path, **environment: str) -> Iterator[Server]:
     (folder / "ca.pem").write_bytes(authority().certificate.public_bytes(Encoding.PEM))
-    server = Trusting(folder, _free_port(), environment=environment)
+    server = Server(folder, _free_port(), environment=environment)
     try:
         server.start()
         server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
@@ -105,20 +93,20 @@ def _serve(folder: Path, **environment: str) -> Iterator[Trusting]:
 
 
 @pytest.fixture(scope="module")
-def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trusting]:
+def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """As docs/how-to/jwks-uri.md says it: an authority of one's own, and a network that is let through."""
     folder = tmp_path_factory.mktemp("trusting")
     yield from _serve(folder, SSL_CERT_FILE=str(folder / "ca.pem"), AFFIANT_JWKS_URI_ALLOW="127.0.0.0/8")
 
 
 @pytest.fixture
-def believing_nobody(tmp_path: Path) -> Iterator[Trusting]:
+def believing_nobody(tmp_path: Path) -> Iterator[Server]:
     """It may connect to the key server, and does not know its authority."""
     yield from _serve(tmp_path, AFFIANT_JWKS_URI_ALLOW=LOOPBACK)
 
 
 @pytest.fixture
-def public_only(tmp_path: Path) -> Iterator[Trusting]:
+def public_only(tmp_path: Path) -> Iterator[Server]:
     """It knows the authority, and was not told to let anything through."""
     yield from _serve(tmp_path, SSL_CERT_FILE=str(tmp_path / "ca.pem"))
 
@@ -127,7 +115,7 @@ def public_only(tmp_path: Path) -> Iterator[Trusting]:
 class Partner:
     """A client that publishes its keys."""
 
-    server: Trusting
+    server: Server
     name: str
 
     def ask(self, key: PrivateKey) -> httpx2.Response:
@@ -148,13 +136,13 @@ class Partner:
 _NUMBERS = itertools.count(1)
 
 
-def _partner(server: Trusting, uri: str) -> Partner:
+def _partner(server: Server, uri: str) -> Partner:
     made = Partner(server, f"partner{next(_NUMBERS)}")
     server.affiant("client", "new", made.name, "--jwks-uri", uri, "--scope", "orders.read")
     return made
 
 
-def test_a_token_is_had_with_a_key_that_was_fetched(trusting: Trusting, remote: Remote) -> None:
+def test_a_token_is_had_with_a_key_that_was_fetched(trusting: Server, remote: Remote) -> None:
     partner = _partner(trusting, remote.uri)
     for _ in range(5):
         reply = partner.ask(FIRST)
@@ -166,7 +154,7 @@ def test_a_token_is_had_with_a_key_that_was_fetched(trusting: Trusting, remote: 
     assert "cookie" not in head.lower()
 
 
-def test_the_next_assertion_is_taken_that_a_new_key_signed(trusting: Trusting, remote: Remote) -> None:
+def test_the_next_assertion_is_taken_that_a_new_key_signed(trusting: Server, remote: Remote) -> None:
     """Published, used at once; and one key on end that is nowhere fetches no more than it may."""
     partner = _partner(trusting, remote.uri)
     assert partner.ask(FIRST).status_code == 200
@@ -179,7 +167,7 @@ def test_the_next_assertion_is_taken_that_a_new_key_signed(trusting: Trusting, r
     assert remote.key_server.hits == 2
 
 
-def test_known_keys_go_on_while_the_key_server_is_away(trusting: Trusting, remote: Remote) -> None:
+def test_known_keys_go_on_while_the_key_server_is_away(trusting: Server, remote: Remote) -> None:
     partner = _partner(trusting, remote.uri)
     assert partner.ask(FIRST).status_code == 200
     remote.stop()
@@ -189,7 +177,7 @@ def test_known_keys_go_on_while_the_key_server_is_away(trusting: Trusting, remot
     assert partner.ask(FIRST).status_code == 200, "what fails for one key is no harm to another"
 
 
-def test_hostile_answers_end_within_their_time(trusting: Trusting, remote: Remote) -> None:
+def test_hostile_answers_end_within_their_time(trusting: Server, remote: Remote) -> None:
     """An answer that has no end, from whom the server trusts: refused in time, and others are served meanwhile."""
 
     async def drip(writer: Any) -> None:
@@ -212,13 +200,13 @@ def test_hostile_answers_end_within_their_time(trusting: Trusting, remote: Remot
     assert reasons == ["jwks.timeout"]
 
 
-def test_an_authority_that_is_not_trusted(believing_nobody: Trusting, remote: Remote) -> None:
+def test_an_authority_that_is_not_trusted(believing_nobody: Server, remote: Remote) -> None:
     partner = _partner(believing_nobody, remote.uri)
     assert partner.reason(FIRST) == "jwks.tls"
     assert remote.key_server.hits == 0
 
 
-def test_a_certificate_of_another_host(trusting: Trusting) -> None:
+def test_a_certificate_of_another_host(trusting: Server) -> None:
     other = Remote.start(authority().serve(HOST))
     try:
         other.publish(FIRST)
@@ -229,7 +217,7 @@ def test_a_certificate_of_another_host(trusting: Trusting) -> None:
         other.stop()
 
 
-def test_a_certificate_of_another_authority(trusting: Trusting) -> None:
+def test_a_certificate_of_another_authority(trusting: Server) -> None:
     other = Remote.start(Authority.make().serve(LOOPBACK))
     try:
         other.publish(FIRST)
@@ -239,7 +227,7 @@ def test_a_certificate_of_another_authority(trusting: Trusting) -> None:
         other.stop()
 
 
-def test_loopback_is_closed_until_it_is_allowed(public_only: Trusting, remote: Remote) -> None:
+def test_loopback_is_closed_until_it_is_allowed(public_only: Server, remote: Remote) -> None:
     """By its address and by a name that resolves to it: nothing reaches the key server, not even a connection."""
     partner = _partner(public_only, remote.uri)
     assert partner.reason(FIRST) == "jwks.blocked"

@@ -14,7 +14,7 @@ from mcp.client.auth import OAuthFlowError
 from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProvider, SignedJWTParameters
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
-from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+from tests.e2e.conftest import Child, Server, _free_port
 
 from affiant.jose import compact
 
@@ -48,10 +48,9 @@ class Storage:
 @pytest.fixture(scope="module")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with mcp_compat."""
-    server = Server(tmp_path_factory.mktemp("mcp"), _free_port())
-    server.child = Child.start(server.folder, *AFFIANT, "serve", "--port", str(server.port), AFFIANT_MCP_COMPAT="on")
+    server = Server(tmp_path_factory.mktemp("mcp"), _free_port(), environment={"AFFIANT_MCP_COMPAT": "on"})
     try:
-        server.child.until_healthy(server.issuer)
+        server.start()
         yield server
     finally:
         server.stop()

@@ -93,8 +93,8 @@ def test_who_has_a_key_or_an_address_gives_that(owned: Server) -> None:
     """No file is written where there is nothing to write, and what two options say is refused."""
     _public(owned.folder, "given.json")
     assert there(owned, "client", "new", "given", "--public-key", "given.json")["credentials"] is None
-    hosted = there(owned, "client", "new", "hosted", "--jwks-uri", "https://hosted.example/jwks.json")
-    assert (hosted["jwks_uri"], hosted["keys"]) == ("https://hosted.example/jwks.json", [])
+    hosted = there(owned, "client", "new", "hosted", "--jwks-uri", "https://billing.example/jwks.json")
+    assert (hosted["jwks_uri"], hosted["keys"]) == ("https://billing.example/jwks.json", [])
     for words, said in [
         (("--public-key", "given.json", "--jwks", "given.json"), "give one of"),
         (("--scope", "a b"), "without a space"),

@@ -80,7 +80,7 @@ def test_a_proof_has_its_parts(alg: str) -> None:
     hashed = base64url.encode(sha256(b"t").digest())
     claims = {"htm": "POST", "htu": URL, "iat": NOW, "nonce": "n", "ath": hashed}
     assert {name: value for name, value in found.claims.items() if name != "jti"} == claims
-    proof = dpop.verify([_proof(key).encode()], method="POST", url=URL, now=NOW)
+    proof = dpop.verify([_proof(key).encode()], method="POST", urls=(URL,), now=NOW)
     assert proof.jkt == key.public().thumbprint
 
 

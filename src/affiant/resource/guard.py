@@ -189,7 +189,7 @@ class Guard:
         if proved is None:
             raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
         proof = verify_proof(
-            proved.proofs, method=proved.method, url=proved.url, now=now, access_token=text, nonces=self._nonces
+            proved.proofs, method=proved.method, urls=(proved.url,), now=now, access_token=text, nonces=self._nonces
         )
         token = access_token.release(bound, proof)
         self._replays.claim(proof, now)

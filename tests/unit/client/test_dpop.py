@@ -50,7 +50,7 @@ def _proof(request: Request) -> dict[str, Any]:
     """The claims of its proof, which holds for this very request."""
     text, token = request.headers["dpop"], request.headers.get("authorization", "").partition(" ")[2] or None
     url = f"http://{request.headers['host']}{request.path}"
-    found = dpop.verify([text.encode()], method=request.method, url=url, now=time.time(), access_token=token)
+    found = dpop.verify([text.encode()], method=request.method, urls=(url,), now=time.time(), access_token=token)
     assert found.jkt == BOUND.public().thumbprint
     return compact.parse(text).claims
 

@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 import pytest
+from tests.contract.test_refresh_ended import AUDIT, END, NOW
+from tests.contract.test_refresh_ended import TOKEN as NEW
 
-from affiant.storage.entries import (
-    KEPT_SECONDS,
-    AuditRecord,
-    Entry,
-    Outcome,
-    RefreshSelection,
-    RefreshToken,
-    Revocation,
-    Rotation,
-    as_ended,
-)
+from affiant.storage.entries import KEPT_SECONDS, Entry, Outcome, RefreshSelection, Revocation, Rotation, as_ended
 from affiant.storage.entries import RefreshEnd as End
 from affiant.storage.memory import MemoryStore
 from affiant.storage.postgres import PostgresStore
@@ -38,21 +30,7 @@ if TYPE_CHECKING:
     Run = Callable[[str], Awaitable[Any]]
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
-END = NOW + 5000
-AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
-TOKEN = RefreshToken(
-    digest=b"r1",
-    family="f",
-    client_id="c",
-    scope=("s",),
-    resource="https://a https://b",
-    issued_at=NOW,
-    idle_expires_at=NOW + 1000,
-    expires_at=END,
-    key_thumbprint="k",
-    began=7,
-)
+TOKEN = replace(NEW, resource="https://a https://b", began=7)
 MANY = 100_000  # far more than one commit can rewrite in its time
 
 

@@ -91,7 +91,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     \b
     affiant client new billing --scope orders.read
     affiant client new partner --public-key partner.pem --scope orders.read
-    affiant client new hosted --jwks-uri https://hosted.example/jwks.json
+    affiant client new hosted --jwks-uri https://billing.example/jwks.json
     affiant client new legacy --auth client_secret_basic
     affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
 

@@ -124,24 +124,23 @@ def verify(
     values: Sequence[bytes],
     *,
     method: str,
-    url: str,
+    urls: tuple[str, ...],
     now: float,
     access_token: str | None = None,
     nonces: Nonces | None = None,
     algorithms: Sequence[str] = ASYMMETRIC,
-    aliases: Sequence[str] = (),
 ) -> DpopProof:
     """Judge the proof of a request, by the list of RFC 9449 section 4.3.
 
     Args:
         values: every value of its DPoP header.
         method: of the request.
-        url: of the request, as its sender knows it.
+        urls: of the request, as its sender may know it: one, or several where the place has an alias (RFC 8705 section
+            5).
         now: seconds since the epoch.
         access_token: the one that came along, at an API.
         nonces: where they are demanded.
         algorithms: what it may be signed with.
-        aliases: other URLs that the sender may know it by (RFC 8705 section 5).
 
     Raises:
         Rejected: a DPOP_* reason; whether it was used before is for Replays to say.
@@ -156,7 +155,7 @@ def verify(
         raise Rejected(Reason.DPOP_JTI)
     if claims.get("htm") != method:  # RFC 9110 section 9.1: methods are case-sensitive
         raise Rejected(Reason.DPOP_METHOD, expected=method)
-    _check_url(claims.get("htu"), (url, *aliases))
+    _check_url(claims.get("htu"), urls)
     live_until = _check_time(claims, now, nonces)
     # Compared as what it is, text of a stranger: not in constant time, since whoever signs it knows the token.
     if access_token is not None and claims.get("ath") != hash_of(access_token):
@@ -298,7 +297,7 @@ def _verify_signature(unverified: Unverified, key: PublicKey) -> dict[str, Any]:
         raise Rejected(Reason.DPOP_SIGNATURE) from None
 
 
-def _check_url(htu: object, urls: Sequence[str]) -> None:
+def _check_url(htu: object, urls: tuple[str, ...]) -> None:
     try:
         if isinstance(htu, str) and normalise(htu) in map(normalise, urls):
             return

@@ -83,7 +83,7 @@ class Tokens:
             raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
         url = self._origin + _path(scope)
         proof = dpop.verify(
-            proofs, method=scope["method"], url=url, now=now, access_token=shown.token, nonces=self._desk.nonces
+            proofs, method=scope["method"], urls=(url,), now=now, access_token=shown.token, nonces=self._desk.nonces
         )
         token = access_token.release(bound, proof)
         self._replays.claim(proof, now)

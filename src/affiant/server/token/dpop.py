@@ -31,7 +31,7 @@ class Proofs:
     """
 
     def __init__(self, *urls: str, nonces: Nonces | None = None, algorithms: tuple[str, ...] | None = None) -> None:
-        self._url, *self._aliases = urls
+        self._urls = urls
         self._nonces = nonces
         self._algorithms = algorithms or ASYMMETRIC
         self._replays = dpop.Replays()
@@ -65,8 +65,7 @@ class Proofs:
         proof = dpop.verify(
             values,
             method="POST",
-            url=self._url,
-            aliases=self._aliases,
+            urls=self._urls,
             now=visit.now,
             nonces=self._nonces,
             algorithms=algorithms,

@@ -22,15 +22,13 @@ def _run(data: Path, *words: str) -> Result:
     return CliRunner().invoke(admin, [*words, "--data", str(data), "--json"])
 
 
+@pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("role", ["owner", "viewer"])
 def test_an_owner_whose_file_cannot_be_written_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
     """Nobody has its key: it would be in the list of who may administer, and in the way of the next attempt."""
-    gone, data = tmp_path / "gone", tmp_path / "data"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    data = tmp_path / "data"
     failed = _run(data, "bootstrap", "alice", "--role", role)
     assert isinstance(failed.exception, ConfigError)
     assert "cannot be written" in str(failed.exception)

@@ -27,15 +27,13 @@ def _run(data: Path, *words: str) -> Result:
     return CliRunner().invoke(client, [*words, "--data", str(data), "--json"])
 
 
+@pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("method", ["private_key_jwt", "client_secret_basic", "client_secret_jwt"])
 def test_a_client_whose_file_cannot_be_written_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Nobody has its key, and it would be in the way of the next attempt."""
-    gone, data = tmp_path / "gone", tmp_path / "data"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    data = tmp_path / "data"
     failed = _run(data, "new", "billing", "--auth", method)
     assert isinstance(failed.exception, ConfigError)
     assert "cannot be written" in str(failed.exception)

@@ -85,7 +85,7 @@ def test_normalise_has_one_way_to_fail(url: str) -> None:
 @given(URLS, st.sampled_from(["GET", "POST", "x"]))
 def test_what_is_built_verifies(url: str, method: str) -> None:
     made = dpop.build(PROOF_KEY, method=method, url=f"{url}?q", now=NOW, access_token="t").encode()
-    proof = dpop.verify([made], method=method, url=url, now=NOW, access_token="t")
+    proof = dpop.verify([made], method=method, urls=(url,), now=NOW, access_token="t")
     assert (proof.jkt, proof.live_until) == (KEY.public().thumbprint, NOW + dpop.MAX_AGE)
 
 
@@ -120,7 +120,7 @@ def test_verify_refuses_in_one_way(header: dict[str, object], claims: dict[str, 
     whole = f"{text}.{base64url.encode(KEY.sign(text.encode()))}"
     for nonces in (None, Nonces(bytes(16))):
         try:
-            proof = dpop.verify([whole.encode()], method="GET", url=URL, now=NOW, nonces=nonces)
+            proof = dpop.verify([whole.encode()], method="GET", urls=(URL,), now=NOW, nonces=nonces)
         except Rejected as refusal:
             assert refusal.reason.code.startswith("dpop.")
         else:
@@ -130,7 +130,7 @@ def test_verify_refuses_in_one_way(header: dict[str, object], claims: dict[str, 
 @given(st.lists(st.binary(max_size=60), max_size=3))
 def test_verify_reads_any_bytes(values: list[bytes]) -> None:
     with pytest.raises(Rejected):
-        dpop.verify(values, method="GET", url=URL, now=NOW)
+        dpop.verify(values, method="GET", urls=(URL,), now=NOW)
 
 
 @pytest.mark.parametrize("iat", [10**400, -(10**400), 2**64])
@@ -138,7 +138,9 @@ def test_huge_numbers_are_refused(iat: int) -> None:
     parts = ({"typ": "dpop+jwt", "alg": "ES256", "jwk": {**PROOF_KEY.jwk, "n": iat}}, {"jti": "1", "iat": iat})
     text = ".".join(base64url.encode(json.dumps(part).encode()) for part in parts)
     with pytest.raises(Rejected):
-        dpop.verify([f"{text}.{base64url.encode(KEY.sign(text.encode()))}".encode()], method="GET", url=URL, now=NOW)
+        dpop.verify(
+            [f"{text}.{base64url.encode(KEY.sign(text.encode()))}".encode()], method="GET", urls=(URL,), now=NOW
+        )
 
 
 def test_ml_dsa_fits_into_a_proof() -> None:
@@ -146,7 +148,7 @@ def test_ml_dsa_fits_into_a_proof() -> None:
     key = keys.generate("ML-DSA-87")
     made = dpop.build(ProofKey.of(key), method="GET", url=URL, now=NOW, nonce="n" * 40, access_token="t").encode()
     assert len(made) <= dpop.MAX_CHARACTERS
-    assert dpop.verify([made], method="GET", url=URL, now=NOW).jkt == key.public().thumbprint
+    assert dpop.verify([made], method="GET", urls=(URL,), now=NOW).jkt == key.public().thumbprint
 
 
 def test_proof_key_shows_no_secret() -> None:
