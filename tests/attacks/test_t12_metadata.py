@@ -180,6 +180,19 @@ async def test_kids_stay_unique_through_changes_of_the_key(bench: Bench) -> None
     assert len(tags) == 4
 
 
+@pytest.mark.attack(245)
+async def test_every_algorithm_of_the_key_set_is_in_the_metadata(bench: Bench) -> None:
+    """Auth0's Express middleware checks access tokens against the list for ID tokens; OIDC Discovery wants RS256."""
+    vault = Vault(bench.master_key)
+    for alg in ("PS256", "Ed25519", "ES384"):
+        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.now[0]), delay=2, by="a test")
+        bench.now[0] += 3
+        used = {key["alg"] for key in (await _get(bench, "/jwks")).json()["keys"]}
+        listed = (await _get(bench, WELL_KNOWN)).json()["id_token_signing_alg_values_supported"]
+        assert alg in used
+        assert listed == ["RS256", *sorted(used)]
+
+
 @pytest.mark.attack(246)
 async def test_browsers_of_strangers(bench: Bench) -> None:
     """No page of another origin reads the answer of the token endpoint; the key set is for everybody."""

@@ -246,7 +246,8 @@ class _Parts:
 async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | mcp.Stub]) -> dict[str, Any]:
     await parts.directory.refresh()
     said = [part.metadata() for part in mounted]
-    return metadata.build(parts.issuer, said, demands=parts.options.demands, mtls_url=parts.options.mtls_url)
+    keys, chosen = parts.directory.published_keys(), parts.options
+    return metadata.build(parts.issuer, said, keys=keys, demands=chosen.demands, mtls_url=chosen.mtls_url)
 
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from affiant.jose.key_set import KeySet
     from affiant.server.registry.profiles import Demands
 
 
 def build(
-    issuer: str, parts: Iterable[dict[str, Any]], *, demands: Demands, mtls_url: str | None = None
+    issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, demands: Demands, mtls_url: str | None = None
 ) -> dict[str, Any]:
     """The metadata of this server; the same members serve OpenID Connect discovery, for those who read only that.
 
     Args:
         issuer: its issuer identifier.
         parts: what each endpoint says of itself.
+        keys: the published keys.
         demands: what every client is held to.
         mtls_url: where the endpoints are that ask for a certificate, instead of below the issuer.
     """
@@ -27,8 +29,7 @@ def build(
         # RFC 8414 section 2 requires the member, section 3.2 forbids it empty; clients need it, so it is empty.
         "response_types_supported": [],
         "subject_types_supported": ["public"],
-        # OpenID Connect Discovery requires the member; no ID token is ever signed.
-        "id_token_signing_alg_values_supported": list(demands.algorithms or ("RS256",)),
+        "id_token_signing_alg_values_supported": _signing_algorithms(keys, demands),
         "service_documentation": f"{issuer}/errors",
     }
     for part in parts:
@@ -37,3 +38,13 @@ def build(
         named = [name for name in document if name.endswith("_endpoint")]
         document["mtls_endpoint_aliases"] = {name: mtls_url + document[name].removeprefix(issuer) for name in named}
     return document
+
+
+def _signing_algorithms(keys: KeySet, demands: Demands) -> list[str]:
+    """Return the algorithms of the published keys, after those that a specification requires.
+
+    No ID token is ever signed, but resource servers such as express-oauth2-jwt-bearer check the `alg` of access tokens
+    against this member: an algorithm that is missing here makes them reject good tokens.
+    """
+    required = demands.algorithms or ("RS256",)  # OpenID Connect Discovery 3: RS256 MUST be included
+    return [*required, *sorted({key.alg for key in keys.keys if key.alg is not None}.difference(required))]
