@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
@@ -11,7 +10,7 @@ from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server.client_auth import tls_client
 from affiant.server.explain import facts as facts_of
-from affiant.server.explain import fixes
+from affiant.server.explain import fixes, near
 from affiant.server.registry.remote_keys import NOT_FETCHED
 from affiant.server.request import http
 from affiant.server.request.visit import Visit
@@ -113,10 +112,7 @@ class Explainer:
         for name in facts.names:
             facts.client = facts.client or await self._directory.client(name)
         if facts.client is None and facts.names:
-            known = [client.client_id for client in await self._clients.list()]
-            lowered = {name.lower(): name for name in known}
-            close = get_close_matches(facts.names[0].lower(), lowered, n=1, cutoff=0.7)
-            facts.near = tuple(lowered[name] for name in close)
+            facts.near = await near.find(self._clients, facts.names[0])
 
     async def _is_claimed(self, visit: Visit, facts: Facts) -> bool:
         if visit.authenticated is not None and visit.authenticated.claim is not None:
