@@ -35,7 +35,7 @@ def build() -> str:
     settings = table(("setting", "environment", "type", "default", "meaning"), rows)
     environment = table(("variable", "meaning"), ((code(name), meaning) for name, meaning in _ENVIRONMENT))
     return (
-        f"{head('Settings', _TEXT, change='src/affiant/server/settings.py')}{settings}"
+        f"{head('Settings', _TEXT, change='src/affiant/server/settings/fields.py')}{settings}"
         f"\n## From the environment alone\n{environment}"
     )
 

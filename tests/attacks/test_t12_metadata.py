@@ -81,7 +81,7 @@ def test_settings_name_known_methods() -> None:
         "client_secret_basic",
     )
     for text in ("none", "private_key_jwt,password", "PRIVATE_KEY_JWT"):
-        with pytest.raises(ConfigError, match="auth_methods: some of"):
+        with pytest.raises(ConfigError, match="--auth-methods: write some of"):
             settings.load(auth_methods=text)
 
 

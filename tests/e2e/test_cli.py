@@ -43,7 +43,7 @@ def test_demo_ends_well(tmp_path: Path) -> None:
         (["clint"], 2, "clint"),
         (["--nope"], 2, "--nope"),
         (["token", "--min-ttl", "-1"], 2, "--min-ttl"),
-        (["serve", "--port", "x"], 2, "--port"),
+        (["serve", "--port", "80x"], 8, "--port: write a whole number from 0 to 65535, not '80x'"),
         (["inspect", "\udcff"], 2, "argument 2 is not text"),
         (["client", "new", "x" * 300], 8, "name too long"),
         (["client", "list", "--data", "file"], 2, "file"),
@@ -58,7 +58,7 @@ def test_demo_ends_well(tmp_path: Path) -> None:
         (["client", "new", "a b"], 8, "1 to 64"),
         (["serve", "--data", "/proc/nowhere"], 3, "--data"),
         (["serve", "--issuer", "http://as.example"], 8, "https://"),
-        (["serve", "--port", "99999"], 8, "port"),
+        (["serve", "--port", "99999"], 8, "--port: write a whole number from 0 to 65535, not '99999'"),
         (["inspect", "no.jwt"], 8, "not a signed JWT"),
         (["client", "new", "z", "--auth", "client_secret_basic", "--alg", "ES256"], 8, "no algorithm"),
     ],
@@ -74,6 +74,17 @@ def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, say
     assert [line[:5] for line in done.stderr.splitlines()[1:]] in ([], ["See: "])
     as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
     assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == code
+
+
+@pytest.mark.parametrize("words", [["client", "list"], ["serve", "--port", "0"], ["audit", "verify"], ["settings"]])
+def test_a_settings_file_that_cannot_be_read_is_no_broken_audit_log(tmp_path: Path, words: list[str]) -> None:
+    """It was a traceback with exit code 1, which is what `audit verify` ends with when the log is broken."""
+    (tmp_path / "affiant.toml").write_text("port = \n")
+    done = forked.run(tmp_path, (*words,), os.environ, timeout=60)
+    says = f"affiant: {tmp_path / 'affiant.toml'}, line 1, column 8: Invalid value\n"
+    assert (done.returncode, done.stderr, done.stdout) == (8, says, "")
+    as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
+    assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == 8
 
 
 def _as_anyone() -> tuple[str, ...]:

@@ -257,8 +257,8 @@ def test_a_client_can_be_held_to_the_profile_later() -> None:
 @pytest.mark.parametrize(
     ("chosen", "mistake"),
     [
-        ({"signing_alg": "RS256"}, "signing_alg: one of: PS256"),
-        ({"auth_methods": "client_secret_basic"}, "auth_methods: some of: private_key_jwt"),
+        ({"signing_alg": "RS256"}, "--signing-alg: write one of PS256"),
+        ({"auth_methods": "client_secret_basic"}, "--auth-methods: write some of private_key_jwt"),
     ],
 )
 def test_settings_that_contradict_it_are_refused(chosen: dict[str, str], mistake: str) -> None:

@@ -69,7 +69,10 @@ def load(**options: object) -> Settings:
         ConfigError: something is set wrong.
     """
     chosen = settings.load(**options)
-    if chosen.database is None or not chosen.database.startswith(_SQLITE):
+    if chosen.database is None:
+        return chosen
+    if not chosen.database.startswith(_SQLITE):
+        _postgres().address.parse_address(chosen.database)
         return chosen
     if options.get("data") is not None:
         raise ConfigError("give either --data or --database sqlite:///FOLDER, not both")
@@ -84,13 +87,18 @@ def open_store(chosen: Settings, key: MasterKey) -> Store:
     """
     if chosen.database is None:
         return SqliteStore(chosen.data / FILE_NAME, audit_key=key.audit)
+    store: Store = _postgres().PostgresStore(chosen.database, audit_key=key.audit)
+    return store
+
+
+def _postgres() -> Any:
     try:
-        from affiant.storage.postgres import PostgresStore
+        from affiant.storage import postgres
     except ModuleNotFoundError as error:
         if error.name != "asyncpg":
             raise
         raise ConfigError("PostgreSQL needs asyncpg: pip install 'affiant[postgres]'") from error
-    return PostgresStore(chosen.database, audit_key=key.audit)
+    return postgres
 
 
 def open_vault(chosen: Settings, key: MasterKey) -> Vault:
@@ -121,9 +129,7 @@ def shown_place(chosen: Settings) -> str:
     """Where the data is, without a password."""
     if chosen.database is None:
         return str(chosen.data)
-    from affiant.storage.postgres.address import parse_address
-
-    return str(parse_address(chosen.database))
+    return str(_postgres().address.parse_address(chosen.database))
 
 
 def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:

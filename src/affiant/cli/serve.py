@@ -46,8 +46,8 @@ LIMITS_NAME = "limits"  # the file in the data folder by which the workers count
 @place_options
 @click.option("--issuer", metavar="URL", help="issuer identifier, when clients reach the server by another address")
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
-@click.option("--port", type=int, help="port to listen on (default: 8377; 0: a free one)")
-@click.option("--workers", type=int, help="processes (default: 1)")
+@click.option("--port", metavar="NUMBER", help="port to listen on (default: 8377; 0: a free one)")
+@click.option("--workers", metavar="NUMBER", help="processes (default: 1)")
 @click.option("--tls-cert", type=_FILE, help="certificate of this server, PEM: listen with TLS")
 @click.option("--tls-key", type=_FILE, help="its private key, PEM")
 @click.option("--tls-client-ca", type=_FILE, help="authorities of client certificates, PEM: ask for them")
@@ -66,6 +66,8 @@ def serve(as_json: bool, **options: Any) -> None:
     chosen = load(**options)
     given = [name for name, value in options.items() if value is not None]
     _check_tls(chosen)
+    for warning in chosen.warnings:
+        click.echo(f"! {warning}", err=True)
     listening = _listen(chosen.host, chosen.port)
     port: int = listening.getsockname()[1]
 
@@ -133,8 +135,8 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
         "access_log": False,
         "server_header": False,
         # Nobody's word about another address is taken unless the operator says whose: limits and audit go by it.
-        "proxy_headers": bool(chosen.trusted_proxies),
-        "forwarded_allow_ips": chosen.trusted_proxies or None,
+        "proxy_headers": bool(chosen.forwarding),
+        "forwarded_allow_ips": chosen.forwarding or None,
         "timeout_graceful_shutdown": DRAIN_SECONDS,
         "http": Connection,
         **_tls(chosen),

@@ -1,4 +1,4 @@
-"""Settings from the environment: a name that is nearly one is a mistake; what others put there is theirs."""
+"""Settings from the environment: a name that is similar to one is a mistake; any other is not for affiant."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("AFFIANT_TRUSTED_PROXY", "AFFIANT_TRUSTED_PROXIES"),
         ("AFFIANT_ACESS_TOKEN_LIFETIME", "AFFIANT_ACCESS_TOKEN_LIFETIME"),
         ("AFFIANT_FAPPI", "AFFIANT_FAPI"),
+        ("AFFIANT_PROT", "AFFIANT_PORT"),
+        ("AFFIANT_ISSUER_URL", "AFFIANT_ISSUER"),
         ("affiant_dpop_nonce", "AFFIANT_DPOP_NONCES"),
         # Not settings, and read all the same: what protects the keys is not to be missed for a letter.
         ("AFFIANT_MASTERKEY", "AFFIANT_MASTER_KEY"),
@@ -42,13 +44,13 @@ def test_a_name_that_is_nearly_one_is_refused(monkeypatch: pytest.MonkeyPatch, v
     monkeypatch.setenv(variable, "canary-cafe")
     with pytest.raises(ConfigError) as refused:
         settings.load()
-    assert str(refused.value) == f"{variable} is no setting: is {meant} meant?"
+    assert str(refused.value) == f"{variable} is not a setting: is {meant} meant?"
 
 
 def test_every_such_name_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFFIANT_DPOP_NONCE", "on")
     monkeypatch.setenv("AFFIANT_ISSUERS", "https://as.example")
-    with pytest.raises(ConfigError, match=r"AFFIANT_DPOP_NONCES meant\?; AFFIANT_ISSUERS is no setting"):
+    with pytest.raises(ConfigError, match=r"AFFIANT_DPOP_NONCES meant\?; AFFIANT_ISSUERS is not a setting"):
         settings.load()
 
 
@@ -58,7 +60,7 @@ def test_what_else_affiant_reads_passes(monkeypatch: pytest.MonkeyPatch, other: 
     assert settings.load().workers == 1
 
 
-@pytest.mark.parametrize("service", ["", "TLS_", "TOKEN_", "DATABASE_", "API_", "MTLS_", "WORKERS_"])
+@pytest.mark.parametrize("service", ["", "TLS_", "TOKEN_", "DATABASE_", "API_", "MTLS_", "WORKERS_", "HOST_", "X_"])
 def test_what_kubernetes_says_of_its_services_passes(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
     """It sets these for a service named affiant, affiant-tls and so on, without being asked."""
     links = {"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "8377", "SERVICE_PORT_HTTP": "8377", "PORT_8377_TCP": LINK}
@@ -83,5 +85,5 @@ def test_the_port_that_is_a_link_of_kubernetes_is_told_as_that(monkeypatch: pyte
 @pytest.mark.parametrize("port", ["x", "tcp", "-1", "65536"])
 def test_another_port_that_is_none_is_told_as_before(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
     monkeypatch.setenv("AFFIANT_PORT", port)
-    with pytest.raises(ConfigError, match=r"^port: Input should be"):
+    with pytest.raises(ConfigError, match=r"^AFFIANT_PORT: write a whole number from 0 to 65535, not "):
         settings.load()

@@ -63,12 +63,22 @@ async def _assert_chained(store: Store) -> list[str]:
         f"postgresql://affiant:{PASSWORD}@x@db.example/affiant",
         f"postgresql://affiant:{PASSWORD}#x@db.example/affiant",
         f"mysql://affiant:{PASSWORD}@db.example/affiant",
+        f"postgresql://affiant:{PASSWORD}@db.example:abc/affiant",
+        f"postgresql://affiant:{PASSWORD}@db.example:99999/affiant",
+        f"postgresql://affiant:{PASSWORD}@[::1/affiant",
     ],
 )
 async def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
         PostgresStore(url)
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "db.example", "[::1]:5432", "a:1,b:2", "a,[::1]:7", "%2Fvar%2Frun%2Fpostgresql", "db.example:"]
+)
+async def test_every_way_to_name_a_host_is_read(host: str) -> None:
+    assert str(parse_address(f"postgresql://u@{host}/x")) == f"postgresql://{host}/x"
 
 
 async def test_an_address_is_shown_without_user_password_and_parameters() -> None:

@@ -82,11 +82,7 @@ class Proxies:
         Raises:
             ConfigError: one is neither.
         """
-        words = [word.strip() for word in text.split(",") if word.strip()]
-        try:
-            return cls(tuple(map(ip_network, words)))
-        except ValueError as error:
-            raise ConfigError(f"not an address or a network: {error}") from None
+        return cls(tuple(_network(word.strip()) for word in text.split(",") if word.strip()))
 
     def has(self, peer: str | None) -> bool:
         """Whether this address is one of theirs."""
@@ -97,6 +93,18 @@ class Proxies:
         # A socket that listens on :: tells of an IPv4 peer like this.
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address.version == network.version and address in network for network in self.networks)
+
+
+def _network(word: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(word)
+    except ValueError:
+        pass
+    try:
+        hint = f"is {ip_network(word, strict=False)} meant?"
+    except ValueError:
+        hint = "write one such as 10.0.0.5 or 10.0.0.0/8"
+    raise ConfigError(f"{word[:100]!r} is not an address or a network: {hint}")
 
 
 def parse(der: bytes) -> Certificate:

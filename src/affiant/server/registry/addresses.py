@@ -109,11 +109,12 @@ def _is_within(address: Address, allowed: Allowed) -> bool:
 def _host(text: str) -> str:
     try:
         jwks_uri.parse(f"https://{text}/")
+        # A port or a path would be believed to limit something.
+        if set(text) & set(":/?[]"):
+            raise ValueError("more than a host")
     except ValueError:
-        text = ""
-    # A port or a path would be believed to limit something.
-    if not text or set(text) & set(":/?[]"):
         raise ConfigError(
-            "what is allowed is a list of host names, addresses and networks, such as keys.internal,10.1.0.0/16"
-        )
+            f"{text[:100]!r} is not a host name, an address or a network: write them with commas, such as"
+            " keys.internal,10.1.0.0/16"
+        ) from None
     return text.lower()

@@ -53,7 +53,7 @@ async def connect(address: Address) -> Any:
     """
     try:
         connection = await asyncpg.connect(address.url, server_settings=_SERVER_SETTINGS)
-    except asyncpg.ClientConfigurationError:  # may repeat a part of the URL
+    except ValueError:  # its text may repeat a part of the URL; asyncpg.ClientConfigurationError is one
         raise ConfigError(f"the URL of the database {address} has a parameter that cannot be used") from None
     except _LOST as error:
         raise translated(address, error) from error

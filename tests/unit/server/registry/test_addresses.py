@@ -126,5 +126,5 @@ def test_nothing_is_allowed_at_first() -> None:
     "text", ["10.1.0.0/33", "10.1.2.3/16", "keys.internal:8443", "https://keys.internal", "*.internal", "a b", "127.1"]
 )
 def test_mistake(text: str) -> None:
-    with pytest.raises(ConfigError, match="host names, addresses and networks"):
+    with pytest.raises(ConfigError, match="is not a host name, an address or a network"):
         parse_allowed(text)

@@ -1,22 +1,16 @@
-"""The settings of the server: declared once; from the command line, the environment or a TOML file, in that order."""
+"""Declares the settings, and checks each value when it is loaded: nothing is parsed for the first time later."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator  # noqa: TC003 - pydantic looks at every name here
-from dataclasses import dataclass
-from difflib import get_close_matches
+import json
+import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -29,20 +23,22 @@ from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
 from affiant.server.registry.addresses import Allowed, parse_allowed
 from affiant.server.request.certificate import Certificates
+from affiant.server.settings.sources import PREFIX, read_file
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
-_PREFIX = "AFFIANT_"
-# What affiant reads from the environment besides the settings: secrets, and what commands of clients need.
-_NO_SETTINGS = ("credentials", "initial_access_token", "master_key", "pkcs11_pin")
-# Of two names, from which on they are taken for one. Kubernetes sets names such as AFFIANT_SERVICE_HOST for a service
-# named affiant, and AFFIANT_TOKEN_PORT for affiant-token, which is as near to AFFIANT_TOKEN_RATE as 0.8.
-_NEARLY = 0.85
+EVERYBODY = "*"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_MOST = 1_000_000_000  # of what is counted: more is no limit that anybody means
+_LEAST_RATE = 0.0001  # a second: less, and the next one would be due after a day
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*\.?")
+_NUMBER = re.compile(r"[0-9.]+")
+_IPV4 = 4
 
 
 class Settings(BaseSettings):
     """What an operator can set. The environment names are those of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, toml_file="affiant.toml")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
     database: str | None = Field(
@@ -53,7 +49,8 @@ class Settings(BaseSettings):
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=64, description="processes")
     trusted_proxies: str = Field(
-        default="", description="addresses whose X-Forwarded-For and -Proto are believed, with commas; none by default"
+        default="",
+        description="addresses and networks whose X-Forwarded-For and -Proto are believed, with commas",
     )
     jwks_uri_allow: str = Field(
         default="", description="hosts and networks of clients' key sets that need not be public, with commas"
@@ -79,7 +76,7 @@ class Settings(BaseSettings):
     auth_methods: str = Field(
         default="", description="how clients may authenticate, with commas; default: every method there is"
     )
-    software_statement_issuers: dict[str, Path] = Field(
+    software_statement_issuers: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="issuers of software statements, each with the file of its keys, a JWK Set"
     )
     mcp_compat: Literal["off", "on"] = Field(
@@ -107,14 +104,64 @@ class Settings(BaseSettings):
         default="off", description="on: DPoP proofs must have a nonce of this server (one more trip for a client)"
     )
     failure_burst: int = Field(
-        default=100, ge=0, description="failed requests at once, of an address or in a client's name; 0: no limit"
+        default=100,
+        ge=0,
+        le=_MOST,
+        description="failed requests at once, of an address or in a client's name; 0: no limit",
     )
-    failure_rate: float = Field(default=1.0, gt=0, description="failed requests a second after that")
+    failure_rate: float = Field(
+        default=1.0, ge=_LEAST_RATE, le=_MOST, allow_inf_nan=False, description="failed requests a second after that"
+    )
     token_burst: int = Field(
-        default=10_000, ge=0, description="requests of one client at once, at each endpoint; 0: no limit"
+        default=10_000, ge=0, le=_MOST, description="requests of one client at once, at each endpoint; 0: no limit"
     )
-    token_rate: float = Field(default=50.0, gt=0, description="requests of one client a second after that")
+    token_rate: float = Field(
+        default=50.0,
+        ge=_LEAST_RATE,
+        le=_MOST,
+        allow_inf_nan=False,
+        description="requests of one client a second after that",
+    )
     access_token_lifetime: int = Field(default=600, ge=10, le=3600, description="seconds that an access token lives")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_kind(cls, value: object) -> object:
+        # Without this, `port = true` in a file would be port 1, and a path with a NUL would fail where it is opened.
+        if isinstance(value, bool):
+            raise PydanticCustomError("kind", "neither true nor false")
+        if isinstance(value, str) and _CONTROLS.search(value):
+            raise ValueError("it must not contain control characters, such as a line end")
+        return value
+
+    @field_validator("data", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file", mode="before")
+    @classmethod
+    def _check_path(cls, value: object) -> object:
+        # Path("") is the working directory.
+        if value == "":
+            raise ValueError("it is empty: write a path, or leave it out")
+        return value
+
+    @field_validator("software_statement_issuers", mode="before")
+    @classmethod
+    def _parse_table(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError('write a JSON object, such as {"https://publisher.example": "keys.json"}') from None
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        try:
+            ip_address(value)
+        except ValueError:
+            # An empty one would listen on every address of the machine.
+            if _NUMBER.fullmatch(value) or not _HOST_NAME.fullmatch(value):
+                raise ValueError("write an address such as 127.0.0.1 or ::1, or the name of this host") from None
+        return value
 
     @field_validator("port", mode="before")
     @classmethod
@@ -131,7 +178,7 @@ class Settings(BaseSettings):
     def _check_signing_alg(cls, value: str, info: ValidationInfo) -> str:
         allowed = profiles.FAPI_2.algorithms if info.data.get("fapi") == "on" else ASYMMETRIC
         if value not in (allowed or ()):
-            raise ValueError(f"one of: {', '.join(allowed or ())}")
+            raise ValueError(f"write one of {', '.join(allowed or ())}")
         return value
 
     @field_validator("software_statement_issuers")
@@ -159,25 +206,34 @@ class Settings(BaseSettings):
             name for name in names.AUTH_METHODS if info.data.get("fapi") != "on" or profiles.FAPI_2.allows_method(name)
         ]
         if not set(_names(value)) <= set(allowed):
-            raise ValueError(f"some of: {', '.join(allowed)}")
+            raise ValueError(f"write some of {', '.join(allowed)}")
         return value
 
     @field_validator("database")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
         # The value holds a password: no message repeats it.
-        if value is not None and not value.startswith(("postgresql://", "postgres://", "sqlite:///")):
-            raise ValueError("one of: postgresql://USER@HOST/NAME, sqlite:///FOLDER")
+        known = ("postgresql://", "postgres://", "sqlite:///")
+        if value is not None and (value in known or not value.startswith(known)):
+            raise ValueError("write postgresql://USER@HOST/NAME or sqlite:///FOLDER")
         return value
 
     @field_validator("issuer", "mtls_url")
     @classmethod
     def _check_issuer(cls, value: str | None) -> str | None:
-        return value if value is None else check_issuer(value)
+        if value is None:
+            return value
+        try:
+            return check_issuer(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
-    @field_validator("client_certificate_proxies")
+    @field_validator("trusted_proxies", "client_certificate_proxies")
     @classmethod
-    def _check_proxies(cls, value: str) -> str:
+    def _check_proxies(cls, value: str, info: ValidationInfo) -> str:
+        # A header about an address may be believed from everybody, with a warning; one that proves a client never.
+        if value.strip() == EVERYBODY and info.field_name == "trusted_proxies":
+            return value
         try:
             Proxies.parse(value)
         except ConfigError as error:
@@ -187,9 +243,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            raise ValueError("tls_cert and tls_key must be set together")
         if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key: who ends TLS asks for certificates")
+            raise ValueError(
+                "tls_client_ca needs tls_cert and tls_key: certificates are requested where TLS is terminated"
+            )
         return self
 
     @field_validator("pkcs11_token")
@@ -203,7 +261,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_announcement(cls, value: int, info: ValidationInfo) -> int:
         if value >= info.data.get("signing_key_days", value + 1):
-            raise ValueError("fewer than signing_key_days")
+            raise ValueError("write fewer days than signing_key_days")
         return value
 
     @property
@@ -221,6 +279,33 @@ class Settings(BaseSettings):
     def jwks_uri_allowed(self) -> Allowed:
         """Which hosts and networks of clients' key sets need not be public."""
         return parse_allowed(self.jwks_uri_allow)
+
+    @property
+    def forwarding(self) -> list[str]:
+        """The addresses and networks whose X-Forwarded-For is believed; ``*`` alone is every address."""
+        if self.trusted_proxies.strip() == EVERYBODY:
+            return [EVERYBODY]
+        # A socket that listens on :: reports an IPv4 peer as ::ffff:10.0.0.1.
+        return [
+            shown
+            for network in Proxies.parse(self.trusted_proxies).networks
+            for shown in (
+                str(network),
+                *([f"::ffff:{network.network_address}/{96 + network.prefixlen}"] if network.version == _IPV4 else ()),
+            )
+        ]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed, and weakens the server: one sentence each."""
+        return tuple(
+            f"{name} believes every address: {risk}; name the addresses of your proxies"
+            for name, risk in (
+                ("trusted_proxies", "any client can choose the address that limits and the audit log go by"),
+                ("client_certificate_proxies", "any client can choose the certificate that it is known by"),
+            )
+            if any(part.strip() == EVERYBODY or part.strip().endswith("/0") for part in getattr(self, name).split(","))
+        )
 
     @property
     def certificates(self) -> Certificates:
@@ -248,71 +333,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options before environment before file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read_file())
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def load(**options: object) -> Settings:
-    """The settings; an option that is None counts as not given.
-
-    Raises:
-        ConfigError: every mistake, in one message.
-    """
-    if misspelt := [f"{name} is no setting: is {meant} meant?" for name, meant in _misspelt(os.environ)]:
-        raise ConfigError("; ".join(misspelt))
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
-        raise ConfigError("; ".join(mistakes)) from None
-
-
-def _misspelt(variables: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The variables whose names are nearly one that is read, each with that one; all others are somebody else's."""
-    read = [*Settings.model_fields, *_NO_SETTINGS]
-    for variable in sorted(variables):
-        name = variable.lower().removeprefix(_PREFIX.lower())  # pydantic reads them in either case
-        if name != variable.lower() and name not in read:
-            yield from ((variable, _PREFIX + meant.upper()) for meant in get_close_matches(name, read, 1, _NEARLY))
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting as it is shown: `source` is ``option``, ``environment``, ``file`` or ``default``."""
-
-    name: str
-    value: str | int | float | bool | None
-    source: str
-    description: str
-
-
-def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, ...]:
-    """Every setting with what set it; of one that may hold a secret, only that it is set.
-
-    Args:
-        chosen: the settings.
-        options: the names of those that were given on the command line.
-    """
-    sources = {
-        "option": set(options),
-        "environment": set(EnvSettingsSource(Settings)()),
-        "file": set(TomlConfigSettingsSource(Settings)()),
-    }
-    return tuple(
-        Setting(
-            name,
-            _shown(getattr(chosen, name), is_secret=not field.repr),
-            next((source for source, names in sources.items() if name in names), "default"),
-            field.description or "",
-        )
-        for name, field in Settings.model_fields.items()
-    )
-
-
-def _shown(value: object, *, is_secret: bool) -> str | int | float | bool | None:
-    if value is None or (isinstance(value, bool | int | float | str) and not is_secret):
-        return value
-    return "(set)" if is_secret else str(value)

@@ -1,0 +1,10 @@
+"""The settings of the server: declared once; from the command line, the environment or a TOML file, in that order.
+
+`fields` declares and checks them, `sources` reads the file and knows where a value came from, `loading` puts both
+together and turns every mistake into one line.
+"""
+
+from affiant.server.settings.fields import DEFAULT_HOST, DEFAULT_PORT, Settings
+from affiant.server.settings.loading import Setting, described, load
+
+__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "Setting", "Settings", "described", "load"]

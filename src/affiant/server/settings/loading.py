@@ -1,0 +1,138 @@
+"""Loads the settings: every mistake is one sentence with the setting, its source, and what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection  # noqa: TC003 - pydantic looks at every name here
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+
+from affiant.errors import ConfigError
+from affiant.server.settings import sources
+from affiant.server.settings.fields import Settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+_SHORT = 20  # characters of a wrong value that a message repeats: a secret that was put in the wrong place is longer
+
+
+def load(**options: object) -> Settings:
+    """Return the settings; an option that is None counts as not given.
+
+    Raises:
+        ConfigError: every mistake, in one message.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    mistakes = list(sources.misspelt(Settings.model_fields))
+    found: Settings | None = None
+    try:
+        found = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        where = _places(given)
+        mistakes += [_mistake(detail, where) for detail in error.errors()]
+    if mistakes or found is None:
+        raise ConfigError("; ".join(mistakes))
+    return found
+
+
+def _places(given: Collection[str]) -> dict[str, str]:
+    """Return what each setting that is set somewhere is called there."""
+    return {
+        **{name: f"{name} in {sources.FILE}" for name in sources.read_file()},
+        **sources.variables(Settings.model_fields),
+        **{name: f"--{name.replace('_', '-')}" for name in given},
+    }
+
+
+def _mistake(detail: ErrorDetails, where: dict[str, str]) -> str:
+    if not detail["loc"]:  # of several settings, which its sentence names
+        return detail["msg"].removeprefix("Value error, ")
+    name, *inside = map(str, detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return sources.stranger(name, Settings.model_fields)
+    place = where.get(name, name) + "".join(f", {part}" for part in inside)
+    if detail["type"] == "value_error":
+        return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
+    field = Settings.model_fields[name]
+    return f"{place}: write {_wanted(field)}{_instead_of(detail['input'], field)}"
+
+
+def _instead_of(value: object, field: FieldInfo) -> str:
+    shown = str(value)
+    is_safe = field.repr and isinstance(value, str | int | float) and len(shown) <= _SHORT
+    return f", not {shown!r}" if is_safe else ""
+
+
+def _wanted(field: FieldInfo) -> str:
+    """Return what to write, from the declaration of the setting."""
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(map(str, get_args(field.annotation)))
+    kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    kind: Any = field.annotation if get_origin(field.annotation) is dict or not kinds else kinds[0]
+    limits = {
+        name: getattr(rule, name)
+        for rule in field.metadata
+        for name in ("ge", "le", "min_length", "max_length")
+        if getattr(rule, name, None) is not None
+    }
+    return _KINDS.get(kind, "a table").format(range=_range(**limits))
+
+
+_KINDS: dict[Any, str] = {str: "text{range}", Path: "a path", int: "a whole number{range}", float: "a number{range}"}
+
+
+def _range(
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+) -> str:
+    if max_length is not None:
+        return f" of {min_length or 0} to {max_length} characters"
+    if ge is None:
+        return ""
+    return f" from {ge} to {le}" if le is not None else f" of at least {ge}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as it is shown: `source` is ``option``, ``environment``, ``file`` or ``default``."""
+
+    name: str
+    value: str | int | float | bool | None
+    source: str
+    description: str
+
+
+def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, ...]:
+    """Every setting with what set it; of one that may hold a secret, only that it is set.
+
+    Args:
+        chosen: the settings.
+        options: the names of those that were given on the command line.
+    """
+    by_source: dict[str, Collection[str]] = {
+        "option": options,
+        "environment": sources.variables(Settings.model_fields),
+        "file": sources.read_file(),
+    }
+    return tuple(
+        Setting(
+            name,
+            _shown(getattr(chosen, name), is_secret=not field.repr),
+            next((source for source, names in by_source.items() if name in names), "default"),
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    )
+
+
+def _shown(value: object, *, is_secret: bool) -> str | int | float | bool | None:
+    if value is None or (isinstance(value, bool | int | float | str) and not is_secret):
+        return value
+    return "(set)" if is_secret else str(value)
