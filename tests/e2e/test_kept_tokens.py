@@ -6,6 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from affiant.jose import compact
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -134,3 +136,37 @@ def test_kept_token_that_cannot_be_read_is_replaced(server: Server, tmp_path: Pa
     kept.unlink()
     kept.mkdir(0o700)
     assert _token(server, *who, XDG_CACHE_HOME=str(tmp_path))
+
+
+def test_a_token_that_was_revoked_is_not_printed_for_long(server: Server, tmp_path: Path) -> None:
+    """A minute after the last look the server is asked: a revoked token is replaced, a client that is shut out fails."""
+    who = _new(server, "ended")
+    first = _token(server, *who, XDG_CACHE_HOME=str(tmp_path))
+    (kept,) = _files(tmp_path)
+
+    def age() -> None:
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "checked_at": 0}))
+
+    age()
+    assert _token(server, *who, XDG_CACHE_HOME=str(tmp_path)) == first, "what is good is kept"
+    server.affiant("revoke", "--jti", compact.parse(first).claims["jti"])
+    assert _token(server, *who, XDG_CACHE_HOME=str(tmp_path)) == first, "within the minute nothing is asked"
+    age()
+    assert _token(server, *who, XDG_CACHE_HOME=str(tmp_path)) != first
+    server.affiant("client", "disable", "ended")
+    age()
+    assert server.run("token", *who, XDG_CACHE_HOME=str(tmp_path)).returncode == 4
+    assert not kept.exists()
+
+
+def test_a_resource_without_a_scope_asks_for_all_that_may_be_had_there(server: Server, tmp_path: Path) -> None:
+    """The file's scope spans every API of the client: sent to one of them, it would be refused."""
+    ledger = "https://ledger.example"
+    server.affiant("api", "new", "ledger", "--identifier", ledger, "--scope", "ledger.read")
+    apis = ("--resource", "https://orders.example", "--resource", ledger, "--scope", "ledger.read")
+    who = _new(server, "everywhere", *apis)
+    for resource, scope in (("https://orders.example", "orders.read"), (ledger, "ledger.read")):
+        found = server.affiant("token", *who, "--resource", resource)
+        assert (found["scope"], compact.parse(found["access_token"]).claims["aud"]) == (scope, resource)
+    refused = server.run("token", *who, "--resource", ledger, "--scope", "orders.read", XDG_CACHE_HOME=str(tmp_path))
+    assert (refused.returncode, "invalid_scope" in refused.stderr) == (4, True)

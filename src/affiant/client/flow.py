@@ -31,6 +31,7 @@ ATTEMPTS = 3  # of one request in all, whatever they fail for
 SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused assertion
 LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
 TIMEOUT_SECONDS = 10.0
+MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
 _TOO_MANY = 429
 _SERVER_ERRORS = range(500, 600)
 NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
@@ -48,6 +49,7 @@ class Send:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     timeout: float = TIMEOUT_SECONDS
+    limit: int = MAX_REPLY
 
 
 class NotSent(Unreachable):

@@ -20,10 +20,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES = 65_536
+CHECK_SECONDS = 60.0  # between two questions whether a kept token was revoked
 
 
 class CannotKeep(LocalError):
     """The folder cannot be used; nothing was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A token of a file, and when its server last said that it was not revoked."""
+
+    token: Token
+    checked_at: float
+
+    def serves(self, now: float, min_ttl: float) -> bool:
+        # What claims to live longer than any token of ours was not written by us.
+        return self.token.is_good(now) and now + min_ttl <= self.token.expires_at <= now + LONGEST_LIFETIME
+
+    def is_checked(self, now: float) -> bool:
+        return 0 <= now - self.checked_at < CHECK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +52,51 @@ class FileTokenStore:
 
     folder: Path
 
-    def token(self, names: tuple[str, ...], fetch: Callable[[], Token], *, now: float, min_ttl: float = 0.0) -> Token:
-        """The token kept under these names, or a new one; processes that want the same one make one request.
+    def token(
+        self,
+        names: tuple[str, ...],
+        fetch: Callable[[], Token],
+        *,
+        now: float,
+        min_ttl: float = 0.0,
+        is_revoked: Callable[[Token], bool] | None = None,
+    ) -> Token:
+        """Return the token kept under these names, or a new one; processes that want the same one make one request.
 
         Args:
             names: whose token and what for, such as issuer, client_id, resource and scope.
             fetch: asks the server.
             now: seconds since the epoch.
             min_ttl: how many seconds a kept token must still live to be used.
+            is_revoked: asks the server whether a kept token was revoked; called every CHECK_SECONDS at most.
 
         Raises:
             CannotKeep: the folder cannot be used.
         """
         path = self.folder / digest(names)
-        found = _read(path)
-        if found is not None and _serves(found, now, min_ttl):
-            return found
+        kept = _read(path)
+        if kept is not None and kept.serves(now, min_ttl) and (is_revoked is None or kept.is_checked(now)):
+            return kept.token
         with self._locked(path):
-            found = _read(path)  # another process may have fetched it while this one waited
-            if found is None or not _serves(found, now, min_ttl):
+            kept = _read(path)  # another process may have fetched it while this one waited
+            found = kept.token if kept is not None and kept.serves(now, min_ttl) else None
+            if found is None or kept is None:
                 found = fetch()
-                _write(path, found)
+            elif is_revoked is not None and not kept.is_checked(now):
+                if is_revoked(found):
+                    _remove(path)  # before the server is asked: it may refuse the client now
+                    found = fetch()
+            else:
+                return found
+            _write(path, found, now)
         return found
 
     def forget(self, names: tuple[str, ...], value: str) -> None:
         """Drop a token that an API refused; not the one that another process fetched in its place."""
         path = self.folder / digest(names)
         with suppress(CannotKeep, OSError), self._locked(path):
-            found = _read(path)
-            if found is not None and found.value == value:
+            kept = _read(path)
+            if kept is not None and kept.token.value == value:
                 path.unlink()
 
     @contextmanager
@@ -96,8 +128,8 @@ def digest(names: tuple[str, ...]) -> str:
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
 
 
-def _read(path: Path) -> Token | None:
-    """The token in the file; None for whatever is not a file of ours, whole and private."""
+def _read(path: Path) -> _Kept | None:
+    """Return the token in the file; None for whatever is not a file of ours, whole and private."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
@@ -109,20 +141,22 @@ def _read(path: Path) -> Token | None:
         return None
 
 
-def _serves(token: Token, now: float, min_ttl: float) -> bool:
-    # What claims to live longer than any token of ours was not written by us.
-    return token.is_good(now) and now + min_ttl <= token.expires_at <= now + LONGEST_LIFETIME
-
-
-def _parse(text: bytes) -> Token:
+def _parse(text: bytes) -> _Kept:
     members = json.loads(text)
     value, scope, kind = members["value"], members["scope"], members["token_type"]
     if not isinstance(value, str) or not isinstance(kind, str) or not isinstance(scope, str | None):
         raise TypeError("not a token file")
-    return Token(value, float(members["expires_at"]), scope, token_type=kind, leeway=max(0.0, float(members["leeway"])))
+    leeway = max(0.0, float(members["leeway"]))
+    token = Token(value, float(members["expires_at"]), scope, token_type=kind, leeway=leeway)
+    return _Kept(token, float(members.get("checked_at", 0.0)))
 
 
-def _write(path: Path, token: Token) -> None:
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _write(path: Path, token: Token, now: float) -> None:
     """Keep a token; where the disk does not let us, it is used all the same."""
     members = {
         "value": token.value,
@@ -130,6 +164,7 @@ def _write(path: Path, token: Token) -> None:
         "scope": token.scope,
         "token_type": token.token_type,
         "leeway": token.leeway,
+        "checked_at": now,
     }
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with suppress(OSError):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from affiant.client.flow import Send, Step
 
 Result = TypeVar("Result")
-MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
 _TIMES = 2  # its timeout, a request may take in all: as long to be connected as to be answered
 
 
@@ -95,8 +94,8 @@ def _arguments(step: Send) -> dict[str, Any]:
 def _bounded(step: Send, body: bytes, end: float) -> bytes:
     if time.monotonic() > end:
         raise _too_slow(step)
-    if len(body) > MAX_REPLY:
-        raise RemoteError(f"{step.url} answered with more than {MAX_REPLY} bytes")
+    if len(body) > step.limit:
+        raise RemoteError(f"{step.url} answered with more than {step.limit} bytes")
     return body
 
 

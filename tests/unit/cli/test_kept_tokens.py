@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.unit.client.conftest import Answer, metadata_answer
 
 from affiant.cli.tokens.kept_tokens import KeptTokens
 from affiant.client.credentials import Credentials
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from affiant.jose.keys import PrivateKey
 
 ANY = (None, None)
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
 
 
 @pytest.fixture
@@ -101,3 +103,19 @@ finally:
     printed, loaded = done.stdout.splitlines()
     assert printed == token
     assert not {"cryptography", "httpx2", "asyncio", "ssl", "socket"} & set(loaded.split())
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("broken", [Answer(404), Answer(503), Answer(200, raw=b"not a feed")])
+def test_a_server_whose_feed_cannot_be_read_keeps_the_token(
+    foreign: Foreign, mine: Credentials, monkeypatch: pytest.MonkeyPatch, broken: Answer
+) -> None:
+    """An outage must not stop a script that has a token."""
+    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, revocations_uri=f"{foreign.url}/revocations")
+    foreign.standing["/revocations"] = broken
+    first = KeptTokens(mine).get(ANY).value
+    monkeypatch.setattr("affiant.client.store.CHECK_SECONDS", 0.0)
+    assert KeptTokens(mine).get(ANY).value == first
+    assert len(foreign.sent("/revocations")) == 1
+    foreign.standing.clear()
+    assert KeptTokens(mine).get(ANY).value == first, "a server without a feed"

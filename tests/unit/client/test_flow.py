@@ -118,7 +118,7 @@ def test_redirect_is_not_followed(foreign: Foreign, key: PrivateKey, path: str) 
 
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/token"])
 def test_answer_is_bounded(foreign: Foreign, key: PrivateKey, path: str) -> None:
-    foreign.standing[path] = Answer(200, raw=b" " * (transport.MAX_REPLY + 1))
+    foreign.standing[path] = Answer(200, raw=b" " * (flow.MAX_REPLY + 1))
     with pytest.raises(RemoteError, match="more than 262144 bytes"):
         _ask(foreign, Assertion(key))
 

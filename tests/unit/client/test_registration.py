@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.client.conftest import Answer, metadata_answer
 
-from affiant.client import registration, transport
+from affiant.client import flow, registration, transport
 from affiant.errors import LocalError, Refused, RemoteError
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def test_a_redirect_is_not_followed(
 
 def test_an_answer_without_an_end(server: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
     with pytest.raises(RemoteError, match="more than 262144 bytes"):
-        _register(server, http, key, Answer(201, raw=b" " * (transport.MAX_REPLY + 1)))
+        _register(server, http, key, Answer(201, raw=b" " * (flow.MAX_REPLY + 1)))
 
 
 @pytest.mark.parametrize("status", [429, 503])

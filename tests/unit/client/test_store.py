@@ -144,3 +144,32 @@ print(FileTokenStore(Path({str(store.folder)!r})).token({NAMES!r}, fetch, now={N
     values = {process.communicate(timeout=30)[0] for process in running}
     assert len(values) == 1
     assert (tmp_path / "asked").read_text() == "x"
+
+
+def test_a_kept_token_is_checked_once_a_minute(store: FileTokenStore) -> None:
+    """Within the minute nothing is asked; a token that was revoked is replaced."""
+    asked = list[str]()
+
+    def is_revoked(token: Token) -> bool:
+        asked.append(token.value)
+        return len(asked) > 1
+
+    store.token(NAMES, _fetch("a"), now=NOW, is_revoked=is_revoked)
+    assert store.token(NAMES, _never, now=NOW + 59, is_revoked=is_revoked).value == "a"
+    assert asked == []
+    assert store.token(NAMES, _never, now=NOW + 60, is_revoked=is_revoked).value == "a"
+    assert store.token(NAMES, _never, now=NOW + 119, is_revoked=is_revoked).value == "a"
+    assert store.token(NAMES, _fetch("b"), now=NOW + 120, is_revoked=is_revoked).value == "b"
+    assert asked == ["a", "a"]
+
+
+def test_a_clock_that_was_set_back_checks_at_once(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    assert store.token(NAMES, _fetch("b"), now=NOW - 3600, is_revoked=lambda _: True).value == "b"
+
+
+def test_a_revoked_token_is_gone_although_no_other_comes(store: FileTokenStore) -> None:
+    store.token(NAMES, _fetch("a"), now=NOW)
+    with pytest.raises(AssertionError, match="asked"):
+        store.token(NAMES, _never, now=NOW + 60, is_revoked=lambda _: True)
+    assert not (store.folder / digest(NAMES)).exists()

@@ -45,7 +45,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
     """
     if not _METHOD.fullmatch(options["method"]):
         raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
-    found = find(credentials)
+    found = find(credentials, resource, scope)
     # The person names the URL here, so the token goes there and nowhere else.
     if options["dpop"]:
         from affiant.client.identity import Service

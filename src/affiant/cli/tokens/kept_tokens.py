@@ -1,6 +1,7 @@
 """The tokens that `affiant token` and `affiant call` share between their runs.
 
-While a kept one is good, neither cryptography nor HTTP is loaded.
+While a kept one is good, neither cryptography nor HTTP is loaded; once a minute the
+server is asked whether it was revoked.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class KeptTokens:
         if not self._keep:
             return fetch()
         try:
-            return _store().token(self._names(key), fetch, now=time.time(), min_ttl=self._min_ttl)
+            names, now = self._names(key), time.time()
+            return _store().token(names, fetch, now=now, min_ttl=self._min_ttl, is_revoked=self._is_revoked)
         except CannotKeep as error:
             self._keep = False
             print(f"affiant: {error}: asked for a new one (with --no-cache this is not said)", file=sys.stderr)
@@ -73,6 +75,11 @@ class KeptTokens:
 
         # A new one each time: it would serve from its own memory what was just forgotten.
         return Service.from_credentials(self._found).token(key[0], key[1])
+
+    def _is_revoked(self, token: Token) -> bool:
+        from affiant.cli.tokens import revoked
+
+        return revoked.is_revoked(self._found.issuer, token.value)
 
     def _names(self, key: Key) -> tuple[str, ...]:
         """Who asks, and for what. With another key one is another, so that who registers anew starts anew."""

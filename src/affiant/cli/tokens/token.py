@@ -42,9 +42,12 @@ def token(
     \b
     curl -H "Authorization: Bearer $(affiant token -c billing.affiant.json)" https://orders.example/orders
 
-    Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), for you alone.
+    Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), for you alone. A kept token that the
+    server revoked is replaced after a minute at most.
+
+    With --resource and without --scope, the token has every scope that the service may have there.
     """
-    found = find(credentials)
+    found = find(credentials, resource, scope)
     got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get((resource, scope))
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,14 @@ scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask
 resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL", help="the API to ask for")
 
 
-def find(credentials: Path | None) -> Credentials:
-    """The credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
+def find(credentials: Path | None, resource: str | None = None, scope: str | None = None) -> Credentials:
+    """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
+
+    Args:
+        credentials: the file that -c names.
+        resource: the API that a token is wanted for.
+        scope: the scope that is wanted there. Where another API than the file's is named without one, the file's scope
+            is left out: it spans all APIs, and the server knows which part of it is for this one.
 
     Raises:
         LocalError: none are named, or they cannot be used.
@@ -38,4 +45,6 @@ def find(credentials: Path | None) -> Credentials:
             f'{credentials_file.name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
             " the names of its PEM files"
         )
+    if scope is None and resource not in (None, found.resource):
+        return replace(found, scope=None)
     return found

@@ -1,0 +1,72 @@
+"""Whether the server has revoked a token that this machine keeps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from affiant.client import flow, transport
+from affiant.errors import Error, Rejected, RemoteError
+from affiant.jose import compact
+from affiant.jose.key_set import KeySet
+from affiant.jose.strict_json import parse_object
+from affiant.oauth.standing import revocations
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    import httpx2
+
+    from affiant.client.flow import Reply, Step
+    from affiant.oauth.standing.revocations import Feed
+
+_OK = 200
+_MAX_FEED = 8_388_608  # bytes, about 250,000 revocations
+
+
+def is_revoked(issuer: str, token: str) -> bool:
+    """Return whether the token is in the server's feed of revocations.
+
+    False where the server has no feed, or gives no answer that can be used: an API still refuses a token that was
+    revoked, and a script goes on while the server restarts.
+    """
+    import httpx2
+
+    try:
+        with httpx2.Client() as http:
+            found = _fetch(issuer, http)
+    except (Error, ValueError):
+        return False
+    return found is not None and found.revokes(_claims(token))
+
+
+def _fetch(issuer: str, http: httpx2.Client) -> Feed | None:
+    server = transport.run(flow.discover(issuer, clock=time.time), http)
+    if server.revocations_uri is None:
+        return None
+    signed = compact.parse(_get(server.revocations_uri, http).decode("ascii"), limit=_MAX_FEED)
+    keys = KeySet.parse(parse_object(_get(server.jwks_uri, http)))
+    key = keys.find(signed.kid) if signed.kid is not None else None
+    if key is None:
+        raise RemoteError(f"{server.jwks_uri} has no key for the revocations")
+    return revocations.verify(compact.verify(signed, key), issuer=issuer, now=time.time())
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        return compact.parse(token).claims
+    except Rejected:  # a token that is no JWT: another make of server, and no revocation names it
+        return {}
+
+
+def _get(url: str, http: httpx2.Client) -> bytes:
+    reply = transport.run(_ask(url), http)
+    if reply.status != _OK:
+        raise RemoteError(f"{url} answered {reply.status}")
+    return reply.body
+
+
+def _ask(url: str) -> Generator[Step, Reply | None, Reply]:
+    patience, asked = flow.Patience(attempts=1), flow.Send("GET", url, limit=_MAX_FEED)
+    return (yield from flow.persist(lambda: asked, patience, flow.TRY_AGAIN, time.time))
