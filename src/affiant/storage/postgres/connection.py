@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # A request ends within 3 s, also when the network swallows everything: a look-up, or the commit with its waiting.
 CALL_SECONDS = 1.5
 # The same, kept by the server: a node that was cut off in the middle of a commit must not keep the others out.
-_SERVER_SETTINGS = {
-    "application_name": "affiant",
+# Set by a statement, since a pooler such as PgBouncer refuses or ignores them as parameters of a new connection.
+_SESSION = {
     "default_transaction_isolation": "read committed",  # the adapter locks; each statement must see the newest
     "lock_timeout": "1500",
     "statement_timeout": "2000",
@@ -29,18 +29,27 @@ _SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
     "jit": "off",
 }
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 # remote_apply promises more than on; what promises less would lose the last commits, and with them used jtis.
-_DURABLE = (
+_SET = (
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false), current_setting('fsync')"
-)
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
+) + "".join(f", set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+# What must hold afterwards, in another statement: the keepalives and jit are no promise, and some systems lack them.
+_HELD = tuple(_SESSION)[:4]
+_SESSION_ID = "SELECT pg_backend_pid()"
+_SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
+# What a pooler that changes the session beneath a connection answers to prepared statements.
+_OTHER_SESSION = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+_POOLER = "connect to PostgreSQL itself, or set pool_mode=session"
+_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def translated(address: Address, error: BaseException) -> StoreError:
     """What the adapter's callers are told of a failure of the engine or the network."""
     if isinstance(error, TimeoutError):
         return StoreError(f"the database {address} did not answer in time")
+    if isinstance(error, _OTHER_SESSION):
+        return StoreError(f"the database {address} is behind a pooler that is not in session mode: {_POOLER}")
     return StoreError(f"the database {address} failed: {str(error) or type(error).__name__}")
 
 
@@ -52,18 +61,14 @@ async def connect(address: Address) -> Any:
         StoreError: it does not answer, or lets nobody in.
     """
     try:
-        connection = await asyncpg.connect(address.url, server_settings=_SERVER_SETTINGS)
+        connection = await asyncpg.connect(address.url, server_settings={"application_name": "affiant"})
     except ValueError:  # its text may repeat a part of the URL; asyncpg.ClientConfigurationError is one
         raise ConfigError(f"the URL of the database {address} has a parameter that cannot be used") from None
     except _LOST as error:
         raise translated(address, error) from error
     try:
-        standing, fsync = await connection.fetchrow(_DURABLE)
-        if standing not in ("on", "remote_apply") or fsync != "on":
-            raise ConfigError(
-                f"the database {address} does not keep what it acknowledges (synchronous_commit={standing},"
-                f" fsync={fsync}): after a power cut an assertion could be used twice"
-            )
+        await connection.execute(_SET)
+        _check(address, dict(await connection.fetch(_SHOW, ["synchronous_commit", "fsync", *_HELD])))
     except _LOST as error:
         connection.terminate()
         raise translated(address, error) from error
@@ -71,6 +76,33 @@ async def connect(address: Address) -> Any:
         connection.terminate()
         raise
     return connection
+
+
+async def check_session(address: Address, connection: Any) -> None:
+    """Raise ConfigError if a pooler lends one session of the database to several connections.
+
+    Locks, settings and announcements would then be lost between two statements, and nothing else would say so.
+    """
+    other = await connect(address)
+    try:
+        if await connection.fetchval(_SESSION_ID) == await other.fetchval(_SESSION_ID):
+            raise ConfigError(f"the database {address} is behind a pooler that is not in session mode: {_POOLER}")
+    finally:
+        other.terminate()
+
+
+def _check(address: Address, found: dict[str, str]) -> None:
+    kept, fsync = found["synchronous_commit"], found["fsync"]
+    if kept not in ("on", "remote_apply") or fsync != "on":
+        raise ConfigError(
+            f"the database {address} does not keep what it acknowledges (synchronous_commit={kept},"
+            f" fsync={fsync}): after a power cut an assertion could be used twice"
+        )
+    lost = [f"{name}={found[name]}" for name in _HELD if found[name] != _SESSION[name]]
+    if lost:
+        raise ConfigError(
+            f"the database {address} does not keep the settings of a session ({', '.join(lost)}): {_POOLER}"
+        )
 
 
 class Lines:

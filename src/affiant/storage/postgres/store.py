@@ -10,7 +10,7 @@ import asyncpg
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.postgres.address import parse_address
-from affiant.storage.postgres.connection import CALL_SECONDS, Lines, connect
+from affiant.storage.postgres.connection import CALL_SECONDS, Lines, check_session, connect
 from affiant.storage.postgres.keys import PostgresInitialAccessTokens, PostgresKeyUses
 from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
 from affiant.storage.postgres.refresh import PostgresRefreshTokens, PostgresRevocations
@@ -65,6 +65,8 @@ class PostgresStore:
             said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
             raise ConfigError(f"the database {self._address} cannot be opened: {said}") from error
         try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await check_session(self._address, connection)
             async with asyncio.timeout(MIGRATION_SECONDS):
                 await migrate(connection, self._address)
             await self._watch.open()
