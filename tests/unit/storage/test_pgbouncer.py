@@ -68,8 +68,11 @@ async def test_two_nodes_work_in_session_mode(pooled: Callable[[str], str]) -> N
         before = await second.version()
         await first.clients.add(Client("billing", "private_key_jwt", "ES256"))
         assert await second.clients.find("billing") is not None
-        while await second.version() == before:  # until the announcement, or its own question, came through
+        for _ in range(2000):  # until the announcement, or its own question, came through
+            if await second.version() != before:
+                break
             await asyncio.sleep(0.01)
+        assert await second.version() != before
     finally:
         await first.close()
         await second.close()
