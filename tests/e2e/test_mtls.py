@@ -250,7 +250,7 @@ def test_files_that_cannot_be_used_are_told_at_once(tls_server: TlsServer, tmp_p
     done = tls_server.run("serve", "--data", str(tmp_path / "other"), *wrong)
     assert (done.returncode != 0, "--tls-key" in done.stderr) == (True, True)
     done = tls_server.run("serve", "--data", str(tmp_path / "other"), "--tls-cert", "server.pem")
-    assert "go together" in done.stderr
+    assert "must be set together" in done.stderr
 
 
 @pytest.fixture(scope="module")

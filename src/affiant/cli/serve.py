@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from affiant.cli.data import ISSUER, load, open_store, open_vault, place_options, settle_issuer, shown_place, with_store
+from affiant.cli.listening import files, loop
+from affiant.cli.listening.connection import Connection
+from affiant.cli.listening.table import Caps, parse_networks
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, master_key, signing_keys
-from affiant.server.request.connection import Connection
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
@@ -139,8 +142,9 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
         "forwarded_allow_ips": chosen.forwarding or None,
         "timeout_graceful_shutdown": DRAIN_SECONDS,
         "http": Connection,
+        "ws": "none",
+        "loop": partial(loop.make, _caps(chosen)),
         **_tls(chosen),
-        "h11_max_incomplete_event_size": 65_536,
     }
     if chosen.workers == 1:
         config = uvicorn.Config(_build(chosen, issuer, given), **options)
@@ -153,6 +157,19 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
     workers.run()
     if workers.is_interrupted:  # ends like one worker does
         raise KeyboardInterrupt
+
+
+def _caps(chosen: settings.Settings) -> Caps:
+    """Return how many connections a process may keep open, once the limit of open files has been raised for them."""
+    total = files.raise_limit(chosen.max_connections)
+    if total < chosen.max_connections:
+        click.echo(
+            f"! the limit of open files allows {total} connections a process, not max_connections = "
+            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting",
+            err=True,
+        )
+    proxies = parse_networks(*chosen.forwarding, chosen.client_certificate_proxies)
+    return Caps(total, chosen.max_connections_per_address, proxies)
 
 
 def _at_end(tell: Callable[[], None]) -> None:
@@ -174,6 +191,12 @@ class _Workers(Multiprocess):
     """uvicorn's, which does not tell what ended it."""
 
     is_interrupted = False
+
+    def terminate_all(self) -> None:
+        # Order: a successor can listen on the port only when this process has closed it too.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
     def handle_int(self) -> None:
         self.is_interrupted = True

@@ -48,6 +48,15 @@ class Settings(BaseSettings):
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=64, description="processes")
+    max_connections: int = Field(
+        default=4096,
+        ge=16,
+        le=1_000_000,
+        description="open connections of one worker; idle ones are closed for new ones",
+    )
+    max_connections_per_address: int = Field(
+        default=1024, ge=0, le=1_000_000, description="the same of one address that is no proxy; 0: no limit"
+    )
     trusted_proxies: str = Field(
         default="",
         description="addresses and networks whose X-Forwarded-For and -Proto are believed, with commas",

@@ -1,0 +1,166 @@
+"""The open connections of one process: their number is capped, and each has a deadline."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Protocol
+
+from affiant.server.request.limits import network
+
+if TYPE_CHECKING:
+    import asyncio
+    from ipaddress import IPv4Network, IPv6Network
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # between two looks at all deadlines
+REPORT_SECONDS = 60.0  # between two lines of the log about connections that were refused
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many connections one process keeps open.
+
+    Attributes:
+        total: of all addresses.
+        per_address: of one IPv4 address or IPv6 /64; 0 is no limit.
+        proxies: networks that are exempt from the limit per address, since many clients share their addresses.
+    """
+
+    total: int = 4096
+    per_address: int = 1024
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def name(self, address: str) -> str | None:
+        """Return the name that the connections of this address are counted under, or None if it is exempt."""
+        try:
+            parsed = ip_address(address.partition("%")[0])
+        except ValueError:
+            return None  # a Unix socket has no address
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        if self.per_address == 0 or any(mapped in proxy for proxy in self.proxies):
+            return None
+        return network(address)
+
+
+def parse_networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks in settings such as `trusted_proxies`; `*` is every network."""
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    spelt = [every for word in words for every in (("0.0.0.0/0", "::/0") if word == "*" else (word,))]
+    return tuple(map(ip_network, spelt))
+
+
+class Open(Protocol):
+    """What the table needs to know of a connection, and do to it."""
+
+    name: str | None
+    """What it is counted under."""
+
+    def drop(self) -> None:
+        """Close it at once."""
+
+    def check(self, now: float) -> None:
+        """Close it if it is overdue."""
+
+
+@dataclass(eq=False)
+class Table:
+    """The open connections.
+
+    A connection is idle while no request is in flight on it: from the handshake to the end of the first headers, and
+    between two requests. Idle connections are kept in the order in which they became idle, to close the oldest first:
+    a client that just connected to send a request is the last to lose its connection in a flood.
+    """
+
+    caps: Caps
+    is_ending: bool = False
+    _open: dict[Open, None] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _idle: dict[Open, None] = field(default_factory=dict)
+    _idle_by_name: dict[str, dict[Open, None]] = field(default_factory=dict)
+    _refused: int = 0
+    _reported_at: float = float("-inf")
+    _looking: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def make_room(self, name: str | None) -> bool:
+        """Close idle connections until one more fits; return False if too many are busy."""
+        if name is not None and self._counts[name] >= self.caps.per_address:
+            self._drop_first(self._idle_by_name.get(name))
+        if len(self._open) >= self.caps.total:
+            self._drop_first(self._idle)
+        has_room = len(self._open) < self.caps.total and (name is None or self._counts[name] < self.caps.per_address)
+        if not has_room:
+            self._refused += 1
+        return has_room
+
+    def drop_oldest(self) -> None:
+        """Close the connection that has been idle for longest: the process has no more files to open."""
+        self._refused += 1
+        self._drop_first(self._idle)
+
+    def add(self, connection: Open) -> None:
+        """Add a connection that was just accepted."""
+        self._open[connection] = None
+        if connection.name is not None:
+            self._counts[connection.name] += 1
+        self.mark_idle(connection)
+
+    def discard(self, connection: Open) -> None:
+        """Remove a connection that was closed."""
+        if connection not in self._open:
+            return
+        self.mark_busy(connection)
+        del self._open[connection]
+        if (name := connection.name) is not None:
+            self._counts[name] -= 1
+            if self._counts[name] <= 0:
+                del self._counts[name]
+
+    def mark_idle(self, connection: Open) -> None:
+        """Note that no request is in flight on it."""
+        if connection not in self._open:
+            return
+        self._idle[connection] = None
+        if connection.name is not None:
+            self._idle_by_name.setdefault(connection.name, {})[connection] = None
+
+    def mark_busy(self, connection: Open) -> None:
+        """Note that a request is in flight on it."""
+        self._idle.pop(connection, None)
+        if (name := connection.name) is not None and (idle := self._idle_by_name.get(name)) is not None:
+            idle.pop(connection, None)
+            if not idle:
+                del self._idle_by_name[name]
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at all deadlines from now on: one timer, where one per connection would cost each request."""
+        self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
+
+    def stop(self) -> None:
+        """End that."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in list(self._open):
+            connection.check(now)
+        if self._refused and now - self._reported_at >= REPORT_SECONDS:
+            log.warning(
+                "%d connections were refused or closed for want of room: see max_connections in docs/how-to/operate.md",
+                self._refused,
+            )
+            self._refused, self._reported_at = 0, now
+        self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
+
+    def _drop_first(self, idle: dict[Open, None] | None) -> None:
+        if idle:
+            connection = next(iter(idle))
+            self.discard(connection)
+            connection.drop()
