@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from affiant.oauth import names
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from affiant.jose import jwk, keys
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding import forwarded, mtls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,11 +41,11 @@ class Made:
 
     @property
     def header(self) -> tuple[bytes, bytes]:
-        return mtls.HEADER, mtls.build_header(self.der)
+        return forwarded.CLIENT_CERT, forwarded.build_header(self.der)
 
     @property
     def text(self) -> str:
-        return mtls.build_header(self.der).decode()
+        return forwarded.build_header(self.der).decode()
 
     @property
     def public(self) -> PublicKey:
@@ -64,7 +64,7 @@ class Made:
 
 def make(
     *,
-    dn: str = DN,
+    dn: str | x509.Name = DN,
     dns: tuple[str, ...] = (),
     uri: tuple[str, ...] = (),
     ip: tuple[str, ...] = (),
@@ -80,7 +80,7 @@ def make(
     names: list[Any] = [*map(x509.DNSName, dns), *map(x509.UniformResourceIdentifier, uri)]
     names += [x509.IPAddress(ip_address(text)) for text in ip]
     names += map(x509.RFC822Name, email)
-    subject = x509.Name.from_rfc4514_string(dn)
+    subject = x509.Name.from_rfc4514_string(dn) if isinstance(dn, str) else dn
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

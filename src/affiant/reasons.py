@@ -74,7 +74,7 @@ class Reason(Enum):
     BASIC_MALFORMED = Row("client.authorization_malformed", 401, "invalid_client", 2, "the Authorization header is not Basic with base64 of client_id:client_secret",
         "Form-encode both, join them with a colon, encode the result in base64.", "RFC 6749 2.3.1")
     CERTIFICATE_HEADER = Row("certificate.header", 400, "invalid_request", 2, "the client certificate that came with the request cannot be read",
-        "Let the proxy send one header Client-Cert (RFC 9440) with the certificate in DER, as base64 between colons.", "RFC 9440 2.2")
+        "Let the proxy send the certificate in one header, in the format that client_certificate_header names (see docs/how-to/mtls.md).", "RFC 9440 2.2")
     # rung 3: the assertion is a compact JWS
     JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 8,192 characters",
         "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")

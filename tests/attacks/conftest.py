@@ -13,7 +13,7 @@ from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_AP
 from tests.e2e.conftest import Server, _serve
 from tests.key_server import LOOPBACK, fetcher
 
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.published import revocations

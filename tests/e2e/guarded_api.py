@@ -29,6 +29,7 @@ def build() -> FastAPI:
         audience=os.environ["GUARD_AUDIENCE"],
         nonce_key=nonce_key,
         certificate_proxies=proxies,
+        certificate_header=os.environ.get("GUARD_CERTIFICATE_HEADER", "rfc9440"),
         revocations=os.environ.get("GUARD_REVOCATIONS", "optional"),
         introspection=_introspection(),
         http=httpx2.AsyncClient(),

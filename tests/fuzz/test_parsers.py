@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from tests.fuzz.strategies import INDEX, ODD_VALUES, TEXTS, VALUES, some
 from tests.fuzz.test_fuzz import in_both_profiles
 
 from affiant.errors import Rejected
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding import distinguished, forwarded, mtls, subject
 from affiant.oauth.parameters import authorization_details
 from affiant.reasons import Reason
 
@@ -84,34 +85,76 @@ _HEADERS = st.lists(st.one_of(_SPELT, _SPELT, _SPELT, _DAMAGED, _LONG, st.binary
 
 @in_both_profiles
 def test_certificate_header_is_refused_in_its_own_words(profile: settings) -> None:
-    """mtls.parse_header raises CERTIFICATE_HEADER and nothing else; what it takes can be compared with any name."""
+    """Header.parse_values raises CERTIFICATE_HEADER and nothing else; what it takes can be compared with any name."""
     seen = Counter[str]()
 
     @settings(profile, max_examples=profile.max_examples // 2)
     @given(values=st.one_of(*[_HEADERS] * 9, st.lists(_SPELT, max_size=3)))
     def holds(values: Sequence[bytes]) -> None:
         try:
-            certificate = soon(partial(mtls.parse_header, values))
+            certificate = soon(partial(forwarded.Header().parse_values, values))
         except Rejected as refusal:
             assert refusal.reason is Reason.CERTIFICATE_HEADER
             seen["refused"] += 1
             return
         seen["accepted"] += 1
-        assert mtls.build_header(certificate.der) == values[0].strip(b" ")
+        assert forwarded.build_header(certificate.der) == values[0].strip(b" ")
         for member, value in SUBJECTS.items():
-            assert soon(partial(mtls.has_subject, certificate, member, value)) in (True, False)
+            assert soon(partial(subject.has_subject, certificate, member, value)) in (True, False)
 
     holds()
     print(sorted(seen.items()))
     assert min(seen["accepted"], seen["refused"]) >= sum(seen.values()) / 20, seen
 
 
+_WRITTEN = _certificates().map(
+    lambda der: quote(
+        "-----BEGIN CERTIFICATE-----\n" + b64encode(der).decode() + "\n-----END CERTIFICATE-----\n"
+    ).encode()
+)
+_ELEMENTS = st.tuples(
+    _WRITTEN, st.sampled_from((b"Cert", b"Chain", b"By")), st.sampled_from((b";", b",", b'"', b""))
+).map(lambda drawn: b'Hash=00;%s="%s"%sURI=x' % (drawn[1], drawn[0], drawn[2]))
+
+
+@in_both_profiles
+@pytest.mark.parametrize("kind", ["nginx", "xfcc", "alb-passthrough"])
+def test_header_of_another_proxy_is_refused_in_its_own_words(profile: settings, kind: str) -> None:
+    @settings(profile, max_examples=profile.max_examples // 4)
+    @given(value=st.one_of(_WRITTEN, _ELEMENTS, _LONG, st.binary(max_size=60)))
+    def holds(value: bytes) -> None:
+        with contextlib.suppress(Rejected):
+            soon(partial(forwarded.Header.parse(kind).parse_values, [value]))
+
+    holds()
+
+
+_NAMES = st.lists(
+    st.sampled_from(
+        ("CN=", "O = ", "OID.1.2.3=", "#0c0161", '"', "\\", "+", ", ", ",", "a", "é", "\\c3\\a9", " ", "/")
+    ),
+    max_size=40,
+).map("".join)
+
+
+@in_both_profiles
+def test_distinguished_name_is_read_or_refused(profile: settings) -> None:
+    @settings(profile, max_examples=profile.max_examples // 2)
+    @given(text=st.one_of(_NAMES, _NAMES.map(lambda text: "CN=a," + text), st.text(max_size=200)))
+    def holds(text: str) -> None:
+        with contextlib.suppress(ValueError):
+            name = soon(partial(distinguished.parse, text))
+            assert name.matches(name)
+
+    holds()
+
+
 SUBJECTS = {
-    mtls.SUBJECT_DN: "CN=self",
-    mtls.SAN_DNS: "svc.example",
-    mtls.SAN_URI: "spiffe://example/svc",
-    mtls.SAN_IP: "192.0.2.7",
-    mtls.SAN_EMAIL: "svc@example.com",
+    subject.DN: "CN=self",
+    subject.SAN_DNS: "svc.example",
+    subject.SAN_URI: "spiffe://example/svc",
+    subject.SAN_IP: "192.0.2.7",
+    subject.SAN_EMAIL: "svc@example.com",
 }
 
 _MEMBERS = ("type", "locations", "actions", "datatypes", "privileges", "identifier", "instructedAmount", "x", "")

@@ -18,7 +18,7 @@ from tests.rfc.conftest import API, ISSUER, KEY, NOW, refusal, running
 from affiant.jose import compact, keys
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding.forwarded import Proxies
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware

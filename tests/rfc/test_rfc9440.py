@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from affiant.errors import Rejected
-from affiant.oauth.binding import mtls
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding import forwarded, subject
+from affiant.oauth.binding.forwarded import Header, Proxies
 from affiant.reasons import Reason
 
 # Appendix A, without the line breaks.
@@ -22,15 +22,15 @@ PROXIES = Proxies.parse("10.0.0.1")
 
 @pytest.mark.rfc(9440, "2.2")
 def test_header_is_a_byte_sequence() -> None:
-    found = mtls.parse_header([EXAMPLE])
-    assert mtls.has_subject(found, mtls.SUBJECT_DN, "CN=BC")
-    assert mtls.has_subject(found, mtls.SAN_EMAIL, "bdc@example.com")
-    assert mtls.build_header(found.der) == EXAMPLE
+    found = Header().parse_values([EXAMPLE])
+    assert subject.has_subject(found, subject.DN, "CN=BC")
+    assert subject.has_subject(found, subject.SAN_EMAIL, "bdc@example.com")
+    assert forwarded.build_header(found.der) == EXAMPLE
 
 
 @pytest.mark.rfc(8941, "4.2")
 def test_spaces_around_it_do_not_count() -> None:
-    assert mtls.parse_header([b"  " + EXAMPLE + b" "]).der == mtls.parse_header([EXAMPLE]).der
+    assert Header().parse_values([b"  " + EXAMPLE + b" "]).der == Header().parse_values([EXAMPLE]).der
 
 
 @pytest.mark.rfc(9440, "2.2")
@@ -52,21 +52,21 @@ def test_spaces_around_it_do_not_count() -> None:
 )
 def test_one_item_and_nothing_else(values: list[bytes]) -> None:
     with pytest.raises(Rejected) as refused:
-        mtls.parse_header(values)
+        Header().parse_values(values)
     assert refused.value.reason is Reason.CERTIFICATE_HEADER
 
 
 @pytest.mark.rfc(9440, "4")
 def test_header_that_no_proxy_sent_is_ignored() -> None:
     """Section 2.4: a proxy without a certificate to tell sends no header, and strips what came."""
-    headers = [(mtls.HEADER, EXAMPLE)]
-    assert mtls.find(headers, peer="10.0.0.1", proxies=PROXIES, tls=None) is not None
-    assert mtls.find(headers, peer="10.0.0.2", proxies=PROXIES, tls=None) is None
-    assert mtls.find([], peer="10.0.0.1", proxies=PROXIES, tls=None) is None
+    headers = [(forwarded.CLIENT_CERT, EXAMPLE)]
+    assert forwarded.find(headers, peer="10.0.0.1", proxies=PROXIES, tls=None) is not None
+    assert forwarded.find(headers, peer="10.0.0.2", proxies=PROXIES, tls=None) is None
+    assert forwarded.find([], peer="10.0.0.1", proxies=PROXIES, tls=None) is None
 
 
 @pytest.mark.rfc(9440, "2.3")
 def test_chain_is_not_judged_here() -> None:
     """Whoever ended TLS has judged it; a chain without a certificate makes none."""
     chain = (b"client-cert-chain", EXAMPLE)
-    assert mtls.find([chain], peer="10.0.0.1", proxies=PROXIES, tls=None) is None
+    assert forwarded.find([chain], peer="10.0.0.1", proxies=PROXIES, tls=None) is None

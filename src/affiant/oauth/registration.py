@@ -14,7 +14,7 @@ import msgspec
 from affiant.errors import ConfigError, Rejected
 from affiant.jose.key_set import KeySet
 from affiant.oauth import jwks_uri, names
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding.subject import SUBJECT_MEMBERS, check_subject
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters import scope as scopes
 from affiant.reasons import Reason
@@ -130,7 +130,7 @@ def _refuse_what_is_not_for_machines(sent: dict[str, Any]) -> None:
 
 def _subject(found: dict[str, Any], method: str | None) -> tuple[str, str] | None:
     """The one name of a certificate, taken out of what was found."""
-    given = [(name, found.pop(name)) for name in mtls.SUBJECT_MEMBERS if name in found]
+    given = [(name, found.pop(name)) for name in SUBJECT_MEMBERS if name in found]
     wanted = 1 if method == names.TLS_CLIENT_AUTH else 0
     if len(given) != wanted:
         expected = "one member tls_client_auth_* with tls_client_auth, and none without"
@@ -138,7 +138,7 @@ def _subject(found: dict[str, Any], method: str | None) -> tuple[str, str] | Non
     if not given:
         return None
     try:
-        return mtls.check_subject(*given[0])
+        return check_subject(*given[0])
     except ConfigError:
         raise _unlike(given[0][0], "such a name") from None
 
@@ -249,6 +249,6 @@ _READERS: dict[str, Callable[[str, object], Any]] = {
     "tls_client_certificate_bound_access_tokens": _flag,
     "dpop_bound_access_tokens": _flag,
     "authorization_details_types": _types,
-    **dict.fromkeys(mtls.SUBJECT_MEMBERS, _text),
+    **dict.fromkeys(SUBJECT_MEMBERS, _text),
 }
 MEMBERS = frozenset(_READERS)

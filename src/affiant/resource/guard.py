@@ -14,7 +14,7 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import access_token, bearer
 from affiant.oauth.binding.dpop import Nonces, Replays, normalise
 from affiant.oauth.binding.dpop import verify as verify_proof
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
 from affiant.resource.introspect import Introspected
@@ -70,8 +70,10 @@ class Guard:
         dpop: ``optional`` (bearer tokens, and bound ones with their proof), or ``required`` (only the latter).
         url: where callers reach this API, before the path, such as ``https://api.example``: what proofs must name.
             When left out, what each request says of its host; behind a proxy that is another.
-        certificate_proxies: addresses and networks of the proxies that end TLS and tell the client's certificate in the
-            header Client-Cert (RFC 9440); of anybody else that header means nothing.
+        certificate_proxies: addresses and networks of the proxies that end TLS and send the client's certificate in a
+            header; from any other peer that header means nothing.
+        certificate_header: what those proxies write: ``rfc9440`` (Client-Cert), ``nginx`` (ssl-client-cert) or
+            ``nginx:HEADER-NAME``, ``xfcc`` (Envoy), ``alb`` or ``alb-passthrough``.
         nonce_key: at least 16 secret bytes, the same in every process of this API; proofs must then have a nonce.
         metadata: what this API publishes of itself (RFC 9728); every challenge then names where.
         revocations: ``optional`` (tokens that the issuer revoked are refused within seconds, where it tells of them;
@@ -97,6 +99,7 @@ class Guard:
         dpop: str = "optional",
         url: str | None = None,
         certificate_proxies: Sequence[str] = (),
+        certificate_header: str = "rfc9440",
         nonce_key: bytes | None = None,
         metadata: ResourceMetadata | None = None,
         revocations: str = "optional",
@@ -122,9 +125,8 @@ class Guard:
         self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
         self.schemes = (bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,)
         self.url = _base(url)
-        self.certificate_proxies = Proxies.parse(",".join(certificate_proxies))
-        self._nonces = Nonces(nonce_key) if nonce_key is not None else None
-        self._replays = Replays()
+        self.certificate_proxies = Proxies.parse(",".join(certificate_proxies), certificate_header)
+        self._nonces, self._replays = Nonces(nonce_key) if nonce_key is not None else None, Replays()
         is_bound = bearer.BEARER not in self.schemes
         self.published = publish(metadata, issuer=issuer, audience=audience, is_bound=is_bound) if metadata else None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding import forwarded
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from affiant.oauth.binding.mtls import Certificate, Proxies
+    from affiant.oauth.binding.forwarded import Proxies
+    from affiant.oauth.binding.mtls import Certificate
 
     Scope = MutableMapping[str, Any]
 
@@ -53,13 +54,13 @@ def read_certificate(scope: Scope, proxies: Proxies) -> Certificate | None:
 
     Args:
         scope: of ASGI; its client must be the peer itself, and no address out of a header.
-        proxies: whose header is believed.
+        proxies: whose header is believed, and what they write.
 
     Raises:
         Rejected: CERTIFICATE_HEADER.
     """
     peer = scope["client"][0] if scope.get("client") else None
-    return mtls.find(scope["headers"], peer=peer, proxies=proxies, tls=(scope.get("extensions") or {}).get("tls"))
+    return forwarded.find(scope["headers"], peer=peer, proxies=proxies, tls=(scope.get("extensions") or {}).get("tls"))
 
 
 def _origin(scope: Scope) -> str:

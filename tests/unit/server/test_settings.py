@@ -9,6 +9,7 @@ import pytest
 
 from affiant.errors import ConfigError
 from affiant.server import settings
+from affiant.server.request.certificate import Certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +88,28 @@ def test_another_port_that_is_none_is_told_as_before(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AFFIANT_PORT", port)
     with pytest.raises(ConfigError, match=r"^AFFIANT_PORT: write a whole number from 0 to 65535, not "):
         settings.load()
+
+
+@pytest.mark.parametrize("header", ["rfc9440", "nginx", "nginx:X-Client", "xfcc", "alb"])
+def test_certificate_header_is_one_of_those_that_proxies_write(header: str) -> None:
+    chosen = settings.load(client_certificate_header=header, client_certificate_proxies="10.0.0.1")
+    assert chosen.certificates.proxies.header.kind == header.partition(":")[0]
+    assert "tls_client_auth" in chosen.certificates.methods
+
+
+def test_other_certificate_header_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'traefik' is no format: choose one of rfc9440, nginx"):
+        settings.load(client_certificate_header="traefik")
+
+
+def test_names_in_certificates_that_no_proxy_judged_mean_nothing() -> None:
+    """An AWS load balancer in passthrough mode lets in a certificate with any name."""
+    with pytest.raises(
+        ConfigError, match="alb-passthrough sends certificates of no authority: set client_certificate_"
+    ):
+        settings.load(client_certificate_header="alb-passthrough")
+    options = {"client_certificate_trust": "any", "client_certificate_proxies": "10.0.0.1"}
+    chosen = settings.load(client_certificate_header="alb-passthrough", **options)
+    assert chosen.certificates.methods == ("self_signed_tls_client_auth",)
+    # The same without the check of the settings.
+    assert Certificates(chosen.certificates.proxies, trust="ca").methods == ("self_signed_tls_client_auth",)

@@ -32,6 +32,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "tls_client_ca": ("", "write a path"),
     "client_certificate_proxies": ("10.0.0.5/8", "is 10.0.0.0/8 meant?"),
     "client_certificate_trust": ("all", "write ca or any, not 'all'"),
+    "client_certificate_header": ("traefik", "choose one of rfc9440, nginx, xfcc"),
     "mtls_url": ("http://as.example", "must start with https://"),
     "fapi": ("yes", "write off or on, not 'yes'"),
     "auth_methods": ("password", "write some of private_key_jwt"),

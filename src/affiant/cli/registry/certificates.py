@@ -10,18 +10,18 @@ import click
 
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding import mtls, subject
 from affiant.server.registry import rules
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
 
 _NAMES = {
-    mtls.SUBJECT_DN: ("DN", "the subject of its certificate, such as CN=billing,O=Example"),
-    mtls.SAN_DNS: ("NAME", "a host name in its certificate"),
-    mtls.SAN_URI: ("URI", "a URI in its certificate, such as a SPIFFE ID"),
-    mtls.SAN_IP: ("IP", "an address in its certificate"),
-    mtls.SAN_EMAIL: ("EMAIL", "an e-mail address in its certificate"),
+    subject.DN: ("DN", "the subject of its certificate, such as CN=billing,O=Example"),
+    subject.SAN_DNS: ("NAME", "a host name in its certificate"),
+    subject.SAN_URI: ("URI", "a URI in its certificate, such as a SPIFFE ID"),
+    subject.SAN_IP: ("IP", "an address in its certificate"),
+    subject.SAN_EMAIL: ("EMAIL", "an e-mail address in its certificate"),
 }
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 

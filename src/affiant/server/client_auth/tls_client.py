@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.oauth import names
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding import mtls, subject
 from affiant.reasons import Reason
 from affiant.server.registry.remote_keys import Wanted
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from affiant.server.registry.directory import RegisteredClient
 
 METHODS = names.BY_TLS
-_NOBODY = (mtls.SAN_DNS, "nobody.invalid")
+_NOBODY = (subject.SAN_DNS, "nobody.invalid")
 
 
 def wanted(certificate: Certificate) -> Wanted:
@@ -41,8 +41,9 @@ def verify(client: RegisteredClient | None, certificate: Certificate, *, now: fl
     if client is not None and client.record.token_endpoint_auth_method == names.SELF_SIGNED_TLS_CLIENT_AUTH:
         return _find_key(client, certificate, now)
     member, value = (client.record.tls_subject if client is not None else None) or _NOBODY
-    if not mtls.has_subject(certificate, member, value) or client is None:
-        raise Rejected(Reason.CERTIFICATE, expected=f"{member} {value}" if client is not None else "")
+    if not subject.has_subject(certificate, member, value) or client is None:
+        expected = subject.show(member, value) if client is not None else ""
+        raise Rejected(Reason.CERTIFICATE, expected=expected, got=subject.show_found(certificate, member))
     return None
 
 

@@ -10,7 +10,7 @@ from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.oauth import jwks_uri as oauth_jwks_uri
 from affiant.oauth import names
-from affiant.oauth.binding import mtls
+from affiant.oauth.binding.subject import check_subject
 from affiant.oauth.parameters import authorization_details, resource_indicator, scope
 from affiant.server.registry import client_keys, profiles
 from affiant.server.registry.credentials import client_secrets
@@ -267,7 +267,7 @@ def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:
     if subject is not None:
         if auth_method != names.TLS_CLIENT_AUTH:
             raise ConfigError(_ONE_NAME)
-        fields["tls_subject"] = mtls.check_subject(*subject)
+        fields["tls_subject"] = check_subject(*subject)
     if bound is not None:
         fields["tls_client_certificate_bound_access_tokens"] = _is_bound(bound)
     return {**fields, **({"authorization_details_types": check_types(types)} if types else {})}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from affiant.oauth import names
-from affiant.oauth.binding import mtls
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding import forwarded
+from affiant.oauth.binding.forwarded import Proxies
 
 if TYPE_CHECKING:
     from affiant.oauth.binding.mtls import Certificate
@@ -38,12 +38,12 @@ class Certificates:
         if not (self.proxies.networks or self.own_tls):
             return ()
         by_key = (names.SELF_SIGNED_TLS_CLIENT_AUTH,)
-        return by_key if self.trust == "any" else (names.TLS_CLIENT_AUTH, *by_key)
+        return by_key if self.trust == "any" or not self.proxies.header.is_judged else (names.TLS_CLIENT_AUTH, *by_key)
 
     def believing_all(self) -> Certificates:
         """The same, for requests that are told of afterwards: whoever it came through, the header counts."""
-        everywhere = Proxies.parse("0.0.0.0/0, ::/0")
-        return replace(self, proxies=everywhere) if self.methods else self
+        everywhere = Proxies.parse("0.0.0.0/0, ::/0").networks
+        return replace(self, proxies=replace(self.proxies, networks=everywhere)) if self.methods else self
 
     def find(self, scope: Scope) -> Certificate | None:
         """The certificate that this request came with, or None.
@@ -54,4 +54,4 @@ class Certificates:
         if not self.methods:
             return None
         tls = (scope.get("extensions") or {}).get("tls")
-        return mtls.find(scope["headers"], peer=scope.get(PEER), proxies=self.proxies, tls=tls)
+        return forwarded.find(scope["headers"], peer=scope.get(PEER), proxies=self.proxies, tls=tls)

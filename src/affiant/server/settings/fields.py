@@ -16,7 +16,7 @@ from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.key_set import KeySet  # noqa: TC001 - pydantic reads the annotation
 from affiant.oauth import names
-from affiant.oauth.binding.mtls import Proxies
+from affiant.oauth.binding.forwarded import Header, Proxies
 from affiant.oauth.metadata import check_issuer
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
@@ -71,10 +71,15 @@ class Settings(BaseSettings):
     )
     client_certificate_proxies: str = Field(
         default="",
-        description="addresses and networks whose Client-Cert header is believed, with commas; none by default",
+        description="addresses and networks whose certificate header is believed, with commas; none by default",
     )
     client_certificate_trust: Literal["ca", "any"] = Field(
         default="ca", description="any: those proxies let certificates of no authority in, so their names mean nothing"
+    )
+    client_certificate_header: str = Field(
+        default="rfc9440",
+        description="what those proxies write: rfc9440 (Client-Cert), nginx (ssl-client-cert) or nginx:HEADER-NAME,"
+        " xfcc (Envoy), alb (AWS, verify mode), alb-passthrough (AWS; needs client_certificate_trust any)",
     )
     mtls_url: str | None = Field(
         default=None, description="where the endpoints are that ask for certificates, when not at the issuer (RFC 8705)"
@@ -249,6 +254,18 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from None
         return value
 
+    @field_validator("client_certificate_header")
+    @classmethod
+    def _check_certificate_header(cls, value: str, info: ValidationInfo) -> str:
+        try:
+            header = Header.parse(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        # Attack: without this, a self-signed certificate with the name of a client authenticates as that client.
+        if not header.is_judged and info.data.get("client_certificate_trust") == "ca":
+            raise ValueError(f"{value} sends certificates of no authority: set client_certificate_trust to any")
+        return value
+
     @model_validator(mode="after")
     def _check_tls(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -319,7 +336,8 @@ class Settings(BaseSettings):
     @property
     def certificates(self) -> Certificates:
         """Where client certificates come from."""
-        proxies, own_tls = Proxies.parse(self.client_certificate_proxies), self.tls_client_ca is not None
+        proxies = Proxies.parse(self.client_certificate_proxies, self.client_certificate_header)
+        own_tls = self.tls_client_ca is not None
         return Certificates(proxies, own_tls=own_tls, trust=self.client_certificate_trust)
 
     @property
