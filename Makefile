@@ -6,6 +6,8 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK_VENV := .venv-lock
+FOREIGN_VENV := .venv-interop
+FOREIGN = $(FOREIGN_VENV)/.installed-$(VERSION)
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 # The stamps carry Python's version, so that PYTHON=python3.12 after python3.11 makes .venv anew.
@@ -20,10 +22,10 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_i
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test tests lint demo soak bench lock clean
+.PHONY: help venv test tests lint demo soak interop bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(READY) ## make .venv, or bring it up to date
 
@@ -61,6 +63,16 @@ demo: $(READY) ## the whole road on this machine (ARGS="..." is passed to affian
 soak: $(READY) ## the long races, which make test leaves out
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
+interop: $(READY) $(FOREIGN) ## the clients and verifiers of others, in an environment of their own
+	@$(BIN)/python -m pytest --quiet -m interop tests/interop $(ARGS)
+
+$(FOREIGN): tests/interop/requirements.lock
+	@echo "· $(FOREIGN_VENV): what tests/interop/requirements.lock pins"
+	@$(PYTHON) -m venv --clear $(FOREIGN_VENV)
+	@$(FOREIGN_VENV)/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+		--require-hashes --requirement tests/interop/requirements.lock
+	@touch $@
+
 bench: $(READY) ## benchmarks, each beside a peer or a primitive
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -72,8 +84,11 @@ lock: ## resolve requirements.lock anew from pyproject.toml (ARGS="--upgrade" fo
 	@$(LOCK_VENV)/bin/uv pip compile pyproject.toml --all-extras --group dev \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile tests/interop/requirements.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file tests/interop/requirements.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds
-	@rm -rf $(VENV) $(LOCK_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(LOCK_VENV) $(FOREIGN_VENV) build dist .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,195 @@
+"""A server for each shape of issuer, and an environment of its own for what others wrote (`make interop` makes it)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tests.certificates import lasting
+from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+PYTHON = HERE.parents[1] / ".venv-interop" / "bin" / "python"
+CLIENT_SECONDS = 60
+
+
+@dataclass
+class TlsServer(Server):
+    """A server with TLS, whose issuer has a path."""
+
+    path: str = "/as"
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def issuer(self) -> str:
+        return f"https://localhost:{self.port}{self.path}"
+
+    def start(self) -> None:
+        words = [
+            "serve",
+            "--port",
+            str(self.port),
+            "--issuer",
+            self.issuer,
+            "--tls-cert",
+            "tls.pem",
+            "--tls-key",
+            "tls.key",
+        ]
+        self.child = Child.start(self.folder, *AFFIANT, *words, name="server", **self.more)
+        self.child.until_healthy(self.issuer)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the test authority; every process of these tests trusts it."""
+    folder = tmp_path_factory.mktemp("authority")
+    made = lasting(dn="CN=authority", is_ca=True)
+    made.write(folder, "authority")
+    lasting(dn="CN=localhost", dns=("localhost",), by=made).write(folder, "tls")
+    trust = {
+        name: str(folder / "authority.pem") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    }
+    before = {name: os.environ.get(name) for name in trust}
+    os.environ.update(trust)
+    yield folder
+    for name, value in before.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
+
+
+def _serve(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+        server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
+        yield server
+    finally:
+        server.stop()
+
+
+def _with_certificate(folder: Path, authority: Path) -> Path:
+    for name in ("tls.pem", "tls.key"):
+        shutil.copy(authority / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """http://127.0.0.1:PORT, all defaults."""
+    yield from _serve(Server(tmp_path_factory.mktemp("plain"), _free_port()))
+
+
+@pytest.fixture(scope="session")
+def with_path(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """https://localhost:PORT/as, which publishes an authorization_endpoint."""
+    folder = _with_certificate(tmp_path_factory.mktemp("path"), authority)
+    yield from _serve(TlsServer(folder, _free_port(), path="/as", more={"AFFIANT_MCP_COMPAT": "on"}))
+
+
+@pytest.fixture(scope="session")
+def okta_like(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """https://localhost:PORT/oauth2/v1."""
+    folder = _with_certificate(tmp_path_factory.mktemp("okta"), authority)
+    yield from _serve(TlsServer(folder, _free_port(), path="/oauth2/v1"))
+
+
+@pytest.fixture(scope="session")
+def foreign() -> Foreign:
+    """The clients for Python."""
+    if not PYTHON.exists():
+        pytest.skip("the clients of others are not installed: make interop")
+    return Foreign([str(PYTHON), str(HERE / "recipes.py")])
+
+
+@pytest.fixture(scope="session")
+def foreign_node(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
+    """The clients for Node, at their locked versions."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")
+    folder = tmp_path_factory.mktemp("node") / "project"
+    shutil.copytree(HERE / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
+    return Foreign(["node", str(folder / "recipes.mjs")])
+
+
+@dataclass
+class Foreign:
+    """Runs one recipe."""
+
+    command: list[str]
+
+    def run(self, recipe: str, server: Server, **more: str) -> None:
+        environment = {
+            "ISSUER": server.issuer,
+            "HOME": str(server.folder),
+            "XDG_CACHE_HOME": str(server.folder),
+            **more,
+        }
+        done = subprocess.run(
+            [*self.command, recipe],
+            cwd=server.folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CLIENT_SECONDS,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@dataclass
+class Pair:
+    """A key pair as files: the private key, the public one, a certificate of it."""
+
+    private: Path
+    public: Path
+    certificate: Path
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """One pair for EC, one for RSA."""
+    folder = tmp_path_factory.mktemp("pairs")
+    return {
+        "ec": _pair(folder, "ec", ec.generate_private_key(ec.SECP256R1())),
+        "rsa": _pair(folder, "rsa", rsa.generate_private_key(65537, 2048)),
+    }
+
+
+def _pair(folder: Path, name: str, key: Any) -> Pair:
+    pair = Pair(folder / f"{name}.pem", folder / f"{name}.pub", folder / f"{name}.crt")
+    pem = serialization.Encoding.PEM
+    pair.private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    pair.public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    pair.certificate.write_bytes(_self_signed(key))
+    return pair
+
+
+def _self_signed(key: Any) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "client")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(1)
+    )
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def issued(server: Server, client_id: str) -> list[dict[str, Any]]:
+    """The records of tokens that this client was issued."""
+    records = [row["record"] for row in server.affiant("audit", "show", "-n", "1000")]
+    return [record for record in records if record.get("client_id") == client_id and record["outcome"] == "issued"]

@@ -1,0 +1,66 @@
+// Clients and a verifier that others wrote for Node: node recipes.mjs NAME, and the environment says the rest.
+import { readFileSync } from "node:fs";
+import http from "node:http";
+
+const { ISSUER, CLIENT_ID, SECRET, SCOPE, RESOURCE, TOKEN } = process.env;
+const KEY = process.env.KEY && readFileSync(process.env.KEY, "utf8");
+const fail = (what) => { throw new Error(what); };
+const listen = (handler) =>
+  new Promise((done) => { const server = http.createServer(handler); server.listen(0, "127.0.0.1", () => done(server)); });
+
+const recipes = {
+  async msal_node() {
+    const { ConfidentialClientApplication, ProtocolMode } = await import("@azure/msal-node");
+    const { X509Certificate } = await import("node:crypto");
+    const certificate = new X509Certificate(readFileSync(process.env.CERTIFICATE));
+    const application = new ConfidentialClientApplication({
+      auth: {
+        clientId: CLIENT_ID,
+        authority: ISSUER,
+        knownAuthorities: [new URL(ISSUER).host],
+        clientCertificate: { privateKey: KEY, thumbprintSha256: certificate.fingerprint256.replaceAll(":", "") },
+        protocolMode: ProtocolMode?.OIDC ?? "OIDC",
+      },
+      system: { protocolMode: ProtocolMode?.OIDC ?? "OIDC" },
+    });
+    const found = await application.acquireTokenByClientCredential({ scopes: [SCOPE] });
+    found.accessToken || fail("no token");
+  },
+
+  async badgateway() {
+    const { OAuth2Client } = await import("@badgateway/oauth2-client");
+    const client = new OAuth2Client({ server: ISSUER, clientId: CLIENT_ID, clientSecret: SECRET });
+    const found = await client.clientCredentials({ scope: [SCOPE] });
+    found.accessToken || fail("no token");
+  },
+
+  async mcp() {
+    const { auth } = await import("@modelcontextprotocol/sdk/client/auth.js");
+    const { PrivateKeyJwtProvider } = await import("@modelcontextprotocol/sdk/client/auth-extensions.js");
+    let base;
+    const api = await listen((request, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ resource: RESOURCE.replace("BASE", base), authorization_servers: [ISSUER] }));
+    });
+    base = `http://127.0.0.1:${api.address().port}`;
+    const provider = new PrivateKeyJwtProvider({
+      clientId: CLIENT_ID, privateKey: KEY, algorithm: "ES256", scope: SCOPE, expectedIssuer: ISSUER,
+    });
+    const done = await auth(provider, { serverUrl: RESOURCE, resourceMetadataUrl: new URL(`${base}/metadata`) });
+    done === "AUTHORIZED" || fail(done);
+  },
+
+  async express() {
+    const { default: express } = await import("express");
+    const { auth } = await import("express-oauth2-jwt-bearer");
+    const app = express();
+    app.use(auth({ issuerBaseURL: ISSUER, audience: RESOURCE, strict: true }));
+    app.get("/", (request, response) => response.send(request.auth.payload.client_id));
+    const api = await listen(app);
+    const answer = await fetch(`http://127.0.0.1:${api.address().port}/`, { headers: { authorization: `Bearer ${TOKEN}` } });
+    const body = await answer.text();
+    answer.status === 200 || fail(`${answer.status} ${body}`);
+  },
+};
+await recipes[process.argv[2]]();
+process.exit(0);

@@ -1,0 +1,271 @@
+"""Clients that others wrote, each configured as docs/how-to/interop.md says; run by an interpreter that has them.
+
+Usage: recipes.py NAME. The environment says the rest: ISSUER, CLIENT_ID, SECRET or KEY (a PEM file), SCOPE, RESOURCE.
+A recipe ends well once its client has asked for a token; the server's audit log says whether it got one.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+ISSUER, CLIENT_ID = os.environ["ISSUER"], os.environ["CLIENT_ID"]
+SECRET, SCOPE, RESOURCE = os.environ.get("SECRET", ""), os.environ.get("SCOPE", ""), os.environ.get("RESOURCE", "")
+KEY = Path(os.environ["KEY"]).read_text() if "KEY" in os.environ else ""
+TOKEN_ENDPOINT = f"{ISSUER}/token"
+
+
+def msal_key() -> None:
+    import msal
+
+    application = msal.ConfidentialClientApplication(
+        CLIENT_ID,
+        oidc_authority=ISSUER,
+        client_credential={"private_key": KEY, "public_certificate": Path(os.environ["CERTIFICATE"]).read_text()},
+    )
+    assert application.acquire_token_for_client([SCOPE])["access_token"]
+
+
+def msal_secret() -> None:
+    import msal
+
+    application = msal.ConfidentialClientApplication(CLIENT_ID, oidc_authority=ISSUER, client_credential=SECRET)
+    assert application.acquire_token_for_client([SCOPE])["access_token"]
+
+
+def okta() -> None:
+    import asyncio
+
+    from okta.client import Client
+
+    settings = {
+        "orgUrl": ISSUER.removesuffix("/oauth2/v1"),
+        "authorizationMode": "PrivateKey",
+        "clientId": CLIENT_ID,
+        "scopes": [SCOPE],
+        "privateKey": KEY,
+    }
+
+    async def ask() -> None:
+        assert await Client(settings)._request_executor._oauth.get_access_token()
+
+    asyncio.run(ask())
+
+
+def kafka() -> None:
+    from confluent_kafka import Producer
+
+    # No broker answers: the library asks for its token all the same.
+    producer = Producer(
+        {
+            "bootstrap.servers": "127.0.0.1:1",
+            "log_level": 2,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "sasl.oauthbearer.token.endpoint.url": TOKEN_ENDPOINT,
+            "sasl.oauthbearer.scope": SCOPE,
+            "sasl.oauthbearer.assertion.algorithm": "RS256",
+            "sasl.oauthbearer.assertion.private.key.pem": KEY,
+            "sasl.oauthbearer.assertion.claim.iss": CLIENT_ID,
+            "sasl.oauthbearer.assertion.claim.sub": CLIENT_ID,
+            "sasl.oauthbearer.assertion.claim.aud": ISSUER,
+            "sasl.oauthbearer.assertion.claim.jti.include": "true",
+        }
+    )
+    producer.poll(1)
+
+
+def kafka_secret() -> None:
+    from confluent_kafka import Producer
+
+    producer = Producer(
+        {
+            "bootstrap.servers": "127.0.0.1:1",
+            "log_level": 2,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.token.endpoint.url": TOKEN_ENDPOINT,
+            "sasl.oauthbearer.client.id": CLIENT_ID,
+            "sasl.oauthbearer.client.secret": SECRET,
+            "sasl.oauthbearer.scope": SCOPE,
+        }
+    )
+    producer.poll(1)
+
+
+def pulsar() -> None:
+    import pulsar as library
+
+    given = {
+        "issuer_url": ISSUER,
+        "client_id": CLIENT_ID,
+        "client_secret": SECRET,
+        "audience": RESOURCE,
+        "scope": SCOPE,
+    }
+    with _stub({}) as broker:
+        client = library.Client(
+            broker.replace("http", "pulsar"),
+            authentication=library.AuthenticationOauth2(json.dumps(given)),
+            operation_timeout_seconds=1,
+            logger=library.ConsoleLogger(library.LoggerLevel.Error),
+        )
+        with contextlib.suppress(library.PulsarException):
+            client.create_producer("orders")
+        client.close()
+
+
+def pyiceberg() -> None:
+    from pyiceberg.catalog.rest import RestCatalog
+
+    oauth2 = {"client_id": CLIENT_ID, "client_secret": SECRET, "token_url": TOKEN_ENDPOINT, "scope": SCOPE}
+    with _stub({"/v1/config": {"defaults": {}, "overrides": {}}, "/v1/namespaces": {"namespaces": []}}) as catalog:
+        RestCatalog("c", uri=catalog, auth={"type": "oauth2", "oauth2": oauth2}).list_namespaces()
+
+
+def requests_oauth2client() -> None:
+    from jwskate import Jwk
+    from requests_oauth2client import OAuth2Client, PrivateKeyJwt
+
+    key = Jwk.from_pem(KEY).with_kid_thumbprint().to_dict() | {"alg": "ES256"}
+    auth = PrivateKeyJwt(CLIENT_ID, key, alg="ES256", aud=ISSUER)
+    client = OAuth2Client(TOKEN_ENDPOINT, issuer=ISSUER, auth=auth, testing=True)
+    assert client.client_credentials(scope=SCOPE).scope == SCOPE
+    assert client.client_credentials(scope=SCOPE, dpop=True).token_type == "DPoP"
+
+
+def databricks() -> None:
+    from databricks.sdk.core import Config
+
+    with _stub({}) as workspace:
+        config = Config(
+            host=workspace,
+            client_id=CLIENT_ID,
+            client_secret=SECRET,
+            discovery_url=f"{ISSUER}/.well-known/oauth-authorization-server",
+            scopes=[SCOPE],
+            auth_type="oauth-m2m",
+        )
+        assert config.authenticate()["Authorization"].startswith("Bearer ")
+
+
+def snowflake() -> None:
+    import snowflake.connector
+
+    with _stub({}) as warehouse, contextlib.suppress(snowflake.connector.Error):
+        snowflake.connector.connect(
+            account="a",
+            protocol="http",
+            host="127.0.0.1",
+            port=warehouse.rpartition(":")[2],
+            login_timeout=2,
+            authenticator="OAUTH_CLIENT_CREDENTIALS",
+            oauth_client_id=CLIENT_ID,
+            oauth_client_secret=SECRET,
+            oauth_token_request_url=TOKEN_ENDPOINT,
+            oauth_scope=SCOPE,
+        )
+
+
+def fhirclient() -> None:
+    import secrets
+    import time
+
+    import jwt
+    from fhirclient import client
+
+    now = int(time.time())
+    claims = {
+        "iss": CLIENT_ID,
+        "sub": CLIENT_ID,
+        "aud": ISSUER,
+        "iat": now,
+        "exp": now + 60,
+        "jti": secrets.token_hex(),
+    }
+    assertion = jwt.encode(claims, KEY, "ES256", {"typ": "client-authentication+jwt"})
+    extension = {
+        "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+        "extension": [{"url": "token", "valueUri": TOKEN_ENDPOINT}, {"url": "authorize", "valueUri": ISSUER}],
+    }
+    document = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-01-01T00:00:00Z",
+        "kind": "instance",
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "rest": [{"mode": "server", "security": {"extension": [extension]}}],
+    }
+    with _stub({"/metadata": document}) as server:
+        smart = client.FHIRClient(
+            settings={
+                "app_id": CLIENT_ID,
+                "api_base": server,
+                "jwt_token": assertion,
+                "scope": SCOPE,
+                "redirect_uri": server,
+            }
+        )
+        smart.wants_patient = False
+        smart.prepare()
+        smart.authorize()
+
+
+def fastmcp_verifier() -> None:
+    import asyncio
+
+    from fastmcp.server.auth.providers.jwt import JWTVerifier
+
+    verifier = JWTVerifier(
+        jwks_uri=f"{ISSUER}/jwks", issuer=ISSUER, audience=RESOURCE, algorithm="ES256", required_scopes=[SCOPE]
+    )
+    assert asyncio.run(verifier.verify_token(os.environ["TOKEN"]))
+
+
+def scitokens_verifier() -> None:
+    import scitokens
+
+    token = scitokens.SciToken.deserialize(os.environ["TOKEN"], audience=RESOURCE)
+    enforcer = scitokens.Enforcer(ISSUER, audience=RESOURCE)
+    for claim in ("client_id", "client_key"):  # RFC 9068 section 2.2, and affiant's own: scitokens knows neither
+        enforcer.add_validator(claim, lambda _: True)
+    assert enforcer.test(token, "read", "/data"), enforcer.last_failure
+
+
+@contextlib.contextmanager
+def _stub(pages: dict[str, Any]) -> Any:
+    """What the client would use its token for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(self.path.partition("?")[0])
+            body = json.dumps(page or {}).encode()
+            self.send_response(404 if page is None else 200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - http.server names it
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -1,0 +1,38 @@
+"""Verifiers that others wrote take our access tokens as docs/how-to/interop.md configures them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+    from tests.interop.conftest import Foreign
+
+pytestmark = pytest.mark.interop
+ORDERS, DATA = "https://orders.example", "https://data.example"
+
+
+def _token(server: Server, name: str, resource: str, scope: str) -> str:
+    server.affiant("client", "new", name, "--scope", scope, "--resource", resource)
+    text: str = server.affiant("token", "-c", f"{name}.affiant.json", "--resource", resource, "--scope", scope)[
+        "access_token"
+    ]
+    return text
+
+
+def test_auth0_express_middleware(plain: Server, foreign_node: Foreign) -> None:
+    token = _token(plain, "express", ORDERS, "orders.read")
+    foreign_node.run("express", plain, RESOURCE=ORDERS, TOKEN=token)
+
+
+def test_fastmcp(plain: Server, foreign: Foreign) -> None:
+    token = _token(plain, "fastmcp", ORDERS, "orders.read")
+    foreign.run("fastmcp_verifier", plain, CLIENT_ID="", RESOURCE=ORDERS, SCOPE="orders.read", TOKEN=token)
+
+
+def test_scitokens(with_path: Server, foreign: Foreign) -> None:
+    with_path.affiant("api", "new", "data", "--identifier", DATA, "--scope", "read:/data")
+    token = _token(with_path, "scitokens", DATA, "read:/data")
+    foreign.run("scitokens_verifier", with_path, CLIENT_ID="", RESOURCE=DATA, TOKEN=token)
