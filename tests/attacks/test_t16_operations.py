@@ -235,7 +235,7 @@ def _serve(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     [
         ("affiant-data/master.key", 0o644, [], "others may read"),
         ("affiant.toml", 0o600, ["--issuer", "http://as.example"], "must start with https://"),
-        ("affiant.toml", 0o600, [], "leeway: "),
+        ("affiant.toml", 0o600, [], "leeway in affiant.toml is not a setting"),
     ],
     ids=["key that others may read", "issuer without TLS", "skew"],
 )

@@ -142,5 +142,5 @@ def test_settings_make_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFFIANT_SIGNING_KEY_DAYS", "30")
     assert settings_module.load().calendar == Calendar(period=30 * DAY, announcement=7 * DAY)
     monkeypatch.setenv("AFFIANT_SIGNING_KEY_DAYS", "7")
-    with pytest.raises(ConfigError, match="signing_key_announce_days: fewer than signing_key_days"):
+    with pytest.raises(ConfigError, match="signing_key_announce_days: write fewer days than signing_key_days"):
         settings_module.load()
