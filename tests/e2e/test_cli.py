@@ -121,6 +121,18 @@ def test_what_may_not_be_used_is_named(tmp_path: Path, closed: str, mode: int, w
     assert says in line
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own files for others: run as root")
+@pytest.mark.parametrize("words", [["client", "list"], ["serve", "--port", "0"], ["db", "check"]])
+def test_the_files_of_another_user_are_named_with_their_owner(tmp_path: Path, words: list[str]) -> None:
+    assert forked.run(tmp_path, ("client", "new", "first"), os.environ, timeout=60).returncode == 0
+    for path in (*(tmp_path / "affiant-data").iterdir(), tmp_path / "affiant-data"):
+        os.chown(path, 65534, 65534)
+    done = _run(tmp_path, *words, before=_as_anyone())
+    assert done.returncode == 7, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "affiant-data belongs to nobody and this process runs as root: run it with  sudo -u nobody" in line
+
+
 @pytest.mark.parametrize("words", [[], ["client"], ["api"]])
 def test_no_verb_lists_the_verbs(tmp_path: Path, words: list[str]) -> None:
     """Asking what there is is no mistake."""

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from affiant.errors import ConfigError
+from affiant.files import denied
 from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
@@ -121,8 +122,18 @@ def open_vault(chosen: Settings, key: MasterKey) -> Vault:
 
 
 def has_data(chosen: Settings) -> bool:
-    """Whether there is a database already; one that is named by its URL is looked for when it is opened."""
-    return chosen.database is not None or (chosen.data / FILE_NAME).exists()
+    """Whether there is a database already; one that is named by its URL is looked for when it is opened.
+
+    Raises:
+        ConfigError: the data folder is closed to this user.
+    """
+    if chosen.database is not None:
+        return True
+    path = chosen.data / FILE_NAME
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}{denied(path, error)}") from error
 
 
 def shown_place(chosen: Settings) -> str:
@@ -175,9 +186,8 @@ def create_folder(chosen: Settings) -> None:
     try:
         chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the data folder {chosen.data} cannot be made ({error.strerror}): choose another with --data"
-        ) from error
+        remedy = denied(chosen.data, error) or ": choose another with --data"
+        raise ConfigError(f"the data folder {chosen.data} cannot be made ({error.strerror}){remedy}") from error
 
 
 def _may_be_new(chosen: Settings) -> bool:

@@ -19,7 +19,17 @@ import click
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from affiant.cli.data import ISSUER, load, open_store, open_vault, place_options, settle_issuer, shown_place, with_store
+from affiant.cli.data import (
+    ISSUER,
+    has_data,
+    load,
+    open_store,
+    open_vault,
+    place_options,
+    settle_issuer,
+    shown_place,
+    with_store,
+)
 from affiant.cli.listening import files, loop
 from affiant.cli.listening.connection import Connection
 from affiant.cli.listening.table import Caps, parse_networks
@@ -88,7 +98,7 @@ def serve(as_json: bool, **options: Any) -> None:
             await store.settings.put(ISSUER, issuer)
         return issuer, remembered
 
-    if chosen.database is None and (chosen.data / FILE_NAME).exists():
+    if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered = with_store(chosen, prepare)
     _announce(issuer, remembered, chosen, as_json=as_json)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, LocalError
+from affiant.files import denied, read_private
 from affiant.oauth import names
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os
     except FileExistsError:
         raise ConfigError(f"{path} exists already: move it away, or choose another name") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror}{denied(path, error)}") from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -119,13 +120,11 @@ def read(path: Path) -> Credentials:
         LocalError: it is not there, not readable, readable for others, or not such a file.
     """
     try:
-        with path.open("rb") as file:
-            # Of the file that is open: what the name means may change in between.
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise LocalError(f"others may read {path}: run  chmod 600 {path}")
-            text = file.read().decode("utf-8")
-    except OSError as error:
+        text = read_private(path, what="the credentials file", variable=ENVIRONMENT).decode("utf-8")
+    except FileNotFoundError as error:
         raise LocalError(f"the credentials file {path} cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        raise LocalError(str(error)) from error.__cause__
     except UnicodeDecodeError:  # it holds the bytes, so it is not chained
         raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
     return parse(text, name=str(path))

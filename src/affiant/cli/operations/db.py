@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from affiant.cli.data import KEY_CHECK, check_mark, store_options, with_store
+from affiant.cli.data import KEY_CHECK, check_mark, has_data, store_options, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.oauth.assertion import LEEWAY
@@ -131,7 +131,7 @@ async def _note(store: Store, now: int, what: str) -> None:
 def _existing(chosen: Settings) -> Path:
     _check_sqlite(chosen)
     path = chosen.data / FILE_NAME
-    if not path.exists():
+    if not has_data(chosen):
         raise ConfigError(f"there is no database in {path.parent}: name the data folder with --data")
     return path
 

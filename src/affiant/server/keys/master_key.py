@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from affiant.errors import ConfigError
+from affiant.files import create_private, denied, read_private
 from affiant.jose import base64url
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def make(folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
     try:
         return _write_anew(path)
     except OSError as error:
-        raise ConfigError(f"the master key {path} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"the master key {path} cannot be written: {error.strerror}{denied(path, error)}") from error
 
 
 def take_back(folder: Path) -> None:
@@ -119,23 +120,19 @@ def take_back(folder: Path) -> None:
 
 def _from_file(path: Path) -> bytes:
     try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"others may read {path}: run  chmod 600 {path}")
-        return _material(path.read_text("ascii").strip())
+        return _material(read_private(path, what="the master key", variable=ENVIRONMENT).decode("ascii").strip())
     except FileNotFoundError:
         raise ConfigError(
             f"the master key {path} is missing, and the database was made under it: put it back, or set {ENVIRONMENT}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the master key {path} cannot be read: {getattr(error, 'strerror', None) or 'not ASCII'}"
-        ) from error
+    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+        raise ConfigError(f"the master key {path} cannot be read: not ASCII") from None
 
 
 def _write_anew(path: Path) -> bool:
     # Written whole under another name and then linked: a second process that starts now sees all of it or nothing.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = create_private(draft, flags=os.O_WRONLY)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(_BYTES) + "\n")

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
 
 from affiant.errors import ConfigError, SignerError
+from affiant.files import read_private
 from affiant.jose import jwk
 from affiant.jose.keys import parse_public_jwk
 from affiant.server.keys.one_thread import OneThread
@@ -292,13 +293,11 @@ def load(module: Path, label: str, pin_file: Path | None, environment: Mapping[s
 
 def _pin_from(path: Path) -> str:
     try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"others may read {path}: run  chmod 600 {path}")
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the PIN file {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        ) from error
+        return read_private(path, what="the PIN file", variable=PIN).decode("utf-8").strip()
+    except FileNotFoundError as error:
+        raise ConfigError(f"the PIN file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+        raise ConfigError(f"the PIN file {path} cannot be read: not UTF-8") from None
 
 
 def _find(session: Any, kid: str | None = None, kind: ObjectClass = ObjectClass.PRIVATE_KEY) -> list[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import mmap
+import os
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError, Rejected
+from affiant.files import denied, ensure_private
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
@@ -199,11 +201,12 @@ def _map(path: Path | None) -> mmap.mmap:
     if path is None:
         return mmap.mmap(-1, _BYTES)
     try:
-        with path.open("a+b") as file:
-            path.chmod(0o600)
+        with os.fdopen(ensure_private(path, flags=os.O_RDWR | os.O_APPEND), "a+b") as file:
             # Written, not left as a hole: on a full disk a write to a hole in mapped memory kills the process.
             file.write(bytes(max(0, _BYTES - file.tell())))
             file.flush()
             return mmap.mmap(file.fileno(), _BYTES)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be used: {error.strerror}") from error
+        raise ConfigError(
+            f"{path} cannot be used: {error.strerror}{denied(path, error, folder=path.parent)}"
+        ) from error

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError, StoreError
+from affiant.files import denied, ensure_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,11 +64,10 @@ def create(path: Path) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(ensure_private(path))
     except OSError as error:
-        raise ConfigError(
-            f"the data folder {path.parent} cannot be written ({error.strerror}): choose another with --data"
-        ) from error
+        remedy = denied(path, error, folder=path.parent) or ": choose another with --data"
+        raise ConfigError(f"the data folder {path.parent} cannot be written ({error.strerror}){remedy}") from error
 
 
 def migrate(connection: sqlite3.Connection) -> None:

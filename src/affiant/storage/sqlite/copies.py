@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
+from affiant.files import create_private, denied, ensure_private
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite.connection import connect, migrate
 
@@ -26,6 +28,8 @@ _NOT_DAMAGE = {
     sqlite3.SQLITE_READONLY,
 }
 _REMEDY = ": put a backup in its place with  affiant db restore FILE"
+_LOG = ("-wal", "-shm")
+_BESIDE = (*_LOG, ".lock")
 _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
 
 
@@ -70,7 +74,7 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
     with locked(target, alone=True):
         try:
             draft.unlink(missing_ok=True)
-            _make(draft)
+            os.close(create_private(draft))
             _fill(copy, draft, now)
             kept = _set_aside(target, now)
             _settle(draft)
@@ -94,8 +98,7 @@ def check(path: Path, *, fast: bool = False) -> None:
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
     # Before SQLite tries, and leaves a file beside it that nobody can write either.
-    if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{path} cannot be read: it and its folder must be writable")
+    _check_access(path)
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             queries = [f"PRAGMA quick_check({table})" for table in _TABLES] if fast else ["PRAGMA integrity_check"]
@@ -108,6 +111,15 @@ def check(path: Path, *, fast: bool = False) -> None:
     damage = [line for line in found if line != "ok"]
     if damage:
         raise ConfigError(f"{path} is damaged ({damage[0]}){_REMEDY}")
+
+
+def _check_access(path: Path) -> None:
+    for place in (path, *(path.with_name(path.name + tail) for tail in _BESIDE), path.parent):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise ConfigError(
+                f"{place} cannot be read: it and its folder must be writable{denied(place, error, folder=path.parent)}"
+            ) from error
 
 
 def find_setting(path: Path, name: str) -> str | None:
@@ -132,7 +144,13 @@ def locked(path: Path, *, alone: bool) -> Iterator[None]:
     Raises:
         ConfigError: somebody uses it, or is replacing it.
     """
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        descriptor = ensure_private(lock)
+    except OSError as error:
+        raise ConfigError(
+            f"{lock} cannot be opened: {error.strerror}{denied(lock, error, folder=path.parent)}"
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -168,7 +186,7 @@ def _set_aside(target: Path, now: int) -> Path | None:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     kept = target.with_name(f"{target.name}.before-{now}")
     os.link(target, kept)
-    for tail in ("-wal", "-shm"):  # left behind, they would be read into the new file
+    for tail in _LOG:  # left behind, they would be read into the new file
         with contextlib.suppress(FileNotFoundError):
             target.with_name(target.name + tail).replace(kept.with_name(kept.name + tail))
     return kept

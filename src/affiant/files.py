@@ -1,0 +1,149 @@
+"""Files with secrets: who may read them, who owns what root creates, and what to do when access is denied."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pwd
+import shlex
+import stat
+from typing import TYPE_CHECKING
+
+from affiant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ROOT = 0
+_MAX_SECRET = 1 << 20  # bytes
+# Besides the owner: read, and what changes the content. Execution of a file that is no program is harmless.
+_OTHERS = 0o066
+_WRITE = 0o022
+_WORLD = 0o006
+
+
+def read_private(path: Path, *, what: str, variable: str) -> bytes:
+    """Read a file that only its owner, or those whom an orchestrator gave it to, can read.
+
+    Args:
+        path: the file.
+        what: what messages call it, such as ``the master key``.
+        variable: the environment variable that takes the content instead.
+
+    Raises:
+        ConfigError: the file cannot be read, or others may read or write it; the message says what to do.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            # Of the open file: the name may lead elsewhere a moment later.
+            found = os.fstat(file.fileno())
+            if not _is_private(found, read_only=_is_read_only(file.fileno())):
+                raise ConfigError(_exposed(path, found, variable))
+            return file.read(_MAX_SECRET)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror}{denied(path, error)}") from error
+
+
+def _is_private(found: os.stat_result, *, read_only: bool) -> bool:
+    """Whether the file can be trusted with a secret.
+
+    PostgreSQL's rule for its key, and the mounts of Kubernetes, systemd and Docker: others may never write it. The
+    group may read a file of root's, which only root can have given to that group; systemd's ACL for one user shows as
+    the group's bits. Everybody may read a file of root's on a mount that is read-only, since the process can neither
+    change that nor choose it; who has no access to the mount cannot read it.
+    """
+    mode = stat.S_IMODE(found.st_mode) & _OTHERS
+    if not mode:
+        return True
+    if mode & _WRITE or found.st_uid != _ROOT:
+        return False
+    return read_only or (not mode & _WORLD and os.geteuid() != _ROOT)
+
+
+def _is_read_only(descriptor: int) -> bool:
+    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+
+
+def _exposed(path: Path, found: os.stat_result, variable: str) -> str:
+    what = f"others may {'write' if found.st_mode & _WRITE else 'read'} {path} (mode {stat.S_IMODE(found.st_mode):04o})"
+    remedy = f"chmod 600 {shlex.quote(str(path))}"
+    if found.st_uid == os.geteuid():
+        return f"{what}: run  {remedy}"
+    return (
+        f"{what}: {user(found.st_uid)} must run  {remedy};"
+        f" or mount it read-only and owned by root, or put its content into {variable}"
+    )
+
+
+def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
+    """Create a file with mode 0600 that does not exist yet, and return its descriptor.
+
+    Created by root, it belongs to the owner of its folder: the server that runs as that user must be able to use it.
+
+    Raises:
+        FileExistsError: it exists, if only as a link.
+        OSError: it cannot be created.
+    """
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == _ROOT:
+        folder = path.parent.stat()
+        # Attack: the owner of the folder puts a link to another file under the name. The descriptor is of a new file.
+        with contextlib.suppress(OSError):  # a root that may not, as in some containers, keeps the file
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
+
+
+def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
+    """Open a file, created as by `create_private` if it does not exist, and return its descriptor.
+
+    Raises:
+        OSError: it cannot be created or opened.
+    """
+    try:
+        return create_private(path, flags=flags)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CLOEXEC)
+
+
+def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
+    """Return the end of a message about a denied access: the owner, and what to run. For other errors return nothing.
+
+    Args:
+        path: what was opened.
+        error: why that failed.
+        folder: the data folder, all of which must belong to the user that runs the server.
+    """
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
+    place, owner = _closest(path)
+    if owner == os.geteuid():  # its mode denies access, which the message says already
+        return ""
+    mine = user(os.geteuid())
+    text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "
+    # Only who owns the folder may want the file: another user's chown would lock the server out.
+    if place.is_dir() or place.absolute().parent.stat().st_uid != os.geteuid():
+        return f"{text}run it with  sudo -u {user(owner)}"
+    target = f"-R {mine}: {shlex.quote(str(folder))}" if folder is not None else f"{mine}: {shlex.quote(str(place))}"
+    return f"{text}run as root  chown {target}"
+
+
+def _closest(path: Path) -> tuple[Path, int]:
+    """Return the path, or the closest folder above it that this process can see, with its owner."""
+    for place in (path, *path.absolute().parents):
+        try:
+            return place, place.stat().st_uid
+        except OSError:
+            continue
+    return path, os.geteuid()
+
+
+def user(uid: int) -> str:
+    """Return the name of a user, or the number of one who has none, as in many containers."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
