@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from affiant.server.request.endpoint import Endpoint
 
 _TEXT = f"""\
-Every path of the authorization server, below its issuer identifier; the well-known ones stand between the host and
-the path of the issuer. The admin API, below `{ADMIN_PATH}`, has [a page of its own](admin-api.md).
+Every path of the authorization server, below its issuer identifier; the well-known ones are both before and after the
+path of the issuer. The admin API, below `{ADMIN_PATH}`, has [a page of its own](admin-api.md).
 
 A form has at most 64 KiB and 32 parameters, each once unless it says that it may repeat; one without a value counts as
 left out. Nothing of it may stand in the URL. What is not listed is ignored, in forms as in metadata.
@@ -37,7 +37,10 @@ Every answer in JSON has `Cache-Control: no-store`, but for what is published. A
 
 Its headers say what to do: `WWW-Authenticate` (401), `Allow` (405), `Retry-After` (429, 503), `DPoP-Nonce` (with the
 setting `dpop_nonces`). The [reasons](reasons.md) say with which status and `error` each is told. An unknown path is
-answered with 404 `not_found`, a method that a published page does not take 405 `method_not_allowed`."""
+answered with 404 `not_found`, a method that a published page does not take 405 `method_not_allowed`.
+
+The documents below that take `OPTIONS` are public: pages of any origin may read them (CORS). No other endpoint allows
+that, because a page cannot keep the key or the secret of a client."""
 _PROOF = """
 ## How clients authenticate
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
+PUBLIC = [WELL_KNOWN, names.WELL_KNOWN_OPENID, "/jwks", "/revocations", "/errors", "/errors/token.missing", "/errors/x"]
 JWT_METHODS = {"private_key_jwt", "client_secret_jwt"}
 
 
@@ -132,6 +133,16 @@ async def test_another_tenant_is_not_found(place: str) -> None:
             assert (await server.http.post(f"{ISSUER}{path}", data={"grant_type": "x"})).status_code == 404
 
 
+@pytest.mark.rfc(8414, "3.1")
+async def test_both_documents_are_in_both_places() -> None:
+    """Databricks and others append the well-known part to an issuer with a path."""
+    async with running(MemoryStore(), issuer=f"{ISSUER}/as") as server:
+        for suffix in (WELL_KNOWN, names.WELL_KNOWN_OPENID):
+            for path in (f"{suffix}/as", f"/as{suffix}"):
+                assert (await server.http.get(f"{ISSUER}{path}")).json()["issuer"] == f"{ISSUER}/as"
+            assert (await server.http.get(f"{ISSUER}{suffix}")).status_code == 404
+
+
 @pytest.mark.attack(245)
 async def test_key_set_tells_nothing_private(bench: Bench) -> None:
     reply = await _get(bench, "/jwks")
@@ -195,19 +206,34 @@ async def test_every_algorithm_of_the_key_set_is_in_the_metadata(bench: Bench) -
 
 @pytest.mark.attack(246)
 async def test_browsers_of_strangers(bench: Bench) -> None:
-    """No page of another origin reads the answer of the token endpoint; the key set is for everybody."""
+    """No page of another origin reads the answer of an endpoint, or why the server is not healthy."""
     origin = (b"origin", b"https://evil.example")
     asked = (origin, (b"access-control-request-method", b"POST"), (b"access-control-request-headers", b"dpop"))
-    for path in ("/token", "/introspect", "/revoke", WELL_KNOWN, "/jwks"):
+    for path in ("/token", "/introspect", "/revoke", "/register", "/client-keys", "/admin/api", "/health", "/", "/x"):
         preflight = await _get(bench, path, *asked, method="OPTIONS")
-        assert preflight.status in (400, 404, 405)
+        assert preflight.status in (400, 401, 404, 405)
         assert not [name for name in preflight.headers if name.startswith("access-control-")], path
     reply = await bench.send(post(None, origin))
     assert reply.status == 200
     assert "access-control-allow-origin" not in reply.headers
-    keys = await _get(bench, "/jwks", origin)
-    assert keys.headers["access-control-allow-origin"] == "*"
-    assert "access-control-allow-credentials" not in keys.headers
+    health = await _get(bench, "/health", origin)
+    assert not [name for name in health.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.attack(246)
+@pytest.mark.parametrize("path", PUBLIC)
+async def test_public_documents_are_for_pages_of_any_origin(bench: Bench, path: str) -> None:
+    """With a preflight, which a header such as MCP-Protocol-Version causes; and never with credentials."""
+    origin = (b"origin", b"https://inspector.example")
+    wanted = (b"access-control-request-headers", b"mcp-protocol-version")
+    preflight = await _get(bench, path, origin, (b"access-control-request-method", b"GET"), wanted, method="OPTIONS")
+    assert (preflight.status, preflight.body) == (204, b"")
+    assert "mcp-protocol-version" in preflight.headers["access-control-allow-headers"].lower()
+    assert "GET" in preflight.headers["access-control-allow-methods"]
+    for reply in (preflight, await _get(bench, path, origin)):
+        assert reply.headers["access-control-allow-origin"] == "*"
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-credentials" not in reply.headers
 
 
 PATHS = ["/TOKEN", "/token/", "//token", "/token/x", "/./token", "/x/../token", "/token;a=b", "/token%2f", "/tok%65nx", "/token\x00", "/tokens"]  # fmt: skip

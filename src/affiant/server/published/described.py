@@ -9,6 +9,7 @@ _ANYBODY = "anybody"
 _AWAY = "503 with `Retry-After` when the store does not answer"
 _MATCH = Parameter("If-None-Match", "the `ETag` of a copy that is at hand: 304 when it is still good", "RFC 9110 13.1.2", place="header")  # fmt: skip
 _READ = ("GET", "HEAD")
+_READ_ANYWHERE = (*_READ, "OPTIONS")  # by pages of any origin
 METADATA = (
     Member("issuer", "the issuer identifier, and what client assertions have as their `aud`", "RFC 8414 2"),
     Member("jwks_uri", "the keys that tokens verify with", "RFC 8414 2"),
@@ -39,14 +40,14 @@ METADATA = (
 DISCOVERY = Described(
     "The [metadata](metadata.md#server-metadata) of the server; may be kept for 5 minutes.",
     _ANYBODY,
-    _READ,
+    _READ_ANYWHERE,
     statuses=("200", _AWAY),
     answers=(Member("...", "server metadata", "RFC 8414 3.2"),),
 )
 JWKS = Described(
     "The public keys that tokens verify with, a JWK Set; may be kept as `Cache-Control` says.",
     _ANYBODY,
-    _READ,
+    _READ_ANYWHERE,
     (_MATCH,),
     ("200", "304 to who has it already", _AWAY),
     (Member("keys", "the keys that are announced, active or retiring", "RFC 7517 5"),),
@@ -55,7 +56,7 @@ REVOCATIONS = Described(
     "Which tokens ended before their time, for guards that judge tokens by themselves: a JWT with the typ"
     " `revocations+jwt`. [How it is used](../how-to/revocation.md).",
     _ANYBODY,
-    _READ,
+    _READ_ANYWHERE,
     (
         _MATCH,
         Parameter("wait", f"seconds, at most {LONGEST_WAIT}: with `If-None-Match`, hold the answer back until it is news", "affiant", place="query"),
@@ -78,11 +79,11 @@ LIVE = Described(
     _READ,
     answers=(Member("status", "`ok`", "affiant"),),
 )
-REASONS = Described("The reasons for a refusal, an HTML page.", _ANYBODY, _READ)
+REASONS = Described("The reasons for a refusal, an HTML page.", _ANYBODY, _READ_ANYWHERE)
 REASON = Described(
     "One reason, an HTML page: what happened, and what to do. `error_uri` leads here.",
     _ANYBODY,
-    _READ,
+    _READ_ANYWHERE,
     (Parameter("code", "of the reason", "RFC 6749 5.2", "required", "path"),),
     ("200", "404 with the list of all, for a code that is none"),
 )

@@ -27,7 +27,7 @@ class Jwks:
 
     def __init__(self, directory: Directory, *, max_age: int) -> None:
         self._directory = directory
-        self._headers = {"Cache-Control": f"public, max-age={max_age}", "Access-Control-Allow-Origin": "*"}
+        self._headers = {"Cache-Control": f"public, max-age={max_age}"}
 
     async def show(self, request: Request) -> Response:
         """The set, or 304 to who has it already (RFC 9110 section 13.1.2)."""

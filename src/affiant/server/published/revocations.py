@@ -34,7 +34,6 @@ SHARE = 0.1  # of a worker's time that may be spent on making it: a look at a fe
 MOST_SECONDS = 5.0  # but no longer than this
 KEPT_SECONDS = 300  # that an entry outlives its tokens: guards allow for clocks that differ
 _SECONDS = re.compile(r"[0-9]{1,3}")
-_HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
 
 
 class _Edition(Value, frozen=True):
@@ -81,9 +80,9 @@ class RevocationFeed:
                 await self._wait(request, seconds)
                 edition = await self._look()
         except (StoreError, ConfigError):
-            return JSONResponse({"error": "temporarily_unavailable"}, 503, {**_HEADERS, "Retry-After": "1"})
+            return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Retry-After": "1"})
         # Kept by whoever likes, and asked for anew each time: a copy that is old is what the feed is there to end.
-        headers = {**_HEADERS, "Cache-Control": "public, no-cache", "ETag": edition.etag}
+        headers = {"Cache-Control": "public, no-cache", "ETag": edition.etag}
         if preconditions.is_known(request, edition.etag):
             return Response(status_code=304, headers=headers)
         return Response(edition.body, media_type=f"application/{names.REVOCATIONS_TYP}", headers=headers)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
 
 from affiant.errors import StoreError
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
+from affiant.server.published.public import public_route, route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
+    from starlette.routing import Route
 
     from affiant.server.published.health import Health
     from affiant.server.published.jwks import Jwks
@@ -40,20 +41,20 @@ def routes(
     async def show_reasons(_: Request) -> Response:
         return HTMLResponse(pages.index(), headers=pages.SECURITY_HEADERS)
 
-    discovery = {
-        urlsplit(well_known_url(issuer)).path,
-        urlsplit(well_known_url(issuer, suffix=names.WELL_KNOWN_OPENID)).path,
-        f"{path}{names.WELL_KNOWN_OPENID}",
-    }
+    # RFC 8414 3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery 4.1 after it; there are
+    # clients that look for each document in either place.
+    suffixes = (names.WELL_KNOWN_OAUTH, names.WELL_KNOWN_OPENID)
+    discovery = {urlsplit(well_known_url(issuer, suffix=suffix)).path for suffix in suffixes}
+    discovery |= {f"{path}{suffix}" for suffix in suffixes}
     return [
-        *(Route(place, show_metadata) for place in sorted(discovery)),
-        Route(f"{path}/jwks", jwks.show),
-        Route(f"{path}/revocations", feed.show),
-        Route(f"{path}/health", health.ready),
-        Route(f"{path}/health/ready", health.ready),
-        Route(f"{path}/health/live", health.live),
-        Route(f"{path}/errors", show_reasons),
-        Route(f"{path}/errors/{{code}}", show_reason),
+        *(public_route(place, show_metadata) for place in sorted(discovery)),
+        public_route(f"{path}/jwks", jwks.show),
+        public_route(f"{path}/revocations", feed.show),
+        route(f"{path}/health", health.ready),
+        route(f"{path}/health/ready", health.ready),
+        route(f"{path}/health/live", health.live),
+        public_route(f"{path}/errors", show_reasons),
+        public_route(f"{path}/errors/{{code}}", show_reason),
     ]
 
 

@@ -128,7 +128,7 @@ async def test_the_end_lets_everybody_go(server: Server) -> None:
     waiting = asyncio.create_task(_get(server, etag, wait="25"))
     await asyncio.sleep(0.05)
     endpoint = next(r for r in server.app.routes if getattr(r, "path", "") == "/revocations")
-    endpoint.endpoint.__self__.stop()  # type: ignore[attr-defined]
+    endpoint.endpoint.__wrapped__.__self__.stop()  # type: ignore[attr-defined]
     assert (await asyncio.wait_for(waiting, 1)).status_code == 304
     assert (await asyncio.wait_for(_get(server, etag, wait="25"), 1)).status_code == 304
 
