@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from tests.rfc.conftest import API, ISSUER
 
 from affiant.errors import ConfigError
@@ -69,6 +70,44 @@ async def test_what_is_empty_is_left_out() -> None:
         document = (await http.get(WELL_KNOWN)).json()
     assert not {"scopes_supported", "resource_name", "resource_documentation"} & set(document)
     assert document["dpop_bound_access_tokens_required"] is True
+
+
+@pytest.mark.rfc(9728, "3.1")
+async def test_a_page_of_any_origin_may_read_it() -> None:
+    """After a preflight: a client of MCP in a browser sends MCP-Protocol-Version. Nothing else answers a preflight."""
+    asked = {
+        "origin": "https://inspector.example",
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "mcp-protocol-version",
+    }
+    async with _http() as http:
+        preflight = await http.options(WELL_KNOWN, headers=asked)
+        assert (preflight.status_code, preflight.content) == (204, b"")
+        assert "mcp-protocol-version" in preflight.headers["access-control-allow-headers"].lower()
+        head = await http.head(WELL_KNOWN)
+        assert (head.status_code, head.content) == (200, b"")
+        refused = await http.post(WELL_KNOWN)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+        for reply in (preflight, await http.get(WELL_KNOWN, headers=asked)):
+            assert reply.headers["access-control-allow-origin"] == "*"
+            assert reply.headers["x-content-type-options"] == "nosniff"
+        assert (await http.options("/orders", headers=asked)).status_code == 401
+
+
+@pytest.mark.rfc(9728, "5.1")
+async def test_a_page_may_read_the_challenge() -> None:
+    """Where the API lets its origin read the answer: CORS middleware outside of the guard answers the preflight too."""
+    origin = {"origin": "https://inspector.example"}
+    guarded = GuardMiddleware(Starlette(), Guard(ISSUER, audience=API, metadata=TOLD))
+    app = CORSMiddleware(guarded, allow_origins=[origin["origin"]], allow_headers=["authorization"])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API) as http:
+        asked = {**origin, "access-control-request-method": "GET", "access-control-request-headers": "authorization"}
+        assert (await http.options("/orders", headers=asked)).status_code == 200
+        reply = await http.get("/orders", headers=origin)
+        assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (401, origin["origin"])
+        assert "WWW-Authenticate" in reply.headers["access-control-expose-headers"]
+        strange = await http.get("/orders", headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in strange.headers
 
 
 @pytest.mark.rfc(9728, "5.1")

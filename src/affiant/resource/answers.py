@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What a page may read of a refusal, where the CORS headers of the API let its origin read anything at all.
+_ALWAYS = {
+    "Access-Control-Expose-Headers": "WWW-Authenticate, DPoP-Nonce, Retry-After",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 _ALGS = " ".join(ASYMMETRIC)
 
 
@@ -76,4 +82,4 @@ def _challenge(scheme: str, **said: str | None) -> str:
 
 def _answer(status: int, headers: dict[str, str], error: str, description: str) -> Denied:
     body = json.dumps({"error": error, "error_description": description}).encode()
-    return Denied(status, {**headers, "Content-Type": "application/json", "Cache-Control": "no-store"}, body)
+    return Denied(status, {**headers, "Content-Type": "application/json", **_ALWAYS}, body)

@@ -41,8 +41,9 @@ class GuardMiddleware:
         """Check, then pass on; everything but HTTP and lifespan is refused, since nothing checks it."""
         published = self._guard.published
         if published is not None and scope["type"] == "http" and scope["path"] == published.path:
-            await send({"type": "http.response.start", "status": 200, "headers": published.headers})
-            await send({"type": "http.response.body", "body": published.body})
+            status, headers, body = published.answer(scope["method"])
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             return
         if scope["type"] == "lifespan" or scope.get("path") in self._public:
             await self._app(scope, receive, send)

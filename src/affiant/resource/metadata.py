@@ -13,6 +13,14 @@ from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 
 MAX_AGE = 300  # seconds that a copy may be used
+_METHODS = b"GET, HEAD, OPTIONS"
+# The document is for everybody, so a page of any origin may read it; a preflight comes before MCP-Protocol-Version.
+_ANY_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff")]
+_PREFLIGHT = [
+    (b"access-control-allow-methods", _METHODS),
+    (b"access-control-allow-headers", b"MCP-Protocol-Version, *"),
+    (b"access-control-max-age", b"86400"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +52,18 @@ class Published:
     path: str
     body: bytes
 
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Those of the answer, in the form of ASGI."""
-        return [
+    def answer(self, method: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return status, headers in the form of ASGI, and body of the answer to a request for the document."""
+        if method == "OPTIONS":
+            return 204, [*_ANY_ORIGIN, *_PREFLIGHT], b""
+        if method not in ("GET", "HEAD"):
+            return 405, [*_ANY_ORIGIN, (b"allow", _METHODS), (b"content-length", b"0")], b""
+        headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self.body)),
             (b"cache-control", b"public, max-age=%d" % MAX_AGE),
-            (b"access-control-allow-origin", b"*"),  # it is for everybody, and tells no secret
         ]
+        return 200, [*_ANY_ORIGIN, *headers], self.body if method == "GET" else b""
 
 
 def publish(told: ResourceMetadata, *, issuer: str, audience: str, is_bound: bool) -> Published:
