@@ -1,0 +1,373 @@
+"""Web servers, proxies and brokers that check our access tokens, as docs/how-to/interop.md configures them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from tests.e2e.conftest import Child, Server, _free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.interop
+ORDERS = "https://orders.example"
+MODULES = Path("/usr/lib/apache2/modules")
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install it to run this recipe")
+    return found
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Start a program in tmp_path, and wait until its port answers."""
+    children: list[Child] = []
+
+    def run(port: int, *command: str, **environment: str) -> Child:
+        child = Child.start(tmp_path, *command, name=f"program{len(children)}", **environment)
+        children.append(child)
+        child.until(lambda: _listens(port))
+        return child
+
+    yield run
+    for child in children:
+        child.stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _ask(port: int, token: str | None) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx2.get(f"http://127.0.0.1:{port}/", headers=headers, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def apis(plain: Server) -> dict[str, str]:
+    """A client of two APIs, and its tokens: a good one, and one for the other API."""
+    other = "https://other.example"
+    plain.affiant("api", "new", "other", "--identifier", other, "--scope", "other.read")
+    words = ("--scope", "orders.read", "--scope", "other.read", "--resource", ORDERS, "--resource", other)
+    plain.affiant("client", "new", "two", *words)
+
+    def token(resource: str, scope: str) -> str:
+        text: str = plain.affiant("token", "-c", "two.affiant.json", "--resource", resource, "--scope", scope)[
+            "access_token"
+        ]
+        return text
+
+    return {"good": token(ORDERS, "orders.read"), "other": token(other, "other.read")}
+
+
+def _apache(folder: Path, port: int, module: str, location: str) -> list[str]:
+    loaded = ["mpm_event", "authz_core", "authn_core", "authz_user", "dir", module]
+    lines = [
+        f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in loaded if (MODULES / f"mod_{name}.so").exists()
+    ]
+    (folder / "htdocs").mkdir()
+    (folder / "htdocs" / "index.html").write_text("ok")
+    lines += [
+        f"ServerRoot {folder}",
+        "ServerName localhost",
+        f"Listen 127.0.0.1:{port}",
+        f"PidFile {folder}/pid",
+        f"ErrorLog {folder}/error.log",
+        f"DefaultRuntimeDir {folder}",
+        f"DocumentRoot {folder}/htdocs",
+        "User www-data\nGroup www-data" if os.geteuid() == 0 else "",
+        location,
+    ]
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    (folder / "apache.conf").write_text("\n".join(lines) + "\n")
+    return [_program("apache2"), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
+
+
+def test_apache_mod_oauth2(plain: Server, apis: dict[str, str], tmp_path: Path, start: Callable[..., Child]) -> None:
+    if not (MODULES / "mod_oauth2.so").exists():
+        pytest.skip("mod_oauth2 is not installed: apt-get install libapache2-mod-oauth2")
+    port = _free_port()
+    location = f"""
+        <Location />
+            AuthType oauth2
+            OAuth2TokenVerify jwks_uri {plain.issuer}/jwks
+            AuthzSendForbiddenOnFailure On
+            <RequireAll>
+                Require oauth2_claim iss:{plain.issuer}
+                Require oauth2_claim aud:{ORDERS}
+                Require oauth2_claim scope:orders.read
+            </RequireAll>
+        </Location>"""
+    start(port, *_apache(tmp_path, port, "oauth2", location))
+    assert _ask(port, apis["good"]).status_code == 200
+    assert _ask(port, apis["other"]).status_code == 403
+    assert _ask(port, apis["good"][:-4] + "AAAA").status_code == 401
+    assert _ask(port, None).status_code == 401
+
+
+def test_apache_mod_auth_openidc(
+    with_path: Server, authority: Path, tmp_path: Path, start: Callable[..., Child]
+) -> None:
+    """It asks no JWK Set over http."""
+    if not (MODULES / "mod_auth_openidc.so").exists():
+        pytest.skip("mod_auth_openidc is not installed: apt-get install libapache2-mod-auth-openidc")
+    with_path.affiant("client", "new", "openidc", "--scope", "orders.read")
+    words = ("token", "-c", "openidc.affiant.json", "--scope", "orders.read")
+    token = with_path.affiant(*words)["access_token"]
+    port = _free_port()
+    location = f"""
+        OIDCOAuthVerifyJwksUri {with_path.issuer}/jwks
+        OIDCOAuthRemoteUserClaim sub
+        OIDCCABundlePath {authority}/authority.pem
+        <Location />
+            AuthType oauth20
+            <RequireAll>
+                Require claim iss:{with_path.issuer}
+                Require claim aud:{ORDERS}
+            </RequireAll>
+        </Location>"""
+    for path in (authority, *authority.parents[:2]):
+        path.chmod(0o755)
+    start(port, *_apache(tmp_path, port, "auth_openidc", location))
+    assert _ask(port, token).status_code == 200
+    assert _ask(port, token[:-4] + "AAAA").status_code == 401
+    assert _ask(port, None).status_code == 401
+
+
+def test_haproxy(plain: Server, apis: dict[str, str], tmp_path: Path, start: Callable[..., Child]) -> None:
+    """HAProxy reads no JWK Set: it is given the public key of the moment."""
+    program, port = _program("haproxy"), _free_port()
+    (jwk,) = httpx2.get(f"{plain.issuer}/jwks").json()["keys"]
+    key: Any = jwt.PyJWK(jwk)
+    pem = key.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "as.pem").write_bytes(pem)
+    (tmp_path / "haproxy.cfg").write_text(
+        f"""
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend api
+    bind 127.0.0.1:{port}
+    http-request set-var(txn.token) http_auth_bearer
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.alg') -m str ES256 }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.typ') -m str at+jwt }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_verify("ES256","{tmp_path}/as.pem") -m int 1 }}
+    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.iss') -m str {plain.issuer} }}
+    http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')
+    http-request set-var(txn.now) date()
+    http-request deny deny_status 401 unless {{ var(txn.exp),sub(txn.now) -m int gt 0 }}
+    http-request deny deny_status 403 unless {{ var(txn.token),jwt_payload_query('$.aud') -m str {ORDERS} }}
+    http-request return status 200
+"""
+    )
+    start(port, program, "-f", str(tmp_path / "haproxy.cfg"))
+    assert _ask(port, apis["good"]).status_code == 200
+    assert _ask(port, apis["other"]).status_code == 403
+    assert _ask(port, apis["good"][:-4] + "AAAA").status_code == 401
+    assert _ask(port, None).status_code == 401
+
+
+@pytest.fixture
+def judge(plain: Server, tmp_path: Path) -> Iterator[int]:
+    """The port of a process with our guard, which answers 200, or what the caller must be told."""
+    port = _free_port()
+    app = f"""
+from affiant.resource import Guard
+from affiant.resource.asgi import GuardMiddleware
+
+async def ok(scope, receive, send):
+    client = scope["affiant.caller"].client_id.encode()
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"x-client", client)]}})
+    await send({{"type": "http.response.body"}})
+
+app = GuardMiddleware(ok, Guard("{plain.issuer}", audience="{ORDERS}"), need=["orders.read"])
+"""
+    (tmp_path / "judge.py").write_text(app)
+    words = ("-m", "uvicorn", "judge:app", "--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning")
+    child = Child.start(tmp_path, sys.executable, *words, name="judge")
+    try:
+        child.until(lambda: _listens(port))
+        yield port
+    finally:
+        child.stop()
+
+
+def test_nginx_auth_request(apis: dict[str, str], judge: int, tmp_path: Path, start: Callable[..., Child]) -> None:
+    program, port = _program("nginx"), _free_port()
+    paths = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "htdocs").mkdir()
+    (tmp_path / "htdocs" / "index.html").write_text("ok")
+    (tmp_path / "nginx.conf").write_text(
+        f"""
+daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}
+http {{
+    access_log off; {paths}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            auth_request /judge;
+            auth_request_set $why $upstream_http_www_authenticate;
+            error_page 403 = @forbidden;
+            root {tmp_path}/htdocs; index index.html;
+        }}
+        location = /judge {{
+            internal;
+            proxy_pass http://127.0.0.1:{judge}/;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
+        location @forbidden {{ add_header WWW-Authenticate $why always; return 403; }}
+    }}
+}}
+"""
+    )
+    start(port, program, "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "error.log"))
+    assert _ask(port, apis["good"]).status_code == 200
+    refused = _ask(port, apis["other"])
+    assert refused.status_code == 401
+    assert "invalid_token" in refused.headers["WWW-Authenticate"]
+    assert _ask(port, None).status_code == 401
+
+
+def test_caddy_forward_auth(apis: dict[str, str], judge: int, tmp_path: Path, start: Callable[..., Child]) -> None:
+    program, port = _program("caddy"), _free_port()
+    (tmp_path / "Caddyfile").write_text(
+        f"""
+{{
+    admin off
+    auto_https off
+}}
+http://127.0.0.1:{port} {{
+    forward_auth 127.0.0.1:{judge} {{
+        uri /
+        copy_headers X-Client
+    }}
+    respond "{{http.request.header.X-Client}}" 200
+}}
+"""
+    )
+    start(port, program, "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile", HOME=str(tmp_path))
+    assert _ask(port, apis["good"]).status_code == 200
+    refused = _ask(port, apis["other"])
+    assert refused.status_code == 401
+    assert "invalid_token" in refused.headers["WWW-Authenticate"]
+
+
+def test_prometheus(plain: Server, tmp_path: Path, start: Callable[..., Child]) -> None:
+    """Its scrape of a target brings our token."""
+    program, port, target = _program("prometheus"), _free_port(), _free_port()
+    plain.affiant("client", "new", "prometheus", "--auth", "client_secret_basic", "--scope", "orders.read")
+    (tmp_path / "target.py").write_text(
+        f"""
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Target(BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open("seen", "a") as file:
+            file.write(self.headers.get("authorization", "-") + chr(10))
+        self.send_response(200)
+        self.send_header("content-type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"up_here 1" + bytes([10]))
+
+HTTPServer(("127.0.0.1", {target}), Target).serve_forever()
+"""
+    )
+    oauth2 = {
+        "client_id": "prometheus",
+        "client_secret": plain.credentials("prometheus")["client_secret"],
+        "token_url": f"{plain.issuer}/token",
+        "scopes": ["orders.read"],
+        "endpoint_params": {"resource": ORDERS},
+    }
+    job: dict[str, Any] = {"job_name": "orders", "scrape_interval": "1s", "oauth2": oauth2, "scrape_timeout": "1s"}
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
+    (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
+    start(target, sys.executable, "target.py")
+    words = (f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb")
+    child = start(port, program, *words, f"--web.listen-address=127.0.0.1:{port}")
+    seen = tmp_path / "seen"
+    child.until(lambda: seen.exists() and "Bearer eyJ" in seen.read_text())
+
+
+def test_rabbitmq(with_path: Server, authority: Path, tmp_path: Path) -> None:
+    program = _program("rabbitmq-server")
+    with_path.affiant(
+        *("api", "new", "rabbit", "--identifier", "urn:rabbitmq", "--scope", "urn:rabbitmq.read:*/*"),
+        *("--scope", "urn:rabbitmq.configure:*/*", "--scope", "urn:rabbitmq.tag:administrator"),
+    )
+    scopes = ("--scope", "urn:rabbitmq.read:*/*", "--scope", "urn:rabbitmq.configure:*/*")
+    with_path.affiant(
+        "client",
+        "new",
+        "broker-job",
+        *scopes,
+        "--scope",
+        "urn:rabbitmq.tag:administrator",
+        "--resource",
+        "urn:rabbitmq",
+    )
+    token = with_path.affiant("token", "-c", "broker-job.affiant.json", "--resource", "urn:rabbitmq")["access_token"]
+    amqp, management, distribution = _free_port(), _free_port(), _free_port()
+    (tmp_path / "rabbitmq.conf").write_text(
+        f"""
+listeners.tcp.default = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+auth_backends.1 = rabbit_auth_backend_oauth2
+auth_oauth2.resource_server_id = urn:rabbitmq
+auth_oauth2.jwks_url = {with_path.issuer}/jwks
+auth_oauth2.https.peer_verification = verify_peer
+auth_oauth2.https.cacertfile = {authority}/authority.pem
+"""
+    )
+    (tmp_path / "plugins").write_text("[rabbitmq_management,rabbitmq_auth_backend_oauth2].\n")
+    for path in (tmp_path, *tmp_path.parents[:2], authority):
+        path.chmod(0o755)
+    environment = {
+        "RABBITMQ_NODENAME": f"affiant{amqp}@localhost",
+        "RABBITMQ_CONFIG_FILE": str(tmp_path / "rabbitmq"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(tmp_path / "plugins"),
+        "RABBITMQ_MNESIA_BASE": str(tmp_path / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(tmp_path / "log"),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "HOME": str(tmp_path),
+    }
+    child = Child.start(tmp_path, program, name="rabbitmq", **environment)
+    try:
+        end = time.monotonic() + 90
+        while not _listens(management):
+            assert time.monotonic() < end, child.out + child.err
+            assert child.process.poll() is None, child.out + child.err
+            time.sleep(0.2)
+        basic = base64.b64encode(f"any:{token}".encode()).decode()
+        who = httpx2.get(f"http://127.0.0.1:{management}/api/whoami", headers={"Authorization": f"Basic {basic}"})
+        assert who.status_code == 200, who.text
+        assert who.json()["name"] == "broker-job"
+        wrong = httpx2.get(f"http://127.0.0.1:{management}/api/whoami", headers={"Authorization": "Basic YW55OmV5Sg=="})
+        assert wrong.status_code == 401
+    finally:
+        child.stop()
+        subprocess.run(["pkill", "-f", f"affiant{amqp}@localhost"], check=False)
