@@ -76,7 +76,7 @@ class Reason(Enum):
     CERTIFICATE_HEADER = Row("certificate.header", 400, "invalid_request", 2, "the client certificate that came with the request cannot be read",
         "Let the proxy send the certificate in one header, in the format that client_certificate_header names (see docs/how-to/mtls.md).", "RFC 9440 2.2")
     # rung 3: the assertion is a compact JWS
-    JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 8,192 characters",
+    JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 16,384 characters",
         "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")
     JWT_CHARACTERS = Row("assertion.characters", 401, "invalid_client", 3, "the assertion has characters outside A-Z a-z 0-9 _ - and the dots",
         "Use base64url without padding, and send no white space or line ends.", "RFC 7515 2")
@@ -210,6 +210,8 @@ class Reason(Enum):
     RESOURCE_MISSING = Row("resource.missing", 400, "invalid_target", 0, "no resource was asked for and there is no default",
         "Send resource with the identifier of the API.", "RFC 9068 3")
     RESOURCE_ALGORITHMS = Row("resource.algorithms", 400, "invalid_target", 0, "tokens for these resources are signed with different algorithms, and a token has one signature",
+        "Ask for a token for one resource at a time.", "RFC 8707 2")
+    RESOURCE_TYPES = Row("resource.types", 400, "invalid_target", 0, "tokens for these resources have different types (typ), and a token has one",
         "Ask for a token for one resource at a time.", "RFC 8707 2")
     RESOURCE_ALGORITHM = Row("resource.algorithm", 400, "invalid_target", 0, "tokens for this resource are signed with an algorithm that the profile of the client does not allow",
         "Let the API or the server sign with ES256, PS256 or Ed25519: affiant api update NAME --signing-alg ES256, affiant signing-key rotate --alg ES256.", "FAPI 2.0 5.4.1")

@@ -90,7 +90,7 @@ PLAIN = {
     Reason.ASSERTION_AND_OTHER: post(form(client_secret="x")),
     Reason.NO_CREDENTIALS: post(GRANT),
     Reason.BASIC_MALFORMED: post(GRANT, (b"authorization", b"Basic")),
-    Reason.JWT_TOO_LONG: post(form("a" * 8193)),
+    Reason.JWT_TOO_LONG: post(form("a" * 16_385)),
     Reason.JWT_CHARACTERS: post(form("a b")),
     Reason.JWT_PARTS: post(form("a.b")),
     Reason.JWT_ENCRYPTED: post(form("a.b.c.d.e")),
@@ -203,6 +203,12 @@ async def _different_algorithms(bench: Bench) -> Request:
     return post(urlencode([*form(scope="r").items(), ("resource", API), ("resource", OTHER_API)]))
 
 
+async def _different_types(bench: Bench) -> Request:
+    await bench.store.apis.update(OTHER_API, lambda api: replace(api, access_token_typ="JWT"))
+    await bench.store.clients.update("c1", lambda client: replace(client, resources=(API, OTHER_API)))
+    return post(urlencode([*form(scope="r").items(), ("resource", API), ("resource", OTHER_API)]))
+
+
 async def _not_for_fapi(bench: Bench) -> Request:
     await bench.store.apis.update(API, lambda api: replace(api, signing_alg="RS256"))
     await bench.store.clients.update("c1", lambda client: replace(client, profile="fapi"))
@@ -272,6 +278,7 @@ AFTER: dict[Reason, Send] = {
     Reason.TYP_EXPLICIT: _not_explicit,
     Reason.RESOURCE_MISSING: _no_default,
     Reason.RESOURCE_ALGORITHMS: _different_algorithms,
+    Reason.RESOURCE_TYPES: _different_types,
     Reason.RESOURCE_ALGORITHM: _not_for_fapi,
     Reason.REFRESH_EXPIRED: _refresh_expired,
     Reason.REFRESH_REUSED: _refresh_reused,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,6 @@ def _twice(name: str, value: str) -> str:
 
 REFUSED = [
     row(101, "iss missing", {"iss": ABSENT}, Reason.ISS_SUB),
-    row(101, "sub missing", {"sub": ABSENT}, Reason.ISS_SUB),
     row(101, "aud missing", {"aud": ABSENT}, Reason.AUDIENCE),
     row(101, "exp missing", {"exp": ABSENT}, Reason.EXP_MISSING),
     row(101, "jti missing", {"jti": ABSENT}, Reason.JTI),
@@ -80,6 +80,17 @@ REFUSED = [
     *(row(124, repr(jti), {"jti": jti}, Reason.JTI) for jti in NO_NAMES),
     row(124, "257 characters", {"jti": "x" * 257}, Reason.JTI),
 ]  # fmt: skip
+
+
+@pytest.mark.attack(101)
+async def test_a_missing_sub_is_judged_after_the_signature(bench: Bench) -> None:
+    """Whether a client may leave it out is told to nobody who cannot sign for it."""
+    unsigned = raw(None, {name: value for name, value in claims().items() if name != "sub"}, sign=lambda _: bytes(64))
+    await bench.refused(post(form(assertion(sub=ABSENT))), Reason.ISS_SUB, claimed="c1", jti=None)
+    await bench.refused(post(form(unsigned)), Reason.SIGNATURE, jti=None)
+    await bench.store.clients.update("c1", lambda client: replace(client, subject_policy="legacy"))
+    await bench.refused(post(form(unsigned)), Reason.SIGNATURE, jti=None)
+    assert (await bench.send(post(form(assertion(sub=ABSENT))))).status == 200
 
 
 @pytest.mark.parametrize(("change", "reason"), REFUSED)

@@ -39,10 +39,10 @@ KEYS: dict[str, VerificationKey] = {
 }  # fmt: skip
 RULES = [
     assertion.Rules(ISSUER, f"{ISSUER}/token", audience=audience, typ=typ, lifetime=lifetime, jti=jti, observe=observe)
-    for audience in assertion.AUDIENCE_POLICIES
-    for typ in assertion.TYP_POLICIES
-    for lifetime in assertion.LIFETIME_POLICIES
-    for jti in assertion.JTI_POLICIES
+    for audience in assertion.POLICIES["audience"]
+    for typ in assertion.POLICIES["typ"]
+    for lifetime in assertion.POLICIES["lifetime"]
+    for jti in assertion.POLICIES["jti"]
     for observe in (frozenset[str](), frozenset(assertion.RULES))
 ]
 

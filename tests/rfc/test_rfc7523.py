@@ -272,7 +272,7 @@ async def test_a_type_of_client_assertions_is_taken(server: Server, typ: str) ->
 
 @pytest.mark.rfc(7523, "3(3)")
 async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
-    """Alone, never beside another audience; and only where the operator allowed it for this client."""
+    """Alone or beside the issuer; and only where the operator allowed it for this client."""
     record = await server.store.clients.find("c1")
     assert record is not None
     await server.store.clients.add(replace(record, client_id="old", audience_policy="legacy"))
@@ -283,7 +283,10 @@ async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
 
     assert await answer("old", f"{ISSUER}/token") == (200, "")
     assert await answer("old", ISSUER) == (200, "")
-    assert await answer("old", [ISSUER, f"{ISSUER}/token"]) == INVALID_CLIENT
+    assert await answer("old", [ISSUER, f"{ISSUER}/token"]) == (200, "")
+    assert await answer("old", f"{ISSUER}/") == (200, "")
+    assert await answer("old", [ISSUER, "https://other.example"]) == INVALID_CLIENT
+    assert await answer("c1", f"{ISSUER}/") == INVALID_CLIENT
     assert await answer("fapi", ISSUER) == (200, "")
     assert await answer("fapi", [ISSUER]) == INVALID_CLIENT
 

@@ -26,6 +26,7 @@ MAX_CHARACTERS = 8192
 _CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
 _PARTS, _JWE_PARTS = 3, 5
 _MAX_KID = 256
+_MAX_REMEMBERED = 4096  # characters of a header
 
 
 class Unverified(Value, frozen=True):
@@ -70,7 +71,7 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
         Rejected: not a strict compact JWS (rung 3).
     """
     parts = _split(text, limit)
-    header, alg, kid = _parse_header(parts[0])
+    header, alg, kid = _read_header(parts[0])
     return Unverified(
         header=header,
         claims=_parse_json(parts[1]),
@@ -88,7 +89,7 @@ def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
         Rejected: not a strict compact JWS (rung 3).
     """
     parts = _split(text, limit)
-    header, alg, kid = _parse_header(parts[0])
+    header, alg, kid = _read_header(parts[0])
     return Envelope(
         header=header,
         payload=_decode(parts[1]),
@@ -140,8 +141,13 @@ def _split(text: str, limit: int) -> list[str]:
     return parts
 
 
+def _read_header(part: str) -> tuple[dict[str, Any], str, str | None]:
+    # Attack: a stranger fills the cache with large headers. One with certificates (x5c) is read again every time.
+    return _parse_header(part) if len(part) <= _MAX_REMEMBERED else _parse_header.__wrapped__(part)
+
+
 # A client's header is the same bytes in every request, so what was read once is remembered. The result must not be
-# changed by anyone; the size bounds what a stranger can make us keep (1,024 headers of at most 8 KiB).
+# changed by anyone; the size bounds what a stranger can make us keep (1,024 headers of at most 4 KiB).
 @lru_cache(maxsize=1024)
 def _parse_header(part: str) -> tuple[dict[str, Any], str, str | None]:
     header = _parse_json(part)

@@ -64,9 +64,9 @@ def build(claims: AccessTokenClaims, signer: Signer) -> str:
     return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, _members(claims), signer)
 
 
-async def build_with(claims: AccessTokenClaims, signer: AnySigner) -> str:
-    """The same, by a key that may be elsewhere."""
-    return await compact.sign_with({"typ": names.ACCESS_TOKEN_TYP}, _members(claims), signer)
+async def build_with(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> str:
+    """The same, by a key that may be elsewhere; `typ` is another one only where the API has chosen it."""
+    return await compact.sign_with({"typ": typ}, _members(claims), signer)
 
 
 def _members(claims: AccessTokenClaims) -> dict[str, Any]:

@@ -22,13 +22,18 @@ LEEWAY = 30  # seconds that the two clocks may differ
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
 LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is what Authlib makes by default
 MAX_IDENTIFIER = 256  # characters of jti, and of a label
+# For every client: the assertion is parsed before its client is known. A chain of certificates in x5c takes 10,000.
+MAX_CHARACTERS = 16_384
 
-# What a client can be held to, the default first. Only ``legacy`` is looser than it.
-AUDIENCE_POLICIES = ("strict", "string", "legacy")
-TYP_POLICIES = ("strict", "explicit")
-LIFETIME_POLICIES = ("strict", "short", "legacy")
-JTI_POLICIES = ("strict", "legacy")
-RULES = ("audience", "typ", "lifetime", "jti")
+# What a client can be held to, rule by rule, the default first. Only ``legacy`` is looser than it.
+POLICIES = {
+    "audience": ("strict", "string", "legacy"),
+    "typ": ("strict", "explicit"),
+    "lifetime": ("strict", "short", "legacy"),
+    "jti": ("strict", "legacy"),
+    "subject": ("strict", "legacy"),
+}
+RULES = tuple(POLICIES)
 _TYPES = frozenset({"jwt", names.CLIENT_ASSERTION_TYP})
 
 
@@ -39,12 +44,15 @@ class Rules:
     Attributes:
         issuer: the server's issuer identifier.
         token_endpoint: accepted as audience under the policy ``legacy`` only.
-        audience: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (the endpoint as well).
+        audience: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (every spelling of this server:
+            the issuer or the endpoint, with or without a slash at its end, alone or both).
         typ: ``strict`` (what rung 4 lets through), ``explicit`` (client-authentication+jwt only).
         lifetime: ``strict`` (300 s), ``short`` (60 s), ``legacy`` (an hour).
-        jti: ``strict``, or ``legacy``: the hash of the whole JWS stands for a missing jti.
-        observe: rules (of RULES) whose breach is told and let through, down to what ``legacy`` would refuse. An
-            audience that is not this server's in any spelling is refused all the same, and so is what has expired.
+        jti: ``strict``, or ``legacy``: the hash of the whole JWS replaces a jti that is missing or unusable.
+        subject: ``strict``, or ``legacy``: a missing sub means the same as iss.
+        observe: rules (of RULES) whose breach is recorded and let through, as far as the loosest policy of the rule
+            lets it through. An audience that is not this server's in any spelling is refused all the same, and so is
+            what has expired.
         made_after: when the server forgot which jtis were used, in seconds since the epoch: what may have been made
             and used before is refused until it must have expired.
     """
@@ -55,6 +63,7 @@ class Rules:
     typ: str = "strict"
     lifetime: str = "strict"
     jti: str = "strict"
+    subject: str = "strict"
     observe: frozenset[str] = frozenset()
     made_after: int | None = None
 
@@ -101,6 +110,15 @@ def build(
     return compact.sign({"typ": names.CLIENT_ASSERTION_TYP}, claims, signer)
 
 
+def parse(text: str) -> Unverified:
+    """Take an assertion apart (rung 3); x5c and other embedded keys are carried and never looked at.
+
+    Raises:
+        Rejected: not a strict compact JWS.
+    """
+    return compact.parse(text, limit=MAX_CHARACTERS)
+
+
 def check_names(unverified: Unverified, *, client_id: str | None, free_subject: bool = False) -> str:
     """The client that the assertion names (rung 4). Nothing of it is proved yet.
 
@@ -117,7 +135,10 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
             Reason.JWT_TYP, expected=f"JWT or {names.CLIENT_ASSERTION_TYP}", got=_shown(unverified.header["typ"])
         )
     iss, sub = text(unverified.claims, "iss"), text(unverified.claims, "sub")
-    # RFC 7523 section 3 items 1 and 2B: both are the client_id.
+    # RFC 7523 section 3 items 1 and 2B: both are the client_id. Order: a missing sub is judged after the signature, by
+    # the client's policy. An answer before that would tell a stranger which clients exist and what they may leave out.
+    if "sub" not in unverified.claims and not free_subject:
+        sub = iss
     if iss is None or sub is None or (iss != sub and not free_subject):
         got = f"iss {_shown(unverified.claims.get('iss'))}, sub {_shown(unverified.claims.get('sub'))}"
         raise Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
@@ -136,17 +157,19 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
         whole: the whole JWS, whose hash stands for a missing jti where the rules allow it.
 
     Raises:
-        Rejected: TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
+        Rejected: ISS_SUB, TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
     """
     claims = verified.claims
     observed = [
+        *check_subject(claims, rules),
         *check_typ(verified.header, rules),
         *check_audience(claims, rules),
         *check_times(claims, rules, now),
         *check_jti(claims, rules),
     ]
     jti = text(claims, "jti", longest=MAX_IDENTIFIER)
-    iss, sub = str(claims["iss"]), str(claims["sub"])
+    iss = str(claims["iss"])
+    sub = str(claims.get("sub", iss))
     return ClientAssertion(
         client_id=iss,
         jti_digest=digest(jti, whole=whole),
@@ -161,6 +184,22 @@ def digest(jti: str | None, *, whole: bytes) -> bytes:
     """What a jti is remembered by: 32 bytes of SHA-256, of the jti or, where there is none, of the whole JWS."""
     # The prefix keeps a hash of a JWS apart from any jti that somebody chooses.
     return sha256(b"jti:" + jti.encode() if jti is not None else b"jws:" + whole).digest()
+
+
+def check_subject(claims: dict[str, Any], rules: Rules) -> list[Reason]:
+    """Reject an assertion without sub (RFC 7523 section 3 item 2), unless the client may leave it out.
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: ISS_SUB.
+    """
+    if "sub" in claims:
+        return []
+    if rules.subject != "legacy" and "subject" not in rules.observe:
+        raise Rejected(Reason.ISS_SUB, expected="sub equal to iss", got="no sub")
+    return [Reason.ISS_SUB]
 
 
 def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
@@ -194,11 +233,8 @@ def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
     if strict:
         return []
     known = (rules.issuer, rules.token_endpoint)
-    # Whatever is observed, an assertion that was made for another server is never let in here.
-    let_through = (rules.audience == "legacy" and isinstance(alone, str) and alone in known) or (
-        "audience" in rules.observe and _names_us(aud, known)
-    )
-    if not let_through:
+    # Attack: an assertion that was made for another server. No policy and no observation lets it in here.
+    if not ((rules.audience == "legacy" or "audience" in rules.observe) and _names_us(aud, known)):
         expected = " or ".join(known if rules.audience == "legacy" else known[:1])
         raise Rejected(Reason.AUDIENCE, expected=expected, got=_shown(aud))
     return [Reason.AUDIENCE]
@@ -206,7 +242,7 @@ def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
 
 def _names_us(aud: object, known: tuple[str, ...]) -> bool:
     values = aud if isinstance(aud, list) else [aud]
-    return all(isinstance(value, str) and value.rstrip("/") in known for value in values) and bool(values)
+    return all(isinstance(value, str) and value.removesuffix("/") in known for value in values) and bool(values)
 
 
 def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
@@ -279,8 +315,7 @@ def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
     """
     if text(claims, "jti", longest=MAX_IDENTIFIER) is not None:
         return []
-    # One that is there and of no use is a mistake under every policy but observation: the JWS's hash stands for it.
-    if "jti" not in rules.observe and ("jti" in claims or rules.jti != "legacy"):
+    if "jti" not in rules.observe and rules.jti != "legacy":
         raise Rejected(Reason.JTI, expected="a string of 1 to 256 characters", got=_shown(claims.get("jti")))
     return [Reason.JTI]
 

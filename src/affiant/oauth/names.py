@@ -20,6 +20,7 @@ JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bea
 
 CLIENT_ASSERTION_TYP = "client-authentication+jwt"
 ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
+ACCESS_TOKEN_TYPES = (ACCESS_TOKEN_TYP, "JWT")  # that an API may have; RFC 9068 section 2.1 knows the first alone
 DPOP_TYP = "dpop+jwt"
 INTROSPECTION_TYP = "token-introspection+jwt"
 REVOCATIONS_TYP = "revocations+jwt"  # ours: see oauth/standing/revocations.py

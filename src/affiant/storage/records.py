@@ -76,9 +76,11 @@ class Client:
         typ_policy: ``strict`` or ``explicit``.
         lifetime_policy: ``strict``, ``short`` or ``legacy``.
         jti_policy: ``strict`` or ``legacy``.
+        subject_policy: ``strict`` or ``legacy``.
         introspects: the identifiers of the APIs that this client is, or speaks for: whose tokens it may introspect.
         dpop_bound_access_tokens: whether every token request must bring a DPoP proof (RFC 9449 section 5.2).
-        observe: the rules whose breach is recorded and let through: audience, typ, lifetime, jti.
+        observe: the rules whose breach is recorded and let through, of assertion.RULES.
+        access_token_lifetime: seconds; None for the setting of the server.
         tls_client_certificate_bound_access_tokens: whether every token is bound to the client's certificate (RFC 8705
             section 3.4).
         tls_subject: for tls_client_auth, the one name that its certificate must have (RFC 8705 section 2.1.2): the
@@ -107,7 +109,9 @@ class Client:
     typ_policy: str = "strict"
     lifetime_policy: str = "strict"
     jti_policy: str = "strict"
+    subject_policy: str = "strict"
     observe: tuple[str, ...] = ()
+    access_token_lifetime: int | None = None
     introspects: tuple[str, ...] = ()
     dpop_bound_access_tokens: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
@@ -144,6 +148,8 @@ class Api:
     Attributes:
         signing_alg: what its tokens are signed with, where that is not the server's own choice.
         authorization_details_types: the types that it understands (RFC 9396).
+        access_token_lifetime: seconds that a token for it lives at most; None for the setting of the server.
+        access_token_typ: of the header of its tokens, one of names.ACCESS_TOKEN_TYPES.
     """
 
     identifier: str
@@ -153,6 +159,8 @@ class Api:
     created_at: int
     signing_alg: str | None = None
     authorization_details_types: tuple[str, ...] = ()
+    access_token_lifetime: int | None = None
+    access_token_typ: str = "at+jwt"  # noqa: S105 - a media type
 
 
 @dataclass(frozen=True, slots=True)

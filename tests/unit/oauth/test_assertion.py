@@ -122,7 +122,11 @@ def test_a_free_subject_is_a_label() -> None:
         ("string", f"{ISSUER}/token", False),
         ("legacy", f"{ISSUER}/token", True),
         ("legacy", [f"{ISSUER}/token"], True),
-        ("legacy", [ISSUER, f"{ISSUER}/token"], False),
+        ("legacy", [ISSUER, f"{ISSUER}/token"], True),
+        ("legacy", f"{ISSUER}/", True),
+        ("legacy", f"{ISSUER}/token/", True),
+        ("legacy", f"{ISSUER}//", False),
+        ("legacy", [ISSUER, "https://other.example"], False),
         ("legacy", f"{ISSUER}/other", False),
     ],
 )
@@ -135,13 +139,14 @@ def test_each_policy_has_its_audiences(policy: str, aud: object, is_allowed: boo
 
 
 def test_the_hash_of_the_whole_stands_for_a_missing_jti() -> None:
-    """Only where the rules allow it, and never for a jti that is there and wrong."""
+    """Only where the rules allow it; also of a jti that cannot be remembered."""
     claims = {name: value for name, value in CLAIMS.items() if name != "jti"}
     loose = Rules(issuer=ISSUER, token_endpoint="", jti="legacy")
     whole = compact.sign({}, claims, KEY).encode()
     assert _judge(claims, rules=loose).jti_digest == sha256(b"jws:" + whole).digest()
     assert _reason(claims) is Reason.JTI
-    assert _reason({**CLAIMS, "jti": ""}, rules=loose) is Reason.JTI
+    assert _judge({**CLAIMS, "jti": ""}, rules=loose).jti_digest[:4] != sha256(b"jti:").digest()[:4]
+    assert _reason({**CLAIMS, "jti": ""}) is Reason.JTI
 
 
 def test_a_jti_cannot_pass_for_the_hash_of_a_whole() -> None:

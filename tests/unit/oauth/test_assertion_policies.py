@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
@@ -140,3 +142,58 @@ def test_what_may_have_been_used_before_a_restore(ahead: int, claims: dict[str, 
     with pytest.raises(Rejected) as refusal:
         assertion.verify(verified, rules=rules, now=NOW + ahead, whole=b"")
     assert refusal.value.reason is Reason.BEFORE_RESTORE
+
+
+LOOSEST = {rule: "strict" if rule == "typ" else "legacy" for rule in assertion.RULES}
+SPELLINGS = st.sampled_from(
+    [ISSUER, ENDPOINT, f"{ISSUER}/", f"{ENDPOINT}/", f"{ISSUER}//", OTHER, f"{ISSUER}/other", "", 1, None]
+)
+SENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "aud": SPELLINGS | st.lists(SPELLINGS, max_size=3),
+        "exp": st.integers(NOW - 100, NOW + 4000),
+        "iat": st.integers(NOW - 4000, NOW + 100),
+        "jti": st.sampled_from(["absent", "", "j", 5, None, "x" * 257]),
+        "sub": st.sampled_from(["absent", "c"]),
+    },
+)
+
+
+def _is_let_in(claims: dict[str, Any], header: dict[str, Any], **rules: Any) -> bool:
+    try:
+        _judge(claims, header, **rules)
+    except Rejected:
+        return False
+    return True
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("rule", assertion.RULES)
+@given(claims=SENT, typ=st.sampled_from(["JWT", "client-authentication+jwt", None]), data=st.data())
+def test_the_loosest_policy_lets_in_what_is_let_in_under_observation(
+    rule: str, claims: dict[str, Any], typ: str | None, data: st.DataObject
+) -> None:
+    """So that whoever is observed without a breach that matters can be given the policy, and goes on working."""
+    policies = {name: data.draw(st.sampled_from(values)) for name, values in assertion.POLICIES.items()}
+    header = {"typ": typ} if typ else {}
+    if _is_let_in(claims, header, **policies, observe=frozenset({rule})):
+        assert _is_let_in(claims, header, **{**policies, rule: LOOSEST[rule]})
+
+
+def test_a_missing_sub_is_for_legacy_alone() -> None:
+    with pytest.raises(Rejected) as refusal:
+        _judge({"sub": "absent"})
+    assert (refusal.value.reason, refusal.value.got) == (Reason.ISS_SUB, "no sub")
+    for rules in ({"subject": "legacy"}, {"observe": frozenset({"subject"})}):
+        found = _judge({"sub": "absent"}, **rules)
+        assert (found.client_id, found.label, found.observed) == ("c", None, (Reason.ISS_SUB,))
+
+
+@pytest.mark.parametrize("sub", ["", None, 1, "d", ["c"]])
+def test_a_sub_that_is_there_names_the_client_under_every_policy(sub: object) -> None:
+    """Only a missing one can be left to the policy: another one may be the name of a user."""
+    unverified = compact.parse(compact.sign({}, {**CLAIMS, "sub": sub}, KEY))
+    with pytest.raises(Rejected) as refusal:
+        assertion.check_names(unverified, client_id=None)
+    assert refusal.value.reason is Reason.ISS_SUB

@@ -8,8 +8,10 @@ import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
+from affiant.cli.registry.choices import UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.oauth import names
 from affiant.server.registry import rules
 from affiant.storage.records import NotFound
 
@@ -31,6 +33,7 @@ _details_option: Callable[[Any], Any] = click.option(
     metavar="T",
     help="a type of authorization_details it understands; may repeat",
 )
+_lifetime_option = lifetime_option("seconds that a token for it lives at most, or default for the server's setting")
 
 
 @click.group()
@@ -44,6 +47,8 @@ def api() -> None:
 @click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it knows; may repeat")
 @_details_option
 @_signing_option
+@_lifetime_option
+@typ_option
 @admin_options
 @json_option
 def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any) -> None:
@@ -62,6 +67,7 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
         return made
 
     made = run_admin(place, work)
+    _warn(options)
     show(made, f"api {name}: {identifier}{_marks(made)}", as_json=as_json)
 
 
@@ -71,6 +77,8 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
 @click.option("--default", "is_default", is_flag=True, help="tokens that name no API are for it")
 @_details_option
 @_signing_option
+@_lifetime_option
+@typ_option
 @admin_options
 @json_option
 def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
@@ -80,6 +88,8 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
     affiant api update orders --scope orders.read --scope orders.write
     affiant api update ledger --signing-alg PS256
     affiant api update ledger --signing-alg default
+    affiant api update ledger --access-token-lifetime 300
+    affiant api update slurm --token-typ JWT
 
     Tokens that were signed before stay good. Let the API accept the new algorithm before (the `algorithms` of its
     guard).
@@ -91,6 +101,7 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
         return changed
 
     changed = run_admin(place, work)
+    _warn(options)
     show(changed, f"api {changed['name']}: {changed['identifier']}{_marks(changed)}", as_json=as_json)
 
 
@@ -110,8 +121,19 @@ def list_(place: Place, as_json: bool) -> None:
 
 
 def _marks(found: dict[str, Any]) -> str:
-    alg = found["signing_alg"]
-    return f"{'  (default)' if found['is_default'] else ''}{f'  {alg}' if alg else ''}"
+    lives, typ = found["access_token_lifetime"], found["access_token_typ"]
+    marks = (
+        "(default)" if found["is_default"] else None,
+        found["signing_alg"],
+        f"{lives} s" if lives else None,
+        f"typ {typ}" if typ != names.ACCESS_TOKEN_TYP else None,
+    )
+    return "".join(f"  {mark}" for mark in marks if mark)
+
+
+def _warn(options: dict[str, Any]) -> None:
+    if options["access_token_typ"] not in (None, names.ACCESS_TOKEN_TYP):
+        click.echo(UNTYPED, err=True)
 
 
 def _members(options: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +143,7 @@ def _members(options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, tuple)
         else value
         for name, value in options.items()
-        if value
+        if value or (value == 0 and value is not False)
     }
 
 

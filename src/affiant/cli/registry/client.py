@@ -12,6 +12,7 @@ from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
+from affiant.cli.registry.choices import policy_options
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
@@ -81,6 +82,7 @@ def client() -> None:
 @details_option
 @dpop_option
 @certificate_options
+@policy_options
 @click.option("--profile", type=click.Choice(PROFILES), help="what else it is held to, or allowed")
 @keys_option
 @admin_options
@@ -93,6 +95,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
     affiant client new partner --public-key partner.pem --scope orders.read
     affiant client new hosted --jwks-uri https://billing.example/jwks.json
     affiant client new legacy --auth client_secret_basic
+    affiant client new smart --public-key smart.pem --audience legacy --access-token-lifetime 300
     affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
 
     A key is made on this machine, and only its public half is sent.
@@ -214,7 +217,11 @@ def members(options: dict[str, Any]) -> dict[str, Any]:
     subject = take_subject(options)
     options = {_MEMBERS.get(option, option): value for option, value in options.items()}
     bound = {name: value == "required" for name in _BOUND if (value := options.pop(name)) is not None}
-    told = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value}
+    told = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value or value == 0  # of the seconds that a token lives: the setting of the server
+    }
     return {**told, **bound, **dict([subject] if subject is not None else [])}
 
 

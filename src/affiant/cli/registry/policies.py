@@ -14,6 +14,7 @@ import click
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.certificates import certificate_options
+from affiant.cli.registry.choices import policy_options
 from affiant.cli.registry.client import (
     client,
     details_option,
@@ -24,19 +25,13 @@ from affiant.cli.registry.client import (
     members,
     name_option,
 )
-from affiant.oauth import assertion
+from affiant.oauth import assertion, names
 from affiant.server.registry.profiles import FAPI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from affiant.cli.operations.road import Admin, Place
 
 _DAY = 86_400
-
-
-def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
-    return click.option(f"--{rule}", f"{rule}_policy", type=click.Choice(values), help=f"what its {rule} is held to")
 
 
 @client.command()
@@ -47,11 +42,13 @@ def _policy(rule: str, values: tuple[str, ...]) -> Callable[[Any], Any]:
 @click.option(
     "--introspect", "introspects", multiple=True, metavar="URL", help="the APIs whose tokens it may introspect"
 )
-@_policy("audience", assertion.AUDIENCE_POLICIES)
-@_policy("typ", assertion.TYP_POLICIES)
-@_policy("lifetime", assertion.LIFETIME_POLICIES)
-@_policy("jti", assertion.JTI_POLICIES)
-@click.option("--observe", multiple=True, type=click.Choice(assertion.RULES), help="record a breach, let it through")
+@click.option(
+    "--auth",
+    "token_endpoint_auth_method",
+    type=click.Choice(names.AUTH_METHODS),
+    help="how it authenticates: client_secret_post for client_secret_basic, or the reverse",
+)
+@policy_options
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
 @name_option
 @details_option
@@ -69,6 +66,8 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
     affiant client update billing --public-key new.pem
     affiant client update old --audience legacy
     affiant client update old --audience strict --observe audience
+    affiant client update msal --lifetime legacy --access-token-lifetime 900
+    affiant client update pulsar --auth client_secret_post
     """
     wanted = {**jwks_of(given_keys(None, options)), **members(options)}
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from affiant.jose import base64url
+from affiant.oauth import assertion
 from affiant.server.admin import documents, roles
 from affiant.server.keys import calendar
 from affiant.server.registry import client_keys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from affiant.storage.entries import Revocation
     from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, SigningKey
+
+_POLICIES = [f"{rule}_policy" for rule in assertion.RULES]
 
 
 def client(record: Client, now: float) -> documents.Client:
@@ -33,11 +36,8 @@ def client(record: Client, now: float) -> documents.Client:
         tls_client_certificate_bound_access_tokens=record.tls_client_certificate_bound_access_tokens,
         authorization_details_types=list(record.authorization_details_types),
         profile=record.profile,
-        audience_policy=record.audience_policy,
-        typ_policy=record.typ_policy,
-        lifetime_policy=record.lifetime_policy,
-        jti_policy=record.jti_policy,
         observe=list(record.observe),
+        access_token_lifetime=record.access_token_lifetime,
         jwks_uri=record.jwks_uri,
         registered_itself=roles.registered_itself(record),
         enabled=record.enabled,
@@ -46,6 +46,7 @@ def client(record: Client, now: float) -> documents.Client:
         secrets=[
             documents.ClientSecret(id=s.id, created_at=s.created_at, expires_at=s.expires_at) for s in record.secrets
         ],
+        **{policy: getattr(record, policy) for policy in _POLICIES},
         **dict([record.tls_subject] if record.tls_subject else []),
     )
 
@@ -86,6 +87,8 @@ def api(record: Api) -> documents.Api:
         created_at=record.created_at,
         signing_alg=record.signing_alg,
         authorization_details_types=list(record.authorization_details_types),
+        access_token_lifetime=record.access_token_lifetime,
+        access_token_typ=record.access_token_typ,
     )
 
 

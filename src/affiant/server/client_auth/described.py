@@ -9,7 +9,7 @@ from affiant.server.request.described import Parameter
 _PROOF = "dpop."  # which the token endpoint alone takes
 CALLER = "a client, authenticated as it is registered"
 PARAMETERS = (
-    Parameter("client_assertion", "a JWT that the client made for this one request; at most 8,192 characters", "RFC 7521 4.2", "for `private_key_jwt` and `client_secret_jwt`"),
+    Parameter("client_assertion", "a JWT that the client made for this one request; at most 16,384 characters", "RFC 7521 4.2", "for `private_key_jwt` and `client_secret_jwt`"),
     Parameter("client_assertion_type", f"`{names.JWT_BEARER_ASSERTION_TYPE}`", "RFC 7523 2.2", "with `client_assertion`, and only then"),
     Parameter("client_id", "who asks; beside an assertion or `Authorization` it must name the same client", "RFC 6749 2.3.1", "for `client_secret_post` and mutual TLS"),
     Parameter("client_secret", "the client's secret", "RFC 6749 2.3.1", "for `client_secret_post`"),

@@ -142,7 +142,7 @@ class Ladder:
         return visit.authenticated
 
     async def _by_assertion(self, shown: presented.Assertion, visit: Visit, *, proves_key: bool) -> Authenticated:
-        unverified = compact.parse(shown.text)
+        unverified = assertion.parse(shown.text)
         visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id)
         found = await self._directory.client(client_id)
         found = found.proving() if found is not None and proves_key else found
@@ -193,7 +193,7 @@ class Ladder:
 
     async def _by_guide(self, shown: presented.Guide, visit: Visit) -> Authenticated:
         try:
-            unverified = compact.parse(shown.text)
+            unverified = assertion.parse(shown.text)
             visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
             found = await self._directory.client(client_id)
             client, verified = await self._verify(found, unverified, visit.now, profile=GUIDE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
-from affiant.jose import compact
+from affiant.oauth import assertion
 from affiant.oauth.parameters import form as oauth_form
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def read(captured: Captured, *, issuer: str, now: float) -> Facts:
     try:
         facts.form = oauth_form.parse(captured.body)
         facts.text = next((text for name in _ASSERTIONS if (text := facts.form.get(name))), "")
-        facts.unverified = compact.parse(facts.text) if facts.text else None
+        facts.unverified = assertion.parse(facts.text) if facts.text else None
     except Rejected:
         return facts
     return facts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
-from affiant.jose import compact
 from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
@@ -37,7 +36,7 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
         shown = presented.parse(form, http.header(captured.scope(), b"authorization"))
         if isinstance(shown, presented.Assertion | presented.Guide):
             assertion.check_names(
-                compact.parse(shown.text),
+                assertion.parse(shown.text),
                 client_id=shown.client_id,
                 free_subject=isinstance(shown, presented.Guide),
             )
@@ -60,6 +59,7 @@ def _judge(facts: Facts, server: Metadata) -> dict[int, Rejected]:
         return {}
     claims, rules = facts.claims, Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
     steps: dict[int, Callable[[], Any]] = {
+        4: lambda: assertion.check_subject(claims, rules),
         6: lambda: _check_algorithm(facts, server.raw),
         8: lambda: assertion.check_audience(claims, rules),
         9: lambda: assertion.check_times(claims, rules, facts.now),

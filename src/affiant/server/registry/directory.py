@@ -212,6 +212,7 @@ class Directory:
             audience=demands.audience or record.audience_policy,
             typ=record.typ_policy,
             lifetime=record.lifetime_policy,
+            subject=record.subject_policy,
             # The guide's requests have no jti.
             jti="legacy" if record.profile == GUIDE else record.jti_policy,
             # A breach of what a profile demands is not let through.

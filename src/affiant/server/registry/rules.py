@@ -7,25 +7,23 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
-from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
-from affiant.oauth import jwks_uri as oauth_jwks_uri
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
 from affiant.oauth.binding.subject import check_subject
 from affiant.oauth.parameters import authorization_details, resource_indicator, scope
-from affiant.server.registry import client_keys, profiles
-from affiant.server.registry.credentials import client_secrets
-from affiant.server.registry.profiles import GUIDE, Demands
-from affiant.storage.records import Api, Client, StoredSecret
+from affiant.server.registry import client_keys, methods, profiles
+from affiant.storage.entries import LONGEST_TOKEN
+from affiant.storage.records import Api, Client
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PublicKey
     from affiant.server.keys.master_key import MasterKey
+    from affiant.server.registry.profiles import Demands
 
-_BY_KEYS = (names.PRIVATE_KEY_JWT, names.SELF_SIGNED_TLS_CLIENT_AUTH)
 GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
 SERVERS_CHOICE = "default"  # what an API says that wants no algorithm of its own
-_ONE_NAME = "tls_client_auth, and no other method, needs one name of the certificate: --tls-san-dns NAME"
+SHORTEST_TOKEN = 10  # seconds, as in the settings
 _CLIENT_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,64}")  # RFC 3986 section 5.2.4: no path has . or ..
 
 
@@ -72,18 +70,18 @@ def build_client(
         dpop: ``required`` where every token must be bound to a key (RFC 9449), or ``optional``.
         demands: what the server demands of every client.
         jwks_uri: where it publishes its keys, instead of `keys`.
-        more: `tls_subject`, `certificate_bound` and `details_types`, as in `_checked`; other fields of a Client, such
-            as client_name.
+        more: `tls_subject`, `certificate_bound`, `details_types` and `access_token_lifetime`, as in `_checked`; other
+            fields of a Client, such as client_name and the policies.
 
     Raises:
         ConfigError: it may not be registered so; the message says what to change.
     """
     _check_name(client_id)
-    auth_method, alg = _check_method(auth_method, alg, profile, is_named=more.get("tls_subject") is not None)
+    auth_method, alg = methods.check_method(auth_method, alg, profile, is_named=more.get("tls_subject") is not None)
     _check_grants(grant_types)
-    _check_keys(auth_method, keys, alg, jwks_uri=jwks_uri)
+    methods.check_keys(auth_method, keys, alg, jwks_uri=jwks_uri)
     profiles.check(profile, auth_method, keys=keys, alg=alg, least=demands)
-    secret, stored = _make_secret(client_id, auth_method, alg, master_key, now)
+    secret, stored = methods.make_secret(client_id, auth_method, alg, master_key, now)
     client = Client(
         client_id=client_id,
         token_endpoint_auth_method=auth_method,
@@ -116,6 +114,8 @@ def change_client(
     enforce: tuple[str, ...] = (),
     dpop: str | None = None,
     profile: str | None = None,
+    auth_method: str | None = None,
+    access_token_lifetime: int | None = None,
     **policies: Any,
 ) -> Client:
     """The client with these changes; what is None stays as it is, and so do its grants when they are empty.
@@ -134,7 +134,9 @@ def change_client(
         enforce: rules to be enforced from now on.
         dpop: ``required`` or ``optional``.
         profile: ``fapi``, or ``none`` for none.
-        policies: audience_policy, typ_policy, lifetime_policy, jti_policy, client_name; `tls_subject` and
+        auth_method: its token_endpoint_auth_method, as methods.change_method allows.
+        access_token_lifetime: seconds; 0 for the setting of the server.
+        policies: the policy of each rule, such as audience_policy; client_name; `tls_subject` and
             `certificate_bound`, as in `_checked`.
 
     Raises:
@@ -142,7 +144,10 @@ def change_client(
     """
     _check_grants(grant_types)
     if keys is not None or jwks_uri is not None:
-        standing = _put_keys(standing, keys or (), jwks_uri, now)
+        standing = methods.put_keys(standing, keys or (), jwks_uri, now)
+    if access_token_lifetime is not None:
+        standing = replace(standing, access_token_lifetime=check_lifetime(access_token_lifetime))
+    standing = replace(standing, token_endpoint_auth_method=methods.change_method(standing, auth_method))
     types = {"authorization_details_types": check_types(details_types)} if details_types is not None else {}
     reach = {**_reach(scope, resources, introspects), **types}
     others = {"grant_types": grant_types, **_checked(standing.token_endpoint_auth_method, policies)}
@@ -167,6 +172,8 @@ def build_api(
     now: int,
     details_types: tuple[str, ...] = (),
     signing_alg: str | None = None,
+    access_token_lifetime: int | None = None,
+    access_token_typ: str | None = None,
 ) -> Api:
     """An API that may be stored.
 
@@ -181,6 +188,8 @@ def build_api(
         now,
         signing_alg=check_signing_alg(signing_alg),
         authorization_details_types=check_types(details_types),
+        access_token_lifetime=check_lifetime(access_token_lifetime),
+        access_token_typ=check_typ(access_token_typ or names.ACCESS_TOKEN_TYP),
     )
 
 
@@ -192,6 +201,8 @@ def change_api(
     signing_alg: str | None = None,
     details_types: tuple[str, ...] | None = None,
     is_default: bool = False,
+    access_token_lifetime: int | None = None,
+    access_token_typ: str | None = None,
 ) -> Api:
     """The API with these changes; what is None stays as it is.
 
@@ -202,6 +213,8 @@ def change_api(
         signing_alg: what its tokens are signed with; SERVERS_CHOICE where that is the server's own choice again.
         details_types: the types of authorization_details that it understands.
         is_default: whether tokens that name no API are for it from now on.
+        access_token_lifetime: seconds that a token for it lives at most; 0 for the setting of the server.
+        access_token_typ: of the header of its tokens.
 
     Raises:
         ConfigError: it may not be registered so.
@@ -216,7 +229,35 @@ def change_api(
         if details_types is None
         else check_types(details_types),
         is_default=is_default or standing.is_default,
+        access_token_lifetime=standing.access_token_lifetime
+        if access_token_lifetime is None
+        else check_lifetime(access_token_lifetime),
+        access_token_typ=check_typ(access_token_typ or standing.access_token_typ),
     )
+
+
+def check_lifetime(seconds: int | None) -> int | None:
+    """Return the lifetime of access tokens in seconds, or None for the setting of the server.
+
+    Raises:
+        ConfigError: it is too short to be used, or longer than a revocation is kept.
+    """
+    if not seconds:
+        return None
+    if not SHORTEST_TOKEN <= seconds <= LONGEST_TOKEN:
+        raise ConfigError(f"an access token lives {SHORTEST_TOKEN} to {LONGEST_TOKEN} seconds; 0 for the server's own")
+    return seconds
+
+
+def check_typ(typ: str) -> str:
+    """Return the typ of an API's tokens.
+
+    Raises:
+        ConfigError: it is none that access tokens have.
+    """
+    if typ not in names.ACCESS_TOKEN_TYPES:
+        raise ConfigError(f"the typ of an access token is one of: {', '.join(names.ACCESS_TOKEN_TYPES)}")
+    return typ
 
 
 def check_signing_alg(alg: str | None) -> str | None:
@@ -256,17 +297,19 @@ def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:
         given: tls_subject: the one name that its certificate must have, a member such as ``tls_client_auth_san_dns``
             and its value (RFC 8705 section 2.1.2). certificate_bound: ``required`` where every token must be bound to
             its certificate (section 3.4), or ``optional``. details_types: the types of authorization_details that it
-            may ask for (RFC 9396 section 10).
+            may ask for (RFC 9396 section 10). access_token_lifetime: seconds, 0 for the setting of the server.
 
     Raises:
         ConfigError: it may not be registered so.
     """
     fields = dict(given)
+    if "access_token_lifetime" in fields:
+        fields["access_token_lifetime"] = check_lifetime(fields["access_token_lifetime"])
     subject, bound = fields.pop("tls_subject", None), fields.pop("certificate_bound", None)
     types = fields.pop("details_types", ())
     if subject is not None:
         if auth_method != names.TLS_CLIENT_AUTH:
-            raise ConfigError(_ONE_NAME)
+            raise ConfigError(methods.ONE_NAME)
         fields["tls_subject"] = check_subject(*subject)
     if bound is not None:
         fields["tls_client_certificate_bound_access_tokens"] = _is_bound(bound)
@@ -331,66 +374,7 @@ def _is_bound(dpop: str) -> bool:
     return dpop == "required"
 
 
-def _check_method(auth_method: str, alg: str | None, profile: str | None, *, is_named: bool) -> tuple[str, str | None]:
-    if auth_method == names.TLS_CLIENT_AUTH and not is_named:
-        raise ConfigError(_ONE_NAME)
-    if auth_method not in names.AUTH_METHODS:
-        raise ConfigError(f"a client authenticates by one of: {', '.join(names.AUTH_METHODS)}")
-    if profile == GUIDE and (auth_method != names.CLIENT_SECRET_JWT or alg not in (None, "HS256")):
-        raise ConfigError(
-            "a client with the guide profile authenticates by client_secret_jwt with HS256, and no other way"
-        )
-    if auth_method == names.CLIENT_SECRET_JWT:
-        alg = alg or "HS256"
-    allowed = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}.get(auth_method, ())
-    if alg is not None and alg not in allowed:
-        raise ConfigError(f"{auth_method} takes {'one of: ' + ', '.join(allowed) if allowed else 'no algorithm'}")
-    return auth_method, alg
-
-
 def _check_grants(grant_types: tuple[str, ...]) -> None:
     unknown = [name for name in grant_types if name not in GRANT_TYPES]
     if unknown:
         raise ConfigError(f"a client's grants are among: {', '.join(GRANT_TYPES)}")
-
-
-def _check_keys(auth_method: str, keys: tuple[PublicKey, ...], alg: str | None, *, jwks_uri: str | None = None) -> None:
-    if jwks_uri is not None:
-        _check_jwks_uri(jwks_uri)
-    if keys and jwks_uri is not None:
-        raise ConfigError("a client has public keys, or the address of them, and not both")
-    has_keys = bool(keys) or jwks_uri is not None
-    if (auth_method in _BY_KEYS) != has_keys:
-        needs = "needs a public key" if not has_keys else "takes no public key"
-        raise ConfigError(f"{auth_method} {needs}")
-    if auth_method == names.SELF_SIGNED_TLS_CLIENT_AUTH and any(key.certificate is None for key in keys):
-        raise ConfigError(f"{auth_method} needs the certificate of each key, in x5c: --certificate FILE")
-    if alg is not None and keys and not any(alg in key.algorithms for key in keys):
-        raise ConfigError(f"no key of the client fits {alg}")
-
-
-def _check_jwks_uri(text: str) -> None:
-    try:
-        oauth_jwks_uri.parse(text)
-    except ValueError as error:
-        raise ConfigError(f"this jwks_uri cannot be registered: {error}") from None
-
-
-def _put_keys(standing: Client, keys: tuple[PublicKey, ...], jwks_uri: str | None, now: int) -> Client:
-    method, alg = standing.token_endpoint_auth_method, standing.token_endpoint_auth_signing_alg
-    _check_keys(method, keys, alg, jwks_uri=jwks_uri)
-    client_keys.check_certificates(method, standing.keys, keys, now=now)
-    if jwks_uri is None:
-        return replace(standing, keys=client_keys.put(standing.keys, keys, now=now), jwks_uri=None)
-    # Forgotten, not revoked: the set at the address mostly has the very keys that were registered.
-    left = tuple(key for key in standing.keys if client_keys.is_revoked(key, now))
-    return replace(standing, keys=left, jwks_uri=jwks_uri)
-
-
-def _make_secret(
-    client_id: str, auth_method: str, alg: str | None, master_key: MasterKey, now: int
-) -> tuple[str | None, tuple[StoredSecret, ...]]:
-    if auth_method not in client_secrets.METHODS:
-        return None, ()
-    secret, stored = client_secrets.make(client_id, auth_method=auth_method, alg=alg, master_key=master_key, now=now)
-    return secret, (stored,)

@@ -75,7 +75,7 @@ async def issue(
         client_key=authenticated.thumbprint,
     )
     response = TokenResponse(
-        access_token=_short_enough(await access_token.build_with(claims, signer), granted),
+        access_token=_short_enough(await access_token.build_with(claims, signer, typ=granted.typ), granted),
         token_type=bearer.BEARER if proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
         scope=render(granted.scope),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.token import details
@@ -20,13 +21,14 @@ GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever 
 
 
 class Granted(Value, frozen=True):
-    """What a token will say, and whose keys sign it: the algorithm that its APIs have chosen, or none."""
+    """What a token will say, with the algorithm and the typ that its APIs have chosen."""
 
     scope: tuple[str, ...]
     resource: tuple[str, ...]
     lifetime: int
     line: str = ""
     details: Details = ()
+    typ: str = names.ACCESS_TOKEN_TYP
 
 
 def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
@@ -36,11 +38,11 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
         authorization: what the grant allows it to ask for.
         client: who asks.
         directory: knows the APIs.
-        lifetime: seconds, of an access token.
+        lifetime: seconds that an access token lives by the setting of the server.
 
     Raises:
-        Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED, RESOURCE_ALGORITHMS, RESOURCE_ALGORITHM, SCOPE_NOT_ALLOWED
-            or DETAILS_NOT_ALLOWED.
+        Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED, RESOURCE_ALGORITHMS, RESOURCE_ALGORITHM, RESOURCE_TYPES,
+            SCOPE_NOT_ALLOWED or DETAILS_NOT_ALLOWED.
     """
     apis = _apis(authorization.resource, client, directory)
     line = _line(apis)
@@ -54,8 +56,9 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
     return Granted(
         scope=authorization.scope if authorization.scope is not None else _unasked(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
-        lifetime=min(lifetime, GUIDE_LIFETIME) if client.record.profile == GUIDE else lifetime,
+        lifetime=_lifetime(apis, client, lifetime),
         line=line,
+        typ=_typ(apis),
         details=details.grant(authorization.details or details.at(authorization.granted, apis), client, apis),
     )
 
@@ -64,6 +67,26 @@ def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[st
     """What is had without asking for it: of what was granted before, that which may still be had."""
     used = authorization.refresh_token
     return allowed if used is None else tuple(name for name in allowed if name in used.scope)
+
+
+def _lifetime(apis: list[Api], client: RegisteredClient, setting: int) -> int:
+    """Seconds that the token lives: the smallest that its client or one of its APIs names, else the setting.
+
+    An API without a lifetime of its own counts with the client's, or the setting: a second API in the same token cannot
+    lengthen its tokens.
+    """
+    own = client.record.access_token_lifetime
+    limits = [api.access_token_lifetime or own or setting for api in apis]
+    seconds = min([*limits, own]) if own else min(limits)
+    return min(seconds, GUIDE_LIFETIME) if client.record.profile == GUIDE else seconds
+
+
+def _typ(apis: list[Api]) -> str:
+    # A token has one typ. An API that takes at+jwt alone must never get the other kind through a second API.
+    types = sorted({api.access_token_typ for api in apis})
+    if len(types) > 1:
+        raise Rejected(Reason.RESOURCE_TYPES, expected="one resource", got=" and ".join(types))
+    return types[0]
 
 
 def _line(apis: list[Api]) -> str:

@@ -52,12 +52,19 @@ def find(token: str, directory: Directory, *, issuer: str, now: float, late: int
     except (Rejected, ValueError):
         return None
     client_id, jti = text(claims, "client_id"), text(claims, "jti")
-    is_ours = media_type(unverified.header.get("typ")) == names.ACCESS_TOKEN_TYP and claims.get("iss") == issuer
+    found = Standing(claims, client_id or "", jti or "", int(exp or 0))
+    is_ours = media_type(unverified.header.get("typ")) in _types(found, directory) and claims.get("iss") == issuer
     if not is_ours or exp is None or iat is None or client_id is None or jti is None:
         return None
     if exp + late <= now or (nbf is not None and nbf > now):
         return None
-    return Standing(claims, client_id, jti, int(exp))
+    return found
+
+
+def _types(found: Standing, directory: Directory) -> set[str]:
+    """The types that the token may have: that of RFC 9068, and what its APIs have chosen."""
+    chosen = [api.access_token_typ.lower() for name in found.audience if (api := directory.api(name)) is not None]
+    return {names.ACCESS_TOKEN_TYP, *chosen}
 
 
 async def is_revoked(standing: Standing, revocations: Revocations) -> bool:

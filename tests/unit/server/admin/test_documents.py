@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from tests.desk import NOW, member
 
+from affiant.cli.registry.declared import desired
 from affiant.server.admin import documents, shown
 from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
 from affiant.storage.records import Api, InitialAccessToken
@@ -79,3 +80,49 @@ def test_tag_changes_with_the_document() -> None:
     assert len(tags) == 2
     assert all(tag.startswith('"') and len(tag) == 24 for tag in tags)
     assert documents.page(documents.Api).model_validate({"items": [one], "next": None}).next is None
+
+
+MODELS: list[type[BaseModel]] = [
+    *sorted(every(In), key=lambda model: model.__name__),
+    desired.DesiredApi,
+    desired.DesiredClient,
+]
+
+
+def _flags(model: type[BaseModel]) -> list[str]:
+    """The members that take true or false, by what the schema says of them."""
+
+    def is_flag(schema: dict[str, Any]) -> bool:
+        return (
+            schema.get("type") == "boolean" or schema.get("const") is True or any(map(is_flag, schema.get("anyOf", ())))
+        )
+
+    return [name for name, schema in model.model_json_schema().get("properties", {}).items() if is_flag(schema)]
+
+
+@pytest.mark.parametrize("value", ["yes", "true", "True", "on", 1, 0, 1.0, "", [True]])
+def test_a_boolean_is_true_or_false_alone(value: object) -> None:
+    flags = [(model, name) for model in MODELS for name in _flags(model)]
+    assert len(flags) >= 10
+    for model, name in flags:
+        with pytest.raises(ValidationError) as found:
+            model.model_validate({name: value})
+        assert any(error["loc"][0] == name for error in found.value.errors()), (model, name)
+
+
+def test_a_number_is_no_text() -> None:
+    for model, name in ((ClientNew, "access_token_lifetime"), (documents.KeyCompleted, "overlap")):
+        with pytest.raises(ValidationError) as found:
+            model.model_validate({name: "5"})
+        assert name in {error["loc"][0] for error in found.value.errors()}
+
+
+@pytest.mark.rfc(8705, "2.1.2")
+@pytest.mark.parametrize("model", [ClientNew, ClientChanges])
+def test_one_name_of_a_certificate_and_no_second(model: type[BaseModel]) -> None:
+    two = {"tls_client_auth_san_dns": "a.example", "tls_client_auth_san_uri": "spiffe://a/b"}
+    needed = {"client_id": "a"} if model is ClientNew else {}
+    with pytest.raises(ValidationError, match="give one of tls_client_auth_san_dns and tls_client_auth_san_uri"):
+        model.model_validate({**needed, **two})
+    for name, value in two.items():
+        assert model.model_validate({**needed, name: value}).tls_subject == (name, value)  # type: ignore[attr-defined]

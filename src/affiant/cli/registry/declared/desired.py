@@ -13,6 +13,9 @@ from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet, check_kids
 from affiant.oauth import assertion, names
+from affiant.server.admin.documents.apis import TYP, Typ
+from affiant.server.admin.documents.base import LIFETIME, OnlyTrue, TokenLifetime
+from affiant.server.admin.documents.clients import Policies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +28,8 @@ Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
 
 
 class _Entry(BaseModel):
-    # A member that nobody knows is a spelling mistake, and would be a rule that is not kept.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A member that nobody knows is a spelling mistake, and would be a rule that is not kept. Strict: "yes" is not true.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class DesiredApi(_Entry):
@@ -35,22 +38,28 @@ class DesiredApi(_Entry):
     identifier: Word = Field(description="its resource indicator (RFC 8707), an absolute URI")
     name: str | None = Field(default=None, description="what people call it; its identifier when left out")
     scopes: list[Word] | None = Field(default=None, description="every scope that it has")
-    is_default: Literal[True] | None = Field(default=None, description="whether tokens are for it unless they ask")
+    is_default: OnlyTrue | None = Field(default=None, description="whether tokens are for it unless they ask")
     signing_alg: Word | None = Field(
         default=None, description="what its tokens are signed with; `default` for the server's own choice"
     )
     authorization_details_types: list[Word] | None = Field(default=None, description="RFC 9396")
+    access_token_lifetime: TokenLifetime | None = Field(default=None, description=LIFETIME)
+    access_token_typ: Typ | None = Field(default=None, description=TYP)
 
 
-class DesiredClient(_Entry):
+class DesiredClient(Policies, _Entry):
     """A client, with the names of RFC 7591 section 2; what is left out is not managed by this file."""
 
     client_id: Word
     client_name: str | None = Field(default=None, description="what people call it")
     token_endpoint_auth_method: Word | None = Field(
-        default=None, description="private_key_jwt when left out; fixed once the client is registered"
+        default=None,
+        description="private_key_jwt when left out; once the client is registered, fixed but for client_secret_basic"
+        " and client_secret_post, which can replace each other",
     )
-    token_endpoint_auth_signing_alg: Word | None = Field(default=None, description="fixed likewise")
+    token_endpoint_auth_signing_alg: Word | None = Field(
+        default=None, description="fixed once the client is registered"
+    )
     public_keys: list[Word] | None = Field(
         default=None,
         description="files with its public keys (PEM, JWK, JWK Set, certificate), beside this file; all of them",
@@ -70,10 +79,6 @@ class DesiredClient(_Entry):
     tls_client_certificate_bound_access_tokens: bool | None = None
     profile: Word | None = Field(default=None, description="what else it is held to, or allowed; `none` for nothing")
     dpop_bound_access_tokens: bool | None = None
-    audience_policy: Literal[*assertion.AUDIENCE_POLICIES] | None = None  # type: ignore[valid-type]
-    typ_policy: Literal[*assertion.TYP_POLICIES] | None = None  # type: ignore[valid-type]
-    lifetime_policy: Literal[*assertion.LIFETIME_POLICIES] | None = None  # type: ignore[valid-type]
-    jti_policy: Literal[*assertion.JTI_POLICIES] | None = None  # type: ignore[valid-type]
     observe: list[Literal[*assertion.RULES]] | None = Field(  # type: ignore[valid-type]
         default=None, description="every rule whose breach is recorded and let through"
     )

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from affiant.cli.registry.declared.desired import Desired, DesiredApi, DesiredClient
 
 _FIXED = ("token_endpoint_auth_method", "token_endpoint_auth_signing_alg")
+_SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
 _UNORDERED = frozenset(
     {"scope", "scopes", "resources", "introspects", "grant_types", "authorization_details_types", "observe", "jwks"}
 )
-_NOT_SENT_WHEN_MADE = ("enabled", "audience_policy", "typ_policy", "lifetime_policy", "jti_policy", "observe")
+_NOT_SENT_WHEN_MADE = ("enabled",)
 _SECRETS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
 # How the file says that there is none, where leaving it out says that the file does not care.
-_NONE = {"profile": "none", "signing_alg": SERVERS_CHOICE}
+_NONE = {"profile": "none", "signing_alg": SERVERS_CHOICE, "access_token_lifetime": 0}
 _LABEL = 100  # characters of a name for people
 
 
@@ -47,7 +48,7 @@ class Step:
         name: which.
         changes: what differs; of what is removed, nothing.
         members: what is sent.
-        then: what is sent after that: a client is registered strict and enabled, and changed then.
+        then: what is sent after that: a client is registered enabled, and disabled then.
     """
 
     action: str
@@ -144,7 +145,9 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
     del members["client_id"]
     for name in _FIXED:
         value = members.pop(name, None)
-        if value is not None and value != found.get(name):
+        if {value, found.get(name)} == _SAME_SECRET:
+            members[name] = value
+        elif value is not None and value != found.get(name):
             raise ConfigError(
                 f"client {wanted.client_id}: {name} is {found.get(name)}, and stays so: to make it {value}, give the"
                 " client another client_id, or remove it first (affiant client remove)"

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from affiant.errors import ConfigError
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, shown
 from affiant.server.admin.documents import ApiChanges, ApiNew
@@ -47,8 +48,10 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
         now=call.now,
         signing_alg=wanted.signing_alg,
         details_types=tuple(wanted.authorization_details_types),
+        access_token_lifetime=wanted.access_token_lifetime,
+        access_token_typ=wanted.access_token_typ,
     )
-    _check_default(call, built)
+    _check_admin_api(call, built)
     await _prepare(call, built)
     await call.desk.store.apis.add(built, tell=_tell(call, built.identifier))
     return shown.api(built)
@@ -79,7 +82,7 @@ async def change_api(
     def change(standing: Api) -> Api:
         changes.check_match(if_match, shown.api(standing))
         changed = _changed(standing, wanted)
-        _check_default(call, changed)
+        _check_admin_api(call, changed)
         return changed
 
     changed = await call.desk.store.apis.update(identifier, change, tell=_tell(call, identifier))
@@ -125,6 +128,8 @@ def _changed(standing: Api, wanted: ApiChanges) -> Api:
         signing_alg=wanted.signing_alg,
         details_types=tuple(types) if types is not None else None,
         is_default=bool(wanted.is_default),
+        access_token_lifetime=wanted.access_token_lifetime,
+        access_token_typ=wanted.access_token_typ,
     )
 
 
@@ -135,14 +140,18 @@ async def _prepare(call: Call, api: Api) -> None:
         await signing_keys.ensure(call.desk.store, call.desk.vault, now=call.now, line=api.signing_alg, **who)
 
 
-def _check_default(call: Call, api: Api) -> None:
+def _check_admin_api(call: Call, api: Api) -> None:
     """Who names no API gets a token for the default one: nobody must get one for this API without asking.
 
     Raises:
-        ConfigError: it is the admin API, and would be the default.
+        ConfigError: it is the admin API, and would be the default, or have tokens that it refuses itself.
     """
-    if api.is_default and api.identifier == call.desk.identifier:
+    if api.identifier != call.desk.identifier:
+        return
+    if api.is_default:
         raise ConfigError("the admin API cannot be the default")
+    if api.access_token_typ != names.ACCESS_TOKEN_TYP:
+        raise ConfigError(f"the admin API takes tokens of typ {names.ACCESS_TOKEN_TYP} alone")
 
 
 def _tell(call: Call, identifier: str) -> Any:

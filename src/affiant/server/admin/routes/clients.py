@@ -11,7 +11,7 @@ from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PublicKey
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, shown
-from affiant.server.admin.documents import ClientChanges, ClientNew
+from affiant.server.admin.documents import ClientChanges, ClientNew, Policies
 from affiant.server.admin.lists import CursorText, Limit
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
@@ -64,6 +64,9 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
         details_types=tuple(wanted.authorization_details_types),
         jwks_uri=wanted.jwks_uri,
         demands=call.desk.directory.demands,
+        observe=tuple(sorted(set(wanted.observe))),
+        access_token_lifetime=wanted.access_token_lifetime,
+        **_policies(wanted),
     )
     await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
     told = shown.client(built.client, call.now)
@@ -149,7 +152,8 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside 
 
 def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
     given = wanted.model_dump(exclude_unset=True, exclude_none=True)
-    policies = {name: value for name, value in given.items() if name.endswith("_policy")}
+    if wanted.token_endpoint_auth_method is not None:
+        _check_method(call, wanted.token_endpoint_auth_method)
     several: dict[str, Any] = {name: tuple(given[name]) for name in _LISTS if name in given}
     bound, certificate_bound = wanted.dpop_bound_access_tokens, wanted.tls_client_certificate_bound_access_tokens
     changed = rules.change_client(
@@ -163,8 +167,10 @@ def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
         details_types=_several(wanted.authorization_details_types),
         profile=wanted.profile,
         client_name=wanted.client_name,
+        auth_method=wanted.token_endpoint_auth_method,
+        access_token_lifetime=wanted.access_token_lifetime,
         **several,
-        **policies,
+        **_policies(wanted),
     )
     enabled = standing.enabled if wanted.enabled is None else wanted.enabled
     return replace(changed, enabled=enabled)
@@ -172,6 +178,12 @@ def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
 
 def _several(given: list[str] | None) -> tuple[str, ...] | None:
     return tuple(given) if given is not None else None
+
+
+def _policies(wanted: Policies) -> dict[str, Any]:
+    """The policy of each rule for which the document names one."""
+    given = wanted.model_dump(exclude_none=True)
+    return {name: given[name] for name in Policies.model_fields if name.endswith("_policy") and name in given}
 
 
 def _check_method(call: Call, method: str) -> None:

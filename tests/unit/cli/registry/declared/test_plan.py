@@ -82,7 +82,7 @@ def test_what_is_missing_is_made_apis_first(folder: Path) -> None:
     assert (client.action, client.kind, client.name) == ("create", "client", "billing")
     assert client.members["token_endpoint_auth_method"] == "private_key_jwt"
     assert client.members["jwks"] == {"keys": [KEY.to_jwk()]}
-    assert client.then == {"audience_policy": "legacy", "enabled": False}
+    assert (client.members["audience_policy"], client.then) == ("legacy", {"enabled": False})
 
 
 def test_what_differs_is_named_before_and_after(folder: Path) -> None:
