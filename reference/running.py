@@ -17,7 +17,7 @@ from affiant.storage.memory import MemoryStore
 
 ISSUER = "https://as.example"
 _OPTIONS = app.Options(
-    mcp_compat="on",
+    authorization_endpoint="on",
     dpop_nonces="on",
     mtls_url="https://mtls.as.example",
     certificates=Certificates(Proxies.parse("127.0.0.1")),

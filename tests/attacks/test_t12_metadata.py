@@ -91,7 +91,7 @@ async def test_stub_is_there_only_where_it_was_asked_for() -> None:
     assert "authorization_endpoint" not in await _document()
     async with running(MemoryStore()) as server:
         assert (await server.http.get("/authorize")).status_code == 404
-    async with running(MemoryStore(), issuer=f"{ISSUER}/t/one", mcp_compat="on") as server:
+    async with running(MemoryStore(), issuer=f"{ISSUER}/t/one", authorization_endpoint="on") as server:
         document = (await server.http.get(f"{ISSUER}{WELL_KNOWN}/t/one")).json()
         assert document["authorization_endpoint"] == f"{ISSUER}/t/one/authorize"
         reply = await server.http.get(

@@ -47,8 +47,8 @@ class Storage:
 
 @pytest.fixture(scope="module")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with mcp_compat."""
-    server = Server(tmp_path_factory.mktemp("mcp"), _free_port(), environment={"AFFIANT_MCP_COMPAT": "on"})
+    """A server with an authorization endpoint."""
+    server = Server(tmp_path_factory.mktemp("mcp"), _free_port(), environment={"AFFIANT_AUTHORIZATION_ENDPOINT": "on"})
     try:
         server.start()
         yield server

@@ -79,7 +79,7 @@ def serve(as_json: bool, **options: Any) -> None:
     chosen = load(**options)
     given = [name for name, value in options.items() if value is not None]
     _check_tls(chosen)
-    for warning in chosen.warnings:
+    for warning in (*settings.warnings_of_names(), *chosen.warnings):
         click.echo(f"! {warning}", err=True)
     listening = _listen(chosen.host, chosen.port)
     port: int = listening.getsockname()[1]
@@ -129,7 +129,7 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
             dpop_nonces=chosen.dpop_nonces,
             auth_methods=chosen.methods,
             demands=chosen.demands,
-            mcp_compat=chosen.mcp_compat,
+            authorization_endpoint=chosen.authorization_endpoint,
             software_statement_issuers=chosen.trusted_issuers,
             certificates=chosen.certificates,
             mtls_url=chosen.mtls_url,

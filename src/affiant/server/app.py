@@ -24,7 +24,7 @@ from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
-from affiant.server.published import mcp, metadata, site
+from affiant.server.published import authorize, metadata, site
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
 from affiant.server.published.revocations import RevocationFeed
@@ -102,7 +102,7 @@ class Options:
         mtls_url: the base of the endpoints that ask for a certificate, where they have one of their own (RFC 8705
             section 5).
         software_statement_issuers: of software statements that are trusted, each with its keys (RFC 7591 section 2.3).
-        mcp_compat: ``on`` where an authorization endpoint is published that refuses everybody, or ``off``.
+        authorization_endpoint: ``on`` where an authorization endpoint is published that refuses everybody, or ``off``.
     """
 
     access_token_lifetime: int = 600
@@ -110,7 +110,7 @@ class Options:
     dpop_nonces: str = "off"
     auth_methods: tuple[str, ...] = names.AUTH_METHODS
     demands: profiles.Demands = profiles.NONE
-    mcp_compat: str = "off"
+    authorization_endpoint: str = "off"
     software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
     certificates: Certificates = field(default_factory=Certificates)
     jwks_uri_allowed: Allowed = field(default_factory=Allowed)
@@ -152,7 +152,7 @@ def build(
     also = [_keeper(store, vault, options.calendar, clock), ("signature", parts.signers.prove, signers.PROVE_SECONDS)]
     background = Background(store.ledger, limits, parts.uses, clock, also)
     feed = RevocationFeed(parts.directory, store.revocations, issuer=issuer, clock=clock)
-    stub = mcp.Stub(issuer) if options.mcp_compat == "on" else None
+    stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     @contextlib.asynccontextmanager
@@ -243,7 +243,7 @@ class _Parts:
         return {PATH: RegistrationEndpoint(**shared), f"{PATH}/": ManagementEndpoint(**shared)}
 
 
-async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | mcp.Stub]) -> dict[str, Any]:
+async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | authorize.Stub]) -> dict[str, Any]:
     await parts.directory.refresh()
     said = [part.metadata() for part in mounted]
     keys, chosen = parts.directory.published_keys(), parts.options

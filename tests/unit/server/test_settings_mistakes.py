@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "fapi": ("yes", "write off or on, not 'yes'"),
     "auth_methods": ("password", "write some of private_key_jwt"),
     "software_statement_issuers": ("https://publisher.example", "write a JSON object"),
-    "mcp_compat": ("true", "write off or on, not 'true'"),
+    "authorization_endpoint": ("true", "write off or on, not 'true'"),
     "signing_alg": ("HS256", "write one of "),
     "signing_key_days": ("1", "write a whole number from 2 to 3650, not '1'"),
     "signing_key_announce_days": ("90", "write fewer days than signing_key_days"),
@@ -214,3 +214,31 @@ def test_what_set_a_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         (2, "file"),
         ("127.0.0.1", "default"),
     ]
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_former_name_is_still_read_and_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """The present name wins beside it, and a mistake names the one that is set."""
+
+    def put(value: str, name: str = "mcp_compat") -> None:
+        if place == "environment":
+            monkeypatch.setenv(f"AFFIANT_{name.upper()}", value)
+        else:
+            with (tmp_path / "affiant.toml").open("a", encoding="utf-8") as file:
+                file.write(f'{name} = "{value}"\n')
+
+    assert settings.warnings_of_names() == []
+    put("yes")
+    assert "write off or on, not 'yes'" in _refusal()
+    assert ("AFFIANT_MCP_COMPAT" if place == "environment" else "authorization_endpoint in affiant.toml") in _refusal()
+    (tmp_path / "affiant.toml").write_text("", "utf-8")
+    put("on")
+    chosen = load()
+    assert chosen.authorization_endpoint == "on"
+    shown = {row.name: (row.value, row.source) for row in settings.described(chosen, options=())}
+    assert shown["authorization_endpoint"] == ("on", place)
+    (warning,) = settings.warnings_of_names()
+    assert "mcp_compat" in warning.lower()
+    assert "authorization_endpoint" in warning.lower()
+    put("off", "authorization_endpoint")
+    assert load().authorization_endpoint == "off"

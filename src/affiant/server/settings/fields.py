@@ -23,7 +23,7 @@ from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
 from affiant.server.registry.addresses import Allowed, parse_allowed
 from affiant.server.request.certificate import Certificates
-from affiant.server.settings.sources import PREFIX, read_file
+from affiant.server.settings.sources import PREFIX, read_file, read_renamed
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
 EVERYBODY = "*"
@@ -93,8 +93,9 @@ class Settings(BaseSettings):
     software_statement_issuers: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="issuers of software statements, each with the file of its keys, a JWK Set"
     )
-    mcp_compat: Literal["off", "on"] = Field(
-        default="off", description="on: publish an authorization_endpoint that refuses everybody, for SDKs of MCP"
+    authorization_endpoint: Literal["off", "on"] = Field(
+        default="off",
+        description="on: publish one that refuses everybody, for libraries that insist on one (MSAL, the SDKs of MCP)",
     )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"
@@ -360,7 +361,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Options before environment before file."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read_file())
+        renamed = InitSettingsSource(settings_cls, init_kwargs=read_renamed())
+        return init_settings, env_settings, renamed, InitSettingsSource(settings_cls, init_kwargs=read_file())
 
 
 def _names(text: str) -> list[str]:

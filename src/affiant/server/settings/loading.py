@@ -43,9 +43,15 @@ def _places(given: Collection[str]) -> dict[str, str]:
     """Return what each setting that is set somewhere is called there."""
     return {
         **{name: f"{name} in {sources.FILE}" for name in sources.read_file()},
-        **sources.variables(Settings.model_fields),
+        **_variables(),
         **{name: f"--{name.replace('_', '-')}" for name in given},
     }
+
+
+def _variables() -> dict[str, str]:
+    """Return the variable of each setting that is set in the environment, be it under its former name."""
+    former = {sources.RENAMED[old]: variable for old, variable in sources.variables(sources.RENAMED).items()}
+    return {**former, **sources.variables(Settings.model_fields)}
 
 
 def _mistake(detail: ErrorDetails, where: dict[str, str]) -> str:
@@ -118,7 +124,7 @@ def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, .
     """
     by_source: dict[str, Collection[str]] = {
         "option": options,
-        "environment": sources.variables(Settings.model_fields),
+        "environment": _variables(),
         "file": sources.read_file(),
     }
     return tuple(

@@ -18,6 +18,8 @@ FILE = "affiant.toml"
 PREFIX = "AFFIANT_"
 # Read from the environment besides the settings: secrets, and what commands of clients need.
 SECRETS = ("credentials", "initial_access_token", "master_key", "pkcs11_pin")
+# The former name of a setting, which is still read, with a warning.
+RENAMED = {"mcp_compat": "authorization_endpoint"}
 # How similar two names are when one is taken for a misspelling of the other.
 _SIMILAR = 0.75
 # Kubernetes sets these for services whose names begin with affiant: AFFIANT_SERVICE_HOST, AFFIANT_TOKEN_PORT_80_TCP.
@@ -33,6 +35,11 @@ def read_file() -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is not TOML; the message names the line.
     """
+    found = _parse_file()
+    return {RENAMED.get(name, name): value for name, value in found.items() if RENAMED.get(name) not in found}
+
+
+def _parse_file() -> dict[str, Any]:
     path = Path(FILE)
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
@@ -55,6 +62,19 @@ def read_file() -> dict[str, Any]:
         raise ConfigError(f"{_full(path)}, {where}: {what}") from None
 
 
+def read_renamed() -> dict[str, str]:
+    """Return the settings whose variable has a former name: the present name, and the value."""
+    found = variables(RENAMED)
+    return {RENAMED[old]: os.environ[variable] for old, variable in found.items()}
+
+
+def warnings() -> list[str]:
+    """Return a sentence for each former name that is used."""
+    said = [f"{variable} is now called {PREFIX}{RENAMED[old].upper()}" for old, variable in variables(RENAMED).items()]
+    said += [f"{old} in {FILE} is now called {name}" for old, name in RENAMED.items() if old in _parse_file()]
+    return [f"{sentence}: rename it" for sentence in said]
+
+
 def variables(names: Collection[str]) -> dict[str, str]:
     """Return the variables of the environment that set these names, each as it is spelt there."""
     found = {variable.lower().removeprefix(PREFIX.lower()): variable for variable in os.environ if _is_ours(variable)}
@@ -63,7 +83,7 @@ def variables(names: Collection[str]) -> dict[str, str]:
 
 def misspelt(names: Collection[str]) -> Iterator[str]:
     """Return a sentence for each variable whose name is similar to one that is read; any other is not for affiant."""
-    known = [*names, *SECRETS]
+    known = [*names, *RENAMED, *SECRETS]
     for variable in sorted(filter(_is_ours, os.environ)):
         name = variable.lower().removeprefix(PREFIX.lower())
         if name not in known and not _KUBERNETES.fullmatch(name):

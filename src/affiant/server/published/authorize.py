@@ -1,8 +1,8 @@
-"""The authorization endpoint that this server does not have, for the SDKs of MCP that insist on one.
+"""An authorization endpoint that refuses every request, for client libraries that insist on one.
 
-They refuse metadata without `authorization_endpoint`, although a client that speaks for itself never goes there. So an
-operator may publish one that answers everything with the same refusal (RFC 6749 section 3.1.1). It reads nothing of the
-request and sends nobody anywhere: a `redirect_uri` of a stranger is no place to redirect to (RFC 9700 section 4.11).
+MSAL and the SDKs of MCP refuse metadata without `authorization_endpoint`, although a client that is a service never
+uses it. So an operator may publish one that answers everything with the same refusal (RFC 6749 section 3.1.1). It reads
+nothing of the request and redirects nowhere: a `redirect_uri` of a stranger is no place to redirect to (RFC 9700 4.11).
 """
 
 from __future__ import annotations
