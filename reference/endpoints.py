@@ -37,7 +37,9 @@ Every answer in JSON has `Cache-Control: no-store`, but for what is published. A
 
 Its headers say what to do: `WWW-Authenticate` (401), `Allow` (405), `Retry-After` (429, 503), `DPoP-Nonce` (with the
 setting `dpop_nonces`). The [reasons](reasons.md) say with which status and `error` each is told. An unknown path is
-answered with 404 `not_found`, a method that a published page does not take 405 `method_not_allowed`.
+answered with 404 `not_found`, a method that a published page does not take 405 `method_not_allowed`; both name the
+token endpoint, and their `trace_id` is in the server's log at level INFO alone. A browser gets a page at the issuer and
+at unknown paths: the name, issuer and version of the server, with links.
 
 The documents below that take `OPTIONS` are public: pages of any origin may read them (CORS). No other endpoint allows
 that, because a page cannot keep the key or the secret of a client."""

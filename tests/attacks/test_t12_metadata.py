@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -11,6 +14,7 @@ from tests.attacks.bench import ISSUER, Request, post
 from tests.attacks.conftest import running as bench_running
 from tests.rfc.conftest import running
 
+from affiant import __version__
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server import settings
@@ -245,7 +249,7 @@ async def test_a_path_that_is_nearly_an_endpoint_is_none(bench: Bench, path: str
     """No second spelling reaches an endpoint: a rule of a proxy for /token holds for all that gets there."""
     before = await bench.audited()
     reply = await bench.send(Request(post().body, path=path))
-    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+    assert _refused(reply) == (404, "not_found")
     assert await bench.audited() == before
     assert (await bench.send(post())).status == 200  # its jti is not used up
 
@@ -255,7 +259,7 @@ async def test_a_path_that_is_nearly_an_endpoint_is_none(bench: Bench, path: str
 async def test_what_is_not_there(bench: Bench, path: str) -> None:
     """JSON, no version, no name of a framework; nothing of help to who looks around."""
     reply = await _get(bench, path)
-    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+    assert _refused(reply) == (404, "not_found")
     _plain(reply)
 
 
@@ -264,9 +268,21 @@ async def test_what_is_not_there(bench: Bench, path: str) -> None:
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks", "/health", "/errors"])
 async def test_other_methods(bench: Bench, method: str, path: str) -> None:
     reply = await _get(bench, path, method=method)
-    assert (reply.status, reply.json()) == (405, {"error": "method_not_allowed"})
+    assert _refused(reply) == (405, "method_not_allowed")
     assert "GET" in reply.headers["allow"]
     _plain(reply)
+
+
+def _refused(reply: Reply) -> tuple[int, str]:
+    """With a trace_id, and with where the endpoints are: by the issuer, never by what the request says of its host."""
+    members = reply.json()
+    assert set(members) == {"error", "error_description", "trace_id"}
+    assert reply.headers["x-trace-id"] == members["trace_id"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    if reply.status in (404, 405):
+        assert f"{ISSUER}/token," in members["error_description"]
+        assert members["error_description"].endswith(f"{ISSUER}{WELL_KNOWN}")
+    return reply.status, members["error"]
 
 
 def _plain(reply: Reply) -> None:
@@ -282,7 +298,7 @@ def _plain(reply: Reply) -> None:
 async def test_no_redirect_to_a_host_that_the_request_names(bench: Bench, path: str) -> None:
     """A slash too many is another path, not a reason to send somebody to whatever stands in Host."""
     reply = await _get(bench, path, (b"host", b"evil.example"))
-    assert (reply.status, reply.json()) == (404, {"error": "not_found"})
+    assert _refused(reply) == (404, "not_found")
 
 
 @pytest.mark.attack(248)
@@ -299,5 +315,61 @@ async def test_a_page_that_fails_tells_nothing(
         replies: list[Reply] = []
         with pytest.raises(RuntimeError):  # Starlette answers, then lets the server log it
             await bench.send(Request(method="GET", path="/errors", headers=()), replies)
-        assert (replies[0].status, replies[0].json()) == (500, {"error": "server_error"})
+        assert _refused(replies[0]) == (500, "server_error")
         _plain(replies[0])
+
+
+BROWSER = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
+
+
+@pytest.mark.attack(248)
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/", 200), ("/x", 404), ("/x%3Cscript%3E", 404), ("/x<script>alert(1)</script>", 404), ("//evil.example", 404)],
+)
+async def test_browser_gets_a_page(bench: Bench, path: str, status: int) -> None:
+    """With the name, the issuer and where to go on; with nothing that the request said, and nothing that is loaded."""
+    reply = await _get(bench, path, BROWSER, (b"host", b"evil.example"))
+    assert reply.status == status
+    text = reply.body.decode()
+    assert all(f'href="{place}"' in text for place in ("/", "/errors", WELL_KNOWN, "/jwks", "/health"))
+    assert ISSUER in text
+    assert __version__ in text
+    assert not [word for word in ("evil", "script", "src=", "http-equiv", "url(", "@import") if word in text.lower()]
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert (reply.headers["x-content-type-options"], reply.headers["vary"]) == ("nosniff", "Accept")
+    assert (reply.headers["x-trace-id"] in text) == (status == 404)
+
+
+@pytest.mark.attack(248)
+async def test_links_of_pages_lead_somewhere() -> None:
+    """Of the home page, an unknown one and that of a reason, for an issuer with a path."""
+    async with running(MemoryStore(), issuer=f"{ISSUER}/as") as server:
+        browser = {"accept": BROWSER[1].decode()}
+        for path in ("/as", "/as/", "/", "/as/errors", "/as/errors/token.missing", "/as/errors/x"):
+            text = (await server.http.get(f"{ISSUER}{path}", headers=browser)).text
+            found = set(re.findall(r'href="([^"]+)"', text))
+            assert len(found) >= 5
+            for place in found:
+                assert (await server.http.get(f"{ISSUER}{place}", headers=browser)).status_code == 200, place
+
+
+@pytest.mark.attack(248)
+async def test_style_is_the_one_that_is_allowed(bench: Bench) -> None:
+    reply = await _get(bench, "/", BROWSER)
+    (style,) = re.findall(r"<style>(.*?)</style>", reply.body.decode())
+    allowed = b64encode(sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{allowed}'" in reply.headers["content-security-policy"]
+
+
+@pytest.mark.attack(302)
+async def test_unknown_path_is_logged_without_what_it_hides(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The trace_id is in the log at INFO; a token in the path is not, and no line is forged."""
+    secret = "eyJ" + "x" * 40
+    reply = await _get(bench, f"/a\nINFO forged/{secret}")
+    (line,) = [record.getMessage() for record in caplog.records if reply.headers["x-trace-id"] in record.getMessage()]
+    assert "\n" not in line
+    assert secret not in line
+    assert await bench.audited() == []

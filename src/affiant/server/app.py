@@ -24,7 +24,7 @@ from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
-from affiant.server.published import authorize, metadata, site
+from affiant.server.published import absent, authorize, metadata, site
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
 from affiant.server.published.revocations import RevocationFeed
@@ -170,7 +170,7 @@ def build(
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=lifespan,
-        exception_handlers=site.HANDLERS,
+        exception_handlers=absent.handlers(issuer),
     )
 
 

@@ -1,4 +1,4 @@
-"""The routes that anybody may read, and the answers where there is no route."""
+"""The routes that anybody may read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from affiant.errors import StoreError
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
@@ -34,12 +33,12 @@ def routes(
         return JSONResponse(await document(), headers={"Cache-Control": "public, max-age=300"})
 
     async def show_reason(request: Request) -> Response:
-        page = pages.reason(request.path_params["code"])
+        page = pages.reason(request.path_params["code"], issuer)
         status = 200 if page else 404
-        return HTMLResponse(page or pages.index(), status_code=status, headers=pages.SECURITY_HEADERS)
+        return HTMLResponse(page or pages.index(issuer), status_code=status, headers=pages.SECURITY_HEADERS)
 
     async def show_reasons(_: Request) -> Response:
-        return HTMLResponse(pages.index(), headers=pages.SECURITY_HEADERS)
+        return HTMLResponse(pages.index(issuer), headers=pages.SECURITY_HEADERS)
 
     # RFC 8414 3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery 4.1 after it; there are
     # clients that look for each document in either place.
@@ -56,21 +55,3 @@ def routes(
         public_route(f"{path}/errors", show_reasons),
         public_route(f"{path}/errors/{{code}}", show_reason),
     ]
-
-
-async def _away(_: Request, __: Exception) -> Response:
-    # RFC 9110 section 10.2.3: whoever has a copy goes on with it meanwhile.
-    return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Cache-Control": "no-store", "Retry-After": "1"})
-
-
-async def _not_found(_: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    headers = {"Cache-Control": "no-store", **(getattr(error, "headers", None) or {})}
-    return JSONResponse({"error": "not_found" if status == 404 else "method_not_allowed"}, status, headers)  # noqa: PLR2004
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "server_error"}, 500, {"Cache-Control": "no-store"})
-
-
-HANDLERS: dict[Any, Any] = {404: _not_found, 405: _not_found, 500: _failed, StoreError: _away}
