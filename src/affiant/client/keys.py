@@ -244,10 +244,10 @@ def _prove(ring: KeyRing, new: PrivateKey) -> bool:
 
 def _retire_old(path: Path, found: Credentials, ring: KeyRing, overlap: int, tell: Tell) -> Rotated:
     new, old = signer(found), _parse(found.old_key or {}, None)
-    ends_at = None
+    ends_at, name = None, old.public().thumbprint  # an earlier key of the client may have had the same kid
     try:
-        known = ring.ask(new, action="retire", kid=old.kid, overlap=str(overlap))
-        ends_at = next((key.get("revoked_at") for key in known if key["kid"] == old.kid), None)
+        known = ring.ask(new, action="retire", kid=name, overlap=str(overlap))
+        ends_at = next((key.get("revoked_at") for key in known if key.get("thumbprint") == name), None)
     except Refused as refusal:
         if not _is_unknown(refusal):
             raise

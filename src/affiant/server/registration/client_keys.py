@@ -63,9 +63,7 @@ class ClientKeysEndpoint(ClientEndpoint):
         record = await self._store.clients.find(client.client.client_id) or client.client.record
         _check_kept(record)
         with _judging():
-            action = key_actions.parse(
-                scope["method"], form, record.keys, signer=client.thumbprint or "", now=int(visit.now)
-            )
+            action = key_actions.parse(scope["method"], form, signer=client.thumbprint or "", now=int(visit.now))
             _check_signer(action, record, client.thumbprint, visit.now)
             changes.check_fits(record, action.added, demands=client.client.demands)
             after = action.step(record.keys)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from affiant.jose.keys import PublicKey
     from affiant.oauth.parameters.form import Form
-    from affiant.storage.records import ClientKey
+    from affiant.storage.records import Client, ClientKey
 
     Keys = tuple[ClientKey, ...]
 
@@ -39,7 +39,7 @@ class Action(NamedTuple):
         outcome: what the audit log calls it once it is done.
         told: what is written down with it.
         added: the keys that it brings.
-        leaked: the thumbprint of the key whose tokens end with it.
+        leaked: finds the thumbprint of the key whose tokens end with it, among the keys as they are in the commit.
         status: of the answer.
     """
 
@@ -48,23 +48,21 @@ class Action(NamedTuple):
     outcome: str = ""
     told: str = ""
     added: tuple[PublicKey, ...] = ()
-    leaked: str | None = None
+    leaked: Callable[[Client], str] | None = None
     status: int = 200
 
 
-def parse(method: str, form: Form, keys: Keys, *, signer: str, now: int) -> Action:
+def parse(method: str, form: Form, *, signer: str, now: int) -> Action:
     """What a client asks for.
 
     Args:
         method: of the request.
         form: its parameters.
-        keys: the client's, as they stand.
         signer: the thumbprint of the key that signed the request.
         now: seconds since the epoch.
 
     Raises:
         Rejected: KEYS_ACTION, KEYS_MALFORMED or MISSING_PARAMETER.
-        NotFound: the client has no such key.
     """
     if method == "PUT":
         return _put(form, now)
@@ -78,7 +76,7 @@ def parse(method: str, form: Form, keys: Keys, *, signer: str, now: int) -> Acti
         return Action(PROVE, step, "proved", "prove the key that signs")
     if action not in (RETIRE, REVOKE, CANCEL):
         raise Rejected(Reason.KEYS_ACTION, expected=f"{LIST}, {ANNOUNCE}, {PROVE}, {RETIRE}, {REVOKE} or {CANCEL}")
-    return _end(action, form, keys, signer, now)
+    return _end(action, form, signer, now)
 
 
 def _put(form: Form, now: int) -> Action:
@@ -105,7 +103,7 @@ def _announce(form: Form, now: int) -> Action:
     return Action(ANNOUNCE, step, "announced", f"announce {key.kid}", added=(key,), status=_CREATED)
 
 
-def _end(action: str, form: Form, keys: Keys, signer: str, now: int) -> Action:
+def _end(action: str, form: Form, signer: str, now: int) -> Action:
     kid = required(form, "kid")
     told = f"{action} {kid}"
     if action == CANCEL:
@@ -115,7 +113,10 @@ def _end(action: str, form: Form, keys: Keys, signer: str, now: int) -> Action:
         step = partial(rotation.retire, kid=kid, now=now, overlap=overlap, signer=signer)
         return Action(RETIRE, step, "retired", told)
     step = partial(rotation.revoke, kid=kid, now=now, signer=signer)
-    leaked = client_keys.thumbprint(client_keys.get(keys, kid, now))
+
+    def leaked(before: Client) -> str:
+        return client_keys.thumbprint(client_keys.get(before.keys, kid, now))
+
     return Action(REVOKE, step, "revoked", told, leaked=leaked)
 
 

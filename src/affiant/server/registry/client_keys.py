@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
-from affiant.jose.key_set import check_kids
 from affiant.jose.keys import parse_public_jwk
 from affiant.oauth import names
 from affiant.storage.records import ClientKey, NotFound
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_KEYS = 16  # that may be used at one time
 MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
+MAX_CHOICES = 4  # keys of one kid that a message lists
 _CACHED = 10_000
 
 
@@ -99,10 +99,12 @@ def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:
 
 
 def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) -> tuple[ClientKey, ...]:
-    """The keys with these as well.
+    """Return the keys with these as well.
+
+    A kid may name several keys, and a key may have several names among those that are added (RFC 7517 section 4.5).
 
     Raises:
-        ConfigError: a kid is taken, one was there before, or there would be too many.
+        ConfigError: a key was there before, or there would be too many.
     """
     known = {thumbprint(key): key for key in standing}
     for key in added:
@@ -110,31 +112,40 @@ def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) 
         if old is not None:
             what = "was revoked, and never comes back: make a new one" if is_revoked(old, now) else "is there already"
             raise ConfigError(f"the key {key.kid} {what}")
-        known[thumbprint(key)] = key
-    keys = (*standing, *added)
-    usable = live(keys, now)
-    check_kids([parse(key.jwk) for key in usable])
-    if len(usable) > MAX_KEYS:
-        raise ConfigError(f"a client has at most {MAX_KEYS} keys at one time: revoke some")
-    return _without_the_oldest(keys, now)
+    return _checked((*standing, *added), now)
+
+
+def check_name(standing: Sequence[ClientKey], added: ClientKey, now: float) -> None:
+    """Reject a single key under a name that another key has: it can be given one of its own.
+
+    Raises:
+        ConfigError: a live key of the client has this kid.
+    """
+    if any(key.kid == added.kid and thumbprint(key) != thumbprint(added) for key in live(standing, now)):
+        raise ConfigError(f"another key of the client has the kid {added.kid}: give this one a kid of its own")
 
 
 def put(
     standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
 ) -> tuple[ClientKey, ...]:
-    """Exactly these keys: those that stand and are wanted stay as they are, others are revoked now or added.
+    """Return exactly these keys: live ones that are wanted stay as they are, others are revoked now or added.
 
     Raises:
         ConfigError: as `add`.
     """
-    thumbprints = {key.thumbprint for key in wanted}
-    kept = {thumbprint(key) for key in live(standing, now)}
+    kept: dict[str, list[ClientKey]] = {}
+    for key in live(standing, now):
+        kept.setdefault(thumbprint(key), []).append(key)
+    wanted_of = {name: [key for key in wanted if key.thumbprint == name] for name in kept}
+    named = {name: _named(keys, wanted_of[name]) for name, keys in kept.items() if wanted_of[name]}
     left = [
-        key if is_revoked(key, now) or thumbprint(key) in thumbprints else replace(key, revoked_at=now)
+        key if is_revoked(key, now) or thumbprint(key) in named else replace(key, revoked_at=now)
         for key in standing
+        if is_revoked(key, now) or key in named.get(thumbprint(key), [key])
     ]
     new = [build(key, now=now, source=source) for key in wanted if key.thumbprint not in kept]
-    return add(left, new, now=now)
+    further = [key for keys in named.values() for key in keys if key not in standing]
+    return _checked((*add(left, new, now=now), *further), now)
 
 
 def check_certificates(
@@ -154,16 +165,53 @@ def check_certificates(
             raise ConfigError(f"the key {key.kid} was registered with another certificate or none: make a new key")
 
 
-def get(keys: Sequence[ClientKey], kid: str, now: float) -> ClientKey:
-    """The key of this name: the one that is not revoked, or else the last that was.
+def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
+    """Return the key of this thumbprint, or else of this kid, whether it has ended or not.
+
+    A thumbprint names one key for good. A kid may name several: then which one is meant must not be guessed, because
+    to revoke the wrong one leaves alive what a leaked key obtained.
 
     Raises:
         NotFound: there is none.
+        ConfigError: the kid names several keys.
     """
-    named = [key for key in keys if key.kid == kid]
+    named = [key for key in keys if thumbprint(key) == name] or [key for key in keys if key.kid == name]
     if not named:
         raise NotFound("the client has no key of this name")
-    return next(iter(live(named, now)), named[-1])
+    states = {thumbprint(key): state(key, now) for key in named}
+    if len(states) > 1:
+        # The newest first: of hundreds that ended, few are looked for.
+        shown = [f"{key} ({what})" for key, what in reversed(states.items())]
+        more = f" and {len(shown) - MAX_CHOICES} more" if len(shown) > MAX_CHOICES else ""
+        choices = ", ".join(shown[:MAX_CHOICES]) + more
+        raise ConfigError(f"{len(states)} keys have the kid {name}: name one by its thumbprint: {choices}")
+    return named[-1]
+
+
+def _checked(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:
+    if len(live(keys, now)) > MAX_KEYS:
+        raise ConfigError(f"a client has at most {MAX_KEYS} keys at one time: revoke some")
+    return _without_the_oldest(keys, now)
+
+
+def _named(standing: Sequence[ClientKey], wanted: Sequence[PublicKey]) -> list[ClientKey]:
+    """Return the records of one live key under the names that a set gives it.
+
+    A key that has one name keeps it, and its alg, whatever the set says: who signs with that name must be let in. The
+    names of a key that has several are those of the set; a further name may do what the key may.
+    """
+    if not {key.kid for key in standing} & {key.kid for key in wanted}:
+        return list(standing)
+    found = []
+    for kid in dict.fromkeys(key.kid for key in wanted):
+        records = [key for key in standing if key.kid == kid]
+        keys = [key for key in wanted if key.kid == kid]
+        algs = {parse(record.jwk).alg: record for record in records}
+        if len(records) == len(keys) == 1:
+            found += records
+        else:
+            found += [algs.get(k.alg) or replace(standing[0], kid=kid, jwk=json.dumps(k.to_jwk())) for k in keys]
+    return found
 
 
 def _without_the_oldest(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:

@@ -168,21 +168,85 @@ def test_a_hosted_set_is_exactly_what_was_put(two: Keys) -> None:
     assert [key.source for key in keys] == ["operator", "client", "client", "client"]
     retiring = rotation.retire(two, _kid(1), now=NOW, overlap=60)
     assert _states(rotation.host(retiring, [_public(1), _public(2)], now=NOW)) == ["active", "active"]
-    with pytest.raises(ConfigError, match="twice"):
-        rotation.host(two, [_public(4), parse_public_jwk({**_public(4).to_jwk(), "kid": "b"})], now=NOW)
     with pytest.raises(ConfigError, match="under the name"):
         rotation.host(two, [_public(1), parse_public_jwk({**_public(2).to_jwk(), "kid": "b"})], now=NOW)
 
 
-def test_names_are_told_apart() -> None:
-    with pytest.raises(ConfigError, match="same kid"):
+def test_a_single_key_has_a_kid_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="a kid of its own"):
         rotation.announce((_key(1, kid="a"),), _announced(2, kid="a"), now=NOW)
-    ended = (_key(1, kid="a", expires_at=NOW),)
-    keys = client_keys.add((*ended, _key(3)), [_key(2, kid="a")], now=NOW)
-    assert client_keys.thumbprint(client_keys.get(keys, "a", NOW)) == _thumbprint(2), "the one that is not revoked"
-    assert client_keys.get((*ended, _key(3)), "a", NOW) == ended[0]
-    with pytest.raises(ConfigError, match="there already"):
-        client_keys.add((), [_key(1), _key(1, kid="b")], now=NOW)
+    ended = (_key(1, kid="a", expires_at=NOW), _key(3))
+    assert _states(rotation.announce(ended, _announced(2, kid="a"), now=NOW)) == ["revoked", "active", "announced"]
+
+
+def test_a_kid_that_names_several_keys_is_not_guessed() -> None:
+    """The leaked one must be the one that is revoked, whether it ended before or not."""
+    keys = (_key(1, kid="a", expires_at=NOW), _key(2, kid="a"), _key(3))
+    for step in (rotation.retire, rotation.cancel, rotation.resume, rotation.revoke):
+        with pytest.raises(
+            ConfigError, match=f"2 keys have the kid a.*{_thumbprint(2)} .active., {_thumbprint(1)} .rev"
+        ):
+            step(keys, "a", now=NOW)
+    assert client_keys.get(keys, _thumbprint(1), NOW) == keys[0]
+    assert client_keys.get((keys[0], keys[2]), "a", NOW) == keys[0]
+    assert _states(rotation.revoke(keys, _thumbprint(2), now=NOW)) == ["revoked", "revoked", "active"]
+
+
+def test_a_thumbprint_is_never_taken_for_a_kid() -> None:
+    """A key that is named like another's thumbprint does not shield that one from its revocation."""
+    keys = (_key(1), _key(2, kid=_thumbprint(1)), _key(3))
+    assert _states(rotation.revoke(keys, _thumbprint(1), now=NOW)) == ["revoked", "active", "active"]
+    assert _states(rotation.revoke(keys, _thumbprint(2), now=NOW)) == ["active", "revoked", "active"]
+
+
+def test_few_of_many_keys_of_one_kid_are_listed() -> None:
+    keys = tuple(_key(number, kid="a", expires_at=NOW) for number in range(9))
+    with pytest.raises(ConfigError, match=r"9 keys have the kid a.* and 5 more") as refused:
+        client_keys.get(keys, "a", NOW)
+    assert _thumbprint(8) in str(refused.value)
+    assert _thumbprint(0) not in str(refused.value)
+
+
+def _named(number: int, kid: str, alg: str | None = "Ed25519") -> PublicKey:
+    bare = {name: value for name, value in _public(number).to_jwk().items() if name != "alg"}
+    return parse_public_jwk({**bare, "kid": kid, **({"alg": alg} if alg else {})})
+
+
+@pytest.mark.rfc(7517, "4.5")
+def test_a_key_with_two_names_is_one_key() -> None:
+    """Directories publish one key for RS256 and for PS256. What happens to it happens under both names."""
+    keys = rotation.host((_key(9),), [_named(1, "a"), _named(1, "b"), _named(2, "c")], now=NOW)
+    assert [(key.kid, client_keys.state(key, NOW)) for key in keys[1:]] == [(kid, "active") for kid in "abc"]
+    assert rotation.host(keys, [_named(1, "a"), _named(1, "b"), _named(2, "c")], now=NOW + 9) == keys
+    assert _states(rotation.retire(keys, "b", now=NOW), NOW)[1:] == ["revoked", "revoked", "active"]
+    assert _states(rotation.revoke(keys, _thumbprint(1), now=NOW), NOW)[1:] == ["revoked", "revoked", "active"]
+    only = rotation.retire(keys, "c", now=NOW)
+    with pytest.raises(ConfigError, match="last"):  # its other name is no successor
+        rotation.retire(only, "a", now=NOW)
+    with pytest.raises(ConfigError, match="cannot end itself"):
+        rotation.retire(keys, "b", now=NOW, signer=_thumbprint(1))
+
+
+@pytest.mark.rfc(7517, "4.5")
+def test_the_names_of_a_key_are_those_of_the_set() -> None:
+    one = client_keys.put((), [_named(1, "a")], now=NOW)
+    two = client_keys.put(one, [_named(1, "a"), _named(1, "b")], now=NOW + 9)
+    assert two[0] == one[0]
+    assert replace(two[1], kid="a", jwk=two[0].jwk) == two[0], "a further name may do what the key may"
+    assert client_keys.put(two, [_named(1, "a")], now=NOW + 9) == one
+    assert client_keys.put(one, [_named(1, "z")], now=NOW) == one, "a key with one name keeps it"
+    assert client_keys.put(one, [_named(1, "a", None)], now=NOW) == one, "and its alg"
+    with pytest.raises(ConfigError, match="under the name b"):
+        rotation.host(two, [_named(1, "a")], now=NOW)
+    by_alg = client_keys.put((), [_named(1, "a"), _named(1, "a", "EdDSA")], now=NOW)
+    assert [client_keys.parse(key.jwk).alg for key in by_alg] == ["Ed25519", "EdDSA"]
+    assert client_keys.put(by_alg, [_named(1, "a"), _named(1, "a", "EdDSA")], now=NOW + 9) == by_alg
+
+
+def test_a_set_may_have_two_keys_of_one_kid() -> None:
+    keys = client_keys.put((), [_named(1, "a"), _named(2, "a")], now=NOW)
+    assert [key.kid for key in ClientKeys(keys).usable(NOW)] == ["a", "a"]
+    assert client_keys.put(keys, [_named(1, "a"), _named(2, "a")], now=NOW + 9) == keys
 
 
 def test_a_client_has_so_many_keys() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Step = Callable[[Client], Client]
     KeyStep = Callable[[tuple[ClientKey, ...]], tuple[ClientKey, ...]]
+    Leaked = Callable[[Client], str]
     Allow = Callable[[Client], None]
 
 
@@ -58,7 +59,7 @@ async def change(
     *,
     record: AuditRecord,
     outcome: str,
-    leaked: str | None = None,
+    leaked: Leaked | None = None,
     allow: Allow = anybody,
 ) -> Client:
     """Change a client, and say so in the same commit.
@@ -69,7 +70,8 @@ async def change(
         step: makes the new one of the one that stands; an Error leaves that as it is.
         record: who asked for it, and when.
         outcome: what was done, in one word.
-        leaked: the thumbprint of the key, or the id of the secret, whose tokens end with it.
+        leaked: finds the thumbprint of the key, or the id of the secret, whose tokens end with it. It is asked in the
+            commit: a name that was looked up before may mean another key by then.
         allow: an Error that it raises of the client, as it stands in the commit, leaves that as it is: what was judged
             before the commit may not hold any more.
 
@@ -83,7 +85,7 @@ async def change(
         told = msgspec.structs.replace(
             record, outcome=outcome, subject=f"client {client_id}", before=json.dumps(was), after=json.dumps(became)
         )
-        return [Entry(told) if leaked is None else _end(told, client_id, leaked)]
+        return [Entry(told) if leaked is None else _end(told, client_id, leaked(before))]
 
     def judged(standing: Client) -> Client:
         allow(standing)
@@ -121,6 +123,7 @@ async def start_key_rotation(
     def step(client: Client) -> Client:
         check_kept(client)
         check_fits(client, [key])
+        client_keys.check_name(client.keys, added, now)
         return replace(client, keys=client_keys.add(client.keys, [added], now=now))
 
     return await change(store, client_id, step, record=record, outcome="started", allow=allow)
@@ -149,14 +152,15 @@ async def cancel_key_rotation(
     now = int(record.at)
 
     def step(keys: Sequence[ClientKey]) -> tuple[ClientKey, ...]:
-        state = client_keys.state(client_keys.get(keys, kid, now), now)
-        if state == "announced":
+        cancelled = client_keys.get(keys, kid, now)
+        if client_keys.state(cancelled, now) == "announced":
             return rotation.cancel(keys, kid, now=now)
-        resumed = tuple(keys)
+        resumed, name = tuple(keys), client_keys.thumbprint(cancelled)
         for key in client_keys.live(keys, now):
-            if client_keys.state(key, now) == "retiring" and key.kid != kid:
-                resumed = rotation.resume(resumed, key.kid, now=now)
-        return rotation.retire(resumed, kid, now=now)
+            other = client_keys.thumbprint(key)
+            if client_keys.state(key, now) == "retiring" and other != name:
+                resumed = rotation.resume(resumed, other, now=now)
+        return rotation.retire(resumed, name, now=now)
 
     return await change_keys(store, client_id, step, record=record, outcome="cancelled", allow=allow)
 
@@ -168,8 +172,11 @@ async def revoke_key(store: Store, client_id: str, kid: str, *, record: AuditRec
         NotFound, StoreError: as change_keys.
     """
     now = int(record.at)
-    leaked = client_keys.thumbprint(client_keys.get((await _find(store, client_id)).keys, kid, now))
     step = partial(rotation.revoke, kid=kid, now=now, spares_one=False)
+
+    def leaked(before: Client) -> str:
+        return client_keys.thumbprint(client_keys.get(before.keys, kid, now))
+
     return await change_keys(store, client_id, step, record=record, outcome="revoked", leaked=leaked, allow=allow)
 
 
@@ -245,7 +252,9 @@ async def revoke_secret(
         StoreError: it is not known to be changed.
     """
     step = partial(client_secrets.revoke, name=secret_id, now=int(record.at))
-    return await change(store, client_id, step, record=record, outcome="revoked", leaked=secret_id, allow=allow)
+    return await change(
+        store, client_id, step, record=record, outcome="revoked", leaked=lambda _: secret_id, allow=allow
+    )
 
 
 def check_kept(client: Client) -> None:

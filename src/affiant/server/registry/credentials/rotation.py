@@ -30,6 +30,7 @@ def announce(standing: Sequence[ClientKey], announced: ClientKey, *, now: int) -
     """
     old = _find(standing, client_keys.thumbprint(announced), now)
     if old is None:
+        client_keys.check_name(standing, announced, now)
         return client_keys.add(standing, [announced], now=now)
     if _wanted(old) != _wanted(announced):
         raise ConfigError(f"the key is there already, as {old.kid}, and not for the same time")
@@ -55,14 +56,15 @@ def retire(
 
     Args:
         standing: all keys.
-        kid: which.
+        kid: which, by its kid or its thumbprint.
         now: seconds since the epoch.
         overlap: how long processes that still sign with it may do so; 0 to LONGEST_OVERLAP.
         signer: the thumbprint of the key that asks for it; None for an operator.
 
     Raises:
         NotFound: there is no such key.
-        ConfigError: no other key would be left, it asks for its own end, or it is only announced.
+        ConfigError: the kid names several keys, no other key would be left, it asks for its own end, or it is only
+            announced.
     """
     if not 0 <= overlap <= LONGEST_OVERLAP:
         raise ConfigError(f"overlap is 0 to {LONGEST_OVERLAP} seconds")
@@ -80,7 +82,7 @@ def resume(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 
     Raises:
         NotFound: there is no such key.
-        ConfigError: it has ended.
+        ConfigError: it has ended, or the kid names several keys.
     """
     key = client_keys.get(standing, kid, now)
     if client_keys.state(key, now) == "revoked":
@@ -93,7 +95,7 @@ def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 
     Raises:
         NotFound: there is no such key.
-        ConfigError: it is in use.
+        ConfigError: it is in use, or the kid names several keys.
     """
     key = client_keys.get(standing, kid, now)
     state = client_keys.state(key, now)
@@ -111,14 +113,14 @@ def revoke(
 
     Args:
         standing: all keys.
-        kid: which.
+        kid: which, by its kid or its thumbprint.
         now: seconds since the epoch.
         signer: the thumbprint of the key that asks for it; None for an operator.
         spares_one: whether the last key that may be used is kept; an operator may shut a client out.
 
     Raises:
         NotFound: there is no such key.
-        ConfigError: no other key would be left, or it asks for its own end.
+        ConfigError: the kid names several keys, no other key would be left, or it asks for its own end.
     """
     key = client_keys.get(standing, kid, now)
     if client_keys.is_revoked(key, now):
@@ -138,12 +140,12 @@ def host(
     Raises:
         ConfigError: as client_keys.add; none could be used now; or one stands there under another name.
     """
-    names = {key.thumbprint: key.kid for key in wanted}
-    if len(names) != len(wanted):
-        raise ConfigError("a key stands in the set twice")
-    for key in client_keys.live(standing, now):
-        if names.get(client_keys.thumbprint(key), key.kid) != key.kid:
-            raise ConfigError(f"one of the keys is there already under the name {key.kid}: send it as that")
+    names: dict[str, set[str]] = {}
+    for key in wanted:
+        names.setdefault(key.thumbprint, set()).add(key.kid)
+    for record in client_keys.live(standing, now):
+        if record.kid not in names.get(client_keys.thumbprint(record), {record.kid}):
+            raise ConfigError(f"one of the keys is there already under the name {record.kid}: send it as that")
     after = tuple(
         replace(key, proved_at=key.proved_at or now, retiring_at=None, revoked_at=None)
         if client_keys.thumbprint(key) in names and not client_keys.is_revoked(key, now)
@@ -164,13 +166,16 @@ def _wanted(key: ClientKey) -> tuple[object, ...]:
 
 
 def _changed(standing: Sequence[ClientKey], key: ClientKey, **changes: Any) -> tuple[ClientKey, ...]:
-    return tuple(replace(each, **changes) if each is key else each for each in standing)
+    # Of the key, and so of each name that it has.
+    name = client_keys.thumbprint(key)
+    return tuple(replace(each, **changes) if client_keys.thumbprint(each) == name else each for each in standing)
 
 
 def _check_other(standing: Sequence[ClientKey], key: ClientKey, now: int, signer: str | None) -> None:
     """Nobody shuts itself out: another key is in use, and where the client asks, that one has just worked."""
-    if signer == client_keys.thumbprint(key):
+    name = client_keys.thumbprint(key)
+    if signer == name:
         raise ConfigError(f"the key {key.kid} cannot end itself: sign the request with its successor")
-    others = [other for other in standing if other is not key and client_keys.state(other, now) == "active"]
-    if not others:
+    others = (client_keys.state(other, now) for other in standing if client_keys.thumbprint(other) != name)
+    if "active" not in others:
         raise ConfigError(f"the key {key.kid} is the last that can be used: announce and prove another first")

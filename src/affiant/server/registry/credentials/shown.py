@@ -26,12 +26,13 @@ def keys(records: Sequence[ClientKey], uses: Sequence[KeyUse], *, now: int) -> l
     by_name = {use.credential: use for use in uses}
     shown = []
     for place, key in enumerate(records):
+        name = client_keys.thumbprint(key)
         successors = [
-            by_name.get(client_keys.thumbprint(later))
+            by_name.get(other)
             for later in records[place + 1 :]
-            if client_keys.state(later, now) == "active"
+            if client_keys.state(later, now) == "active" and (other := client_keys.thumbprint(later)) != name
         ]
-        use = by_name.get(client_keys.thumbprint(key))
+        use = by_name.get(name)
         members = {**_key(key, now), **_use(use)}
         if successors and members["state"] in _IN_USE:
             judged = completion.judge(use, successors, now=now)

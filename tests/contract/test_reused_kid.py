@@ -1,0 +1,99 @@
+"""A kid that is used again names two keys: what is revoked is the key that was meant, on every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from affiant.errors import ConfigError
+from affiant.jose import keys
+from affiant.oauth.standing.revocations import of_key
+from affiant.server.registry import client_keys
+from affiant.server.registry.credentials import changes, rotation
+from affiant.storage.records import Client
+
+if TYPE_CHECKING:
+    from affiant.jose.keys import PublicKey
+    from affiant.storage.entries import AuditRecord
+    from affiant.storage.ports import Store
+
+pytestmark = [pytest.mark.anyio, pytest.mark.rfc(7517, "4.5")]
+NOW = 1_800_000_000
+OLD, NEW = (keys.parse_public_jwk({**keys.generate("Ed25519").public().to_jwk(), "kid": "main"}) for _ in range(2))
+
+
+def by(seconds: int) -> AuditRecord:
+    return changes.by_operator("cli, root", NOW + seconds)
+
+
+async def register(store: Store) -> None:
+    await store.clients.add(Client("c", "private_key_jwt", keys=(client_keys.build(OLD, now=NOW),)))
+
+
+async def put(store: Store, *wanted: PublicKey, at: int = 1) -> None:
+    """The client puts its key set, as with PUT /client-keys."""
+    await changes.change_keys(
+        store,
+        "c",
+        lambda standing: rotation.host(standing, wanted, now=NOW + at),
+        record=by(at),
+        outcome="put",
+    )
+
+
+async def states(store: Store, at: int = 9) -> dict[str, str]:
+    client = await store.clients.find("c")
+    assert client is not None
+    return {client_keys.thumbprint(key): client_keys.state(key, NOW + at) for key in client.keys}
+
+
+async def ended(store: Store) -> list[str]:
+    return [row.value for row in await store.revocations.list(NOW)]
+
+
+async def test_the_leaked_old_key_ends_and_the_good_one_stays(store: Store) -> None:
+    await register(store)
+    await put(store, NEW)
+    before = await store.version()
+    for call in (
+        changes.revoke_key(store, "c", "main", record=by(2)),
+        changes.complete_key_rotation(store, "c", "main", record=by(2)),
+        changes.cancel_key_rotation(store, "c", "main", record=by(2)),
+    ):
+        with pytest.raises(ConfigError, match="2 keys have the kid main") as refused:
+            await call
+        assert f"{NEW.thumbprint} (active), {OLD.thumbprint} (revoked)" in str(refused.value)
+    assert (await store.version(), await ended(store)) == (before, [])
+    await changes.revoke_key(store, "c", OLD.thumbprint, record=by(2))
+    assert await ended(store) == [of_key("c", OLD.thumbprint)]
+    assert await states(store) == {OLD.thumbprint: "revoked", NEW.thumbprint: "active"}
+
+
+async def test_each_step_takes_a_thumbprint(store: Store) -> None:
+    await register(store)
+    await put(store, OLD, NEW)
+    await changes.complete_key_rotation(store, "c", OLD.thumbprint, record=by(2), overlap=60)
+    assert await states(store) == {OLD.thumbprint: "retiring", NEW.thumbprint: "active"}
+    await changes.cancel_key_rotation(store, "c", NEW.thumbprint, record=by(3))
+    assert await states(store) == {OLD.thumbprint: "active", NEW.thumbprint: "revoked"}
+    await changes.revoke_key(store, "c", OLD.thumbprint, record=by(4))
+    assert await ended(store) == [of_key("c", OLD.thumbprint)]
+
+
+async def test_which_key_is_meant_is_decided_in_the_commit(store: Store) -> None:
+    """Raced with a client that reuses the kid: the tokens of the key that the commit revoked end, and no others."""
+    await register(store)
+
+    async def revoke() -> str:
+        try:
+            await changes.revoke_key(store, "c", "main", record=by(2))
+        except ConfigError:
+            return "ambiguous"
+        return "revoked"
+
+    said, *_ = await asyncio.gather(revoke(), put(store, NEW))
+    found = await states(store)
+    assert found == {OLD.thumbprint: "revoked", NEW.thumbprint: "active"}
+    assert await ended(store) == ([of_key("c", OLD.thumbprint)] if said == "revoked" else [])
