@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from affiant.version import __version__
+
 if TYPE_CHECKING:
     from affiant.client import Service
     from affiant.resource import Caller, Guard
 
 __all__ = ["Caller", "Guard", "Service", "__version__"]
-
-__version__ = "0.1.0"
 
 _ROOMS = {"Service": "affiant.client", "Guard": "affiant.resource", "Caller": "affiant.resource"}
 

@@ -10,9 +10,9 @@ from hashlib import sha256
 from html import escape
 from urllib.parse import urlsplit
 
-from affiant import __version__
 from affiant.oauth.metadata import well_known_url
 from affiant.reasons import Reason
+from affiant.version import __version__
 
 GENERIC = "client.authentication_failed"
 _WHAT = (
