@@ -206,7 +206,9 @@ class Reason(Enum):
     RESOURCE_MALFORMED = Row("resource.malformed", 400, "invalid_target", 0, "resource must be an absolute URI without a fragment",
         "Send the identifier of the API exactly as it is registered.", "RFC 8707 2")
     RESOURCE_NOT_ALLOWED = Row("resource.not_allowed", 400, "invalid_target", 0, "the client may not ask for this resource",
-        "Send the identifier of an API that the client is registered for.", "RFC 8707 2")
+        "Send the identifier of an API that the client is registered for, in resource or audience.", "RFC 8707 2")
+    RESOURCE_CONFLICT = Row("resource.conflict", 400, "invalid_target", 0, "resource and audience name different APIs",
+        "Send resource alone; audience is taken as another name of it.", "RFC 8707 2")
     RESOURCE_MISSING = Row("resource.missing", 400, "invalid_target", 0, "no resource was asked for and there is no default",
         "Send resource with the identifier of the API.", "RFC 9068 3")
     RESOURCE_ALGORITHMS = Row("resource.algorithms", 400, "invalid_target", 0, "tokens for these resources are signed with different algorithms, and a token has one signature",

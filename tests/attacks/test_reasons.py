@@ -128,6 +128,7 @@ PLAIN = {
     Reason.SCOPE_NOT_ALLOWED: post(form(scope="admin")),
     Reason.RESOURCE_MALFORMED: post(form(resource="x")),
     Reason.RESOURCE_NOT_ALLOWED: post(form(resource="https://x.example")),
+    Reason.RESOURCE_CONFLICT: post(form(resource=API, audience="https://x.example")),
     Reason.KEYS_ACTION: _about_keys(action="explode"),
     Reason.KEYS_MALFORMED: _about_keys(action="announce", jwk="{}"),
     Reason.KEYS_UNKNOWN: _about_keys(action="retire", kid="nobody"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.rfc.conftest import ASSERTION_TYPE, ISSUER, KEY, basic, refusal
+from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, OTHER_API, basic, refusal
 
 from affiant.jose import compact, keys
 
@@ -90,6 +90,46 @@ async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: obj
         assert reply.status_code == 200
     else:
         assert (reply.status_code, reply.json()["error"]) == (400, "invalid_scope")
+
+
+@pytest.mark.rfc(7523, "2.1")
+@pytest.mark.parametrize(
+    ("signed", "sent", "aud"),
+    [
+        (OTHER_API, {}, OTHER_API),  # as Maskinporten's clients send it
+        ([OTHER_API], {}, OTHER_API),
+        ([API, OTHER_API], {}, [API, OTHER_API]),
+        ([API, OTHER_API], {"resource": OTHER_API}, OTHER_API),
+        ([API, OTHER_API], {"audience": OTHER_API}, OTHER_API),
+        ("", {}, API),
+        (None, {}, API),
+        ([], {"resource": OTHER_API}, OTHER_API),
+        (API, {"resource": OTHER_API}, None),
+        (API, {"resource": [API, OTHER_API]}, None),
+        (API, {"audience": OTHER_API}, None),
+        ("https://unknown.example", {}, None),
+        ("orders", {}, None),
+        (7, {}, None),
+        ([7], {}, None),
+        ({"a": API}, {}, None),
+        ([API] * 33, {}, None),
+    ],
+)
+async def test_resource_may_stand_in_the_grant(server: Server, signed: object, sent: Any, aud: Any) -> None:
+    """What the client signed is what it asks for; a parameter may ask for less, and never for more."""
+    await server.register("kafka", grant_types=(GRANT,), scopes=("read", "other.read"), resources=(API, OTHER_API))
+    reply = await server.post(_form(server, resource=signed) | sent)
+    if aud is None:
+        assert (reply.status_code, reply.json()["error"]) == (400, "invalid_target")
+    else:
+        assert compact.parse(reply.json()["access_token"]).claims["aud"] == aud
+
+
+@pytest.mark.attack(128)
+async def test_resource_in_a_client_assertion_is_nothing(server: Server) -> None:
+    """There the JWT says who the client is, and the form what it wants."""
+    token = (await server.token(assertion=server.assertion(resource=OTHER_API)))["access_token"]
+    assert compact.parse(token).claims["aud"] == API
 
 
 @pytest.mark.attack(128)

@@ -99,3 +99,62 @@ async def test_scopes_are_those_of_the_resource(two: Server) -> None:
     assert (await _claims(two, resource=OTHER_API))["scope"] == "other.read"
     form = two.form(two.assertion(iss="two", sub="two"), resource=OTHER_API, scope="read")
     assert refusal(await two.post(form)) == (400, "invalid_scope")
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize("asked", [API, OTHER_API, [API, OTHER_API], [OTHER_API, OTHER_API]])
+async def test_audience_is_another_name_of_resource(two: Server, asked: str | list[str]) -> None:
+    """RFC 8693 section 2.1.1 has the parameter, and clients of other servers send it with every grant."""
+    sent = [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
+    aud = (await _claims(two, audience=asked))["aud"]
+    assert (aud if isinstance(aud, list) else [aud]) == sent
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize(
+    "audience",
+    ["https://unknown.example", f"{API}/", "orders", "an api", [API, "orders"], [API, "https://unknown.example"]],
+)
+async def test_an_audience_that_names_no_api_is_an_invalid_target(two: Server, audience: Any) -> None:
+    """It need not be a URI. A token for another API than the one that was named helps nobody."""
+    reply = await two.post(two.form(two.assertion(iss="two", sub="two"), audience=audience))
+    assert refusal(reply) == INVALID_TARGET
+    assert reply.json()["error_uri"] == f"{ISSUER}/errors/resource.not_allowed"
+    assert API in reply.json()["error_description"]
+    record = await two.store.audit_log.find(reply.json()["trace_id"])
+    assert record is not None
+    assert record["resource"] == (audience if isinstance(audience, str) else " ".join(audience))
+
+
+@pytest.mark.rfc(8707, "2")
+@pytest.mark.parametrize(
+    ("resource", "audience", "aud"),
+    [
+        ([API], [API], API),
+        ([API, OTHER_API], [OTHER_API, API], [API, OTHER_API]),
+        ([API], [""], API),
+        ([""], [OTHER_API], OTHER_API),
+        ([API], [OTHER_API], None),
+        ([API], [API, OTHER_API], None),
+        ([API, OTHER_API], [API], None),
+        ([API], ["orders"], None),
+    ],
+)
+async def test_resource_and_audience_name_the_same_apis(two: Server, resource: Any, audience: Any, aud: Any) -> None:
+    """Neither is the union taken, which is more than either says, nor one of them believed."""
+    reply = await two.post(
+        two.form(two.assertion(iss="two", sub="two"), resource=resource, audience=audience),
+    )
+    if aud is None:
+        assert refusal(reply) == INVALID_TARGET
+        assert reply.json()["error_uri"] == f"{ISSUER}/errors/resource.conflict"
+    else:
+        assert compact.parse(reply.json()["access_token"]).claims["aud"] == aud
+
+
+@pytest.mark.rfc(8707, "2.2")
+async def test_an_audience_is_not_more_than_a_refresh_token_was_granted_for(server: Server) -> None:
+    first = await server.token(assertion=server.assertion(iss="refreshing", sub="refreshing"))
+    form = server.form(server.assertion(iss="refreshing", sub="refreshing"), refresh_token=first["refresh_token"])
+    form |= {"grant_type": "refresh_token"}
+    assert refusal(await server.post(form | {"audience": OTHER_API})) == INVALID_TARGET

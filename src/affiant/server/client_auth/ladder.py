@@ -55,7 +55,8 @@ class Authenticated(Value, frozen=True):
             was known by its name.
         label: the guide's free `sub`, for the log only.
         observed: the codes of what a stricter policy would have refused.
-        asked: the claim `scope` of the assertion, read only where that is the grant as well (grants/jwt_bearer.py).
+        asked_scope: the claim `scope` of the assertion, read only where that is the grant too (grants/jwt_bearer.py).
+        asked_resource: the claim `resource`, likewise.
     """
 
     client: RegisteredClient
@@ -67,7 +68,8 @@ class Authenticated(Value, frozen=True):
     thumbprint: str | None = None
     label: str | None = None
     observed: tuple[str, ...] = ()
-    asked: object = None
+    asked_scope: object = None
+    asked_resource: object = None
 
 
 class Ladder:
@@ -272,7 +274,8 @@ def _authenticated(
         thumbprint=verified.key.thumbprint or verified.key.kid,
         label=statement.label,
         observed=tuple(reason.code for reason in (*client.observed, *statement.observed)),
-        asked=verified.claims.get("scope"),
+        asked_scope=verified.claims.get("scope"),
+        asked_resource=verified.claims.get("resource"),
     )
 
 

@@ -212,9 +212,11 @@ def _scope_spelling(_: Rejected, facts: Facts) -> Fix:
     return Fix(f'form["scope"] = {_quoted(" ".join(asked))}', "names stand with one space between them")
 
 
-def _resource(refusal: Rejected, _: Facts) -> Fix:
+def _resource(refusal: Rejected, facts: Facts) -> Fix:
     first = refusal.expected.split(" or ")[0]
-    line = f'form["resource"] = {_quoted(first)}' if first else 'form.pop("resource", None)'
+    sent = facts.form.all("resource") if facts.form else ()
+    name = "audience" if facts.form and facts.form.all("audience") and not sent else "resource"
+    line = f'form["{name}"] = {_quoted(first)}' if first else f'form.pop("{name}", None)'
     return Fix(line, f"the client may ask for: {refusal.expected or 'no API'}")
 
 
@@ -277,4 +279,5 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.RESOURCE_MALFORMED: _resource,
     Reason.RESOURCE_NOT_ALLOWED: _resource,
     Reason.RESOURCE_MISSING: _resource,
+    Reason.RESOURCE_CONFLICT: _say('form.pop("audience", None)', "audience is another name of resource here"),
 }

@@ -171,7 +171,7 @@ def _failed(rung: int, refusal: Rejected) -> Line:
 def _note(rung: int, facts: Facts) -> str:
     made = _NOTES.get(rung)
     # Of an assertion that cannot be read there is nothing to say but its length.
-    can_say = facts.unverified is not None or rung <= 3 or rung == 5  # noqa: PLR2004
+    can_say = facts.unverified is not None or rung in (1, 2, 3, 5, 12)
     return made(facts) if made is not None and can_say else ""
 
 
@@ -192,6 +192,14 @@ def _note_client(facts: Facts) -> str:
     return f"{record.client_id}, {record.token_endpoint_auth_method}, {state}"
 
 
+def _note_target(facts: Facts) -> str:
+    """Name the API that is asked for, by whichever name it was sent."""
+    for name in ("resource", "audience"):
+        if facts.form and (values := facts.form.all(name)):
+            return f"{'resource' if name == 'resource' else 'resource (sent as audience)'} {' '.join(values)[:200]}"
+    return ""
+
+
 def _note_time(facts: Facts) -> str:
     exp = facts.claims.get("exp")
     if isinstance(exp, bool) or not isinstance(exp, int | float):
@@ -210,6 +218,7 @@ _NOTES: dict[int, Callable[[Facts], str]] = {
     8: lambda facts: f"aud {_shown(facts.claims, 'aud')}",
     9: _note_time,
     10: lambda facts: f"jti {_shown(facts.claims, 'jti')}",
+    12: _note_target,
 }
 
 

@@ -55,7 +55,7 @@ class Visit:
         self.grant = form.get("grant_type")
         self.claimed = _short(form.get("client_id"))
         self.scope = form.get("scope")
-        self.resource = " ".join(form.all("resource")) or None
+        self.resource = " ".join(form.all("resource") or form.all("audience")) or None
 
     def record(self, refusal: Rejected | None = None) -> AuditRecord:
         """The record of the decision."""

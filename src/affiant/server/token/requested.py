@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.oauth.parameters import authorization_details, resource_indicator
 from affiant.oauth.parameters import scope as oauth_scope
+from affiant.oauth.parameters.form import MAX_PARAMETERS
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from affiant.oauth.parameters.authorization_details import Details
     from affiant.oauth.parameters.form import Form
 
@@ -37,14 +40,41 @@ def parse_scope(text: object) -> tuple[str, ...] | None:
         raise Rejected(Reason.SCOPE_MALFORMED) from None
 
 
-def resource(form: Form) -> tuple[str, ...]:
-    """The values of the resource parameter, each once.
+def resource(form: Form, *, signed: object = None) -> tuple[str, ...]:
+    """Return the identifiers of the APIs that a request asks for, each once.
+
+    Many clients say `audience` where RFC 8707 says `resource`. Both mean the same here: a token for another API than
+    the one that was named helps nobody. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
+
+    Args:
+        form: the parameters.
+        signed: the claim `resource` of the JWT that is the grant. The parameters may ask for less than it, never for
+            more: whoever got hold of the JWT on its way could otherwise widen it.
 
     Raises:
-        Rejected: RESOURCE_MALFORMED.
+        Rejected: RESOURCE_MALFORMED, RESOURCE_CONFLICT where the two parameters name different APIs, or
+            RESOURCE_NOT_ALLOWED where they name more than was signed.
     """
+    named, audience = _identifiers(form.all("resource")), tuple(dict.fromkeys(form.all("audience")))
+    if named and audience and set(named) != set(audience):
+        raise Rejected(Reason.RESOURCE_CONFLICT, expected=" or ".join(named))
+    asked, allowed = named or audience, _parse_signed(signed)
+    if allowed and not set(asked) <= set(allowed):
+        raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=" or ".join(allowed))
+    return asked or allowed
+
+
+def _parse_signed(claim: object) -> tuple[str, ...]:
+    """Read the claim `resource`: one identifier, or an array of them; none where it is absent or empty."""
+    values: list[Any] = claim if isinstance(claim, list) else [claim] if claim not in (None, "") else []
+    if len(values) > MAX_PARAMETERS or not all(isinstance(value, str) for value in values):
+        raise Rejected(Reason.RESOURCE_MALFORMED)
+    return _identifiers(values)
+
+
+def _identifiers(values: Iterable[str]) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(map(resource_indicator.parse, form.all("resource"))))
+        return tuple(dict.fromkeys(map(resource_indicator.parse, values)))
     except ValueError:
         raise Rejected(Reason.RESOURCE_MALFORMED) from None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
 from affiant.jose import compact, keys
+from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.server import app
@@ -130,3 +132,21 @@ async def test_what_a_stranger_chose_is_quoted(explainer: Explainer) -> None:
         else:
             compile(found.fix.line, "fix", "exec")
             assert 'system("id")' not in found.fix.line
+
+
+@pytest.mark.parametrize(
+    ("parameters", "note", "line"),
+    [
+        ({"audience": "https://api.example"}, "resource (sent as audience) https://api.example", None),
+        ({"resource": "https://api.example"}, "resource https://api.example", None),
+        ({"audience": "https://x.example"}, None, 'form["audience"] = "https://api.example"'),
+        ({"audience": "https://x.example", "resource": "https://api.example"}, None, 'form.pop("audience", None)'),
+    ],
+)
+async def test_audience_is_told(
+    explainer: Explainer, parameters: dict[str, str], note: str | None, line: str | None
+) -> None:
+    form = {"grant_type": "client_credentials", "client_assertion": _jwt(), **parameters}
+    text = urlencode({**form, "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE})
+    found = await explainer.explain(captured.parse(text), now=NOW)
+    assert (found.lines[-1].note if note else found.fix and found.fix.line) == (note or line)

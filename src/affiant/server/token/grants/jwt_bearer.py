@@ -3,9 +3,9 @@
 Kafka's clients and Google-style ones send their assertion as the grant. It is the client's own (iss and sub are the
 client_id), so it goes up the very ladder of a client assertion; who is registered for this grant may use it.
 
-Google's libraries name the scope in the assertion, and send no parameter. What the client signed is what it asks for,
-so the claim counts where this is the grant; the parameter may ask for less, never for more: whoever got hold of an
-assertion on its way could otherwise widen it.
+Google's libraries name the scope in the assertion, Maskinporten's clients the resource too, and they send no parameter.
+What the client signed is what it asks for, so the claims count where this is the grant. Parameters may ask for less,
+never for more: whoever got hold of an assertion on its way could otherwise widen it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class JwtBearer:
         """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one).
 
         Raises:
-            Rejected: SCOPE_NOT_ALLOWED, or as the parameters and the claim are read.
+            Rejected: SCOPE_NOT_ALLOWED, RESOURCE_NOT_ALLOWED, or as the parameters and the claim are read.
         """
-        scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked)
+        scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked_scope)
         if scope is not None and signed is not None and not set(scope) <= set(signed):
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(signed))
         return Authorization(
             scope=signed if scope is None else scope,
-            resource=requested.resource(form),
+            resource=requested.resource(form, signed=authenticated.asked_resource),
             details=requested.details(form),
         )
