@@ -129,6 +129,26 @@ async def test_late_reuse_revokes_the_family(store: Store) -> None:
     assert await store.ledger.claim(_rotation(b"xx", b"r3", NOW + 123)) is Outcome.REFRESH_UNKNOWN
 
 
+@pytest.mark.rfc(9700, "4.14.2")
+async def test_a_used_successor_closes_the_retry_window(store: Store) -> None:
+    """Its holder has the answer: who comes with the token before it now is a thief, or is answered as one."""
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) is Outcome.FIRST
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 2)) is Outcome.REPEATED
+    assert await store.ledger.claim(_rotation(b"r2", b"r3", NOW + 3)) is Outcome.FIRST
+    assert await store.ledger.claim(_rotation(b"r2", b"r3", NOW + 4)) is Outcome.REPEATED
+    assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 5)) is Outcome.REFRESH_REUSED
+    assert await store.ledger.claim(_rotation(b"r3", b"r4", NOW + 6)) is Outcome.REFRESH_REVOKED
+
+
+async def test_the_window_closes_within_one_commit(store: Store) -> None:
+    """Stores that write many entries at once judge each by what those before it have done."""
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    uses = ((b"r1", b"r2"), (b"r2", b"r3"), (b"r1", b"r2"), (b"r3", b"r4"))
+    outcomes = await asyncio.gather(*(store.ledger.claim(_rotation(*use, NOW + 1)) for use in uses))
+    assert outcomes == [Outcome.FIRST, Outcome.FIRST, Outcome.REFRESH_REUSED, Outcome.REFRESH_REVOKED]
+
+
 async def test_lost_claim_changes_nothing(store: Store) -> None:
     """A replay does not store the refresh token that came with it."""
     await store.ledger.claim(_entry(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -289,6 +290,18 @@ async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
     assert await answer("c1", f"{ISSUER}/") == INVALID_CLIENT
     assert await answer("fapi", ISSUER) == (200, "")
     assert await answer("fapi", [ISSUER]) == INVALID_CLIENT
+
+
+@pytest.mark.rfc(7523, "3(7)")
+async def test_the_log_has_the_digest_that_its_page_says(server: Server) -> None:
+    """docs/reference/audit.md: an operator who has a jti, or a whole assertion without one, finds its request."""
+    await server.store.clients.update("c1", lambda client: replace(client, jti_policy="legacy"))
+    without = server.assertion(without=["jti"])
+    for text, named in ((server.assertion(jti="known"), "jti:known"), (without, f"jws:{without}")):
+        reply = await server.post(server.form(text))
+        record = await server.store.audit_log.find(reply.headers["x-trace-id"])
+        assert record is not None
+        assert record["jti_digest"] == sha256(named.encode()).hexdigest()
 
 
 @pytest.mark.rfc(7523, "3(3)")

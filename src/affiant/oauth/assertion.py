@@ -73,7 +73,7 @@ class ClientAssertion(Value, frozen=True):
 
     Attributes:
         client_id: who swore.
-        jti_digest: SHA-256 of the jti, 32 bytes.
+        jti_digest: what `digest` makes of the jti.
         live_until: the second after which it can no longer be accepted.
         label: a `sub` that is not the client_id (guide profile), for the log only.
         observed: what the strict rules, or those under observation, would have refused it for.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # That a revocation outlives its tokens, and a line of refresh tokens its own end, whatever the clock says that deletes
 # it. Longer than any retry window.
 KEPT_SECONDS = 86_400
+RETRY_WINDOW = 120  # seconds in which a refresh whose answer was lost can be repeated
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 # What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
 # of them is deleted, so both numbers only grow.
@@ -69,14 +70,14 @@ class Rotation:
 
     Attributes:
         idle_seconds: how long the successor lives unused.
-        retry_window: seconds in which a repeated use is a lost answer and gets the same successor.
+        retry_window: seconds in which a repeated use is a lost answer and gets the same successor, until that is used.
     """
 
     spent: bytes = field(repr=False)
     successor: bytes = field(repr=False)
     now: int
     idle_seconds: int
-    retry_window: int = 120
+    retry_window: int = RETRY_WINDOW
 
 
 class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,7 +87,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         client_claimed: who the request said it was.
         client_id: who it proved to be.
         thumbprint: of the client's key that signed; the id of the secret where there was one.
-        jti_digest: SHA-256 of the assertion's jti, hexadecimal.
+        jti_digest: hexadecimal SHA-256 of ``jti:`` and the jti; without a jti, of ``jws:`` and the whole assertion.
         token: the jti of the access token that was issued.
         by: who changed something: a client of the admin API, or the command line.
         subject: what was changed.
@@ -278,8 +279,14 @@ def as_ended(token: RefreshToken, ends: Iterable[RefreshEnd]) -> RefreshToken:
     return token
 
 
-def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
-    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
+def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:
+    """What this use of a refresh token is; every adapter applies this one rule inside its commit.
+
+    Args:
+        token: the one that is used, by `rotation.spent`; None where there is none.
+        rotation: the use.
+        successor: the token by `rotation.successor`, where it was made already.
+    """
     if token is None:
         return Outcome.REFRESH_UNKNOWN
     if token.revoked_at is not None:
@@ -287,7 +294,9 @@ def judge_rotation(token: RefreshToken | None, rotation: Rotation) -> Outcome:
     if token.spent_at is not None:
         # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
         # family may still live.
-        in_window = rotation.now - token.spent_at <= rotation.retry_window
+        # A used successor closes the window: the answer that brought it was not lost (RFC 9700 section 4.14.2).
+        was_used = successor is not None and successor.spent_at is not None
+        in_window = rotation.now - token.spent_at <= rotation.retry_window and not was_used
         if not in_window or token.successor != rotation.successor:
             return Outcome.REFRESH_REUSED
         # The line has its last second, too, for who asks again because an answer was lost.

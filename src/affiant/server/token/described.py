@@ -5,6 +5,7 @@ from __future__ import annotations
 from affiant.server.client_auth import described as client_auth
 from affiant.server.request.described import Described, Member, Parameter
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
+from affiant.storage.entries import RETRY_WINDOW
 
 _DAY = 86_400  # seconds
 _HINT = Parameter(
@@ -22,7 +23,7 @@ TOKEN = Described(
         Parameter("resource", "identifier of an API, an absolute URI; may repeat; the default API when left out", "RFC 8707 2"),
         Parameter("audience", "the same as `resource`, for clients that call it so; where both are sent they must name the same APIs", "RFC 8707 2"),
         Parameter("authorization_details", "a JSON array of rights finer than a scope", "RFC 9396 2"),
-        Parameter("refresh_token", "the one that came last", "RFC 6749 6", "for the grant `refresh_token`"),
+        Parameter("refresh_token", f"the one that came last. Where its answer was lost, the one before it gets the same successor for {RETRY_WINDOW} seconds, unless the successor was used: any other use of a spent one ends the whole family", "RFC 6749 6", "for the grant `refresh_token`"),
         Parameter("assertion", "a JWT as for `client_assertion`: here it is the grant and authenticates the client; its claims `scope` and `resource` are what the client asks for, and the parameters may ask for less. With `client_credentials` only clients with the guide profile may send it", "RFC 7523 2.1", "for the grant `jwt-bearer`"),
         Parameter("DPoP", "a proof of the key that the token is to be bound to", "RFC 9449 5", "optional; required where the client is held to it", "header"),
         *client_auth.PARAMETERS,

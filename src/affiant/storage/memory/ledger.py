@@ -155,7 +155,7 @@ class MemoryLedger:
         assert rotation is not None  # noqa: S101 - the caller looked
         standing = self._refresh.get(rotation.spent)
         token = None if standing is None else as_ended(standing, self._ends.values())
-        outcome = judge_rotation(token, rotation)
+        outcome = judge_rotation(token, rotation, self._refresh.get(rotation.successor))
         if token is not None and outcome is Outcome.FIRST:
             self._refresh[token.digest] = replace(token, spent_at=rotation.now, successor=rotation.successor)
             self._refresh[rotation.successor] = succeed(token, rotation)

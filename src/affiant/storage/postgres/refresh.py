@@ -117,10 +117,11 @@ class Rotations:
         self._revoked: dict[tuple[str, str], Revocation] = {}
 
     async def load(self, entries: Sequence[Entry]) -> None:
-        """Read what the entries will spend."""
-        spent = [entry.rotation.spent for entry in entries if entry.rotation is not None]
-        if spent:
-            found = await _read(self._connection, "SELECT record FROM refresh_token WHERE digest = ANY($1)", spent)
+        """Read what the entries will spend, and the successors that were made already."""
+        rotations = [entry.rotation for entry in entries if entry.rotation is not None]
+        named = [digest for rotation in rotations for digest in (rotation.spent, rotation.successor)]
+        if named:
+            found = await _read(self._connection, "SELECT record FROM refresh_token WHERE digest = ANY($1)", named)
             self._tokens = {token.digest: token for token in found}
 
     def apply(self, entry: Entry, number: int) -> Outcome:
@@ -168,7 +169,7 @@ class Rotations:
     def _rotate(self, rotation: Rotation, number: int) -> Outcome:
         standing = self._tokens.get(rotation.spent)
         token = None if standing is None else as_ended(standing, self._ends.values())
-        outcome = judge_rotation(token, rotation)
+        outcome = judge_rotation(token, rotation, self._tokens.get(rotation.successor))
         if token is not None and outcome is Outcome.FIRST:
             self._keep(replace(token, spent_at=rotation.now, successor=rotation.successor))
             self._keep(succeed(token, rotation))

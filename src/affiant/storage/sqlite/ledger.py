@@ -257,7 +257,7 @@ def _end(connection: sqlite3.Connection, selection: RefreshSelection, number: in
 
 def _rotate(connection: sqlite3.Connection, rotation: Rotation, number: int) -> Outcome:
     token = _find(connection, rotation.spent)
-    outcome = judge_rotation(token, rotation)
+    outcome = judge_rotation(token, rotation, _find(connection, rotation.successor))
     if token is not None and outcome is Outcome.FIRST:
         _keep(connection, replace(token, spent_at=rotation.now, successor=rotation.successor))
         _keep(connection, succeed(token, rotation))
