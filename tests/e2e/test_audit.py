@@ -193,7 +193,7 @@ def test_an_empty_log(server: Server, tmp_path: Path) -> None:
     for words in (("verify",), ("head",), ("show",), ("export",)):
         assert server.run("audit", *words, *data).returncode == 3  # no log at all is not an empty one
     assert not (tmp_path / "new").exists()
-    server.affiant("client", "list", *data)
+    server.affiant("db", "migrate", *data)
     assert server.affiant("audit", "verify", *data)["number"] == 0
     assert server.affiant("audit", "head", *data)["head"] == f"0:{'0' * 64}"
     assert server.run("audit", "export", *data).stdout == ""

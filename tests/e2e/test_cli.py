@@ -47,14 +47,14 @@ def test_demo_ends_well(tmp_path: Path) -> None:
         (["inspect", "\udcff"], 2, "argument 2 is not text"),
         (["client", "new", "x" * 300], 8, "name too long"),
         (["client", "list", "--data", "file"], 2, "file"),
-        (["client", "list", "--data", "file/data"], 8, "--data"),
+        (["client", "list", "--data", "file/data"], 3, "file/data: give the server's data folder with --data"),
         (["token", "-c", "loop"], 8, "symbolic links"),
         (["token", "-c", "open.json"], 8, "chmod 600"),
         (["token", "-c", "broken.json"], 8, "not JSON"),
         (["serve", "--host", "203.0.113.9", "--issuer", "https://as.example"], 8, "203.0.113.9:8377"),
         (["token"], 8, "AFFIANT_CREDENTIALS"),
         (["token", "-c", "nowhere.json"], 3, "nowhere.json"),
-        (["client", "show", "nobody"], 3, "nobody"),
+        (["client", "show", "billing"], 3, "affiant-data: give the server's data folder with --data"),
         (["client", "new", "a b"], 8, "1 to 64"),
         (["serve", "--data", "/proc/nowhere"], 3, "--data"),
         (["serve", "--issuer", "http://as.example"], 8, "https://"),
@@ -70,8 +70,9 @@ def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, say
     (tmp_path / "loop").symlink_to("loop")
     done = _run(tmp_path, *words)
     assert done.returncode == code, done.stderr
-    assert says.lower() in done.stderr.splitlines()[0].lower()
-    assert [line[:5] for line in done.stderr.splitlines()[1:]] in ([], ["See: "])
+    first, *more = [line for line in done.stderr.splitlines() if not line.startswith("affiant: made ")]
+    assert says.lower() in first.lower()
+    assert [line[:5] for line in more] in ([], ["See: "])
     as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
     assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == code
 
@@ -103,7 +104,12 @@ def _as_anyone() -> tuple[str, ...]:
         ("sealed.affiant.json", 0o000, ["token", "-c", "sealed.affiant.json"], "sealed.affiant.json"),
         ("affiant-data", 0o000, ["client", "list"], "affiant-data"),
         ("affiant-data/master.key", 0o000, ["client", "list"], "master.key"),
-        (".", 0o500, ["client", "list", "--data", "new"], "--data"),
+        (
+            ".",
+            0o500,
+            ["api", "new", "a", "--identifier", "https://a.example", "--scope", "x", "--data", "new"],
+            "--data",
+        ),
         (".", 0o500, ["client", "new", "other"], "other.affiant.json"),
     ],
 )
@@ -143,6 +149,7 @@ def test_no_verb_lists_the_verbs(tmp_path: Path, words: list[str]) -> None:
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     """A full disk is told; a reader that has gone is not."""
+    assert _run(tmp_path, "client", "new", "first").returncode == 0
     words = (sys.executable, "-m", "affiant.cli.main", "client", "list")
     full = subprocess.run(["sh", "-c", '"$@" > /dev/full', "-", *words], cwd=tmp_path, capture_output=True, check=False)
     assert full.returncode == 8

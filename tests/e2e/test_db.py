@@ -63,7 +63,7 @@ def test_mistakes(lone_server: Server) -> None:
     for words, code in (
         (("db", "backup", "/nowhere/copy.db"), 3),
         (("db", "restore", "missing.db"), 8),
-        (("db", "check", "--data", "nothing"), 8),
+        (("db", "check", "--data", "nothing"), 3),
         (("db",), 0),
     ):
         done = lone_server.run(*words)

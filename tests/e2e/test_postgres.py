@@ -152,6 +152,20 @@ def test_another_master_key_is_refused(nodes: Nodes) -> None:
     assert done.returncode == 8
     assert "another master key" in done.stderr
     done = nodes.run("client", "list", "--data", "another-node", AFFIANT_MASTER_KEY="")
+    assert (done.returncode, "another-node/master.key is missing" in done.stderr) == (8, True)
+    assert not (nodes.folder / "another-node").exists()
+    done = nodes.run(
+        "api",
+        "new",
+        "a",
+        "--identifier",
+        "https://a.example",
+        "--scope",
+        "x",
+        "--data",
+        "another-node",
+        AFFIANT_MASTER_KEY="",
+    )
     assert (done.returncode, "another master key" in done.stderr) == (8, True)
     assert not list((nodes.folder / "another-node").iterdir()), "a key was made that is good for nothing"
 

@@ -15,6 +15,7 @@ from affiant.files import denied
 from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
+from affiant.storage.records import NotFound
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.connection import create
 from affiant.storage.sqlite.store import FILE_NAME
@@ -137,41 +138,97 @@ def has_data(chosen: Settings) -> bool:
 
 
 def shown_place(chosen: Settings) -> str:
-    """Where the data is, without a password."""
+    """Where the data is: the full path, or the URL without a password."""
     if chosen.database is None:
-        return str(chosen.data)
+        return str(chosen.data.absolute())
     return str(_postgres().address.parse_address(chosen.database))
 
 
-def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
-    """Run this on the open store: the one that is set, or SQLite in this folder.
+def check_data(chosen: Settings) -> None:
+    """Raise NotFound if there is no database: what only asks must not make one.
 
     Raises:
+        NotFound: there is none.
+        ConfigError: the data folder is closed to this user.
+    """
+    if not has_data(chosen):
+        raise NotFound(f"there is no database in {shown_place(chosen)}: give the server's data folder with --data")
+
+
+def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
+    """Run this on the store that exists: the one that is set, or SQLite in this folder. Nothing is made.
+
+    Raises:
+        NotFound: there is no database.
         ConfigError: the folder or the database cannot be used.
     """
     chosen = place
     if not isinstance(chosen, Settings):
         chosen = settings.load(data=place).model_copy(update={"database": None})
+    check_data(chosen)
 
     async def run() -> Result:
+        if chosen.database is not None and not await _postgres().is_made(chosen.database):
+            raise NotFound(f"{shown_place(chosen)} has no tables of affiant: name another with --database")
+        return await _run(chosen, master_key.load(chosen.data), work)
+
+    return asyncio.run(run())
+
+
+def with_new_store(
+    chosen: Settings,
+    work: Callable[[Store, MasterKey], Awaitable[Result]],
+    *,
+    tell: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
+) -> Result:
+    """Run this on the store that is set, made if it does not exist yet.
+
+    Args:
+        chosen: the settings.
+        work: what to run.
+        tell: gets the full path of what was made.
+
+    Raises:
+        ConfigError: the folder or the database cannot be used.
+    """
+
+    async def run() -> Result:
+        has_data(chosen)  # says it if the folder is closed
+        before = {path for path in _paths(chosen) if path.exists()}
         create_folder(chosen)
         # The key comes before the first page of the database: a second process that finds the one finds the other.
         made = master_key.make(chosen.data) if _may_be_new(chosen) else False
-        key = master_key.load(chosen.data)
-        store = open_store(chosen, key)
-        await store.open()
+        new = [str(path.absolute()) for path in _paths(chosen) if path not in before and path.exists()]
+        if new:
+            tell(new[0])
         try:
-            try:
-                await _check_key(store, key)
-            except ConfigError:
-                if made:
-                    master_key.take_back(chosen.data)
-                raise
-            return await work(store, key)
-        finally:
-            await store.close()
+            return await _run(chosen, master_key.load(chosen.data), work)
+        except _OtherKey:
+            if made:
+                master_key.take_back(chosen.data)
+            raise
 
     return asyncio.run(run())
+
+
+def _paths(chosen: Settings) -> tuple[Path, ...]:
+    """What may be made, the folder first."""
+    files = (master_key.FILE_NAME,) if chosen.database is not None else (FILE_NAME, master_key.FILE_NAME)
+    return (chosen.data, *(chosen.data / name for name in files))
+
+
+async def _run(chosen: Settings, key: MasterKey, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
+    store = open_store(chosen, key)
+    await store.open()
+    try:
+        await _check_key(store, key)
+        return await work(store, key)
+    finally:
+        await store.close()
+
+
+class _OtherKey(ConfigError):
+    """The database was made under another master key."""
 
 
 def create_folder(chosen: Settings) -> None:
@@ -216,7 +273,7 @@ def check_mark(standing: str, key: MasterKey) -> None:
         ConfigError: another one did.
     """
     if standing != _mark(key):
-        raise ConfigError(
+        raise _OtherKey(
             f"this database was made under another master key: put the {master_key.FILE_NAME} that it was made under"
             f" into the data folder, or set {master_key.ENVIRONMENT}"
         )

@@ -62,7 +62,8 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, as_json
         request = captured.parse(text)
         now = _instant(at) if at is not None else time.time()
         found = _remotely(request, issuer, now) if issuer is not None else _locally(request, chosen, now)
-    show(walk.members(found), _told(found), as_json=as_json)
+    by = place.url or issuer or shown_place(chosen)
+    show({**walk.members(found), "judged_by": by}, f"{_told(found)}\n\n   judged by   {by}", as_json=as_json)
     sys.exit(4 if found.reason is not None else 0)
 
 
@@ -164,8 +165,8 @@ def _check_data(chosen: Settings) -> None:
     # Asking must not make a server's data where there is none.
     if not has_data(chosen):
         raise ConfigError(
-            f"there is no server's data in {chosen.data}: name the folder with --data, or a server elsewhere with"
-            " --issuer URL"
+            f"there is no server's data in {shown_place(chosen)}: name the folder with --data, or a server elsewhere"
+            " with --issuer URL"
         )
 
 

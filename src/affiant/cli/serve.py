@@ -28,7 +28,7 @@ from affiant.cli.data import (
     place_options,
     settle_issuer,
     shown_place,
-    with_store,
+    with_new_store,
 )
 from affiant.cli.listening import files, loop
 from affiant.cli.listening.connection import Connection
@@ -100,7 +100,7 @@ def serve(as_json: bool, **options: Any) -> None:
 
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
-    issuer, remembered = with_store(chosen, prepare)
+    issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # the line below names it
     _announce(issuer, remembered, chosen, as_json=as_json)
     _run(chosen, issuer, listening, given)
 
@@ -137,7 +137,7 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
         ),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
         at_end=_at_end,
-        settings=settings.described(chosen, options=given),
+        settings=settings.described(chosen, options=given, issuer=issuer),
     )
 
 

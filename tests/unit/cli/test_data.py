@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from affiant.cli.data import has_data, load, open_store, shown_place, with_store
+from affiant.cli.data import has_data, load, open_store, shown_place, with_new_store, with_store
 from affiant.cli.operations.db import db
 from affiant.errors import ConfigError
 from affiant.server.keys import master_key
@@ -31,7 +31,7 @@ def test_sqlite_in_the_data_folder_unless_said_otherwise() -> None:
     chosen = load()
     assert isinstance(open_store(chosen, KEY), SqliteStore)
     assert not has_data(chosen)
-    assert shown_place(chosen) == "affiant-data"
+    assert shown_place(chosen) == str(Path("affiant-data").absolute())
 
 
 @pytest.mark.parametrize("by", ["option", "environment", "file"])
@@ -69,7 +69,7 @@ async def _nothing(*_: object) -> None:
 def test_a_database_without_its_master_key_is_not_touched() -> None:
     """A key made anew would chain and seal what nobody could check or open with the right one."""
     folder = Path("affiant-data")
-    with_store(load(), _nothing)
+    with_new_store(load(), _nothing)
     key = folder / master_key.FILE_NAME
     kept = key.rename("kept")
     with pytest.raises(ConfigError, match=r"master\.key is missing.*put it back"):
@@ -85,10 +85,10 @@ def test_a_database_without_its_master_key_is_not_touched() -> None:
 @pytest.mark.parametrize("is_another", [False, True])
 def test_a_backup_is_restored_to_its_master_key_alone(*, is_another: bool) -> None:
     """Nothing is moved when the key is missing, or another one."""
-    with_store(load(), _nothing)
+    with_new_store(load(), _nothing)
     copies.backup(Path("affiant-data", FILE_NAME), Path("copy"))
     if is_another:
-        with_store(load(data="elsewhere"), _nothing)
+        with_new_store(load(data="elsewhere"), _nothing)
     done = CliRunner().invoke(db, ["restore", "copy", "--data", "elsewhere"])
     assert isinstance(done.exception, ConfigError)
     assert ("another master key" if is_another else "is missing") in str(done.exception)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from affiant.cli.data import load, with_store
+from affiant.cli.data import load, with_new_store
 from affiant.cli.main import affiant
 from affiant.server.request.limits import Limits, Rates
 from affiant.storage.sqlite.store import FILE_NAME
@@ -46,7 +46,12 @@ def _run(*words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("admin", "bootstrap", "alice"), ("client", "new", "billing"), ("signing-key", "rotate"), ("db", "migrate")],
+    [
+        ("admin", "bootstrap", "alice"),
+        ("client", "new", "billing"),
+        ("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "x"),
+        ("db", "migrate"),
+    ],
 )
 def test_the_first_command_of_all_may_be_roots(folder: Path, words: tuple[str, ...]) -> None:
     _run(*words)
@@ -59,7 +64,7 @@ def test_the_log_of_the_database_too(folder: Path) -> None:
     async def work(*_: object) -> None:
         found.update(_owners(folder))
 
-    with_store(load(), work)
+    with_new_store(load(), work)
     assert {f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"} <= set(found)
     assert set(found.values()) == {(OWNER, GROUP)}
 

@@ -207,7 +207,12 @@ async def test_the_header_of_a_proxy_is_believed_by_every_spelling_of_its_addres
 def test_what_set_a_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("affiant.toml").write_text("workers = 2\nport = 1\n")
     monkeypatch.setenv("affiant_port", "2")
-    rows = {row.name: row for row in settings.described(load(issuer="https://as.example"), options=["issuer"])}
+    rows = {
+        row.name: row
+        for row in settings.described(
+            load(issuer="https://as.example"), options=["issuer"], issuer="https://other.example"
+        )
+    }
     assert [(rows[name].value, rows[name].source) for name in ("issuer", "port", "workers", "host")] == [
         ("https://as.example", "option"),
         (2, "environment"),
@@ -235,7 +240,7 @@ def test_former_name_is_still_read_and_warned_of(tmp_path: Path, monkeypatch: py
     put("on")
     chosen = load()
     assert chosen.authorization_endpoint == "on"
-    shown = {row.name: (row.value, row.source) for row in settings.described(chosen, options=())}
+    shown = {row.name: (row.value, row.source) for row in settings.described(chosen, issuer=None, options=())}
     assert shown["authorization_endpoint"] == ("on", place)
     (warning,) = settings.warnings_of_names()
     assert "mcp_compat" in warning.lower()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry import handover
 from affiant.errors import ConfigError
@@ -61,7 +61,7 @@ def bootstrap(name: str, role: str, place: Place, as_json: bool) -> None:
         await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
         return api.issuer
 
-    issuer = run_admin(place, lambda api: handover.to_the_end(work(api)))
+    issuer = run_admin(new_or_existing(place), lambda api: handover.to_the_end(work(api)))
     lines = [
         f"{role} {name}  of {issuer}{PATH}",
         f"credentials {path}  (0600: keep it secret)",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from affiant.cli.data import KEY_CHECK, check_mark, has_data, store_options, with_store
+from affiant.cli.data import KEY_CHECK, check_data, check_mark, store_options, with_new_store, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.oauth.assertion import LEEWAY
@@ -117,7 +117,7 @@ def migrate(chosen: Settings, as_json: bool) -> None:
     async def work(store: Store, _: MasterKey) -> int:
         return await store.version()
 
-    with_store(chosen, work)
+    with_new_store(chosen, work)
     show({"migrated": True}, "the database has the form that this version needs", as_json=as_json)
 
 
@@ -130,10 +130,8 @@ async def _note(store: Store, now: int, what: str) -> None:
 
 def _existing(chosen: Settings) -> Path:
     _check_sqlite(chosen)
-    path = chosen.data / FILE_NAME
-    if not has_data(chosen):
-        raise ConfigError(f"there is no database in {path.parent}: name the data folder with --data")
-    return path
+    check_data(chosen)
+    return chosen.data / FILE_NAME
 
 
 def _check_sqlite(chosen: Settings) -> None:

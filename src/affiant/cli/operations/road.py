@@ -16,8 +16,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 import click
+from msgspec import structs
 
-from affiant.cli.data import find_issuer, has_data, load, open_vault, place_options, shown_place, with_store
+from affiant.cli.data import (
+    ISSUER,
+    check_data,
+    find_issuer,
+    load,
+    open_vault,
+    place_options,
+    shown_place,
+    with_new_store,
+    with_store,
+)
+from affiant.cli.operations import other_server
 from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH, Principal, Role
 from affiant.storage.audit_chain import shown
@@ -50,12 +62,14 @@ class Place(Value, frozen=True):
         url: the issuer of the server elsewhere.
         credentials: the file of a client of its admin API.
         options: the names of the settings that were given on the command line.
+        may_be_new: whether the data is made if there is none.
     """
 
     chosen: Any
     url: str | None = None
     credentials: Path | None = None
     options: tuple[str, ...] = ()
+    may_be_new: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -177,6 +191,7 @@ def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Resul
     """Do this.
 
     Raises:
+        NotFound: there is no data, and the place may not be new.
         ConfigError: the data cannot be used, or the credentials are for another server.
         RemoteError: the server elsewhere fails, or refuses.
     """
@@ -186,28 +201,41 @@ def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Resul
         return elsewhere.run(place.url, place.credentials, work)
     chosen: Settings = place.chosen
 
-    async def here(store: Store, key: MasterKey) -> Result:
+    async def here(store: Store, key: MasterKey) -> tuple[Result, str, set[str]]:
         vault = open_vault(chosen, key)
         try:
             gate, issuer = await _gate(store, key, chosen, vault, place.options)
-            return await work(Admin(functools.partial(_call, gate), issuer))
+            done = await work(Admin(functools.partial(_call, gate), issuer))
+            return done, issuer, {signing_key.kid for signing_key in await store.signing_keys.list()}
         finally:
             await vault.close()
 
-    return with_store(chosen, here)
+    if not place.may_be_new:
+        return with_store(chosen, here)[0]
+    done, issuer, kids = with_new_store(chosen, here)
+    if other_server.answers(issuer, kids):
+        click.echo(
+            f"! the server at {issuer} has other signing keys than {shown_place(chosen)}, so it does not know what was"
+            " registered here: give its data folder with --data",
+            err=True,
+        )
+    return done
 
 
 def existing(place: Place) -> Place:
-    """The place, if there is data: asking must not make a server's data where there is none.
+    """Return the place if there is data.
 
     Raises:
         NotFound: there is none.
     """
-    if not place.is_remote and not has_data(place.chosen):
-        raise NotFound(
-            f"there is no database in {shown_place(place.chosen)}: give the server's data folder with --data"
-        )
+    if not place.is_remote:
+        check_data(place.chosen)
     return place
+
+
+def new_or_existing(place: Place) -> Place:
+    """Return the place, whose data is made if there is none: for commands that register the first thing."""
+    return structs.replace(place, may_be_new=True)
 
 
 def segment(name: str) -> str:
@@ -260,7 +288,7 @@ async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, opti
         methods=chosen.methods,
         calendar=chosen.calendar,
         limits=Limits(Rates(), key=secrets.token_bytes(32)),  # for this process alone: who sits here is not counted
-        settings=settings.described(chosen, options=options),
+        settings=settings.described(chosen, options=options, issuer=await store.settings.get(ISSUER)),
     )
 
     async def recognise(*_: object) -> Principal:

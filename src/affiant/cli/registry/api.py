@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.choices import UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
@@ -66,7 +66,7 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
         made: dict[str, Any] = await admin.post("/apis", {"name": name, "identifier": identifier, **_members(options)})
         return made
 
-    made = run_admin(place, work)
+    made = run_admin(new_or_existing(place), work)
     _warn(options)
     show(made, f"api {name}: {identifier}{_marks(made)}", as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
@@ -120,7 +120,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
             await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
         return registered
 
-    registered = run_admin(place, lambda api: handover.to_the_end(register(api)))
+    registered = run_admin(new_or_existing(place), lambda api: handover.to_the_end(register(api)))
     told = {name: value for name, value in registered.items() if name != "client_secret" or value is not None}
     data = {**told, "credentials": str(path) if writes else None}
     show(data, _told(registered, path if writes else None), as_json=as_json)

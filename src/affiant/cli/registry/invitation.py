@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.client import details_option
 from affiant.client.credentials import put_private
@@ -68,7 +68,7 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: boo
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
         return await api.post("/initial-access-tokens", wanted), api.issuer
 
-    made, issuer = run_admin(place, work)
+    made, issuer = run_admin(new_or_existing(place), work)
     text = made.pop("initial_access_token")
     told = f"initial access token {text}  (shown this once)"
     shown: dict[str, Any] = {"initial_access_token": text}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection  # noqa: TC003 - pydantic looks at every name here
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -107,7 +107,11 @@ def _range(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as it is shown: `source` is ``option``, ``environment``, ``file`` or ``default``."""
+    """A setting as it is shown.
+
+    Attributes:
+        source: ``option``, ``environment``, ``file``, ``remembered`` (in the database) or ``default``.
+    """
 
     name: str
     value: str | int | float | bool | None
@@ -115,19 +119,20 @@ class Setting:
     description: str
 
 
-def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, ...]:
+def described(chosen: Settings, *, options: Collection[str], issuer: str | None) -> tuple[Setting, ...]:
     """Every setting with what set it; of one that may hold a secret, only that it is set.
 
     Args:
         chosen: the settings.
         options: the names of those that were given on the command line.
+        issuer: what the database remembers, or the server found out at its start, where none is set.
     """
     by_source: dict[str, Collection[str]] = {
         "option": options,
         "environment": _variables(),
         "file": sources.read_file(),
     }
-    return tuple(
+    rows = tuple(
         Setting(
             name,
             _shown(getattr(chosen, name), is_secret=not field.repr),
@@ -136,6 +141,9 @@ def described(chosen: Settings, *, options: Collection[str]) -> tuple[Setting, .
         )
         for name, field in Settings.model_fields.items()
     )
+    if chosen.issuer is not None or issuer is None:
+        return rows
+    return tuple(replace(row, value=issuer, source="remembered") if row.name == "issuer" else row for row in rows)
 
 
 def _shown(value: object, *, is_secret: bool) -> str | int | float | bool | None:

@@ -16,6 +16,7 @@ MIGRATION_LOCK = _AFFIANT << 32 | 1
 RUNNER_LOCK = _AFFIANT << 32 | 2
 
 MIGRATION_SECONDS = 300  # of another node that migrates, or of this one
+IS_MADE = "SELECT to_regclass('migration') IS NOT NULL"
 _TABLE = (
     "CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL"
     " DEFAULT now())"
@@ -47,7 +48,7 @@ async def migrate(connection: Any, address: Address) -> None:
 
 
 async def _done(connection: Any, address: Address, known: int) -> int | None:
-    if await connection.fetchval("SELECT to_regclass('migration')") is None:
+    if not await connection.fetchval(IS_MADE):
         return None
     done: int = await connection.fetchval("SELECT coalesce(max(number), 0) FROM migration")
     if done > known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -15,11 +15,13 @@ from affiant.storage.postgres.keys import PostgresInitialAccessTokens, PostgresK
 from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
 from affiant.storage.postgres.refresh import PostgresRefreshTokens, PostgresRevocations
 from affiant.storage.postgres.registry import PostgresApis, PostgresClients, PostgresSettings, PostgresSigningKeys
-from affiant.storage.postgres.schema import MIGRATION_SECONDS, migrate
+from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from affiant.storage.postgres.address import Address
 
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
 
@@ -58,12 +60,7 @@ class PostgresStore:
         Raises:
             ConfigError: the database cannot be reached or used, or was made by a newer affiant.
         """
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                connection = await connect(self._address)
-        except (StoreError, TimeoutError) as error:
-            said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
-            raise ConfigError(f"the database {self._address} cannot be opened: {said}") from error
+        connection = await _connect(self._address)
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await check_session(self._address, connection)
@@ -91,3 +88,28 @@ class PostgresStore:
     def _hang_up(self) -> None:
         self._lines.hang_up()
         self._commits.hang_up()
+
+
+async def is_made(url: str) -> bool:
+    """Whether a store was ever opened in this database.
+
+    Raises:
+        ConfigError: the database cannot be reached.
+    """
+    address = parse_address(url)
+    connection = await _connect(address)
+    try:
+        return bool(await connection.fetchval(IS_MADE))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise ConfigError(f"the database {address} cannot be used: {error}") from error
+    finally:
+        connection.terminate()
+
+
+async def _connect(address: Address) -> Any:
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await connect(address)
+    except (StoreError, TimeoutError) as error:
+        said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+        raise ConfigError(f"the database {address} cannot be opened: {said}") from error

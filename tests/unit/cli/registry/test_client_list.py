@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from affiant.cli.data import load, with_new_store
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,7 +21,12 @@ finally:
 """
 
 
+async def _nothing(*_: object) -> None:
+    pass
+
+
 def test_nothing_is_loaded_that_authenticates_clients_or_fetches_their_keys(tmp_path: Path) -> None:
+    with_new_store(load(data=tmp_path / "affiant-data"), _nothing)
     command = [sys.executable, "-c", PROGRAM, "client", "list"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     printed, loaded = done.stdout.splitlines()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from affiant.cli.operations.road import admin_options, existing, run_admin
+from affiant.cli.operations.road import admin_options, existing, new_or_existing, run_admin
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.declared import desired as file_of
 from affiant.cli.registry.declared import plan as planning
@@ -128,7 +128,7 @@ def apply(
 
 
 def _apply(wanted: Desired, place: Place, *, prune: bool, yes: bool, folder: Path | None, as_json: bool) -> None:
-    found = run_admin(place, lambda api: _plan(api, wanted, prune=prune))
+    found = run_admin(new_or_existing(place), lambda api: _plan(api, wanted, prune=prune))
     if not as_json:
         click.echo(str(found))
     _check_folder(found.steps, folder)

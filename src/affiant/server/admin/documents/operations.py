@@ -89,7 +89,7 @@ class Setting(Out):
 
     name: str
     value: str | int | float | bool | None
-    source: Literal["option", "environment", "file", "default"]
+    source: Literal["option", "environment", "file", "remembered", "default"]
     description: str
 
 
