@@ -96,7 +96,7 @@ def plain(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def with_path(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """https://localhost:PORT/as, which publishes an authorization_endpoint."""
     folder = _with_certificate(tmp_path_factory.mktemp("path"), authority)
-    yield from _serve(TlsServer(folder, _free_port(), path="/as", more={"AFFIANT_MCP_COMPAT": "on"}))
+    yield from _serve(TlsServer(folder, _free_port(), path="/as", more={"AFFIANT_AUTHORIZATION_ENDPOINT": "on"}))
 
 
 @pytest.fixture(scope="session")

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.interop
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LEGACY = ("--audience", "legacy", "--lifetime", "legacy")
+MSAL = (*LEGACY, "--access-token-lifetime", "900")
 
 
-def _register_key(server: Server, name: str, pair: Pair, alg: str, *more: str, policies: tuple[str, ...] = ()) -> None:
+def _register_key(server: Server, name: str, pair: Pair, alg: str, *more: str) -> None:
     server.affiant(
         "client", "new", name, "--public-key", str(pair.public), "--alg", alg, "--scope", "orders.read", *more
     )
-    if policies:
-        server.affiant("client", "update", name, *policies)
 
 
 def _register_secret(server: Server, name: str, method: str) -> str:
@@ -34,7 +33,7 @@ def _register_secret(server: Server, name: str, method: str) -> str:
 def test_msal_with_a_certificate(
     with_path: Server, foreign: Foreign, foreign_node: Foreign, pairs: dict[str, Pair], recipe: str
 ) -> None:
-    _register_key(with_path, recipe, pairs["rsa"], "PS256", policies=LEGACY)
+    _register_key(with_path, recipe, pairs["rsa"], "PS256", *MSAL)
     runner = foreign_node if recipe == "msal_node" else foreign
     pair = pairs["rsa"]
     runner.run(
@@ -55,7 +54,7 @@ def test_msal_with_a_secret(with_path: Server, foreign: Foreign) -> None:
 
 
 def test_okta(okta_like: Server, foreign: Foreign, pairs: dict[str, Pair]) -> None:
-    _register_key(okta_like, "okta", pairs["rsa"], "RS256", policies=LEGACY)
+    _register_key(okta_like, "okta", pairs["rsa"], "RS256", *LEGACY)
     foreign.run("okta", okta_like, CLIENT_ID="okta", KEY=str(pairs["rsa"].private), SCOPE="orders.read")
     assert len(issued(okta_like, "okta")) == 1
 
