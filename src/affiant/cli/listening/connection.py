@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from affiant.cli.listening.table import Table
+    from affiant.cli.listening.table import Address, Table
 
 HEADERS_SECONDS = 10.0  # from the connection, or from the answer before and its keep-alive, to the end of the headers
 BODY_SECONDS = 20.0  # from there to the end of the body; endpoints themselves wait for 5
@@ -40,10 +40,10 @@ class Connection(HttpToolsProtocol):
     """uvicorn's, which also notes the peer and its certificate (the TLS extension of ASGI).
 
     Attributes:
-        name: what it is counted under, or None.
+        address: whose it is.
     """
 
-    name: str | None = None
+    address: Address
     _table: Table
     _socket: socket.socket
     _is_made = False  # from the end of the TLS handshake
@@ -59,9 +59,9 @@ class Connection(HttpToolsProtocol):
     _discards: int | None = None  # bytes that are still read and discarded; None as long as requests are read
     _lingers_after: RequestResponseCycle | None = None
 
-    def join(self, table: Table, accepted: socket.socket, name: str | None) -> None:
+    def join(self, table: Table, accepted: socket.socket, address: Address) -> None:
         """Be one of this table, as soon as it was accepted and before any handshake."""
-        self._table, self._socket, self.name = table, accepted, name
+        self._table, self._socket, self.address = table, accepted, address
         self._accepted_at = self.loop.time()
         self._until = self._accepted_at + HEADERS_SECONDS
         table.add(self)
@@ -141,6 +141,10 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
 
         async def run(scope: Any, receive: Any, send: Any) -> None:
+            if not cycle.more_body and self._lingers_after is not cycle:
+                await app(scope, receive, send)
+                return
+
             async def send_whole(message: Any) -> None:
                 if message["type"] == "http.response.start" and cycle.more_body:
                     # RFC 9112 9.3: what is left of the request would be read for nothing.
@@ -246,6 +250,8 @@ class Connection(HttpToolsProtocol):
 
         RFC 9112 9.6: to close while the peer sends would reset the connection, and the peer could lose the answer.
         """
+        if self.transport.is_closing():
+            return
         self._discards = LINGER_BYTES
         self._until = self.loop.time() + LINGER_SECONDS
         self._lingers_after = None

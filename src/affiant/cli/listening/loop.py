@@ -112,14 +112,14 @@ class Listener:
             self._take(accepted, str(address[0]) if isinstance(address, tuple) else "")
         return True
 
-    def _take(self, accepted: socket.socket, address: str) -> None:
-        name = self._table.caps.name(address)
-        if not self._table.make_room(name):
+    def _take(self, accepted: socket.socket, peer: str) -> None:
+        address = self._table.find_room(peer)
+        if address is None:
             accepted.close()
             return
         accepted.setblocking(False)
         connection = self._factory()
-        connection.join(self._table, accepted, name)
+        connection.join(self._table, accepted, address)
         task = self._loop.create_task(self._open(accepted, connection))
         self._opening[task] = connection
         task.add_done_callback(self._opening.pop)

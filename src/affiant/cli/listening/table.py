@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,11 +53,26 @@ def parse_networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(map(ip_network, spelt))
 
 
+@dataclass(slots=True, eq=False)
+class Address:
+    """The connections of one name.
+
+    Attributes:
+        name: what they are counted under, or None if they have no limit of their own.
+        count: how many are open.
+        idle: those that are idle, the one that has been so for longest first.
+    """
+
+    name: str | None
+    count: int = 0
+    idle: dict[Open, None] = field(default_factory=dict)
+
+
 class Open(Protocol):
     """What the table needs to know of a connection, and do to it."""
 
-    name: str | None
-    """What it is counted under."""
+    address: Address
+    """Whose it is."""
 
     def drop(self) -> None:
         """Close it at once."""
@@ -66,38 +81,43 @@ class Open(Protocol):
         """Close it if it is overdue."""
 
 
-@dataclass(eq=False)
 class Table:
     """The open connections.
 
     A connection is idle while no request is in flight on it: from the handshake to the end of the first headers, and
     between two requests. Idle connections are kept in the order in which they became idle, to close the oldest first:
     a client that just connected to send a request is the last to lose its connection in a flood.
+
+    Attributes:
+        is_ending: whether the process is about to end.
     """
 
-    caps: Caps
-    is_ending: bool = False
-    _open: dict[Open, None] = field(default_factory=dict)
-    _counts: Counter[str] = field(default_factory=Counter)
-    _idle: dict[Open, None] = field(default_factory=dict)
-    _idle_by_name: dict[str, dict[Open, None]] = field(default_factory=dict)
-    _refused: int = 0
-    _reported_at: float = float("-inf")
-    _looking: asyncio.TimerHandle | None = None
+    def __init__(self, caps: Caps) -> None:
+        self.is_ending = False
+        self._caps = caps
+        self._name = lru_cache(maxsize=4096)(caps.name)
+        self._open: dict[Open, None] = {}
+        self._idle: dict[Open, None] = {}
+        self._addresses: dict[str, Address] = {}
+        self._refused = 0
+        self._reported_at = float("-inf")
+        self._looking: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def make_room(self, name: str | None) -> bool:
-        """Close idle connections until one more fits; return False if too many are busy."""
-        if name is not None and self._counts[name] >= self.caps.per_address:
-            self._drop_first(self._idle_by_name.get(name))
-        if len(self._open) >= self.caps.total:
+    def find_room(self, peer: str) -> Address | None:
+        """Close idle connections until one more of this peer fits; return None if too many are busy."""
+        name = self._name(peer)
+        address = (self._addresses.get(name) if name is not None else None) or Address(name)
+        if self._is_full(address):
+            self._drop_first(address.idle)
+        if len(self._open) >= self._caps.total:
             self._drop_first(self._idle)
-        has_room = len(self._open) < self.caps.total and (name is None or self._counts[name] < self.caps.per_address)
-        if not has_room:
+        if self._is_full(address) or len(self._open) >= self._caps.total:
             self._refused += 1
-        return has_room
+            return None
+        return address
 
     def drop_oldest(self) -> None:
         """Close the connection that has been idle for longest: the process has no more files to open."""
@@ -106,9 +126,11 @@ class Table:
 
     def add(self, connection: Open) -> None:
         """Add a connection that was just accepted."""
+        address = connection.address
         self._open[connection] = None
-        if connection.name is not None:
-            self._counts[connection.name] += 1
+        address.count += 1
+        if address.name is not None:
+            self._addresses[address.name] = address
         self.mark_idle(connection)
 
     def discard(self, connection: Open) -> None:
@@ -117,26 +139,23 @@ class Table:
             return
         self.mark_busy(connection)
         del self._open[connection]
-        if (name := connection.name) is not None:
-            self._counts[name] -= 1
-            if self._counts[name] <= 0:
-                del self._counts[name]
+        address = connection.address
+        address.count -= 1
+        if not address.count and address.name is not None:
+            del self._addresses[address.name]
 
     def mark_idle(self, connection: Open) -> None:
         """Note that no request is in flight on it."""
-        if connection not in self._open:
-            return
-        self._idle[connection] = None
-        if connection.name is not None:
-            self._idle_by_name.setdefault(connection.name, {})[connection] = None
+        if connection in self._open:
+            self._idle[connection] = connection.address.idle[connection] = None
 
     def mark_busy(self, connection: Open) -> None:
         """Note that a request is in flight on it."""
         self._idle.pop(connection, None)
-        if (name := connection.name) is not None and (idle := self._idle_by_name.get(name)) is not None:
-            idle.pop(connection, None)
-            if not idle:
-                del self._idle_by_name[name]
+        connection.address.idle.pop(connection, None)
+
+    def _is_full(self, address: Address) -> bool:
+        return address.name is not None and address.count >= self._caps.per_address
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at all deadlines from now on: one timer, where one per connection would cost each request."""
