@@ -99,6 +99,49 @@ async def test_scheme_in_any_case(bench: Bench, scheme: str) -> None:
     await bench.issued(post(GRANT, _header(f"{scheme} {pair}")), client_id="client_secret_basic", jti=None)
 
 
+@pytest.mark.rfc(6749, "2.3")
+@pytest.mark.parametrize("value", ["Bearer old.access.token", "bearer x", "DPoP x", "Bearer"])
+async def test_an_old_token_beside_a_secret_is_passed_over(bench: Bench, value: str) -> None:
+    """PyIceberg sends both when it asks again. A token authenticates no client, so there is one method, not two."""
+    members = {**GRANT, "client_id": "client_secret_post", "client_secret": bench.secrets["client_secret_post"]}
+    await bench.issued(post(members, _header(value)), client_id="client_secret_post", jti=None)
+    wrong = {**members, "client_secret": "x" * 43}
+    await bench.refused(post(wrong, _header(value)), Reason.SECRET, claimed="client_secret_post", jti=None)
+
+
+@pytest.mark.rfc(6749, "2.3")
+@pytest.mark.parametrize(
+    ("headers", "got"),
+    [
+        (("Basic YTpi",), "Authorization: Basic beside client_secret"),
+        (("Digest x",), "Authorization: Digest beside client_secret"),
+        (("s3cr3t",), "Authorization: another scheme beside client_secret"),
+        (("Bearer x", "Bearer x"), "Authorization: Bearer beside Authorization: Bearer beside client_secret"),
+        (("Bearer x", "Basic YTpi"), "Authorization: Bearer beside Authorization: Basic beside client_secret"),
+    ],
+)
+async def test_what_came_beside_what_is_told(bench: Bench, headers: tuple[str, ...], got: str) -> None:
+    """By name, and nothing of what it said."""
+    members = {**GRANT, "client_id": "client_secret_post", "client_secret": bench.secrets["client_secret_post"]}
+    what = post(members, *map(_header, headers))
+    reply = await bench.refused(what, Reason.MULTIPLE_METHODS, claimed="client_secret_post", jti=None)
+    record = await bench.store.audit_log.find(reply.json()["trace_id"])
+    assert record is not None
+    assert record["got"] == got
+
+
+@pytest.mark.attack(38)
+async def test_a_token_is_no_client_authentication(bench: Bench) -> None:
+    """Alone, or with a name only, it lets nobody in."""
+    await bench.refused(post(GRANT, _header("Bearer x")), Reason.BASIC_MALFORMED, jti=None)
+    named = {**GRANT, "client_id": "client_secret_post"}
+    await bench.refused(
+        post(named, _header("Bearer x")), Reason.BASIC_MALFORMED, claimed="client_secret_post", jti=None
+    )
+    secret = {**GRANT, "client_secret": "x" * 43}
+    await bench.refused(post(secret, _header("Bearer x")), Reason.MULTIPLE_METHODS, jti=None)
+
+
 @pytest.mark.attack(43)
 async def test_right_secret_and_forged_assertion(bench: Bench) -> None:
     """The good half does not carry the bad one."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from affiant.oauth.binding.mtls import Certificate
     from affiant.oauth.parameters.form import Form
 
+_SCHEMES = ("Basic", "Bearer", "DPoP", "Digest", "Negotiate")
+
 
 class Assertion(Value, frozen=True):
     """A client assertion."""
@@ -75,13 +77,16 @@ def parse(
     """
     assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
     secret = form.get("client_secret")
+    grant = form.get("grant_type") if has_grant else None
+    shown = [name for name in ("client_assertion", "client_secret") if form.get(name) is not None]
+    if shown == ["client_secret"] and form.get("client_id") is not None:
+        authorization = _without_token(authorization)
     if assertion is not None and (authorization or secret is not None):
-        raise Rejected(Reason.ASSERTION_AND_OTHER)  # RFC 7521 section 4.2.1
+        raise Rejected(Reason.ASSERTION_AND_OTHER, got=_told(authorization, shown))  # RFC 7521 section 4.2.1
     if authorization and (secret is not None or len(authorization) > 1):
-        raise Rejected(Reason.MULTIPLE_METHODS)  # RFC 6749 section 5.2
+        raise Rejected(Reason.MULTIPLE_METHODS, got=_told(authorization, shown))  # RFC 6749 section 5.2
     if (assertion is None) != (kind is None):
         raise Rejected(Reason.HALF_ASSERTION)
-    grant = form.get("grant_type") if has_grant else None
     if form.get("assertion") is not None and grant == names.CLIENT_CREDENTIALS:
         return _guide(form, assertion, authorization)
     if grant == names.JWT_BEARER:
@@ -89,6 +94,28 @@ def parse(
     if assertion is None and secret is None and not authorization and certificate is not None:
         return _over_tls(form, certificate)
     return _one(form, assertion, kind, secret, authorization)
+
+
+def _without_token(authorization: list[bytes]) -> list[bytes]:
+    """Pass over an access token beside a client_id and its secret: it is no way to authenticate a client.
+
+    RFC 6749 section 2.3 forbids a second method, and a token is none. PyIceberg sends its expired one beside its secret.
+    The token is neither looked at nor written down. Two headers stay two: which of them counts would be a guess. Beside
+    an assertion no header is passed over (RFC 7521 section 4.2.1): it may be a second assertion in the wrong place.
+    """
+    has_token = len(authorization) == 1 and _scheme(authorization[0]) in ("Bearer", "DPoP")
+    return [] if has_token else authorization
+
+
+def _scheme(value: bytes) -> str:
+    """Return the scheme of an Authorization header, if it is a known one: nothing else of the header may be shown."""
+    name = value.partition(b" ")[0].lower()
+    return next((known for known in _SCHEMES if known.lower().encode() == name), "another scheme")
+
+
+def _told(authorization: list[bytes], shown: list[str]) -> str:
+    """Name what came together, and nothing of what it said."""
+    return " beside ".join([*(f"Authorization: {_scheme(value)}" for value in authorization), *shown])
 
 
 def _one(
@@ -121,7 +148,8 @@ def _bearer(form: Form, assertion: str | None, secret: str | None, authorization
     if assertion is not None:
         raise Rejected(Reason.ASSERTION_AND_OTHER)  # RFC 7521 section 4.2.1
     if secret is not None or authorization:
-        raise Rejected(Reason.MULTIPLE_METHODS)
+        shown = ["assertion", *(["client_secret"] if secret is not None else [])]
+        raise Rejected(Reason.MULTIPLE_METHODS, got=_told(authorization, shown))
     return Assertion(granted, form.get("client_id"))
 
 
