@@ -247,6 +247,7 @@ BODIES = [
     row(205, "redirected", body(redirect_uris=["https://a.example"]), Reason.REGISTRATION_REDIRECT_URIS),
     row(211, "wider scope", body(scope="r w"), SCOPE),
     row(207, "scope admin", body(scope="admin"), SCOPE),
+    *(row(211, scope, body(scope=scope), SCOPE) for scope in ("*", "r*", "system/*.rs", "system/Patient.r")),
     row(211, "type", body(authorization_details_types=["payment"]), SCOPE),
     *(
         row(212, url, body(jwks="absent", jwks_uri=url), URI)

@@ -1,15 +1,28 @@
-"""Scope: names separated by spaces, in any order (RFC 6749 section 3.3)."""
+"""Scope: names separated by spaces, in any order (RFC 6749 section 3.3).
+
+A name means itself alone. In one grammar names cover each other: the scopes of SMART Backend Services for FHIR, such as
+``system/*.rs``. A star in any other name is a character like others, and no wildcard.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 MAX_NAMES = 64
 _NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+# SMART App Launch 2.2, "Scopes for requesting FHIR Resources". A client without a user has the context system alone.
+_SYSTEM = re.compile(
+    r"system/(?P<resource>\*|[A-Z][A-Za-z]{0,63})\."
+    r"(?:(?P<v1>read|write|\*)|(?P<v2>(?=[cruds])c?r?u?d?s?)(?:\?(?P<query>.+))?)"
+)
+# A search parameter that narrows what is found. Those that begin with _ may add to it, as _include does.
+_NARROWING = re.compile(r"[A-Za-z][A-Za-z0-9.:-]*=[^&=]+")
+_V1 = {"read": frozenset({"read"}), "write": frozenset({"write"}), "*": frozenset({"read", "write"})}
 
 
 def parse(text: str) -> tuple[str, ...]:
@@ -22,6 +35,56 @@ def parse(text: str) -> tuple[str, ...]:
     if len(names) > MAX_NAMES or not all(map(_NAME.fullmatch, names)):
         raise ValueError("not a scope")
     return tuple(dict.fromkeys(names))
+
+
+class _Rights(NamedTuple):
+    """A scope of SMART Backend Services: its version, the resource, what is allowed with it, and on what conditions."""
+
+    version: int
+    resource: str
+    allowed: frozenset[str]
+    conditions: frozenset[str]
+
+
+def is_covered(name: str, held: Collection[str]) -> bool:
+    """Whether one of these names is this one, or covers it in the grammar that both have.
+
+    ``system/*.rs`` covers ``system/Patient.rs``, ``system/*.r`` and ``system/Observation.rs?category=laboratory``;
+    ``system/*.read`` covers ``system/Patient.read``. The two versions of the grammar do not cover each other.
+    """
+    if name in held:
+        return True
+    wanted = _rights(name)
+    return wanted is not None and any(_covers(_rights(other), wanted) for other in held)
+
+
+def are_covered(names: Iterable[str], held: Collection[str]) -> bool:
+    """Whether each of the names is covered by one that is held."""
+    return all(is_covered(name, held) for name in names)
+
+
+def _covers(held: _Rights | None, wanted: _Rights) -> bool:
+    return (
+        held is not None
+        and held.version == wanted.version
+        and held.resource in ("*", wanted.resource)
+        and wanted.allowed <= held.allowed
+        and held.conditions <= wanted.conditions
+    )
+
+
+@lru_cache(maxsize=1024)
+def _rights(name: str) -> _Rights | None:
+    """Read a name of the grammar; None for any other, which covers nothing and is covered by nothing but itself."""
+    found = _SYSTEM.fullmatch(name)
+    if found is None:
+        return None
+    if found["v1"] is not None:
+        return _Rights(1, found["resource"], _V1[found["v1"]], frozenset())
+    conditions = found["query"].split("&") if found["query"] else []
+    if not all(map(_NARROWING.fullmatch, conditions)):
+        return None
+    return _Rights(2, found["resource"], frozenset(found["v2"]), frozenset(conditions))
 
 
 def render(names: Iterable[str]) -> str:

@@ -78,7 +78,8 @@ def parse(
     assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
     secret = form.get("client_secret")
     grant = form.get("grant_type") if has_grant else None
-    shown = [name for name in ("client_assertion", "client_secret") if form.get(name) is not None]
+    given = {"client_assertion": assertion, "client_secret": secret}
+    shown = [name for name, value in given.items() if value is not None]
     if shown == ["client_secret"] and form.get("client_id") is not None:
         authorization = _without_token(authorization)
     if assertion is not None and (authorization or secret is not None):
@@ -99,9 +100,9 @@ def parse(
 def _without_token(authorization: list[bytes]) -> list[bytes]:
     """Pass over an access token beside a client_id and its secret: it is no way to authenticate a client.
 
-    RFC 6749 section 2.3 forbids a second method, and a token is none. PyIceberg sends its expired one beside its secret.
-    The token is neither looked at nor written down. Two headers stay two: which of them counts would be a guess. Beside
-    an assertion no header is passed over (RFC 7521 section 4.2.1): it may be a second assertion in the wrong place.
+    RFC 6749 section 2.3 forbids a second method, and a token is none. PyIceberg sends its expired one beside the
+    secret. The token is neither looked at nor written down. Two headers stay two: which one counts would be a guess.
+    Beside an assertion no header is passed over (RFC 7521 section 4.2.1): it may be a second assertion.
     """
     has_token = len(authorization) == 1 and _scheme(authorization[0]) in ("Bearer", "DPoP")
     return [] if has_token else authorization

@@ -101,7 +101,7 @@ def build(
         Rejected: REGISTRATION_SCOPE, REGISTRATION_JWKS_URI, or REGISTRATION_METADATA for what the rules of every client
             forbid.
     """
-    scope = _bounded(bounds.scope if metadata.scope is None else metadata.scope, bounds.scope)
+    scope = _bounded_scope(metadata.scope, bounds.scope)
     _check_address(metadata.jwks_uri, policy.allowed)
     method = metadata.token_endpoint_auth_method
     if method not in policy.methods:
@@ -222,8 +222,18 @@ def _demand(is_demanded: bool) -> str:  # noqa: FBT001 - as it was registered
 
 def _bounded(wanted: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
     if not set(wanted) <= set(allowed):
-        raise Rejected(Reason.REGISTRATION_SCOPE, expected=" ".join(allowed) or "none")
+        raise _unbounded(allowed)
     return wanted
+
+
+def _bounded_scope(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    if wanted is not None and not scopes.are_covered(wanted, allowed):
+        raise _unbounded(allowed)
+    return allowed if wanted is None else wanted
+
+
+def _unbounded(allowed: tuple[str, ...]) -> Rejected:
+    return Rejected(Reason.REGISTRATION_SCOPE, expected=" ".join(allowed) or "none")
 
 
 def _check_address(uri: str | None, allowed: Allowed) -> None:

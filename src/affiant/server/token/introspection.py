@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
+from affiant.oauth.parameters.scope import is_covered
 from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
 from affiant.server.request import http
@@ -102,7 +103,7 @@ def _told(found: Standing, asking: list[Api]) -> dict[str, Any]:
     told["aud"] = mine if isinstance(claims.get("aud"), list) else mine[0]
     if "scope" in claims:
         theirs = {name for api in asking for name in api.scopes}
-        told["scope"] = " ".join(name for name in str(claims["scope"]).split(" ") if name in theirs)
+        told["scope"] = " ".join(name for name in str(claims["scope"]).split(" ") if is_covered(name, theirs))
     if isinstance(details := claims.get("authorization_details"), list):
         types = {name for api in asking for name in api.authorization_details_types}
         told["authorization_details"] = [one for one in details if isinstance(one, dict) and one.get("type") in types]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.parameters.scope import are_covered, is_covered
 from affiant.reasons import Reason
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.token import details
@@ -50,11 +51,13 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
     if demanded is not None and (alg := line or directory.signer.alg) not in demanded:
         raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
     offered = {name for api in apis for name in api.scopes}
-    allowed = tuple(name for name in client.record.scope if name in offered)
-    if authorization.scope is not None and not set(authorization.scope) <= set(allowed):
+    allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
+    asked = authorization.scope
+    # Both: that the client may have it, and that an API of the token knows it.
+    if asked is not None and not (are_covered(asked, client.record.scope) and are_covered(asked, offered)):
         raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
     return Granted(
-        scope=authorization.scope if authorization.scope is not None else _unasked(allowed, authorization),
+        scope=asked if asked is not None else _unasked(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
         lifetime=_lifetime(apis, client, lifetime),
         line=line,
@@ -64,9 +67,9 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
 
 
 def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[str, ...]:
-    """What is had without asking for it: of what was granted before, that which may still be had."""
+    """Scope when none is requested: all that is allowed; on refresh, what of the old grant is still allowed."""
     used = authorization.refresh_token
-    return allowed if used is None else tuple(name for name in allowed if name in used.scope)
+    return allowed if used is None else tuple(name for name in used.scope if is_covered(name, allowed))
 
 
 def _lifetime(apis: list[Api], client: RegisteredClient, setting: int) -> int:

@@ -49,3 +49,77 @@ def test_parse_limits_number_and_length() -> None:
 
 def test_parse_keeps_case() -> None:
     assert scope.parse("Read read") == ("Read", "read")
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ("system/*.rs", "system/Patient.rs"),
+        ("system/*.rs", "system/Patient.r"),
+        ("system/*.rs", "system/*.r"),
+        ("system/*.cruds", "system/Observation.us"),
+        ("system/Patient.rs", "system/Patient.s"),
+        ("system/*.read", "system/Patient.read"),
+        ("system/*.*", "system/Patient.write"),
+        ("system/*.*", "system/*.read"),
+        ("system/Patient.*", "system/Patient.read"),
+        ("system/*.rs", "system/Observation.rs?category=laboratory"),
+        ("system/*.rs?category=laboratory", "system/Observation.r?category=laboratory"),
+        ("system/O.rs?a=1", "system/O.rs?b=2&a=1"),
+        ("system/O.rs", "system/O.rs?category=http://x.example/c|laboratory"),
+    ],
+)
+def test_a_wildcard_covers_what_it_names(held: str, wanted: str) -> None:
+    """SMART App Launch 2.2: what is asked for is within what was authorized before."""
+    assert scope.is_covered(wanted, [held])
+    assert scope.is_covered(wanted, ["x", held])
+    assert not scope.is_covered(held, [wanted])
+
+
+@pytest.mark.attack(152)
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [
+        ("*", "admin"),
+        ("*", "system/Patient.rs"),
+        ("system/*", "system/Patient.rs"),
+        ("system/*.*", "system/Patient.rs"),  # of the two versions neither covers the other
+        ("system/*.read", "system/Patient.rs"),
+        ("system/*.rs", "system/Patient.read"),
+        ("system/*.rs", "system/Patient.cruds"),
+        ("system/*.r", "system/Patient.rs"),
+        ("system/Patient.rs", "system/*.rs"),
+        ("system/Patient.rs", "system/Observation.rs"),
+        ("system/Pat*.rs", "system/Patient.rs"),
+        ("system/**.rs", "system/Patient.rs"),
+        ("user/*.rs", "user/Patient.rs"),
+        ("patient/*.rs", "patient/Patient.rs"),
+        ("system/*.rs", "user/Patient.rs"),
+        ("orders.*", "orders.read"),
+        ("orders:*", "orders:read"),
+        ("system/*.rs", "system/Patient.sr"),  # the letters have one order
+        ("system/*.rs", "system/Patient."),
+        ("system/*.rs", "system/patient.rs"),
+        ("system/*.rs", "system/Patient.rs?"),
+        ("system/*.rs", "system/Patient.rs?category"),
+        ("system/*.rs", "system/Patient.rs?=x"),
+        ("system/*.rs", "system/Patient.rs?_include=*"),  # adds to what is found
+        ("system/*.rs", "system/Patient.rs?a=1&_revinclude=x"),
+        ("system/*.rs?category=lab", "system/Patient.rs"),
+        ("system/*.rs?category=lab", "system/Patient.rs?category=vital"),
+        ("system/*.rs?category=lab", "system/Patient.rs?category=lab,vital"),
+        ("system/*.read?category=lab", "system/Patient.read"),
+        ("SYSTEM/*.rs", "SYSTEM/Patient.rs"),
+    ],
+)
+def test_nothing_else_is_a_wildcard(held: str, wanted: str) -> None:
+    """A client that registers itself with a star has the name with the star."""
+    assert not scope.is_covered(wanted, [held])
+    assert scope.is_covered(held, [held])
+    assert scope.is_covered(wanted, [wanted])
+
+
+@given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)), st.data())
+def test_names_outside_the_grammar_cover_themselves_alone(held: list[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(held) if held else st.just("a"))
+    assert scope.is_covered(name, held) == (name in held)

@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from affiant.oauth.parameters.scope import is_covered
 from affiant.server.admin import documents, lists
 from affiant.server.admin.lists import CursorText, Limit
 from affiant.server.admin.roles import Role
@@ -33,7 +34,7 @@ def _grants(client: Client, apis: dict[str, Api], default: Api | None) -> list[d
         documents.Grant(
             client_id=client.client_id,
             resource=identifier,
-            scope=[name for name in client.scope if name in apis[identifier].scopes],
+            scope=[name for name in client.scope if is_covered(name, apis[identifier].scopes)],
             grant_types=list(client.grant_types),
             enabled=client.enabled,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
@@ -35,7 +36,7 @@ class JwtBearer:
             Rejected: SCOPE_NOT_ALLOWED, RESOURCE_NOT_ALLOWED, or as the parameters and the claim are read.
         """
         scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked_scope)
-        if scope is not None and signed is not None and not set(scope) <= set(signed):
+        if scope is not None and signed is not None and not are_covered(scope, signed):
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(signed))
         return Authorization(
             scope=signed if scope is None else scope,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.parameters import authorization_details
+from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
@@ -50,7 +51,7 @@ class RefreshTokenGrant:
             raise Rejected(Reason.REFRESH_EXPIRED)
         scope, resource = requested.scope(form), requested.resource(form)
         # RFC 6749 section 6 and RFC 8707 section 2.2: never more than was granted.
-        if scope is not None and not set(scope) <= set(token.scope):
+        if scope is not None and not are_covered(scope, token.scope):
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(token.scope))
         if not set(resource) <= set(token.resource.split(" ")):
             raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=token.resource)
