@@ -9,10 +9,10 @@ from concurrent import futures
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from affiant.client.flow import NotSent, Reply, Wait
 from affiant.errors import RemoteError, Unreachable
+from affiant.network import failure, find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -73,7 +73,7 @@ def _settle(answered: Future[Reply], step: Send, http: httpx2.Client) -> None:
 
 def _send(step: Send, http: httpx2.Client) -> Reply:
     end = time.monotonic() + step.timeout
-    with _translated(step), http.stream(step.method, step.url, **_arguments(step)) as response:
+    with _translated(step, http), http.stream(step.method, step.url, **_arguments(step)) as response:
         body = b""
         for chunk in response.iter_bytes():
             body = _bounded(step, body + chunk, end)
@@ -110,8 +110,9 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
 class _translated:  # noqa: N801 - used like a function
     """Let no exception of the HTTP library through but as Unreachable."""
 
-    def __init__(self, step: Send) -> None:
+    def __init__(self, step: Send, http: httpx2.Client) -> None:
         self._url = step.url
+        self._trust_env = http.trust_env
 
     def __enter__(self) -> None:
         pass
@@ -122,8 +123,7 @@ class _translated:  # noqa: N801 - used like a function
         if isinstance(error, httpx2.InvalidURL):
             raise RemoteError(f"{self._url!r} is not a URL that can be called") from None
         if isinstance(error, httpx2.RequestError):
-            place = urlsplit(self._url).netloc
             not_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             kind = NotSent if not_sent else Unreachable
-            why = str(error) or type(error).__name__
-            raise kind(f"{place} cannot be reached ({why}): is it running, and is the address right?") from None
+            proxy = find_proxy(self._url) if self._trust_env else None
+            raise kind(failure(error, self._url, proxy=proxy)) from None

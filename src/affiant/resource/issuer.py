@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
+from affiant.network import failure, find_proxy
 from affiant.oauth import metadata, names
 from affiant.oauth.metadata import well_known_url
 from affiant.values import Value
@@ -75,8 +76,8 @@ class Issuer:
             else:
                 yield self._http
         except (httpx2.TransportError, TimeoutError) as error:
-            why = str(error) or f"no answer in time ({type(error).__name__})"
-            raise Unreachable(f"{self.identifier} cannot be reached: {why}") from None
+            proxy = find_proxy(self.identifier) if self._http is None or self._http.trust_env else None
+            raise Unreachable(failure(error, self.identifier, proxy=proxy)) from None
         except RuntimeError:
             if self._http is None or not self._http.is_closed:
                 raise

@@ -12,6 +12,7 @@ from affiant.cli.operations.road import Admin
 from affiant.cli.tokens import who
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, RemoteError, Unreachable
+from affiant.network import failure, find_proxy
 from affiant.server.admin.roles import PATH
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Road:
                     answers.check(method, path, read)
                 return answer.status_code, read, answer.headers.get("etag", "")
         except httpx2.HTTPError as error:
-            raise Unreachable(f"{self._api} does not answer: {str(error) or type(error).__name__}") from error
+            raise Unreachable(failure(error, self._api, proxy=find_proxy(self._api))) from error
         except ValueError as error:
             raise RemoteError(
                 f"{self._api} does not answer {method} {path} as an admin API does ({error}):"

@@ -14,6 +14,7 @@ from affiant.cli.tokens.who import credentials_option, find, resource_option, sc
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
+from affiant.network import failure, find_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -78,7 +79,6 @@ def _send(method: str, url: str, body: bytes | None, auth: Any, verify: ssl.SSLC
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         raise click.ClickException(f"{url!r} cannot be called: {error}") from None
     except httpx2.TransportError as error:
-        why = str(error) or type(error).__name__
-        raise Unreachable(f"{url} cannot be reached ({why}): is it running, and is the address right?") from None
+        raise Unreachable(failure(error, url, proxy=find_proxy(url))) from None
     except httpx2.RequestError as error:
         raise RemoteError(f"{url} answered what cannot be read: {error}") from None

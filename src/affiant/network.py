@@ -1,0 +1,112 @@
+"""Says what failed on the way to a server: the name, the proxy, the connection or the certificate, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# X509_V_ERR_… of OpenSSL.
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_NOT_TRUSTED = (18, 19, 20, 21)
+_OTHER_NAME = (62, 63, 64)
+_AUTHORITIES = "SSL_CERT_FILE"
+_DEPTH = 16  # of causes: a chain of them can be a ring
+
+
+def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
+    """Return one sentence about an exception of an HTTP library.
+
+    Args:
+        error: what was raised.
+        url: what was asked.
+        proxy: what it was asked through, as `find_proxy` found it.
+    """
+    place = urlsplit(url).netloc.rpartition("@")[2]
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate(place, cause)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            reason = (cause.reason or str(cause)).replace("_", " ").lower()
+            return f"no TLS connection with {place} ({reason}): is it an https address, and is this the port of it?"
+    kind = type(error).__name__
+    if kind == "ProxyError":
+        return f"{_proxy(proxy)} refused to connect to {place} ({error}): ask who runs it, or set NO_PROXY"
+    if kind in ("ConnectError", "ConnectTimeout") and proxy is not None:
+        return f"{_proxy(proxy)} {_connection(proxy, causes)}: correct the variable, or set NO_PROXY={_host(url)}"
+    return f"{place} {_connection(url, causes)}: is it running, and is the address right?"
+
+
+def find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for this URL."""
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - slow to load, and needed for failures alone
+
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    found = getproxies()
+    named = found.get(parts.scheme) or found.get("all")
+    return named if not named or "://" in named else f"http://{named}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it came from, the outermost first, with the members of groups."""
+    waiting, seen = [error], 0
+    while waiting and seen < _DEPTH:
+        current = waiting.pop(0)
+        seen += 1
+        yield current
+        waiting += [e for e in (current.__cause__ or current.__context__,) if e is not None]
+        waiting += getattr(current, "exceptions", ())
+
+
+def _certificate(place: str, error: ssl.SSLCertVerificationError) -> str:
+    head = f"the certificate of {place}"
+    if error.verify_code == _EXPIRED:
+        return f"{head} has expired: renew it there, or set the clock of this machine"
+    if error.verify_code == _NOT_YET_VALID:
+        return f"{head} is not valid yet: set the clock of this machine, or that of its issuer"
+    if error.verify_code in _OTHER_NAME:
+        return f"{head} is for another name ({error.verify_message}): use a name that it has"
+    if error.verify_code in _NOT_TRUSTED:
+        named = os.environ.get(_AUTHORITIES)
+        given = f"{_AUTHORITIES} names {named}" if named else f"{_AUTHORITIES} is not set"
+        return (
+            f"{head} is of an authority that is not trusted here ({error.verify_message}; {given}):"
+            f" set {_AUTHORITIES} to a PEM file with the certificate of that authority"
+        )
+    return f"{head} cannot be trusted: {error.verify_message}"
+
+
+def _connection(url: str, causes: list[BaseException]) -> str:
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return f"cannot be reached: the name {_host(url)} is not known ({cause.strerror})"
+        if isinstance(cause, ConnectionRefusedError):
+            return "cannot be reached: it refused the connection"
+        if isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return f"cannot be reached: this machine has no route to it ({cause.strerror})"
+    if any("Timeout" in type(cause).__name__ for cause in causes):
+        return "cannot be reached: it did not answer in time"
+    why = next((str(cause) for cause in causes if str(cause)), type(causes[0]).__name__)
+    return f"cannot be reached ({why})"
+
+
+def _proxy(proxy: str | None) -> str:
+    if proxy is None:
+        return "the proxy"
+    parts = urlsplit(proxy)
+    # A proxy may have a password in its URL.
+    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY)"
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
