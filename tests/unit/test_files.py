@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from affiant import files
 from affiant.errors import ConfigError
+from affiant.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ needs_mount = pytest.mark.skipif(
 READ = """
 import os, sys
 from pathlib import Path
-from affiant import files
+from affiant.system import files
 os.setgroups([{group}] if {group} else [])
 os.setresgid(*[65533] * 3)
 os.setresuid(*[{uid}] * 3)

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import click
 
 from affiant.errors import ConfigError
-from affiant.files import denied
 from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
@@ -19,6 +18,7 @@ from affiant.storage.records import NotFound
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.connection import create
 from affiant.storage.sqlite.store import FILE_NAME
+from affiant.system.files import denied
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

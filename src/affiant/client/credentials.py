@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, LocalError
-from affiant.files import denied, read_private
 from affiant.oauth import names
+from affiant.system.files import denied, read_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

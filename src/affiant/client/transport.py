@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from affiant.client.flow import NotSent, Reply, Wait
 from affiant.errors import RemoteError, Unreachable
-from affiant.network import failure, find_proxy
+from affiant.system.network import failure, find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

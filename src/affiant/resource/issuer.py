@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
-from affiant.network import failure, find_proxy
 from affiant.oauth import metadata, names
 from affiant.oauth.metadata import well_known_url
+from affiant.system.network import failure, find_proxy
 from affiant.values import Value
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from affiant.cli.operations.road import Admin
 from affiant.cli.tokens import who
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, RemoteError, Unreachable
-from affiant.network import failure, find_proxy
 from affiant.server.admin.roles import PATH
+from affiant.system.network import failure, find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -14,7 +14,7 @@ from affiant.cli.tokens.who import credentials_option, find, resource_option, sc
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
-from affiant.network import failure, find_proxy
+from affiant.system.network import failure, find_proxy
 
 if TYPE_CHECKING:
     import ssl

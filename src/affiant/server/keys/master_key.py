@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from affiant.errors import ConfigError
-from affiant.files import create_private, denied, read_private
 from affiant.jose import base64url
+from affiant.system.files import create_private, denied, read_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

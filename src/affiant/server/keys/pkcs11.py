@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
 
 from affiant.errors import ConfigError, SignerError
-from affiant.files import read_private
 from affiant.jose import jwk
 from affiant.jose.keys import parse_public_jwk
 from affiant.server.keys.one_thread import OneThread
+from affiant.system.files import read_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

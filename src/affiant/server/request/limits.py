@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError, Rejected
-from affiant.files import denied, ensure_private
 from affiant.reasons import Reason
+from affiant.system.files import denied, ensure_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError, StoreError
-from affiant.files import denied, ensure_private
+from affiant.system.files import denied, ensure_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
-from affiant.files import create_private, denied, ensure_private
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite.connection import connect, migrate
+from affiant.system.files import create_private, denied, ensure_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
