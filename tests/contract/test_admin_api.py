@@ -63,6 +63,9 @@ async def test_life_of_a_client(store: Store) -> None:
         tag = {"If-Match": shown.headers["etag"]}
         await done(await http.patch("/clients/c", json={"scope": ["r", "w"]}, headers=tag))
         assert (await http.patch("/clients/c", json={"scope": []}, headers=tag)).status_code == 412
+        odd = {"keys": [{"kty": "?", "kid": "e"}, KEY.public().to_jwk()]}
+        told = await done(await http.patch("/clients/c", json={"jwks": odd}))
+        assert told["jwks_left_out"] == ['key 1 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
         await done(await http.post("/clients/c/keys", json={"jwk": NEXT.public().to_jwk()}), 201)
         await done(await http.post("/clients/c/keys/revoke", json={"kid": KEY.kid}))
         await done(await http.post("/initial-access-tokens", json={"scope": ["r"]}), 201)

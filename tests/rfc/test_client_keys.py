@@ -338,3 +338,35 @@ async def test_a_key_of_another_algorithm_than_the_registered(server: Server) ->
     reply = await _announce(server, keys.generate("Ed25519"))
     assert refusal(reply) == (400, "invalid_request")
     assert "ES256" in reply.json()["error_description"]
+
+
+@pytest.mark.rfc(7517, "5")
+async def test_keys_for_something_else_are_left_out_and_named(server: Server) -> None:
+    members = [KEY.public().to_jwk(), {"kty": "XYZ", "kid": "e"}]
+    reply = await server.http.put(PATH, data=_form(server, jwks=json.dumps({"keys": members})))
+    assert _states(reply) == {KEY.kid: "active"}
+    assert reply.json()["jwks_left_out"] == ['key 2 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
+    members[0] = {"kty": "XYZ"}
+    refused = await server.http.put(PATH, data=_form(server, jwks=json.dumps({"keys": members})))
+    assert refusal(refused) == (400, "invalid_client_metadata")
+
+
+@pytest.mark.rfc(7517, "4.5")
+async def test_a_reused_kid_is_told_apart_by_thumbprint(server: Server) -> None:
+    """The tokens of the old key end, and the good key stays."""
+    first, second, other = (
+        keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": kid}) for kid in ("main", "main", "other")
+    )
+    await _put(server, first, other)
+    token = (await server.token(assertion=server.assertion(first)))["access_token"]
+    await _put(server, second, other, signer=other)
+    reply = await _ask(server, "revoke", other, kid="main")
+    assert refusal(reply) == (400, "invalid_request")
+    name, good = first.public().thumbprint, second.public().thumbprint
+    assert f"{good} (active), {name} (revoked)" in reply.json()["error_description"]
+    assert await _is_active(server, token, other)
+    assert (await _ask(server, "revoke", other, kid=name)).status_code == 200
+    assert not await _is_active(server, token, other)
+    assert (await server.post(_with(server, second))).status_code == 200
+    assert (await _ask(server, "retire", other, kid=good)).status_code == 200
+    assert (await server.post(_with(server, second))).status_code == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -336,3 +337,44 @@ async def test_mldsa_and_rsa_keys_are_registered(server: Server) -> None:
         key = keys.generate(alg)
         client = await registered(server, jwks=jwks(key), token_endpoint_auth_signing_alg=alg)
         assert (await client.ask(key)).status_code == 200
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"kty": "RSA", "use": "enc", "alg": "RSA-OAEP-256", "n": "AQAB", "e": "AQAB", "kid": "enc"},
+    {"kty": "XYZ", "kid": "new"},
+    {"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA", "kid": "k1"},
+]
+
+
+@pytest.mark.rfc(7517, "5")
+@pytest.mark.parametrize("odd", STRANGE)
+async def test_keys_for_something_else_are_left_out_and_named(server: Server, odd: dict[str, Any]) -> None:
+    """Section 2: the set MAY have keys for encryption."""
+    mine = MINE.public().to_jwk()
+    client = await registered(server, jwks={"keys": [odd, mine]})
+    assert client.told["jwks"] == {"keys": [mine]}
+    (left_out,) = client.told["jwks_left_out"]
+    assert left_out.startswith(f'key 1 ("{odd["kid"]}") of the JWK Set: ')
+    assert (await client.ask()).status_code == 200
+    assert "jwks_left_out" not in (await client.read()).json()
+    replaced = await client.replace(jwks={"keys": [mine, odd]})
+    assert replaced.status_code == 200
+    assert replaced.json()["jwks_left_out"][0].startswith("key 2 ")
+    rows = [json.loads(row.record) for row in await server.store.audit_log.export()]
+    details = [row.get("detail", "") for row in rows if row["outcome"] in ("registered", "replaced")]
+    assert [detail.partition("key")[0] for detail in details] == ["left out: ", "left out: "]
+
+
+@pytest.mark.rfc(7517, "4.5")
+async def test_one_key_under_two_kids(server: Server) -> None:
+    """Directories publish an RSA key once for RS256 and once for PS256; it is used by either name."""
+    rsa = keys.generate("RS256")
+    named = [{**rsa.public().to_jwk(), "alg": alg, "kid": alg.lower()} for alg in ("RS256", "PS256")]
+    client = await registered(server, jwks={"keys": named})
+    assert client.told["jwks"] == {"keys": named}
+    for alg in ("RS256", "PS256"):
+        bare = {name: value for name, value in rsa.to_jwk().items() if name != "alg"}
+        signer = keys.parse_private_jwk({**bare, "kid": alg.lower()}, alg=alg)
+        assert (await client.ask(signer)).status_code == 200
+        wrong = keys.parse_private_jwk({**bare, "kid": alg.lower()}, alg="RS512")
+        assert (await client.ask(wrong)).status_code == 401

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact, keys
-from affiant.jose.key_set import KeySet, check_kids
+from affiant.jose.key_set import KeySet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +22,10 @@ REFUSED_KEYS = {1, 4, 6, 7, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20, 21, 22, 23, 24
 def _register(document: dict[str, Any]) -> tuple[VerificationKey, ...]:
     members = document["keys"]
     if any(member["kty"] != "oct" for member in members):
-        return KeySet.parse_strictly(document).keys
+        return KeySet.parse_given(document).keys
     secrets = tuple(keys.parse_secret_jwk(member) for member in members)
-    check_kids(secrets)
+    if len({secret.kid for secret in secrets}) != len(secrets):
+        raise ConfigError("two secrets have the same kid")
     return secrets
 
 

@@ -10,7 +10,9 @@ import click
 from affiant.errors import Refused, RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from affiant.jose.key_set import LeftOut
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
 
@@ -27,9 +29,30 @@ class Answered(RemoteError):
         self.details = details
 
 
+_WARNINGS = "affiant.warnings"
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error now, and with the result where that is JSON."""
+    click.echo(f"warning: {text}", err=True)
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta.setdefault(_WARNINGS, []).append(text)
+
+
+def warn_left_out(where: object, left_out: Iterable[LeftOut]) -> None:
+    """Name the members of a JWK Set that are not registered."""
+    for member in left_out:
+        warn(f"{where}: left out: {member}")
+
+
 def show(data: Any, text: str, *, as_json: bool) -> None:
     """Print the result."""
-    click.echo(json.dumps({"ok": True, "data": data}) if as_json else text)
+    if not as_json:
+        click.echo(text)
+        return
+    context = click.get_current_context(silent=True)
+    warnings = context.meta.get(_WARNINGS, []) if context is not None else []
+    click.echo(json.dumps({"ok": True, "data": data, **({"warnings": warnings} if warnings else {})}))
 
 
 def show_error(message: str, code: int, error: Exception | None) -> None:

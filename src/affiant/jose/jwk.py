@@ -24,6 +24,7 @@ from affiant.jose.algorithms import PrivateCryptoKey, PublicCryptoKey, fitting
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 MAX_KID = 256  # characters
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_CURVES_OF = {"EC": (*CURVES.values(),), "OKP": ("Ed25519",)}
 _COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}  # RFC 7518 section 6.2.1.2
 
 _MAKERS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
@@ -31,6 +32,7 @@ _MAKERS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _THUMBPRINT = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
 _THUMBPRINT["AKP"] = ("alg", "kty", "pub")
 _BYTES = ("n", "e", "x", "y", "d", "p", "q", "dp", "dq", "qi", "pub", "priv")
+IS_PRIVATE = "the key has private members: register only the public part"
 _NOT_ACCEPTED = "keys of this type are not accepted: use EC (P-256, P-384, P-521), Ed25519, RSA or ML-DSA"
 
 
@@ -63,9 +65,7 @@ def parse(jwk: dict[str, Any]) -> Material:
     Raises:
         ConfigError: unknown type or curve, members missing or wrong, not a pair, weak, or not the key of its x5c.
     """
-    kty = jwk.get("kty")
-    if kty not in ("RSA", "EC", "OKP", "AKP"):
-        raise ConfigError("kty must be RSA, EC, OKP or AKP")
+    kty = check_kind(jwk)
     for name in _BYTES:
         if name in jwk:
             _check_base64url(name, jwk[name])
@@ -133,6 +133,31 @@ def kid(jwk: dict[str, Any]) -> str | None:
     return name
 
 
+def check_public(jwk: dict[str, Any]) -> None:
+    """Reject a key with private members, whatever else it is.
+
+    Raises:
+        ConfigError: it has some; also a symmetric key, whose only member that matters is private.
+    """
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise ConfigError(IS_PRIVATE)
+
+
+def check_kind(jwk: dict[str, Any]) -> str:
+    """Return the kty of a key whose type and curve are accepted. Nothing of the key itself is read.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    kty = jwk.get("kty")
+    if kty not in ("RSA", "EC", "OKP", "AKP"):
+        raise ConfigError("kty must be RSA, EC, OKP or AKP")
+    if kty in ("EC", "OKP") and jwk.get("crv") not in _CURVES_OF[kty]:
+        # RFC 9864: EdDSA on Ed448 has a name of its own, and is not among ours.
+        raise ConfigError("the curve must be P-256, P-384, P-521 or Ed25519")
+    return str(kty)
+
+
 def check_use(jwk: dict[str, Any], operation: str) -> None:
     """Let a key pass that is meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3).
 
@@ -153,9 +178,6 @@ def check_use(jwk: dict[str, Any], operation: str) -> None:
 
 def _import(kty: str, jwk: dict[str, Any]) -> object:
     plain = {"kty": kty, **{name: jwk[name] for name in ("crv", "oth", *_BYTES) if name in jwk}}
-    if kty != "RSA" and plain.get("crv") not in (*CURVES.values(), "Ed25519"):
-        # RFC 9864: EdDSA on Ed448 has a name of its own, and is not among ours.
-        raise ConfigError("the curve must be P-256, P-384, P-521 or Ed25519")
     if kty == "RSA" and {"n", "e"} <= plain.keys():  # before cryptography or joserfc does anything with it
         weak.check_rsa(_number(plain["n"]), _number(plain["e"]))
     if kty == "EC":

@@ -2,86 +2,180 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from affiant.errors import ConfigError
-from affiant.jose.keys import PublicKey, SecretKey, parse_public_jwk
+from affiant.jose import jwk
+from affiant.jose.keys import PublicKey, parse_public_jwk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+MAX_MEMBERS = 64  # of a client's set, whatever they are
+MAX_PUBLISHED = 1024  # of an issuer's: a burst of rotations leaves many keys
+MAX_GIVEN = 16  # keys for signatures in a set that is registered: reading one costs up to a millisecond
+MAX_CANDIDATES = 16  # keys that one signature is tried with
+_SHOWN_KID = 64  # characters
+_SHOWN_REASONS = 4
+
+
+class LeftOut(NamedTuple):
+    """A member of a set that is not used.
+
+    Attributes:
+        place: of the member in the array, from 1.
+        kid: its name, where it has one that can be shown.
+        why: in words.
+    """
+
+    place: int
+    kid: str | None
+    why: str
+
+    def __str__(self) -> str:
+        return f"key {self.place}{f' ({self.kid})' if self.kid else ''} of the JWK Set: {self.why}"
+
+
+def describe(left_out: Sequence[LeftOut]) -> str:
+    """Return one line for logs and records: what was left out, shortened; empty for nothing."""
+    if not left_out:
+        return ""
+    more = f"; and {len(left_out) - _SHOWN_REASONS} more" if len(left_out) > _SHOWN_REASONS else ""
+    return f"left out: {'; '.join(map(str, left_out[:_SHOWN_REASONS]))}{more}"
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Public keys, in order."""
+    """Public keys, in order.
+
+    One kid may name several keys, and one key may have several kids (RFC 7517 section 4.5): verifiers try each key
+    that fits.
+
+    Attributes:
+        left_out: members that are not used: not for signatures, not understood, or too weak.
+    """
 
     keys: tuple[PublicKey, ...]
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
 
     @classmethod
     def parse(cls, document: object) -> KeySet:
-        """The keys in this document that can be used; others are skipped, as RFC 7517 section 5 asks.
+        """Return the usable keys of a set that a trusted issuer publishes; a private key in it is left out.
 
         Raises:
-            ConfigError: not a JWK Set, no key that can be used, or one kid for two keys.
+            ConfigError: not a JWK Set, too many members, or no usable key.
         """
-        members = document.get("keys") if isinstance(document, dict) else None
-        if not isinstance(members, list):
-            raise ConfigError("this is not a JWK Set: an object with an array of keys")
-        keys = tuple(key for key in map(_usable, members) if key is not None)
-        if not keys:
-            raise ConfigError("the JWK Set has no key that can be used here")
-        check_kids(keys)
-        return cls(keys)
+        return Reader(document, most=MAX_PUBLISHED).read()
 
     @classmethod
-    def parse_strictly(cls, document: object) -> KeySet:
-        """The keys in this document, every one of which must be usable: for a set that somebody registers.
+    def parse_given(cls, document: object) -> KeySet:
+        """Return the usable keys of a set that somebody registers; a private key in it refuses the whole set.
 
         Raises:
-            ConfigError: not a JWK Set, no key, a key that is not accepted (which, and why), or one kid for two keys.
+            ConfigError: not a JWK Set, too many members, a private key, or no usable key.
         """
-        members = document.get("keys") if isinstance(document, dict) else None
-        if not isinstance(members, list) or not members:
-            raise ConfigError("this is not a JWK Set: an object with an array of keys")
-        keys = tuple(_accepted(number, member) for number, member in enumerate(members, 1))
-        check_kids(keys)
-        return cls(keys)
+        return Reader(document, is_given=True).read()
 
     def find(self, kid: str) -> PublicKey | None:
-        """The key of this name."""
+        """Return the first key of this name."""
         return next((key for key in self.keys if key.kid == kid), None)
 
-    def candidates(self, alg: str) -> tuple[PublicKey, ...]:
-        """The keys that may verify this alg."""
-        return tuple(key for key in self.keys if alg in key.algorithms)
+    def candidates(self, alg: str, kid: str | None = None) -> tuple[PublicKey, ...]:
+        """Return the keys to try for this alg, of this name where there is one; MAX_CANDIDATES at most."""
+        fitting = (key for key in self.keys if alg in key.algorithms and kid in (None, key.kid))
+        return tuple(key for key, _ in zip(fitting, range(MAX_CANDIDATES), strict=False))
 
     def to_jwks(self) -> dict[str, Any]:
-        """The document to publish."""
+        """Return the document to publish."""
         return {"keys": [key.to_jwk() for key in self.keys]}
 
 
-def check_kids(keys: Sequence[PublicKey | SecretKey]) -> None:
-    """Let keys pass that can be told apart by their names.
+class Reader:
+    """Reads the members of a JWK Set one by one: the one way in for every set.
+
+    RFC 7517 section 5: members that are not understood are ignored. What is left out is named.
+
+    Args:
+        document: the JSON value.
+        most: members that are read, whatever they are.
+        is_given: whether somebody registers it, and does not only publish it.
 
     Raises:
-        ConfigError: two have the same kid.
+        ConfigError: not a JWK Set, too many members, or a private key in a set that is registered.
     """
-    if len({key.kid for key in keys}) != len(keys):
-        raise ConfigError("two keys of the JWK Set have the same kid")
 
+    def __init__(self, document: object, *, most: int = MAX_MEMBERS, is_given: bool = False) -> None:
+        members = document.get("keys") if isinstance(document, dict) else None
+        if not isinstance(members, list) or not members:
+            raise ConfigError('this is not a JWK Set: an object with "keys", an array of at least one key')
+        # Counted before anything is read: what a set costs must not be the sender's choice.
+        if len(members) > most:
+            raise ConfigError(f"the JWK Set has {len(members)} members: at most {most} are read")
+        self._keys: dict[tuple[str, str, str | None], PublicKey] = {}
+        self._left_out: list[LeftOut] = []
+        self._fitting: list[tuple[int, dict[str, Any]]] = []
+        for place, member in enumerate(members, 1):
+            self._sort(place, member, is_given=is_given)
+        if is_given and len(self._fitting) > MAX_GIVEN:
+            raise ConfigError(
+                f"the JWK Set has {len(self._fitting)} keys for signatures: at most {MAX_GIVEN} are taken"
+            )
 
-def _accepted(number: int, member: object) -> PublicKey:
-    if not isinstance(member, dict):
-        raise ConfigError(f"key {number} of the JWK Set is not an object")
-    try:
-        return parse_public_jwk(member)
-    except ConfigError as error:
-        raise ConfigError(f"key {number} of the JWK Set: {error}") from error
+    def read(self) -> KeySet:
+        """Return the set.
 
+        Raises:
+            ConfigError: it has no usable key.
+        """
+        for _ in self.steps():
+            pass
+        return self.finish()
 
-def _usable(member: object) -> PublicKey | None:
-    try:
-        return parse_public_jwk(member) if isinstance(member, dict) else None
-    except ConfigError:
-        return None
+    def steps(self) -> Iterator[None]:
+        """Read the next key with each step, so that a caller can do other work in between."""
+        for place, member in self._fitting:
+            yield
+            try:
+                key = parse_public_jwk(member)
+            except ConfigError as error:
+                self._leave_out(place, member, str(error))
+                continue
+            if self._keys.setdefault((key.thumbprint, key.kid, key.alg), key) is not key:
+                self._leave_out(place, member, "the set has this key twice")
+
+    def finish(self) -> KeySet:
+        """Return the set, once all its members were read.
+
+        Raises:
+            ConfigError: it has no usable key.
+        """
+        left_out = tuple(sorted(self._left_out))
+        if not self._keys:
+            why = "; ".join(map(str, left_out[:_SHOWN_REASONS]))
+            raise ConfigError(why if len(left_out) == 1 else f"the JWK Set has no key that can be used: {why}")
+        return KeySet(tuple(self._keys.values()), left_out)
+
+    def _sort(self, place: int, member: object, *, is_given: bool) -> None:
+        if not isinstance(member, dict):
+            self._leave_out(place, member, "not an object")
+            return
+        is_private = not jwk.PRIVATE_MEMBERS.isdisjoint(member)
+        if is_private and is_given:
+            # Refused whole and first, whatever else it is: its sender must learn that it is no secret any more.
+            raise ConfigError(f"key {place} of the JWK Set: {jwk.IS_PRIVATE}")
+        try:
+            jwk.check_public(member)
+            jwk.check_use(member, "verify")
+            jwk.check_kind(member)
+        except ConfigError as error:
+            self._leave_out(place, member, str(error))
+        else:
+            self._fitting.append((place, member))
+
+    def _leave_out(self, place: int, member: object, why: str) -> None:
+        kid = member.get("kid") if isinstance(member, dict) else None
+        # In ASCII and cut: the sender chose it, and it is shown on terminals.
+        shown = json.dumps(kid[:_SHOWN_KID]) if isinstance(kid, str) else None
+        self._left_out.append(LeftOut(place, shown, why))

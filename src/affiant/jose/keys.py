@@ -151,8 +151,7 @@ def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
     Raises:
         ConfigError: not a key that is accepted: private members, unknown type or curve, too weak, wrong use.
     """
-    if not jwk.PRIVATE_MEMBERS.isdisjoint(document):
-        raise ConfigError("the key has private members: register only the public part")
+    jwk.check_public(document)
     jwk.check_use(document, "verify")
     material = jwk.parse(document)
     alg = jwk.bound_alg(document, material.kty, material.crv)

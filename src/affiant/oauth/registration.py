@@ -23,9 +23,9 @@ from affiant.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from affiant.jose.key_set import LeftOut
     from affiant.jose.keys import PublicKey
 
-MAX_KEYS = 16
 MAX_KID = 128  # bytes of UTF-8
 MAX_TEXT = 200  # characters
 MAX_VALUES = 16  # of an array
@@ -47,6 +47,7 @@ class ClientMetadata(Value, frozen=True):
         tls_subject: the member of RFC 8705 section 2.1.2 that it names, and its value.
         described: what is only kept and shown again: client_uri, contacts, software_id, software_version and
             software_statement.
+        left_out: members of the JWK Set that are not registered.
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"described"})
@@ -64,6 +65,7 @@ class ClientMetadata(Value, frozen=True):
     dpop_bound_access_tokens: bool = False
     authorization_details_types: tuple[str, ...] = ()
     described: dict[str, Any] = msgspec.field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def parse(members: dict[str, Any]) -> ClientMetadata:
@@ -82,7 +84,8 @@ def parse(members: dict[str, Any]) -> ClientMetadata:
         raise Rejected(Reason.REGISTRATION_METADATA, expected="jwks or jwks_uri, not both")
     subject = _subject(found, found.get("token_endpoint_auth_method"))
     described = {name: found.pop(name) for name in _DESCRIBED if name in found}
-    return ClientMetadata(**found, tls_subject=subject, described=described)
+    given = found.pop("jwks", KeySet(()))
+    return ClientMetadata(**found, jwks=given.keys, left_out=given.left_out, tls_subject=subject, described=described)
 
 
 def check_new(members: dict[str, Any]) -> None:
@@ -206,22 +209,14 @@ def _jwks_uri(name: str, value: object) -> str:
         raise Rejected(Reason.REGISTRATION_JWKS_URI, detail=f"{name}: {error}") from None
 
 
-def _jwks(_: str, value: object) -> tuple[PublicKey, ...]:
-    members = value.get("keys") if isinstance(value, dict) else None
-    # Counted before anything is read: what a key costs must not be the sender's choice.
-    if not isinstance(members, list) or len(members) > MAX_KEYS:
-        raise Rejected(Reason.REGISTRATION_KEYS, expected=f"an object with an array of at most {MAX_KEYS} keys")
-    if len(members) > 1 and any(isinstance(key, dict) and key.get("kid") is None for key in members):
-        raise Rejected(Reason.REGISTRATION_KEYS, expected="a kid in each of several keys")
+def _jwks(_: str, value: object) -> KeySet:
     try:
-        keys = KeySet.parse_strictly(value).keys
+        found = KeySet.parse_given(value)
     except ConfigError as error:
         raise Rejected(Reason.REGISTRATION_KEYS, expected=f"other keys: {error}") from None
-    for key in keys:
+    for key in found.keys:
         _check_kid(key.kid)
-    if len({key.thumbprint for key in keys}) != len(keys):
-        raise Rejected(Reason.REGISTRATION_KEYS, expected="each key once")
-    return keys
+    return found
 
 
 def _check_kid(kid: str) -> None:

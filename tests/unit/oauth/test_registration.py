@@ -128,10 +128,20 @@ def test_a_certificate_has_one_name_and_only_for_its_method() -> None:
     assert _refused({**method, "tls_client_auth_san_dns": "*.example"}).reason is Reason.REGISTRATION_METADATA
 
 
+@pytest.mark.rfc(7517, "4.5")
 @pytest.mark.parametrize("kids", [(None, None), ("a", None), ("a", "a")])
-def test_keys_can_be_told_apart(kids: tuple[str | None, ...]) -> None:
+def test_keys_need_no_kid_of_their_own(kids: tuple[str | None, ...]) -> None:
+    """A kid is OPTIONAL, and several keys may have one: each that fits is tried."""
     sent = [{**keys.generate("ES256").public().to_jwk(), "kid": kid} for kid in kids]
-    assert _refused({"jwks": {"keys": sent}}).reason is Reason.REGISTRATION_KEYS
+    read = parse({"jwks": {"keys": sent}})
+    assert [key.kid for key in read.jwks] == [kid or key.thumbprint for kid, key in zip(kids, read.jwks, strict=True)]
+    assert read.left_out == ()
+
+
+def test_what_is_left_out_of_the_set_is_named() -> None:
+    read = parse({"jwks": {"keys": [{"kty": "XYZ", "kid": "e"}, KEY.to_jwk()]}})
+    assert read.jwks == (KEY,)
+    assert list(map(str, read.left_out)) == ['key 1 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
 
 
 def test_one_key_needs_no_name() -> None:

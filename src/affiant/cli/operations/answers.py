@@ -25,7 +25,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DOCUMENTS: dict[str, Any] = {
     "POST /clients": documents.RegisteredClient,
     "GET /clients/{client_id}": documents.Client,
-    "PATCH /clients/{client_id}": documents.Client,
+    "PATCH /clients/{client_id}": documents.ChangedClient,
     "GET /clients/{client_id}/keys": list[documents.HeldKey],
     "POST /clients/{client_id}/keys": documents.Client,
     "POST /clients/{client_id}/keys/complete": documents.Client,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import json_option, show, warn_left_out
 from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.cli.registry.choices import policy_options
@@ -30,6 +30,7 @@ _MEMBERS = {
     "certificate_bound": "tls_client_certificate_bound_access_tokens",
     "details_types": "authorization_details_types",
 }
+_ONLY_WHERE_THERE_IS_ONE = ("client_secret", "jwks_left_out")
 _SHOWN = ("kid", "kty", "crv", "alg", "state", "id", "created_at", "expires_at")  # of a key or a secret, in one line
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
@@ -121,7 +122,7 @@ def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
         return registered
 
     registered = run_admin(new_or_existing(place), lambda api: handover.to_the_end(register(api)))
-    told = {name: value for name, value in registered.items() if name != "client_secret" or value is not None}
+    told = {name: value for name, value in registered.items() if value or name not in _ONLY_WHERE_THERE_IS_ONE}
     data = {**told, "credentials": str(path) if writes else None}
     show(data, _told(registered, path if writes else None), as_json=as_json)
 
@@ -232,7 +233,9 @@ def public_keys(alg: str | None, public_key: Path | None, jwks: Path | None) -> 
         ConfigError: the file holds no key that is accepted.
     """
     if jwks is not None:
-        return KeySet.parse_strictly(_json(_read(jwks), jwks)).keys
+        given = KeySet.parse_given(_json(_read(jwks), jwks))
+        warn_left_out(jwks, given.left_out)
+        return given.keys
     if public_key is None:
         return None
     text = _read(public_key)

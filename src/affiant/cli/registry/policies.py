@@ -76,6 +76,8 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
         return changed
 
     changed = run_admin(place, work)
+    if not changed["jwks_left_out"]:
+        del changed["jwks_left_out"]
     policies = ", ".join(f"{rule} {changed[f'{rule}_policy']}" for rule in assertion.RULES)
     observed = f"   observed: {', '.join(changed['observe'])}" if changed["observe"] else ""
     show(changed, f"client {name}  {policies}{observed}", as_json=as_json)

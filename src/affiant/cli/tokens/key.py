@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.output import json_option, show
+from affiant.cli.output import json_option, show, warn_left_out
 from affiant.cli.tokens.who import credentials_option
 from affiant.client import credentials as credentials_file
 from affiant.client import keys
@@ -126,7 +126,9 @@ def put(jwks: Path, credentials: Path | None, as_json: bool) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise LocalError(f"{jwks} cannot be read: {why}") from (error if isinstance(error, OSError) else None)
-    _act(credentials, as_json, method="PUT", jwks=json.dumps(_public(text, jwks)))
+    given = _public(text, jwks)
+    warn_left_out(jwks, given.left_out)
+    _act(credentials, as_json, method="PUT", jwks=json.dumps(given.to_jwks()))
 
 
 def _act(credentials: Path | None, as_json: bool, **asked: str) -> None:
@@ -156,14 +158,14 @@ def _http() -> Iterator[httpx2.Client]:
         yield http
 
 
-def _public(text: str, path: Path) -> dict[str, Any]:
-    """The public keys in it, written anew: whatever else stands there does not leave this machine.
+def _public(text: str, path: Path) -> KeySet:
+    """Return the public keys in the file: nothing else in it leaves this machine.
 
     Raises:
         LocalError: it is no JWK Set, or has a key that is private or cannot be used.
     """
     try:
-        return KeySet.parse_strictly(parse_object(text.encode())).to_jwks()
+        return KeySet.parse_given(parse_object(text.encode()))
     except ValueError:
         raise LocalError(f"{path} is not JSON") from None
     except ConfigError as error:
@@ -173,8 +175,10 @@ def _public(text: str, path: Path) -> dict[str, Any]:
 def line(known: dict[str, Any]) -> str:
     """A key of a client as its server shows it, in one line."""
     used = known.get("last_used_at")
+    thumbprint = known.get("thumbprint")
     parts = [
         known["kid"],
+        f"thumbprint {thumbprint}" if thumbprint not in (None, known["kid"]) else "",
         known.get("alg") or "-",
         known.get("state") or "-",
         _SOURCES.get(str(known.get("source")), ""),

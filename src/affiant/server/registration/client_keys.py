@@ -18,6 +18,7 @@ from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
 from affiant.server.registration import described, key_actions
 from affiant.server.registration.key_actions import LIST, PROVE
+from affiant.server.registration.registrar import LEFT_OUT
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import changes, shown
 from affiant.server.request import http
@@ -99,7 +100,9 @@ class ClientKeysEndpoint(ClientEndpoint):
         hidden = {id(key) for key in revoked[:-SHOWN_REVOKED]}
         uses = await self._store.key_uses.list(client.client.client_id)
         told = shown.keys([key for key in keys if id(key) not in hidden], uses, now=now)
-        members = {"client_id": client.client.client_id, "keys": told}
+        members: dict[str, Any] = {"client_id": client.client.client_id, "keys": told}
+        if action.left_out:
+            members[LEFT_OUT] = list(map(str, action.left_out))
         return http.Answer(action.status, members, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from affiant.oauth.registration import MAX_KEYS, MAX_TEXT, MAX_VALUES
+from affiant.jose.key_set import MAX_GIVEN
+from affiant.oauth.registration import MAX_TEXT, MAX_VALUES
 from affiant.server.client_auth import described as client_auth
 from affiant.server.registry.credentials.rotation import LONGEST_OVERLAP
 from affiant.server.request.described import Described, Member, Parameter
@@ -15,7 +16,7 @@ METADATA = (
     Member("token_endpoint_auth_signing_alg", "the only `alg` of its assertions; any that its keys fit when left out", "OpenID Connect Registration 2", "optional"),
     Member("grant_types", "`client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:jwt-bearer`; the first when left out", _METHODS_RFC, "optional"),
     Member("scope", "what it may ask for, among the scopes of its initial access token; all of them when left out", _METHODS_RFC, "optional"),
-    Member("jwks", f"its public keys, a JWK Set of at most {MAX_KEYS}; with a `kid` in each where there are several", _METHODS_RFC, "for methods by key, or `jwks_uri`"),
+    Member("jwks", f"its public keys, a JWK Set with at most {MAX_GIVEN} keys for signatures; other members are left out, and named in `jwks_left_out`", _METHODS_RFC, "for methods by key, or `jwks_uri`"),
     Member("jwks_uri", "the https URL of its public keys, at a public address; not beside `jwks`", _METHODS_RFC, "for methods by key, or `jwks`"),
     Member("client_name", f"what people are shown: {_TEXT}", _METHODS_RFC, "optional"),
     Member("client_uri", "the http or https URL of a page about it", _METHODS_RFC, "optional"),
@@ -32,6 +33,12 @@ METADATA = (
     Member("dpop_bound_access_tokens", "true: every token is bound to a key; can be asked for, and not taken back", "RFC 9449 5.2", "optional"),
     Member("authorization_details_types", "the types that it may ask for, among those of its initial access token", "RFC 9396 10", "optional"),
 )  # fmt: skip
+_LEFT_OUT = Member(
+    "jwks_left_out",
+    "an array of sentences: which members of `jwks` are not registered, and why",
+    "affiant",
+    "where there are some",
+)
 # What is answered beside the metadata.
 _ANSWER = (
     Member("client_id", "the client's name; the server chooses it", "RFC 7591 3.2.1"),
@@ -41,6 +48,7 @@ _ANSWER = (
     Member("registration_access_token", "with it the registration is read, replaced and deleted", "RFC 7592 3"),
     Member("registration_client_uri", "where", "RFC 7592 3"),
     Member("response_types", "empty: nobody logs in here", "RFC 7591 2"),
+    _LEFT_OUT,
     Member("...", "the client metadata as registered", "RFC 7591 3.2.1"),
 )  # fmt: skip
 _JSON = Parameter("Content-Type", "`application/json`", "RFC 7591 3.1", "required with a body", "header")
@@ -98,15 +106,16 @@ CLIENT_KEYS = Described(
         Parameter("jwk", "the next public key, a JWK; it can do nothing but `prove` itself until it did", "RFC 7517 4", "for `announce`"),
         Parameter("not_before", "from when on the key is good, in seconds since the epoch; at once when left out", "affiant", "optional with `announce`"),
         Parameter("expires_at", "when the key ends, in seconds since the epoch; never when left out", "affiant", "optional with `announce`"),
-        Parameter("kid", "which key", "RFC 7517 4.5", "for `retire`, `revoke` and `cancel`"),
+        Parameter("kid", "which key: its `kid`, or its thumbprint (RFC 7638); needed where a `kid` names several keys, also ended ones", "RFC 7517 4.5", "for `retire`, `revoke` and `cancel`"),
         Parameter("overlap", f"seconds that the key stays good, at most {LONGEST_OVERLAP:,}; 0 when left out", "affiant", "optional with `retire`"),
-        Parameter("jwks", f"the public keys, a JWK Set of at most {MAX_KEYS}", "RFC 7517 5", "required with PUT"),
+        Parameter("jwks", f"the public keys, a JWK Set with at most {MAX_GIVEN} keys for signatures", "RFC 7517 5", "required with PUT"),
         *client_auth.PARAMETERS,
     ),
     ("200", "201 for `announce`"),
     (
         Member("client_id", "the client", "RFC 7591 3.2.1"),
         Member("keys", "an array; of each key `kid`, `thumbprint` (RFC 7638), `alg`, `state`, `source`, `use_count`, and in seconds since the epoch `created_at`, `not_before`, `expires_at`, `proved_at`, `retiring_at`, `revoked_at`, `last_used_at`; of one that has a successor also `safe_to_complete` and `why`", "affiant"),
+        _LEFT_OUT,
     ),
     (*client_auth.REFUSES, "client_keys"),
 )  # fmt: skip

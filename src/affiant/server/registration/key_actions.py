@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import strict_json
-from affiant.jose.key_set import KeySet
+from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import parse_public_jwk
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
@@ -18,6 +18,7 @@ from affiant.server.request.endpoint import required
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from affiant.jose.key_set import LeftOut
     from affiant.jose.keys import PublicKey
     from affiant.oauth.parameters.form import Form
     from affiant.storage.records import Client, ClientKey
@@ -41,6 +42,7 @@ class Action(NamedTuple):
         added: the keys that it brings.
         leaked: finds the thumbprint of the key whose tokens end with it, among the keys as they are in the commit.
         status: of the answer.
+        left_out: members of a JWK Set that are not registered.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Action(NamedTuple):
     added: tuple[PublicKey, ...] = ()
     leaked: Callable[[Client], str] | None = None
     status: int = 200
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def parse(method: str, form: Form, *, signer: str, now: int) -> Action:
@@ -81,11 +84,12 @@ def parse(method: str, form: Form, *, signer: str, now: int) -> Action:
 
 def _put(form: Form, now: int) -> Action:
     try:
-        wanted = KeySet.parse_strictly(_object(required(form, "jwks"))).keys
+        given = KeySet.parse_given(_object(required(form, "jwks")))
     except ConfigError as error:
         raise Rejected(Reason.KEYS_MALFORMED, expected=str(error)) from None
-    step = partial(rotation.host, wanted=wanted, now=now)
-    return Action(PUT, step, "put", f"exactly {len(wanted)} keys", added=wanted)
+    step = partial(rotation.host, wanted=given.keys, now=now)
+    told = "; ".join(filter(None, (f"exactly {len(given.keys)} keys", describe(given.left_out))))
+    return Action(PUT, step, "put", told, added=given.keys, left_out=given.left_out)
 
 
 def _announce(form: Form, now: int) -> Action:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from affiant.errors import Rejected
+from affiant.jose.key_set import LeftOut
 from affiant.oauth import registration
 from affiant.reasons import Reason
 from affiant.server.registration import described, records
@@ -20,6 +21,7 @@ from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
+    from affiant.oauth.registration import ClientMetadata
     from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
     from affiant.storage.records import Client, StoredSecret
@@ -56,13 +58,15 @@ class ManagementEndpoint(Registrar):
             await self._delete(visit, client)
             return http.Answer(http.NO_CONTENT, {}, traced(visit), body=b"")
         if scope["method"] == "GET":
-            visit.outcome, registered = "read", Registered(client)
+            visit.outcome, registered, left_out = "read", Registered(client), tuple[LeftOut, ...]()
             await self.commit(visit, Entry(visit.record()))
         else:
             members = await self.read(visit, scope, receive)
-            registered = await self._replace(visit, client, members, text)
+            registration.check_replacement(members, client.client_id)
+            wanted = self.parse(visit, members)
+            registered, left_out = await self._replace(visit, client, members, wanted, text), wanted.left_out
         # The token is not changed by being used: who loses an answer would be shut out for good.
-        return self.answer_with(visit, registered, text, status=200)
+        return self.answer_with(visit, registered, text, status=200, left_out=left_out)
 
     async def _find(self, client_id: str) -> Client | None:
         return await self._store.clients.find(client_id) if is_client_id(client_id) else None
@@ -81,9 +85,10 @@ class ManagementEndpoint(Registrar):
             raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="the client has a part in the admin API")
         return client
 
-    async def _replace(self, visit: Visit, client: Client, members: dict[str, Any], text: str) -> Registered:
-        registration.check_replacement(members, client.client_id)
-        wanted, now = self.parse(members, visit.now), int(visit.now)
+    async def _replace(
+        self, visit: Visit, client: Client, members: dict[str, Any], wanted: ClientMetadata, text: str
+    ) -> Registered:
+        now = int(visit.now)
         made: list[Registered] = []
 
         def change(standing: Client) -> Client:

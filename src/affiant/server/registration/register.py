@@ -18,6 +18,7 @@ from affiant.storage.entries import Entry
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
+    from affiant.oauth.registration import ClientMetadata
     from affiant.server.registry.rules import Registered
     from affiant.server.request.described import Described
     from affiant.server.request.visit import Visit
@@ -46,9 +47,10 @@ class RegistrationEndpoint(Registrar):
         members = await self.read(visit, scope, receive)
         registration.check_new(members)
         access_token = base64url.encode(secrets.token_bytes(_TOKEN_BYTES))
-        registered = self._build(visit, members, token, access_token)
+        metadata = self.parse(visit, members)
+        registered = self._build(visit, metadata, token, access_token)
         await self._add(visit, registered.client, token)
-        return self.answer_with(visit, registered, access_token, status=201)
+        return self.answer_with(visit, registered, access_token, status=201, left_out=metadata.left_out)
 
     async def _admit(self, visit: Visit, text: str) -> InitialAccessToken:
         token = await self._store.initial_access_tokens.find(self._master_key.digest(text))
@@ -60,11 +62,13 @@ class RegistrationEndpoint(Registrar):
         visit.by = f"initial access token {token.id}"
         return token
 
-    def _build(self, visit: Visit, members: dict[str, Any], token: InitialAccessToken, access_token: str) -> Registered:
+    def _build(
+        self, visit: Visit, metadata: ClientMetadata, token: InitialAccessToken, access_token: str
+    ) -> Registered:
         return records.build(
             # Not of the client's choice, so that it cannot look like another; and not to be guessed.
             f"client-{secrets.token_hex(12)}",
-            self.parse(members, visit.now),
+            metadata,
             records.Bounds.of_token(token),
             policy=self._policy,
             master_key=self._master_key,

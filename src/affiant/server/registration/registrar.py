@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
+from affiant.jose.key_set import describe
 from affiant.oauth import bearer, registration
 from affiant.reasons import Reason
 from affiant.server.registration import records, software_statement
@@ -12,6 +13,9 @@ from affiant.server.request import http
 from affiant.server.request.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affiant.jose.key_set import LeftOut
     from affiant.oauth.registration import ClientMetadata
     from affiant.server.keys.master_key import MasterKey
     from affiant.server.registration.records import Policy
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Store
 
 PATH = "register"
+LEFT_OUT = "jwks_left_out"  # a member of ours: which members of a JWK Set were not registered, and why
 
 
 class Registrar(Endpoint):
@@ -49,16 +54,20 @@ class Registrar(Endpoint):
         visit.is_read = True
         return members
 
-    def parse(self, members: dict[str, Any], now: float) -> ClientMetadata:
+    def parse(self, visit: Visit, members: dict[str, Any]) -> ClientMetadata:
         """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
 
         Raises:
             Rejected: the statement does not hold, or a member cannot be registered.
         """
-        stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=now)
-        return registration.parse(stated)
+        stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=visit.now)
+        found = registration.parse(stated)
+        visit.note = describe(found.left_out) or None
+        return found
 
-    def answer_with(self, visit: Visit, registered: Registered, access_token: str, *, status: int) -> http.Answer:
+    def answer_with(
+        self, visit: Visit, registered: Registered, access_token: str, *, status: int, left_out: Sequence[LeftOut] = ()
+    ) -> http.Answer:
         """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3).
 
         Args:
@@ -66,6 +75,7 @@ class Registrar(Endpoint):
             registered: the client, with its secret where it has just been made: it is told this once.
             access_token: what the client manages its registration with.
             status: of the answer.
+            left_out: members of its JWK Set that were not registered.
         """
         told = {
             **records.render(registered.client, visit.now),
@@ -74,6 +84,8 @@ class Registrar(Endpoint):
         }
         if registered.client_secret is not None:
             told |= {registration.SECRET: registered.client_secret, registration.SECRET_END: 0}
+        if left_out:
+            told[LEFT_OUT] = list(map(str, left_out))
         return http.Answer(status, told, traced(visit))
 
 

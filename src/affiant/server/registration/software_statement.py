@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
-from affiant.jose.key_set import KeySet
+from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.assertion import LEEWAY
 from affiant.oauth.claims import instant, media_type, text
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from affiant.jose.compact import Unverified
+
+log = logging.getLogger(__name__)
 
 _MAX_ISSUER = 2000
 
@@ -54,11 +57,14 @@ def apply(members: dict[str, Any], issuers: Mapping[str, KeySet], *, audience: s
 
 def _load(issuer: str, path: Path) -> KeySet:
     try:
-        return KeySet.parse_strictly(parse_object(path.read_bytes()))
+        found = KeySet.parse_given(parse_object(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"{path} of {issuer} cannot be read: {error.strerror}") from error
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{path} of {issuer}: {error}") from error
+    if found.left_out:
+        log.warning("%s of %s: %s", path, issuer, describe(found.left_out))
+    return found
 
 
 def _verify(statement: object, issuers: Mapping[str, KeySet], audience: str, now: float) -> dict[str, Any]:
@@ -80,8 +86,7 @@ def _verify(statement: object, issuers: Mapping[str, KeySet], audience: str, now
 
 
 def _verify_signature(unverified: Unverified, keys: KeySet) -> dict[str, Any]:
-    candidates = [key for key in keys.candidates(unverified.alg) if unverified.kid in (None, key.kid)]
-    for key in candidates:
+    for key in keys.candidates(unverified.alg, unverified.kid):
         try:
             return compact.verify(unverified, key).claims
         except Rejected:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from affiant.cli.output import warn_left_out
 from affiant.cli.registry.certificates import key_of
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.jose.key_set import KeySet, check_kids
+from affiant.jose.key_set import KeySet
 from affiant.oauth import assertion, names
 from affiant.server.admin.documents.apis import TYP, Typ
 from affiant.server.admin.documents.base import LIFETIME, OnlyTrue, TokenLifetime
@@ -154,10 +155,11 @@ def _with_keys(client: DesiredClient, path: Path) -> DesiredClient:
         raise ConfigError(f"{path}: client {client.client_id}: give one of {one_of}")
     try:
         if client.jwks is not None:
-            found = KeySet.parse_strictly(client.jwks).keys
+            found = _told(KeySet.parse_given(client.jwks), f"{path}: client {client.client_id}")
         elif client.public_keys is not None:
             found = tuple(key for name in client.public_keys for key in _read_keys(path.parent / name, client))
-            check_kids(found)
+            if len({(key.thumbprint, key.kid, key.alg) for key in found}) != len(found):
+                raise ConfigError("public_keys names a key twice")
         else:
             return client
     except ConfigError as error:
@@ -178,7 +180,14 @@ def _read_keys(file: Path, client: DesiredClient) -> tuple[keys.PublicKey, ...]:
         document = json.loads(text)
     except ValueError:
         raise ConfigError(f"{file} is not JSON") from None
-    return KeySet.parse_strictly(document).keys if "keys" in document else (keys.parse_public_jwk(document),)
+    if "keys" in document:
+        return _told(KeySet.parse_given(document), file)
+    return (keys.parse_public_jwk(document),)
+
+
+def _told(found: KeySet, where: object) -> tuple[keys.PublicKey, ...]:
+    warn_left_out(where, found.left_out)
+    return found.keys
 
 
 def default_method(client: DesiredClient) -> str:

@@ -162,14 +162,15 @@ def _check_keys(wanted: DesiredClient, found: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: the file has it with others.
     """
-    standing = {key["thumbprint"]: key for key in found["keys"] if key["state"] != "revoked"}
-    for key in KeySet.parse_strictly(wanted.jwks).keys if wanted.jwks is not None else ():
-        registered, said = standing.get(key.thumbprint, {}), key.to_jwk()
+    standing = [key for key in found["keys"] if key["state"] != "revoked"]
+    for key in KeySet.parse(wanted.jwks).keys if wanted.jwks is not None else ():
+        said = key.to_jwk()
         for name in ("kid", "alg"):
+            known = [record.get(name) for record in standing if record["thumbprint"] == key.thumbprint]
             # A key without a kid is named by its thumbprint.
-            if registered.get(name) is not None and said.get(name) not in (None, key.thumbprint, registered[name]):
+            if known and None not in known and said.get(name) not in (None, key.thumbprint, *known):
                 raise ConfigError(
-                    f"client {wanted.client_id}: the {name} of the key {key.thumbprint} is {registered[name]}, and"
+                    f"client {wanted.client_id}: the {name} of the key {key.thumbprint} is {known[0]}, and"
                     f" stays so: to make it {said[name]}, give the client a new key"
                 )
 
@@ -203,7 +204,7 @@ def _before(member: str, found: Mapping[str, Any]) -> Any:
 
 def _shown(member: str, value: Any) -> Any:
     if member == "jwks":
-        return sorted(key.thumbprint for key in KeySet.parse_strictly(value).keys)
+        return sorted(key.thumbprint for key in KeySet.parse(value).keys)
     return None if value == _NONE.get(member) else value
 
 

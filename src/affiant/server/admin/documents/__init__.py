@@ -4,6 +4,7 @@ from affiant.server.admin.documents.apis import Api, ApiChanges, ApiNew
 from affiant.server.admin.documents.base import LABEL, WORD, In, Label, Name, Out, Problem, Seconds, Word, Words, page
 from affiant.server.admin.documents.clients import (
     CertificateName,
+    ChangedClient,
     Client,
     ClientChanges,
     ClientKey,
@@ -48,6 +49,7 @@ __all__ = [
     "AuditHead",
     "AuditRow",
     "CertificateName",
+    "ChangedClient",
     "Client",
     "ClientChanges",
     "ClientKey",

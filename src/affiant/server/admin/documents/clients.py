@@ -99,7 +99,13 @@ class Client(CertificateName, Out):
     secrets: list[ClientSecret]
 
 
-class RegisteredClient(Client):
+class ChangedClient(Client):
+    """A client that was just registered or changed."""
+
+    jwks_left_out: list[str] = Field(default=[], description="members of jwks that are not registered, and why")
+
+
+class RegisteredClient(ChangedClient):
     """A client that was just registered: its secret, if it has one, is shown this once."""
 
     client_secret: str | None = None
@@ -171,7 +177,9 @@ class KeyNew(In):
 class KeyNamed(In):
     """One of a client's keys."""
 
-    kid: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    kid: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        description="its kid, or its thumbprint; needed where a kid names several keys, also ended ones"
+    )
 
 
 class KeyCompleted(KeyNamed):

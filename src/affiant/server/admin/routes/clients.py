@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from affiant.errors import ConfigError
-from affiant.jose.key_set import KeySet
-from affiant.jose.keys import PublicKey
+from affiant.jose.key_set import KeySet, describe
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, shown
 from affiant.server.admin.documents import ClientChanges, ClientNew, Policies
@@ -45,13 +44,14 @@ async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor:
 async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client; a secret that is made for it is in this answer, and nowhere else ever."""
     _check_method(call, wanted.token_endpoint_auth_method)
+    given, left_out = _keys(call, wanted.jwks)
     built = rules.build_client(
         wanted.client_id,
         auth_method=wanted.token_endpoint_auth_method,
         master_key=call.desk.master_key,
         now=call.now,
         alg=wanted.token_endpoint_auth_signing_alg,
-        keys=_keys(wanted.jwks) or (),
+        keys=given.keys if given is not None else (),
         client_name=wanted.client_name,
         scopes=tuple(wanted.scope),
         resources=tuple(wanted.resources),
@@ -70,7 +70,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     )
     await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
     told = shown.client(built.client, call.now)
-    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret)
+    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
 
 @ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.Client, refuses=(Reason.ADMIN_NOT_FOUND,))
@@ -85,7 +85,7 @@ async def show_client(call: Call, client_id: ClientId, response: Response) -> An
 @ROUTES(
     "PATCH /clients/{client_id}",
     Role.OPERATOR,
-    answers=documents.Client,
+    answers=documents.ChangedClient,
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
 async def change_client(
@@ -93,10 +93,11 @@ async def change_client(
 ) -> Any:
     """Change what a client is registered for, or whether it is let in (`enabled`); if not, its tokens end at once."""
     await get(call, client_id)
+    given, left_out = _keys(call, wanted.jwks)
 
     def change(standing: Client) -> Client:
         changes.check_match(if_match, shown.client(standing, call.now))
-        changed = _changed(standing, wanted, call)
+        changed = _changed(standing, wanted, given, call)
         owners.check_escalation(call, standing, changed)
         owners.check_registered_itself(call, changed)
         return changed
@@ -107,7 +108,7 @@ async def change_client(
     changed = await owners.keeping_one(call, client_id, act)
     told = shown.client(changed, call.now)
     response.headers["ETag"] = shown.etag(told)
-    return told
+    return documents.ChangedClient(**told.model_dump(), jwks_left_out=left_out)
 
 
 @ROUTES(
@@ -150,7 +151,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside 
     return Beside(beside.client_id if beside is not None else client_id, check)
 
 
-def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
+def _changed(standing: Client, wanted: ClientChanges, key_set: KeySet | None, call: Call) -> Client:
     given = wanted.model_dump(exclude_unset=True, exclude_none=True)
     if wanted.token_endpoint_auth_method is not None:
         _check_method(call, wanted.token_endpoint_auth_method)
@@ -159,7 +160,7 @@ def _changed(standing: Client, wanted: ClientChanges, call: Call) -> Client:
     changed = rules.change_client(
         standing,
         now=call.now,
-        keys=_keys(wanted.jwks),
+        keys=key_set.keys if key_set is not None else None,
         jwks_uri=wanted.jwks_uri,
         dpop=None if bound is None else _policy(bound),
         certificate_bound=None if certificate_bound is None else _policy(certificate_bound),
@@ -195,8 +196,13 @@ def _policy(is_bound: bool) -> str:  # noqa: FBT001 - a member of the document
     return "required" if is_bound else "optional"
 
 
-def _keys(jwks: dict[str, Any] | None) -> tuple[PublicKey, ...] | None:
-    return KeySet.parse_strictly(jwks).keys if jwks is not None else None
+def _keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:
+    """Return the keys, and what of the set is not registered, which the record of the change has too."""
+    if jwks is None:
+        return None, []
+    given = KeySet.parse_given(jwks)
+    call.visit.note = describe(given.left_out) or None
+    return given, list(map(str, given.left_out))
 
 
 def _tell(call: Call, client_id: str) -> Any:

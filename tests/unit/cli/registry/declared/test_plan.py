@@ -137,7 +137,7 @@ def test_how_a_client_authenticates_stays(folder: Path) -> None:
         ("[[clients]]\nclient_id='a'\nscope='x'", "scope: Input should be a valid list"),
         ("[[clients]]\nclient_id='a'\npublic_keys=['none.pem']", "none.pem cannot be read: No such file"),
         ("[[clients]]\nclient_id='a'\npublic_keys=['private.jwk']", "private members"),
-        ("[[clients]]\nclient_id='a'\npublic_keys=['billing.jwk', 'billing.jwk']", "same kid"),
+        ("[[clients]]\nclient_id='a'\npublic_keys=['billing.jwk', 'billing.jwk']", "names a key twice"),
         ("[[clients]]\nclient_id='a'\njwks_uri='https://x'\njwks={keys=[]}", "give one of jwks and jwks_uri"),
         ("clients = 1", "clients: Input should be a valid list"),
         ("x", "is not TOML"),
