@@ -143,6 +143,8 @@ class Reason(Enum):
     # rung 8: the audience
     TYP_EXPLICIT = Row("assertion.type_not_explicit", 401, "invalid_client", 8, "this client's assertions must have typ client-authentication+jwt",
         "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
+    JKU = Row("assertion.jku", 401, "invalid_client", 8, "jku is not the jwks_uri that is registered for the client",
+        "Set jku to the jwks_uri that is registered (affiant client show), or leave it out: keys are fetched from there only.", "RFC 7515 4.1.2")
     AUDIENCE = Row("assertion.audience", 401, "invalid_client", 8, "aud must be the issuer of this server, alone",
         "Set aud to the issuer exactly as the server's metadata spell it.", "draft-ietf-oauth-rfc7523bis 4")
     # rung 9: the time

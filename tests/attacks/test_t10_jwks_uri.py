@@ -409,11 +409,15 @@ async def test_bad_key_beside_a_good_one(place: Place) -> None:
     await let_in(bench, request())
 
 
-async def test_kid_of_two_keys_lets_neither_in(place: Place) -> None:
+@pytest.mark.rfc(7517, "4.5")
+async def test_kid_of_two_keys_lets_both_in(place: Place) -> None:
     bench, server = place
-    server.publish(OWN.public().to_jwk(), {**NEXT.public().to_jwk(), "kid": OWN.kid}, OTHER.public().to_jwk())
-    await refused(bench, request(), Reason.KEY_UNKNOWN)
+    server.publish({**NEXT.public().to_jwk(), "kid": OWN.kid}, OWN.public().to_jwk(), OTHER.public().to_jwk())
+    await let_in(bench, request())
+    await let_in(bench, request(keys.parse_private_jwk({**NEXT.to_jwk(), "kid": OWN.kid})))
     await let_in(bench, request(OTHER))
+    stranger = keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": OWN.kid})
+    await refused(bench, request(stranger), Reason.SIGNATURE)
 
 
 async def test_revoked_key_stays_revoked(place: Place) -> None:
@@ -472,11 +476,13 @@ class Published:
         host: of its jwks_uri.
         spoil: makes the answer wrong.
         later: seconds after a good fetch at which it is wrong; 0 for from the beginning.
+        header: of the assertion.
     """
 
     spoil: Callable[[KeyServer], object]
     host: str = HOST
     later: int = 0
+    header: dict[str, str] | None = None
 
 
 async def _drip(_: asyncio.StreamWriter) -> None:
@@ -492,6 +498,7 @@ AT_A_JWKS_URI = {
     Reason.JWKS_TOO_LARGE: Published(lambda server: setattr(server, "answer", reply(b" " * 65_537))),
     Reason.JWKS_MALFORMED: Published(lambda server: setattr(server, "answer", reply({}))),
     Reason.JWKS_STALE: Published(lambda server: server.vanish(), later=86_400),
+    Reason.JKU: Published(lambda _: None, header={"jku": "https://keys.example/"}),
 }
 
 
@@ -509,6 +516,67 @@ async def test_reason_is_reached_at_a_jwks_uri(
             assert (await bench.send(request())).status == 200
             bench.now[0] += case.later
         case.spoil(server)
-        what = request(iat=int(bench.now[0]), exp=int(bench.now[0]) + 60)
+        what = request(iat=int(bench.now[0]), exp=int(bench.now[0]) + 60, header=case.header)
         check_answer(await bench.send(what), reason, what)
         assert json.loads((await bench.audited())[-1])["reason"] == reason.code
+
+
+@pytest.mark.rfc(7515, "4.1.2")
+async def test_jku_is_compared_and_never_followed(place: Place) -> None:
+    """SMART App Launch, step 1a of "Signature verification": an address that is not registered fails."""
+    bench, server = place
+    await let_in(bench, request(header={"jku": server.uri()}))
+    before = server.connections
+    async with canary() as other:
+        others = [f"https://{HOST}:{other.port}/jwks", f"{server.uri()}/", f"{server.uri()}#", server.uri().upper(), ""]
+        for jku in (*others, None, 1, [server.uri()], {"a": server.uri()}):
+            line = await refused(bench, request(header={"jku": jku}), Reason.JKU)
+            assert line["expected"] == server.uri()
+        assert other.connections == 0
+    assert server.connections == before
+    stranger = keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": OWN.kid})
+    await refused(bench, request(stranger, header={"jku": "https://evil.example/"}), Reason.SIGNATURE)
+
+
+@pytest.mark.rfc(7515, "4.1.2")
+async def test_jku_of_a_client_with_keys_of_its_own_is_observed(place: Place) -> None:
+    """There is no address to compare it with, and nobody fetches it: a client that sends one is let in as before."""
+    bench, _ = place
+    async with canary() as other:
+        await bench.register("inline", keys=(OWN.public(),))
+        sent = request(client_id="inline", header={"jku": f"https://{HOST}:{other.port}/jwks"})
+        assert (await bench.send(sent)).status == 200
+        assert json.loads((await bench.audited())[-1])["observed"] == "assertion.jku"
+        assert other.connections == 0
+
+
+async def test_key_that_changed_under_its_kid(place: Place) -> None:
+    bench, server = place
+    await let_in(bench, request())
+    changed = keys.parse_private_jwk({**NEXT.to_jwk(), "kid": OWN.kid})
+    server.publish(changed.public().to_jwk())
+    bench.now[0] += 1
+    await let_in(bench, request(changed, iat=int(bench.now[0]), exp=int(bench.now[0]) + 60))
+    line = await refused(bench, request(), Reason.SIGNATURE)
+    assert line["detail"] == "its key set was fetched 0 s ago"
+
+
+async def test_key_that_was_withdrawn_ends_in_seconds_where_the_client_says_no_store(place: Place) -> None:
+    """SMART App Launch: a set SHALL NOT be kept for longer than its Cache-Control says."""
+    bench, server = place
+    for control in ("no-store", "max-age=0", "no-cache"):
+        server.publish(OWN.public().to_jwk(), headers=[f"Cache-Control: {control}"])
+        bench.now[0] += 4000
+        at = int(bench.now[0])
+        await let_in(bench, request(iat=at, exp=at + 60))
+        server.publish(NEXT.public().to_jwk(), headers=[f"Cache-Control: {control}"])
+        bench.now[0] += 6
+        await refused(bench, request(iat=at, exp=at + 60), Reason.KEY_UNKNOWN)
+
+
+async def test_what_is_left_out_is_told_to_the_operator(place: Place) -> None:
+    bench, server = place
+    server.publish(OWN.public().to_jwk(), {**NEXT.public().to_jwk(), "use": "enc"})
+    line = await refused(bench, request(NEXT), Reason.KEY_UNKNOWN)
+    assert line["detail"].startswith("its key set was fetched 0 s ago; left out: key 2 (")
+    assert "not for signatures" in line["detail"]

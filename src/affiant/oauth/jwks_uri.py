@@ -1,4 +1,4 @@
-"""The address of a client's public keys (RFC 7591 section 2, `jwks_uri`): which texts may be one."""
+"""The address of public keys (RFC 7591 section 2, `jwks_uri`): which texts may be one, how long a copy is kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _URI = re.compile(
     r"(?:[/?](?:[\x21\x24\x26-\x3b\x3d\x3f-\x5a\x5f\x61-\x7a\x7e]|%[0-9A-Fa-f]{2})*)?"
 )
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
+_NOT_KEPT = re.compile(r"\bno-(?:store|cache)\b", re.IGNORECASE)
 _OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
 # Resolvers read a name whose last label is a number as an address: 127.1, 0x7f.0.0.1, 2130706433.
 _NUMBER = re.compile(r"[0-9]+|0[Xx][0-9A-Fa-f]*")
@@ -36,6 +38,16 @@ def parse(text: str) -> str:
     _literal(found["literal"]) if found["literal"] else _name(found["name"])
     _port(found["port"])
     return text
+
+
+def parse_max_age(cache_control: str) -> int | None:
+    """Return for how many seconds the sender of these Cache-Control values lets a copy be kept (RFC 9111 5.2.2).
+
+    0 for what may not be kept at all; None where the sender does not say.
+    """
+    if _NOT_KEPT.search(cache_control):
+        return 0
+    return min(map(int, _MAX_AGE.findall(cache_control)), default=None)
 
 
 def _literal(host: str) -> None:

@@ -1,17 +1,21 @@
-"""The issuer's keys: fetched when needed, kept, and fetched again when a token names one that is not known."""
+"""The issuer's keys: fetched when needed, kept as its Cache-Control says, and fetched again when one is lacking.
+
+A key is lacking when none has the kid of a token, or when none of that kid made its signature: the issuer may have put
+another key under the same name. Both kinds of fetch share one budget: a storm of tokens must not become one of fetches.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import re
 from typing import TYPE_CHECKING
 
 from affiant.errors import Error, Rejected, RemoteError
 from affiant.jose import compact
-from affiant.jose.key_set import KeySet
+from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
+from affiant.oauth.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.resource.issuer import OK
 
@@ -24,9 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEAST_SECONDS, MOST_SECONDS = 300.0, 86_400.0  # within which the issuer's max-age is believed
+FRESH_SECONDS = 300.0  # that the keys of an issuer are kept that says nothing of it
+LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # within which the issuer's Cache-Control is followed
 STALE_SECONDS = 86_400.0  # how long known keys serve while the issuer is away
-BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for unknown kids: a storm of them must not become one of fetches
+BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for keys that are lacking
 
 
 class IssuerKeys:
@@ -54,10 +59,15 @@ class IssuerKeys:
             Rejected: TOKEN_KEY or TOKEN_SIGNATURE.
             RemoteError: no key is known, or none of this kid, and the issuer does not answer.
         """
-        for key in await self.find(unverified.kid, unverified.alg):
-            with contextlib.suppress(Rejected):
-                return compact.verify(unverified, key)
-        raise Rejected(Reason.TOKEN_SIGNATURE)
+        asked_at = self._clock()
+        tried = await self.find(unverified.kid, unverified.alg)
+        verified = _verify(unverified, tried)
+        if verified is None and self._fetched_at < asked_at:
+            verified = _verify(unverified, await self._find_others(unverified, tried))
+        if verified is None:
+            age = max(0, int(self._clock() - self._fetched_at))
+            raise Rejected(Reason.TOKEN_SIGNATURE, detail=f"by the keys of the issuer, fetched {age} s ago")
+        return verified
 
     async def find(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
         """The keys that may have signed: the one of this kid, or every fitting one where the token names none.
@@ -70,7 +80,7 @@ class IssuerKeys:
         # An unknown kid may be a new key; a known one is never kept waiting by unknown ones.
         found = self._candidates(kid, alg) or await self._look_again(kid, alg)
         if not found:
-            raise Rejected(Reason.TOKEN_KEY)
+            raise Rejected(Reason.TOKEN_KEY, detail=describe(self._keys.left_out) if self._keys is not None else "")
         return found
 
     async def refresh(self) -> None:
@@ -83,12 +93,20 @@ class IssuerKeys:
         if self._keys is None or now >= self._fresh_until:
             await self._renew(now)
 
-    async def _look_again(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
+    async def _find_others(self, unverified: Unverified, tried: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+        """Return keys under the same name that the issuer publishes by now, besides those that were tried."""
+        try:
+            return await self._look_again(unverified.kid, unverified.alg, tried)
+        except RemoteError:
+            # By all that is known the signature is bad; an issuer that is away must not make a 503 of a forged token.
+            return ()
+
+    async def _look_again(self, kid: str | None, alg: str, tried: tuple[PublicKey, ...] = ()) -> tuple[PublicKey, ...]:
         now, paid = self._clock(), False
         found: tuple[PublicKey, ...] = ()
         if self._is_fetching():  # begun before this token came: perhaps before its key was published
             await self._renew(now, is_needed=True)
-            found = self._candidates(kid, alg)
+            found = self._candidates(kid, alg, tried)
         if not found and not self._is_fetching():
             if not self._may_fetch(now):
                 if self._failure is not None:
@@ -97,7 +115,7 @@ class IssuerKeys:
             paid = True
         if not found:
             await self._renew(now, is_needed=True)
-            found = self._candidates(kid, alg)
+            found = self._candidates(kid, alg, tried)
         if found and paid:
             self._tokens += 1  # only the issuer can bring a new key about: its rotations are no storm
         return found
@@ -105,13 +123,10 @@ class IssuerKeys:
     def _is_fetching(self) -> bool:
         return asyncio.get_running_loop() in self._flights
 
-    def _candidates(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
+    def _candidates(self, kid: str | None, alg: str, tried: tuple[PublicKey, ...] = ()) -> tuple[PublicKey, ...]:
         if self._keys is None:
             return ()
-        if kid is None:
-            return self._keys.candidates(alg)
-        key = self._keys.find(kid)
-        return (key,) if key is not None else ()
+        return tuple(key for key in self._keys.candidates(alg, kid) if key not in tried)
 
     def _may_fetch(self, now: float) -> bool:
         self._tokens = min(BURST, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
@@ -147,10 +162,20 @@ class IssuerKeys:
             fetched = KeySet.parse(parse_object(published.body))
         self._failure = None
         if fetched != self._keys:
-            self._keys, self.edition = fetched, self.edition + 1
+            self.edition += 1
+            if fetched.left_out:
+                log.info("the keys of %s: %s", self._issuer.identifier, describe(fetched.left_out))
+        self._keys = fetched
         self._fetched_at, self._fresh_until = now, now + _age(published.cache_control)
 
 
+def _verify(unverified: Unverified, keys: tuple[PublicKey, ...]) -> Verified | None:
+    for key in keys:
+        with contextlib.suppress(Rejected):
+            return compact.verify(unverified, key)
+    return None
+
+
 def _age(cache_control: str) -> float:
-    found = re.search(r"max-age=(\d{1,9})", cache_control)
-    return min(max(float(found[1]) if found else LEAST_SECONDS, LEAST_SECONDS), MOST_SECONDS)
+    wished = parse_max_age(cache_control)
+    return FRESH_SECONDS if wished is None else min(max(float(wished), LEAST_SECONDS), MOST_SECONDS)

@@ -12,7 +12,7 @@ from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.resource import Guard
-from affiant.resource.keys import LEAST_SECONDS, REFILL_SECONDS
+from affiant.resource.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
@@ -27,6 +27,8 @@ class Issuer:
         self.asked, self.answered = asyncio.Event(), asyncio.Event()
         self.answered.set()
         self.is_up = True
+        self.odd: list[dict[str, Any]] = []  # published before the keys
+        self.control = "public, max-age=300"
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if not self.is_up:
@@ -37,9 +39,9 @@ class Issuer:
             return httpx2.Response(200, json=document)
         self.fetches += 1
         self.asked.set()
-        published = {"keys": [key.public().to_jwk() for key in self.keys]}
+        published = {"keys": self.odd + [key.public().to_jwk() for key in self.keys]}
         await self.answered.wait()
-        return httpx2.Response(200, json=published, headers={"Cache-Control": "public, max-age=300"})
+        return httpx2.Response(200, json=published, headers={"Cache-Control": self.control})
 
     def guard(self) -> Guard:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
@@ -135,7 +137,7 @@ async def test_a_removed_key_is_forgotten_in_five_minutes() -> None:
     old = issuer.token()
     await guard.check([old])
     issuer.keys = [keys.generate("ES256")]
-    issuer.now += LEAST_SECONDS - 1
+    issuer.now += FRESH_SECONDS - 1
     await guard.check([old])
     issuer.now += 1
     for _ in range(2):
@@ -152,6 +154,105 @@ async def test_a_copy_that_did_not_change_keeps_what_was_proved(monkeypatch: pyt
     for _ in range(2):
         await guard.check([token])
     monkeypatch.setattr(compact, "verify", None)
-    issuer.now += LEAST_SECONDS
+    issuer.now += FRESH_SECONDS
     await guard.check([token])
     assert issuer.fetches == 2
+
+
+@pytest.mark.rfc(9111, "5.2.2")
+@pytest.mark.parametrize(
+    ("control", "kept"),
+    [
+        ("", 300),
+        ("no-store", LEAST_SECONDS),
+        ("private, NO-CACHE", LEAST_SECONDS),
+        ("max-age=0", LEAST_SECONDS),
+        ("max-age=60, no-store", LEAST_SECONDS),
+        ("max-age=60", 60),
+        ("x-max-age=9, max-age=60", 60),
+        ("max-age=600", 600),
+        ("max-age=99999999", 86_400),
+        ("max-age=x", 300),
+    ],
+)
+async def test_a_copy_is_kept_as_long_as_the_issuer_says(control: str, kept: float) -> None:
+    issuer = Issuer()
+    issuer.control = control
+    guard = issuer.guard()
+    await guard.check([issuer.token(exp=NOW + 10**6)])
+    token = issuer.token(exp=NOW + 10**6, iat=NOW + kept)
+    issuer.now += kept - 0.01
+    await guard.check([issuer.token(exp=NOW + 10**6, iat=NOW)])
+    assert issuer.fetches == 1
+    issuer.now += 0.01
+    await guard.check([token])
+    assert issuer.fetches == 2
+
+
+def under(kid: str, key: keys.PrivateKey) -> keys.PrivateKey:
+    return keys.parse_private_jwk({**key.to_jwk(), "kid": kid})
+
+
+async def test_a_key_that_changed_under_its_kid_is_found() -> None:
+    """RFC 7515 section 4.1.4 asks for no new kid with a new key, and some issuers make none."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    issuer.keys = [under("sig", keys.generate("ES256"))]
+    await guard.check([issuer.token()])
+    issuer.now += 1
+    old = issuer.keys[0]
+    issuer.keys = [under("sig", keys.generate("ES256"))]
+    await guard.check([issuer.token()])
+    assert issuer.fetches == 2
+    issuer.now += 1
+    with pytest.raises(Rejected) as refusal:
+        await guard.check([issuer.token(old)])
+    assert refusal.value.reason is Reason.TOKEN_SIGNATURE
+    assert refusal.value.detail == "by the keys of the issuer, fetched 0 s ago"
+
+
+async def test_two_keys_of_one_kid_are_both_tried() -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    issuer.keys = [under("sig", keys.generate("ES256")) for _ in range(2)]
+    for key in issuer.keys:
+        await guard.check([issuer.token(key)])
+    assert issuer.fetches == 1
+
+
+async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids() -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    issuer.now += 1
+    for n in range(50):
+        for forger in (under(issuer.keys[0].kid, keys.generate("ES256")), keys.generate("ES256")):
+            with pytest.raises(Rejected):
+                await guard.check([issuer.token(forger, jti=str(n))])
+    assert issuer.fetches == 4
+    await guard.check([issuer.token()])
+
+
+async def test_a_forged_token_is_refused_while_the_issuer_is_away() -> None:
+    """401, and not the 503 of a key that nobody can ask for."""
+    issuer = Issuer()
+    guard = issuer.guard()
+    await guard.check([issuer.token()])
+    issuer.is_up = False
+    issuer.now += 1
+    for _ in range(9):
+        with pytest.raises(Rejected) as refusal:
+            await guard.check([issuer.token(under(issuer.keys[0].kid, keys.generate("ES256")))])
+        assert refusal.value.reason is Reason.TOKEN_SIGNATURE
+    assert issuer.failures == 3
+
+
+async def test_a_kid_that_was_left_out_is_told() -> None:
+    issuer = Issuer()
+    guard = issuer.guard()
+    issuer.odd = [{"kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB"}]
+    await guard.check([issuer.token()])
+    with pytest.raises(Rejected) as refusal:
+        await guard.check([issuer.token(under("weak", keys.generate("ES256")))])
+    assert refusal.value.reason is Reason.TOKEN_KEY
+    assert 'left out: key 1 ("weak") of the JWK Set' in refusal.value.detail

@@ -7,6 +7,7 @@ every other rung (a stranger cannot burn one). Rung 11, the claim, is the ledger
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
@@ -24,9 +25,10 @@ from affiant.storage.entries import JtiClaim
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from affiant.jose.compact import Unverified, Verified
+    from affiant.jose.keys import VerificationKey
     from affiant.oauth.assertion import ClientAssertion
     from affiant.oauth.parameters.form import Form
     from affiant.server.keys.master_key import MasterKey
@@ -220,15 +222,37 @@ class Ladder:
                 wanted = private_key_jwt.wanted(client, unverified)
                 client = await self._remote_keys.complete(client, wanted, now=now)
             keys = _CANDIDATES[method](client, unverified, now=now)
-        except Rejected:
+        except Rejected as refusal:
             dummy.verify(unverified)
-            raise
-        for key in keys[:-1]:
-            try:
-                return client, compact.verify(unverified, key)
-            except Rejected:
-                continue
-        return client, compact.verify(unverified, keys[-1])
+            raise self._described(refusal, client, now) from None
+        try:
+            return client, _verify(unverified, keys)
+        except Rejected as refusal:
+            found = await self._verify_anew(client, unverified, keys, now)
+            if found is None:
+                raise self._described(refusal, client, now) from None
+            return found
+
+    async def _verify_anew(
+        self, client: RegisteredClient, unverified: Unverified, tried: Sequence[VerificationKey], now: float
+    ) -> tuple[RegisteredClient, Verified] | None:
+        """Verify by keys that the client publishes since its set was fetched; None where none of them holds."""
+        if client.record.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.record.jwks_uri is None:
+            return None
+        wanted = private_key_jwt.wanted_instead(unverified, tried)
+        found = await self._remote_keys.look_again(client, wanted, now=now)
+        if found is None:
+            return None
+        try:
+            return found, _verify(unverified, private_key_jwt.candidates(found, unverified, now=now))
+        except Rejected:
+            return None
+
+    def _described(self, refusal: Rejected, client: RegisteredClient | None, now: float) -> Rejected:
+        """Return the refusal with what the operator may know of fetched keys: their age, and what is left out."""
+        copy = self._remote_keys.describe(client, now=now) if client is not None else ""
+        detail = "; ".join(filter(None, (refusal.detail, copy)))
+        return Rejected(refusal.reason, expected=refusal.expected, got=refusal.got, detail=detail)
 
     def _problem(
         self, client: RegisteredClient | None, methods: Collection[str], *, profile: str | None = None
@@ -255,12 +279,30 @@ class Ladder:
     ) -> Authenticated:
         if guide is not None and guide.secret is not None:
             _check_sent_secret(client, guide.secret, now)
+        by_key = client.record.token_endpoint_auth_method == names.PRIVATE_KEY_JWT
+        observed = private_key_jwt.check_jku(client, verified.header) if by_key else []
         statement = assertion.verify(verified, rules=client.rules, now=now, whole=text.encode("ascii"))
-        return _authenticated(client, verified, statement, guide)
+        return _authenticated(client, verified, statement, guide, observed)
+
+
+def _verify(unverified: Unverified, keys: Sequence[VerificationKey]) -> Verified:
+    """Return what the first of these keys proves.
+
+    Raises:
+        Rejected: SIGNATURE; KEY_ALGORITHM.
+    """
+    for key in keys[:-1]:
+        with suppress(Rejected):
+            return compact.verify(unverified, key)
+    return compact.verify(unverified, keys[-1])
 
 
 def _authenticated(
-    client: RegisteredClient, verified: Verified, statement: ClientAssertion, guide: presented.Guide | None
+    client: RegisteredClient,
+    verified: Verified,
+    statement: ClientAssertion,
+    guide: presented.Guide | None,
+    observed: list[Reason],
 ) -> Authenticated:
     return Authenticated(
         client=client,
@@ -273,7 +315,7 @@ def _authenticated(
         kid=verified.key.kid,
         thumbprint=verified.key.thumbprint or verified.key.kid,
         label=statement.label,
-        observed=tuple(reason.code for reason in (*client.observed, *statement.observed)),
+        observed=tuple(reason.code for reason in (*client.observed, *observed, *statement.observed)),
         asked_scope=verified.claims.get("scope"),
         asked_resource=verified.claims.get("resource"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
 from affiant.jose.algorithms import ASYMMETRIC
@@ -21,7 +21,9 @@ MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 
 
 def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:
-    """The keys to try: the one that kid names, or every fitting one where there is no kid.
+    """Return the keys to try: those that kid names, or every fitting one where there is no kid.
+
+    Several may have one kid (RFC 7517 section 4.5); they are tried in their order.
 
     Raises:
         Rejected: KEY_ALGORITHM, KEY_UNKNOWN or KEY_NONE.
@@ -29,12 +31,14 @@ def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) 
     _check_algorithm(client, unverified)
     usable = client.keys.usable(now)
     if unverified.kid is not None:
-        key = next((key for key in usable if key.kid == unverified.kid), None)
-        if key is None:
+        named = [key for key in usable if key.kid == unverified.kid]
+        if not named:
             raise Rejected(Reason.KEY_UNKNOWN, expected=_names(usable), got=unverified.kid[:100])
-        if unverified.alg not in key.algorithms:
-            raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(sorted(key.algorithms)), got=unverified.alg)
-        return (key,)
+        fitting = tuple(key for key in named if unverified.alg in key.algorithms)[:MAX_CANDIDATES]
+        if not fitting:
+            algs = sorted({alg for key in named for alg in key.algorithms})
+            raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(algs), got=unverified.alg)
+        return fitting
     fitting = tuple(key for key in usable if unverified.alg in key.algorithms)[:MAX_CANDIDATES]
     if not fitting:
         raise Rejected(Reason.KEY_NONE, expected=_names(usable), got=unverified.alg)
@@ -54,6 +58,34 @@ def wanted(client: RegisteredClient, unverified: Unverified) -> Wanted:
     if kid is not None:
         return Wanted(kid[:MAX_KID], lambda key: key.kid == kid)
     return Wanted(f"any {alg}", lambda key: alg in key.algorithms)
+
+
+def wanted_instead(unverified: Unverified, tried: Sequence[VerificationKey]) -> Wanted:
+    """Return which key is needed where none of these made the signature: another one that fits as well."""
+    kid, alg, known = unverified.kid, unverified.alg, {key.thumbprint for key in tried}
+    name = f"not the known one for {kid[:MAX_KID] if kid is not None else alg}"
+    return Wanted(name, lambda key: kid in (None, key.kid) and alg in key.algorithms and key.thumbprint not in known)
+
+
+def check_jku(client: RegisteredClient, header: dict[str, Any]) -> list[Reason]:
+    """Judge the address of a key set in an assertion, which is never followed (RFC 7515 section 4.1.2).
+
+    SMART App Launch, "Signature verification", step 1a: it must be the address that the client has registered. A client
+    with keys of its own here has none to compare with: there, a jku says nothing, and is recorded as observed.
+
+    Returns:
+        What was broken and let through.
+
+    Raises:
+        Rejected: JKU.
+    """
+    if "jku" not in header:
+        return []
+    if client.record.jwks_uri is None:
+        return [Reason.JKU]
+    if header["jku"] != client.record.jwks_uri:
+        raise Rejected(Reason.JKU, expected=client.record.jwks_uri, got=str(header["jku"])[:100])
+    return []
 
 
 def _check_algorithm(client: RegisteredClient, unverified: Unverified) -> None:

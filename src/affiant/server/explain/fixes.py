@@ -159,6 +159,10 @@ def _register(facts: Facts) -> Fix | None:
     return Fix(line, f"none of the registered keys made this signature ({known}): register the one that did")
 
 
+def _jku(refusal: Rejected, _: Facts) -> Fix:
+    return Fix('header.pop("jku", None)', f"jku may only be the registered jwks_uri, {refusal.expected}")
+
+
 def _audience(refusal: Rejected, facts: Facts) -> Fix:
     got = f"; it is {refusal.got}" if refusal.got else ""
     return Fix(f'claims["aud"] = {_quoted(facts.issuer)}', f"the audience is the issuer, letter for letter{got}")
@@ -264,6 +268,7 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.KEY_UNKNOWN: _key,
     Reason.KEY_NONE: _key,
     Reason.SIGNATURE: _key,
+    Reason.JKU: _jku,
     Reason.AUDIENCE: _audience,
     Reason.EXP_MISSING: _say(_NEW_TIMES, "exp is seconds since 1970, as a number"),
     Reason.TIME_CLAIM: _say(f'{_NEW_TIMES}; claims.pop("nbf", None)', "times are seconds since 1970, as numbers"),

@@ -22,6 +22,7 @@ import httpcore2
 from httpcore2 import AnyIOBackend
 
 from affiant.errors import Rejected
+from affiant.oauth.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Allowed, find_forbidden
 from affiant.server.registry.remote_keys import FETCH_SECONDS
@@ -40,7 +41,6 @@ MAX_LOOKUPS = 32  # that may hang at one time: a resolver can take half a minute
 _OK = 200
 _HEADERS = [("Accept", "application/jwk-set+json, application/json"), ("Accept-Encoding", "identity")]
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|", re.IGNORECASE)
-_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,8 @@ async def _read(response: httpcore2.Response) -> Fetched:
         body += chunk
         if len(body) > MAX_BYTES:
             raise Rejected(Reason.JWKS_TOO_LARGE)
-    return Fetched(body, _max_age(", ".join(value for name, value in headers if name == b"cache-control")))
+    control = ", ".join(value for name, value in headers if name == b"cache-control")
+    return Fetched(body, parse_max_age(control))
 
 
 def _check_headers(headers: list[tuple[bytes, str]]) -> None:
@@ -225,13 +226,6 @@ def _check_headers(headers: list[tuple[bytes, str]]) -> None:
             raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is not JSON, by its Content-Type")
         if name == b"content-length" and value.isdecimal() and int(value[:20]) > MAX_BYTES:
             raise Rejected(Reason.JWKS_TOO_LARGE)
-
-
-def _max_age(cache_control: str) -> int | None:
-    if re.search(r"\bno-(?:store|cache)\b", cache_control, re.IGNORECASE):
-        return 0
-    found = _MAX_AGE.search(cache_control)
-    return int(found[1]) if found else None
 
 
 def _failed(uri: str, error: Exception) -> Rejected:

@@ -1,7 +1,8 @@
 """The keys of clients that publish them at a `jwks_uri` (RFC 7591 section 2): fetched seldom, kept through an outage.
 
-Only what a registered client published is kept, so nobody else can fill or empty the memory. Each client has a flight
-of its own, and at most two of them begin in 30 seconds, whatever is asked for in its name.
+Only what a registered client published is kept, so nobody else can fill or empty the memory. Each client has fetch
+of its own: as often as the client's Cache-Control asks for, at most once in 4 seconds, and at most twice in 30 seconds
+for keys that the copy lacks. A key is lacking when none has its kid, or when none of this kid made the signature.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from affiant.errors import ConfigError, Rejected
-from affiant.jose.keys import parse_public_jwk
+from affiant.jose.jwk import IS_PRIVATE
+from affiant.jose.key_set import Reader, describe
 from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
 from affiant.server.registry.client_keys import ClientKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
+    from affiant.jose.key_set import LeftOut
     from affiant.jose.keys import PublicKey
     from affiant.server.registry.directory import RegisteredClient
     from affiant.server.registry.fetch import Fetched
@@ -33,19 +36,20 @@ log = logging.getLogger(__name__)
 
 SOURCE = "jwks_uri"
 FRESH_SECONDS = 300  # that a set is kept whose sender says nothing of it
-LEAST_SECONDS, MOST_SECONDS = 60, 3600  # within which a sender's max-age is followed
+# Within which a sender's Cache-Control is followed. SMART App Launch: a set SHALL NOT be kept for longer than it says;
+# of no-store and max-age=0 the seconds are a floor, so that a busy client does not make one fetch per request.
+LEAST_SECONDS, MOST_SECONDS = 5, 3600
 AHEAD = 0.8  # of that time, after which it is fetched anew while requests go on
 STALE_SECONDS = 86_400  # that a set serves while it cannot be fetched
-WINDOW_SECONDS, FETCHES = 30.0, 2  # at most so many in so long, for one client
+WINDOW_SECONDS, FETCHES = 30.0, 2  # at most so many in so long for what the copy lacks, for one client
 RETRY_SECONDS = 20.0  # after a fetch that failed
-MISS_SECONDS = 30.0  # after a fetch for a kid that was not there, until the next for another
+MISS_SECONDS = 30.0  # after a fetch for a key that was not there, until the next for another
 ABSENT_SECONDS = 60.0  # that the same kid is not looked for again
 FETCH_SECONDS = 2.8  # that a fetch may take: the caller waits for it, and is answered within 3
 TURN_SECONDS = FETCH_SECONDS + 0.1  # for a fetch and the wait for one of the places
 MAX_FETCHING = 32  # at one time, for all clients
 MAX_WAITING = 100  # requests that wait for one flight; further ones are judged by what is known
 MAX_CLIENTS = 10_000
-MAX_MEMBERS = 64  # of a set
 NOT_FETCHED = "nothing is fetched for this question"  # what a refusal says where there is no fetch
 
 
@@ -67,9 +71,11 @@ class _Known:
 
     uri: str
     keys: tuple[ClientKey, ...] | None = None
+    left_out: tuple[LeftOut, ...] = ()
     fetched_at: float = float("-inf")
     lifetime: float = 0.0
-    begun: deque[float] = field(default_factory=lambda: deque(maxlen=FETCHES))
+    begun_at: float = float("-inf")
+    looked: deque[float] = field(default_factory=lambda: deque(maxlen=FETCHES))  # fetches for a key that it lacks
     missed_at: float = float("-inf")
     absent: dict[str, float] = field(default_factory=dict)
     problem: Rejected | None = None
@@ -85,15 +91,19 @@ class _Known:
         return any(wanted.fits(client_keys.parse(key.jwk)) for key in self.keys or ())
 
     def may_begin(self, now: float) -> bool:
-        """Whether a fetch may begin: none is on its way, and neither is it too soon after others."""
-        if self.flight is not None or (self.problem is not None and _is_within(RETRY_SECONDS, self.begun[-1], now)):
-            return False
-        return len(self.begun) < FETCHES or not _is_within(WINDOW_SECONDS, self.begun[0], now)
+        """Whether a fetch may begin: none is in flight, and none has failed a moment ago."""
+        has_failed = self.problem is not None and _is_within(RETRY_SECONDS, self.begun_at, now)
+        return self.flight is None and not has_failed
+
+    def may_refresh(self, now: float) -> bool:
+        """Whether a fetch may begin because the copy is old."""
+        return self.may_begin(now) and not _is_within(LEAST_SECONDS * AHEAD, self.begun_at, now)
 
     def may_look_for(self, wanted: Wanted, now: float) -> bool:
         """Whether a fetch may begin because of a key that is not there."""
         is_absent = _is_within(ABSENT_SECONDS, self.absent.get(wanted.name, float("-inf")), now)
-        return not is_absent and not _is_within(MISS_SECONDS, self.missed_at, now) and self.may_begin(now)
+        is_full = len(self.looked) == FETCHES and _is_within(WINDOW_SECONDS, self.looked[0], now)
+        return not (is_absent or is_full or _is_within(MISS_SECONDS, self.missed_at, now)) and self.may_begin(now)
 
     def miss(self, wanted: Wanted, now: float) -> None:
         """Remember that the set has no such key: a few entries at most, as fetches are few."""
@@ -138,6 +148,33 @@ class RemoteKeys:
         observed = (Reason.JWKS_STALE,) if known.age(now) >= known.lifetime else ()
         return replace(client, keys=_merge(client.record.keys, known.keys or (), now), observed=observed)
 
+    async def look_again(self, client: RegisteredClient, wanted: Wanted, *, now: float) -> RegisteredClient | None:
+        """Fetch the set once more because none of its keys made a signature; None where that brings no other key.
+
+        The kid may have stayed while the key changed. These fetches are counted with those for an unknown kid.
+
+        Args:
+            client: as `complete` returned it.
+            wanted: a key under the same name that was not tried.
+            now: seconds since the epoch.
+        """
+        known = self._known.get(client.client_id)
+        if known is None or known.uri != client.record.jwks_uri:
+            return None
+        if known.fetched_at < now:  # or else it was fetched for this very request
+            await self._look_again(client.client_id, known, wanted, now, is_new=False)
+        if not known.has(wanted):
+            return None
+        return replace(client, keys=_merge(client.record.keys, known.keys or (), now))
+
+    def describe(self, client: RegisteredClient, *, now: float) -> str:
+        """Return one line for the operator: how old the copy of the client's set is, and what it leaves out."""
+        known = self._known.get(client.client_id)
+        if known is None or known.keys is None or known.uri != client.record.jwks_uri:
+            return ""
+        age = f"its key set was fetched {max(0, int(now - known.fetched_at))} s ago"
+        return "; ".join(filter(None, (age, describe(known.left_out))))
+
     async def close(self) -> None:
         """End what is on its way."""
         for flight in self._flights:
@@ -167,7 +204,7 @@ class RemoteKeys:
         age = known.age(now)
         if known.keys is not None and age < known.lifetime * AHEAD:
             return False
-        began = self._begin(client_id, known, now)
+        began = known.may_refresh(now) and self._begin(client_id, known, now)
         # Who waits for an outage to be found out, is one; from then on all are judged by what is known.
         if known.keys is None or (age >= known.lifetime and known.problem is None):
             await self._wait(known)
@@ -181,6 +218,7 @@ class RemoteKeys:
         if not is_new:
             if not (known.may_look_for(wanted, now) and self._begin(client_id, known, now)):
                 return
+            known.looked.append(now)
             await self._wait(known)
         if known.problem is None and not known.has(wanted):
             known.miss(wanted, now)
@@ -188,7 +226,7 @@ class RemoteKeys:
     def _begin(self, client_id: str, known: _Known, now: float) -> bool:
         if self._fetch is None or not known.may_begin(now):
             return False
-        known.begun.append(now)
+        known.begun_at = now
         known.flight = asyncio.create_task(self._fly(client_id, known, self._fetch, now))
         self._flights.add(known.flight)
         known.flight.add_done_callback(self._flights.discard)
@@ -208,7 +246,8 @@ class RemoteKeys:
         try:
             async with asyncio.timeout(TURN_SECONDS), self._free:
                 fetched = await fetch(known.uri)
-                known.keys, known.problem = await _read(fetched.body), None
+                known.keys, known.left_out = await _read(fetched.body, client_id)
+                known.problem = None
             wished = FRESH_SECONDS if fetched.max_age is None else fetched.max_age
             known.fetched_at, known.lifetime = now, min(max(wished, LEAST_SECONDS), MOST_SECONDS)
         except (Rejected, TimeoutError) as error:
@@ -223,41 +262,25 @@ class RemoteKeys:
             known.flight = None
 
 
-async def _read(body: bytes) -> tuple[ClientKey, ...]:
-    """The keys of this set that can be told apart and used; bad ones beside them are skipped (RFC 7517 section 5)."""
+async def _read(body: bytes, client_id: str) -> tuple[tuple[ClientKey, ...], tuple[LeftOut, ...]]:
+    """Return the keys of this set that can be used, and what is left out of it (RFC 7517 section 5)."""
     try:
-        members = parse_object(body).get("keys")
+        reader = Reader(parse_object(body))
+        for _ in reader.steps():
+            await asyncio.sleep(0)  # reading an RSA key takes a good millisecond, and others wait meanwhile
+        found = reader.finish()
     except ValueError as error:
         raise Rejected(Reason.JWKS_MALFORMED, detail=_plain(error)) from None
-    if not isinstance(members, list) or len(members) > MAX_MEMBERS:
-        raise Rejected(Reason.JWKS_MALFORMED, expected=f'"keys", an array of at most {MAX_MEMBERS}')
-    found: list[ClientKey | None] = []
-    for member in members:
-        await asyncio.sleep(0)  # reading an RSA key takes a good millisecond, and others wait meanwhile
-        found.append(_key(member))
-    keys = _distinct(key for key in found if key is not None)
-    if not keys:
-        raise Rejected(Reason.JWKS_MALFORMED, expected="a public key that can be used, with a kid of its own")
-    return keys
-
-
-def _key(member: object) -> ClientKey | None:
-    if not isinstance(member, dict):
-        return None
-    try:
-        key = client_keys.build(parse_public_jwk(member), now=0, source=SOURCE)
-    except ConfigError:
-        return None
-    client_keys.parse(key.jwk)  # from here on it is ready, and no request pays for it
-    return key
-
-
-def _distinct(keys: Iterable[ClientKey]) -> tuple[ClientKey, ...]:
-    """Those whose kid names one key: which of two it names, nobody could say."""
-    by_kid: dict[str, dict[str, ClientKey]] = {}
-    for key in keys:
-        by_kid.setdefault(key.kid, {})[client_keys.thumbprint(key)] = key
-    return tuple(next(iter(same.values())) for same in by_kid.values() if len(same) == 1)
+    except ConfigError as error:
+        raise Rejected(Reason.JWKS_MALFORMED, expected="a public key that can be used", detail=str(error)) from None
+    keys = []
+    for key in found.keys:
+        await asyncio.sleep(0)
+        keys.append(client_keys.build(key, now=0, source=SOURCE))
+        client_keys.parse(keys[-1].jwk)  # from here on it is ready, and no request pays for it
+    if any(member.why == IS_PRIVATE for member in found.left_out):
+        log.warning("client %s publishes a private key at its jwks_uri: %s", client_id, describe(found.left_out))
+    return tuple(keys), found.left_out
 
 
 def _merge(registered: tuple[ClientKey, ...], fetched: tuple[ClientKey, ...], now: float) -> ClientKeys:

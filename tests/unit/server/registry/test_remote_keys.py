@@ -193,7 +193,7 @@ async def test_key_that_was_taken_away_ends_with_the_set(place: Place) -> None:
     assert await place.usable() == [NEW.kid]
 
 
-@pytest.mark.parametrize(("max_age", "kept"), [(None, 300), (0, 60), (5, 60), (600, 600), (10**9, 3600)])
+@pytest.mark.parametrize(("max_age", "kept"), [(None, 300), (0, 5), (5, 5), (60, 60), (600, 600), (10**9, 3600)])
 async def test_how_long_a_set_is_kept(place: Place, max_age: int | None, kept: int) -> None:
     place.publisher.max_age = max_age
     await place.complete()
@@ -295,9 +295,61 @@ async def test_bad_keys_beside_a_good_one(place: Place) -> None:
     assert await place.usable() == [OLD.kid]
 
 
-async def test_kid_of_two_keys_names_none(place: Place) -> None:
+@pytest.mark.rfc(7517, "4.5")
+async def test_kid_of_two_keys_names_both(place: Place) -> None:
     place.publisher.members = [{**NEW.to_jwk(), "kid": "a"}, {**OTHER.to_jwk(), "kid": "a"}, OLD.to_jwk(), OLD.to_jwk()]
-    assert await place.usable() == [OLD.kid]
+    assert await place.usable() == ["a", "a", OLD.kid]
+
+
+async def test_what_is_left_out_is_told_with_the_age_of_the_copy(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.publisher.members = [{"kty": "?", "kid": "e"}, {**NEW.to_jwk(), "d": "AA", "kid": "p"}, OLD.to_jwk()]
+    found = await place.complete()
+    told = place.remote.describe(found, now=NOW + 42)
+    assert told.startswith('its key set was fetched 42 s ago; left out: key 1 ("e") of the JWK Set: kty must be')
+    assert 'key 2 ("p") of the JWK Set: the key has private members' in told
+    assert "client c1 publishes a private key at its jwks_uri" in caplog.text
+
+
+@pytest.mark.attack(220)
+async def test_bad_signatures_are_looked_up_within_the_same_budget(place: Place) -> None:
+    """A key may change under its kid. Neither such a flood nor one of unknown kids makes more than two fetches in 30 s."""
+    other = Wanted("not the known one", lambda known: known.kid == OLD.kid and known.thumbprint != OLD.thumbprint)
+    times = []
+    for number in range(2000):
+        place.now = NOW + number / 20
+        before = place.fetches
+        found = await place.complete(f"unknown{number}")
+        assert await place.remote.look_again(found, other, now=place.now) is None
+        times += [place.now] * (place.fetches - before)
+    assert 2 <= len(times) <= 6
+    assert all(later - first > 30 for first, later in zip(times, times[2:], strict=False))
+
+
+async def test_a_key_that_changed_under_its_kid_is_found(place: Place) -> None:
+    other = Wanted("not the known one", lambda known: known.kid == OLD.kid and known.thumbprint != OLD.thumbprint)
+    found = await place.complete()
+    place.publisher.members = [{**NEW.to_jwk(), "kid": OLD.kid}]
+    assert await place.remote.look_again(found, other, now=NOW) is None, "the set was fetched for this very request"
+    again = await place.remote.look_again(found, other, now=NOW + 1)
+    assert again is not None
+    assert [key.thumbprint for key in again.keys.usable(NOW + 1)] == [NEW.thumbprint]
+    place.publisher.fail()
+    assert await place.remote.look_again(again, other, now=NOW + 2) is not None
+    assert place.fetches == 2
+
+
+async def test_a_set_that_may_not_be_kept_is_fetched_every_few_seconds(place: Place) -> None:
+    """The floor bounds what a busy client costs; fetches for a kid that is lacking have a budget of their own."""
+    place.publisher.max_age = 0
+    for tick in range(600):
+        place.now = NOW + tick / 10
+        await place.complete()
+        await place.settle()
+    assert 12 <= place.fetches <= 16
+    place.publisher.members.append(NEW.to_jwk())
+    assert NEW.kid in await place.usable(NEW)
 
 
 async def test_key_without_kid_has_its_thumbprint(place: Place) -> None:
