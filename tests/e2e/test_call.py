@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_call_unreachable(server: Server, reader: tuple[str, str], free_port: Ca
     url = f"http://127.0.0.1:{free_port()}/orders"
     done = server.run("call", url, *reader)
     assert done.returncode == 5
-    assert url in _one_line(done)
+    assert f"{urlsplit(url).netloc} cannot be reached: it refused the connection" in _one_line(done)
     document = _document(server.run("call", url, *reader, "--json"))
     assert document["ok"] is False
     assert document["error"]["exit_code"] == 5

@@ -18,6 +18,7 @@ except ModuleNotFoundError:  # the client and the guard install without it
     sys.exit("The command line is not installed: pip install 'affiant[cli]' (or 'affiant[server]' for the server)")
 
 from affiant import __version__, errors
+from affiant.cli.arguments import hide_secrets, usage_message
 from affiant.cli.output import Answered, show_error
 
 COMMANDS = {
@@ -97,13 +98,13 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks what there is, and that is no mistake
         click.echo(error.format_message())
     except click.ClickException as error:
-        _fail(error.format_message(), 2, words, hint=_help_line(error))
+        _fail(usage_message(error, words), 2, words, hint=_help_line(error))
     except errors.Error as error:
-        _fail(str(error), exit_code(error), words, error=error)
+        _fail(hide_secrets(str(error)), exit_code(error), words, error=error)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:  # a name that no file can have, a disk that is full: the system's own words
-        _fail(f"{error.filename or 'output'}: {error.strerror}", _code_of(error) or 8, words)
+        _fail(hide_secrets(f"{error.filename or 'output'}: {error.strerror}"), _code_of(error) or 8, words)
     sys.exit(code if isinstance(code, int) else 0)
 
 

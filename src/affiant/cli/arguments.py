@@ -1,0 +1,68 @@
+"""What a message may repeat of the command line: a secret that was pasted there must not end in a log."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_EXTRA = re.compile(r"Got unexpected extra arguments? ")
+_SHORT = 24  # characters: secrets of affiant are longer
+_OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
+# A word, or a path or a URL of short parts: no part is as long as a secret, none has what base64 ends with.
+_PLAIN = re.compile(rf"[\w.,:@ -]{{0,{_SHORT}}}")
+_PATH = re.compile(r"(?:[a-z]{2,5}:/)?(?:/?[\w.,:~-]{0,32})(?:/[\w.,:~-]{0,32})*")
+# A JWT, a document that may hold a key or a secret, a PEM file.
+_SECRETS = (
+    (re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*"), "(a JWT)"),
+    (re.compile(r"\{\s*\\?\".*\}?", re.DOTALL), "(JSON)"),
+    (re.compile(r"-----BEGIN.*", re.DOTALL), "(PEM)"),
+)
+
+
+def usage_message(error: click.ClickException, words: Sequence[str]) -> str:
+    """Return the message of a mistake in the words of a command, without what may be a secret.
+
+    Args:
+        error: what click raised.
+        words: the command line.
+    """
+    message = error.format_message()
+    if _EXTRA.match(message):
+        return f"too many arguments: write  {_usage(error)}"
+    for place, word in sorted(enumerate(words, 1), key=lambda found: -len(found[1])):
+        for part in _parts(word):
+            if not _is_plain(part):
+                message = message.replace(part, f"(argument {place})").replace(repr(part)[1:-1], f"(argument {place})")
+    return hide_secrets(message)
+
+
+def hide_secrets(message: str) -> str:
+    """Return the message without tokens, documents with keys, and PEM files."""
+    for pattern, name in _SECRETS:
+        message = pattern.sub(name, message)
+    return message
+
+
+def _parts(word: str) -> Iterator[str]:
+    """The word, and of ``--option=value`` and ``-ovalue`` the option and the value."""
+    yield word
+    if word.startswith("-"):
+        option, separator, value = word.partition("=")
+        yield from (option, value) if separator else ()
+        if not word.startswith("--"):
+            yield word[2:]
+
+
+def _is_plain(word: str) -> bool:
+    pattern = _OPTION if word.startswith("-") and len(word) > 1 else _PLAIN
+    return bool(pattern.fullmatch(word) or ("/" in word and _PATH.fullmatch(word)))
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return " ".join([context.command_path, *context.command.collect_usage_pieces(context)]) if context else "affiant"

@@ -1,0 +1,157 @@
+"""A secret that was pasted into the command line is in no message: for every command, in every place."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from affiant.cli.main import affiant, main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
+SECRETS = {
+    "jwt": JWT,
+    "base64url": "canary-Zk3_9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo",
+    "base64": "/canaryk3+9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kA=",
+    "json": json.dumps({"affiant": 1, "client_secret": "canary"}),
+    "pem": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
+    "option": "--canaryZk39sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo",
+}
+
+
+def _leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _leaves(found, (*words, name))
+    else:
+        yield words
+
+
+COMMANDS = list(_leaves(affiant))
+GROUPS = sorted({words[:-1] for words in COMMANDS})
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AFFIANT_")]:
+        monkeypatch.delenv(name)
+
+
+def _fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code not in (0, None)
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return out + err
+
+
+def _holds(text: str, secret: str) -> bool:
+    return "canary" in text or secret in text or any(part in text for part in JWT.split("."))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_an_unexpected_argument_is_not_repeated(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    for secret in (*SECRETS.values(), "1234"):
+        said = _fail(capsys, *words, *["a"] * 9, secret)
+        assert not _holds(said, secret), said
+        assert "1234" not in said
+    said = _fail(capsys, *words, *["a"] * 9, JWT, "--json")
+    assert not _holds(said, JWT), said
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_an_unknown_option_is_not_repeated(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (f"--{JWT}", f"--nope={JWT}", SECRETS["option"], f"-Z{JWT}"):
+        said = _fail(capsys, *words, option)
+        assert not _holds(said, option), said
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_value_of_the_wrong_kind_is_not_repeated(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    command: click.Command = affiant
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None
+        command = found
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Choice | click.types.IntParamType | click.types.FloatParamType):
+            for secret in SECRETS.values():
+                given = [parameter.opts[0], secret] if isinstance(parameter, click.Option) else ["a", secret]
+                said = _fail(capsys, *words, *given)
+                assert not _holds(said, secret), said
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=" ".join)
+@pytest.mark.parametrize("kind", SECRETS)
+def test_an_unknown_command_is_not_repeated(
+    words: tuple[str, ...], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _fail(capsys, *words, SECRETS[kind])
+    assert not _holds(said, SECRETS[kind]), said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("token", "-c"),
+        ("client", "show"),
+        ("client", "new"),
+        ("client", "new", "x", "--public-key"),
+        ("client", "list", "--data"),
+        ("client", "list", "--url"),
+        ("key", "put"),
+        ("plan",),
+        ("db", "check", "--database"),
+        ("serve", "--issuer"),
+        ("serve", "--signing-alg"),
+        ("serve", "--port"),
+        ("serve", "--host"),
+        ("explain", "--at"),
+        ("audit", "show"),
+        ("revoke", "--jti"),
+        ("admin", "bootstrap"),
+    ],
+    ids=" ".join,
+)
+def test_a_token_as_a_name_a_file_or_a_url_is_not_repeated(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("jwt", "json", "pem"):
+        said = _fail(capsys, *words, SECRETS[kind])
+        assert not _holds(said, SECRETS[kind]), said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("clint",), "No such command 'clint'."),
+        (("token", "--nope"), "No such option '--nope'."),
+        (("client", "new", "x", "--scpe", "y"), "No such option '--scpe'. Did you mean '--scope'?"),
+        (("token", "a"), "too many arguments: write  affiant token [OPTIONS]"),
+        (("client", "show", "a", "b"), "too many arguments: write  affiant client show [OPTIONS] NAME"),
+        (("token", "--min-ttl", "soon"), "Invalid value for '--min-ttl': 'soon' is not a valid integer range."),
+        (
+            ("call", "ftp://orders.example.com/a/long/path"),
+            "'ftp://orders.example.com/a/long/path' is not an http or https URL",
+        ),
+    ],
+)
+def test_what_is_no_secret_is_repeated(
+    words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = {"affiant": 1, "issuer": "http://127.0.0.1:1", "client_id": "a", "client_secret": "x" * 43}
+    monkeypatch.setenv("AFFIANT_CREDENTIALS", json.dumps({**members, "auth_method": "client_secret_basic"}))
+    assert says in _fail(capsys, *words)
