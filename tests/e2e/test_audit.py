@@ -370,3 +370,17 @@ def test_what_a_terminal_would_obey_is_escaped(server: Server, credentials: dict
     assert all(line.isprintable() for line in lines)
     assert sum("\\u001b[2J" in line for line in lines[before:]) >= 5
     assert all(json.loads(line)["record"]["trace_id"] for line in lines)
+
+
+def test_reading_the_folder_waits_for_no_writer(server: Server, credentials: dict[str, Any]) -> None:
+    """The write lock is never free while these run, as beside a server that is very busy."""
+    held = sqlite3.connect(server.folder / "affiant-data" / "affiant.db", isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    try:
+        for words in (("audit", "verify"), ("audit", "show"), ("audit", "head"), ("client", "list"), ("api", "list")):
+            done = server.run(*words)
+            assert done.returncode == 0, done.stderr
+        assert server.run("audit", "export").stdout.count("\n") >= 6
+    finally:
+        held.execute("ROLLBACK")
+        held.close()

@@ -13,7 +13,8 @@ from affiant.errors import ConfigError, StoreError
 from affiant.system.files import denied, ensure_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
 BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
@@ -84,12 +85,26 @@ def migrate(connection: sqlite3.Connection) -> None:
         ),
         key=lambda entry: entry.name,
     )
+    if _pending(connection, files):
+        _apply(connection, files)
+
+
+def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Sequence[Traversable]:
+    """The files that were not applied yet. It only reads: a command that lists must not wait for a server that writes.
+
+    Raises:
+        ConfigError: the database was made by a newer affiant.
+    """
+    (done,) = connection.execute("PRAGMA user_version").fetchone()
+    if done > len(files):
+        raise ConfigError("the database was made by a newer affiant: use that version")
+    return files[done:]
+
+
+def _apply(connection: sqlite3.Connection, files: Sequence[Traversable]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (done,) = connection.execute("PRAGMA user_version").fetchone()
-        if done > len(files):
-            raise ConfigError("the database was made by a newer affiant: use that version")
-        for file in files[done:]:
+        for file in _pending(connection, files):  # again: another process may have been quicker
             for statement in filter(None, map(str.strip, file.read_text("utf-8").split(";\n"))):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(files)}")
