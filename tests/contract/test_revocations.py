@@ -46,7 +46,7 @@ async def test_what_is_revoked_is_found(store: Store) -> None:
     assert await store.revocations.find([("jti", "a"), ("jti", "b"), ("family", "a")]) == [ONE]
     assert await store.revocations.find([]) == []
     assert await store.revocations.find([("jti", "\0"), ("jti", "x" * 300)]) == []
-    assert await store.revocations.list(NOW) == [ONE, other]
+    assert await store.revocations.list(NOW) == [other, ONE]
     assert await store.revocations.list(NOW + 61) == [other]
 
 
@@ -196,3 +196,22 @@ async def test_a_rotation_under_way_does_not_outrun_a_revocation(store: Store) -
     found = await store.refresh_tokens.list(limit=1000)
     assert len(found) >= 20
     assert all(token.revoked_at is not None for token in found)
+
+
+async def test_pages_follow_each_other(store: Store) -> None:
+    """Of several at one instant, too; one that ends between two pages hides no other."""
+    rows = [
+        Revocation(kind, f"{value}{at}", NOW + at, NOW + 600)
+        for at in (9, 3)
+        for value in ("a", "b")
+        for kind in ("client", "jti")
+    ]
+    await store.ledger.claim(Entry(AUDIT, revocations=tuple(reversed(rows))))
+    assert await store.revocations.list(NOW) == rows
+    for size in range(1, len(rows) + 1):
+        found: list[Revocation] = []
+        while page := await store.revocations.list(NOW, after=found[-1] if found else None, limit=size):
+            assert len(page) <= size
+            found += page
+        assert found == rows
+    assert await store.revocations.list(NOW, after=Revocation("gone", "a9", NOW + 9, NOW)) == rows[1:]

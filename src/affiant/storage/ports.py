@@ -132,8 +132,8 @@ class Revocations(Protocol):
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
         """Those of these (kind, value) that stand."""
 
-    async def list(self, now: int) -> list[Revocation]:
-        """All whose tokens would still be good at this instant, the newest first."""
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
+        """Those whose tokens would still be good at this instant, the newest first, that follow this one."""
 
     async def mark(self, now: int) -> str:
         """A text for what `list` has at this instant: another one whenever one of them was added or prolonged.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,3 +125,57 @@ async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:
     waiting.cancel()
     assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
     assert await store.ledger.claim(_entry(0)) is Outcome.REPLAYED
+
+
+async def test_reading_waits_for_no_writer(store: SqliteStore, tmp_path: Path) -> None:
+    """Nor does opening: a command that lists works beside a server whose commits never leave the lock free."""
+    await store.ledger.claim(_entry(1))
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        other = SqliteStore(tmp_path / "data" / "test.db")
+        await other.open()
+        assert len(await other.audit_log.export()) == 1
+        assert (await other.audit_log.head()).number == 1
+        assert not (*await other.clients.list(), *await other.apis.list(), *await other.revocations.list(0))
+        await other.close()
+        writer.execute("ROLLBACK")
+
+
+async def test_page_that_was_read_keeps_no_snapshot(store: SqliteStore, tmp_path: Path) -> None:
+    """However long somebody reads on, the write-ahead log can be emptied, and does not grow for them."""
+    for number in range(4):
+        await store.ledger.claim(_entry(number))
+    other = SqliteStore(tmp_path / "data" / "test.db")
+    await other.open()
+    assert len(await other.audit_log.export(limit=2)) == 2
+    assert len(await other.audit_log.newest(limit=2)) == 2
+    await other.refresh_tokens.list(), await other.revocations.list(0), await other.clients.list(limit=1)
+    await store.ledger.claim(_entry(5))
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)) as third:
+        busy, *_ = third.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert not busy
+    assert (tmp_path / "data" / "test.db-wal").stat().st_size == 0
+    await other.close()
+
+
+async def test_pages_are_read_beside_the_loop(store: SqliteStore, tmp_path: Path) -> None:
+    """A disk that does not answer delays a list, and nothing else."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stuck(found: sqlite3.Connection) -> int:
+        begun.set()
+        assert go_on.wait(10)
+        return int(found.execute("SELECT 1").fetchone()[0])
+
+    reading = asyncio.create_task(store._pages().read(stuck))
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
+    assert await store.clients.find("c") is None
+    assert not reading.done()
+    go_on.set()
+    assert await reading == 1
+
+
+async def test_pages_change_nothing(store: SqliteStore) -> None:
+    with pytest.raises(StoreError, match="readonly"):
+        await store._pages().read(lambda found: found.execute("DELETE FROM version"))

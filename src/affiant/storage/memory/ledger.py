@@ -191,11 +191,16 @@ class MemoryRevocations:
         """See ports.Revocations."""
         return [row for row in self._ledger.revoked() if (row.kind, row.value) in names]
 
-    async def list(self, now: int) -> list[Revocation]:
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
         """See ports.Revocations."""
-        return sorted((row for row in self._ledger.revoked() if row.until >= now), key=lambda row: (-row.at, row.value))
+        rows = sorted((row for row in self._ledger.revoked() if row.until >= now), key=_order)
+        return [row for row in rows if after is None or _order(row) > _order(after)][:limit]
 
     async def mark(self, now: int) -> str:
         """See ports.Revocations."""
         rows = [row for row in self._ledger.revoked() if row.until >= now]
         return f"{len(rows)} {sum(row.at + row.until for row in rows)}"
+
+
+def _order(row: Revocation) -> tuple[int, str, str]:
+    return -row.at, row.value, row.kind

@@ -66,11 +66,15 @@ class PostgresRevocations:
             rows = await connection.fetch(query, [kind for kind, _ in known], [value for _, value in known])
         return [Revocation(*row) for row in rows]
 
-    async def list(self, now: int) -> list[Revocation]:
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
         """See ports.Revocations."""
-        query = "SELECT kind, value, at, until FROM revocation WHERE until >= $1 ORDER BY at DESC, value"
+        query = (
+            "SELECT kind, value, at, until FROM revocation WHERE until >= $1 AND ($2::bigint IS NULL OR"
+            " (-at, value, kind) > (-$2, $3::text, $4::text)) ORDER BY at DESC, value, kind LIMIT $5"
+        )
+        place = (None, None, None) if after is None else (after.at, after.value, after.kind)
         async with self._lines.take() as connection:
-            return [Revocation(*row) for row in await connection.fetch(query, now)]
+            return [Revocation(*row) for row in await connection.fetch(query, now, *place, limit)]
 
     async def mark(self, now: int) -> str:
         """See ports.Revocations."""

@@ -11,6 +11,7 @@ from affiant.storage.sqlite.connection import translated
 from affiant.storage.sqlite.registry import Table
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
 
     from affiant.storage.ports import Tell
@@ -35,9 +36,7 @@ class SqliteInitialAccessTokens(Table):
 
     async def list(self) -> list[InitialAccessToken]:
         """See ports.InitialAccessTokens."""
-        with translated():
-            rows = self._reader().execute("SELECT record FROM initial_access_token ORDER BY number DESC").fetchall()
-        return [msgspec.json.decode(record, type=InitialAccessToken) for (record,) in rows]
+        return await self._pages().read(_initial_access_tokens)
 
     async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
         """See ports.InitialAccessTokens."""
@@ -79,5 +78,9 @@ class SqliteKeyUses(Table):
     async def list(self, client_id: str) -> list[KeyUse]:
         """See ports.KeyUses."""
         query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id = ?"
-        with translated():
-            return [KeyUse(*row) for row in self._reader().execute(query, (client_id,))]
+        return await self._pages().read(lambda found: [KeyUse(*row) for row in found.execute(query, (client_id,))])
+
+
+def _initial_access_tokens(connection: sqlite3.Connection) -> list[InitialAccessToken]:
+    rows = connection.execute("SELECT record FROM initial_access_token ORDER BY number DESC").fetchall()
+    return [msgspec.json.decode(record, type=InitialAccessToken) for (record,) in rows]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from affiant.storage.entries import Entry, Rotation
+    from affiant.storage.sqlite.pages import Pages
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 _REVOKE = (
@@ -121,8 +122,9 @@ class SqliteLedger:
 class SqliteRefreshTokens:
     """See ports.RefreshTokens."""
 
-    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, reader: Callable[[], sqlite3.Connection], pages: Callable[[], Pages]) -> None:
         self._reader = reader
+        self._pages = pages
 
     async def find(self, digest: bytes) -> RefreshToken | None:
         """See ports.RefreshTokens."""
@@ -131,19 +133,22 @@ class SqliteRefreshTokens:
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
         """See ports.RefreshTokens."""
-        query = (
-            "SELECT record FROM refresh_token WHERE digest > ? AND (? IS NULL OR client_id = ?) ORDER BY digest LIMIT ?"
-        )
-        with translated():
-            rows = self._reader().execute(query, (after, client_id, client_id, limit)).fetchall()
-            return [_read(self._reader(), row) for row in rows]
+        # Two statements: with one for both, SQLite looks through the tokens of all clients.
+        mine, values = ("", ()) if client_id is None else ("client_id = ? AND ", (client_id,))
+        query = f"SELECT record FROM refresh_token WHERE {mine}digest > ? ORDER BY digest LIMIT ?"  # noqa: S608
+
+        def read(connection: sqlite3.Connection) -> list[RefreshToken]:
+            return [_read(connection, row) for row in connection.execute(query, (*values, after, limit)).fetchall()]
+
+        return await self._pages().read(read)
 
 
 class SqliteRevocations:
     """See ports.Revocations."""
 
-    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, reader: Callable[[], sqlite3.Connection], pages: Callable[[], Pages]) -> None:
         self._reader = reader
+        self._pages = pages
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
         """See ports.Revocations."""
@@ -155,11 +160,15 @@ class SqliteRevocations:
             rows = self._reader().execute(query, [part for name in names for part in name])
             return [Revocation(*row) for row in rows]
 
-    async def list(self, now: int) -> list[Revocation]:
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
         """See ports.Revocations."""
-        query = "SELECT kind, value, at, until FROM revocation WHERE until >= ? ORDER BY at DESC, value"
-        with translated():
-            return [Revocation(*row) for row in self._reader().execute(query, (now,))]
+        query = (
+            "SELECT kind, value, at, until FROM revocation WHERE until >= ? AND (? IS NULL OR (-at, value, kind) >"
+            " (-?, ?, ?)) ORDER BY at DESC, value, kind LIMIT ?"
+        )
+        place = (None, None, None) if after is None else (after.at, after.value, after.kind)
+        values = (now, place[0], *place, -1 if limit is None else limit)
+        return await self._pages().read(lambda found: [Revocation(*row) for row in found.execute(query, values)])
 
     async def mark(self, now: int) -> str:
         """See ports.Revocations."""
@@ -170,8 +179,9 @@ class SqliteRevocations:
 class SqliteAuditLog:
     """See ports.AuditLog."""
 
-    def __init__(self, reader: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, reader: Callable[[], sqlite3.Connection], pages: Callable[[], Pages]) -> None:
         self._reader = reader
+        self._pages = pages
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
         """See ports.AuditLog."""
@@ -183,15 +193,13 @@ class SqliteAuditLog:
         """See ports.AuditLog."""
         query = "SELECT number, trace_id, record, link FROM audit WHERE number > ? ORDER BY number LIMIT ?"
         start = _BEFORE_ALL if after is None else after
-        with translated():
-            return list(map(AuditRow._make, self._reader().execute(query, (start, limit))))
+        return await self._pages().read(lambda found: list(map(AuditRow._make, found.execute(query, (start, limit)))))
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
         """See ports.AuditLog."""
         query = "SELECT number, trace_id, record, link FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
         end = _AFTER_ALL if before is None else min(before, _HIGHEST)
-        with translated():
-            return list(map(AuditRow._make, self._reader().execute(query, (end, limit))))
+        return await self._pages().read(lambda found: list(map(AuditRow._make, found.execute(query, (end, limit)))))
 
     async def head(self) -> AuditHead:
         """See ports.AuditLog."""

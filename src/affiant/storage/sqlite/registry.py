@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from affiant.storage.ports import Tell
     from affiant.storage.records import Beside
+    from affiant.storage.sqlite.pages import Pages
     from affiant.storage.sqlite.writer import Transaction, Writer
 
 
@@ -24,9 +25,14 @@ class Table:
     """One kind of thing that is registered."""
 
     def __init__(
-        self, reader: Callable[[], sqlite3.Connection], writer: Callable[[], Writer], audit_key: bytes = b""
+        self,
+        reader: Callable[[], sqlite3.Connection],
+        pages: Callable[[], Pages],
+        writer: Callable[[], Writer],
+        audit_key: bytes = b"",
     ) -> None:
         self._reader = reader
+        self._pages = pages
         self._writer = writer
         self._audit_key = audit_key
 
@@ -48,9 +54,12 @@ class SqliteClients(Table):
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
         """See ports.Clients."""
         query = "SELECT record FROM client WHERE client_id > ? ORDER BY client_id LIMIT ?"
-        with translated():
-            rows = self._reader().execute(query, (after, -1 if limit is None else limit)).fetchall()
-        return [msgspec.json.decode(record, type=Client) for (record,) in rows]
+
+        def read(connection: sqlite3.Connection) -> list[Client]:
+            rows = connection.execute(query, (after, -1 if limit is None else limit)).fetchall()
+            return [msgspec.json.decode(record, type=Client) for (record,) in rows]
+
+        return await self._pages().read(read)
 
     async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
         """See ports.Clients."""
@@ -114,8 +123,7 @@ class SqliteApis(Table):
 
     async def list(self) -> list[Api]:
         """See ports.Apis."""
-        with translated():
-            return _apis(self._reader())
+        return await self._pages().read(_apis)
 
     async def add(self, api: Api, *, tell: Tell | None = None) -> None:
         """See ports.Apis."""

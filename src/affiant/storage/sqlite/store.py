@@ -10,6 +10,7 @@ from affiant.storage.sqlite.connection import connect, create, migrate, translat
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.keys import SqliteInitialAccessTokens, SqliteKeyUses
 from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens, SqliteRevocations
+from affiant.storage.sqlite.pages import Pages
 from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
 from affiant.storage.sqlite.writer import Writer
 
@@ -32,16 +33,18 @@ class SqliteStore:
         self._path = path
         self._lock = contextlib.ExitStack()
         self._reading: sqlite3.Connection | None = None
+        self._paging: Pages | None = None
         self._writing: Writer | None = None
-        self.clients = SqliteClients(self._reader, self._writer, audit_key)
-        self.apis = SqliteApis(self._reader, self._writer, audit_key)
-        self.signing_keys = SqliteSigningKeys(self._reader, self._writer, audit_key)
-        self.initial_access_tokens = SqliteInitialAccessTokens(self._reader, self._writer, audit_key)
-        self.key_uses = SqliteKeyUses(self._reader, self._writer, audit_key)
-        self.settings = SqliteSettings(self._reader, self._writer, audit_key)
-        self.refresh_tokens = SqliteRefreshTokens(self._reader)
-        self.revocations = SqliteRevocations(self._reader)
-        self.audit_log = SqliteAuditLog(self._reader)
+        parts = (self._reader, self._pages, self._writer, audit_key)
+        self.clients = SqliteClients(*parts)
+        self.apis = SqliteApis(*parts)
+        self.signing_keys = SqliteSigningKeys(*parts)
+        self.initial_access_tokens = SqliteInitialAccessTokens(*parts)
+        self.key_uses = SqliteKeyUses(*parts)
+        self.settings = SqliteSettings(*parts)
+        self.refresh_tokens = SqliteRefreshTokens(self._reader, self._pages)
+        self.revocations = SqliteRevocations(self._reader, self._pages)
+        self.audit_log = SqliteAuditLog(self._reader, self._pages)
         self.ledger = SqliteLedger(self._writer, self._reader, audit_key)
 
     async def open(self) -> None:
@@ -60,6 +63,7 @@ class SqliteStore:
             self._reading = connect(self._path)
             with translated():
                 migrate(self._reading)
+            self._paging = Pages(self._path, connect)
             self._writing = Writer(self._path, connect)
         except BaseException:
             await self.close()
@@ -70,6 +74,9 @@ class SqliteStore:
         if self._writing is not None:
             self._writing.close()
             self._writing = None
+        if self._paging is not None:
+            self._paging.close()
+            self._paging = None
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -85,6 +92,11 @@ class SqliteStore:
         if self._reading is None:
             raise StoreError("the database is not open")
         return self._reading
+
+    def _pages(self) -> Pages:
+        if self._paging is None:
+            raise StoreError("the database is not open")
+        return self._paging
 
     def _writer(self) -> Writer:
         if self._writing is None:
