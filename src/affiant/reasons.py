@@ -329,6 +329,8 @@ class Reason(Enum):
         "Choose another name, or change what is there.", "RFC 9110 15.5.10")
     ADMIN_CHANGED = Row("admin.changed", 412, "invalid_request", 0, "it was changed by somebody else since it was read",
         "Read it again, and send If-Match with its new ETag.", "RFC 9110 13.1.1")
+    ADMIN_BUSY = Row("admin.busy", 503, "temporarily_unavailable", 0, "too many long reads of the admin API are in progress",
+        "Let one of your own finish, then send the request again after the seconds that Retry-After names.", "RFC 9110 15.6.4")
     ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "what has a part in the admin API is made and changed by owners alone",
         "Let an owner do it.", "RFC 6750 3.1")
     ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "nobody would be left who is an owner of the admin API",

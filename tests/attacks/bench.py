@@ -167,12 +167,15 @@ class Bench:
 
     async def send(self, what: Request, replies: list[Reply] | None = None) -> Reply:
         """Ask; the reply is put into `replies` too, for who expects the server to raise after it."""
-        pieces, sent = list(what.pieces or (what.body,)), []
+        pieces, sent, answered = list(what.pieces or (what.body,)), [], asyncio.Event()
         self.taken = 0
 
         async def receive() -> dict[str, Any]:
             if not pieces:
-                await (asyncio.Event().wait() if what.is_slow else asyncio.sleep(0))
+                if what.is_slow:
+                    await asyncio.Event().wait()
+                # Who has sent a whole request stays for the answer.
+                await (answered.wait() if what.is_whole else asyncio.sleep(0))
                 return {"type": "http.disconnect"}
             self.taken += len(pieces[0])
             body = pieces.pop(0)
@@ -184,6 +187,8 @@ class Bench:
 
         async def send(message: Any) -> None:
             sent.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                answered.set()
 
         scope: dict[str, Any] = {
             "type": "http",

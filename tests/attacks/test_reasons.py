@@ -477,8 +477,23 @@ async def test_reason_is_reached_at_the_admin_api(bench: Bench, reason: Reason) 
     assert (record["outcome"], record["reason"], record["by"]) == ("refused", reason.code, who)
 
 
+# What its caller has not caused, and so is not written down.
+UNWRITTEN = {Reason.ADMIN_BUSY: ("viewer", "GET /clients")}
+
+
+@pytest.mark.parametrize("reason", UNWRITTEN, ids=lambda reason: reason.code)
+async def test_reason_that_is_not_written_down(bench: Bench, reason: Reason, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("affiant.server.admin.reads.turns.OPEN", 0)
+    monkeypatch.setattr("affiant.server.admin.reads.turns.WAIT_SECONDS", 0.0)
+    await callers.hire(bench)
+    reply = await callers.ask(bench, *UNWRITTEN[reason])
+    assert (reply.status, reply.json()["reason"]) == (reason.value.status, reason.code)
+    assert reply.headers["retry-after"] == "1"
+    assert await bench.store.audit_log.find(reply.json()["trace_id"]) is None
+
+
 def test_every_reason_is_tested() -> None:
-    tables: list[dict[Reason, Any]] = [PLAIN, AFTER, ANSWERED, AT_A_JWKS_URI, AT_AN_API, AT_THE_ADMIN_API]
+    tables: list[dict[Reason, Any]] = [PLAIN, AFTER, ANSWERED, AT_A_JWKS_URI, AT_AN_API, AT_THE_ADMIN_API, UNWRITTEN]
     assert set().union(*tables) == set(Reason)
     assert sum(map(len, tables)) == len(Reason)
 

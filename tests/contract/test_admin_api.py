@@ -217,7 +217,7 @@ async def test_record_that_cannot_be_read_hides_no_token_before_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither where a page ends with it, nor where it is all of a page."""
-    monkeypatch.setattr("affiant.server.admin.routes.tokens._PAGE", 1)
+    monkeypatch.setattr("affiant.server.admin.routes.tokens.PAGE", 1)
     issued = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="accepted", token="wanted", client_id="owner")
     old = AuditRecord(at=NOW - 2 * LONGEST_TOKEN, trace_id="o", endpoint="token", outcome="accepted")
     for record in (old, old, issued, issued, issued):
@@ -260,7 +260,7 @@ async def test_list_that_breaks_off_is_cut(store: Store, monkeypatch: pytest.Mon
             raise StoreError("the disk is gone")
         return await real(after=after, limit=2)
 
-    monkeypatch.setattr("affiant.server.admin.lists.MAX_LIMIT", 2)
+    monkeypatch.setattr("affiant.server.admin.reads.lists.PAGE", 2)
     monkeypatch.setattr(hold, "list", failing)
     sent: list[Any] = []
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/admin/api/clients", "query_string": b""}

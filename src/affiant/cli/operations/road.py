@@ -262,6 +262,7 @@ async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, opti
     from affiant.server import settings
     from affiant.server.admin import app
     from affiant.server.admin.calls import Desk
+    from affiant.server.admin.reads.turns import Reads
     from affiant.server.registry.directory import Directory
     from affiant.server.request.limits import Limits, Rates
 
@@ -287,6 +288,7 @@ async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, opti
         explainer=explainer,
         methods=chosen.methods,
         calendar=chosen.calendar,
+        reads=Reads(rest=0),  # nothing else runs in this process
         limits=Limits(Rates(), key=secrets.token_bytes(32)),  # for this process alone: who sits here is not counted
         settings=settings.described(chosen, options=options, issuer=await store.settings.get(ISSUER)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -20,7 +20,7 @@ from affiant.jose import strict_json
 from affiant.reasons import Reason
 from affiant.server.admin import documents, problems
 from affiant.server.admin.gate import Gate, Tokens
-from affiant.server.admin.lists import LINES
+from affiant.server.admin.reads.lists import LINES
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.declared import Declared
@@ -104,7 +104,15 @@ class AdminRoute(Route):
         """Answer a request for this path."""
         if scope["method"] != self.declared.method:
             raise HTTPException(_METHOD_NOT_ALLOWED)
-        await self.made.handle({**scope, "route": self.made}, receive, send)
+        read = partial(self.made.handle, {**scope, "route": self.made})
+        if not self.declared.is_admitted:
+            await read(receive, send)
+            return
+        call = scope["state"]["call"]
+        try:
+            await call.desk.reads.serve(call.who.name, read, receive, send)
+        except Rejected as busy:
+            await (await call.refuse(busy))(scope, receive, send)
 
 
 class AdminApp(FastAPI):

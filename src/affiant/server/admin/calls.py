@@ -12,7 +12,8 @@ from affiant.errors import Rejected, StoreError
 from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
-from affiant.server.admin.cursors import Cursors
+from affiant.server.admin.reads.cursors import Cursors
+from affiant.server.admin.reads.turns import Reads
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limited
 from affiant.storage.entries import Entry
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Store
 
 
+# What the caller has not caused: the store is away, or others read.
+_UNRECORDED = (Reason.STORE, Reason.ADMIN_BUSY)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """The parts of one server that the admin API works with.
@@ -45,6 +50,7 @@ class Desk:
         settings: what is set, and by what; without secrets.
         certificates: where those come from that tokens are bound to.
         nonces: where DPoP proofs must have one.
+        reads: the long reads of this process.
     """
 
     issuer: str
@@ -59,6 +65,7 @@ class Desk:
     settings: Sequence[Setting] = ()
     certificates: Certificates = field(default_factory=Certificates)
     nonces: Nonces | None = field(default=None, repr=False)
+    reads: Reads = field(default_factory=Reads)
 
     @property
     def identifier(self) -> str:
@@ -103,7 +110,7 @@ class Call:
     async def refuse(self, error: Exception) -> Response:
         """The answer to what may not be, or cannot; once it is written down."""
         refusal = problems.refusal_of(error, self.visit)
-        if refusal.reason is not Reason.STORE:
+        if refusal.reason not in _UNRECORDED:
             try:
                 refusal = await self._record(refusal)
             except StoreError as failed:

@@ -1,5 +1,6 @@
 """APIs: what tokens are for."""
 
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -9,9 +10,10 @@ from starlette.responses import Response
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin import changes, documents, owners, shown
 from affiant.server.admin.documents import ApiChanges, ApiNew
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, IfMatch, Routes
 from affiant.server.keys import signing_keys
@@ -27,11 +29,11 @@ Identifier = Annotated[str, Path(max_length=512, description="percent-encoded, a
 async def list_apis(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the APIs, by identifier."""
 
-    async def fetch(after: str, limit: int) -> tuple[list[documents.Api], str | None]:
-        rest = [api for api in await call.desk.store.apis.list() if api.identifier > after]
-        return [shown.api(api) for api in rest[:limit]], rest[limit - 1].identifier if len(rest) > limit else None
+    async def fetch(after: str, limit: int) -> list[Api]:
+        return [api for api in await call.desk.store.apis.list() if api.identifier > after][:limit]
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, attrgetter("identifier"), lambda api: [shown.api(api)])
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))

@@ -1,7 +1,8 @@
 """The audit log: what was decided, and whether the log still is what was written."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Path, Query
@@ -9,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from affiant.reasons import Reason
-from affiant.server.admin import documents, lists
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin import documents
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.storage import audit_chain
@@ -19,8 +21,9 @@ from affiant.storage.entries import GENESIS, AuditRow
 from affiant.storage.records import NotFound
 
 ROUTES = Routes("audit")
+Result = TypeVar("Result")
+MARGIN = 60  # seconds that records may be out of order
 _SCANNED = 10_000  # records that are looked at for one page: a rare choice gives short pages, never a long wait
-_PAGE = 1000
 Text = Annotated[str | None, Query(max_length=512)]
 Instant = Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970")]
 TraceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -49,7 +52,8 @@ async def list_audit(
     wanted = {name: value for name, value in exact.items() if value is not None}
 
     def has(members: dict[str, Any]) -> bool:
-        at = members.get("at") or 0.0
+        at = members.get("at")
+        at = at if isinstance(at, int | float) else 0.0
         return (
             all(members.get(name) == value for name, value in wanted.items())
             and client_id in (None, members.get("client_id"), members.get("client_claimed"))
@@ -57,29 +61,19 @@ async def list_audit(
             and (until is None or at < until)
         )
 
-    async def fetch(place: str, limit: int) -> tuple[list[documents.AuditRow], str | None]:
-        return await _search(call, has, int(place) if place else None, limit)
+    async def fetch(place: str, limit: int) -> list[AuditRow]:
+        rows = await call.desk.store.audit_log.newest(before=int(place) if place else None, limit=limit)
+        # The clocks of several nodes differ: a record may be a little older than the one before it.
+        is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - MARGIN
+        return rows[:-1] if is_over else rows
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    def show(row: AuditRow) -> list[documents.AuditRow]:
+        members = members_of(row)
+        return [documents.AuditRow(number=row.number, record=members)] if has(members) else []
 
-
-async def _search(
-    call: Call, has: Callable[[dict[str, Any]], bool], before: int | None, limit: int
-) -> tuple[list[documents.AuditRow], str | None]:
-    """The newest records before this number that are wanted, and where to go on; None at the end of the log."""
-    found: list[documents.AuditRow] = []
-    looked = 0
-    while looked < _SCANNED:
-        rows = await call.desk.store.audit_log.newest(before=before, limit=_PAGE)
-        if not rows:
-            return found, None
-        for row in rows:
-            before, looked = row.number, looked + 1
-            if has(members := members_of(row)):
-                found.append(documents.AuditRow(number=row.number, record=members))
-                if len(found) == limit:
-                    return found, str(before)
-    return found, str(before)
+    is_choice = any(value is not None for value in (client_id, since, until, *exact.values()))
+    source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if is_choice else 0)
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
@@ -89,15 +83,15 @@ async def show_audit_head(call: Call) -> Any:
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
 
 
-@ROUTES("GET /audit/verification", Role.VIEWER, answers=documents.Verification)
+@ROUTES("GET /audit/verification", Role.VIEWER, answers=documents.Verification, is_long=True)
 async def verify_audit(call: Call, expect: Head = None) -> Any:
     """Check the whole chain, and name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
     verification = audit_chain.Verification(call.desk.master_key.audit, expected=expected)
     log = call.desk.store.audit_log
     given = (await log.head()).given  # before the rows: more are added to both meanwhile
-    async for row in audit_chain.walk(log):
-        verification.feed(row)
+    async for _ in _walk(call, None, verification.feed):
+        pass
     try:
         head = verification.finish(given)
     except Broken as broken:
@@ -119,13 +113,31 @@ async def export_audit(call: Call, after: After = 0) -> StreamingResponse:
     if after and (not before or before[0].number != after):
         raise NotFound(f"there is no record number {after}")
 
-    async def lines() -> Any:
-        previous = before[0].link if before else GENESIS
-        async for row in audit_chain.walk(log, after=after or None):
-            yield audit_chain.build_line(row, previous) + b"\n"
-            previous = row.link
+    previous = before[0].link if before else GENESIS
+
+    def build(row: AuditRow) -> bytes:
+        nonlocal previous
+        line = audit_chain.build_line(row, previous)
+        previous = row.link
+        return line + b"\n"
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for page in _walk(call, after or None, build):
+            yield b"".join(page)
 
     return StreamingResponse(lines(), media_type=lists.LINES)
+
+
+async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result]) -> AsyncIterator[list[Result]]:
+    """Yield what this makes of every record after this number, page by page."""
+
+    def numbered(row: AuditRow) -> tuple[int, Result]:
+        return row.number, work(row)
+
+    log = call.desk.store.audit_log
+    while page := await call.desk.reads.each(partial(log.export, after=after, limit=PAGE), numbered):
+        yield [result for _, result in page]
+        after = page[-1][0]
 
 
 @ROUTES("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=(Reason.ADMIN_NOT_FOUND,))
@@ -144,6 +156,12 @@ async def get(call: Call, trace_id: str) -> dict[str, Any]:
     if found is None:
         raise NotFound(f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log")
     return found
+
+
+def instant(row: AuditRow, *, now: float) -> float:
+    """When it was written; now for one that was damaged: it says nothing of those before it."""
+    at = members_of(row).get("at")
+    return at if isinstance(at, int | float) else now
 
 
 def members_of(row: AuditRow) -> dict[str, Any]:

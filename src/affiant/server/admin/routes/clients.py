@@ -1,6 +1,7 @@
 """Clients: the services that may ask for tokens."""
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from starlette.requests import Request
@@ -9,9 +10,10 @@ from starlette.responses import Response
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin import changes, documents, owners, shown
 from affiant.server.admin.documents import ClientChanges, ClientNew, Policies
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
 from affiant.server.registry import rules
@@ -26,12 +28,11 @@ _LISTS = ("scope", "resources", "introspects", "grant_types", "observe", "enforc
 async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the clients, by name."""
 
-    async def fetch(after: str, limit: int) -> tuple[list[documents.Client], str | None]:
-        found = await call.desk.store.clients.list(after=after, limit=limit)
-        told = [shown.client(record, call.now) for record in found]
-        return told, found[-1].client_id if len(found) == limit else None
+    async def fetch(after: str, limit: int) -> list[Client]:
+        return await call.desk.store.clients.list(after=after, limit=limit)
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, attrgetter("client_id"), lambda client: [shown.client(client, call.now)])
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES(

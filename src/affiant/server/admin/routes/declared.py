@@ -30,6 +30,7 @@ class Declared:
         answers: the document of its answer; None for no content.
         refuses: reasons of its own, beside those that every route has.
         is_list: whether it can be had as JSON Lines.
+        is_long: whether it may read many rows, as every list does; such reads are admitted (reads/turns.py).
     """
 
     noun: str
@@ -41,6 +42,12 @@ class Declared:
     status: int = 200
     refuses: Sequence[Reason] = ()
     is_list: bool = False
+    is_long: bool = False
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether it waits for a place among the long reads."""
+        return self.is_long or self.is_list
 
 
 @dataclass

@@ -14,7 +14,7 @@ from affiant.server.explain import captured, walk
 ROUTES = Routes("explain")
 
 
-@ROUTES("POST /explain", Role.VIEWER, answers=documents.Explanation)
+@ROUTES("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
 async def explain_request(call: Call, question: Question) -> Any:
     """Judge a request rung by rung; nothing of it is claimed, stored or sent."""
     at = question.at if question.at is not None else call.visit.now

@@ -1,12 +1,14 @@
 """Who may ask for what: each client with each API that it may ask for, and the scopes it can get there."""
 
+from operator import attrgetter
 from typing import Any
 
 from starlette.requests import Request
 
 from affiant.oauth.parameters.scope import is_covered
-from affiant.server.admin import documents, lists
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin import documents
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.storage.records import Api, Client
@@ -17,15 +19,14 @@ ROUTES = Routes("grants")
 @ROUTES("GET /grants", Role.VIEWER, answers=documents.page(documents.Grant), is_list=True)
 async def list_grants(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List who may ask for what, by client; `limit` counts clients, of which each may have several APIs."""
+    apis = {api.identifier: api for api in await call.desk.store.apis.list()}
+    default = next((api for api in apis.values() if api.is_default), None)
 
-    async def fetch(after: str, limit: int) -> tuple[list[documents.Grant], str | None]:
-        apis = {api.identifier: api for api in await call.desk.store.apis.list()}
-        default = await call.desk.store.apis.default()
-        found = await call.desk.store.clients.list(after=after, limit=limit)
-        grants = [grant for client in found for grant in _grants(client, apis, default)]
-        return grants, found[-1].client_id if len(found) == limit else None
+    async def fetch(after: str, limit: int) -> list[Client]:
+        return await call.desk.store.clients.list(after=after, limit=limit)
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, attrgetter("client_id"), lambda client: _grants(client, apis, default))
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 def _grants(client: Client, apis: dict[str, Api], default: Api | None) -> list[documents.Grant]:

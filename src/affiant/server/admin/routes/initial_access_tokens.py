@@ -7,13 +7,14 @@ from starlette.requests import Request
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, shown
+from affiant.server.admin import changes, documents, shown
 from affiant.server.admin.documents import InitialAccessTokenNew
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import SCOPES, Role
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.server.registration import initial_tokens
-from affiant.storage.records import NotFound
+from affiant.storage.records import InitialAccessToken, NotFound
 
 ROUTES = Routes("initial access tokens")
 Id = Annotated[str, Path(max_length=64)]
@@ -25,12 +26,12 @@ async def list_initial_access_tokens(
 ) -> Any:
     """List the initial access tokens, the newest first; those that have expired or are used up too."""
 
-    async def fetch(place: str, limit: int) -> tuple[list[documents.InitialAccessToken], str | None]:
+    async def fetch(place: str, limit: int) -> list[tuple[int, InitialAccessToken]]:
         start, found = int(place or 0), await initial_tokens.list(call.desk.store)
-        items = [shown.initial_access_token(token) for token in found[start : start + limit]]
-        return items, str(start + limit) if len(found) > start + limit else None
+        return list(enumerate(found[start : start + limit], start + 1))
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.initial_access_token(row[1])])
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES("POST /initial-access-tokens", Role.OPERATOR, answers=documents.IssuedInitialAccessToken, status=201)

@@ -8,13 +8,15 @@ from starlette.requests import Request
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.reasons import Reason
-from affiant.server.admin import documents, lists, shown
+from affiant.server.admin import documents, shown
 from affiant.server.admin.documents import SigningKeyNew
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
+from affiant.storage.records import SigningKey
 
 ROUTES = Routes("signing keys")
 Kid = Annotated[str, Path(max_length=256)]
@@ -23,13 +25,14 @@ Kid = Annotated[str, Path(max_length=256)]
 @ROUTES("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, and what each may do now."""
+    found = await call.desk.store.signing_keys.list()
 
-    async def fetch(place: str, limit: int) -> tuple[list[documents.SigningKey], str | None]:
-        start, found = int(place or 0), await call.desk.store.signing_keys.list()
-        told = [shown.signing_key(key, found, call.now) for key in found[start : start + limit]]
-        return told, str(start + limit) if len(found) > start + limit else None
+    async def fetch(place: str, limit: int) -> list[tuple[int, SigningKey]]:
+        start = int(place or 0)
+        return list(enumerate(found[start : start + limit], start + 1))
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.signing_key(row[1], found, call.now)])
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)

@@ -1,6 +1,7 @@
 """Tokens: find one, list what is alive, and end what should not be."""
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path, Query
@@ -9,19 +10,18 @@ from starlette.requests import Request
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth.standing import revocations as rule
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, owners, shown
+from affiant.server.admin import changes, documents, owners, shown
 from affiant.server.admin.documents import RevocationNew
-from affiant.server.admin.lists import CursorText, Limit
+from affiant.server.admin.reads import lists
+from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.audit import members_of
+from affiant.server.admin.routes.audit import MARGIN, instant, members_of
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.server.keys import calendar
-from affiant.storage.entries import LONGEST_TOKEN, Entry, RefreshSelection, RefreshToken, Revocation
+from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelection, RefreshToken, Revocation
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("tokens")
-_MARGIN = 60  # seconds that records may be out of order
-_PAGE = 1000
 ClientFilter = Annotated[str | None, Query(max_length=64, description="of this client only")]
 Jti = Annotated[str, Path(max_length=256)]
 
@@ -32,26 +32,37 @@ async def list_refresh_tokens(
 ) -> Any:
     """List the refresh tokens that can still be used; `limit` counts used ones too."""
 
-    async def fetch(after: str, limit: int) -> tuple[list[documents.RefreshToken], str | None]:
-        found = await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
-        told = [_refresh_token(token) for token in found if _is_live(token, call.now)]
-        return told, found[-1].digest.hex() if len(found) == limit else None
+    async def fetch(after: str, limit: int) -> list[RefreshToken]:
+        return await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    def show(token: RefreshToken) -> list[documents.RefreshToken]:
+        return [_refresh_token(token)] if _is_live(token, call.now) else []
+
+    source = Source(fetch, lambda token: token.digest.hex(), show)
+    return await lists.answer(request, call, limit, cursor, source)
 
 
-@ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,))
+def _place(row: Revocation) -> str:
+    return json.dumps([row.kind, row.value, row.at, row.until])
+
+
+@ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: whose it is, and whether it was revoked."""
-    before, spelt, since = None, json.dumps(jti).encode(), call.now - LONGEST_TOKEN - _MARGIN
-    while rows := await call.desk.store.audit_log.newest(before=before, limit=_PAGE):
-        for row in rows:
-            if spelt in row.record and (members := members_of(row)).get("token") == jti:
+    spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - MARGIN
+    before: int | None = None
+
+    def look(row: AuditRow) -> tuple[AuditRow, dict[str, Any] | None]:
+        return row, members_of(row) if spelt in row.record else None
+
+    while rows := await call.desk.reads.each(
+        partial(call.desk.store.audit_log.newest, before=before, limit=PAGE), look
+    ):
+        for _, members in rows:
+            if members is not None and members.get("token") == jti:
                 return await _access_token(call, jti, members)
-        before = rows[-1].number
-        # The last that can be read: one that somebody spoilt says nothing of those before it.
-        at = next((at for row in reversed(rows) if isinstance(at := members_of(row).get("at"), int | float)), call.now)
-        if at < since:
+        before = rows[-1][0].number
+        if instant(rows[-1][0], now=call.now) < since:
             break
     raise NotFound("no access token of this jti was issued within the last hour")
 
@@ -60,13 +71,12 @@ async def find_token(call: Call, jti: Jti) -> Any:
 async def list_revocations(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List what was ended before its time, as long as any such token would still be good; the newest first."""
 
-    async def fetch(place: str, limit: int) -> tuple[list[documents.Revocation], str | None]:
-        start = int(place or 0)
-        found = await call.desk.store.revocations.list(call.now)
-        following = str(start + limit) if len(found) > start + limit else None
-        return [shown.revocation(row) for row in found[start : start + limit]], following
+    async def fetch(place: str, limit: int) -> list[Revocation]:
+        after = Revocation(*json.loads(place)) if place else None
+        return await call.desk.store.revocations.list(call.now, after=after, limit=limit)
 
-    return await lists.answer(request, call, limit, cursor, fetch)
+    source = Source(fetch, _place, lambda row: [shown.revocation(row)])
+    return await lists.answer(request, call, limit, cursor, source)
 
 
 @ROUTES("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)

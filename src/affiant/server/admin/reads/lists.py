@@ -1,0 +1,109 @@
+"""Lists: a page with a cursor for the next one, or all of it as JSON Lines while it is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from starlette.responses import Response, StreamingResponse
+
+from affiant.server.admin.reads import cursors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from pydantic import BaseModel
+    from starlette.requests import Request
+
+    from affiant.server.admin.calls import Call
+    from affiant.server.admin.reads.slices import Slices
+
+    _Shown = tuple[str, list[bytes]]  # the place after a row, and its items
+
+Row = TypeVar("Row")
+LINES = "application/jsonl"
+MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
+PAGE = 250  # rows that are read at once: PostgreSQL's are decoded in one piece
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="how many at most")]
+CursorText = Annotated[
+    str | None,
+    Query(max_length=cursors.MAX_CHARACTERS, description="`next` of the page before; only with the same filters"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[Row]):
+    """Where the rows of a list come from, and how each is shown.
+
+    Attributes:
+        fetch: returns the rows after a place ("": the beginning), at most so many; fewer only at the end.
+        place: returns the place of a row.
+        show: returns the items of a row.
+        scan: rows to look at for one page of items that few rows have; 0 where the limit of a page counts rows.
+    """
+
+    fetch: Callable[[str, int], Awaitable[Sequence[Row]]]
+    place: Callable[[Row], str]
+    show: Callable[[Row], Iterable[BaseModel]]
+    scan: int = 0
+
+
+async def answer(request: Request, call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Response:
+    """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl.
+
+    Raises:
+        Rejected: ADMIN_CURSOR.
+    """
+    over = _name(request)
+    place = call.desk.cursors.open(cursor, over=over) if cursor is not None else ""
+    reading = _Reading(call.desk.reads, source)
+    if LINES in request.headers.get("accept", ""):
+        return StreamingResponse(reading.lines(place), media_type=LINES)
+    items, following = await reading.page(place, limit)
+    sealed = call.desk.cursors.seal(following, over=over) if following is not None else None
+    body = b'{"items":[%b],"next":%b}' % (b",".join(items), json.dumps(sealed).encode())
+    return Response(body, media_type="application/json")
+
+
+class _Reading(Generic[Row]):
+    """One source, read in slices."""
+
+    def __init__(self, slices: Slices, source: Source[Row]) -> None:
+        self._slices = slices
+        self._source = source
+
+    async def page(self, place: str | None, limit: int) -> tuple[list[bytes], str | None]:
+        """Return the items of one page, and the place after it; None at the end of the list."""
+        items: list[bytes] = []
+        left = self._source.scan or limit
+        while place is not None and left:
+            rows, following = await self._rows(place, min(left, PAGE))
+            left -= len(rows)
+            for place_of_row, shown in rows:
+                items += shown
+                if self._source.scan and len(items) >= limit:
+                    return items, place_of_row
+            place = following
+        return items, place
+
+    async def lines(self, place: str | None) -> AsyncIterator[bytes]:
+        """Yield all items, some lines at once."""
+        while place is not None:
+            rows, place = await self._rows(place, PAGE)
+            if lines := b"".join(item + b"\n" for _, items in rows for item in items):
+                yield lines
+
+    async def _rows(self, place: str, size: int) -> tuple[list[_Shown], str | None]:
+        rows = await self._slices.each(lambda: self._source.fetch(place, size), self._shown)
+        return rows, rows[-1][0] if len(rows) == size else None
+
+    def _shown(self, row: Row) -> _Shown:
+        return self._source.place(row), [item.model_dump_json().encode() for item in self._source.show(row)]
+
+
+def _name(request: Request) -> str:
+    """The list: a cursor for one, or for one choice of its items, is none for another."""
+    filters = {name: value for name, value in request.query_params.items() if name not in ("cursor", "limit")}
+    return json.dumps([request.url.path, filters], sort_keys=True)

@@ -1,0 +1,49 @@
+"""Share the event loop: one long read at a time works, for a few milliseconds, and then rests for as long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+SLICE_SECONDS = 0.004  # a health check or a step of a token request waits for one slice at most; the limit is 0.02
+
+
+class Slices:
+    """Turns of all the reads of one process.
+
+    A thread would not do: it takes the interpreter for 5 ms each time that a request gives it up, and a request gives
+    it up for every socket, commit and signature.
+
+    Args:
+        rest: seconds that pass after each second of work; 0 for a process that has no requests.
+    """
+
+    def __init__(self, *, rest: float = 1.0) -> None:
+        self._rest = rest
+        self._turn = asyncio.Lock()  # fair: reads take turns page by page
+
+    async def each(self, fetch: Callable[[], Awaitable[Sequence[Row]]], work: Callable[[Row], Result]) -> list[Result]:
+        """Fetch one page, and return what `work` makes of each row."""
+        results: list[Result] = []
+        async with self._turn:
+            rows = iter(await fetch())
+            while True:
+                began = time.perf_counter()
+                for row in rows:
+                    results.append(work(row))
+                    if time.perf_counter() - began >= SLICE_SECONDS:
+                        break
+                else:
+                    await self._pause(time.perf_counter() - began)
+                    return results
+                await self._pause(time.perf_counter() - began)
+
+    async def _pause(self, worked: float) -> None:
+        # With the turn kept: the pause is of all reads together, or many at once would fill each other's pauses.
+        await asyncio.sleep(worked * self._rest)

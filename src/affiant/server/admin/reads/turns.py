@@ -1,0 +1,115 @@
+"""Admit long reads: so many at once, for as long as their reader is there and takes what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from affiant.errors import Rejected
+from affiant.reasons import Reason
+from affiant.server.admin.reads.slices import Slices
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.types import Message
+
+    from affiant.server.request import http
+
+    Read = Callable[[http.Receive, http.Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+OPEN = 8  # reads of one process; each keeps one page in memory
+OPEN_BY_ONE = 2  # reads of one caller: no viewer can shut out the others
+WAIT_SECONDS = 5.0  # how long a read waits for one of these places
+STALLED_SECONDS = 30.0  # how long a reader may take for one piece
+
+
+class Reads(Slices):
+    """The long reads of one process."""
+
+    def __init__(self, *, rest: float = 1.0) -> None:
+        super().__init__(rest=rest)
+        self._open: Counter[str] = Counter()
+        self._left = asyncio.Condition()
+
+    async def serve(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
+        """Answer by this read, in its turn; it is cancelled when its reader disconnects or stops reading.
+
+        Raises:
+            Rejected: ADMIN_BUSY: too many reads are open, and nothing was sent.
+        """
+        body = await receive()  # whole: the gate has read it
+        tasks = [
+            asyncio.create_task(self._admitted(caller, read, _only(body), send)),
+            asyncio.create_task(_disconnected(receive)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            answered, _ = await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(answered, Exception):
+            raise answered
+
+    async def _admitted(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
+        async with self._place(caller):
+            try:
+                await read(receive, _hurried(send))
+            except _Stalled:
+                # The server closes the connection: the answer is not complete, and its reader can see that.
+                log.info("a read of %s was cancelled: its reader took nothing for %s s", caller, STALLED_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, caller: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS), self._left:
+                await self._left.wait_for(lambda: self._is_free(caller))
+                self._open[caller] += 1
+        except TimeoutError:
+            raise Rejected(Reason.ADMIN_BUSY) from None
+        try:
+            yield
+        finally:
+            self._open -= Counter({caller: 1})
+            async with self._left:
+                self._left.notify_all()
+
+    def _is_free(self, caller: str) -> bool:
+        return self._open.total() < OPEN and self._open[caller] < OPEN_BY_ONE
+
+
+class _Stalled(Exception):
+    """The reader does not read."""
+
+
+def _only(body: Message) -> http.Receive:
+    """The body, and then nothing: the connection is watched elsewhere."""
+    pending = [body]
+
+    async def receive() -> Message:
+        if not pending:
+            await asyncio.Event().wait()
+        return pending.pop()
+
+    return receive
+
+
+def _hurried(send: http.Send) -> http.Send:
+    async def hurried(message: Message) -> None:
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+        except TimeoutError:
+            raise _Stalled from None
+
+    return hurried
+
+
+async def _disconnected(receive: http.Receive) -> None:
+    if (await receive())["type"] != "http.disconnect":
+        await asyncio.Event().wait()  # a server that repeats itself says nothing of the connection

@@ -1,0 +1,133 @@
+"""No read of the admin API keeps the event loop: health checks are answered while each of them runs, on every adapter.
+
+With slices of one row, so that the outcome does not depend on how quick the machine is: a read that skipped the slices
+would leave no turn of the loop to anybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from tests.desk import ADMIN, ISSUER, MASTER, NOW, asking
+
+from affiant.server import app
+from affiant.server.admin.app import DECLARED
+from affiant.server.admin.reads import lists, slices
+from affiant.server.registry import rules
+from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
+from affiant.storage.records import Client, InitialAccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from affiant.server.admin.routes.declared import Declared
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+ROWS = 60
+FEW = "/signing-keys"  # of which no server has many
+TOKEN = RefreshToken(b"", "f", "c", ("read",), "https://a", NOW, NOW + 1000, NOW + 1500)
+EXPLAINED = {
+    "request": f"curl {ISSUER}/token -d client_id=client-x -d client_secret=s -d grant_type=client_credentials"
+}
+LONG = [route for route in DECLARED if route.is_admitted]
+LISTS = {route.path for route in LONG if route.is_list and route.path != "/audit/export"}
+
+
+@dataclass
+class Server:
+    """A server, and the way to it."""
+
+    store: Store
+    http: httpx2.AsyncClient
+
+
+@pytest.fixture
+async def server(make_store: Callable[..., Store]) -> AsyncIterator[Server]:
+    """A server with many rows of every kind."""
+    store = make_store()
+    built = app.build(issuer=ISSUER, store=store, master_key=MASTER, clock=lambda: NOW)
+    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=ISSUER)
+    async with built.router.lifespan_context(built), http:
+        url = "https://default.example"
+        await store.apis.add(rules.build_api("api", identifier=url, scopes=("read",), is_default=True, now=NOW))
+        for number in range(ROWS):
+            await store.clients.add(Client(f"client-{number:04}", "private_key_jwt", scope=("read",)))
+        await asyncio.gather(*(_add(store, number) for number in range(ROWS)))
+        yield Server(store, http)
+
+
+async def _add(store: Store, number: int) -> None:
+    record = AuditRecord(at=NOW, trace_id=f"t{number}", endpoint="token", outcome="issued")
+    digest = number.to_bytes(2, "big")
+    revocation = Revocation("jti", str(number), NOW, NOW + 600)
+    await store.ledger.claim(
+        Entry(record, new_refresh=replace(TOKEN, digest=digest, family=str(number)), revocations=(revocation,))
+    )
+    if number % 4 == 0:
+        url = f"https://api{number:03}.example"
+        await store.apis.add(rules.build_api("api", identifier=url, scopes=("read",), is_default=False, now=NOW))
+        await store.initial_access_tokens.add(InitialAccessToken(str(number), digest, (), (), NOW, NOW + 600, 1))
+
+
+async def test_health_is_answered_while_each_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    for route in LONG:
+        query = {"outcome": "none-such"} if route.path == "/audit" else {}
+        for accept in ("application/json", lists.LINES) if route.is_list else ("application/json",):
+            answered = await _read(server, route, {**query, **_limit(route)}, accept)
+            assert answered >= _rows(route), f"{route.path} as {accept} left the loop {answered} times"
+
+
+def _limit(route: Declared) -> dict[str, str]:
+    return {"limit": "1000"} if route.path in LISTS else {}
+
+
+def _rows(route: Declared) -> int:
+    """How many it looks at, a slice each; the search for a name has slices of its own."""
+    if route.path == FEW or route.method == "POST":
+        return 1
+    return ROWS // 4 if route.path in ("/apis", "/initial-access-tokens") else ROWS
+
+
+async def _read(server: Server, route: Declared, query: dict[str, str], accept: str) -> int:
+    """Read it to its end; how many health checks were answered meanwhile, one in each turn of the loop."""
+    answered = 0
+    body, url = EXPLAINED if route.method == "POST" else None, f"{ADMIN}{route.path}".format(jti="none")
+    async with asking(server.store) as admin, asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(admin.request(route.method, url, params=query, json=body, headers={"accept": accept}))
+        while not asked.done():
+            assert (await server.http.get("/health/live")).status_code == 200
+            answered += 1
+            await asyncio.sleep(0)
+    reply = asked.result()
+    assert reply.status_code == (404 if "{jti}" in route.path else 200), reply.text
+    return answered
+
+
+async def test_pages_of_every_list_follow_each_other(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large pages and reads are: every item once, and the last page has no next one."""
+    monkeypatch.setattr(lists, "PAGE", 16)
+    async with asking(server.store) as admin:
+        for path in sorted(LISTS):
+            lines = (await admin.get(f"{ADMIN}{path}", headers={"accept": lists.LINES})).text.splitlines()
+            assert len(lines) >= (1 if path == FEW else ROWS // 4)
+            for limit in (7, 16, 40, 1000):
+                found = [item async for item in _paged(admin, path, limit)]
+                assert found == list(map(json.loads, lines)), (path, limit)
+
+
+async def _paged(admin: httpx2.AsyncClient, path: str, limit: int) -> AsyncIterator[Any]:
+    query = {"limit": str(limit)}
+    while True:
+        page = (await admin.get(f"{ADMIN}{path}", params=query)).json()
+        for item in page["items"]:
+            yield item
+        if page["next"] is None:
+            return
+        query["cursor"] = page["next"]
