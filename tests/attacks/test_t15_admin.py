@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from reference import matrix
 from tests.attacks.bench import ISSUER, KEY, STRANGER, Reply, Request, assertion, form, piece_of, post
 from tests.attacks.callers import ADMIN, CLIENT, NOBODY, OTHER_OWNER, ROLES, ask, credentials, hire, token
 from tests.attacks.proofs import api_proof, dpop, proof
@@ -15,7 +16,7 @@ from tests.attacks.proofs import api_proof, dpop, proof
 from affiant.errors import StoreError
 from affiant.server.admin import roles
 from affiant.server.admin.app import AdminRoute
-from affiant.server.admin.routes import ALL, matrix
+from affiant.server.admin.routes import ALL
 from affiant.storage.entries import Revocation
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ BODIES: dict[str, Any] = {
     "POST /initial-access-tokens": {},
     "POST /revocations": {"kind": "jti", "value": "x"},
     "POST /explain": {"request": "a=b"},
+    "POST /dry-run": {"changes": []},
     "POST /signing-keys": {},
 }
 NAMES = {

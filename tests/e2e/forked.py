@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,23 +19,33 @@ from typing import TYPE_CHECKING
 from affiant.cli.main import COMMANDS, main
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+_EVENTS, _MARK = frozenset({"open", "os.rename", "os.link", "os.remove"}), "kept."
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([*{place.split(":")[0] for place in COMMANDS.values()}, "affiant.server.admin.app"])
 
 
 def run(
-    folder: Path, words: tuple[str, ...], environment: Mapping[str, str], *, given: str = "", timeout: float
+    folder: Path,
+    words: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    given: str = "",
+    timeout: float,
+    killed_at: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """`affiant WORDS` in `folder`, with what is `given` on its standard input.
+
+    With `killed_at`, the process kills itself before the event of that number that touches a file of credentials: an
+    open, a rename, a link, a removal.
 
     Raises:
         subprocess.TimeoutExpired: it took longer, in seconds, and was killed.
     """
     with tempfile.TemporaryDirectory() as streams:
         Path(streams, "in").write_text(given, "utf-8")
-        fork = _FORKS.Process(target=_command, args=(str(folder), words, dict(environment), streams))
+        fork = _FORKS.Process(target=_command, args=(str(folder), words, dict(environment), streams, killed_at))
         fork.start()
         fork.join(timeout)
         if fork.exitcode is None:
@@ -45,7 +56,9 @@ def run(
         return subprocess.CompletedProcess(words, fork.exitcode, out, err)
 
 
-def _command(folder: str, words: tuple[str, ...], environment: dict[str, str], streams: str) -> None:
+def _command(
+    folder: str, words: tuple[str, ...], environment: dict[str, str], streams: str, killed_at: int | None
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -57,4 +70,19 @@ def _command(folder: str, words: tuple[str, ...], environment: dict[str, str], s
         open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
+    if killed_at is not None:
+        sys.addaudithook(_killer(killed_at))
     main(list(words))
+
+
+def _killer(at: int) -> Callable[[str, tuple[object, ...]], None]:
+    left = at
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in _EVENTS and any(_MARK in str(argument) for argument in arguments):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook

@@ -11,7 +11,7 @@ _FIRST_UNPRIVILEGED = 1024
 _LAST = 65535
 
 # RFC 3986 without what a key server has no use for: no user information, no fragment, no escape in the host.
-_URI = re.compile(
+URI = re.compile(
     r"https://(?:\[(?P<literal>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:[/?](?:[\x21\x24\x26-\x3b\x3d\x3f-\x5a\x5f\x61-\x7a\x7e]|%[0-9A-Fa-f]{2})*)?"
@@ -32,7 +32,7 @@ def parse(text: str) -> str:
     Raises:
         ValueError: it is not.
     """
-    found = _URI.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
+    found = URI.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if found is None:
         raise ValueError("not an https URI without user information and fragment")
     _literal(found["literal"]) if found["literal"] else _name(found["name"])

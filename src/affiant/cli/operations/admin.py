@@ -9,8 +9,7 @@ import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.cli.registry import handover
-from affiant.errors import ConfigError
+from affiant.cli.registry.handover import delivery, draft
 from affiant.jose import keys
 from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound
@@ -46,8 +45,7 @@ def bootstrap(name: str, role: str, place: Place, as_json: bool) -> None:
     Whoever has the file can do what its role may: an owner everything. At the data folder this can be done at any time.
     """
     path, made = Path(f"{name}.affiant.json"), keys.generate("ES256")
-    if path.exists():
-        raise ConfigError(f"{path} exists already: move it away, or choose another name")
+    draft.check_free(path)
 
     async def work(api: Admin) -> str:
         await _open(api)
@@ -57,11 +55,10 @@ def bootstrap(name: str, role: str, place: Place, as_json: bool) -> None:
             "jwks": {"keys": [made.public().to_jwk()]},
         }
         wanted |= {"scope": [f"admin.{role}"], "resources": [api.issuer + PATH]}
-        registered: dict[str, Any] = await api.post("/clients", wanted)
-        await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
+        await delivery.register(api, wanted, path, made)
         return api.issuer
 
-    issuer = run_admin(new_or_existing(place), lambda api: handover.to_the_end(work(api)))
+    issuer = run_admin(new_or_existing(place), lambda api: delivery.to_the_end(work(api)))
     lines = [
         f"{role} {name}  of {issuer}{PATH}",
         f"credentials {path}  (0600: keep it secret)",

@@ -45,6 +45,7 @@ DOCUMENTS: dict[str, Any] = {
     "GET /audit/head": documents.AuditHead,
     "GET /audit/verification": documents.Verification,
     "GET /audit/{trace_id}": dict[str, Any],
+    "POST /dry-run": documents.Judgement,
     "POST /explain": documents.Explanation,
     "GET /explain/{trace_id}": documents.Explanation,
     "GET /settings": list[documents.Setting],

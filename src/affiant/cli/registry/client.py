@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
+from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show, warn_left_out
-from affiant.cli.registry import handover
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.cli.registry.choices import policy_options
+from affiant.cli.registry.handover import partner, several
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
@@ -21,6 +21,8 @@ from affiant.server.registry import rules
 from affiant.server.registry.profiles import GUIDE, PROFILES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from affiant.cli.operations.road import Admin, Place
     from affiant.jose.keys import PublicKey
 
@@ -67,7 +69,7 @@ def client() -> None:
 
 
 @client.command()
-@click.argument("name")
+@click.argument("client_names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "--auth",
     "auth_method",
@@ -88,43 +90,49 @@ def client() -> None:
 @keys_option
 @admin_options
 @json_option
-def new(name: str, place: Place, as_json: bool, **options: Any) -> None:
-    """Register a service, and write its credentials file NAME.affiant.json.
+def new(client_names: tuple[str, ...], place: Place, as_json: bool, **options: Any) -> None:
+    """Register services, and write for each its credentials file NAME.affiant.json.
 
     \b
     affiant client new billing --scope orders.read
+    affiant client new shop cart mailer --scope orders.read
     affiant client new partner --public-key partner.pem --scope orders.read
     affiant client new hosted --jwks-uri https://billing.example/jwks.json
     affiant client new legacy --auth client_secret_basic
     affiant client new smart --public-key smart.pem --audience legacy --access-token-lifetime 300
     affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
 
-    A key is made on this machine, and only its public half is sent.
+    A key is made on this machine, and only its public half is sent. For a service whose public key is given, no file is
+    written: what its owner must know is printed. A run that was stopped is finished by the same command.
     """
     usual = names.CLIENT_SECRET_JWT if options["profile"] == GUIDE else names.PRIVATE_KEY_JWT
     method, alg = options.pop("auth_method") or usual, options.pop("alg")
     given, wanted = given_keys(alg, options), members(options)
-    made = keys.generate(alg or "ES256") if needs_key(method, given, options["jwks_uri"]) else None
-    public = (made.public(),) if made is not None else given
-    path = Path(f"{name}.affiant.json")
-    # Who authenticates by TLS has the key of its certificate already; all else that it needs is in the file.
-    writes = made is not None or not (public or options["jwks_uri"]) or method in names.BY_TLS
-    if writes and path.exists():
-        raise ConfigError(f"{path} exists already: move it away, or choose another name")
-    wanted |= {"client_id": name, "token_endpoint_auth_method": method, **jwks_of(public)}
-    if (signs_with := alg or (made.alg if made else None)) is not None:
-        wanted["token_endpoint_auth_signing_alg"] = signs_with
+    _check_several(client_names, given, wanted)
+    wanted |= {"token_endpoint_auth_method": method, **jwks_of(given)}
+    # A client that authenticates by TLS has the key of its certificate already; all else that it needs is in the file.
+    has_file = not (given or options["jwks_uri"]) or method in names.BY_TLS
+    writes = "key" if needs_key(method, given, options["jwks_uri"]) else "file" if has_file else "nothing"
+    wanted_clients = [several.build(name, wanted, alg=alg, writes=writes) for name in client_names]
+    done = several.register_all(place, wanted_clients)
+    data = [{n: v for n, v in one.items() if v or n not in _ONLY_WHERE_THERE_IS_ONE} for one in done]
+    show(data[0] if len(data) == 1 else data, "\n".join(map(_told, done)), as_json=as_json)
 
-    async def register(api: Admin) -> dict[str, Any]:
-        registered: dict[str, Any] = await api.post("/clients", wanted)
-        if writes:
-            await handover.keep(api, handover.credentials_of(registered, api.issuer, made), path)
-        return registered
 
-    registered = run_admin(new_or_existing(place), lambda api: handover.to_the_end(register(api)))
-    told = {name: value for name, value in registered.items() if value or name not in _ONLY_WHERE_THERE_IS_ONE}
-    data = {**told, "credentials": str(path) if writes else None}
-    show(data, _told(registered, path if writes else None), as_json=as_json)
+def _check_several(
+    client_names: tuple[str, ...], given: tuple[PublicKey, ...] | None, wanted: Mapping[str, Any]
+) -> None:
+    """Pass several clients that have nothing in common which only one can have.
+
+    Raises:
+        UsageError: they would.
+    """
+    own = [name for name in wanted if name in ("jwks_uri", "client_name") or name.startswith("tls_client_auth_")]
+    if len(client_names) > 1 and (given or own):
+        what = ", ".join(own) or "a public key"
+        raise click.UsageError(f"{what} belongs to one client: register {', '.join(client_names)} one by one")
+    if len(set(client_names)) < len(client_names):
+        raise click.UsageError("one name is given twice")
 
 
 @client.command("list")
@@ -266,10 +274,14 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _told(registered: dict[str, Any], path: Path | None) -> str:
+def _told(registered: dict[str, Any]) -> str:
     lines = [f"client {registered['client_id']}  {registered['token_endpoint_auth_method']}"]
-    if registered["client_secret"]:
+    if "finished" in registered:
+        lines.append(f"finished: {registered['finished']}")
+    if registered.get("client_secret"):
         lines.append(f"client_secret {registered['client_secret']}  (shown this once)")
-    if path is not None:
+    if (path := registered["credentials"]) is not None:
         lines += [f"credentials {path}  (0600: keep it secret)", f"next: affiant token --credentials {path}"]
+    else:
+        lines.append(partner.render(registered["hand_over"]))
     return "\n".join(lines)

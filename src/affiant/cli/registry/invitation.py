@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,11 @@ import click
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.client import details_option
+from affiant.cli.registry.handover import delivery, draft
+from affiant.cli.registry.handover.draft import Draft
 from affiant.client.credentials import put_private
+from affiant.errors import ConfigError
+from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
@@ -66,18 +71,43 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: boo
     }
 
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
-        return await api.post("/initial-access-tokens", wanted), api.issuer
+        if out is None:
+            return await api.post("/initial-access-tokens", wanted), api.issuer
+        return await _into(out, api, wanted), api.issuer
 
-    made, issuer = run_admin(new_or_existing(place), work)
+    made, issuer = run_admin(new_or_existing(place), lambda api: delivery.to_the_end(work(api)))
     text = made.pop("initial_access_token")
     told = f"initial access token {text}  (shown this once)"
     shown: dict[str, Any] = {"initial_access_token": text}
     if out is not None:
-        put_private(out, text + "\n")
         told, shown = f"initial access token in {out}  (0600: keep it secret)", {"file": str(out)}
     by = out if out is not None else "FILE"
     lines = [_line(made), told, f"next: affiant register {issuer} --initial-access-token-file {by}"]
     show({**made, **shown}, "\n".join(lines), as_json=as_json)
+
+
+async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Issue one and write it to this file; one that a stopped run lost is revoked first.
+
+    Raises:
+        ConfigError: the file exists, or cannot be written; then none is issued.
+        Error: the server refuses, or does not answer.
+    """
+    left = draft.take(out)
+    if left is not None:
+        with contextlib.suppress(NotFound):
+            await api.delete(f"/initial-access-tokens/{segment(left.name)}")
+    begun = Draft(out, api.issuer, delivery.new_id())
+    begun.write()
+    made: dict[str, Any] = await delivery.asked(begun, api.post("/initial-access-tokens", {**wanted, "id": begun.name}))
+    try:
+        put_private(out, made["initial_access_token"] + "\n")
+    except ConfigError:
+        await api.delete(f"/initial-access-tokens/{segment(begun.name)}")
+        begun.remove()
+        raise
+    begun.remove()
+    return made
 
 
 @invitation.command("list")

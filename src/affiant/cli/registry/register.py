@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.output import json_option, show
-from affiant.cli.registry import handover
+from affiant.cli.registry.handover import delivery, draft
+from affiant.cli.registry.handover.draft import Draft
 from affiant.client import registration, transport
 from affiant.client.credentials import Credentials
 from affiant.client.keys import alone
-from affiant.errors import ConfigError, Error, LocalError
+from affiant.errors import ConfigError, Error, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx2
 
     from affiant.client.registration import Registration
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
 _LONGEST = 8192  # bytes
+_FAILED = 500
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
@@ -81,23 +86,55 @@ def _register(
     as_json: bool,
 ) -> None:
     path = Path(f"{name}.affiant.json")
-    if path.exists():
-        raise ConfigError(f"{path} exists already: move it away, or choose another name")
+    left = draft.take(path)
+    lost = left.ids if left is not None else ()  # the kids of keys that may be registered, without a file
     made, token = keys.generate(alg), registration.check_token(_read_token(token_file))
-    with _http() as http:
+    begun = Draft(path, issuer, name, made.to_jwk(), ids=(*lost, made.kid))
+    begun.write()
+    with _http() as http, _heeding(begun, lost):
         asked = " ".join(scope) or None
         asking = registration.register(
             issuer, token, made.public(), clock=time.time, scope=asked, client_name=_name(name)
         )
         found = transport.run(asking, http)
         _write(path, _credentials(issuer, found, made, resource), http)
+    begun.remove()
     lines = [
         f"client {found.client_id}  at {issuer}",
         f"credentials {path}  (0600: keep it secret)",
         f"next: affiant token --credentials {path}",
     ]
-    data = {"client_id": found.client_id, "issuer": issuer, "scope": found.scope, "credentials": str(path)}
+    lines += _of_lost(lost, issuer)
+    data: dict[str, Any] = {
+        "client_id": found.client_id,
+        "issuer": issuer,
+        "scope": found.scope,
+        "credentials": str(path),
+    }
+    data |= {"lost_keys": list(lost)} if lost else {}
     show(data, "\n".join(lines), as_json=as_json)
+
+
+def _of_lost(lost: tuple[str, ...], issuer: str) -> list[str]:
+    told = (
+        f"a run that was stopped may have registered another client, with the key {', '.join(lost)}: its key is lost,"
+        f" and an operator of {issuer} removes it (affiant client list --json, affiant client remove)"
+    )
+    return [told] if lost else []
+
+
+@contextlib.contextmanager
+def _heeding(begun: Draft, lost: tuple[str, ...]) -> Iterator[None]:
+    """Remove the draft of a registration that failed, unless the server may have made the client all the same."""
+    try:
+        yield
+    except Error as error:
+        is_known = not isinstance(error, RemoteError) or (isinstance(error, Refused) and (error.status or 0) < _FAILED)
+        if is_known and not lost:
+            begun.remove()
+        for note in _of_lost(lost if is_known else begun.ids, begun.issuer):
+            error.add_note(note)
+        raise
 
 
 def _name(name: str) -> str | None:
@@ -131,7 +168,7 @@ def _write(path: Path, made: Credentials, http: httpx2.Client) -> None:
         try:
             _take_back(made, http)
         except Error as error:
-            failure.add_note(handover.left_behind(made.client_id, error, "an operator removes it"))
+            failure.add_note(delivery.left_behind(made.client_id, error, "an operator removes it"))
         raise
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 from affiant.cli.operations.road import admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.client import client, public_keys
+from affiant.cli.registry.handover import delivery
 from affiant.cli.tokens.key import line
 from affiant.client import keys as client_keys
 from affiant.errors import ConfigError
@@ -133,16 +133,14 @@ def new_secret(name: str, into: Path | None, old_expires_in: int | None, place: 
         target = stack.enter_context(client_keys.alone(into)) if into is not None else None
 
         async def work(api: Admin) -> dict[str, Any]:
-            if target is not None:
-                _check_whose(target[1], name, api.issuer)
-            made: dict[str, Any] = await api.post(f"/clients/{segment(name)}/secrets", wanted)
-            return made
+            if target is None:
+                made: dict[str, Any] = await api.post(f"/clients/{segment(name)}/secrets", wanted)
+                return made
+            _check_whose(target[1], name, api.issuer)
+            return await delivery.replace_secret(api, *target, wanted)
 
-        made = run_admin(place, work)
-        text = made.pop("client_secret")
-        if target is not None:
-            path, standing = target
-            replace(standing, client_secret=text).replace(path)
+        made = run_admin(place, lambda api: delivery.to_the_end(work(api)))
+    text = made.pop("client_secret")
     told = f"client_secret {text}  (shown this once)" if into is None else f"credentials {into}  (0600: keep it secret)"
     shown = {"client_secret": text} if into is None else {"credentials": str(into)}
     ended = f"next: affiant client secret complete {name}"

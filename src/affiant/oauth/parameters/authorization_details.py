@@ -21,7 +21,7 @@ Details = tuple[dict[str, Any], ...]
 PARAMETER = "authorization_details"
 MAX_BYTES = 4096  # of the JSON text: with everything else, a token must stay short enough to be taken
 MAX_ENTRIES = 16
-_TYPE = re.compile(r"[\x21-\x7e]{1,256}")
+TYPE = re.compile(r"[\x21-\x7e]{1,256}")
 _LISTS = ("locations", "actions", "datatypes", "privileges")
 
 
@@ -61,7 +61,7 @@ def check_type(text: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    if _TYPE.fullmatch(text) is None:
+    if TYPE.fullmatch(text) is None:
         raise ValueError("not the name of a type")
     return text
 

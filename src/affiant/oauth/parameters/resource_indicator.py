@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # RFC 3986: a scheme, a colon, then any of the characters that a URI has (without #), where % begins an escape.
-_ABSOLUTE = re.compile(
+ABSOLUTE = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]{0,31}:(?=.{1,2000}\Z)"
     r"(?:[\x21\x24\x26-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]|%[0-9A-Fa-f]{2})+"
 )
@@ -17,6 +17,6 @@ def parse(text: str) -> str:
     Raises:
         ValueError: it is not.
     """
-    if _ABSOLUTE.fullmatch(text) is None:
+    if ABSOLUTE.fullmatch(text) is None:
         raise ValueError("not an absolute URI without a fragment")
     return text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 MAX_NAMES = 64
-_NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
+NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
 # SMART App Launch 2.2, "Scopes for requesting FHIR Resources". A client without a user has the context system alone.
 _SYSTEM = re.compile(
     r"system/(?P<resource>\*|[A-Z][A-Za-z]{0,63})\."
@@ -32,7 +32,7 @@ def parse(text: str) -> tuple[str, ...]:
         ValueError: more than 64 names, a foreign character, or a superfluous space.
     """
     names = text.split(" ", MAX_NAMES)
-    if len(names) > MAX_NAMES or not all(map(_NAME.fullmatch, names)):
+    if len(names) > MAX_NAMES or not all(map(NAME.fullmatch, names)):
         raise ValueError("not a scope")
     return tuple(dict.fromkeys(names))
 

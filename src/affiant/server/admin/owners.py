@@ -14,7 +14,7 @@ from affiant.server.admin.roles import Role, touches_admin
 from affiant.storage.records import Beside
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from affiant.server.admin.calls import Call
     from affiant.storage.records import Client
@@ -80,6 +80,27 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None],
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 
 
+async def check_left(call: Call, before: Client, after: Client | None, known: Mapping[str, Client | None]) -> None:
+    """Pass a change that leaves an owner, as `keeping_one` does, before it is made.
+
+    Args:
+        call: the request that asks.
+        before: the client as it is.
+        after: the client as it would be; None where it would be removed.
+        known: clients that changes before this one make others than the store has them; None for removed ones.
+
+    Raises:
+        Rejected: ADMIN_LAST_OWNER.
+    """
+    api = call.desk.identifier
+    if call.who.is_local or not _is_owner(before, api) or (after is not None and _is_owner(after, api)):
+        return
+    if any(client is not None and _is_owner(client, api) for name, client in known.items() if name != before.client_id):
+        return
+    if await _find_another(call, before.client_id, *known) is None:
+        raise Rejected(Reason.ADMIN_LAST_OWNER)
+
+
 class _NoneLeft(Error):
     """Undoes a change: the one who was to be left as an owner is none."""
 
@@ -96,11 +117,11 @@ def _is_owner(client: Client, api: str) -> bool:
     return can_ask and roles.role_of(client, api) is Role.OWNER
 
 
-async def _find_another(call: Call, client_id: str) -> str | None:
+async def _find_another(call: Call, *but: str) -> str | None:
     after = ""
     while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
         for client in found:
-            if client.client_id != client_id and _is_owner(client, call.desk.identifier):
+            if client.client_id not in but and _is_owner(client, call.desk.identifier):
                 return client.client_id
         after = found[-1].client_id
     return None

@@ -58,6 +58,7 @@ def _client_key(key: ClientKey, now: float) -> documents.ClientKey:
         **{name: jwk.get(name) for name in ("kid", "kty", "crv", "alg")},
         state=client_keys.state(key, now),
         thumbprint=client_keys.thumbprint(key),
+        source=key.source,
         created_at=key.created_at,
         not_before=key.not_before or None,
         expires_at=key.expires_at,

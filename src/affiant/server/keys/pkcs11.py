@@ -128,10 +128,17 @@ class Token:
             ConfigError: the token cannot be used, or cannot make such a key.
             SignerError: it does not answer.
         """
-        how = HOW.get(alg)
-        if how is None:
+        self.check_alg(alg)
+        return await self._run(lambda session: self._make(session, kid, alg, HOW[alg]), WORK_SECONDS)
+
+    def check_alg(self, alg: str) -> None:
+        """Pass an algorithm that a key in a token can sign with.
+
+        Raises:
+            ConfigError: none can.
+        """
+        if alg not in HOW:
             raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {', '.join(HOW)}")
-        return await self._run(lambda session: self._make(session, kid, alg, how), WORK_SECONDS)
 
     async def sign(self, kid: str, alg: str, data: bytes) -> bytes:
         """The signature, as RFC 7518 section 3 lays it out.

@@ -67,6 +67,15 @@ class Vault:
         self._master_key = master_key
         self._token = token
 
+    def check_alg(self, alg: str) -> None:
+        """Pass an algorithm that `generate` makes keys for; whether the token can, only the token knows.
+
+        Raises:
+            ConfigError: no PKCS #11 token holds such a key.
+        """
+        if self._token is not None:
+            self._token.check_alg(alg)
+
     async def generate(self, alg: str, *, now: int, line: str = "") -> SigningKey:
         """A key that nobody knows yet.
 

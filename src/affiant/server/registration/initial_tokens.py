@@ -31,6 +31,7 @@ async def issue(
     uses: int,
     now: int,
     types: tuple[str, ...] = (),
+    id: str | None = None,  # noqa: A002 - its name
     tell: Tell | None = None,
 ) -> tuple[InitialAccessToken, str]:
     """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept.
@@ -44,6 +45,7 @@ async def issue(
         uses: how many clients it lets in, 1 to MAX_USES.
         now: seconds since the epoch.
         types: the authorization_details_types that a client may register for (RFC 9396 section 10).
+        id: its name; a new one when left out.
         tell: what is written down of it.
 
     Raises:
@@ -55,7 +57,7 @@ async def issue(
         raise ConfigError(f"an initial access token lets 1 to {MAX_USES} clients in")
     text = base64url.encode(secrets.token_bytes(_BYTES))
     token = InitialAccessToken(
-        id=secrets.token_hex(8),
+        id=id or secrets.token_hex(8),
         digest=master_key.digest(text),
         scope=check_scopes(scope),
         resources=tuple(map(check_identifier, resources)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
@@ -111,10 +111,13 @@ def put_keys(standing: Client, keys: tuple[PublicKey, ...], jwks_uri: str | None
 
 
 def make_secret(
-    client_id: str, auth_method: str, alg: str | None, master_key: MasterKey, now: int
+    client_id: str, auth_method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None
 ) -> tuple[str | None, tuple[StoredSecret, ...]]:
     """Make the secret of a new client, where its method has one; return its text and how it is stored."""
     if auth_method not in client_secrets.METHODS:
+        if name is not None:
+            raise ConfigError(f"{auth_method} has no secret, and takes no client_secret_id")
         return None, ()
-    secret, stored = client_secrets.make(client_id, auth_method=auth_method, alg=alg, master_key=master_key, now=now)
+    how: dict[str, Any] = {"auth_method": auth_method, "alg": alg, "master_key": master_key, "now": now, "name": name}
+    secret, stored = client_secrets.make(client_id, **how)
     return secret, (stored,)

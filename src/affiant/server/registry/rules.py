@@ -24,7 +24,7 @@ GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
 SERVERS_CHOICE = "default"  # what an API says that wants no algorithm of its own
 SHORTEST_TOKEN = 10  # seconds, as in the settings
-_CLIENT_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,64}")  # RFC 3986 section 5.2.4: no path has . or ..
+CLIENT_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,64}")  # RFC 3986 section 5.2.4: no path has . or ..
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def build_client(
         dpop: ``required`` where every token must be bound to a key (RFC 9449), or ``optional``.
         demands: what the server demands of every client.
         jwks_uri: where it publishes its keys, instead of `keys`.
-        more: `tls_subject`, `certificate_bound`, `details_types` and `access_token_lifetime`, as in `_checked`; other
-            fields of a Client, such as client_name and the policies.
+        more: `tls_subject`, `certificate_bound`, `details_types` and `access_token_lifetime`, as in `_checked`;
+            `client_secret_id`; other fields of a Client, such as client_name and the policies.
 
     Raises:
         ConfigError: it may not be registered so; the message says what to change.
@@ -81,7 +81,8 @@ def build_client(
     _check_grants(grant_types)
     methods.check_keys(auth_method, keys, alg, jwks_uri=jwks_uri)
     profiles.check(profile, auth_method, keys=keys, alg=alg, least=demands)
-    secret, stored = methods.make_secret(client_id, auth_method, alg, master_key, now)
+    secret_id = more.pop("client_secret_id", None)
+    secret, stored = methods.make_secret(client_id, auth_method, alg, master_key, now, secret_id)
     client = Client(
         client_id=client_id,
         token_endpoint_auth_method=auth_method,
@@ -330,7 +331,7 @@ def check_types(types: tuple[str, ...]) -> tuple[str, ...]:
 
 def is_client_id(text: str) -> bool:
     """Whether a client may have this name."""
-    return _CLIENT_ID.fullmatch(text) is not None
+    return CLIENT_ID.fullmatch(text) is not None
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from affiant.cli.registry import handover
 from affiant.cli.registry.client import client
+from affiant.cli.registry.handover import delivery
 from affiant.client import credentials
-from affiant.errors import ConfigError, RemoteError
+from affiant.errors import ConfigError
+from affiant.jose import keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,23 +44,6 @@ def test_a_client_whose_file_cannot_be_written_is_taken_back(
     assert credentials.read(tmp_path / "billing.affiant.json").client_id == "billing"
 
 
-class _Away:
-    """An admin API that registered a client, and does not answer any more."""
-
-    async def delete(self, path: str) -> None:
-        assert path == "/clients/billing"
-        raise RemoteError("the server is away")
-
-
-async def test_who_cannot_take_it_back_is_told_what_to_do(tmp_path: Path) -> None:
-    api: Any = _Away()  # it needs no more of one
-    with pytest.raises(ConfigError, match="cannot be written") as failure:
-        await handover.keep(api, MADE, tmp_path / "missing" / "billing.affiant.json")
-    (note,) = failure.value.__notes__
-    assert "the server is away" in note
-    assert note.endswith("remove it: affiant client remove billing")
-
-
 async def test_who_is_stopped_finishes_what_was_begun() -> None:
     begun, may_end, done = asyncio.Event(), asyncio.Event(), list[str]()
 
@@ -68,7 +52,7 @@ async def test_who_is_stopped_finishes_what_was_begun() -> None:
         await may_end.wait()
         done.append("both halves")
 
-    task = asyncio.create_task(handover.to_the_end(work()))
+    task = asyncio.create_task(delivery.to_the_end(work()))
     await begun.wait()
     task.cancel()
     await asyncio.sleep(0)
@@ -83,4 +67,68 @@ async def test_what_fails_fails_as_before() -> None:
         raise ConfigError("no")
 
     with pytest.raises(ConfigError, match="no"):
-        await handover.to_the_end(work())
+        await delivery.to_the_end(work())
+
+
+def test_several_are_registered_each_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = _run(tmp_path / "data", "new", "shop", "cart", "--scope", "read")
+    data = json.loads(done.stdout)["data"]
+    assert [one["credentials"] for one in data] == ["shop.affiant.json", "cart.affiant.json"]
+    files = [credentials.read(tmp_path / one["credentials"]) for one in data]
+    assert [(one.client_id, one.scope) for one in files] == [("shop", "read"), ("cart", "read")]
+    assert files[0].key != files[1].key
+
+
+def test_of_several_none_is_registered_when_one_would_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    assert _run(data, "new", "cart").exit_code == 0
+    (tmp_path / "cart.affiant.json").unlink()
+    failed = _run(data, "new", "shop", "cart")
+    assert isinstance(failed.exception, ConfigError)
+    assert failed.exception.__notes__[0] == "create client cart: client cart is registered already"
+    assert [one["client_id"] for one in json.loads(_run(data, "list").output)["data"]] == ["cart"]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "words", [("--jwks-uri", "https://a.example/j"), ("--public-key", "a.pem"), ("--name", "A")], ids=lambda w: w[0]
+)
+def test_several_share_nothing_that_is_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pem").write_text(json.dumps(keys.generate("ES256").public().to_jwk()))
+    failed = _run(tmp_path / "data", "new", "a", "b", *words)
+    assert (failed.exit_code, "belongs to one client: register a, b one by one" in failed.output) == (2, True)
+
+
+def test_what_to_hand_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that a partner needs, nothing that is secret; what is meant as a file of affiant is one."""
+    monkeypatch.chdir(tmp_path)
+    key = keys.generate("ES256")
+    (tmp_path / "partner.jwk").write_text(json.dumps(key.public().to_jwk()))
+    words = ("new", "partner", "--public-key", "partner.jwk", "--scope", "read", "--resource", "https://orders.example")
+    text = CliRunner().invoke(client, [*words, "--data", str(tmp_path / "data")]).output
+    issuer = "http://127.0.0.1:8377"
+    for part in (issuer, f"{issuer}/token", "partner", "ES256", key.kid, "read", "https://orders.example"):
+        assert part in text
+    assert not (tmp_path / "partner.affiant.json").exists()
+    file = json.loads(text[text.index("  {\n") :])
+    assert (file["issuer"], file["client_id"], file["resource"]) == (issuer, "partner", "https://orders.example")
+    _run(tmp_path / "data", "remove", "partner")
+    found = json.loads(_run(tmp_path / "data", *words).output)["data"]
+    assert found["hand_over"] == {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/token",
+        "client_id": "partner",
+        "auth_method": "private_key_jwt",
+        "audience": issuer,
+        "alg": "ES256",
+        "kid": key.kid,
+        "scope": "read",
+        "resources": ["https://orders.example"],
+    }

@@ -14,8 +14,11 @@ import click
 from affiant.cli.operations.road import admin_options, existing, new_or_existing, run_admin
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.declared import desired as file_of
+from affiant.cli.registry.declared import dry_run, registered_keys
 from affiant.cli.registry.declared import plan as planning
+from affiant.cli.registry.declared import schema as schema_of_file
 from affiant.cli.registry.declared import steps as taking
+from affiant.cli.registry.handover import draft
 from affiant.errors import ConfigError, Error
 from affiant.server.admin.roles import identifier
 from affiant.storage.audit_chain import shown
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
     from affiant.cli.registry.declared.desired import Desired
     from affiant.cli.registry.declared.plan import Change, Step
+    from affiant.server.admin.roles import Role
 
 Failure = TypeVar("Failure", bound=BaseException)
 DRIFT = 6
@@ -34,14 +38,27 @@ _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _prune_option = click.option(
     "--prune", is_flag=True, help="the file is all there is: what it does not name is to be removed"
 )
+_folder_option = click.option(
+    "--credentials-to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="folder for NAME.affiant.json of each client whose secret is made",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The steps, and what is registered that the file does not name and nothing is done to."""
+    """The steps, the role that they need, what else is registered, and what is to be said of keys.
+
+    Attributes:
+        others: kind and name of what the file does not name, and nothing is done to.
+    """
 
     steps: list[Step]
+    needs: Role
     others: list[tuple[str, str]]
+    notes: list[str]
 
     @property
     def in_sync(self) -> bool:
@@ -53,12 +70,13 @@ class _Planned:
             for step in self.steps
         ]
         others = [{"kind": kind, "name": name} for kind, name in self.others]
-        return {"in_sync": self.in_sync, "steps": steps, "not_in_file": others}
+        return {"in_sync": self.in_sync, "steps": steps, "not_in_file": others, "notes": self.notes}
 
     def __str__(self) -> str:
         counts = {action: sum(step.action == action for step in self.steps) for action in _SIGNS}
         told = f"{counts['create']} to create, {counts['update']} to change, {counts['remove']} to remove"
         lines = [line for step in self.steps for line in _lines(step)]
+        lines += [f"note: {shown(note)}" for note in self.notes]
         if self.others:
             lines.append(
                 "not in the file, and left alone: " + ", ".join(f"{kind} {name}" for kind, name in self.others)
@@ -69,9 +87,10 @@ class _Planned:
 @click.command()
 @click.argument("file", type=_FILE)
 @_prune_option
+@_folder_option
 @admin_options
 @json_option
-def plan(file: Path, prune: bool, place: Place, as_json: bool) -> int:
+def plan(file: Path, prune: bool, folder: Path | None, place: Place, as_json: bool) -> int:
     """Show what differs between FILE (TOML, or JSON) and what is registered, and what `affiant apply` would do.
 
     Exit code 0: all is as the file says. 6: something differs.
@@ -83,7 +102,7 @@ def plan(file: Path, prune: bool, place: Place, as_json: bool) -> int:
     What the file leaves out is not its business: members of a client or an API, and whole ones, unless with --prune.
     """
     wanted = file_of.read(file)
-    found = run_admin(existing(place), lambda api: _plan(api, wanted, prune=prune))
+    found = run_admin(existing(place), lambda api: _plan(api, wanted, folder, prune=prune))
     show(found.as_data(), str(found), as_json=as_json)
     return 0 if found.in_sync else DRIFT
 
@@ -92,13 +111,7 @@ def plan(file: Path, prune: bool, place: Place, as_json: bool) -> int:
 @click.argument("file", type=_FILE, required=False)
 @_prune_option
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
-@click.option(
-    "--credentials-to",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="folder for NAME.affiant.json of each client whose secret is made",
-)
+@_folder_option
 @click.option("--schema", is_flag=True, help="print the JSON Schema of FILE, for editors")
 @admin_options
 @json_option
@@ -118,7 +131,7 @@ def apply(
     --prune never removes the admin API, who has a part in it, or clients that registered themselves.
     """
     if schema:
-        click.echo(json.dumps(file_of.schema(), indent=2))
+        click.echo(json.dumps(schema_of_file.build(), indent=2))
         return
     if file is None:
         raise click.UsageError("Missing argument 'FILE'.")
@@ -128,21 +141,22 @@ def apply(
 
 
 def _apply(wanted: Desired, place: Place, *, prune: bool, yes: bool, folder: Path | None, as_json: bool) -> None:
-    found = run_admin(new_or_existing(place), lambda api: _plan(api, wanted, prune=prune))
+    found = run_admin(new_or_existing(place), lambda api: _plan(api, wanted, folder, prune=prune))
     if not as_json:
         click.echo(str(found))
     _check_folder(found.steps, folder)
     if found.steps:
         yes or click.confirm("Do this?", abort=True)
-        _take(found.steps, place, folder, as_json=as_json)
+        _take(found, place, folder, as_json=as_json)
     if as_json:
         makers = [step.name for step in found.steps if step.makes_secret]
         written = [str(taking.credentials_path(folder, name)) for name in makers if folder is not None]
         show({**found.as_data(), "in_sync": True, "credentials": written}, "", as_json=True)
 
 
-def _take(steps: Sequence[Step], place: Place, folder: Path | None, *, as_json: bool) -> None:
+def _take(found: _Planned, place: Place, folder: Path | None, *, as_json: bool) -> None:
     """Take the steps, or say which were taken, and which not."""
+    steps = found.steps
     taken: list[Step] = []
 
     def done(step: Step) -> None:
@@ -150,20 +164,26 @@ def _take(steps: Sequence[Step], place: Place, folder: Path | None, *, as_json: 
         if not as_json:
             click.echo(f"done  {shown(str(step))}")
 
+    async def work(api: Admin) -> None:
+        await dry_run.check_role(api, found.needs)
+        await taking.take_all(api, steps, folder, done=done)
+
     try:
-        run_admin(place, lambda api: taking.take_all(api, steps, folder, done=done))
+        run_admin(place, work)
     except KeyboardInterrupt:
         raise _told(click.Abort(), steps, taken) from None
     except Error as error:
         raise _told(error, steps, taken) from error.__cause__
 
 
-async def _plan(api: Admin, wanted: Desired, *, prune: bool) -> _Planned:
+async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool) -> _Planned:
     apis, clients = await api.all("/apis"), await api.all("/clients")
     keep = planning.unprunable(clients, identifier(api.issuer))
     steps = planning.build(wanted, apis, clients, prune=prune, keep=keep)
+    steps += [planning.recovery(name) for name in taking.lost(api, wanted, clients, folder)]
+    needs = await dry_run.check(api, [step.as_change() for step in steps], first=keep)
     others = [(kind, name) for kind, name in planning.unnamed(wanted, apis, clients) if not prune or name in keep]
-    return _Planned(steps, others)
+    return _Planned(steps, needs, others, registered_keys.notes(wanted, clients))
 
 
 def _check_folder(steps: Sequence[Step], folder: Path | None) -> None:
@@ -179,7 +199,7 @@ def _check_folder(steps: Sequence[Step], folder: Path | None) -> None:
         raise ConfigError(f"{folder} cannot be written")
     for name in makers:
         path = taking.credentials_path(folder or Path(), name)
-        if path.exists():
+        if path.exists() and not draft.place(path).exists():
             raise ConfigError(f"{path} exists already: move it away, or choose another folder")
 
 

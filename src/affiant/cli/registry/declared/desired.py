@@ -1,4 +1,4 @@
-"""The file that says which APIs and clients there should be (TOML or JSON); `schema()` is its JSON Schema."""
+"""The file that says which APIs and clients there should be (TOML or JSON)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 4 << 20
-SCHEMA_ID = "urn:affiant:registry"
+KEEP, REVOKE = "keep", "revoke"
 _SUBJECTS = tuple(f"tls_client_auth_{kind}" for kind in ("subject_dn", "san_dns", "san_uri", "san_ip", "san_email"))
 _ONE_NAME = "for tls_client_auth, the one name that its certificate must have (RFC 8705 section 2.1.2)"
 Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
@@ -66,6 +66,10 @@ class DesiredClient(Policies, _Entry):
         description="files with its public keys (PEM, JWK, JWK Set, certificate), beside this file; all of them",
     )
     jwks: dict[str, Any] | None = Field(default=None, description="its public keys, as a JWK Set; all of them")
+    own_keys: Literal["keep", "revoke"] | None = Field(
+        default=None,
+        description="whether keys that the client added itself stay beside those of this file; `keep` when left out",
+    )
     jwks_uri: Word | None = Field(default=None, description="where its public keys are fetched from instead")
     scope: list[Word] | None = Field(default=None, description="every scope that it may ask for")
     resources: list[Word] | None = Field(default=None, description="every API that it may ask for")
@@ -111,13 +115,6 @@ def read(path: Path) -> Desired:
         raise ConfigError(f"{path}: one API can be the default, not several")
     clients = [_with_keys(client, path) for client in desired.clients]
     return desired.model_copy(update={"clients": clients})
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the file, for editors."""
-    made = Desired.model_json_schema()
-    made["properties"]["$schema"] = {"type": "string", "description": "where this schema is, for the editor"}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **made}
 
 
 def _document(path: Path) -> Any:

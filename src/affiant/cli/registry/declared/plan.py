@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from affiant.cli.registry.declared.desired import default_method
+from affiant.cli.registry.declared import registered_keys
+from affiant.cli.registry.declared.desired import KEEP, default_method
 from affiant.errors import ConfigError
-from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.server.admin.roles import SCOPES
 from affiant.server.registry.rules import SERVERS_CHOICE
@@ -23,6 +23,7 @@ _UNORDERED = frozenset(
     {"scope", "scopes", "resources", "introspects", "grant_types", "authorization_details_types", "observe", "jwks"}
 )
 _NOT_SENT_WHEN_MADE = ("enabled",)
+_SECRET = "client_secret"  # noqa: S105 - the name of a member
 _SECRETS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
 # How the file says that there is none, where leaving it out says that the file does not care.
 _NONE = {"profile": "none", "signing_alg": SERVERS_CHOICE, "access_token_lifetime": 0}
@@ -61,14 +62,25 @@ class Step:
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.name}"
 
+    def as_change(self) -> dict[str, Any]:
+        """Return it as a dry run of the admin API takes it."""
+        named = {"action": self.action, "kind": self.kind, "name": self.name}
+        return {**named, "members": dict(self.members), "then": dict(self.then)}
+
     @property
     def makes_secret(self) -> bool:
         """Whether the answer to it has a secret, this once."""
-        return self.action == "create" and self.members.get("token_endpoint_auth_method") in _SECRETS
+        is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in _SECRETS
+        return is_new or self.recovers_secret
+
+    @property
+    def recovers_secret(self) -> bool:
+        """Whether it gives a client another secret, since the file of the first was never written."""
+        return any(change.member == _SECRET for change in self.changes)
 
     def is_still(self, found: Mapping[str, Any]) -> bool:
         """Whether this is as it was when the step was planned, as far as the step changes it."""
-        return all(_same(change.member, _before(change.member, found), change.before) for change in self.changes)
+        return all(_same(c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
 
 
 def build(
@@ -99,6 +111,12 @@ def build(
         kept = set(keep)
         steps += [_removal(kind, name) for kind, name in unnamed(desired, apis, clients) if name not in kept]
     return [step for step in steps if step is not None]
+
+
+def recovery(client_id: str) -> Step:
+    """Return the step that gives a client another secret, when a run was stopped before it wrote the first one down."""
+    lost = Change(_SECRET, "lost: a run was stopped before it wrote it down", "a new one")
+    return Step("update", "client", client_id, (lost,), {}, {})
 
 
 def unnamed(
@@ -140,9 +158,13 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
     members = wanted.model_dump(exclude_none=True)
     if found is None:
         members["token_endpoint_auth_method"] = default_method(wanted)
+        members.pop("own_keys", None)
         later = {name: members.pop(name) for name in _NOT_SENT_WHEN_MADE if name in members}
         return _creation("client", wanted.client_id, members, later)
     del members["client_id"]
+    own_keys = members.pop("own_keys", None) or KEEP
+    if (wanted_keys := members.pop("jwks", None)) is not None:
+        members |= registered_keys.wanted(wanted.client_id, wanted_keys, found, own_keys=own_keys)
     for name in _FIXED:
         value = members.pop(name, None)
         if {value, found.get(name)} == _SAME_SECRET:
@@ -152,27 +174,7 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
                 f"client {wanted.client_id}: {name} is {found.get(name)}, and stays so: to make it {value}, give the"
                 " client another client_id, or remove it first (affiant client remove)"
             )
-    _check_keys(wanted, found)
     return _update("client", wanted.client_id, members, found)
-
-
-def _check_keys(wanted: DesiredClient, found: Mapping[str, Any]) -> None:
-    """A key that is registered keeps its kid and its alg: who signs with others is not let in.
-
-    Raises:
-        ConfigError: the file has it with others.
-    """
-    standing = [key for key in found["keys"] if key["state"] != "revoked"]
-    for key in KeySet.parse(wanted.jwks).keys if wanted.jwks is not None else ():
-        said = key.to_jwk()
-        for name in ("kid", "alg"):
-            known = [record.get(name) for record in standing if record["thumbprint"] == key.thumbprint]
-            # A key without a kid is named by its thumbprint.
-            if known and None not in known and said.get(name) not in (None, key.thumbprint, *known):
-                raise ConfigError(
-                    f"client {wanted.client_id}: the {name} of the key {key.thumbprint} is {known[0]}, and"
-                    f" stays so: to make it {said[name]}, give the client a new key"
-                )
 
 
 def _creation(kind: str, name: str, members: Mapping[str, Any], then: Mapping[str, Any]) -> Step:
@@ -182,11 +184,17 @@ def _creation(kind: str, name: str, members: Mapping[str, Any], then: Mapping[st
 
 
 def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str, Any]) -> Step | None:
-    changes = [Change(member, _before(member, found), _shown(member, after)) for member, after in members.items()]
+    changes = [
+        Change(member, _before(member, found, members), _shown(member, after))
+        for member, after in members.items()
+        if member != registered_keys.OWN_KEYS
+    ]
     changes = [change for change in changes if not _same(change.member, change.before, change.after)]
     if not changes:
         return None
     sent = {change.member: members[change.member] for change in changes}
+    if "jwks" in sent:
+        sent[registered_keys.OWN_KEYS] = members[registered_keys.OWN_KEYS]
     if "observe" in sent:  # what is observed no more is enforced
         sent["enforce"] = sorted(set(found["observe"]) - set(sent["observe"]))
     return Step("update", kind, name, tuple(changes), sent, {})
@@ -196,15 +204,13 @@ def _removal(kind: str, name: str) -> Step:
     return Step("remove", kind, name, (), {}, {})
 
 
-def _before(member: str, found: Mapping[str, Any]) -> Any:
-    if member == "jwks":
-        return sorted(key["thumbprint"] for key in found.get("keys", ()) if key["state"] != "revoked")
-    return found.get(member)
+def _before(member: str, found: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
+    return registered_keys.judged(found, members) if member == "jwks" else found.get(member)
 
 
 def _shown(member: str, value: Any) -> Any:
     if member == "jwks":
-        return sorted(key.thumbprint for key in KeySet.parse(value).keys)
+        return registered_keys.thumbprints(value)
     return None if value == _NONE.get(member) else value
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affiant.cli.operations.road import segment
-from affiant.cli.registry import handover
 from affiant.cli.registry.declared.plan import must_stay
+from affiant.cli.registry.handover import delivery, draft
 from affiant.errors import ConfigError, Refused
 from affiant.server.admin.roles import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from affiant.cli.operations.road import Admin
+    from affiant.cli.registry.declared.desired import Desired
     from affiant.cli.registry.declared.plan import Step
 
 _CHANGED = "admin.changed"
@@ -25,6 +27,20 @@ _FOLDERS = {"api": "/apis", "client": "/clients"}
 def credentials_path(folder: Path, client_id: str) -> Path:
     """Where the secret of this client goes."""
     return folder / f"{client_id}.affiant.json"
+
+
+def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], folder: Path | None) -> Iterator[str]:
+    """Yield the clients of the file whose secret was made by a run that was stopped before it wrote it to this folder.
+
+    Raises:
+        ConfigError: what that run left cannot be read.
+    """
+    named = {client.client_id for client in wanted.clients} if folder is not None else set()
+    for client in clients:
+        name = client["client_id"]
+        left = draft.find(credentials_path(folder or Path(), name)) if name in named else None
+        if left is not None and left.issuer == api.issuer and delivery.is_lost(left, client):
+            yield name
 
 
 async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, done: Callable[[Step], None]) -> None:
@@ -42,12 +58,14 @@ async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, do
         Error: the first failure; the steps after it were not taken.
     """
     for step in steps:
-        await handover.to_the_end(_take(api, step, folder, done))
+        await delivery.to_the_end(_take(api, step, folder, done))
 
 
 async def _take(api: Admin, step: Step, folder: Path | None, done: Callable[[Step], None]) -> None:
     if step.action == "remove":
         await _remove(api, step)
+    elif step.recovers_secret:
+        await _recover(api, step, folder or Path())
     elif step.action == "update":
         await _change(api, step)
     else:
@@ -58,13 +76,19 @@ async def _take(api: Admin, step: Step, folder: Path | None, done: Callable[[Ste
 async def _create(api: Admin, step: Step, folder: Path | None) -> None:
     if step.makes_secret and folder is None:
         raise ConfigError(f"client {step.name} has a secret, and nowhere to put it: --credentials-to DIR")
-    made = await api.post(_FOLDERS[step.kind], step.members)
-    if made.get("client_secret") is not None:
-        credentials = handover.credentials_of(made, api.issuer)
-        await handover.keep(api, credentials, credentials_path(folder or Path(), step.name))
+    if step.makes_secret:
+        await delivery.register(api, step.members, credentials_path(folder or Path(), step.name))
+    else:
+        await api.post(_FOLDERS[step.kind], step.members)
     if step.then:
         path = _path(step)
         await api.patch(path, step.then, etag=(await api.read(path))[1])
+
+
+async def _recover(api: Admin, step: Step, folder: Path) -> None:
+    left = draft.find(credentials_path(folder, step.name))
+    if left is None or await delivery.finish(api, left, {"client_id": step.name}) is None:
+        raise _changed(step)
 
 
 async def _remove(api: Admin, step: Step) -> None:

@@ -23,6 +23,7 @@ from affiant.server.admin.documents.clients import (
     SecretNamed,
     SecretNew,
 )
+from affiant.server.admin.documents.dry_run import Judgement
 from affiant.server.admin.documents.operations import (
     AuditHead,
     AuditRow,
@@ -63,6 +64,7 @@ __all__ = [
     "InitialAccessToken",
     "InitialAccessTokenNew",
     "IssuedInitialAccessToken",
+    "Judgement",
     "KeyCompleted",
     "KeyNamed",
     "KeyNew",

@@ -8,6 +8,14 @@ from affiant.oauth import assertion, names
 from affiant.server.admin.documents.base import LIFETIME, In, Label, Name, Out, Seconds, TokenLifetime, Word, Words
 
 Rules = Annotated[list[Literal[*assertion.RULES]], Field(max_length=8)]  # type: ignore[valid-type]
+SecretId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{16,64}$"),
+    Field(description="its id, by which who asks recognises it when the answer is lost; a new one when left out"),
+]
+OwnKeys = Annotated[
+    Literal["keep", "revoke"], Field(description="with jwks: whether keys that the client added itself stay")
+]
 
 
 class Policies(BaseModel):
@@ -56,6 +64,7 @@ class ClientKey(Out):
     alg: str | None = None
     state: str
     thumbprint: str
+    source: str
     created_at: int
     not_before: int | None = None
     expires_at: int | None = None
@@ -118,6 +127,7 @@ class ClientNew(Policies, CertificateName, In):
     client_name: Label | None = None
     token_endpoint_auth_method: Word = names.PRIVATE_KEY_JWT
     token_endpoint_auth_signing_alg: Word | None = None
+    client_secret_id: SecretId | None = None
     jwks: dict[str, Any] | None = Field(default=None, description="public keys, for private_key_jwt")
     scope: Words = Field(default=[])
     resources: Words = Field(default=[])
@@ -139,6 +149,7 @@ class ClientChanges(Policies, CertificateName, In):
     )
     client_name: Label | None = None
     jwks: dict[str, Any] | None = Field(default=None, description="its public keys, all of them; others are revoked")
+    own_keys: OwnKeys = "revoke"
     scope: Words | None = None
     resources: Words | None = None
     grant_types: Annotated[list[Word], Field(min_length=1, max_length=8)] | None = None
@@ -191,6 +202,7 @@ class KeyCompleted(KeyNamed):
 class SecretNew(In):
     """A client's next secret: when the one before ends by itself, if nobody completes the rotation."""
 
+    id: SecretId | None = None
     old_expires_at: Seconds | None = None
 
 
@@ -226,3 +238,4 @@ class InitialAccessTokenNew(In):
     authorization_details_types: Words = Field(default=[])
     lifetime_seconds: Annotated[int, Field(ge=1, le=2**40)] = 86_400
     uses: Annotated[int, Field(ge=1, le=2**31)] = 1
+    id: SecretId | None = None

@@ -5,6 +5,7 @@ from affiant.server.admin.routes import (
     audit,
     clients,
     credentials,
+    dry_run,
     explain,
     grants,
     initial_access_tokens,
@@ -16,5 +17,6 @@ from affiant.server.admin.routes.declared import Declared
 
 _NOUNS = (
     clients, credentials, apis, grants, initial_access_tokens, tokens, audit, explain, settings, signing_keys,
+    dry_run,
 )  # fmt: skip
 ALL: tuple[Declared, ...] = tuple(route for noun in _NOUNS for route in noun.ROUTES.all)

@@ -39,9 +39,21 @@ async def list_apis(request: Request, call: Call, limit: Limit = 100, cursor: Cu
 @ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
 async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one is the default, for tokens that name none, unless it says otherwise."""
+    built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
+    await _prepare(call, built)
+    await call.desk.store.apis.add(built, tell=_tell(call, built.identifier))
+    return shown.api(built)
+
+
+def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
+    """Return the API that this document asks for, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
     is_default = wanted.is_default
     if is_default is None:
-        is_default = await call.desk.store.apis.default() is None and wanted.identifier != call.desk.identifier
+        is_default = not has_default and wanted.identifier != call.desk.identifier
     built = rules.build_api(
         wanted.name,
         identifier=wanted.identifier,
@@ -54,9 +66,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
         access_token_typ=wanted.access_token_typ,
     )
     _check_admin_api(call, built)
-    await _prepare(call, built)
-    await call.desk.store.apis.add(built, tell=_tell(call, built.identifier))
-    return shown.api(built)
+    return built
 
 
 @ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
@@ -78,14 +88,11 @@ async def change_api(
 ) -> Any:
     """Change an API: its name, its scopes, or that it is the default."""
     standing = await get(call, identifier)
-    owners.check_admin_api(call, identifier)
-    await _prepare(call, _changed(standing, wanted))
+    await _prepare(call, build_changed(call, standing, wanted))
 
     def change(standing: Api) -> Api:
         changes.check_match(if_match, shown.api(standing))
-        changed = _changed(standing, wanted)
-        _check_admin_api(call, changed)
-        return changed
+        return build_changed(call, standing, wanted)
 
     changed = await call.desk.store.apis.update(identifier, change, tell=_tell(call, identifier))
     told = shown.api(changed)
@@ -117,13 +124,25 @@ async def get(call: Call, identifier: str) -> Api:
     except ConfigError:
         found = None
     if found is None:
-        raise NotFound("there is no API of this identifier: see  affiant api list")
+        raise unknown()
     return found
 
 
-def _changed(standing: Api, wanted: ApiChanges) -> Api:
+def unknown() -> NotFound:
+    """Return the refusal of an identifier that no API has."""
+    return NotFound("there is no API of this identifier: see  affiant api list")
+
+
+def build_changed(call: Call, standing: Api, wanted: ApiChanges) -> Api:
+    """Return the API with these changes, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+        Rejected: ADMIN_LAST_OWNER.
+    """
+    owners.check_admin_api(call, standing.identifier)
     scopes, types = wanted.scopes, wanted.authorization_details_types
-    return rules.change_api(
+    changed = rules.change_api(
         standing,
         name=wanted.name,
         scopes=tuple(scopes) if scopes is not None else None,
@@ -133,6 +152,8 @@ def _changed(standing: Api, wanted: ApiChanges) -> Api:
         access_token_lifetime=wanted.access_token_lifetime,
         access_token_typ=wanted.access_token_typ,
     )
+    _check_admin_api(call, changed)
+    return changed
 
 
 async def _prepare(call: Call, api: Api) -> None:

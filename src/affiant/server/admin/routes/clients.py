@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
+from affiant.jose.keys import PublicKey
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, owners, shown
 from affiant.server.admin.documents import ClientChanges, ClientNew, Policies
@@ -16,7 +17,8 @@ from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
-from affiant.server.registry import rules
+from affiant.server.registry import client_keys, rules
+from affiant.server.registry.rules import Registered
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Beside, Client, NotFound
 
@@ -44,9 +46,21 @@ async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor:
 )
 async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client; a secret that is made for it is in this answer, and nowhere else ever."""
+    given, left_out = read_keys(call, wanted.jwks)
+    built = build(call, wanted, given)
+    await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
+    told = shown.client(built.client, call.now)
+    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
+
+
+def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
+    """Return the client that this document asks for, with these keys, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
     _check_method(call, wanted.token_endpoint_auth_method)
-    given, left_out = _keys(call, wanted.jwks)
-    built = rules.build_client(
+    return rules.build_client(
         wanted.client_id,
         auth_method=wanted.token_endpoint_auth_method,
         master_key=call.desk.master_key,
@@ -54,6 +68,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
         alg=wanted.token_endpoint_auth_signing_alg,
         keys=given.keys if given is not None else (),
         client_name=wanted.client_name,
+        client_secret_id=wanted.client_secret_id,
         scopes=tuple(wanted.scope),
         resources=tuple(wanted.resources),
         grant_types=tuple(wanted.grant_types),
@@ -69,9 +84,6 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
         access_token_lifetime=wanted.access_token_lifetime,
         **_policies(wanted),
     )
-    await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
-    told = shown.client(built.client, call.now)
-    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
 
 @ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.Client, refuses=(Reason.ADMIN_NOT_FOUND,))
@@ -94,13 +106,12 @@ async def change_client(
 ) -> Any:
     """Change what a client is registered for, or whether it is let in (`enabled`); if not, its tokens end at once."""
     await get(call, client_id)
-    given, left_out = _keys(call, wanted.jwks)
+    given, left_out = read_keys(call, wanted.jwks)
 
     def change(standing: Client) -> Client:
         changes.check_match(if_match, shown.client(standing, call.now))
-        changed = _changed(standing, wanted, given, call)
+        changed = build_changed(call, standing, wanted, given)
         owners.check_escalation(call, standing, changed)
-        owners.check_registered_itself(call, changed)
         return changed
 
     async def act(beside: Beside | None) -> Client:
@@ -137,8 +148,13 @@ async def get(call: Call, client_id: str) -> Client:
     """
     found = await call.desk.store.clients.find(client_id) if rules.is_client_id(client_id) else None
     if found is None:
-        raise NotFound(f"there is no client named {client_id}: see  affiant client list")
+        raise unknown(client_id)
     return found
+
+
+def unknown(client_id: str) -> NotFound:
+    """Return the refusal of a name that no client has."""
+    return NotFound(f"there is no client named {client_id}: see  affiant client list")
 
 
 def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside | None) -> Beside:
@@ -152,7 +168,12 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside 
     return Beside(beside.client_id if beside is not None else client_id, check)
 
 
-def _changed(standing: Client, wanted: ClientChanges, key_set: KeySet | None, call: Call) -> Client:
+def build_changed(call: Call, standing: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
+    """Return the client with these changes, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
     given = wanted.model_dump(exclude_unset=True, exclude_none=True)
     if wanted.token_endpoint_auth_method is not None:
         _check_method(call, wanted.token_endpoint_auth_method)
@@ -161,7 +182,7 @@ def _changed(standing: Client, wanted: ClientChanges, key_set: KeySet | None, ca
     changed = rules.change_client(
         standing,
         now=call.now,
-        keys=key_set.keys if key_set is not None else None,
+        keys=_changed_keys(standing, key_set, wanted.own_keys, call.now),
         jwks_uri=wanted.jwks_uri,
         dpop=None if bound is None else _policy(bound),
         certificate_bound=None if certificate_bound is None else _policy(certificate_bound),
@@ -175,7 +196,18 @@ def _changed(standing: Client, wanted: ClientChanges, key_set: KeySet | None, ca
         **_policies(wanted),
     )
     enabled = standing.enabled if wanted.enabled is None else wanted.enabled
-    return replace(changed, enabled=enabled)
+    changed = replace(changed, enabled=enabled)
+    owners.check_registered_itself(call, changed)
+    return changed
+
+
+def _changed_keys(standing: Client, key_set: KeySet | None, own_keys: str, now: int) -> tuple[PublicKey, ...] | None:
+    """Return all keys that the client is to have; with own_keys `keep`, those too that it added itself."""
+    if key_set is None or own_keys != "keep":
+        return key_set.keys if key_set is not None else None
+    named = {key.thumbprint for key in key_set.keys}
+    own = [client_keys.parse(key.jwk) for key in client_keys.live(standing.keys, now) if key.source != "operator"]
+    return (*key_set.keys, *(key for key in own if key.thumbprint not in named))
 
 
 def _several(given: list[str] | None) -> tuple[str, ...] | None:
@@ -197,7 +229,7 @@ def _policy(is_bound: bool) -> str:  # noqa: FBT001 - a member of the document
     return "required" if is_bound else "optional"
 
 
-def _keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:
+def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:
     """Return the keys, and what of the set is not registered, which the record of the change has too."""
     if jwks is None:
         return None, []

@@ -72,7 +72,7 @@ async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretN
     """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
     asked = await _begin(call, client_id)
     changed, text = await credentials.start_secret_rotation(
-        call.desk.store, call.desk.master_key, client_id, **asked, old_expires_at=wanted.old_expires_at
+        call.desk.store, call.desk.master_key, client_id, **asked, old_expires_at=wanted.old_expires_at, name=wanted.id
     )
     return documents.RegisteredClient(**shown.client(changed, call.now).model_dump(), client_secret=text)
 

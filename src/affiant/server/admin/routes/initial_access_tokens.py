@@ -48,6 +48,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         types=tuple(wanted.authorization_details_types),
         lifetime_seconds=wanted.lifetime_seconds,
         uses=wanted.uses,
+        id=wanted.id,
         now=call.now,
         tell=_tell(call),
     )

@@ -187,6 +187,7 @@ async def start_secret_rotation(
     *,
     record: AuditRecord,
     old_expires_at: int | None = None,
+    name: str | None = None,
     allow: Allow = anybody,
 ) -> tuple[Client, str]:
     """Give a client its next secret, which is shown this once; the old one stays good.
@@ -197,6 +198,7 @@ async def start_secret_rotation(
         client_id: which.
         record: who asked for it, and when.
         old_expires_at: when the old one ends by itself, if nobody completes the rotation before.
+        name: the id of the secret; a new one when left out.
         allow: as in change.
 
     Raises:
@@ -211,6 +213,7 @@ async def start_secret_rotation(
         alg=standing.token_endpoint_auth_signing_alg,
         master_key=master_key,
         now=now,
+        name=name,
     )
     step = partial(client_secrets.start, added=made, now=now, old_expires_at=old_expires_at)
     return await change(store, client_id, step, record=record, outcome="started", allow=allow), text

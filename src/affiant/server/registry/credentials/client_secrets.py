@@ -24,7 +24,7 @@ _HASH_BYTES = {"HS384": 48, "HS512": 64}  # RFC 7518 section 3.2: a secret is as
 
 
 def make(
-    client_id: str, *, auth_method: str, alg: str | None, master_key: MasterKey, now: int
+    client_id: str, *, auth_method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None = None
 ) -> tuple[str, StoredSecret]:
     """A new secret: its text, which is shown once, and what is kept of it.
 
@@ -34,9 +34,10 @@ def make(
         alg: what client_secret_jwt signs with.
         master_key: seals or digests it.
         now: seconds since the epoch.
+        name: its id; a new one when left out.
     """
     text = base64url.encode(secrets.token_bytes(_HASH_BYTES.get(alg or "", _BYTES)))
-    name = secrets.token_hex(8)
+    name = name or secrets.token_hex(8)
     if auth_method == names.CLIENT_SECRET_JWT:
         # The MAC key must be recoverable, so it is sealed (RFC 7523 needs the secret itself).
         sealed = master_key.seal(text.encode(), purpose=secret_purpose(client_id))
@@ -68,6 +69,8 @@ def start(client: Client, added: StoredSecret, *, now: int, old_expires_at: int 
         raise ConfigError(f"a rotation of {client.client_id}'s secret has begun already: complete or cancel it")
     if old_expires_at is not None and old_expires_at <= now:
         raise ConfigError("the old secret must end in the future; to end it now, complete the rotation")
+    if any(secret.id == added.id for secret in client.secrets):
+        raise ConfigError(f"{client.client_id} has a secret with the id {added.id} already: choose another id")
     left = [replace(secret, expires_at=old_expires_at or secret.expires_at) for secret in standing]
     return replace(client, secrets=(*left, added))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from affiant.cli.data import with_store
 from affiant.cli.main import main
 from affiant.jose import keys
+from affiant.server.registry import client_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from affiant.storage.ports import Store
 
     Run = Callable[..., tuple[int, Any]]
 
@@ -60,7 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_there_and_back(run: Run) -> None:
     """Plan, apply, plan: nothing is left; what somebody changes by hand is seen, and put right."""
     assert run("apply", "registry.toml", "--yes")[0] == 0
-    assert run("plan", "registry.toml") == (0, {"in_sync": True, "steps": [], "not_in_file": []})
+    assert run("plan", "registry.toml") == (0, {"in_sync": True, "steps": [], "not_in_file": [], "notes": []})
     assert run("apply", "registry.toml", "--yes")[1]["steps"] == []
     assert run("client", "update", "billing", "--scope", "write", "--enforce", "typ")[0] == 0
     code, drift = run("plan", "registry.toml")
@@ -119,17 +124,28 @@ def test_a_secret_has_a_place_before_it_is_made(run: Run, tmp_path: Path) -> Non
     assert json.loads(path.read_text())["client_secret"] not in json.dumps(done)
 
 
-def test_the_first_failure_ends_it_and_says_what_was_done(run: Run) -> None:
-    Path("registry.toml").write_text(FILE + '\n[[clients]]\nclient_id = "nokey"\n\n[[clients]]\nclient_id = "later"\n')
-    code, error = run("apply", "registry.toml", "--yes")
-    assert code == 8
-    assert error["notes"] == [
-        "done: create api https://orders.example, create client billing",
-        "not done: create client nokey, create client later",
-    ]
-    assert [row["client_id"] for row in run("client", "list")[1]] == ["billing"]
-    Path("registry.toml").write_text(FILE)
-    assert run("plan", "registry.toml")[0] == 0
+def test_nothing_is_done_when_one_change_would_be_refused(run: Run) -> None:
+    """Plan and apply say the same: which, and why, all of them, before the first is made."""
+    wrong = """
+[[clients]]
+client_id = "nokey"
+
+[[clients]]
+client_id = "hosted"
+jwks_uri = "http://hosted.example/j"
+"""
+    Path("registry.toml").write_text(FILE + wrong)
+    run("api", "new", "seed", "--identifier", "urn:seed")
+    for words in (("plan", "registry.toml"), ("apply", "registry.toml", "--yes")):
+        code, error = run(*words)
+        assert (code, error["message"]) == (8, "2 of 4 changes cannot be made, so none is")
+        no_https = "this jwks_uri cannot be registered: not an https URI without user information and fragment"
+        assert error["notes"] == [
+            "create client nokey: private_key_jwt needs a public key",
+            f"create client hosted: {no_https}",
+        ]
+    assert run("client", "list") == (0, [])
+    assert [api["identifier"] for api in run("api", "list")[1]] == ["urn:seed"]
 
 
 def test_nobody_is_asked_where_nobody_is(run: Run) -> None:
@@ -145,15 +161,18 @@ def test_planning_makes_no_data(run: Run) -> None:
     assert not Path("affiant-data").exists()
 
 
-def test_what_a_file_holds_is_shown_without_what_a_terminal_obeys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["\\u202e", "\\u001b[2J"])
+def test_what_a_file_holds_is_shown_without_what_a_terminal_obeys(
+    run: Run, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     del run
-    Path("registry.toml").write_text('[[clients]]\nclient_id = "a"\nclient_name = "\\u001b[2J\\u202e"\n')
+    keys_at = 'jwks_uri = "https://a.example/j"'
+    Path("registry.toml").write_text(f'[[clients]]\nclient_id = "a"\nclient_name = "{name}"\n{keys_at}\n')
     with pytest.raises(SystemExit):
         main(["apply", "registry.toml", "--yes"])
     said = capsys.readouterr()
-    assert "\\u001b" in said.out
-    assert "\x1b" not in said.out + said.err
-    assert "\u202e" not in said.out + said.err
+    assert ("\\u202e" in said.out) == (name == "\\u202e")
+    assert not {"\x1b", "\u202e"} & set(said.out + said.err)
 
 
 def test_the_example_of_the_guide_does_what_it_says(run: Run) -> None:
@@ -168,3 +187,39 @@ def test_the_example_of_the_guide_does_what_it_says(run: Run) -> None:
     assert run("plan", "registry.toml", "--prune")[0] == 0
     assert run("client", "show", "legacy")[1]["enabled"] is False
     assert [key["for"] for key in run("signing-key", "list")[1]] == ["PS256"]
+
+
+def test_a_key_of_the_client_stays_until_the_file_says_otherwise(run: Run) -> None:
+    """A client rotated its key: plan says so and leaves it; with `own_keys` the file takes it away."""
+    run("apply", "registry.toml", "--yes")
+
+    async def rotate(store: Store, _: object) -> None:
+        added = client_keys.build(NEXT, now=1_800_000_000, source="client")
+        await store.clients.update("billing", lambda found: replace(found, keys=(*found.keys, added)))
+
+    with_store(Path("affiant-data"), rotate)
+    note = f"client billing: the client added the key {NEXT.thumbprint} itself; it stays"
+    code, found = run("plan", "registry.toml")
+    assert (code, found["steps"], found["notes"]) == (0, [], [note])
+    third = keys.generate("ES256").public()
+    Path("billing.jwk").write_text(json.dumps(third.to_jwk()))
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    states = {key["thumbprint"]: key["state"] for key in run("client", "show", "billing")[1]["keys"]}
+    assert states == {KEY.thumbprint: "revoked", NEXT.thumbprint: "active", third.thumbprint: "active"}
+    Path("registry.toml").write_text(FILE + 'own_keys = "revoke"\n')
+    code, found = run("plan", "registry.toml")
+    assert (code, found["notes"]) == (6, [])
+    assert run("apply", "registry.toml", "--yes")[0] == 0
+    states = {key["thumbprint"]: key["state"] for key in run("client", "show", "billing")[1]["keys"]}
+    assert (states[NEXT.thumbprint], run("plan", "registry.toml")[0]) == ("revoked", 0)
+
+
+def test_a_key_that_the_operator_revoked_does_not_come_back(run: Run) -> None:
+    run("apply", "registry.toml", "--yes")
+    assert run("client", "key", "revoke", "billing", KEY.kid)[0] == 0
+    for words in (("plan", "registry.toml"), ("apply", "registry.toml", "--yes")):
+        code, error = run(*words)
+        assert (code, "every key of it has ended, and none comes back" in error["message"]) == (8, True)
+    Path("registry.toml").write_text(FILE + 'own_keys = "revoke"\n')
+    code, error = run("plan", "registry.toml")
+    assert (code, "never comes back" in error["notes"][0]) == (8, True)

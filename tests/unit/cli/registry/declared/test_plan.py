@@ -47,7 +47,7 @@ def _client(**changes: Any) -> dict[str, Any]:
         "resources": [],
         "audience_policy": "legacy",
         "enabled": False,
-        "keys": [{"thumbprint": KEY.thumbprint, "state": "active"}],
+        "keys": [{"thumbprint": KEY.thumbprint, "state": "active", "source": "operator"}],
     }
     return {**shown, **changes}
 
@@ -87,7 +87,11 @@ def test_what_is_missing_is_made_apis_first(folder: Path) -> None:
 
 def test_what_differs_is_named_before_and_after(folder: Path) -> None:
     wanted = desired.read(folder / "registry.toml")
-    drifted = _client(scope=["read", "admin"], enabled=True, keys=[{"thumbprint": OTHER.thumbprint, "state": "active"}])
+    drifted = _client(
+        scope=["read", "admin"],
+        enabled=True,
+        keys=[{"thumbprint": OTHER.thumbprint, "state": "active", "source": "operator"}],
+    )
     (step,) = plan.build(wanted, [API], [drifted])
     assert (step.action, step.name) == ("update", "billing")
     assert {change.member: (change.before, change.after) for change in step.changes} == {
@@ -102,7 +106,10 @@ def test_what_differs_is_named_before_and_after(folder: Path) -> None:
 
 def test_a_revoked_key_is_none(folder: Path) -> None:
     wanted = desired.read(folder / "registry.toml")
-    both = [{"thumbprint": KEY.thumbprint, "state": "active"}, {"thumbprint": OTHER.thumbprint, "state": "revoked"}]
+    both = [
+        {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator"},
+        {"thumbprint": OTHER.thumbprint, "state": "revoked"},
+    ]
     assert plan.build(wanted, [API], [_client(keys=both)]) == []
 
 
@@ -169,7 +176,7 @@ def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -
     wanted = desired.read(folder / "registry.toml")
     named = {**KEY.to_jwk(), "kid": "named", "alg": "ES256"}
     file = wanted.model_copy(update={"clients": [wanted.clients[0].model_copy(update={"jwks": {"keys": [named]}})]})
-    standing = {"thumbprint": KEY.thumbprint, "state": "active", "kid": "named", "alg": "ES256"}
+    standing = {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator", "kid": "named", "alg": "ES256"}
     assert plan.build(file, [API], [_client(keys=[standing])]) == []
     with pytest.raises(ConfigError, match=rf"the {member} of the key {KEY.thumbprint} is {said}, and stays so: to"):
         plan.build(file, [API], [_client(keys=[{**standing, member: said}])])

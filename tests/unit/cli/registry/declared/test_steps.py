@@ -12,11 +12,13 @@ from affiant.cli.operations.road import Admin, _call
 from affiant.cli.registry.declared import plan, steps
 from affiant.cli.registry.declared.desired import Desired
 from affiant.cli.registry.declared.plan import Step
+from affiant.cli.registry.handover import draft
 from affiant.errors import ConfigError, Refused, RemoteError
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +76,7 @@ async def test_who_got_a_part_in_the_admin_api_since_is_not_pruned() -> None:
 
 
 async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
-    """The client is taken back: once more makes another, with a secret that somebody has."""
+    """No client is made when its file cannot be begun."""
     api = await _api()
     await api.delete("/clients/billing")
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
@@ -88,7 +90,13 @@ async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
 
 
 class Stuck(Admin):
-    """Nothing can be removed."""
+    """A file of this name appears while a client is made, and nothing can be removed."""
+
+    path: Path
+
+    async def post(self, path: str, members: Mapping[str, Any] | None = None) -> Any:
+        self.path.touch()
+        return await super().post(path, members)
 
     async def delete(self, path: str, *, etag: str | None = None) -> Any:
         raise RemoteError("the server is away")
@@ -98,10 +106,12 @@ async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
     """The failure stays the first one: the way out is a note to it."""
     api = Stuck(partial(_call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
-    with pytest.raises(ConfigError, match="cannot be written") as failure:
-        await steps.take_all(api, planned, tmp_path / "gone", done=lambda _: None)
+    api.path = steps.credentials_path(tmp_path, "billing")
+    with pytest.raises(ConfigError, match="exists already") as failure:
+        await steps.take_all(api, planned, tmp_path, done=lambda _: None)
     (note,) = failure.value.__notes__
-    assert note.startswith("billing is registered all the same, and nobody can use it (the server is away)")
+    assert note.startswith("billing is registered all the same, and its file is missing (the server is away): run the")
+    assert draft.find(api.path) is not None, "so that the same command finishes it"
 
 
 async def test_no_secret_is_made_that_has_no_place() -> None:

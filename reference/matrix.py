@@ -1,4 +1,4 @@
-"""The published matrix: which role may call which route. `python -m affiant.server.admin.routes.matrix` prints it."""
+"""The published matrix: which role may call which route. `python -m reference.matrix` prints it."""
 
 import sys
 

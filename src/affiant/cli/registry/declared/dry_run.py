@@ -1,0 +1,75 @@
+"""Asking the server what it would refuse, before the first change is made."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import ConfigError, Refused
+from affiant.reasons import Reason
+from affiant.server.admin.roles import Role
+from affiant.storage.audit_chain import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from affiant.cli.operations.road import Admin
+
+_MOST_BYTES, _MOST = 48 << 10, 1000  # of one request: the admin API reads 64 KiB, and so many changes
+_BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
+
+
+async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Collection[str] = ()) -> Role:
+    """Return the role that these changes need, when no rule of the server refuses one of them.
+
+    Args:
+        api: the admin API.
+        changes: in their order.
+        first: names that must be judged in one request: whether an owner is left depends on all of them.
+
+    Raises:
+        ConfigError: the server would refuse one; the notes name each, and why.
+    """
+    refused: list[Mapping[str, Any]] = []
+    needs = Role.VIEWER
+    for part in _parts(sorted(changes, key=lambda change: change["name"] not in first)):
+        judged = await api.post("/dry-run", {"changes": part})
+        refused += judged["refused"]
+        needs = Role(judged["needs"]) if Role(judged["needs"]).includes(needs) else needs
+    if refused:
+        error = ConfigError(f"{len(refused)} of {len(changes)} changes cannot be made, so none is")
+        for one in refused:
+            error.add_note(shown(f"{one['action']} {one['kind']} {one['name']}: {_why(one)}"))
+        raise error
+    return needs
+
+
+async def check_role(api: Admin, needs: Role) -> None:
+    """Pass a caller whose role is high enough for every step.
+
+    Raises:
+        Refused: it is not.
+    """
+    role = Role((await api.post("/dry-run", {"changes": []}))["role"])
+    if not role.includes(needs):
+        row = Reason.SCOPE_INSUFFICIENT.value
+        raise Refused(row.code, description=f"{row.sentence} (this takes {needs.value}, not {role.value})", status=403)
+
+
+def _why(refused: Mapping[str, Any]) -> str:
+    detail: str = refused["detail"]
+    return detail if refused["reason"] in _BY_DETAIL else f"{refused['title']} ({detail})"
+
+
+def _parts(changes: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    part: list[Mapping[str, Any]] = []
+    size = 0
+    for change in changes:
+        length = len(json.dumps(change))
+        if part and (size + length > _MOST_BYTES or len(part) == _MOST):
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += length
+    if part:
+        yield part

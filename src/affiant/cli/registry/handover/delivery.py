@@ -1,0 +1,242 @@
+"""Handing over what a new client proves itself with: the client and its file, or neither, however a run ends.
+
+Each step can be the last of a process that is killed. The next run finds the draft of the file (draft.py) and finishes
+what was begun: with the key of the draft, or with a new secret where the server's answer was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from affiant.cli.operations.road import segment
+from affiant.cli.registry.handover import draft
+from affiant.cli.registry.handover.draft import Draft
+from affiant.client import credentials
+from affiant.client.credentials import Credentials
+from affiant.errors import ConfigError, Error, Refused, RemoteError, StoreError
+from affiant.jose import keys
+from affiant.server.registry.credentials.client_secrets import METHODS
+from affiant.storage.records import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from pathlib import Path
+
+    from affiant.cli.operations.road import Admin
+    from affiant.jose.keys import PrivateKey
+
+Result = TypeVar("Result")
+_FAILED = 500
+
+
+def credentials_of(
+    registered: Mapping[str, Any], issuer: str, key: PrivateKey | None = None, secret: str | None = None
+) -> Credentials:
+    """Return the credentials of a client, as it is registered and with what it proves itself with."""
+    resources = registered["resources"]
+    return Credentials(
+        issuer=issuer,
+        client_id=registered["client_id"],
+        auth_method=registered["token_endpoint_auth_method"],
+        alg=registered["token_endpoint_auth_signing_alg"],
+        kid=key.kid if key is not None else None,
+        key=key.to_jwk() if key is not None else None,
+        client_secret=secret,
+        scope=" ".join(registered["scope"]) or None,
+        resource=resources[0] if len(resources) == 1 else None,
+    )
+
+
+async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: PrivateKey | None = None) -> dict[str, Any]:
+    """Register a client and write its credentials file, or finish what a stopped run began; the client.
+
+    Args:
+        api: the admin API.
+        wanted: the client, as the admin API takes it.
+        path: the credentials file to be written.
+        key: the private key of the client, where one was made for it.
+
+    Raises:
+        ConfigError: the file cannot be written; then there is no client, or a note says what to do.
+        Error: the server refuses, or does not answer.
+    """
+    name = wanted["client_id"]
+    if (left := draft.find(path)) is not None:
+        finished = await finish(api, left, wanted)
+        if finished is not None:
+            return finished
+    draft.check_free(path)
+    ids = (new_id(),) if wanted.get("token_endpoint_auth_method") in METHODS else ()
+    begun = Draft(path, api.issuer, name, key.to_jwk() if key is not None else None, ids)
+    begun.write()
+    sent = {**wanted, "client_secret_id": ids[0]} if ids else wanted
+    made: dict[str, Any] = await asked(begun, api.post("/clients", sent))
+    await _keep(api, begun, credentials_of(made, api.issuer, key, made.get("client_secret")))
+    return made
+
+
+async def finish(api: Admin, left: Draft, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Finish what a stopped run began; the client, or None where nothing was registered, or is lost.
+
+    Raises:
+        ConfigError: it was for another server or client, or the file is of another.
+    """
+    name = wanted["client_id"]
+    if (left.issuer, left.name) != (api.issuer, name):
+        raise ConfigError(
+            f"{draft.place(left.path)} is left of a stopped registration of {left.name} at {left.issuer}: finish that"
+            " first, or delete it"
+        )
+    try:
+        found: dict[str, Any] = await api.get(f"/clients/{segment(name)}")
+    except NotFound:
+        found = {"keys": [], "secrets": []}
+    if left.key is not None:
+        key = keys.parse_private_jwk(left.key)
+        if key.public().thumbprint in [each["thumbprint"] for each in found["keys"] if each["state"] != "revoked"]:
+            return await _finish_key(left, found, api.issuer, key)
+    elif is_lost(left, found):
+        return await _finish_secret(api, left, found)
+    elif not left.ids and _is_as(wanted, found):
+        return await _finish_key(left, found, api.issuer, None)
+    left.remove()
+    return None
+
+
+def is_lost(left: Draft, found: Mapping[str, Any]) -> bool:
+    """Return whether every secret of this client was made by runs that were stopped."""
+    return bool(left.ids) and bool(live := _live(found)) and set(live) <= set(left.ids)
+
+
+def _is_as(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    return "client_id" in found and all(found[name] == value for name, value in wanted.items() if name in found)
+
+
+def _live(found: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the secrets that have not ended, the newest last."""
+    now = time.time()
+    return [one["id"] for one in found["secrets"] if one["expires_at"] is None or one["expires_at"] > now]
+
+
+async def _finish_key(left: Draft, found: dict[str, Any], issuer: str, key: PrivateKey | None) -> dict[str, Any]:
+    if not _is_written(left):
+        credentials_of(found, issuer, key).write(left.path)
+    left.remove()
+    return {**found, "finished": "the file of a run that was stopped is written"}
+
+
+async def _finish_secret(api: Admin, left: Draft, found: dict[str, Any]) -> dict[str, Any]:
+    """Give the client another secret in the place of one that was lost with the server's answer."""
+    at = f"/clients/{segment(left.name)}/secrets"
+    live = _live(found)
+    if not _is_written(left):
+        if len(live) > 1:  # a run that finished this was stopped, too
+            await api.post(f"{at}/cancel")
+        id_ = new_id()
+        replace(left, ids=(*left.ids, id_)).write()
+        made = await api.post(at, {"id": id_})
+        credentials_of(found, api.issuer, secret=made["client_secret"]).write(left.path)
+        live = [live[0], id_]
+    if len(live) > 1:
+        await api.post(f"{at}/complete")
+    left.remove()
+    return {**found, "finished": "a run was stopped before it wrote the secret: the client has a new one"}
+
+
+async def replace_secret(api: Admin, path: Path, found: Credentials, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Start a rotation of a client's secret and write the next one into its credentials file; the answer.
+
+    Where a stopped run lost the next secret, that one is ended first.
+
+    Raises:
+        Error: the server refuses, or does not answer; or the file cannot be written.
+    """
+    at = f"/clients/{segment(found.client_id)}/secrets"
+    left, before = draft.find(path), draft.digest(found.client_secret)
+    if left is not None and left.before == before:
+        live = _live(await api.get(f"/clients/{segment(found.client_id)}"))
+        if len(live) > 1 and live[-1] in left.ids:
+            await api.post(f"{at}/cancel")
+    begun = Draft(path, api.issuer, found.client_id, ids=(new_id(),), before=before)
+    begun.write()
+    made: dict[str, Any] = await asked(begun, api.post(at, {**wanted, "id": begun.ids[0]}))
+    replace(found, client_secret=made["client_secret"]).replace(path)
+    begun.remove()
+    return made
+
+
+def _is_written(left: Draft) -> bool:
+    """Return whether the file is there.
+
+    Raises:
+        ConfigError: one of another client is.
+    """
+    if not left.path.exists():
+        return False
+    found = credentials.read(left.path)
+    if (found.issuer, found.client_id) != (left.issuer, left.name):
+        raise ConfigError(f"{left.path} is the file of another client: move it away")
+    return True
+
+
+async def asked(begun: Draft, request: Coroutine[Any, Any, Result]) -> Result:
+    """Return the answer; the draft stays only where nobody knows whether the server did it.
+
+    Raises:
+        Error: as the request.
+    """
+    try:
+        return await request
+    except (RemoteError, StoreError) as error:
+        if isinstance(error, Refused) and (error.status or 0) < _FAILED:
+            begun.remove()
+        else:
+            error.add_note(f"whether {begun.name} was made is not known: run the same command again, and it finishes")
+        raise
+    except Error:
+        begun.remove()
+        raise
+
+
+async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
+    """Write the credentials file of a client that was just registered; where that fails, take the client back.
+
+    Raises:
+        ConfigError: it cannot be written; a note says so where the client is still there.
+    """
+    try:
+        made.write(begun.path)
+    except ConfigError as failure:
+        try:
+            await api.delete(f"/clients/{segment(made.client_id)}")
+        except Error as error:
+            remedy = f"run the same command again, or  affiant client remove {made.client_id}"
+            failure.add_note(left_behind(made.client_id, error, remedy))
+            raise failure from None
+        begun.remove()
+        raise
+    begun.remove()
+
+
+def new_id() -> str:
+    """Return a name for a secret, by which it is recognised when the answer with its text was lost."""
+    return secrets.token_hex(8)
+
+
+def left_behind(client_id: str, why: Error, remedy: str) -> str:
+    """Return what is said of a client that is registered, and whose file could not be written."""
+    return f"{client_id} is registered all the same, and its file is missing ({why}): {remedy}"
+
+
+async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what it returns or raise what it raises; a cancellation waits until it is done."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

@@ -1,0 +1,111 @@
+"""Registering clients, each with what it proves itself with; all of them, or a note says which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affiant.cli.operations.road import new_or_existing, run_admin
+from affiant.cli.registry.declared import dry_run
+from affiant.cli.registry.handover import delivery, draft, partner
+from affiant.errors import Error
+from affiant.jose import keys
+from affiant.jose.key_set import KeySet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from affiant.cli.operations.road import Admin, Place
+    from affiant.jose.keys import PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A client to be registered.
+
+    Attributes:
+        wanted: the client, as the admin API takes it.
+        key: the private key that was made for it.
+        path: the credentials file to be written; None where the owner has all that it needs.
+    """
+
+    wanted: Mapping[str, Any]
+    key: PrivateKey | None
+    path: Path | None
+
+
+def build(name: str, members: Mapping[str, Any], *, alg: str | None, writes: str) -> New:
+    """Return a client to be registered.
+
+    Args:
+        name: its client_id.
+        members: what it is registered for.
+        alg: what it signs with.
+        writes: ``key`` for a file with a key that is made, ``file`` for one without, ``nothing``.
+    """
+    key = keys.generate(alg or "ES256") if writes == "key" else None
+    wanted = {**members, "client_id": name}
+    if key is not None:
+        wanted["jwks"] = KeySet((key.public(),)).to_jwks()
+    if (signs_with := alg or (key.alg if key else None)) is not None:
+        wanted["token_endpoint_auth_signing_alg"] = signs_with
+    return New(wanted, key, Path(f"{name}.affiant.json") if writes != "nothing" else None)
+
+
+def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:
+    """Register them in order; each as it is registered, with `credentials` and, without a file, `hand_over`.
+
+    Where a stopped run left one unfinished, those before it whose files are there are passed over.
+
+    Raises:
+        Error: the first that fails; the notes say which were registered.
+    """
+    if any(each.path is not None and draft.place(each.path).exists() for each in clients):
+        clients = [each for each in clients if not _is_done(each)]
+    for each in clients:
+        if each.path is not None:
+            draft.check_free(each.path)
+    done: list[dict[str, Any]] = []
+
+    async def work(api: Admin) -> None:
+        await _check(api, clients)
+        for each in clients:
+            done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - what was done is told
+
+    try:
+        run_admin(new_or_existing(place), work)
+    except Error as error:
+        if len(clients) > 1:
+            names = [str(each.wanted["client_id"]) for each in clients]
+            error.add_note("registered: " + (", ".join(names[: len(done)]) or "none"))
+            error.add_note("not registered: " + ", ".join(names[len(done) :]))
+        raise
+    return done
+
+
+def _is_done(each: New) -> bool:
+    return each.path is not None and each.path.exists() and not draft.place(each.path).exists()
+
+
+async def _check(api: Admin, clients: Sequence[New]) -> None:
+    """Pass clients of which the server would refuse none; a single one is simply asked for.
+
+    Raises:
+        ConfigError: it would refuse one.
+    """
+    left = [each for each in clients if each.path is None or not draft.place(each.path).exists()]
+    changes = [
+        {"action": "create", "kind": "client", "name": each.wanted["client_id"], "members": each.wanted}
+        for each in left
+    ]
+    if len(clients) > 1:
+        await dry_run.check(api, changes)
+
+
+async def _register(api: Admin, each: New) -> dict[str, Any]:
+    if each.path is not None:
+        made = await delivery.register(api, each.wanted, each.path, each.key)
+        return {**made, "credentials": str(each.path)}
+    made = await api.post("/clients", each.wanted)
+    return {**made, "credentials": None, "hand_over": partner.build(made, api.issuer)}

@@ -1,0 +1,130 @@
+"""What a set of changes would be refused for: the rules of the routes judge each, and nothing is written."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from affiant.errors import Error, Rejected
+from affiant.server.admin import owners, problems
+from affiant.server.admin.documents import ApiChanges, ApiNew, ClientChanges, ClientNew
+from affiant.server.admin.documents.dry_run import DryRun, Judgement, PlannedChange, RefusedChange
+from affiant.server.admin.roles import Role, touches_admin
+from affiant.server.admin.routes import apis, clients
+from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.keys import calendar
+from affiant.storage.records import AlreadyExists, Api, Client
+
+ROUTES = Routes("dry run")
+
+
+@dataclass
+class _Draft:
+    """The registry as it would be after the changes so far; None for what would be gone."""
+
+    call: Call
+    clients: dict[str, Client | None] = field(default_factory=dict)
+    apis: dict[str, Api | None] = field(default_factory=dict)
+    needs: Role = Role.VIEWER
+
+    async def client(self, name: str) -> Client:
+        found = self.clients[name] if name in self.clients else await clients.get(self.call, name)
+        if found is None:
+            raise clients.unknown(name)
+        return found
+
+    async def api(self, name: str) -> Api:
+        found = self.apis[name] if name in self.apis else await apis.get(self.call, name)
+        if found is None:
+            raise apis.unknown()
+        return found
+
+    def need(self, role: Role) -> None:
+        self.needs = role if role.includes(self.needs) else self.needs
+
+
+@ROUTES("POST /dry-run", Role.VIEWER, answers=Judgement)
+async def judge_changes(call: Call, wanted: DryRun) -> Any:
+    """Say which of these changes would be refused by a rule, and what for; nothing is changed."""
+    draft, refused = _Draft(call), list[RefusedChange]()
+    for change in wanted.changes:
+        try:
+            await _judge(draft, change)
+        except (Error, RequestValidationError) as error:
+            refusal = problems.refusal_of(error, call.visit)
+            refused.append(_shown(change, refusal))
+        await asyncio.sleep(0)  # other requests go on between two changes
+    return Judgement(refused=refused, needs=draft.needs.value, role=call.who.role.value)
+
+
+async def _judge(draft: _Draft, change: PlannedChange) -> None:
+    if change.kind == "api":
+        draft.need(Role.OWNER)
+        draft.apis[change.name] = await _judge_api(draft, change)
+    else:
+        await _judge_client(draft, change)
+
+
+async def _judge_api(draft: _Draft, change: PlannedChange) -> Api | None:
+    call = draft.call
+    if change.action == "remove":
+        owners.check_admin_api(call, (await draft.api(change.name)).identifier)
+        return None
+    if change.action == "update":
+        wanted = _parse(ApiChanges, change.members)
+        built = apis.build_changed(call, await draft.api(change.name), wanted)
+    else:
+        built = apis.build(call, _parse(ApiNew, change.members), has_default=True)
+        _check_new(change, built.identifier, await call.desk.store.apis.find(built.identifier))
+    await _check_signing(call, built)
+    return built
+
+
+async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
+    call, before, after = draft.call, None, None
+    draft.need(Role.OPERATOR if change.action == "update" else Role.OWNER)
+    if change.action == "create":
+        wanted = _parse(ClientNew, change.members)
+        after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
+        _check_new(change, after.client_id, await call.desk.store.clients.find(after.client_id))
+        later = change.then
+    else:
+        before = await draft.client(change.name)
+        after, later = (before, change.members) if change.action == "update" else (None, {})
+    if after is not None and later:
+        changes = _parse(ClientChanges, later)
+        after = clients.build_changed(call, after, changes, clients.read_keys(call, changes.jwks)[0])
+    if any(touches_admin(client, call.desk.identifier) for client in (before, after) if client is not None):
+        draft.need(Role.OWNER)
+    if before is not None:
+        await owners.check_left(call, before, after, draft.clients)
+    draft.clients[change.name] = after
+
+
+def _parse(model: Any, members: dict[str, Any]) -> Any:
+    """Return the document, refused as it would be as the body of a request of its own."""
+    try:
+        return model.model_validate(members)
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+
+
+def _check_new(change: PlannedChange, name: str, found: object) -> None:
+    if name != change.name or found is not None:
+        raise AlreadyExists(f"{change.kind} {name} is registered already")
+
+
+async def _check_signing(call: Call, api: Api) -> None:
+    """Pass an API whose tokens can be signed: where its key is not made yet, it can be made."""
+    if api.signing_alg is None:
+        return
+    keys = calendar.of_line(await call.desk.store.signing_keys.list(), api.signing_alg)
+    if calendar.has_ended(keys, call.now):
+        call.desk.vault.check_alg(api.signing_alg)
+
+
+def _shown(change: PlannedChange, refusal: Rejected) -> RefusedChange:
+    row, named = refusal.reason.value, {"action": change.action, "kind": change.kind, "name": change.name}
+    return RefusedChange(**named, reason=row.code, title=row.sentence, detail=refusal.expected or row.fix)
