@@ -134,8 +134,10 @@ def test_parameters_are_those_that_are_read() -> None:
     told = {(p.place, p.name.lower() if p.place == "header" else p.name) for p in every}
     all_reads = list(reads())
     read = set[tuple[str, str]]().union(*(one.found for one in all_reads))
-    # The two that are given the name of a parameter; whoever calls them is found by it.
-    assert set[str]().union(*(one.named_elsewhere for one in all_reads)) == {"required", "_seconds"}
+    # The two that are given the name of a parameter; whoever calls them is found by it. The third looks whether there
+    # is a body, by headers that HTTP describes.
+    elsewhere = set[str]().union(*(one.named_elsewhere for one in all_reads))
+    assert elsewhere == {"required", "_seconds", "_has_content"}
     read |= {("header", "client-cert")}  # by oauth/binding/mtls.py, for guards too
     wanted = {one for one in told if one[0] in ("form", "query", "header") and one[1] not in NOT_READ}
     assert read == wanted

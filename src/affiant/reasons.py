@@ -42,6 +42,8 @@ class Reason(Enum):
         "Send the request by a method that the Allow header of the answer names; tokens are asked for by POST.", "RFC 6749 3.2")
     CONTENT_TYPE = Row("request.content_type", 400, "invalid_request", 1, "the body must be application/x-www-form-urlencoded, in UTF-8",
         "Send the parameters as a form, with that Content-Type.", "RFC 6749 3.2")
+    NO_BODY = Row("request.no_body", 400, "invalid_request", 1, "the request has no body; the parameters go into it, as application/x-www-form-urlencoded",
+        "Send the parameters as a form in the body: curl -d grant_type=client_credentials -d ...", "RFC 6749 3.2")
     TOO_LARGE = Row("request.too_large", 413, "invalid_request", 1, "the body is larger than 64 KiB",
         "Send only the parameters of the grant.", "RFC 9110 15.5.14")
     TOO_MANY_PARAMETERS = Row("request.too_many_parameters", 400, "invalid_request", 1, "the form has more than 32 parameters",

@@ -75,7 +75,8 @@ def _about_keys(*headers: tuple[bytes, bytes], **parameters: str) -> Request:
 # What must be sent, where nothing has to happen first.
 PLAIN = {
     Reason.METHOD: Request(method="GET"),
-    Reason.CONTENT_TYPE: Request(headers=()),
+    Reason.CONTENT_TYPE: Request(headers=((b"content-type", b"text/plain"),)),
+    Reason.NO_BODY: Request(headers=()),
     Reason.TOO_LARGE: post("x" * 65_537),
     Reason.TOO_MANY_PARAMETERS: post("&" * 32),
     Reason.ENCODING: post("%"),

@@ -12,6 +12,9 @@ import click
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
+from affiant.reasons import Reason
+
+_LONGEST = 65_536  # characters
 
 
 @click.command()
@@ -25,9 +28,12 @@ def inspect(jwt: str, as_json: bool) -> None:
     """
     text = (sys.stdin.buffer.read().decode("utf-8", "replace") if jwt == "-" else jwt).strip()
     try:
-        read = compact.parse(text.removeprefix("Bearer "), limit=65_536)
+        read = compact.parse(text.removeprefix("Bearer "), limit=_LONGEST)
     except Rejected as refusal:
-        raise ConfigError(f"this is not a signed JWT: {refusal.reason.value.sentence}") from None
+        # The reasons speak of a client assertion; what is shown here may be any JWT, and longer.
+        said = refusal.reason.value.sentence.replace("the assertion", "it")
+        said = f"it is longer than {_LONGEST} characters" if refusal.reason is Reason.JWT_TOO_LONG else said
+        raise ConfigError(f"this is not a signed JWT: {said}") from None
     data = {"header": read.header, "claims": read.claims, "signature_bytes": len(read.signature)}
     show(
         data,

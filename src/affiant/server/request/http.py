@@ -71,7 +71,8 @@ async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
     if _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
     if not _is_type(scope, _FORM_TYPE):
-        raise Rejected(Reason.CONTENT_TYPE, expected="application/x-www-form-urlencoded")
+        reason = Reason.CONTENT_TYPE if _has_content(scope) else Reason.NO_BODY
+        raise Rejected(reason, expected="application/x-www-form-urlencoded")
     return form.parse(await read_body(receive))
 
 
@@ -98,6 +99,12 @@ def check_method(scope: Scope, *allowed: str) -> None:
     """
     if scope["method"] not in allowed:
         raise Rejected(Reason.METHOD, expected=", ".join(allowed))
+
+
+def _has_content(scope: Scope) -> bool:
+    """Whether a body was sent, or described at least (RFC 9112 section 6.3)."""
+    told = (b"content-type", b"content-length", b"transfer-encoding")
+    return any(value.strip() != b"0" for name in told for value in header(scope, name))
 
 
 def _is_type(scope: Scope, wanted: re.Pattern[bytes]) -> bool:
