@@ -55,7 +55,8 @@ class Clients:
 
     def audited(self) -> list[dict[str, Any]]:
         with contextlib.closing(sqlite3.connect(self.server.folder / "affiant-data" / FILE)) as database:
-            return [json.loads(row[0]) for row in database.execute("SELECT record FROM audit ORDER BY number")]
+            records = [json.loads(row[0]) for row in database.execute("SELECT record FROM audit ORDER BY number")]
+        return [record for record in records if record["outcome"] != "explained"]  # found out a second later
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from tests.key_server import running as publishing
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.explain import captured, walk
+from affiant.server.explain import captured, explanation
 from affiant.server.registry import client_keys, fetch
 from affiant.storage.memory import MemoryStore
 
@@ -458,14 +458,14 @@ async def test_explaining_fetches_nothing(place: Place) -> None:
     bench, server = place
     explainer = app.build_explainer(issuer=ISSUER, store=bench.store, master_key=bench.master_key)
     found = await explainer.explain(captured.parse(request().body.decode()), now=NOW)
-    assert (found.reason, found.lines[5].mark) == (Reason.JWKS_UNAVAILABLE, walk.NOT_KNOWN)
+    assert (found.reason, found.lines[5].mark) == (Reason.JWKS_UNAVAILABLE, explanation.NOT_KNOWN)
     assert found.fix is not None
     assert found.fix.line == "affiant explain TRACE_ID"
     assert server.hits == 0
     server.publish()
     shown = await refused(bench, request(), Reason.JWKS_MALFORMED)
-    told = walk.recorded(shown, issuer=ISSUER)
-    assert (told.reason, told.lines[5].mark) == (Reason.JWKS_MALFORMED, walk.FAILED)
+    told = await explainer.explain_record(shown)
+    assert (told.reason, told.lines[5].mark) == (Reason.JWKS_MALFORMED, explanation.FAILED)
 
 
 @dataclass

@@ -8,9 +8,10 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.fuzz.house import KEY, STRANGER, House, Reply, Request, assertion_form, post
 
-from affiant.jose import keys
+from affiant.jose import base64url, keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 
@@ -23,6 +24,19 @@ COUNT, SEED = 600, 306
 SILENT_RUNGS = range(5, 8)  # look-up, key, signature
 _FORGED = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": KEY.kid})
 _FORGED_MAC, _OTHER_MAC = SecretKey(b"x" * 43), SecretKey(b"x" * 64, "HS512")
+
+
+def _der(text: str) -> str:
+    """The same assertion with its signature in DER, which the log recognises, and the answer does not."""
+    head, payload, signature = text.split(".")
+    raw = base64url.decode(signature)
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    return f"{head}.{payload}.{base64url.encode(der)}"
+
+
+def _payload_signed(text: str) -> str:
+    head, payload, _ = text.split(".")
+    return f"{head}.{payload}.{base64url.encode(KEY.sign(payload.encode()))}"
 
 
 def _basic(client_id: str, secret: str) -> Request:
@@ -42,6 +56,9 @@ def _guide(house: House, client_id: str) -> Request:
 # Every way to fail before a proof.
 CASES: dict[str, Callable[[House], Request]] = {
     "bad signature": lambda house: post(assertion_form(house.valid(_FORGED))),
+    "DER signature": lambda house: post(assertion_form(_der(house.valid()))),
+    "DER signature, unknown client": lambda house: post(assertion_form(_der(house.valid(KEY, "no")))),
+    "signed another text": lambda house: post(assertion_form(_payload_signed(house.valid()))),
     "unknown client": lambda house: post(assertion_form(house.valid(_FORGED, "no"))),
     "unknown client, long name": lambda house: post(assertion_form(house.valid(_FORGED, "n" * 200))),
     "disabled client": lambda house: post(assertion_form(house.valid(KEY, "off"))),
@@ -71,7 +88,7 @@ def _bare(reply: Reply) -> bytes:
 
 
 def test_failures_before_proof_have_one_answer(house: House) -> None:
-    """600 requests of 16 kinds, interleaved: status, headers in their order, and bodies."""
+    """600 requests of 19 kinds, interleaved: status, headers in their order, and bodies."""
     order = [name for name in CASES for _ in range(COUNT // len(CASES) + 1)][:COUNT]
     random.Random(SEED).shuffle(order)
     seen, told = set[bytes](), dict[str, str]()

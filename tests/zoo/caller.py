@@ -120,7 +120,7 @@ class Caller:
         token = these["token"] if these["token"] != TOKEN else self._token(these)
         form = {name: value.replace(TOKEN, token) for name, value in these["form"].items()}
         query = {name: value.replace(TOKEN, token) for name, value in these["query"].items()}
-        is_json = "json" in these["headers"]["Content-Type"]
+        is_json = "json" in these["headers"].get("Content-Type", "")
         body = (json.dumps(form) if is_json else urlencode(form)) if form else ""
         url = f"{self.issuer}/token" + (f"?{urlencode(query)}" if query else "")
         return Request(these["method"], url, these["headers"], body)

@@ -28,7 +28,7 @@ class Mistake:
         name: what went wrong.
         reason: what the server says.
         early, at_input, at_signature: where it happens (see Caller).
-        client: whose code it is in: ec, rsa, hmac, post, disabled or two (two keys).
+        client: whose code it is in: ec, rsa, hmac, post, basic, kafka, disabled or two (two keys).
         clock: seconds that the caller's clock is wrong.
         again: the request was sent before, this many seconds ago.
         stranger: the caller signs with a key that nobody registered.
@@ -93,6 +93,27 @@ def _guide(these: Names) -> None:
     these["claims"]["sub"] = "unique_request"
 
 
+def _kafka(these: Names) -> None:
+    """As librdkafka asks: the assertion is the grant."""
+    these["form"] = {"grant_type": JWT_BEARER_GRANT, "assertion": these["form"]["client_assertion"]}
+
+
+def _secret_in_form(these: Names) -> None:
+    """As Pulsar asks, whatever the client is registered for."""
+    these["form"] = {
+        "grant_type": "client_credentials",
+        "client_id": these["claims"]["iss"],
+        "client_secret": these["secret"],
+    }
+
+
+def _secret_in_header(these: Names) -> None:
+    """As Prometheus and Databricks ask first."""
+    pair = f"{these['claims']['iss']}:{these['secret']}".encode()
+    these["form"] = {"grant_type": "client_credentials"}
+    these["headers"]["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+
+
 def _by_query(these: Names) -> None:
     these["query"], these["form"] = these["form"], {}
 
@@ -154,9 +175,17 @@ _NAMES = [
     Mistake("a name with a letter too many", Reason.CLIENT_UNKNOWN, _named("billing-ecc")),
     Mistake("a client that was disabled", Reason.CLIENT_DISABLED, client="disabled"),
     Mistake("registered for a secret", Reason.CLIENT_METHOD, client="post"),
+    Mistake("Pulsar: the secret in the form", Reason.CLIENT_METHOD, _secret_in_form, client="basic"),
+    Mistake("Prometheus: the secret in the header", Reason.CLIENT_METHOD, _secret_in_header, client="post"),
 ]
 _PROOFS = [
     Mistake("DER signature", Reason.SIGNATURE, at_signature=_der),
+    Mistake("librdkafka: ES256 in DER", Reason.SIGNATURE, _kafka, at_signature=_der, client="kafka"),
+    Mistake(
+        "signature in base64url twice",
+        Reason.SIGNATURE,
+        at_signature=_put("signature", lambda t: base64.urlsafe_b64encode(t["signature"]).rstrip(b"=")),
+    ),
     Mistake(
         "signature in hexadecimal",
         Reason.SIGNATURE,
@@ -233,6 +262,7 @@ _REQUESTS = [
         "Basic beside it", Reason.ASSERTION_AND_OTHER, lambda t: t["headers"].update(Authorization="Basic YmlsbGluZzp4")
     ),
     Mistake("JSON", Reason.CONTENT_TYPE, lambda t: t["headers"].update({"Content-Type": "application/json"})),
+    Mistake("nothing at all", Reason.NO_BODY, lambda t: t.update(form={}, headers={})),
     Mistake("GET", Reason.METHOD, _get),
     Mistake("in the query", Reason.IN_QUERY, _by_query),
     Mistake("no grant_type", Reason.MISSING_PARAMETER, _drop("form", "grant_type")),
@@ -243,5 +273,58 @@ _REQUESTS = [
     Mistake("scopes with two spaces", Reason.SCOPE_MALFORMED, _form(scope="orders.read  orders.write")),
     Mistake("an API that is not registered", Reason.RESOURCE_NOT_ALLOWED, _form(resource="https://other.example")),
     Mistake("an API without its scheme", Reason.RESOURCE_MALFORMED, _form(resource="api.example")),
+]
+
+
+def _both(*changes: Callable[[Names], object]) -> Callable[[Names], object]:
+    return lambda these: [change(these) for change in changes]
+
+
+_ENDPOINT = _NAMES[1].early
+_POST, _BASIC = "--auth client_secret_post", "--auth client_secret_basic"
+# Code that cannot be changed, and the options of `affiant client update` that let it in.
+FOREIGN = [
+    (_NAMES[1], "--audience legacy"),
+    (Mistake("an hour", Reason.LIFETIME, _add(3540, "exp")), "--lifetime legacy"),
+    (Mistake("no jti", Reason.JTI, _drop("claims", "jti")), "--jti legacy"),
+    (Mistake("jti is a number", Reason.JTI, _claims(jti=1)), "--jti legacy"),
+    (Mistake("Maskinporten: no sub", Reason.ISS_SUB, _drop("claims", "sub")), "--subject legacy"),
+    (Mistake("Pulsar: the secret in the form", Reason.CLIENT_METHOD, _secret_in_form, client="basic"), _POST),
+    (Mistake("Prometheus: the secret in the header", Reason.CLIENT_METHOD, _secret_in_header, client="post"), _BASIC),
+    (
+        Mistake("MSAL: the endpoint, for 540 s", Reason.AUDIENCE, _both(_ENDPOINT, _add(480, "exp"))),
+        "--audience legacy --lifetime legacy",
+    ),
+    (
+        Mistake("all of it", Reason.AUDIENCE, _both(_ENDPOINT, _add(480, "exp"), _drop("claims", "jti"))),
+        "--audience legacy --lifetime legacy --jti legacy",
+    ),
+    (
+        Mistake("and a scope more", Reason.AUDIENCE, _both(_ENDPOINT, _form(scope="orders.read invoices.read"))),
+        "--audience legacy --scope orders.read --scope orders.write --scope invoices.read",
+    ),
+    (
+        Mistake("a scope more", Reason.SCOPE_NOT_ALLOWED, _form(scope="invoices.read")),
+        "--scope orders.read --scope orders.write --scope invoices.read",
+    ),
+    (
+        Mistake("another API", Reason.RESOURCE_NOT_ALLOWED, _form(resource="https://other.example")),
+        "--resource https://api.example --resource https://other.example",
+    ),
+    (Mistake("no proof", Reason.DPOP_MISSING, client="dpop"), "--dpop optional"),
+    (Mistake("no certificate", Reason.CERTIFICATE_MISSING, client="bound"), "--certificate-bound optional"),
+    (
+        Mistake("another grant", Reason.GRANT_NOT_ALLOWED, _kafka),
+        "--grant client_credentials --grant urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ),
+]
+# Code that no setting lets in.
+NEVER = [
+    Mistake("Salesforce", Reason.AUDIENCE, _claims(aud="https://login.salesforce.com", exp="1800000180")),
+    Mistake("Box", Reason.AUDIENCE, _claims(aud="https://api.box.com/oauth2/token")),
+    Mistake("Auth0", Reason.CONTENT_TYPE, lambda t: t["headers"].update({"Content-Type": "application/json"})),
+    Mistake("a day", Reason.LIFETIME, _add(86_400, "exp")),
+    Mistake("exp is a string", Reason.EXP_MISSING, lambda t: t["claims"].update(exp=str(t["claims"]["exp"]))),
+    Mistake("the endpoint, for a day", Reason.AUDIENCE, _both(_ENDPOINT, _add(86_400, "exp"))),
 ]
 MISTAKES = [*_TIMES, *_NAMES, *_PROOFS, *_SPELLINGS, *_REQUESTS]

@@ -19,6 +19,8 @@ from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.background import Background
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
+from affiant.server.explain import inquiry
+from affiant.server.explain.inquiry import Inquiry
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
@@ -149,8 +151,7 @@ def build(
     limits = limits or Limits(Rates(), key=limits_key(master_key))
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
-    also = [_keeper(store, vault, options.calendar, clock), ("signature", parts.signers.prove, signers.PROVE_SECONDS)]
-    background = Background(store.ledger, limits, parts.uses, clock, also)
+    background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
     feed = RevocationFeed(parts.directory, store.revocations, issuer=issuer, clock=clock)
     stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
@@ -193,6 +194,7 @@ class _Parts:
         self.directory = Directory(issuer, store, master_key, demands=options.demands, vault=vault, clock=clock)
         self.remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
         self.uses = Uses(store.key_uses)
+        self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
         self._ladder = _ladder(self.directory, master_key, options, self.remote_keys)
 
@@ -204,6 +206,7 @@ class _Parts:
             "limits": self.limits,
             "uses": self.uses,
             "clock": self.clock,
+            "inquire": self.inquiry.offer,
         }
         for_clients = {**alone, "ladder": self._ladder}
         shared = {**for_clients, "directory": self.directory}
@@ -216,6 +219,14 @@ class _Parts:
             "client-keys": ClientKeysEndpoint(store=self.store, **for_clients),
             **self._registration(alone),
         }
+
+    def pieces(self) -> list[Piece]:
+        """The work beside answering that is not the store's."""
+        return [
+            _keeper(self.store, self.vault, self.options.calendar, self.clock),
+            ("signature", self.signers.prove, signers.PROVE_SECONDS),
+            ("hints", self.inquiry.work, inquiry.SECONDS),
+        ]
 
     def admin(self, settings: Sequence[Setting]) -> Late:
         """The admin API, which is made when it is first asked."""
@@ -259,7 +270,7 @@ def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options
     directory = Directory(issuer, store, master_key, demands=options.demands)
     ladder = _ladder(directory, master_key, options, RemoteKeys())
     decider = _decider(issuer, ladder, store, master_key, directory, options)
-    return Explainer(issuer, decider, directory, store.ledger, store.clients)
+    return Explainer(issuer, decider, directory, store)
 
 
 def _ladder(directory: Directory, master_key: MasterKey, options: Options, remote_keys: RemoteKeys) -> Ladder:

@@ -88,6 +88,9 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         client_id: who it proved to be.
         thumbprint: of the client's key that signed; the id of the secret where there was one.
         jti_digest: hexadecimal SHA-256 of ``jti:`` and the jti; without a jti, of ``jws:`` and the whole assertion.
+        hint: which known mistake explains a signature that does not verify, or a jti that was used before.
+        also: codes of what else would have stopped the request, separated by spaces.
+        policies: of its client, those under which the assertion would have been let through; ``none`` for none.
         token: the jti of the access token that was issued.
         by: who changed something: a client of the admin API, or the command line.
         subject: what was changed.
@@ -116,6 +119,9 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     got: str | None = None
     detail: str | None = None
     observed: str | None = None
+    hint: str | None = None
+    also: str | None = None
+    policies: str | None = None
     token: str | None = None
     by: str | None = None
     subject: str | None = None

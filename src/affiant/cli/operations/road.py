@@ -272,6 +272,7 @@ async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, opti
         from affiant.server import app as server
 
         options = server.Options(
+            access_token_lifetime=chosen.access_token_lifetime,
             auth_methods=chosen.methods,
             demands=chosen.demands,
             certificates=chosen.certificates,

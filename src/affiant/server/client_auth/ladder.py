@@ -16,6 +16,7 @@ from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt, tls_client
+from affiant.server.client_auth.findings import Evidence, Findings, judge
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request import http
@@ -40,6 +41,15 @@ _CANDIDATES = {
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
 }
 _ALGORITHMS = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}
+# Where each way to authenticate stands in a request, for the operator.
+_PLACES = {
+    names.PRIVATE_KEY_JWT: "private_key_jwt (client_assertion, signed with the client's key)",
+    names.CLIENT_SECRET_JWT: "client_secret_jwt (client_assertion, a MAC by the client's secret)",
+    names.CLIENT_SECRET_BASIC: "client_secret_basic (Authorization header)",
+    names.CLIENT_SECRET_POST: "client_secret_post (client_secret in the form)",
+    names.TLS_CLIENT_AUTH: "tls_client_auth (a certificate of the client, by its name)",
+    names.SELF_SIGNED_TLS_CLIENT_AUTH: "self_signed_tls_client_auth (a certificate of the client, by its key)",
+}
 _ALWAYS = tuple(name for name in names.AUTH_METHODS if name not in names.BY_TLS)
 
 
@@ -150,8 +160,8 @@ class Ladder:
         visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id)
         found = await self._directory.client(client_id)
         found = found.proving() if found is not None and proves_key else found
-        client, verified = await self._verify(found, unverified, visit.now)
-        return self._judge(client, verified, shown.text, visit.now)
+        client, verified = await self._verify(found, unverified, visit, shown.text)
+        return _judge(client, verified, shown.text, visit)
 
     async def _by_secret(self, shown: presented.Secret, visit: Visit) -> Authenticated:
         visit.claimed = shown.client_id[:MAX_SHOWN]
@@ -162,7 +172,7 @@ class Ladder:
         try:
             secret_id = client_secret.verify(known, shown.secret, master_key=self._master_key, now=visit.now)
         except Rejected as refusal:
-            raise Rejected(problem or refusal.reason) from None
+            raise (self._refused(problem, client, shown.method) if problem else refusal) from None
         if client is None or problem is not None:  # a secret of nobody never verifies; this keeps the type honest
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
         return Authenticated(client, shown.method, thumbprint=secret_id)
@@ -180,7 +190,7 @@ class Ladder:
             key = tls_client.verify(known, shown.certificate, now=visit.now)
         except Rejected:
             if problem is not None:
-                raise Rejected(problem) from None
+                raise self._refused(problem, client, tls_client.SHOWN) from None
             raise
         if client is None or problem is not None:  # a certificate of nobody never fits; this keeps the type honest
             raise Rejected(problem or Reason.CLIENT_UNKNOWN)
@@ -200,37 +210,48 @@ class Ladder:
             unverified = assertion.parse(shown.text)
             visit.claimed = client_id = assertion.check_names(unverified, client_id=shown.client_id, free_subject=True)
             found = await self._directory.client(client_id)
-            client, verified = await self._verify(found, unverified, visit.now, profile=GUIDE)
+            client, verified = await self._verify(found, unverified, visit, shown.text, profile=GUIDE)
             if shown.client_id is None:
                 raise Rejected(Reason.MISPLACED_ASSERTION, detail="client_id is missing")
         except Rejected as refusal:
             # Until the MAC has held, one answer for all: whether a client has the profile is nobody's business.
             detail = f"{refusal.reason.code} {refusal.detail}".strip()
             raise Rejected(Reason.MISPLACED_ASSERTION, detail=detail) from None
-        return self._judge(client, verified, shown.text, visit.now, guide=shown)
+        return _judge(client, verified, shown.text, visit, guide=shown)
 
     async def _verify(
-        self, client: RegisteredClient | None, unverified: Unverified, now: float, *, profile: str | None = None
+        self,
+        client: RegisteredClient | None,
+        unverified: Unverified,
+        visit: Visit,
+        text: str,
+        *,
+        profile: str | None = None,
     ) -> tuple[RegisteredClient, Verified]:
         """Rungs 5 to 7, with the same work and the same silence for every way to fail."""
+        known = None
         try:
             problem = self._problem(client, _CANDIDATES, profile=profile)
             if client is None or problem is not None:
-                raise Rejected(problem or Reason.CLIENT_UNKNOWN)
+                shown = names.PRIVATE_KEY_JWT if unverified.alg in ASYMMETRIC else names.CLIENT_SECRET_JWT
+                raise self._refused(problem or Reason.CLIENT_UNKNOWN, client, shown)
             method = client.record.token_endpoint_auth_method
             if method == names.PRIVATE_KEY_JWT and client.record.jwks_uri is not None:
                 wanted = private_key_jwt.wanted(client, unverified)
-                client = await self._remote_keys.complete(client, wanted, now=now)
-            keys = _CANDIDATES[method](client, unverified, now=now)
+                client = await self._remote_keys.complete(client, wanted, now=visit.now)
+            known = client
+            keys = _CANDIDATES[method](client, unverified, now=visit.now)
         except Rejected as refusal:
             dummy.verify(unverified)
-            raise self._described(refusal, client, now) from None
+            visit.findings = Findings(evidence=Evidence(known, unverified, text))
+            raise self._described(refusal, client, visit.now) from None
         try:
             return client, _verify(unverified, keys)
         except Rejected as refusal:
-            found = await self._verify_anew(client, unverified, keys, now)
+            found = await self._verify_anew(client, unverified, keys, visit.now)
             if found is None:
-                raise self._described(refusal, client, now) from None
+                visit.findings = Findings(evidence=Evidence(known, unverified, text))
+                raise self._described(refusal, client, visit.now) from None
             return found
 
     async def _verify_anew(
@@ -254,6 +275,15 @@ class Ladder:
         detail = "; ".join(filter(None, (refusal.detail, copy)))
         return Rejected(refusal.reason, expected=refusal.expected, got=refusal.got, detail=detail)
 
+    def _refused(self, problem: Reason, client: RegisteredClient | None, shown: str) -> Rejected:
+        """The refusal of rung 5; the caller is not told what is expected."""
+        if client is None or problem is not Reason.CLIENT_METHOD:
+            return Rejected(problem)
+        registered = client.record.token_endpoint_auth_method
+        if registered == shown:  # it is the server, or the client's profile, that does not take it
+            return Rejected(problem, expected=" or ".join(client.demands.methods or self._methods), got=registered)
+        return Rejected(problem, expected=_PLACES[registered], got=_PLACES.get(shown, shown))
+
     def _problem(
         self, client: RegisteredClient | None, methods: Collection[str], *, profile: str | None = None
     ) -> Reason | None:
@@ -268,22 +298,6 @@ class Ladder:
             return Reason.CLIENT_METHOD
         return None
 
-    def _judge(
-        self,
-        client: RegisteredClient,
-        verified: Verified,
-        text: str,
-        now: float,
-        *,
-        guide: presented.Guide | None = None,
-    ) -> Authenticated:
-        if guide is not None and guide.secret is not None:
-            _check_sent_secret(client, guide.secret, now)
-        by_key = client.record.token_endpoint_auth_method == names.PRIVATE_KEY_JWT
-        observed = private_key_jwt.check_jku(client, verified.header) if by_key else []
-        statement = assertion.verify(verified, rules=client.rules, now=now, whole=text.encode("ascii"))
-        return _authenticated(client, verified, statement, guide, observed)
-
 
 def _verify(unverified: Unverified, keys: Sequence[VerificationKey]) -> Verified:
     """Return what the first of these keys proves.
@@ -295,6 +309,21 @@ def _verify(unverified: Unverified, keys: Sequence[VerificationKey]) -> Verified
         with suppress(Rejected):
             return compact.verify(unverified, key)
     return compact.verify(unverified, keys[-1])
+
+
+def _judge(
+    client: RegisteredClient, verified: Verified, text: str, visit: Visit, *, guide: presented.Guide | None = None
+) -> Authenticated:
+    if guide is not None and guide.secret is not None:
+        _check_sent_secret(client, guide.secret, visit.now)
+    by_key = client.record.token_endpoint_auth_method == names.PRIVATE_KEY_JWT
+    try:
+        observed = private_key_jwt.check_jku(client, verified.header) if by_key else []
+        statement = assertion.verify(verified, rules=client.rules, now=visit.now, whole=text.encode("ascii"))
+    except Rejected as refusal:
+        visit.findings = judge(client, verified, visit.now, refusal)
+        raise
+    return _authenticated(client, verified, statement, guide, observed)
 
 
 def _authenticated(

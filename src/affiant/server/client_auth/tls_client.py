@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METHODS = names.BY_TLS
 _NOBODY = (subject.SAN_DNS, "nobody.invalid")
+SHOWN = "a client certificate"  # what a request by one of them shows
 
 
 def wanted(certificate: Certificate) -> Wanted:

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _JWT = re.compile(r"[A-Za-z0-9_=+/-]*\.[A-Za-z0-9_=+/.-]*")
-_HTTP = re.compile(r"([A-Z]+) (\S+) HTTP/[0-9.]+\r?\n(.*?)\r?\n\r?\n(.*)", re.DOTALL)
+_TOKEN = re.compile(r"(?:Bearer|DPoP) +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)", re.IGNORECASE)
+_HTTP = re.compile(r"([A-Z]+) (\S+) HTTP/[0-9.]+\r?\n((?:.*?\r?\n)?)\r?\n(.*)", re.DOTALL)
 _HELP = "give a trace id, a JWT, a curl line, a form (a=b&c=d), an HTTP request or a HAR entry"
 
 
@@ -32,6 +33,7 @@ class Captured:
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
+    is_bare: bool = False  # a JWT alone, or a call of an API: nobody said that it is a client assertion
 
     def scope(self) -> MutableMapping[str, Any]:
         """The same for ASGI."""
@@ -42,9 +44,15 @@ class Captured:
             "query_string": urlsplit(self.url).query.encode("utf-8", "replace"),
             PEER: "127.0.0.1",  # nobody knows any more
             "headers": [
-                (n.lower().encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in self.headers
+                (n.lower().encode("latin-1", "replace"), v.encode("latin-1", "replace"))
+                for n, v in (*self.headers, *self._length())
             ],
         }
+
+    def _length(self) -> list[tuple[str, str]]:
+        """What whoever sent this body said of it, though the capture may not."""
+        is_told = any(name.lower() == "content-length" for name, _ in self.headers)
+        return [("Content-Length", str(len(self.body)))] if self.body and not is_told else []
 
     async def receive(self) -> MutableMapping[str, Any]:
         """The whole body at once."""
@@ -62,7 +70,16 @@ def parse(text: str) -> Captured:
         urlsplit(captured.url)
     except ValueError:
         raise ConfigError(f"the address of this request is none: {_HELP}") from None
-    return captured
+    return _call(captured) or captured
+
+
+def _call(captured: Captured) -> Captured | None:
+    """The access token of a request that is for an API and not for this server: it is what is asked about."""
+    shown = [value for name, value in captured.headers if name.lower() == "authorization"]
+    found = _TOKEN.fullmatch(shown[0].strip()) if len(shown) == 1 else None
+    if found is None or urlsplit(captured.url).path.endswith("/token"):
+        return None
+    return _bare(found[1])
 
 
 def _read(text: str) -> Captured:
@@ -74,10 +91,14 @@ def _read(text: str) -> Captured:
         return _http(*found.groups())
     bare = re.sub(r"^(Authorization:\s*)?Bearer\s+", "", text, flags=re.IGNORECASE)
     if _JWT.fullmatch(bare):
-        return _form({"client_assertion": bare})
+        return _bare(bare)
     if "=" in text:
         return Captured("POST", "/token", (("Content-Type", FORM_TYPE),), text.encode())
     raise ConfigError(f"this is no request that is known here: {_HELP}")
+
+
+def _bare(jwt: str) -> Captured:
+    return replace(_form({"client_assertion": jwt}), is_bare=True)
 
 
 def _form(members: dict[str, str]) -> Captured:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.oauth import names
 from affiant.oauth.assertion import LEEWAY, LIFETIMES, MAX_LIFETIME
 from affiant.reasons import Reason
-from affiant.server.explain import hints
 from affiant.server.registry.remote_keys import NOT_FETCHED
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _NEW_TIMES = 'claims["iat"] = int(time.time()); claims["exp"] = claims["iat"] + 60'
 _NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)  # a new one for every request'
+KEPT_LIFETIME = 900  # seconds that a token must live for a client that keeps its assertion for 600 s, as MSAL does
+_DROPPED = 310  # seconds before its end at which a library drops a token (MSAL: 300)
 _CLOCK = "timedatectl set-ntp true"
 _ENCODE = 'encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()'
 _LIBRARY = "token = jwt.encode(claims, key, algorithm=alg, headers=header)"
@@ -103,14 +105,16 @@ def _names(_: Rejected, facts: Facts) -> Fix | None:
 
 def _unknown(_: Rejected, facts: Facts) -> Fix | None:
     if facts.near:
-        line = f'claims["iss"] = claims["sub"] = form["client_id"] = "{facts.near[0]}"'
+        line = f'claims["iss"] = claims["sub"] = form["client_id"] = {_quoted(facts.near[0])}'
         return Fix(line, f"no client has this name; {facts.near[0]} is registered")
     name = next(filter(_PLAIN.fullmatch, facts.names), "NAME")  # what a stranger chose is typed into no shell
     return Fix(f"affiant client new {name} --public-key PUBLIC_KEY_FILE", "no client has this name")
 
 
 def _enable(_: Rejected, facts: Facts) -> Fix | None:
-    return Fix(f"affiant client enable {facts.client.client_id}", "it was disabled") if facts.client else None
+    if facts.client is None:
+        return None
+    return Fix(f"affiant client enable {shlex.quote(facts.client.client_id)}", "it was disabled")
 
 
 def _method(_: Rejected, facts: Facts) -> Fix | None:
@@ -122,10 +126,11 @@ def _method(_: Rejected, facts: Facts) -> Fix | None:
         line = f'form |= {{"client_assertion": token, "client_assertion_type": "{names.JWT_BEARER_ASSERTION_TYPE}"}}'
         return Fix(f'form.pop("client_secret", None); headers.pop("Authorization", None); {line}', why)
     drop = 'form.pop("client_assertion", None); form.pop("client_assertion_type", None)'
-    put = f'form |= {{"client_id": "{facts.client.client_id}", "client_secret": secret}}'
+    client_id = _quoted(facts.client.client_id)
+    put = f'form |= {{"client_id": {client_id}, "client_secret": secret}}'
     if method == names.CLIENT_SECRET_POST:
         return Fix(f'{drop}; headers.pop("Authorization", None); {put}', why)
-    pair = f'base64.b64encode(f"{facts.client.client_id}:{{secret}}".encode()).decode()'
+    pair = f"base64.b64encode(({client_id} + ':' + secret).encode()).decode()"
     return Fix(f'{drop}; form.pop("client_secret", None); headers["Authorization"] = "Basic " + {pair}', why)
 
 
@@ -134,15 +139,15 @@ def _algorithm(refusal: Rejected, _: Facts) -> Fix:
     return Fix(f'alg = header["alg"] = {_quoted(alg)}', f"the registered key is for {refusal.expected}")
 
 
-def _key(_: Rejected, facts: Facts) -> Fix | None:
+def _key(refusal: Rejected, facts: Facts) -> Fix | None:
     """The kid of the key that made the signature, or of the only one there is."""
-    if facts.client is None or facts.unverified is None:
+    if facts.hint is not None:
+        return Fix(facts.hint.line, facts.hint.what)
+    if facts.client is None or facts.client.record.jwks_uri is not None:  # nobody here can register a key for it
         return None
-    hint = hints.find(facts.client, facts.unverified, facts.text, now=facts.now)
-    if hint is not None:
-        return Fix(hint.line, hint.what)
+    alg = facts.unverified.alg if facts.unverified else refusal.got if refusal.reason is Reason.KEY_NONE else ""
     fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
-    if fitting and facts.unverified.alg not in fitting:
+    if fitting and alg and alg not in fitting:
         return Fix(f'alg = header["alg"] = {_quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
     return _register(facts)
 
@@ -155,8 +160,10 @@ def _register(facts: Facts) -> Fix | None:
             "secret = credentials['client_secret']", "another secret made the MAC than the one that is registered"
         )
     known = ", ".join(key.kid for key in facts.client.keys.usable(facts.now))
-    line = f"affiant client update {facts.client.client_id} --public-key PUBLIC_KEY_FILE"
-    return Fix(line, f"none of the registered keys made this signature ({known}): register the one that did")
+    line = f"affiant client update {shlex.quote(facts.client.client_id)} --public-key PUBLIC_KEY_FILE"
+    return Fix(
+        line, f"no registered key ({known}) made this signature, by any known mistake: register the one that did"
+    )
 
 
 def _jku(refusal: Rejected, _: Facts) -> Fix:
@@ -203,6 +210,38 @@ def _longest(facts: Facts) -> int:
     return LIFETIMES[facts.client.record.lifetime_policy] if facts.client else MAX_LIFETIME
 
 
+def _replayed(_: Rejected, facts: Facts) -> Fix:
+    """A library that keeps its assertion cannot be told to make another; one that makes a jti itself can."""
+    if facts.earlier is not None and facts.earlier.get("outcome") == "refused":
+        why = (
+            f"{_earlier(facts)}, which was refused for {facts.earlier.get('reason')}: a refused request uses up its jti"
+        )
+        return Fix(_NEW_JTI, why)
+    if not facts.kept:
+        return Fix(_NEW_JTI, f"{_earlier(facts)}; each request needs a new one")
+    if facts.client is None or not outlasts(facts):
+        return Fix(_NEW_JTI, f"{_earlier(facts)}; a retry and a second scope need a new one, whatever is set")
+    line = f"affiant client update {shlex.quote(facts.client.client_id)} --access-token-lifetime {KEPT_LIFETIME}"
+    why = "the client library keeps its assertion (MSAL does, for 540 s) longer than its token"
+    return Fix(line, f"{_earlier(facts)}: {why}; tokens that live {KEPT_LIFETIME} s outlast it")
+
+
+def outlasts(facts: Facts) -> bool:
+    """Whether longer tokens help: the same assertion came again because the token that it got was about to end."""
+    if not facts.kept or facts.earlier is None or facts.token_lifetime >= KEPT_LIFETIME:
+        return False
+    seconds = facts.now - float(facts.earlier["at"])
+    return facts.earlier.get("outcome") == "issued" and seconds >= facts.token_lifetime - _DROPPED
+
+
+def _earlier(facts: Facts) -> str:
+    used = "this very assertion was used" if facts.kept else "this jti was used"
+    if facts.earlier is None:
+        return f"{used} before"
+    seconds = max(0, int(facts.now - float(facts.earlier["at"])))
+    return f"{used} {seconds} s before, by the request {facts.earlier.get('trace_id')}"
+
+
 def _scope(refusal: Rejected, facts: Facts) -> Fix:
     allowed = refusal.expected.split(" ") if refusal.expected not in ("", "no scope") else []
     asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
@@ -235,6 +274,11 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.METHOD: _say('method = "POST"; form |= query; query.clear()', "tokens are asked for by POST, with a form"),
     Reason.CONTENT_TYPE: _say(
         'headers["Content-Type"] = "application/x-www-form-urlencoded"', "the parameters are a form, not JSON"
+    ),
+    Reason.NO_BODY: _say(
+        'headers["Content-Type"] = "application/x-www-form-urlencoded"; '
+        f'form |= {{"grant_type": "{names.CLIENT_CREDENTIALS}", "client_assertion": token}}; {_TYPE}',
+        "the parameters go into the body, as a form",
     ),
     Reason.IN_QUERY: _say("form |= query; query.clear()", "what stands in a URL is logged"),
     Reason.MISSING_PARAMETER: _missing,
@@ -278,7 +322,7 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.IAT_FUTURE: _times,
     Reason.IAT_OLD: _times,
     Reason.JTI: _say(_NEW_JTI, "it is remembered so that nobody can use it again"),
-    Reason.REPLAYED: _say(_NEW_JTI, "this one was used before"),
+    Reason.REPLAYED: _replayed,
     Reason.SCOPE_MALFORMED: _scope_spelling,
     Reason.SCOPE_NOT_ALLOWED: _scope,
     Reason.RESOURCE_MALFORMED: _resource,

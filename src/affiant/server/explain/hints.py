@@ -1,49 +1,131 @@
-"""Rung 7: which mistake would have made this very signature? Tried out here, never on the path of a request."""
+"""Rung 7: which mistake would have made this very signature? Tried out here, never on the path of a request.
+
+A hint has a code of the closed list HINTS, which the audit log keeps, and its words, which are made from the code.
+"""
 
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from affiant.jose import base64url
 from affiant.jose.algorithms import ALGORITHMS
+from affiant.jose.spelling import EC_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from affiant.jose.compact import Unverified
-    from affiant.jose.keys import PublicKey
-    from affiant.server.registry.directory import RegisteredClient
+    from affiant.jose.keys import PublicKey, SecretKey
 
-_EC_BYTES = {"ES256": 32, "ES384": 48, "ES512": 66}
+MAX_KEYS = 4  # of a client that are tried
+KEPT, REPEATED = "jti.kept", "jti.repeated"
+_NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)'
 _SIGN_WHAT_IS_SENT = 'signing_input = ".".join(token.split(".")[:2]).encode()'
+_TEXT_IS_KEY = "key = secret.encode()"
+_HASH = "a hash of the secret was used"
+_INPUT = "{} was signed, and not the text that was sent"
+
+
+class _Words(NamedTuple):
+    what: str
+    line: str
+    names: int = 0  # that the words need
+
+
+# The words of each code; {0} and {1} are the names that follow the code in a record.
+HINTS = {
+    "signature.der": _Words(
+        "the signature is DER; a JWS has r and s one after the other (RFC 7518 section 3.4). librdkafka up to 2.16"
+        " sends DER for {0}: use an RSA key and RS256 there",
+        'signature = b"".join(n.to_bytes({size}, "big") for n in decode_dss_signature(signature))',
+        1,
+    ),
+    "signature.hexadecimal": _Words(
+        "the signature was written in hexadecimal", "signature = bytes.fromhex(signature.decode())"
+    ),
+    "signature.base64": _Words(
+        "the signature was encoded in base64 twice",
+        'signature = base64.urlsafe_b64decode(signature + b"==")',
+    ),
+    "signature.other_key": _Words("the signature fits the key {0}: only the kid is wrong", 'header["kid"] = {json}', 1),
+    "signature.header_algorithm": _Words(
+        "the signature is {0}'s, and the header says {1}", 'alg = header["alg"] = "{0}"', 2
+    ),
+    "signature.algorithm": _Words("the signature is {0}'s, and the header says {1}", 'alg = "{1}"', 2),
+    "signature.of_hash": _Words(_INPUT.format("a hash of the text"), _SIGN_WHAT_IS_SENT),
+    "signature.of_payload": _Words(_INPUT.format("the payload alone"), _SIGN_WHAT_IS_SENT),
+    "signature.of_json": _Words(_INPUT.format("the JSON before its encoding"), _SIGN_WHAT_IS_SENT),
+    "signature.of_base64": _Words(_INPUT.format("base64 or padded base64url"), _SIGN_WHAT_IS_SENT),
+    "signature.of_other_json": _Words(_INPUT.format("the same JSON, written differently,"), _SIGN_WHAT_IS_SENT),
+    "secret.white_space": _Words("the secret was used with white space at its end", "secret = secret.strip()"),
+    "secret.quoted": _Words("the secret was used in quotation marks", "secret = secret.strip('\"')"),
+    "secret.hexadecimal": _Words("the secret was written in hexadecimal before it was used", _TEXT_IS_KEY),
+    "secret.base64": _Words("the secret was encoded in base64 before it was used", _TEXT_IS_KEY),
+    "secret.hash": _Words(_HASH, _TEXT_IS_KEY),
+    KEPT: _Words("the very assertion was used before", _NEW_JTI),
+    REPEATED: _Words("another assertion with this jti was used before", _NEW_JTI),
+    "secret.decoded": _Words("the secret was decoded, and its text is the key", _TEXT_IS_KEY),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What happened, and a line of code that mends it."""
+    """A known mistake: its code in HINTS, and the names that its words need (an alg, a kid; never a secret)."""
 
-    what: str
-    line: str
+    code: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As the audit log keeps it."""
+        return " ".join((self.code, *self.names))
+
+    @property
+    def what(self) -> str:
+        """What happened."""
+        return HINTS[self.code].what.format(*self.names)
+
+    @property
+    def line(self) -> str:
+        """A line of code that mends it."""
+        words = HINTS[self.code]
+        if not words.names:
+            return words.line
+        return words.line.format(*self.names, json=json.dumps(self.names[0]), size=EC_BYTES.get(self.names[0]))
 
 
-def find(client: RegisteredClient, unverified: Unverified, text: str, *, now: float) -> Hint | None:
-    """The mistake that explains this signature, or None where none of the known ones does."""
+def parse(text: str | None) -> Hint | None:
+    """Read a hint as the audit log keeps it; None for one that this version does not know."""
+    code, _, rest = (text or "").partition(" ")
+    if code not in HINTS:
+        return None
+    names = (rest,) if code == "signature.other_key" else tuple(rest.split())  # a kid may have spaces
+    return Hint(code, names) if all(names[: HINTS[code].names]) and len(names) >= HINTS[code].names else None
+
+
+def find(keys: Sequence[PublicKey], secrets: Iterable[SecretKey], unverified: Unverified, text: str) -> Hint | None:
+    """The mistake that explains this signature, or None where none of the known ones does.
+
+    Args:
+        keys: the public keys of the client; the first few are tried.
+        secrets: those that make its MACs.
+        unverified: the assertion.
+        text: the same as it was sent.
+    """
     if unverified.alg.startswith("HS"):
-        return _of_secret(client, unverified)
-    keys = client.keys.usable(now)
+        return _of_secret(secrets, unverified)
     for key in keys:
         if _holds(key, unverified.alg, unverified.signature, unverified.signing_input):
-            line = f'header["kid"] = {json.dumps(key.kid)}'
-            return Hint(f"the signature fits the key {key.kid}: only the kid is wrong", line)
-    for key in keys:
+            return Hint("signature.other_key", (key.kid,))
+    for key in keys[:MAX_KEYS]:
         hint = _of_spelling(key, unverified) or _of_algorithm(key, unverified) or _of_input(key, unverified, text)
         if hint is not None:
             return hint
@@ -51,19 +133,19 @@ def find(client: RegisteredClient, unverified: Unverified, text: str, *, now: fl
 
 
 def _of_spelling(key: PublicKey, unverified: Unverified) -> Hint | None:
-    size = _EC_BYTES.get(unverified.alg)
+    alg = unverified.alg
+    size = EC_BYTES.get(alg)
     with suppress(ValueError, OverflowError):
         if size is not None:
             raw = b"".join(number.to_bytes(size, "big") for number in decode_dss_signature(unverified.signature))
-            if _holds(key, unverified.alg, raw, unverified.signing_input):
-                line = f'signature = b"".join(n.to_bytes({size}, "big") for n in decode_dss_signature(signature))'
-                return Hint("the signature is DER; a JWS has r and s behind each other (RFC 7518 section 3.4)", line)
+            if _holds(key, alg, raw, unverified.signing_input):
+                return Hint("signature.der", (alg,))
     with suppress(ValueError):
-        if _holds(key, unverified.alg, bytes.fromhex(unverified.signature.decode("ascii")), unverified.signing_input):
-            return Hint("the signature was written in hexadecimal", "signature = bytes.fromhex(signature.decode())")
+        if _holds(key, alg, bytes.fromhex(unverified.signature.decode("ascii")), unverified.signing_input):
+            return Hint("signature.hexadecimal")
     with suppress(ValueError):
-        if _holds(key, unverified.alg, b64decode(unverified.signature, validate=True), unverified.signing_input):
-            return Hint("the signature was encoded in base64 twice", "signature = base64.b64decode(signature)")
+        if _holds(key, alg, urlsafe_b64decode(unverified.signature + b"=="), unverified.signing_input):
+            return Hint("signature.base64")
     return None
 
 
@@ -72,15 +154,21 @@ def _of_algorithm(key: PublicKey, unverified: Unverified) -> Hint | None:
         is_other = algorithm.kty == key.kty and name != unverified.alg
         if is_other and _holds(key, name, unverified.signature, unverified.signing_input):
             # Where the key is for what it was used for, the header is what is wrong.
-            line = f'alg = header["alg"] = "{name}"' if name in key.algorithms else f'alg = "{unverified.alg}"'
-            return Hint(f"the signature is {name}'s, and the header says {unverified.alg}", line)
+            return _of_other(name, unverified.alg, is_header=name in key.algorithms)
     return None
 
 
+def _of_other(name: str, said: str, *, is_header: bool) -> Hint:
+    # Attack: the header is the sender's. Only an algorithm's name may get into a line that an operator types.
+    if is_header or said not in ALGORITHMS:
+        return Hint("signature.header_algorithm", (name, said if said in ALGORITHMS else "another"))
+    return Hint("signature.algorithm", (name, said))
+
+
 def _of_input(key: PublicKey, unverified: Unverified, text: str) -> Hint | None:
-    for what, data in _inputs(unverified, text):
+    for code, data in _inputs(unverified, text):
         if _holds(key, unverified.alg, unverified.signature, data):
-            return Hint(f"{what} was signed, and not the text that was sent", _SIGN_WHAT_IS_SENT)
+            return Hint(code)
     return None
 
 
@@ -88,59 +176,58 @@ def _inputs(unverified: Unverified, text: str) -> Iterator[tuple[str, bytes]]:
     """What people sign instead of the first two parts."""
     head, payload = text.split(".")[:2]
     raw_head, raw_payload = base64url.decode(head), base64url.decode(payload)
-    yield "a hash of the text", sha256(unverified.signing_input).digest()
-    yield "a hash of the text in hexadecimal", sha256(unverified.signing_input).hexdigest().encode()
-    yield "the payload alone", payload.encode()
-    yield "the payload before its encoding", raw_payload
-    yield "header and payload before their encoding", raw_head + b"." + raw_payload
-    for what, encode in (("base64url with padding", urlsafe_b64encode), ("base64", b64encode)):
-        yield f"{what}", encode(raw_head) + b"." + encode(raw_payload)
-    for what, spelled_head in _spellings(unverified.header):
-        for _, spelled in _spellings(unverified.claims):
-            yield (
-                f"JSON written anew ({what})",
-                f"{base64url.encode(spelled_head)}.{base64url.encode(spelled)}".encode(),
-            )
-        yield "JSON written anew (header)", f"{base64url.encode(spelled_head)}.{payload}".encode()
-    for what, spelled in _spellings(unverified.claims):
-        yield f"JSON written anew ({what})", f"{head}.{base64url.encode(spelled)}".encode()
+    yield "signature.of_hash", sha256(unverified.signing_input).digest()
+    yield "signature.of_hash", sha256(unverified.signing_input).hexdigest().encode()
+    yield "signature.of_payload", payload.encode()
+    yield "signature.of_payload", raw_payload
+    yield "signature.of_json", raw_head + b"." + raw_payload
+    for encode in (urlsafe_b64encode, b64encode):
+        yield "signature.of_base64", encode(raw_head) + b"." + encode(raw_payload)
+    for data in _rewritten(unverified, head, payload):
+        yield "signature.of_other_json", data
 
 
-def _spellings(value: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+def _rewritten(unverified: Unverified, head: str, payload: str) -> Iterator[bytes]:
+    payloads = [base64url.encode(spelled) for spelled in _spellings(unverified.claims)]
+    for spelled in map(base64url.encode, _spellings(unverified.header)):
+        for other in (*payloads, payload):
+            yield f"{spelled}.{other}".encode()
+    for other in payloads:
+        yield f"{head}.{other}".encode()
+
+
+def _spellings(value: dict[str, Any]) -> Iterator[bytes]:
     for sort in (False, True):
-        order = "sorted" if sort else "as it stands"
-        yield f"{order}, with spaces", json.dumps(value, sort_keys=sort).encode()
-        yield f"{order}, without spaces", json.dumps(value, sort_keys=sort, separators=(",", ":")).encode()
-        yield f"{order}, indented", json.dumps(value, sort_keys=sort, indent=2).encode()
+        yield json.dumps(value, sort_keys=sort).encode()
+        yield json.dumps(value, sort_keys=sort, separators=(",", ":")).encode()
+        yield json.dumps(value, sort_keys=sort, indent=2).encode()
 
 
-def _of_secret(client: RegisteredClient, unverified: Unverified) -> Hint | None:
-    for stored, _ in client.macs:
-        for what, line, key in _secrets(stored.secret):
+def _of_secret(secrets: Iterable[SecretKey], unverified: Unverified) -> Hint | None:
+    for stored in secrets:
+        for code, key in _misused(stored.secret):
             if _holds_mac(key, unverified.alg, unverified):
-                return Hint(what, line)
+                return Hint(code)
         for name in ("HS256", "HS384", "HS512"):
-            if _holds_mac(stored.secret, name, unverified):
-                return Hint(f"the MAC is {name}'s, and the header says {unverified.alg}", f'alg = "{unverified.alg}"')
+            if name != unverified.alg and _holds_mac(stored.secret, name, unverified):
+                return _of_other(name, unverified.alg, is_header=name == stored.alg)
     return None
 
 
-def _secrets(secret: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """What people make of a secret before they use it. Its text is the key, as it stands (RFC 7518 section 3.2)."""
-    plain = "key = secret.encode()"
+def _misused(secret: bytes) -> Iterator[tuple[str, bytes]]:
+    """What people make of a secret before they use it. Its text is the key, as it is (RFC 7518 section 3.2)."""
     for tail in (b"\n", b"\r\n", b" ", b"\n\n"):
-        yield "the secret was used with white space at its end", "secret = secret.strip()", secret + tail
-    yield "the secret was used in quotation marks", "secret = secret.strip('\"')", b'"' + secret + b'"'
-    yield "the secret was written in hexadecimal before it was used", plain, secret.hex().encode()
-    yield "the secret was encoded in base64 before it was used", plain, b64encode(secret)
-    yield "the secret was encoded in base64url before it was used", plain, urlsafe_b64encode(secret).rstrip(b"=")
-    yield "a hash of the secret was used", plain, sha256(secret).digest()
-    yield "a hash of the secret was used", plain, sha256(secret).hexdigest().encode()
+        yield "secret.white_space", secret + tail
+    yield "secret.quoted", b'"' + secret + b'"'
+    yield "secret.hexadecimal", secret.hex().encode()
+    yield "secret.base64", b64encode(secret)
+    yield "secret.base64", urlsafe_b64encode(secret).rstrip(b"=")
+    yield "secret.hash", sha256(secret).digest()
+    yield "secret.hash", sha256(secret).hexdigest().encode()
     with suppress(ValueError):
-        padded = secret + b"=" * (-len(secret) % 4)
-        yield "the secret was decoded from base64url, and its text is the key", plain, urlsafe_b64decode(padded)
+        yield "secret.decoded", urlsafe_b64decode(secret + b"=" * (-len(secret) % 4))
     with suppress(ValueError):
-        yield "the secret was decoded from hexadecimal, and its text is the key", plain, bytes.fromhex(secret.decode())
+        yield "secret.decoded", bytes.fromhex(secret.decode())
 
 
 def _holds(key: PublicKey, alg: str, signature: bytes, data: bytes) -> bool:

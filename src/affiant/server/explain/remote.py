@@ -11,7 +11,7 @@ from affiant.reasons import Reason
 from affiant.server.client_auth import presented
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes
-from affiant.server.explain.walk import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
+from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
 from affiant.server.request import http
 
 if TYPE_CHECKING:

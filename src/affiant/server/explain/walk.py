@@ -1,92 +1,50 @@
-"""The ladder as somebody sees it who asks why: each rung with what was expected, what came, and what to change."""
+"""Walk the ladder of this server once more, dry, and explain what became of a request from its record."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from affiant.errors import Rejected
-from affiant.oauth import assertion, names
+from affiant.oauth import assertion
 from affiant.reasons import Reason
-from affiant.server.client_auth import tls_client
+from affiant.server.client_auth import findings
+from affiant.server.explain import explanation, hints, inquiry, near, tokens
 from affiant.server.explain import facts as facts_of
-from affiant.server.explain import fixes, near
-from affiant.server.registry.remote_keys import NOT_FETCHED
+from affiant.server.explain.explanation import Explanation, rung_of
 from affiant.server.request import http
 from affiant.server.request.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from affiant.server.explain.captured import Captured
     from affiant.server.explain.facts import Facts
-    from affiant.server.explain.fixes import Fix
     from affiant.server.registry.directory import Directory
     from affiant.server.token.decision import Decider
-    from affiant.storage.ports import Clients, Ledger
+    from affiant.storage.ports import Store
 
-RUNGS = {
-    1: "form",
-    2: "one way",
-    3: "compact JWS",
-    4: "names",
-    5: "client",
-    6: "key",
-    7: "proof",
-    8: "audience",
-    9: "time",
-    10: "jti",
-    11: "first use",
-    12: "grant",
-}
-PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
-_PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One rung: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` says what was looked at."""
-
-    rung: int
-    mark: str
-    note: str = ""
-    expected: str = ""
-    got: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What became of a request, or would become of it.
-
-    Attributes:
-        lines: every rung, in order.
-        reason: why it is refused; None where it is not.
-        fix: the first thing to change.
-        client_id: the client that it names.
-        at: the time that it was judged by, in seconds since the epoch.
-        detail: what only the operator may know.
-        observed: codes of what stricter policies would have refused.
-    """
-
-    lines: tuple[Line, ...]
-    reason: Reason | None
-    fix: Fix | None
-    client_id: str | None
-    at: float
-    detail: str = ""
-    observed: tuple[str, ...] = ()
+_LAST, _LAST_OF_CLAIMS = 12, 10  # rungs, as far as a request and its claims are judged
+_PAGE, _PAGES = 200, 50  # records that are looked through for the earlier use of a jti
+_BY_KEY = range(6, 8)
 
 
 class Explainer:
-    """Walks the ladder of this server, with its clients and keys; it changes nothing."""
+    """Explains requests, with the clients and keys of one server; it changes nothing.
 
-    def __init__(self, issuer: str, decider: Decider, directory: Directory, ledger: Ledger, clients: Clients) -> None:
+    Args:
+        issuer: of the server.
+        decider: judges a token request.
+        directory: knows the clients, the APIs and the keys.
+        store: where they are kept, and the audit log.
+    """
+
+    def __init__(self, issuer: str, decider: Decider, directory: Directory, store: Store) -> None:
         self._issuer = issuer
         self._decider = decider
         self._directory = directory
-        self._ledger = ledger
-        self._clients = clients
+        self._store = store
 
     async def explain(self, captured: Captured, *, now: float) -> Explanation:
         """What this server would say to this request at this time.
@@ -94,175 +52,132 @@ class Explainer:
         Raises:
             StoreError: the store does not answer.
         """
-        visit = Visit("explain", "", now)
-        refusal: Rejected | None = None
-        try:
-            form = await http.read_form(captured.scope(), captured.receive)
-            await self._decider.decide(form, captured.scope(), visit)
-        except Rejected as found:
-            refusal = found
         facts = facts_of.read(captured, issuer=self._issuer, now=now)
         await self._look_up(facts)
-        # The claim falls with the commit, before which a grant may have refused; that one is told, as on the wire.
-        if await self._is_claimed(visit, facts) and (refusal is None or _rung(refusal.reason) > max(_LADDER)):
-            refusal = Rejected(Reason.REPLAYED)
-        return _explanation(refusal, facts, visit)
+        if captured.is_bare and tokens.is_access_token(facts):
+            return await tokens.explain(facts, self._directory, self._store.revocations)
+        visit = Visit("explain", "", now)
+        refusals = await self._judge(captured, facts, visit)
+        observed = visit.authenticated.observed if visit.authenticated else ()
+        found = explanation.build(refusals, facts, observed)
+        what = tokens.describe(facts) if refusals else ""
+        return replace(found, what=what, fix=tokens.fix(facts), remedy=None) if what else found
+
+    async def explain_record(self, record: dict[str, Any]) -> Explanation:
+        """What became of a request, from its record in the audit log; nothing has the request itself.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        facts = facts_of.of_record(record, issuer=self._issuer)
+        name = record.get("client_id") or record.get("client_claimed")
+        facts.client = await self._directory.client(name) if name else None
+        self._note(facts)
+        if facts.hint is None and record.get("reason"):
+            later = await self._store.audit_log.find(inquiry.trace_id(record["trace_id"]))
+            facts.hint = hints.parse(later.get("hint")) if later is not None else None
+        if record.get("reason") == Reason.REPLAYED.code:
+            facts.claimed = True
+            facts.kept = facts.hint.code == hints.KEPT if facts.hint is not None else None
+            await self._find_earlier(facts, record.get("client_id"), record.get("jti_digest"), record["trace_id"])
+        if (policies := record.get("policies")) is not None:
+            facts.judged_to = _LAST_OF_CLAIMS
+            facts.policies = dict(p.split("=", 1) for p in policies.split() if "=" in p) or None
+        codes = [code for code in (record.get("reason"), *(record.get("also") or "").split()) if code]
+        shown = {name: str(record.get(name) or "") for name in ("expected", "got", "detail")}
+        refusals = [
+            Rejected(Reason.from_code(code), **(shown if number == 0 else {})) for number, code in enumerate(codes)
+        ]
+        found = explanation.build(refusals, facts, tuple((record.get("observed") or "").split()))
+        return explanation.of_record(found, record)
+
+    async def _judge(self, captured: Captured, facts: Facts, visit: Visit) -> list[Rejected]:
+        """Every refusal of this request, the one that the caller would be told first."""
+        try:
+            form = await http.read_form(captured.scope(), captured.receive)
+        except Rejected as refusal:
+            return [refusal]
+        refusals: list[Rejected] = []
+        try:
+            await self._decider.decide(form, captured.scope(), visit)
+        except Rejected as refusal:
+            refusals.append(refusal)
+        if refusals and refusals[0].reason.value.rung in _BY_KEY:
+            facts.hint = _hint(facts)
+        has_verified = visit.findings is not None and visit.findings.policies is not None
+        if refusals and (visit.authenticated is not None or has_verified):
+            refusals += self._go_on(captured, facts, visit, refusals[0])
+        # The claim falls with the commit, before which a grant may have refused; a replay is what the caller is told.
+        if await self._is_claimed(visit, facts):
+            at_once = not refusals or rung_of(refusals[0].reason) > rung_of(Reason.REPLAYED)
+            refusals.insert(0 if at_once else len(refusals), Rejected(Reason.REPLAYED))
+        return refusals
+
+    def _go_on(self, captured: Captured, facts: Facts, visit: Visit, first: Rejected) -> list[Rejected]:
+        """What else would stop a request of a client that proved who it is."""
+        client = visit.authenticated.client if visit.authenticated else facts.client
+        if client is None or facts.form is None:
+            return []
+        facts.judged_to = _LAST
+        found: list[Rejected] = []
+        if visit.authenticated is None:
+            found += findings.breaches(facts.header, facts.claims, client.rules, facts.now)
+            facts.policies = findings.loosened(client, facts.header, facts.claims, facts.now)
+        found += self._decider.breaches(facts.form, captured.scope(), client, visit, facts.claims)
+        # A proof was used once already, by this very walk.
+        known = {first.reason, Reason.DPOP_REPLAYED}
+        return [refusal for refusal in found if refusal.reason not in known]
 
     async def _look_up(self, facts: Facts) -> None:
         for name in facts.names:
             facts.client = facts.client or await self._directory.client(name)
         if facts.client is None and facts.names:
-            facts.near = await near.find(self._clients, facts.names[0])
+            facts.near = await near.find(self._store.clients, facts.names[0])
+        self._note(facts)
+
+    def _note(self, facts: Facts) -> None:
+        facts.apis = self._directory.apis
+        facts.token_lifetime = self._decider.lifetime(facts.client)
 
     async def _is_claimed(self, visit: Visit, facts: Facts) -> bool:
-        if visit.authenticated is not None and visit.authenticated.claim is not None:
-            claim = visit.authenticated.claim
-            until = await self._ledger.find_claim(claim.client_id, claim.digest)
-            facts.claimed = until is not None
-            return facts.claimed and not visit.authenticated.tolerates_repeat
+        """Whether this jti was used before, where that refuses the request."""
+        who = visit.authenticated
+        if who is not None and who.claim is not None:
+            claim = who.claim
+            until = await self._store.ledger.find_claim(claim.client_id, claim.digest)
+            facts.claimed, facts.kept = until is not None, until == claim.expires_at
+            if facts.claimed:
+                await self._find_earlier(facts, claim.client_id, visit.record().jti_digest, None)
+            return facts.claimed and not who.tolerates_repeat
         jti = facts.claims.get("jti")
         if facts.client is not None and isinstance(jti, str):  # refused before the claim, as what has expired is
             digest = assertion.digest(jti, whole=facts.text.encode())
-            facts.claimed = await self._ledger.find_claim(facts.client.client_id, digest) is not None
-        return False
+            facts.claimed = await self._store.ledger.find_claim(facts.client.client_id, digest) is not None
+        return bool(facts.claimed) and facts.judged_to > 0
+
+    async def _find_earlier(
+        self, facts: Facts, client_id: str | None, digest: str | None, trace_id: str | None
+    ) -> None:
+        """Look for the request that used this jti first, among the newest records and as far back as one can live."""
+        if client_id is None or digest is None:
+            return
+        before, wanted = None, digest.encode()
+        for _ in range(_PAGES):
+            rows = await self._store.audit_log.newest(before=before, limit=_PAGE)
+            for row in (row for row in rows if wanted in row.record):
+                record = msgspec.json.decode(row.record)
+                is_first = record.get("reason") != Reason.REPLAYED.code and row.trace_id != trace_id
+                if is_first and record.get("client_id") == client_id and record["at"] <= facts.now:
+                    facts.earlier = record
+                    return
+            if len(rows) < _PAGE:
+                return
+            before = rows[-1].number
+            await asyncio.sleep(0)  # SQLite answers without a turn of the loop, and other requests need theirs
 
 
-_LADDER = range(1, 12)
-
-
-def _rung(reason: Reason) -> int:
-    """Reasons outside the ladder fall behind it, when the grant is judged; a few of the form come before it."""
-    if reason in (Reason.GRANT_UNSUPPORTED, Reason.MISSING_PARAMETER):
-        return 1
-    return reason.value.rung or 12
-
-
-def _explanation(refusal: Rejected | None, facts: Facts, visit: Visit) -> Explanation:
-    by_secret = not facts.text
-    lines = []
-    for rung in RUNGS:
-        if refusal is None or rung < _rung(refusal.reason):
-            skipped = by_secret and rung not in _PROVED_BY_SECRET
-            passed = Line(rung, PASSED, _note(rung, facts))
-            line = Line(rung, NOT_REACHED, "only for an assertion") if skipped else passed
-        elif rung == _rung(refusal.reason):
-            line = _failed(rung, refusal)
-        else:
-            line = Line(rung, NOT_REACHED, _note(rung, facts))
-        lines.append(line)
-    return Explanation(
-        lines=tuple(lines),
-        reason=refusal.reason if refusal else None,
-        fix=fixes.find(refusal, facts) if refusal else None,
-        client_id=next(iter(facts.names), None),
-        at=facts.now,
-        detail=refusal.detail if refusal else "",
-        observed=visit.authenticated.observed if visit.authenticated else (),
-    )
-
-
-def _failed(rung: int, refusal: Rejected) -> Line:
-    if refusal.detail == NOT_FETCHED:
-        return Line(rung, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
-    row = refusal.reason.value
-    return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
-
-
-def _note(rung: int, facts: Facts) -> str:
-    made = _NOTES.get(rung)
-    # Of an assertion that cannot be read there is nothing to say but its length.
-    can_say = facts.unverified is not None or rung in (1, 2, 3, 5, 12)
-    return made(facts) if made is not None and can_say else ""
-
-
-def _note_way(facts: Facts) -> str:
-    sent = ("client_assertion", "assertion", "client_secret")
-    return " and ".join(name for name in sent if facts.form and facts.form.get(name) is not None)
-
-
-def _shown(members: dict[str, Any], name: str) -> str:
-    return repr(members[name])[:120] if name in members else "absent"
-
-
-def _note_client(facts: Facts) -> str:
-    if facts.client is None:
-        return ""
-    record = facts.client.record
-    state = "enabled" if record.enabled else "disabled"
-    return f"{record.client_id}, {record.token_endpoint_auth_method}, {state}"
-
-
-def _note_target(facts: Facts) -> str:
-    """Name the API that is asked for, by whichever name it was sent."""
-    for name in ("resource", "audience"):
-        if facts.form and (values := facts.form.all(name)):
-            return f"{'resource' if name == 'resource' else 'resource (sent as audience)'} {' '.join(values)[:200]}"
-    return ""
-
-
-def _note_time(facts: Facts) -> str:
-    exp = facts.claims.get("exp")
-    if isinstance(exp, bool) or not isinstance(exp, int | float):
-        return ""
-    seconds = int(exp - facts.now)
-    return f"exp in {seconds} s" if seconds >= 0 else f"exp {-seconds} s ago"
-
-
-_NOTES: dict[int, Callable[[Facts], str]] = {
-    1: lambda facts: f"grant_type={facts.form.get('grant_type') or ''}" if facts.form else "",
-    2: _note_way,
-    3: lambda facts: f"{len(facts.text)} characters" if facts.text else "",
-    4: lambda facts: f"iss {_shown(facts.claims, 'iss')}, sub {_shown(facts.claims, 'sub')}",
-    5: _note_client,
-    6: lambda facts: f"alg {_shown(facts.header, 'alg')}, kid {_shown(facts.header, 'kid')}",
-    8: lambda facts: f"aud {_shown(facts.claims, 'aud')}",
-    9: _note_time,
-    10: lambda facts: f"jti {_shown(facts.claims, 'jti')}",
-    12: _note_target,
-}
-
-
-def members(found: Explanation) -> dict[str, Any]:
-    """The same as members of a JSON object."""
-    row = found.reason.value if found.reason else None
-    lines = [
-        {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
-        | {"name": RUNGS[line.rung]}
-        for line in found.lines
-    ]
-    fix = {"line": found.fix.line, "why": found.fix.why, "is_command": found.fix.is_command} if found.fix else None
-    return {
-        "accepted": found.reason is None,
-        "reason": row.code if row else None,
-        "client_id": found.client_id,
-        "at": found.at,
-        "ladder": lines,
-        "fix": fix,
-        "detail": found.detail or None,
-        "observed": list(found.observed),
-    }
-
-
-def recorded(record: dict[str, Any], *, issuer: str) -> Explanation:
-    """What the audit log has of a request; the request itself stands nowhere."""
-    code = record.get("reason")
-    facts = facts_of.Facts(issuer, float(record["at"]))
-    refusal = None
-    if code is not None:
-        expected, got, detail = (str(record.get(name) or "") for name in ("expected", "got", "detail"))
-        refusal = Rejected(Reason.from_code(code), expected=expected, got=got, detail=detail)
-    visit = Visit(record["endpoint"], record.get("address") or "", facts.now)
-    found = _explanation(refusal, facts, visit)
-    known = {5: record.get("client_id"), 6: record.get("kid"), 12: record.get("scope")}
-    without_assertion = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *tls_client.METHODS)
-    by_secret = record.get("method") in without_assertion
-    lines = tuple(_of_record(line, str(known.get(line.rung) or ""), by_secret=by_secret) for line in found.lines)
-    client_id = record.get("client_id") or record.get("client_claimed")
-    return replace(found, lines=lines, client_id=client_id, observed=tuple((record.get("observed") or "").split()))
-
-
-def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
-    if line.mark == FAILED or (by_secret and line.rung not in _PROVED_BY_SECRET):
-        return line
-    mark = PASSED if line.note == "only for an assertion" else line.mark
-    return replace(line, mark=mark, note=note if mark == PASSED else "")
+def _hint(facts: Facts) -> hints.Hint | None:
+    if facts.client is None or facts.unverified is None:
+        return None
+    keys, secrets = facts.client.keys.usable(facts.now), [key for key, _ in facts.client.macs]
+    return hints.find(keys, secrets, facts.unverified, facts.text)

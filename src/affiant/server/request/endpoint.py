@@ -52,6 +52,7 @@ class Endpoint(ABC):
         limits: how often one may fail or ask.
         uses: counts which credentials are in use.
         clock: seconds since the epoch.
+        inquire: is given each request that was refused and written down, to look later which mistake explains it.
 
     Attributes:
         described: what the reference says of it.
@@ -63,7 +64,15 @@ class Endpoint(ABC):
     counts_uses: ClassVar[bool] = True  # whether a credential that authenticates here is in use by that
 
     def __init__(
-        self, name: str, *, issuer: str, ledger: Ledger, limits: Limits, uses: Uses, clock: Callable[[], float]
+        self,
+        name: str,
+        *,
+        issuer: str,
+        ledger: Ledger,
+        limits: Limits,
+        uses: Uses,
+        clock: Callable[[], float],
+        inquire: Callable[[Visit], None] = lambda _: None,
     ) -> None:
         self._name = name
         self._issuer = issuer
@@ -71,6 +80,7 @@ class Endpoint(ABC):
         self._limits = limits
         self._uses = uses
         self._clock = clock
+        self._inquire = inquire
         self._deadline = Deadline()
 
     def metadata(self) -> dict[str, Any]:
@@ -193,8 +203,10 @@ class Endpoint(ABC):
             # Not every endpoint has clients for callers; whom it let in by something else did not fail.
             if entry.audit.outcome == REFUSED:
                 self._limits.count_failure(visit)
+                self._inquire(visit)
         elif outcome is Outcome.REPLAYED or await self._is_repeated(client, entry):
             self._limits.count_failure(visit)
+            self._inquire(visit)
         else:
             if self.counts(client):
                 self._limits.count_share(client.client.client_id, self._name, visit.now)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from affiant.errors import Rejected
     from affiant.oauth.binding.mtls import Certificate
     from affiant.oauth.parameters.form import Form
+    from affiant.server.client_auth.findings import Findings
     from affiant.server.client_auth.ladder import Authenticated
 
 REFUSED = "refused"  # the outcome of a request that was not let through
@@ -39,6 +40,7 @@ class Visit:
     scope: str | None = None
     resource: str | None = None
     authenticated: Authenticated | None = None
+    findings: Findings | None = None  # of an assertion, while it is not let through
     is_read: bool = False
     outcome: str = "issued"
     note: str | None = None
@@ -60,6 +62,7 @@ class Visit:
     def record(self, refusal: Rejected | None = None) -> AuditRecord:
         """The record of the decision."""
         who = self.authenticated
+        found = self.findings if refusal else None
         return AuditRecord(
             at=self.now,
             trace_id=self.trace_id,
@@ -84,6 +87,9 @@ class Visit:
             if refusal
             else self.note or without_credentials(who.label if who else None),
             observed=" ".join(who.observed) or None if who else None,
+            hint=found.hint if found else None,
+            also=" ".join(found.also) or None if found else None,
+            policies=found.policies if found else None,
             token=self.token,
             by=self.by,
             subject=self.subject,

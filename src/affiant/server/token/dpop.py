@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from affiant.oauth.binding.dpop import DpopProof, Nonces
-    from affiant.server.client_auth.ladder import Authenticated
+    from affiant.server.registry.directory import RegisteredClient
     from affiant.server.request.visit import Visit
 
 
@@ -41,21 +41,21 @@ class Proofs:
         return {"dpop_signing_alg_values_supported": list(self._algorithms)}
 
     def verify(
-        self, values: Sequence[bytes], client: Authenticated, visit: Visit, *, is_bound: bool = False
+        self, values: Sequence[bytes], client: RegisteredClient, visit: Visit, *, is_bound: bool = False
     ) -> DpopProof | None:
         """The proof of an authenticated client's request, or None where there is none and none is needed.
 
         Args:
             values: every value of the DPoP header.
-            client: who asks.
+            client: the authenticated client.
             visit: the request; its answer, whichever it is, tells the nonce for the next one.
             is_bound: whether its token is bound to something else already (RFC 8705 section 3).
 
         Raises:
             Rejected: a DPOP_* reason. Then the jti of the client's assertion is not used up (rung 10).
         """
-        demands = client.client.demands
-        if not values and not client.client.record.dpop_bound_access_tokens and (is_bound or not demands.binds):
+        demands = client.demands
+        if not values and not client.record.dpop_bound_access_tokens and (is_bound or not demands.binds):
             return None
         if self._nonces is not None:
             visit.headers = ((b"dpop-nonce", self._nonces.current(visit.now).encode("ascii")),)

@@ -45,17 +45,13 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
         Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED, RESOURCE_ALGORITHMS, RESOURCE_ALGORITHM, RESOURCE_TYPES,
             SCOPE_NOT_ALLOWED or DETAILS_NOT_ALLOWED.
     """
-    apis = _apis(authorization.resource, client, directory)
+    apis = find_apis(authorization.resource, client, directory)
     line = _line(apis)
     demanded = client.demands.algorithms
     if demanded is not None and (alg := line or directory.signer.alg) not in demanded:
         raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
-    offered = {name for api in apis for name in api.scopes}
-    allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
     asked = authorization.scope
-    # Both: that the client may have it, and that an API of the token knows it.
-    if asked is not None and not (are_covered(asked, client.record.scope) and are_covered(asked, offered)):
-        raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
+    allowed = check_scope(asked, client, apis)
     return Granted(
         scope=asked if asked is not None else _unasked(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
@@ -64,6 +60,20 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
         typ=_typ(apis),
         details=details.grant(authorization.details or details.at(authorization.granted, apis), client, apis),
     )
+
+
+def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: list[Api]) -> tuple[str, ...]:
+    """Return what the client may have at these APIs.
+
+    Raises:
+        Rejected: SCOPE_NOT_ALLOWED, when it asks for more.
+    """
+    offered = {name for api in apis for name in api.scopes}
+    allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
+    # Both: that the client may have it, and that an API of the token knows it.
+    if scope is not None and not (are_covered(scope, client.record.scope) and are_covered(scope, offered)):
+        raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
+    return allowed
 
 
 def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[str, ...]:
@@ -101,7 +111,12 @@ def _line(apis: list[Api]) -> str:
     return lines.pop()
 
 
-def _apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
+def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
+    """Return the APIs that a token of this client will be for.
+
+    Raises:
+        Rejected: RESOURCE_MISSING or RESOURCE_NOT_ALLOWED.
+    """
     default = directory.default_api
     allowed = client.record.resources or ((default.identifier,) if default else ())
     if not resource:

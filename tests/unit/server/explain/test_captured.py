@@ -57,7 +57,11 @@ def test_http(end: str) -> None:
     text = end.join(["POST /token HTTP/1.1", "Host: as", f"Content-Type: {FORM_TYPE}", "", "a=b"])
     found = captured.parse(text)
     assert (found.method, found.url, found.body) == ("POST", "/token", b"a=b")
-    assert found.scope()["headers"] == [(b"host", b"as"), (b"content-type", FORM_TYPE.encode())]
+    assert found.scope()["headers"] == [
+        (b"host", b"as"),
+        (b"content-type", FORM_TYPE.encode()),
+        (b"content-length", b"3"),
+    ]
     assert captured.parse(end.join(["GET /token?a=b HTTP/1.1", "Host: as"])).scope()["query_string"] == b"a=b"
 
 

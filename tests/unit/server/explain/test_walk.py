@@ -12,13 +12,14 @@ from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.explain import captured, remote, walk
+from affiant.server.explain import captured, remote
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from affiant.server.explain.walk import Explainer, Explanation
+    from affiant.server.explain.explanation import Explanation
+    from affiant.server.explain.walk import Explainer
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -58,9 +59,10 @@ async def explainer() -> Explainer:
     ("text", "marks"),
     [
         (_jwt(), "++++++++++++"),
-        (_jwt(aud="x"), "+++++++x----"),
-        (_jwt(exp=NOW - 100), "++++++++x---"),
-        (_jwt(jti="absent"), "+++++++++x--"),
+        (_jwt(aud="x"), "+++++++x++++"),
+        (_jwt(exp=NOW - 100), "++++++++x+++"),
+        (_jwt(jti="absent"), "+++++++++x++"),
+        (_jwt(aud="x", exp=NOW + 4000, jti=1), "+++++++xxx++"),
         (_jwt(iss="nobody", sub="nobody"), "++++x-------"),
         (_jwt(sub="x"), "+++x--------"),
         ("eyJ.x", "++x---------"),
@@ -109,14 +111,14 @@ async def test_an_algorithm_that_a_server_elsewhere_does_not_take() -> None:
     assert found.fix.line == 'alg = header["alg"] = "ES256"'
 
 
-async def test_what_the_log_has() -> None:
+async def test_what_the_log_has(explainer: Explainer) -> None:
     record = {"at": NOW, "trace_id": "t", "endpoint": "token", "client_claimed": "c1", "method": None}
-    refused = walk.recorded({**record, "reason": "assertion.audience", "expected": ISSUER, "got": "x"}, issuer=ISSUER)
+    refused = await explainer.explain_record({**record, "reason": "assertion.audience", "expected": ISSUER, "got": "x"})
     assert (_marks(refused), refused.client_id) == ("+++++++x----", "c1")
     assert (refused.lines[7].expected, refused.lines[7].got) == (ISSUER, "x")
     assert refused.fix is not None
     assert refused.fix.line == f'claims["aud"] = "{ISSUER}"'
-    issued = walk.recorded({**record, "client_id": "c1", "observed": "assertion.jti"}, issuer=ISSUER)
+    issued = await explainer.explain_record({**record, "client_id": "c1", "observed": "assertion.jti"})
     assert (issued.reason, issued.observed) == (None, ("assertion.jti",))
 
 

@@ -137,7 +137,10 @@ class Explanation(Out):
     reason: str | None
     client_id: str | None
     at: float
+    what: str | None
     ladder: list[dict[str, Any]]
     fix: dict[str, Any] | None
+    remedy: dict[str, Any] | None
+    also: list[dict[str, Any]]
     detail: str | None
     observed: list[str]

@@ -9,7 +9,7 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import audit
 from affiant.server.admin.routes.audit import TraceId
 from affiant.server.admin.routes.declared import Call, Routes
-from affiant.server.explain import captured, walk
+from affiant.server.explain import captured, explanation
 
 ROUTES = Routes("explain")
 
@@ -18,10 +18,12 @@ ROUTES = Routes("explain")
 async def explain_request(call: Call, question: Question) -> Any:
     """Judge a request rung by rung; nothing of it is claimed, stored or sent."""
     at = question.at if question.at is not None else call.visit.now
-    return walk.members(await call.desk.explainer().explain(captured.parse(question.request), now=at))
+    found = await call.desk.explainer().explain(captured.parse(question.request), now=at)
+    return explanation.members(found)
 
 
 @ROUTES("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Say what became of a request, from its record."""
-    return walk.members(walk.recorded(await audit.get(call, trace_id), issuer=call.desk.issuer))
+    found = await call.desk.explainer().explain_record(await audit.get(call, trace_id))
+    return explanation.members(found)

@@ -1,0 +1,109 @@
+"""What is found out about a refused assertion for its record: nothing of it reaches the caller."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from affiant.errors import Rejected
+from affiant.jose import spelling
+from affiant.oauth import assertion
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.jose.compact import Unverified, Verified
+    from affiant.oauth.assertion import Rules
+    from affiant.reasons import Reason
+    from affiant.server.registry.directory import RegisteredClient
+
+    Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
+
+NO_POLICY = "none"  # in a record: no policy of a client lets this assertion through
+
+# In the order of the ladder; each with the policy that refuses least.
+_RULES: tuple[tuple[str, str, Check], ...] = (
+    ("subject", "legacy", lambda _, claims, rules, __: assertion.check_subject(claims, rules)),
+    ("typ", "strict", lambda header, _, rules, __: assertion.check_typ(header, rules)),
+    ("audience", "legacy", lambda _, claims, rules, __: assertion.check_audience(claims, rules)),
+    ("lifetime", "legacy", lambda _, claims, rules, now: assertion.check_times(claims, rules, now)),
+    ("jti", "legacy", lambda _, claims, rules, __: assertion.check_jti(claims, rules)),
+)
+
+
+class Evidence(Value, frozen=True):
+    """An assertion whose signature did not verify, kept until somebody has looked which mistake explains it.
+
+    Attributes:
+        client: that it names; None for one that is unknown or cannot authenticate so: the same work is done for it.
+        unverified: the assertion taken apart.
+        text: the assertion.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"client", "unverified", "text"})
+
+    client: RegisteredClient | None
+    unverified: Unverified
+    text: str
+
+
+class Findings(Value, frozen=True):
+    """What the record of a refused assertion says besides its reason.
+
+    Attributes:
+        also: codes of the other rules that a verified assertion breaks.
+        policies: the policies under which its client would be let through, or NO_POLICY.
+        evidence: of an assertion that did not verify.
+    """
+
+    also: tuple[str, ...] = ()
+    policies: str | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """What the form of the signature says, without a key (see explain/hints.py)."""
+        if self.evidence is None:
+            return None
+        alg = self.evidence.unverified.alg
+        form = spelling.find(alg, self.evidence.unverified.signature)
+        return f"signature.{form} {alg}" if form is not None else None
+
+
+def judge(client: RegisteredClient, verified: Verified, now: float, refusal: Rejected) -> Findings:
+    """Find every other rule that a refused assertion breaks, and the policies that would let it through."""
+    header, claims = verified.header, verified.claims
+    broken, loose = breaches(header, claims, client.rules, now), loosened(client, header, claims, now)
+    said = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) if loose is not None else NO_POLICY
+    return Findings(tuple(other.reason.code for other in broken if other.reason is not refusal.reason), said)
+
+
+def breaches(header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: float) -> list[Rejected]:
+    """Return the refusal of each rule that the claims of an assertion break, in the order of the ladder."""
+    found = (_refusal(check, header, claims, rules, now) for _, _, check in _RULES)
+    return [refusal for refusal in found if refusal is not None]
+
+
+def loosened(
+    client: RegisteredClient, header: dict[str, Any], claims: dict[str, Any], now: float
+) -> dict[str, str] | None:
+    """Return the policies that the client needs for this assertion, as few as do; None where none would do."""
+    needed = {}
+    for rule, policy, check in _RULES:
+        if _refusal(check, header, claims, client.rules, now) is None:
+            continue
+        changed: dict[str, Any] = {rule: policy}
+        is_demanded = rule == "audience" and client.demands.audience is not None  # by a profile: no policy loosens it
+        if is_demanded or _refusal(check, header, claims, replace(client.rules, **changed), now) is not None:
+            return None
+        needed[rule] = policy
+    return needed
+
+
+def _refusal(check: Check, header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: float) -> Rejected | None:
+    try:
+        check(header, claims, rules, now)
+    except Rejected as refusal:
+        return refusal
+    return None

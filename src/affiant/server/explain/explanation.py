@@ -1,0 +1,241 @@
+"""The ladder as it is shown: each rung with what was expected, what came, what to change, and what else is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from affiant.oauth import names
+from affiant.reasons import Reason
+from affiant.server.client_auth import tls_client
+from affiant.server.explain import fixes, remedies
+from affiant.server.registry.remote_keys import NOT_FETCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from affiant.errors import Rejected
+    from affiant.server.explain.facts import Facts
+    from affiant.server.explain.fixes import Fix
+
+RUNGS = {
+    1: "form",
+    2: "one way",
+    3: "compact JWS",
+    4: "names",
+    5: "client",
+    6: "key",
+    7: "proof",
+    8: "audience",
+    9: "time",
+    10: "jti",
+    11: "first use",
+    12: "grant",
+}
+PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
+_PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
+_ONLY_FOR_ASSERTIONS = "only for an assertion"
+_WITHOUT_ASSERTION = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *tls_client.METHODS)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One rung: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` says what was looked at."""
+
+    rung: int
+    mark: str
+    note: str = ""
+    expected: str = ""
+    got: str = ""
+    source: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """Another reason for which the same request would be refused."""
+
+    reason: Reason
+    expected: str = ""
+    got: str = ""
+    fix: Fix | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of a request, or would become of it.
+
+    Attributes:
+        lines: every rung, in order.
+        reason: why it is refused; None where it is not.
+        fix: the first thing to change.
+        client_id: the client that it names.
+        at: the time that it was judged by, in seconds since the epoch.
+        detail: what only the operator may know.
+        observed: codes of what stricter policies would have refused.
+        what: what it is, where that is no client assertion.
+        also: what else would stop the request, once its reason is mended.
+        remedy: the operator's way to let it through; without a line where no setting does.
+    """
+
+    lines: tuple[Line, ...]
+    reason: Reason | None
+    fix: Fix | None
+    client_id: str | None
+    at: float
+    detail: str = ""
+    observed: tuple[str, ...] = ()
+    what: str = ""
+    also: tuple[Also, ...] = ()
+    remedy: Fix | None = None
+
+
+def rung_of(reason: Reason) -> int:
+    """Reasons outside the ladder fall behind it, when the grant is judged; a few of the form come before it."""
+    if reason in (Reason.GRANT_UNSUPPORTED, Reason.MISSING_PARAMETER):
+        return 1
+    return reason.value.rung or 12
+
+
+def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] = ()) -> Explanation:
+    """Explain a request that is refused for the first of these, and would be for the others, or for nothing."""
+    refusal = refusals[0] if refusals else None
+    fix, remedy = fixes.find(refusal, facts) if refusal else None, remedies.find(refusals, facts)
+    return Explanation(
+        lines=_lines(refusals, facts),
+        reason=refusal.reason if refusal else None,
+        fix=fix,
+        client_id=next(iter(facts.names), None),
+        at=facts.now,
+        detail=refusal.detail if refusal else "",
+        observed=observed,
+        also=tuple(Also(other.reason, other.expected, other.got, fixes.find(other, facts)) for other in refusals[1:]),
+        remedy=remedy if remedy and fix and remedy.line != fix.line else None,
+    )
+
+
+def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
+    by_secret = not facts.text
+    failed = {rung_of(refusal.reason): refusal for refusal in reversed(refusals)}
+    first = rung_of(refusals[0].reason) if refusals else max(RUNGS) + 1
+    lines = []
+    for rung in RUNGS:
+        if rung in failed:
+            line = _failed(rung, failed[rung])
+        elif by_secret and rung not in _PROVED_BY_SECRET and rung < first:
+            line = Line(rung, NOT_REACHED, _ONLY_FOR_ASSERTIONS)
+        elif rung < first or rung <= facts.judged_to:
+            line = Line(rung, PASSED, _note(rung, facts))
+        else:
+            line = Line(rung, NOT_REACHED, _note(rung, facts))
+        lines.append(line)
+    return tuple(lines)
+
+
+def _failed(rung: int, refusal: Rejected) -> Line:
+    if refusal.detail == NOT_FETCHED:
+        return Line(rung, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
+    row = refusal.reason.value
+    return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
+
+
+def _note(rung: int, facts: Facts) -> str:
+    made = _NOTES.get(rung)
+    # Of an assertion that cannot be read there is nothing to say but its length.
+    can_say = facts.unverified is not None or rung in (1, 2, 3, 5, 12)
+    return made(facts) if made is not None and can_say else ""
+
+
+def _note_way(facts: Facts) -> str:
+    sent = ("client_assertion", "assertion", "client_secret")
+    return " and ".join(name for name in sent if facts.form and facts.form.get(name) is not None)
+
+
+def _shown(members: dict[str, Any], name: str) -> str:
+    return repr(members[name])[:120] if name in members else "absent"
+
+
+def _note_client(facts: Facts) -> str:
+    if facts.client is None:
+        return ""
+    record = facts.client.record
+    state = "enabled" if record.enabled else "disabled"
+    return f"{record.client_id}, {record.token_endpoint_auth_method}, {state}"
+
+
+def _note_target(facts: Facts) -> str:
+    """Name the API that is asked for, by whichever name it was sent."""
+    for name in ("resource", "audience"):
+        if facts.form and (values := facts.form.all(name)):
+            return f"{'resource' if name == 'resource' else 'resource (sent as audience)'} {' '.join(values)[:200]}"
+    return ""
+
+
+def note_time(claims: dict[str, Any], now: float) -> str:
+    """When these claims end, in words."""
+    exp = claims.get("exp")
+    if isinstance(exp, bool) or not isinstance(exp, int | float):
+        return ""
+    seconds = int(exp - now)
+    return f"exp in {seconds} s" if seconds >= 0 else f"exp {-seconds} s ago"
+
+
+_NOTES: dict[int, Callable[[Facts], str]] = {
+    1: lambda facts: f"grant_type={facts.form.get('grant_type') or ''}" if facts.form else "",
+    2: _note_way,
+    3: lambda facts: f"{len(facts.text)} characters" if facts.text else "",
+    4: lambda facts: f"iss {_shown(facts.claims, 'iss')}, sub {_shown(facts.claims, 'sub')}",
+    5: _note_client,
+    6: lambda facts: f"alg {_shown(facts.header, 'alg')}, kid {_shown(facts.header, 'kid')}",
+    8: lambda facts: f"aud {_shown(facts.claims, 'aud')}",
+    9: lambda facts: note_time(facts.claims, facts.now),
+    10: lambda facts: f"jti {_shown(facts.claims, 'jti')}",
+    12: _note_target,
+}
+
+
+def of_record(found: Explanation, record: dict[str, Any]) -> Explanation:
+    """The same, with what the record knows instead of what a request would have shown."""
+    known = {5: record.get("client_id"), 6: record.get("kid"), 12: record.get("scope")}
+    by_secret = record.get("method") in _WITHOUT_ASSERTION
+    lines = tuple(_of_record(line, str(known.get(line.rung) or ""), by_secret=by_secret) for line in found.lines)
+    client_id = record.get("client_id") or record.get("client_claimed")
+    return replace(found, lines=lines, client_id=client_id)
+
+
+def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
+    if line.mark == FAILED or (by_secret and line.rung not in _PROVED_BY_SECRET):
+        return line
+    mark = PASSED if line.note == _ONLY_FOR_ASSERTIONS else line.mark
+    return replace(line, mark=mark, note=note if mark == PASSED else "")
+
+
+def members(found: Explanation) -> dict[str, Any]:
+    """The same as members of a JSON object."""
+    row = found.reason.value if found.reason else None
+    lines = [
+        {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
+        | {"name": line.name or RUNGS[line.rung]}
+        for line in found.lines
+    ]
+    also = [
+        {"reason": other.reason.code, "expected": other.expected, "got": other.got, "fix": _members_of(other.fix)}
+        for other in found.also
+    ]
+    return {
+        "accepted": found.reason is None,
+        "reason": row.code if row else None,
+        "client_id": found.client_id,
+        "at": found.at,
+        "what": found.what or None,
+        "ladder": lines,
+        "fix": _members_of(found.fix),
+        "remedy": _members_of(found.remedy),
+        "also": also,
+        "detail": found.detail or None,
+        "observed": list(found.observed),
+    }
+
+
+def _members_of(fix: Fix | None) -> dict[str, Any] | None:
+    return {"line": fix.line, "why": fix.why, "is_command": fix.is_command} if fix else None

@@ -1,0 +1,94 @@
+"""Look, after its answer, for the known mistake in a refused request, and write it down beside its record.
+
+Off the path of requests, and bounded: a flood of bad signatures costs as much as SEARCHES of them each second. The same
+work is done for a client that does not exist, so that a busy server says nothing about names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from affiant.server.client_auth import dummy
+from affiant.server.explain import hints
+from affiant.server.explain.hints import Hint
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.server.client_auth.findings import Evidence
+    from affiant.server.request.visit import Visit
+    from affiant.storage.ports import Ledger
+
+SECONDS = 1.0  # between two looks
+SEARCHES = 2  # in one look
+_WAITING = 8  # requests that wait for one; what comes while so many wait is not looked into
+EXPLAINED = "explained"  # the outcome of such a record
+
+
+def trace_id(of: str) -> str:
+    """What the hint for this request is looked up by."""
+    return f"{of}.hint"
+
+
+class Inquiry:
+    """Takes refused requests, and records a hint for those that a known mistake explains.
+
+    Args:
+        ledger: where hints are written, and used jtis are known.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._waiting: deque[tuple[str, str, float, Evidence | JtiClaim]] = deque()
+
+    def offer(self, visit: Visit) -> None:
+        """Take a request that was refused and written down, if there is room."""
+        evidence = self._evidence(visit)
+        if evidence is not None and len(self._waiting) < _WAITING:
+            self._waiting.append((visit.trace_id, visit.endpoint, visit.now, evidence))
+
+    async def work(self) -> None:
+        """Look into a few of those that wait.
+
+        Raises:
+            StoreError: a hint could not be written; it is lost.
+        """
+        for _ in range(min(SEARCHES, len(self._waiting))):
+            trace, endpoint, at, evidence = self._waiting.popleft()
+            hint = await self._search(evidence, at)
+            if hint is not None:
+                record = AuditRecord(
+                    at=self._clock(),
+                    trace_id=trace_id(trace),
+                    endpoint=endpoint,
+                    outcome=EXPLAINED,
+                    hint=hint.text,
+                    subject=f"request {trace}",
+                )
+                await self._ledger.claim(Entry(record))
+
+    def _evidence(self, visit: Visit) -> Evidence | JtiClaim | None:
+        if visit.authenticated is not None:
+            return visit.authenticated.claim
+        found = visit.findings
+        # A form that is seen without a key is in the record already.
+        return found.evidence if found is not None and found.hint is None else None
+
+    async def _search(self, evidence: Evidence | JtiClaim, at: float) -> Hint | None:
+        if isinstance(evidence, JtiClaim):
+            until = await self._ledger.find_claim(evidence.client_id, evidence.digest)
+            return Hint(hints.KEPT if until == evidence.expires_at else hints.REPEATED)
+        return await asyncio.to_thread(_find, evidence, at)
+
+
+def _find(evidence: Evidence, at: float) -> Hint | None:
+    client, unverified = evidence.client, evidence.unverified
+    if client is None:
+        hints.find(*dummy.keys_of(unverified.alg), unverified, evidence.text)
+        return None
+    return hints.find(client.keys.usable(at), [key for key, _ in client.macs], unverified, evidence.text)

@@ -1,0 +1,247 @@
+"""JWTs that are no client assertion: access tokens, judged as a guard would, and those of other systems, named."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.oauth import access_token, names
+from affiant.oauth.claims import media_type, text
+from affiant.oauth.standing import revocations as rule
+from affiant.reasons import Reason
+from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
+from affiant.server.explain.fixes import Fix
+from affiant.server.token import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from affiant.jose.compact import Verified
+    from affiant.server.explain.facts import Facts
+    from affiant.server.registry.directory import Directory
+    from affiant.storage.ports import Revocations
+
+_AT = names.ACCESS_TOKEN_TYP
+_STEPS = ("issuer", "key", "signature", "type", "API", "time", "claims", "revocation", "binding")
+_STEP_OF = {
+    Reason.TOKEN_ISSUER: "issuer",
+    Reason.TOKEN_KEY: "key",
+    Reason.SIGNATURE: "signature",
+    Reason.KEY_ALGORITHM: "signature",
+    Reason.TOKEN_SIGNATURE: "signature",
+    Reason.TOKEN_TYPE: "type",
+    Reason.TOKEN_AUDIENCE: "API",
+    Reason.TOKEN_EXPIRED: "time",
+    Reason.TOKEN_NOT_YET_VALID: "time",
+    Reason.TOKEN_CLAIM: "claims",
+    Reason.TOKEN_BINDING: "claims",
+    Reason.TOKEN_REVOKED: "revocation",
+}
+_SHOW = Fix('headers["Authorization"] = "Bearer " + token', "show it to the API that it is for, not to /token")
+_NEW_CLIENT = "affiant client new NAME --public-key PUBLIC_KEY_FILE"
+_FOREIGN = "affiant takes only assertions that the client signs with its own registered key"
+
+
+def is_access_token(facts: Facts) -> bool:
+    """Whether this is an access token: by its type, or its issuer, unless it names a client as assertions do."""
+    typ, claims = media_type(facts.header.get("typ")), facts.claims
+    is_ours = claims.get("iss") == facts.issuer and typ in (None, "jwt") and "client_id" in claims
+    return (typ == names.ACCESS_TOKEN_TYP or is_ours) and claims.get("iss") != claims.get("sub")
+
+
+def describe(facts: Facts) -> str:
+    """Say in one sentence what this JWT is, where it is no client assertion; otherwise nothing."""
+    if is_access_token(facts):
+        return _describe_token(facts)
+    if facts.client is not None:
+        return ""
+    typ, claims = media_type(facts.header.get("typ")) or "", facts.claims
+    for fits, what in _KINDS:
+        if fits(typ, claims):
+            return f"this is {what(claims)}: {_FOREIGN}"
+    return ""
+
+
+def fix(facts: Facts) -> Fix:
+    """What to do with a JWT that is no client assertion."""
+    if is_access_token(facts):
+        return _SHOW
+    if media_type(facts.header.get("typ")) == names.DPOP_TYP:
+        return Fix('headers["DPoP"] = form.pop("client_assertion")', "a DPoP proof goes into its own header")
+    return Fix(_NEW_CLIENT, "no setting lets a token of another issuer in; register a key of the client")
+
+
+async def explain(facts: Facts, directory: Directory, revocations: Revocations) -> Explanation:
+    """Judge an access token as the guard of its API would; how the request proves a bound one is not known here.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    await directory.refresh()
+    refusal: Rejected | None = None
+    try:
+        await _judge(facts, directory, revocations)
+    except Rejected as found:
+        refusal = found
+    reason = refusal.reason if refusal else None
+    if reason in (Reason.SIGNATURE, Reason.KEY_ALGORITHM):  # as the guard says it
+        reason = Reason.TOKEN_SIGNATURE
+    return Explanation(
+        lines=_lines(refusal, facts),
+        reason=reason,
+        fix=Fix(reason.value.fix, reason.value.sentence) if reason else _SHOW,
+        client_id=text(facts.claims, "client_id"),
+        at=facts.now,
+        what=describe(facts),
+        detail=refusal.detail if refusal else "",
+    )
+
+
+async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -> None:
+    """The steps of the guard, in an order that says most: the issuer before the key that only it publishes."""
+    verified, claims = _verify(facts, directory), facts.claims
+    audience = _audience(claims)
+    known = [api.identifier for api in directory.apis]
+    wanted = next((name for name in audience if name in known), None)
+    if wanted is None:
+        expected = " or ".join(known) or "a registered API"
+        raise Rejected(Reason.TOKEN_AUDIENCE, expected=expected, got=" ".join(audience)[:100])
+    api = directory.api(wanted)
+    if api is not None and media_type(facts.header.get("typ")) == api.access_token_typ.lower() != _AT:
+        # An API of another verifier: affiant's guard takes at+jwt alone.
+        if standing.find(facts.text, directory, issuer=facts.issuer, now=facts.now) is None:
+            raise Rejected(Reason.TOKEN_EXPIRED)
+        return await _check_revoked(claims, facts.now, revocations)
+    try:
+        access_token.verify(verified, issuer=facts.issuer, audience=wanted, now=facts.now)
+    except Rejected as refusal:
+        if refusal.reason is not Reason.TOKEN_BINDING or not _binding(claims):
+            raise
+    return await _check_revoked(claims, facts.now, revocations)
+
+
+def _verify(facts: Facts, directory: Directory) -> Verified:
+    unverified, issuer = facts.unverified, facts.claims.get("iss")
+    if unverified is None:
+        raise Rejected(Reason.TOKEN_MALFORMED)
+    if issuer != facts.issuer:
+        raise Rejected(Reason.TOKEN_ISSUER, expected=facts.issuer, got=str(issuer)[:100])
+    key = directory.published_keys().find(unverified.kid) if unverified.kid is not None else None
+    if key is None:
+        raise Rejected(Reason.TOKEN_KEY, got=str(unverified.kid)[:100])
+    return compact.verify(unverified, key)
+
+
+async def _check_revoked(claims: dict[str, Any], now: float, revocations: Revocations) -> None:
+    found = await revocations.find(rule.named(claims))
+    ended = [row for row in found if rule.ends(row.kind, row.at, claims)]
+    if ended:
+        raise Rejected(Reason.TOKEN_REVOKED, got=f"revoked {max(0, int(now - ended[0].at))} s ago")
+
+
+def _lines(refusal: Rejected | None, facts: Facts) -> tuple[Line, ...]:
+    first = _STEPS.index(_STEP_OF.get(refusal.reason, "issuer")) if refusal else len(_STEPS)
+    lines = []
+    for number, name in enumerate(_STEPS):
+        note = _NOTES[name](facts) if name in _NOTES else ""
+        if refusal is not None and number == first:
+            row = refusal.reason.value
+            sentence = "" if row.rung else row.sentence
+            line = Line(number + 1, FAILED, sentence, refusal.expected, refusal.got, "RFC 9068 4", name)
+        elif number > first:
+            line = Line(number + 1, NOT_REACHED, name=name)
+        elif name == "binding" and _binding(facts.claims):
+            line = Line(number + 1, NOT_KNOWN, _binding(facts.claims), name=name)
+        else:
+            line = Line(number + 1, PASSED, note, name=name)
+        lines.append(line)
+    return tuple(lines)
+
+
+_NOTES: dict[str, Callable[[Facts], str]] = {
+    "issuer": lambda facts: str(facts.claims.get("iss"))[:120],
+    "key": lambda facts: str(facts.header.get("kid"))[:120],
+    "type": lambda facts: str(facts.header.get("typ"))[:120],
+    "API": lambda facts: " ".join(_audience(facts.claims))[:120],
+    "time": lambda facts: note_time(facts.claims, facts.now),
+    "claims": lambda facts: f"scope {str(facts.claims.get('scope') or '(none)')[:120]}",
+    "binding": lambda _: "bound to no key",
+}
+
+
+def _audience(claims: dict[str, Any]) -> list[str]:
+    aud = claims.get("aud")
+    return [value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str)]
+
+
+def _binding(claims: dict[str, Any]) -> str:
+    """To what a token is bound, and so how it must be shown; nothing for one that is not."""
+    cnf = claims.get("cnf")
+    if not isinstance(cnf, dict) or not cnf:
+        return ""
+    known = {
+        "jkt": "bound to a DPoP key: show it with the scheme DPoP and a proof by that key",
+        "x5t#S256": "bound to a certificate: show it over mutual TLS with that certificate",
+    }
+    return "; ".join(known.get(name, f"bound by {name[:40]!r}, which no guard of affiant knows") for name in cnf)
+
+
+def _describe_token(facts: Facts) -> str:
+    claims = facts.claims
+    whose = "of this server" if claims.get("iss") == facts.issuer else f"of another server, {_quoted(claims, 'iss')}"
+    audience = " and ".join(ascii(name[:100])[1:-1] for name in _audience(claims)[:3]) or "no API"
+    ends = note_time(claims, facts.now)
+    return (
+        f"this is an access token {whose}, for the client {_quoted(claims, 'client_id')} at {audience}"
+        f"{f' ({ends})' if ends else ''}: show it to the API, not to /token"
+    )
+
+
+def _quoted(claims: dict[str, Any], name: str) -> str:
+    value = claims.get(name)
+    return ascii(value[:100]) if isinstance(value, str) else "(not named)"
+
+
+def _begins(claims: dict[str, Any], *starts: str) -> bool:
+    return str(claims.get("iss")).startswith(starts)
+
+
+_ENTRA = re.compile(r"https://(login\.microsoftonline\.com|sts\.windows\.net|login\.windows\.net)/")
+_Kind = tuple["Callable[[str, dict[str, Any]], bool]", "Callable[[dict[str, Any]], str]"]
+_KINDS: tuple[_Kind, ...] = (
+    (lambda typ, _: typ == names.DPOP_TYP, lambda _: "a DPoP proof, which goes into the header DPoP"),
+    (lambda typ, _: typ == names.INTROSPECTION_TYP, lambda _: "an answer of /introspect"),
+    (lambda typ, _: typ == names.REVOCATIONS_TYP, lambda _: "the list of revocations of an affiant server"),
+    (lambda typ, _: typ == "logout+jwt", lambda _: "a logout token of OpenID Connect"),
+    (lambda typ, _: typ == "oauth-authz-req+jwt", lambda _: "a request object (RFC 9101)"),
+    (
+        lambda _, claims: "kubernetes.io" in claims or str(claims.get("sub")).startswith("system:serviceaccount:"),
+        lambda claims: f"a service account token of Kubernetes ({_quoted(claims, 'sub')})",
+    ),
+    (
+        lambda _, claims: _begins(claims, "https://token.actions.githubusercontent.com"),
+        lambda claims: f"an ID token of GitHub Actions ({_quoted(claims, 'repository')})",
+    ),
+    (
+        lambda _, claims: "project_path" in claims and "pipeline_id" in claims,
+        lambda claims: f"an ID token of a GitLab CI job ({_quoted(claims, 'project_path')})",
+    ),
+    (
+        lambda _, claims: _ENTRA.match(str(claims.get("iss"))) is not None,
+        lambda claims: f"a token of Microsoft Entra ID ({_quoted(claims, 'iss')})",
+    ),
+    (
+        lambda _, claims: _begins(claims, "https://accounts.google.com", "accounts.google.com"),
+        lambda claims: f"an ID token of Google ({_quoted(claims, 'sub')})",
+    ),
+    (
+        lambda _, claims: str(claims.get("sub")).startswith("spiffe://"),
+        lambda claims: f"a JWT-SVID of SPIFFE ({_quoted(claims, 'sub')})",
+    ),
+    (
+        lambda _, claims: any(name in claims for name in ("nonce", "at_hash", "c_hash", "auth_time", "azp")),
+        lambda claims: f"an ID token of {_quoted(claims, 'iss')}, which says who a user is",
+    ),
+)
