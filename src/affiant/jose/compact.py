@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from affiant.errors import Rejected
-from affiant.jose import base64url, strict_json
+from affiant.errors import LocalError, Rejected
+from affiant.jose import base64url, spelling, strict_json
 from affiant.reasons import Reason
 from affiant.values import Value
 
@@ -111,9 +112,15 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
 
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
-    """The compact JWS of these claims; alg and kid are the signer's."""
+    """The compact JWS of these claims; alg and kid are the signer's.
+
+    Raises:
+        LocalError: what the signer gave cannot be a signature by its algorithm, such as one in DER.
+    """
     signing_input = _signing_input(header, claims, signer)
-    return f"{signing_input}.{base64url.encode(signer.sign(signing_input.encode('ascii')))}"
+    signature = signer.sign(signing_input.encode("ascii"))
+    _check_form(signer.alg, signature)
+    return f"{signing_input}.{base64url.encode(signature)}"
 
 
 async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
@@ -121,6 +128,28 @@ async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnyS
     signing_input = _signing_input(header, claims, signer)
     signature = signer.sign(signing_input.encode("ascii"))
     return f"{signing_input}.{base64url.encode(signature if isinstance(signature, bytes) else await signature)}"
+
+
+def _check_form(alg: str, signature: object) -> None:
+    # A server answers such a signature with one word for all failures, so it must not leave this machine.
+    if not isinstance(signature, bytes):
+        if isawaitable(signature) and hasattr(signature, "close"):
+            signature.close()  # a coroutine that nobody awaits warns
+        raise LocalError(
+            f"sign() of the signer returned {type(signature).__name__}, not bytes: a Service takes a signer that"
+            " returns the signature at once"
+        )
+    form = spelling.find(alg, signature)
+    if form == spelling.DER:
+        raise LocalError(
+            f"sign() of the signer returned DER; {alg} needs r and s one after the other, {spelling.expected(alg)}: use"
+            " decode_dss_signature of cryptography, and to_bytes"
+        )
+    if form is not None or not spelling.has_length(alg, signature):
+        raise LocalError(
+            f"sign() of the signer returned {len(signature)} bytes{f' of {form}' if form else ''}; a signature by {alg}"
+            f" has {spelling.expected(alg)}"
+        )
 
 
 def _signing_input(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import pickle
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.unit.client.conftest import Answer, token_answer
 
 from affiant import Service
 from affiant.client import Token
 from affiant.client.auth import Assertion, SecretBasic, SecretPost
 from affiant.errors import LocalError, RemoteError
-from affiant.jose import compact
+from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 
 if TYPE_CHECKING:
@@ -63,6 +65,46 @@ def test_key_comes_in_any_shape(key: PrivateKey, tmp_path: Path, shape: str) -> 
 def test_kid_may_be_given(key: PrivateKey) -> None:
     made = compact.parse(Service(ISSUER, "billing", key=key, kid="mine").assertion())
     assert made.kid == "mine"
+    compact.verify(made, key.public())
+
+
+class Kms:
+    """A key in a service of somebody else, which signs in its own way."""
+
+    kid = "kms"
+
+    def __init__(self, alg: str, answer: Callable[[bytes], Any]) -> None:
+        self.alg, self.sign = alg, answer
+
+
+async def _later(_: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("alg", "answer", "words"),
+    [
+        ("ES256", lambda _: encode_dss_signature(1 << 255, 1 << 255), "returned DER; ES256 needs r and s"),
+        ("ES384", lambda _: encode_dss_signature(1 << 380, 1 << 380), "96 bytes"),
+        ("ES256", lambda _: bytes(63), "returned 63 bytes; a signature by ES256 has 64 bytes"),
+        ("ES256", lambda _: b"ab" * 64, "128 bytes of hexadecimal"),
+        ("ES256", lambda _: base64.b64encode(bytes(64)), "88 bytes of base64"),
+        ("RS256", lambda _: bytes(64), "256 to 1024 bytes"),
+        ("Ed25519", lambda _: "x" * 64, "returned str, not bytes"),
+        ("ES256", lambda _: None, "returned NoneType, not bytes"),
+        ("ES256", _later, "returned coroutine, not bytes"),
+    ],
+)
+def test_what_no_signature_can_be_does_not_leave(alg: str, answer: Callable[[bytes], Any], words: str) -> None:
+    """The server would say no more of it than that client authentication failed."""
+    with pytest.raises(LocalError, match=words):
+        Service(ISSUER, "billing", key=Kms(alg, answer)).assertion()
+
+
+@pytest.mark.parametrize("alg", ["ES256", "ES512", "RS256", "PS256", "Ed25519", "EdDSA", "ML-DSA-44"])
+def test_any_object_that_signs_will_do(alg: str) -> None:
+    key = keys.generate(alg)
+    made = compact.parse(Service(ISSUER, "billing", key=Kms(alg, key.sign)).assertion())
     compact.verify(made, key.public())
 
 
