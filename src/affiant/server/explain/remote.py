@@ -10,7 +10,7 @@ from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
 from affiant.server.client_auth import presented
 from affiant.server.explain import facts as facts_of
-from affiant.server.explain import fixes
+from affiant.server.explain import fixes, tokens
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
 from affiant.server.request import http
 
@@ -30,6 +30,8 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     Every rung that can be judged is judged, and by the strict policies; the first that fails is the reason.
     """
     facts = facts_of.read(captured, issuer=server.issuer, now=now)
+    if captured.is_bare and tokens.is_access_token(facts):
+        return tokens.explain_elsewhere(facts)
     refusals: dict[int, Rejected] = {}
     try:
         form = await http.read_form(captured.scope(), captured.receive)
@@ -45,12 +47,14 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     refusals |= _judge(facts, server)
     first = min(refusals, default=None)
     reason = refusals[first] if first is not None else None
+    what = tokens.describe(facts) if reason else ""
     return Explanation(
         lines=tuple(_line(rung, first, refusals, facts) for rung in RUNGS),
         reason=reason.reason if reason else None,
-        fix=fixes.find(reason, facts) if reason else None,
+        fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
         client_id=next(iter(facts.names), None),
         at=now,
+        what=what,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected
@@ -97,6 +98,22 @@ async def explain(facts: Facts, directory: Directory, revocations: Revocations) 
         what=describe(facts),
         detail=refusal.detail if refusal else "",
     )
+
+
+def explain_elsewhere(facts: Facts) -> Explanation:
+    """Say what an access token of a server elsewhere says; only its issuer and its end can be judged from here."""
+    expires_at = facts.claims.get("exp")
+    reason = None
+    if facts.claims.get("iss") != facts.issuer:
+        reason = Reason.TOKEN_ISSUER
+    elif isinstance(expires_at, int | float) and expires_at + 30 <= facts.now:
+        reason = Reason.TOKEN_EXPIRED
+    lines = [replace(line, mark=NOT_KNOWN) if line.mark == PASSED else line for line in _lines(None, facts)]
+    step = _STEP_OF[reason] if reason else ""
+    lines = [replace(line, mark=FAILED) if line.name == step else line for line in lines]
+    fix = Fix(reason.value.fix, reason.value.sentence) if reason else _SHOW
+    client_id = text(facts.claims, "client_id")
+    return Explanation(tuple(lines), reason, fix, client_id, facts.now, what=describe(facts))
 
 
 async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -> None:

@@ -102,6 +102,20 @@ async def test_of_a_server_elsewhere(text: str, marks: str, reason: Reason | Non
     assert (found.fix is None) == (reason is None)
 
 
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [({}, None), ({"exp": NOW - 31}, Reason.TOKEN_EXPIRED), ({"iss": "https://x.example"}, Reason.TOKEN_ISSUER)],
+)
+async def test_an_access_token_of_a_server_elsewhere(claims: dict[str, Any], reason: Reason | None) -> None:
+    made = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": "https://api.example", "exp": NOW + 60, **claims}
+    found = await remote.explain(captured.parse(compact.sign({"typ": "at+jwt"}, made, KEY)), SERVER, now=NOW)
+    assert (found.reason, found.client_id) == (reason, "c1")
+    assert "access token" in found.what
+    assert found.fix is not None
+    assert "typ" not in found.fix.line
+    assert "passed" not in {line.mark for line in found.lines}
+
+
 async def test_an_algorithm_that_a_server_elsewhere_does_not_take() -> None:
     key = keys.generate("Ed25519")
     text = compact.sign({}, {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "jti": "j"}, key)
