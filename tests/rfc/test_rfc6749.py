@@ -310,3 +310,35 @@ async def test_every_method_of_the_registry_is_met_by_the_same_refusal(server: S
         assert refusal(reply) == INVALID_CLIENT
         seen.add((reply.json()["error_description"], reply.json()["error_uri"]))
     assert len(seen) == 1
+
+
+@pytest.mark.rfc(6749, "A.1")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "urn:app:billing",
+        "https://client.example/id?v=1&w=2",
+        "spiffe://x/ns/a",
+        "a+b=c@d",
+        "https://x.example/" + "long/" * 46,
+    ],
+)
+async def test_a_client_id_of_another_system_authenticates(server: Server, name: str) -> None:
+    """By each method; in Basic it is form-encoded (section 2.3.1), so that a colon in it parts nothing."""
+    for method in ("client_secret_basic", "client_secret_post"):
+        await server.register(f"{name}"[:250] + method[-5:], method)
+    basic_id, post_id = f"{name[:250]}basic", f"{name[:250]}_post"
+    headers = basic(basic_id, server.secrets[basic_id])
+    assert (await server.post({"grant_type": "client_credentials"}, headers=headers)).status_code == 200
+    form = {"grant_type": "client_credentials", "client_id": post_id, "client_secret": server.secrets[post_id]}
+    assert (await server.post(form)).status_code == 200
+    await server.register(name)
+    reply = await server.post(server.form(server.assertion(iss=name, sub=name)))
+    assert compact.parse(reply.json()["access_token"]).claims["client_id"] == name
+    record = await server.store.audit_log.find(reply.headers["x-trace-id"])
+    assert record is not None
+    assert record["client_id"] == name
+    refused = await server.post(server.form(server.assertion(iss=name, sub=name, aud="x")))
+    record = await server.store.audit_log.find(refused.json()["trace_id"])
+    assert record is not None
+    assert record["client_claimed"] == name

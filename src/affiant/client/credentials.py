@@ -7,8 +7,10 @@ import json
 import os
 import secrets
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from affiant.errors import ConfigError, LocalError
 from affiant.oauth import names
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
+SUFFIX = ".affiant.json"
 _KEYS = frozenset({"key", "next_key", "old_key"})
+_MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,17 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def file_name(client_id: str) -> str:
+    """Return the name of a client's credentials file: its client_id, percent-encoded as in a URL, and the suffix.
+
+    Attack: a client_id such as /etc/x, or with slashes, leads out of the folder. No slash is left in the name.
+    """
+    name = quote(client_id, safe="")
+    if len(name) > _MAX_NAME:
+        name = f"{name[:_MAX_NAME]}-{sha256(client_id.encode()).hexdigest()[:16]}"
+    return f"{name}{SUFFIX}"
 
 
 def read(path: Path) -> Credentials:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from affiant import Service
 from affiant.client import credentials
@@ -14,8 +17,6 @@ from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, LocalError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from affiant.jose.keys import PrivateKey
 
 CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
@@ -130,3 +131,28 @@ def test_broken_text_in_the_environment_is_not_shown(monkeypatch: pytest.MonkeyP
 def test_secret_is_not_sent_in_a_way_that_the_file_does_not_say() -> None:
     with pytest.raises(LocalError, match="private_key_jwt"):
         Service.from_credentials(json.dumps({**GOOD, "auth_method": "private_key_jwt"}))
+
+
+@pytest.mark.parametrize(
+    ("client_id", "name"),
+    [
+        ("billing", "billing.affiant.json"),
+        ("a.b_c~d-e", "a.b_c~d-e.affiant.json"),
+        ("urn:app:x", "urn%3Aapp%3Ax.affiant.json"),
+        ("../../etc/cron.d/x", "..%2F..%2Fetc%2Fcron.d%2Fx.affiant.json"),
+        ("/etc/passwd", "%2Fetc%2Fpasswd.affiant.json"),
+        ("x@y.example", "x%40y.example.affiant.json"),
+    ],
+)
+def test_a_file_is_named_for_its_client(client_id: str, name: str) -> None:
+    assert credentials.file_name(client_id) == name
+
+
+@given(st.text(min_size=1, max_size=256), st.text(min_size=1, max_size=256))
+def test_the_name_of_a_file_stays_in_its_folder(one: str, other: str) -> None:
+    """Attack: a file for `affiant apply` names a client so that its secret is written somewhere else."""
+    name = credentials.file_name(one)
+    assert Path("/folder", name).resolve().parent == Path("/folder")
+    assert len(name) < 200
+    assert name.isascii()
+    assert (credentials.file_name(other) == name) == (one == other)

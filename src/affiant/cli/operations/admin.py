@@ -10,6 +10,7 @@ import click
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
+from affiant.client.credentials import file_name
 from affiant.jose import keys
 from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound
@@ -44,7 +45,7 @@ def bootstrap(name: str, role: str, place: Place, as_json: bool) -> None:
 
     Whoever has the file can do what its role may: an owner everything. At the data folder this can be done at any time.
     """
-    path, made = Path(f"{name}.affiant.json"), keys.generate("ES256")
+    path, made = Path(file_name(name)), keys.generate("ES256")
     draft.check_free(path)
 
     async def work(api: Admin) -> str:

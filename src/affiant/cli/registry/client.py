@@ -101,9 +101,12 @@ def new(client_names: tuple[str, ...], place: Place, as_json: bool, **options: A
     affiant client new legacy --auth client_secret_basic
     affiant client new smart --public-key smart.pem --audience legacy --access-token-lifetime 300
     affiant client new meshed --auth tls_client_auth --tls-san-dns meshed.example
+    affiant client new spiffe://example/billing --public-key billing.pem
 
-    A key is made on this machine, and only its public half is sent. For a service whose public key is given, no file is
-    written: what its owner must know is printed. A run that was stopped is finished by the same command.
+    NAME is the client_id: 1 to 256 of A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &. The name of the file has most of them
+    percent-encoded. A key is made on this machine, and only its public half is sent. For a service whose public key
+    is given, no file is written: what its owner must know is printed. A run that was stopped is finished by the same
+    command.
     """
     usual = names.CLIENT_SECRET_JWT if options["profile"] == GUIDE else names.PRIVATE_KEY_JWT
     method, alg = options.pop("auth_method") or usual, options.pop("alg")

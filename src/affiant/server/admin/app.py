@@ -6,6 +6,7 @@ import json
 import time
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -99,6 +100,19 @@ class AdminRoute(Route):
     def made(self) -> APIRoute:
         """The route as FastAPI has it."""
         return _Made(self.declared)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the path as it was sent, and decode its parameters after that: an encoded slash parts no segments."""
+        match, child = super().matches(scope)
+        if match is Match.NONE:
+            return match, child
+        try:
+            child["path_params"] = {
+                name: unquote(value, errors="strict") for name, value in child["path_params"].items()
+            }
+        except UnicodeDecodeError:
+            return Match.NONE, {}
+        return match, child
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path."""

@@ -133,6 +133,8 @@ class Gate:
             answer = await call.refuse(error)
         else:
             inner = {**scope, "state": {**scope.get("state", {}), "call": call}, "root_path": self.prefix}
+            # Routes are chosen by the path as it was sent: a client named a/keys is not the keys of a client named a.
+            inner["path"] = _path(scope)
             await self._inner(inner, _replay(body, receive), _send_with(send, call))
             return
         await answer(scope, receive, send)

@@ -11,6 +11,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 from affiant.oauth import names
 from affiant.oauth.assertion import LEEWAY, LIFETIMES, MAX_LIFETIME
@@ -130,7 +131,9 @@ def _method(_: Rejected, facts: Facts) -> Fix | None:
     put = f'form |= {{"client_id": {client_id}, "client_secret": secret}}'
     if method == names.CLIENT_SECRET_POST:
         return Fix(f'{drop}; headers.pop("Authorization", None); {put}', why)
-    pair = f"base64.b64encode(({client_id} + ':' + secret).encode()).decode()"
+    # RFC 6749 section 2.3.1: a colon in the client_id is form-encoded, so that it does not end it.
+    encoded = _quoted(quote_plus(facts.client.client_id))
+    pair = f"base64.b64encode(({encoded} + ':' + secret).encode()).decode()"
     return Fix(f'{drop}; form.pop("client_secret", None); headers["Authorization"] = "Basic " + {pair}', why)
 
 

@@ -24,7 +24,11 @@ GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
 SERVERS_CHOICE = "default"  # what an API says that wants no algorithm of its own
 SHORTEST_TOKEN = 10  # seconds, as in the settings
-CLIENT_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~-]{1,64}")  # RFC 3986 section 5.2.4: no path has . or ..
+# RFC 6749 A.1 allows every visible character. These are the ones that occur in the ids of Keycloak, Kubernetes, SPIFFE,
+# Google and Gluu, and in URLs. Others mean something to a reader of the id: % is another character once decoded, a hash
+# ends a URL, quotes and brackets are for shells. RFC 3986 section 5.2.4: a segment . or .. is taken out of a path.
+MAX_CLIENT_ID = 256
+CLIENT_ID = re.compile(rf"(?!(?:.*/)?\.\.?(?:/|\Z))[A-Za-z0-9._~:/@+=,!?&-]{{1,{MAX_CLIENT_ID}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def build_client(
     """A client that may be stored.
 
     Args:
-        client_id: 1 to 64 of ``A-Z a-z 0-9 . _ ~ -``, and not ``.`` or ``..``.
+        client_id: as `is_client_id` says.
         auth_method: its token_endpoint_auth_method.
         master_key: seals or digests its secret.
         now: seconds since the epoch.
@@ -366,7 +370,10 @@ def check_identifier(text: str) -> str:
 
 def _check_name(client_id: str) -> None:
     if not is_client_id(client_id):
-        raise ConfigError("a client's name is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -, and not . or ..")
+        raise ConfigError(
+            f"a client's name is 1 to {MAX_CLIENT_ID} of the characters A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &,"
+            " and not . or .., alone or between slashes"
+        )
 
 
 def _is_bound(dpop: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFUSED = "refused"  # the outcome of a request that was not let through
 MAX_SHOWN = 256  # characters of anything that a caller chose
-MAX_NAME = 128  # of what it calls itself; registered names have 64 at most
+MAX_NAME = 256  # of what it calls itself, as registered names have at most
 # What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from affiant.cli.operations.road import segment
 from affiant.cli.registry.declared.plan import must_stay
 from affiant.cli.registry.handover import delivery, draft
+from affiant.client.credentials import file_name
 from affiant.errors import ConfigError, Refused
 from affiant.server.admin.roles import identifier
 
@@ -26,7 +27,7 @@ _FOLDERS = {"api": "/apis", "client": "/clients"}
 
 def credentials_path(folder: Path, client_id: str) -> Path:
     """Where the secret of this client goes."""
-    return folder / f"{client_id}.affiant.json"
+    return folder / file_name(client_id)
 
 
 def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], folder: Path | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.cli.operations.road import new_or_existing, run_admin
 from affiant.cli.registry.declared import dry_run
 from affiant.cli.registry.handover import delivery, draft, partner
+from affiant.client.credentials import file_name
 from affiant.errors import Error
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
@@ -50,7 +51,7 @@ def build(name: str, members: Mapping[str, Any], *, alg: str | None, writes: str
         wanted["jwks"] = KeySet((key.public(),)).to_jwks()
     if (signs_with := alg or (key.alg if key else None)) is not None:
         wanted["token_endpoint_auth_signing_alg"] = signs_with
-    return New(wanted, key, Path(f"{name}.affiant.json") if writes != "nothing" else None)
+    return New(wanted, key, Path(file_name(name)) if writes != "nothing" else None)
 
 
 def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:

@@ -10,13 +10,16 @@ from affiant.reasons import Reason
 from affiant.server.admin import calls
 from affiant.server.admin.calls import Call as _Call
 from affiant.server.admin.roles import Role
+from affiant.server.registry.rules import MAX_CLIENT_ID
 
 Call = Annotated[_Call, Depends(calls.of)]
 IfMatch = Annotated[
     str | None,
     Header(max_length=1000, description="the ETag of the document that is to be changed or removed, and no other"),
 ]
-ClientId = Annotated[str, Path(max_length=64)]
+ClientId = Annotated[
+    str, Path(max_length=MAX_CLIENT_ID, description="percent-encoded, as in urn%3Aapp%3Abilling or a%2Fb")
+]
 
 
 @dataclass(frozen=True, slots=True)

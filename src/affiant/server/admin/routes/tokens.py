@@ -18,11 +18,12 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.audit import MARGIN, instant, members_of
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.server.keys import calendar
+from affiant.server.registry.rules import MAX_CLIENT_ID
 from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelection, RefreshToken, Revocation
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("tokens")
-ClientFilter = Annotated[str | None, Query(max_length=64, description="of this client only")]
+ClientFilter = Annotated[str | None, Query(max_length=MAX_CLIENT_ID, description="of this client only")]
 Jti = Annotated[str, Path(max_length=256)]
 
 
