@@ -245,3 +245,16 @@ def test_a_key_that_is_not_the_clients(server: Server) -> None:
         KeyRing(server.issuer, "robbed", http).ask(generate("ES256"), action="list")
     assert refusal.value.error == "invalid_client"
     assert _works(server, "robbed", path)
+
+
+def test_a_key_file_is_left_behind_by_a_rotation(server: Server) -> None:
+    """The new key is in the credentials file; the file of the old key is not written by us."""
+    server.affiant("key", "new", "filed", "--issuer", server.issuer)
+    server.affiant("client", "new", "filed", "--public-key", "filed.pem", "--scope", "orders.read")
+    assert server.affiant("token", "-c", "filed.affiant.json", "--no-cache")["access_token"]
+    pem = (server.folder / "filed.key").read_bytes()
+    server.affiant("key", "rotate", "-c", "filed.affiant.json", "--overlap", "0")
+    found = server.credentials("filed")
+    assert ("key_file" in found, "key" in found) == (False, True)
+    assert server.affiant("token", "-c", "filed.affiant.json", "--no-cache")["access_token"]
+    assert (server.folder / "filed.key").read_bytes() == pem

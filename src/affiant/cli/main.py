@@ -33,7 +33,7 @@ COMMANDS = {
     "grants": "affiant.cli.operations.issued:grants",
     "issued": "affiant.cli.operations.issued:issued",
     "revoke": "affiant.cli.operations.revoke:revoke",
-    "key": "affiant.cli.tokens.key:key",
+    "key": "affiant.cli.tokens.key_pair:key",
     "token": "affiant.cli.tokens.token:token",
     "assertion": "affiant.cli.tokens.token:assertion",
     "call": "affiant.cli.tokens.call:call",

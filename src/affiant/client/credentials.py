@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from affiant.errors import ConfigError, LocalError
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.system.files import denied, read_private
 
@@ -31,8 +32,9 @@ class Credentials:
     """What `affiant client new` and `affiant register` write.
 
     Attributes:
-        key: the private JWK, or None.
+        key: the private JWK, or None; where the file names a `key_file`, what that holds.
         client_secret: the secret, or None.
+        key_file: the path of the private key, PEM or JWK, relative to the credentials file.
         certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with what leads to its authority.
         certificate_key: the path of its private key, PEM, where that is another file.
         next_key: the private JWK that is to follow `key`, while the server does not use it yet.
@@ -54,6 +56,7 @@ class Credentials:
     certificate_key: str | None = None
     next_key: dict[str, Any] | None = field(default=None, repr=False)
     old_key: dict[str, Any] | None = field(default=None, repr=False)
+    key_file: str | None = None
     registration_client_uri: str | None = None
     registration_access_token: str | None = field(default=None, repr=False)
 
@@ -75,6 +78,8 @@ class Credentials:
 
     def _write(self, path: Path, put: Callable[[Path, Path], None]) -> None:
         members = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.key_file is not None:
+            del members["key"]
         text = json.dumps({"affiant": VERSION, **{n: v for n, v in members.items() if v is not None}}, indent=2)
         put_private(path, text + "\n", put=put)
 
@@ -142,11 +147,16 @@ def read(path: Path) -> Credentials:
         raise LocalError(str(error)) from error.__cause__
     except UnicodeDecodeError:  # it holds the bytes, so it is not chained
         raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
-    return parse(text, name=str(path))
+    return parse(text, name=str(path), folder=path.parent)
 
 
-def parse(text: str, *, name: str) -> Credentials:
+def parse(text: str, *, name: str, folder: Path = Path()) -> Credentials:
     """Read the text of a credentials file.
+
+    Args:
+        text: a JSON object.
+        name: what messages call it.
+        folder: where a `key_file` is looked for.
 
     Raises:
         LocalError: it is not one; the message names the member that is missing or wrong.
@@ -161,14 +171,50 @@ def parse(text: str, *, name: str) -> Credentials:
     for required in ("issuer", "client_id", "auth_method"):
         if required not in known:
             raise LocalError(f'{name} lacks "{required}"')
+    _check_members(known, name)
+    if "key_file" in known:
+        known["key"] = _read_key(folder / known["key_file"], known.get("alg"), name)
+    return Credentials(**known)
+
+
+def _check_members(known: dict[str, Any], name: str) -> None:
+    """Pass members of the right kinds, with one credential.
+
+    Raises:
+        LocalError: they are not.
+    """
     for field_name, value in known.items():
+        if field_name == "key" and isinstance(value, str):  # it is not shown: the key itself may be there
+            raise LocalError(f'"key" in {name} must be a private JWK, an object: for a file, write  "key_file": "FILE"')
         if not (isinstance(value, dict) if field_name in _KEYS else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
-    given = ("key" in known) + ("client_secret" in known)
+    given = sum(credential in known for credential in ("key", "key_file", "client_secret"))
     if given != (0 if known["auth_method"] in names.BY_TLS else 1):
         methods = " or ".join(names.BY_TLS)
-        raise LocalError(f'{name} must have either "key" or "client_secret", or with {methods} neither')
-    return Credentials(**known)
+        raise LocalError(
+            f'{name} must have one of "key", "key_file" and "client_secret", or with {methods} none of them'
+        )
+
+
+def _read_key(path: Path, alg: str | None, name: str) -> dict[str, Any]:
+    """Return the private key of this file, PEM or JWK.
+
+    Raises:
+        LocalError: there is none, others may read it, or it cannot be used.
+    """
+    from affiant.jose import keys  # noqa: PLC0415 - it loads cryptography, which a kept token does not need
+
+    try:
+        text = read_private(path, what="the private key", variable=ENVIRONMENT)
+        if text.lstrip().startswith(b"{"):
+            return keys.parse_private_jwk(parse_object(text), alg=alg).to_jwk()
+        return keys.parse_private_pem(text, alg=alg).to_jwk()
+    except FileNotFoundError as error:
+        raise LocalError(f'{name}: the "key_file" {path} cannot be read: {error.strerror}') from error
+    except ConfigError as error:
+        raise LocalError(f'{name}: the "key_file" {path}: {error}') from error.__cause__
+    except ValueError:
+        raise LocalError(f'{name}: the "key_file" {path} is neither PEM nor a JWK') from None
 
 
 def _is_text(value: object) -> bool:

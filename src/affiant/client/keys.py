@@ -226,7 +226,8 @@ def _take_next_into_use(
     tell(f"proved {new.kid}")
     wait(SEEN_SECONDS)
     # The old one stays in the file until the server has let it go.
-    found = replace(found, key=found.next_key, kid=new.kid, next_key=None, old_key=old.to_jwk())
+    # The new key is in the file itself: that of a key_file is another's to write.
+    found = replace(found, key=found.next_key, key_file=None, kid=new.kid, next_key=None, old_key=old.to_jwk())
     found.replace(path)
     tell(f"{path} signs with {new.kid} from now on")
     return found
