@@ -30,6 +30,7 @@ COMMANDS = {
     "signing-key": "affiant.cli.registry.signing_key:signing_key",
     "plan": "affiant.cli.registry.declared.commands:plan",
     "apply": "affiant.cli.registry.declared.commands:apply",
+    "export": "affiant.cli.registry.declared.export:export",
     "grants": "affiant.cli.operations.issued:grants",
     "issued": "affiant.cli.operations.issued:issued",
     "revoke": "affiant.cli.operations.revoke:revoke",

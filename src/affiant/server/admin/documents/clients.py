@@ -171,6 +171,7 @@ class HeldKey(Out):
 
     kid: str
     thumbprint: str
+    jwk: dict[str, Any]
     alg: str | None
     state: str
     created_at: int

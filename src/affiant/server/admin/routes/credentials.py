@@ -1,5 +1,6 @@
 """The keys and secrets of clients: rotated without a gap, and revoked in an emergency."""
 
+import json
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,8 @@ _UNKNOWN = (Reason.ADMIN_NOT_FOUND,)
 async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     """List a client's keys: what each may do, how it was used, and whether it can go."""
     found = await clients.get(call, client_id)
-    return shown_keys.keys(found.keys, await call.desk.store.key_uses.list(client_id), now=call.now)
+    held = shown_keys.keys(found.keys, await call.desk.store.key_uses.list(client_id), now=call.now)
+    return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
 
 
 @ROUTES("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=_UNKNOWN)

@@ -223,3 +223,15 @@ def test_a_key_that_the_operator_revoked_does_not_come_back(run: Run) -> None:
     Path("registry.toml").write_text(FILE + 'own_keys = "revoke"\n')
     code, error = run("plan", "registry.toml")
     assert (code, "never comes back" in error["notes"][0]) == (8, True)
+
+
+def test_what_is_registered_is_a_file_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export")[0] == 3, "asking makes no data"
+    run("apply", "registry.toml", "--yes")
+    run("client", "new", "legacy", "--auth", "client_secret_basic")
+    with pytest.raises(SystemExit):
+        main(["export"])
+    Path("again.toml").write_text(capsys.readouterr().out)
+    code, found = run("plan", "again.toml", "--prune")
+    assert (code, found["steps"], found["not_in_file"]) == (0, [], [])
+    assert json.loads(Path("legacy.affiant.json").read_text())["client_secret"] not in Path("again.toml").read_text()

@@ -1,0 +1,119 @@
+"""What is registered, as a file: on every store, a plan of it finds nothing to do, and another server becomes the same."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
+
+from affiant.cli.operations.road import Admin, _call
+from affiant.cli.registry.declared import desired, export, plan, steps
+from affiant.jose import keys
+from affiant.server.keys import signing_keys
+from affiant.server.keys.vault import Vault
+from affiant.server.registry import client_keys
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from affiant.cli.registry.declared.desired import Desired
+    from affiant.storage.ports import Store
+
+pytestmark = pytest.mark.anyio
+API = "https://orders.example"
+KEY, NEXT, GONE = keys.generate("ES256"), keys.generate("PS256"), keys.generate("ES256")
+CLIENTS: list[dict[str, Any]] = [
+    {"client_id": "billing", "jwks": {"keys": [KEY.public().to_jwk(), GONE.public().to_jwk()]}, "scope": ["r", "w"]},
+    {
+        "client_id": "hosted",
+        "jwks_uri": "https://hosted.example/j",
+        "resources": [API],
+        "dpop_bound_access_tokens": True,
+    },
+    {"client_id": "legacy", "token_endpoint_auth_method": "client_secret_basic", "client_name": 'a "b" \\ \u00e9'},
+    {"client_id": "mac", "token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "HS384"},
+    {"client_id": "mesh", "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "mesh.example"},
+    {
+        "client_id": "old",
+        "jwks": {"keys": [NEXT.public().to_jwk()]},
+        "audience_policy": "legacy",
+        "observe": ["typ"],
+        "grant_types": ["client_credentials", "refresh_token"],
+        "access_token_lifetime": 300,
+        "profile": "fapi",
+    },
+]
+
+
+@pytest.fixture
+async def store(make_store: Callable[..., Store]) -> AsyncIterator[Store]:
+    """An open store of each make, whose audit log is chained under the master key."""
+    made = make_store(audit_key=MASTER.audit)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def _fill(store: Store) -> Admin:
+    await signing_keys.ensure(store, Vault(MASTER), now=NOW)
+    await open_api(store)
+    await store.clients.add(member("owner"))
+    api = _ask(store)
+    await api.post("/apis", {"identifier": API, "name": "orders", "scopes": ["r", "w"], "signing_alg": "PS256"})
+    for client in CLIENTS:
+        await api.post("/clients", client)
+    await api.patch("/clients/mesh", {"enabled": False})
+    await api.post("/clients/billing/keys/revoke", {"kid": GONE.kid})
+    added = client_keys.build(NEXT.public(), now=NOW, source="client")
+    await store.clients.update("billing", lambda found: _with(found, added))
+    itself = Client("itself", "private_key_jwt", keys=(client_keys.build(KEY.public(), now=NOW),), registered_by="x")
+    await store.clients.add(itself)
+    return api
+
+
+def _with(found: Client, added: Any) -> Client:
+    from dataclasses import replace
+
+    return replace(found, keys=(*found.keys, added))
+
+
+def _ask(store: Store) -> Admin:
+    return Admin(partial(_call, make_gate(store)), ISSUER)
+
+
+async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
+    return plan.build(wanted, await api.all("/apis"), await api.all("/clients"))
+
+
+async def test_a_plan_of_what_is_registered_has_nothing_to_do(store: Store, tmp_path: Path) -> None:
+    api = await _fill(store)
+    document, left_out = await export.build(api)
+    (tmp_path / "registry.toml").write_text(export.render(document))
+    (tmp_path / "registry.json").write_text(json.dumps(document))
+    wanted = desired.read(tmp_path / "registry.toml")
+    assert wanted == desired.read(tmp_path / "registry.json")
+    assert await _plan(api, wanted) == []
+    assert left_out == ["itself"]
+    text = export.render(document)
+    assert KEY.kid in text
+    assert GONE.kid not in text
+    secrets = [value for key in (KEY, NEXT) for name, value in key.to_jwk().items() if name in ("d", "p", "q")]
+    assert not any(value in text for value in secrets)
+
+
+async def test_another_server_becomes_the_same(store: Store, tmp_path: Path) -> None:
+    document, _ = await export.build(await _fill(store))
+    (tmp_path / "registry.toml").write_text(export.render(document))
+    other = _ask(MemoryStore())
+    await steps.take_all(
+        other, await _plan(other, desired.read(tmp_path / "registry.toml")), tmp_path, done=lambda _: None
+    )
+    again, _ = await export.build(other)
+    assert again == document
+    assert ADMIN in [api["identifier"] for api in again["apis"]]
