@@ -282,6 +282,19 @@ async def test_a_library_that_keeps_its_assertion(house: House) -> None:
     assert msal.refused == []
 
 
+async def test_a_library_that_keeps_its_assertion_for_an_api_with_short_tokens(house: House) -> None:
+    """The smallest lifetime counts: the client's own would change nothing."""
+    await _command(house, "affiant client update billing-ec --lifetime legacy --access-token-lifetime 900")
+    await _command(house, "affiant api update api --access-token-lifetime 400")
+    msal = Msal(house)
+    for _ in range(8):
+        await msal.acquire()
+        house.now[0] += 30
+    found = await house.trace(msal.refused[0], looks=True)
+    assert found.fix is not None
+    assert found.fix.line == "affiant api update api --access-token-lifetime 900"
+
+
 async def test_what_was_refused_used_its_jti_up(house: House) -> None:
     """As a client with one fixed assertion finds out: its second request has another reason than its first."""
     caller = _caller(house, Mistake("", Reason.SCOPE_NOT_ALLOWED, lambda t: t["form"].update(scope="admin")))

@@ -134,7 +134,7 @@ def _check_form(alg: str, signature: object) -> None:
     # A server answers such a signature with one word for all failures, so it must not leave this machine.
     if not isinstance(signature, bytes):
         if isawaitable(signature) and hasattr(signature, "close"):
-            signature.close()  # a coroutine that nobody awaits warns
+            signature.close()  # an unawaited coroutine would warn
         raise LocalError(
             f"sign() of the signer returned {type(signature).__name__}, not bytes: a Service takes a signer that"
             " returns the signature at once"

@@ -90,7 +90,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         jti_digest: hexadecimal SHA-256 of ``jti:`` and the jti; without a jti, of ``jws:`` and the whole assertion.
         hint: which known mistake explains a signature that does not verify, or a jti that was used before.
         also: codes of what else would have stopped the request, separated by spaces.
-        policies: of its client, those under which the assertion would have been let through; ``none`` for none.
+        policies: of its client, those that let through what the assertion breaks; ``none`` for none.
         token: the jti of the access token that was issued.
         by: who changed something: a client of the admin API, or the command line.
         subject: what was changed.

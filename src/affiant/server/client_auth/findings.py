@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
 
-NO_POLICY = "none"  # in a record: no policy of a client lets this assertion through
+NO_POLICY = "none"  # in a record: no policy of a client lets any breach of this assertion through
 
 # In the order of the ladder; each with the policy that refuses least.
 _RULES: tuple[tuple[str, str, Check], ...] = (
@@ -33,7 +33,7 @@ _RULES: tuple[tuple[str, str, Check], ...] = (
 
 
 class Evidence(Value, frozen=True):
-    """An assertion whose signature did not verify, kept until somebody has looked which mistake explains it.
+    """An assertion whose signature did not verify, kept until the inquiry has looked for its mistake.
 
     Attributes:
         client: that it names; None for one that is unknown or cannot authenticate so: the same work is done for it.
@@ -53,7 +53,7 @@ class Findings(Value, frozen=True):
 
     Attributes:
         also: codes of the other rules that a verified assertion breaks.
-        policies: the policies under which its client would be let through, or NO_POLICY.
+        policies: for each broken rule that has one, the policy that lets it through; NO_POLICY where none has.
         evidence: of an assertion that did not verify.
     """
 
@@ -72,10 +72,10 @@ class Findings(Value, frozen=True):
 
 
 def judge(client: RegisteredClient, verified: Verified, now: float, refusal: Rejected) -> Findings:
-    """Find every other rule that a refused assertion breaks, and the policies that would let it through."""
+    """Find every other rule that a refused assertion breaks, and the policies that let it through."""
     header, claims = verified.header, verified.claims
     broken, loose = breaches(header, claims, client.rules, now), loosened(client, header, claims, now)
-    said = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) if loose is not None else NO_POLICY
+    said = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) or NO_POLICY
     return Findings(tuple(other.reason.code for other in broken if other.reason is not refusal.reason), said)
 
 
@@ -85,10 +85,8 @@ def breaches(header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: 
     return [refusal for refusal in found if refusal is not None]
 
 
-def loosened(
-    client: RegisteredClient, header: dict[str, Any], claims: dict[str, Any], now: float
-) -> dict[str, str] | None:
-    """Return the policies that the client needs for this assertion, as few as do; None where none would do."""
+def loosened(client: RegisteredClient, header: dict[str, Any], claims: dict[str, Any], now: float) -> dict[str, str]:
+    """Return the policy that lets this assertion through, for each rule that it breaks and that has such a policy."""
     needed = {}
     for rule, policy, check in _RULES:
         if _refusal(check, header, claims, client.rules, now) is None:
@@ -96,7 +94,7 @@ def loosened(
         changed: dict[str, Any] = {rule: policy}
         is_demanded = rule == "audience" and client.demands.audience is not None  # by a profile: no policy loosens it
         if is_demanded or _refusal(check, header, claims, replace(client.rules, **changed), now) is not None:
-            return None
+            continue
         needed[rule] = policy
     return needed
 

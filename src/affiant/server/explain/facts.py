@@ -43,7 +43,7 @@ class Facts:
         earlier: the audit record of that use, where it was found.
         judged_to: the last rung that was judged after the first that failed; 0 where nothing was.
         hint: the known mistake that explains a signature that does not verify.
-        policies: of the client, those under which the assertion would be let through; None where there are none.
+        policies: of the client, for each broken rule that has one, the policy that lets the assertion through.
         apis: every API.
         scope: the scope parameter.
         resources: the values of the resource parameter.
@@ -64,7 +64,7 @@ class Facts:
     earlier: dict[str, Any] | None = None
     judged_to: int = 0
     hint: Hint | None = None
-    policies: dict[str, str] | None = None
+    policies: dict[str, str] = field(default_factory=dict)
     apis: Sequence[Api] = ()
     scope: str = ""
     resources: tuple[str, ...] = ()

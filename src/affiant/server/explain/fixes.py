@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from affiant.errors import Rejected
     from affiant.server.explain.facts import Facts
+    from affiant.server.registry.directory import RegisteredClient
+    from affiant.storage.records import Api
 
 _NEW_TIMES = 'claims["iat"] = int(time.time()); claims["exp"] = claims["iat"] + 60'
 _NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)  # a new one for every request'
@@ -146,7 +148,7 @@ def _key(refusal: Rejected, facts: Facts) -> Fix | None:
     """The kid of the key that made the signature, or of the only one there is."""
     if facts.hint is not None:
         return Fix(facts.hint.line, facts.hint.what)
-    if facts.client is None or facts.client.record.jwks_uri is not None:  # nobody here can register a key for it
+    if facts.client is None or facts.client.record.jwks_uri is not None:  # its keys are registered elsewhere
         return None
     alg = facts.unverified.alg if facts.unverified else refusal.got if refusal.reason is Reason.KEY_NONE else ""
     fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
@@ -190,11 +192,11 @@ def _times(refusal: Rejected, facts: Facts) -> Fix:
         why = f"the times are {abs(hours):g} h {'ahead' if hours > 0 else 'behind'}: local time was taken for UTC"
         return Fix(f'{_NEW_TIMES}; claims.pop("nbf", None)', why)
     if refusal.reason is Reason.NOT_YET and (offset is None or abs(offset) <= LEEWAY):
-        return Fix('claims.pop("nbf", None)', "nbf is later than iat; nobody needs it here")
+        return Fix('claims.pop("nbf", None)', "nbf is later than iat, and not needed here")
     if refusal.reason is Reason.LIFETIME:
         return Fix(_NEW_TIMES, f"it would live longer than {_longest(facts)} s")
     if refusal.reason in (Reason.IAT_OLD, Reason.EXPIRED) and (facts.claimed or offset is None or _lives_long(numbers)):
-        return Fix(f"{_NEW_TIMES}; {_NEW_JTI.partition('  #')[0]}", "an assertion is made anew for every request")
+        return Fix(f"{_NEW_TIMES}; {_NEW_JTI.partition('  #')[0]}", "each request needs a new assertion")
     side = "ahead" if offset is not None and offset > 0 else "behind"
     return Fix(_CLOCK, f"the clock that made it is {abs(int(offset or 0))} s {side}")
 
@@ -214,7 +216,7 @@ def _longest(facts: Facts) -> int:
 
 
 def _replayed(_: Rejected, facts: Facts) -> Fix:
-    """A library that keeps its assertion cannot be told to make another; one that makes a jti itself can."""
+    """A library that keeps its assertion makes no other by a line of code; code that makes the jti itself does."""
     if facts.earlier is not None and facts.earlier.get("outcome") == "refused":
         why = (
             f"{_earlier(facts)}, which was refused for {facts.earlier.get('reason')}: a refused request uses up its jti"
@@ -222,19 +224,35 @@ def _replayed(_: Rejected, facts: Facts) -> Fix:
         return Fix(_NEW_JTI, why)
     if not facts.kept:
         return Fix(_NEW_JTI, f"{_earlier(facts)}; each request needs a new one")
-    if facts.client is None or not outlasts(facts):
+    if facts.client is None or not _outlasts(facts, facts.client):
         return Fix(_NEW_JTI, f"{_earlier(facts)}; a retry and a second scope need a new one, whatever is set")
-    line = f"affiant client update {shlex.quote(facts.client.client_id)} --access-token-lifetime {KEPT_LIFETIME}"
     why = "the client library keeps its assertion (MSAL does, for 540 s) longer than its token"
-    return Fix(line, f"{_earlier(facts)}: {why}; tokens that live {KEPT_LIFETIME} s outlast it")
+    return Fix(
+        _lengthen(facts, facts.client), f"{_earlier(facts)}: {why}; tokens that live {KEPT_LIFETIME} s outlast it"
+    )
 
 
-def outlasts(facts: Facts) -> bool:
+def _lengthen(facts: Facts, client: RegisteredClient) -> str:
+    """The command for longer tokens: the smallest lifetime counts, that of an API too."""
+    for api in _apis(facts, client):
+        if api.access_token_lifetime and api.access_token_lifetime < KEPT_LIFETIME:
+            return f"affiant api update {shlex.quote(api.name)} --access-token-lifetime {KEPT_LIFETIME}"
+    return f"affiant client update {shlex.quote(client.client_id)} --access-token-lifetime {KEPT_LIFETIME}"
+
+
+def _outlasts(facts: Facts, client: RegisteredClient) -> bool:
     """Whether longer tokens help: the same assertion came again because the token that it got was about to end."""
-    if not facts.kept or facts.earlier is None or facts.token_lifetime >= KEPT_LIFETIME:
+    if facts.earlier is None or facts.earlier.get("outcome") != "issued":
         return False
+    limits = (api.access_token_lifetime for api in _apis(facts, client))
+    lifetime = min([facts.token_lifetime, *filter(None, limits)])
     seconds = facts.now - float(facts.earlier["at"])
-    return facts.earlier.get("outcome") == "issued" and seconds >= facts.token_lifetime - _DROPPED
+    return lifetime < KEPT_LIFETIME and seconds >= lifetime - _DROPPED
+
+
+def _apis(facts: Facts, client: RegisteredClient) -> list[Api]:
+    asked = facts.resources or client.record.resources
+    return [api for api in facts.apis if (api.identifier in asked if asked else api.is_default)]
 
 
 def _earlier(facts: Facts) -> str:
@@ -255,7 +273,7 @@ def _scope(refusal: Rejected, facts: Facts) -> Fix:
 
 def _scope_spelling(_: Rejected, facts: Facts) -> Fix:
     asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
-    return Fix(f'form["scope"] = {_quoted(" ".join(asked))}', "names stand with one space between them")
+    return Fix(f'form["scope"] = {_quoted(" ".join(asked))}', "names have one space between them")
 
 
 def _resource(refusal: Rejected, facts: Facts) -> Fix:
@@ -283,7 +301,7 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
         f'form |= {{"grant_type": "{names.CLIENT_CREDENTIALS}", "client_assertion": token}}; {_TYPE}',
         "the parameters go into the body, as a form",
     ),
-    Reason.IN_QUERY: _say("form |= query; query.clear()", "what stands in a URL is logged"),
+    Reason.IN_QUERY: _say("form |= query; query.clear()", "URLs are logged"),
     Reason.MISSING_PARAMETER: _missing,
     Reason.JWKS_UNAVAILABLE: _not_fetched,
     Reason.GRANT_UNSUPPORTED: _grant,
@@ -324,7 +342,7 @@ _FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
     Reason.NOT_YET: _times,
     Reason.IAT_FUTURE: _times,
     Reason.IAT_OLD: _times,
-    Reason.JTI: _say(_NEW_JTI, "it is remembered so that nobody can use it again"),
+    Reason.JTI: _say(_NEW_JTI, "the server remembers it, so that it is used once"),
     Reason.REPLAYED: _replayed,
     Reason.SCOPE_MALFORMED: _scope_spelling,
     Reason.SCOPE_NOT_ALLOWED: _scope,

@@ -1,4 +1,4 @@
-"""Look, after its answer, for the known mistake in a refused request, and write it down beside its record.
+"""Look, after its answer, for the known mistake in a refused request, and record it.
 
 Off the path of requests, and bounded: a flood of bad signatures costs as much as SEARCHES of them each second. The same
 work is done for a client that does not exist, so that a busy server says nothing about names.

@@ -12,7 +12,7 @@ from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
-from affiant.server.explain.fixes import KEPT_LIFETIME, Fix, outlasts
+from affiant.server.explain.fixes import Fix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ def _never(refusal: Rejected, facts: Facts) -> str | None:
 
 def _policy(refusal: Rejected, facts: Facts, _: RegisteredClient) -> str | None:
     rule = _BY_POLICY[refusal.reason]
-    return f"--{rule} {facts.policies[rule]}" if facts.policies and rule in facts.policies else None
+    return f"--{rule} {facts.policies[rule]}" if rule in facts.policies else None
 
 
 def _secret_method(refusal: Rejected, _: Facts, client: RegisteredClient) -> str | None:
@@ -84,10 +84,6 @@ def _secret_method(refusal: Rejected, _: Facts, client: RegisteredClient) -> str
     sent = refusal.got.partition(" ")[0]
     is_between = client.record.token_endpoint_auth_method in by_secret and sent in by_secret
     return f"--auth {sent}" if is_between else None
-
-
-def _kept(_: Rejected, facts: Facts, __: RegisteredClient) -> str | None:
-    return f"--access-token-lifetime {KEPT_LIFETIME}" if outlasts(facts) else None
 
 
 def _scope(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
@@ -124,7 +120,6 @@ _GRANTS = (names.CLIENT_CREDENTIALS, names.JWT_BEARER, names.REFRESH_TOKEN)
 _OPTIONS: dict[Reason, Options] = {
     **dict.fromkeys(_BY_POLICY, _policy),
     Reason.CLIENT_METHOD: _secret_method,
-    Reason.REPLAYED: _kept,
     Reason.DPOP_MISSING: lambda _, __, client: None if client.demands.binds else "--dpop optional",
     Reason.CERTIFICATE_MISSING: _certificate,
     Reason.SCOPE_NOT_ALLOWED: _scope,
@@ -137,10 +132,7 @@ def _by_policy(why: str) -> Callable[[Rejected, Facts], str | None]:
     """Why no policy lets it through, where that was found out and none does."""
 
     def found(refusal: Rejected, facts: Facts) -> str | None:
-        is_known = facts.judged_to > 0
-        return (
-            why if is_known and (facts.policies is None or _BY_POLICY[refusal.reason] not in facts.policies) else None
-        )
+        return why if facts.judged_to > 0 and _BY_POLICY[refusal.reason] not in facts.policies else None
 
     return found
 

@@ -82,7 +82,7 @@ class Explainer:
             await self._find_earlier(facts, record.get("client_id"), record.get("jti_digest"), record["trace_id"])
         if (policies := record.get("policies")) is not None:
             facts.judged_to = _LAST_OF_CLAIMS
-            facts.policies = dict(p.split("=", 1) for p in policies.split() if "=" in p) or None
+            facts.policies = dict(p.split("=", 1) for p in policies.split() if "=" in p)
         codes = [code for code in (record.get("reason"), *(record.get("also") or "").split()) if code]
         shown = {name: str(record.get(name) or "") for name in ("expected", "got", "detail")}
         refusals = [
@@ -92,7 +92,7 @@ class Explainer:
         return explanation.of_record(found, record)
 
     async def _judge(self, captured: Captured, facts: Facts, visit: Visit) -> list[Rejected]:
-        """Every refusal of this request, the one that the caller would be told first."""
+        """Every refusal of this request, the one that the caller would get first."""
         try:
             form = await http.read_form(captured.scope(), captured.receive)
         except Rejected as refusal:

@@ -1,0 +1,55 @@
+"""No remedy is shown that weakens what a profile demands, or that would not help."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from affiant.jose import compact, keys
+from affiant.reasons import Reason
+from affiant.server import app
+from affiant.server.explain import captured
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import rules
+from affiant.storage.memory import MemoryStore
+
+pytestmark = pytest.mark.anyio
+ISSUER, NOW = "https://as.example", 1_800_000_000
+KEY = keys.generate("ES256")
+
+
+async def _explain(claims: dict[str, Any], **options: Any) -> Any:
+    store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
+    api = rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+    await store.apis.add(api)
+    made = rules.build_client(
+        "c1", auth_method="private_key_jwt", keys=(KEY.public(),), master_key=master, now=NOW, **options
+    )
+    await store.clients.add(replace(made.client, client_id="it's"))
+    members = {"iss": "it's", "sub": "it's", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j", **claims}
+    explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=master)
+    return await explainer.explain(captured.parse(compact.sign({}, members, KEY)), now=NOW)
+
+
+async def test_a_profile_that_demands_the_issuer() -> None:
+    """FAPI 2.0: the audience is the issuer, and tokens are bound, whatever an operator says."""
+    found = await _explain({"aud": f"{ISSUER}/token"}, profile="fapi")
+    assert found.reason is Reason.AUDIENCE
+    assert found.remedy.line == ""
+    bound = await _explain({}, profile="fapi")
+    assert (bound.reason, bound.remedy) == (Reason.DPOP_MISSING, None)
+
+
+async def test_a_name_is_quoted_for_the_shell() -> None:
+    found = await _explain({"aud": f"{ISSUER}/token"})
+    assert found.remedy.line == "affiant client update 'it'\"'\"'s' --audience legacy"
+
+
+async def test_what_remains_is_said() -> None:
+    """A policy lets it come as far as the reason that no policy is for."""
+    found = await _explain({"aud": f"{ISSUER}/token", "iat": NOW + 31})
+    assert [other.reason for other in found.also] == [Reason.IAT_FUTURE]
+    assert found.remedy.line.endswith(" --audience legacy")
+    assert found.remedy.why.endswith("let it come further: assertion.issued_in_future stays")
