@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.attacks.bench import ISSUER, NOW, OTHER, STRANGER, Request, alter, assertion, form, post, raw
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.attacks.bench import ABSENT, ISSUER, NOW, OTHER, STRANGER, Request, alter, assertion, form, post, raw
 
+from affiant.jose import base64url
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
@@ -17,6 +20,20 @@ if TYPE_CHECKING:
     from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.attack(124)
+async def test_the_other_signature_of_ecdsa_is_the_same_assertion(bench: Bench) -> None:
+    """Of (r, s) everybody can make (r, n - s), which holds too; where there is no jti, the JWS is what is used once."""
+    await bench.store.clients.update("c1", lambda client: replace(client, jti_policy="legacy"))
+    text = assertion(jti=ABSENT)
+    signed, _, signature = text.rpartition(".")
+    made = base64url.decode(signature)
+    s = ec.SECP256R1().group_order - int.from_bytes(made[32:], "big")
+    twin = f"{signed}.{base64url.encode(made[:32] + s.to_bytes(32, 'big'))}"
+    assert (await bench.send(post(form(text)))).status == 200
+    for again in (text, twin):
+        await bench.refused(post(form(again)), Reason.REPLAYED, claimed="c1", jti=None)
 
 
 @pytest.mark.attack(130)

@@ -295,8 +295,8 @@ async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
 @pytest.mark.rfc(7523, "3(7)")
 async def test_the_log_has_the_digest_that_its_page_says(server: Server) -> None:
     """docs/reference/audit.md: an operator who has a jti, or a whole assertion without one, finds its request."""
-    await server.store.clients.update("c1", lambda client: replace(client, jti_policy="legacy"))
-    without = server.assertion(without=["jti"])
+    await server.store.clients.update("client_secret_jwt", lambda client: replace(client, jti_policy="legacy"))
+    without = server.mac_assertion("client_secret_jwt", without=["jti"])
     for text, named in ((server.assertion(jti="known"), "jti:known"), (without, f"jws:{without}")):
         reply = await server.post(server.form(text))
         record = await server.store.audit_log.find(reply.headers["x-trace-id"])

@@ -76,6 +76,23 @@ def _ecdsa(name: str, crv: str, size: int, digest: hashes.HashAlgorithm) -> Algo
     return Algorithm(name, "EC", crv, verify, sign)
 
 
+_CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+
+
+def canonical(name: str, signature: bytes) -> bytes:
+    """Return one signature for all that can be made of this one without the key.
+
+    Attack: of an ECDSA signature (r, s), (r, n - s) holds as well. Whoever saw one signed text has two of it, which a
+    digest of the whole would take for different ones.
+    """
+    curve = _CURVES.get(name)
+    if curve is None:
+        return signature
+    size = len(signature) // 2
+    s = int.from_bytes(signature[size:], "big")
+    return signature[:size] + min(s, curve.group_order - s).to_bytes(size, "big")
+
+
 def _ed25519(name: str) -> Algorithm:
     def verify(key: object, signature: bytes, data: bytes) -> None:
         assert isinstance(key, ed25519.Ed25519PublicKey)  # noqa: S101

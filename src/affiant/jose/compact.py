@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from affiant.errors import LocalError, Rejected
-from affiant.jose import base64url, spelling, strict_json
+from affiant.jose import algorithms, base64url, spelling, strict_json
 from affiant.reasons import Reason
 from affiant.values import Value
 
@@ -109,6 +109,13 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
     """
     key.verify(unverified.alg, unverified.signing_input, unverified.signature)
     return Verified(unverified.header, unverified.claims, key)
+
+
+def canonical(verified: Verified, whole: bytes) -> bytes:
+    """Return the JWS in the one spelling that all have which can be made of it without the key."""
+    signed, _, signature = whole.rpartition(b".")
+    found = algorithms.canonical(str(verified.header["alg"]), base64url.decode(signature.decode("ascii")))
+    return signed + b"." + base64url.encode(found).encode("ascii")
 
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:

@@ -154,7 +154,7 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
         verified: the proof that the signature held.
         rules: what this server demands of this client.
         now: seconds since the epoch.
-        whole: the whole JWS, whose hash stands for a missing jti where the rules allow it.
+        whole: the whole JWS, whose hash replaces a missing jti where the rules allow it.
 
     Raises:
         Rejected: ISS_SUB, TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
@@ -172,7 +172,7 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
     sub = str(claims.get("sub", iss))
     return ClientAssertion(
         client_id=iss,
-        jti_digest=digest(jti, whole=whole),
+        jti_digest=digest(jti, whole=whole if jti is not None else compact.canonical(verified, whole)),
         # It is refused from exp + LEEWAY on; the margin keeps its jti beyond that second on every rounding.
         live_until=int(claims["exp"]) + 2 * LEEWAY,
         label=sub if sub != iss else None,
