@@ -93,7 +93,10 @@ class Connection(HttpToolsProtocol):
         before = self._requests
         super().data_received(data)
         self._unfinished = self._unfinished + len(data) if self._requests == before else 0
-        if self._in_body and self._unfinished > MAX_BODY_BYTES:
+        if self._in_body and self._requests != before:
+            self._table.mark_busy(self)  # so that it waits from now on, and not since the request before
+            self._table.mark_waiting(self)
+        elif self._in_body and self._unfinished > MAX_BODY_BYTES:
             self.transport.abort()
         elif not self._in_body and self._unfinished > MAX_HEADERS_BYTES and self._discards is None:
             self._refuse(431, "the headers have more than 64 KiB")
@@ -115,13 +118,13 @@ class Connection(HttpToolsProtocol):
         self._requests += 1
         self._in_body = True
         self._until = self.loop.time() + BODY_SECONDS
-        self._table.mark_busy(self)
 
     def on_message_complete(self) -> None:
         """End it."""
         super().on_message_complete()
         self._in_body = False
         self._until = _NEVER
+        self._table.mark_busy(self)
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or linger after the last."""
@@ -133,7 +136,7 @@ class Connection(HttpToolsProtocol):
             self._answered_at = self.loop.time()
             # Attack: data must not move it, or a byte now and then would keep the connection open.
             self._until = self._answered_at + self.timeout_keep_alive + HEADERS_SECONDS
-            self._table.mark_idle(self)
+            self._table.mark_waiting(self)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start an answer, and close the connection after one that came before the end of its request."""
@@ -185,11 +188,14 @@ class Connection(HttpToolsProtocol):
         """Give the peer a while to read."""
         super().pause_writing()
         self._stalled_until = self.loop.time() + STALL_SECONDS
+        self._table.mark_waiting(self)
 
     def resume_writing(self) -> None:
         """Go on writing."""
         super().resume_writing()
         self._stalled_until = _NEVER
+        if not (self._is_idle or self._in_body):
+            self._table.mark_busy(self)
 
     def drop(self) -> None:
         """Close without waiting for the peer: one that never reads would never close TLS either."""
@@ -257,6 +263,6 @@ class Connection(HttpToolsProtocol):
         self._lingers_after = None
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
-        self._table.mark_idle(self)
+        self._table.mark_waiting(self)
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -60,12 +60,12 @@ class Address:
     Attributes:
         name: what they are counted under, or None if they have no limit of their own.
         count: how many are open.
-        idle: those that are idle, the one that has been so for longest first.
+        waiting: those that wait for their peer, the one that has done so for longest first.
     """
 
     name: str | None
     count: int = 0
-    idle: dict[Open, None] = field(default_factory=dict)
+    waiting: dict[Open, None] = field(default_factory=dict)
 
 
 class Open(Protocol):
@@ -84,9 +84,9 @@ class Open(Protocol):
 class Table:
     """The open connections.
 
-    A connection is idle while no request is in flight on it: from the handshake to the end of the first headers, and
-    between two requests. Idle connections are kept in the order in which they became idle, to close the oldest first:
-    a client that just connected to send a request is the last to lose its connection in a flood.
+    A connection waits for its peer while the server can do nothing for it: in the TLS handshake, until a request has
+    arrived whole, and while the peer does not read an answer. To make room, the one that has waited for longest is
+    closed: a client that just connected to send a request is the last to lose its connection in a flood.
 
     Attributes:
         is_ending: whether the process is about to end.
@@ -97,7 +97,7 @@ class Table:
         self._caps = caps
         self._name = lru_cache(maxsize=4096)(caps.name)
         self._open: dict[Open, None] = {}
-        self._idle: dict[Open, None] = {}
+        self._waiting: dict[Open, None] = {}
         self._addresses: dict[str, Address] = {}
         self._refused = 0
         self._reported_at = float("-inf")
@@ -107,22 +107,22 @@ class Table:
         return len(self._open)
 
     def find_room(self, peer: str) -> Address | None:
-        """Close idle connections until one more of this peer fits; return None if too many are busy."""
+        """Close waiting connections until one more of this peer fits; return None if too many are busy."""
         name = self._name(peer)
         address = (self._addresses.get(name) if name is not None else None) or Address(name)
         if self._is_full(address):
-            self._drop_first(address.idle)
+            self._drop_first(address.waiting)
         if len(self._open) >= self._caps.total:
-            self._drop_first(self._idle)
+            self._drop_first(self._waiting)
         if self._is_full(address) or len(self._open) >= self._caps.total:
             self._refused += 1
             return None
         return address
 
     def drop_oldest(self) -> None:
-        """Close the connection that has been idle for longest: the process has no more files to open."""
+        """Close the connection that has waited for longest: the process has no more files to open."""
         self._refused += 1
-        self._drop_first(self._idle)
+        self._drop_first(self._waiting)
 
     def add(self, connection: Open) -> None:
         """Add a connection that was just accepted."""
@@ -131,7 +131,7 @@ class Table:
         address.count += 1
         if address.name is not None:
             self._addresses[address.name] = address
-        self.mark_idle(connection)
+        self.mark_waiting(connection)
 
     def discard(self, connection: Open) -> None:
         """Remove a connection that was closed."""
@@ -144,15 +144,15 @@ class Table:
         if not address.count and address.name is not None:
             del self._addresses[address.name]
 
-    def mark_idle(self, connection: Open) -> None:
-        """Note that no request is in flight on it."""
+    def mark_waiting(self, connection: Open) -> None:
+        """Note that it waits for its peer."""
         if connection in self._open:
-            self._idle[connection] = connection.address.idle[connection] = None
+            self._waiting[connection] = connection.address.waiting[connection] = None
 
     def mark_busy(self, connection: Open) -> None:
-        """Note that a request is in flight on it."""
-        self._idle.pop(connection, None)
-        connection.address.idle.pop(connection, None)
+        """Note that the server has something to do for it."""
+        self._waiting.pop(connection, None)
+        connection.address.waiting.pop(connection, None)
 
     def _is_full(self, address: Address) -> bool:
         return address.name is not None and address.count >= self._caps.per_address
@@ -178,8 +178,8 @@ class Table:
             self._refused, self._reported_at = 0, now
         self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
 
-    def _drop_first(self, idle: dict[Open, None] | None) -> None:
-        if idle:
-            connection = next(iter(idle))
+    def _drop_first(self, waiting: dict[Open, None]) -> None:
+        if waiting:
+            connection = next(iter(waiting))
             self.discard(connection)
             connection.drop()

@@ -38,6 +38,30 @@ def test_silent_connections_shut_nobody_out(run: Callable[..., None], caps: dict
     run(scenario, **caps)
 
 
+@pytest.mark.attack(14)
+@pytest.mark.parametrize("caps", [{"total": 20}, {"per_address": 20}], ids=["in all", "per address"])
+@pytest.mark.parametrize(
+    "sent",
+    [request("/read", b"Content-Length: 10", method="POST") + b"x", request("/long")],
+    ids=["bodies that never end", "answers that are not read"],
+)
+def test_slow_peers_shut_nobody_out(run: Callable[..., None], sent: bytes, caps: dict[str, int]) -> None:
+    """Their requests are in flight, but the server waits for them as for the silent ones."""
+
+    async def scenario(running: Running) -> None:
+        for _ in range(30):
+            peer = await running.connect()
+            peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await peer.send(sent)
+        for _ in range(5):
+            (await running.ask()).writer.close()
+        assert 0 < running.open <= 20
+        for peer in running.peers:
+            peer.writer.transport.abort()
+
+    run(scenario, **caps)
+
+
 def test_connection_that_was_idle_for_longest_is_closed_first(run: Callable[..., None]) -> None:
     async def scenario(running: Running) -> None:
         first, second = await running.ask(), await running.ask()
