@@ -36,6 +36,7 @@ from affiant.cli.listening.table import Caps, parse_networks
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, master_key, signing_keys
+from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
@@ -134,6 +135,8 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
             certificates=chosen.certificates,
             mtls_url=chosen.mtls_url,
             jwks_uri_allowed=chosen.jwks_uri_allowed,
+            # Attack: requests that wait for the feed hold their connections, and must leave most for others.
+            max_waiting=min(MAX_WAITING, files.raise_limit(chosen.max_connections) // 4),
         ),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
         at_end=_at_end,

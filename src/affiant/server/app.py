@@ -29,7 +29,7 @@ from affiant.server.keys.vault import Vault
 from affiant.server.published import absent, authorize, metadata, site
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
-from affiant.server.published.revocations import RevocationFeed
+from affiant.server.published.revocations import MAX_WAITING, RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.management import ManagementEndpoint
 from affiant.server.registration.records import Policy
@@ -100,6 +100,7 @@ class Options:
         auth_methods: how clients may authenticate.
         demands: what every client is held to.
         certificates: where client certificates come from.
+        max_waiting: how many requests may wait for the revocation feed to change.
         jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
         mtls_url: the base of the endpoints that ask for a certificate, where they have one of their own (RFC 8705
             section 5).
@@ -116,6 +117,7 @@ class Options:
     software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
     certificates: Certificates = field(default_factory=Certificates)
     jwks_uri_allowed: Allowed = field(default_factory=Allowed)
+    max_waiting: int = MAX_WAITING
     mtls_url: str | None = None
 
 
@@ -152,7 +154,9 @@ def build(
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
-    feed = RevocationFeed(parts.directory, store.revocations, issuer=issuer, clock=clock)
+    feed = RevocationFeed(
+        parts.directory, store.revocations, issuer=issuer, clock=clock, max_waiting=options.max_waiting
+    )
     stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Revocations
 
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
-MAX_WAITING = 1000  # requests that wait in one worker; others are answered at once
+MAX_WAITING = 1000  # requests that wait in one worker, unless its connections are fewer
 LOOK_SECONDS = 0.5  # between two looks at the store while somebody waits
 FRESH_SECONDS = 0.1  # how long a look holds for who asks
 SHARE = 0.1  # of a worker's time that may be spent on making it: a look at a feed that is large holds for longer,
@@ -51,11 +51,19 @@ class RevocationFeed:
         revocations: where they are.
         issuer: the server's issuer identifier.
         clock: seconds since the epoch.
+        max_waiting: how many requests may wait at once; all others are answered immediately.
     """
 
     def __init__(
-        self, directory: Directory, revocations: Revocations, *, issuer: str, clock: Callable[[], float]
+        self,
+        directory: Directory,
+        revocations: Revocations,
+        *,
+        issuer: str,
+        clock: Callable[[], float],
+        max_waiting: int = MAX_WAITING,
     ) -> None:
+        self._max_waiting = max_waiting
         self._directory = directory
         self._revocations = revocations
         self._issuer = issuer
@@ -94,7 +102,7 @@ class RevocationFeed:
 
     async def _wait(self, request: Request, seconds: int) -> None:
         """Until the feed changes, the time is over, or who asked has gone."""
-        if self._waiting >= MAX_WAITING or self._is_over:
+        if self._waiting >= self._max_waiting or self._is_over:
             return
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_store(self._edition))

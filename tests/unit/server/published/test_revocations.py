@@ -28,12 +28,17 @@ AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")
 CLAIMS = {"jti": "1", "client_id": "c", "iat": NOW}
 
 
-@pytest.fixture
-async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(published, "SHARE", 1.0)
     monkeypatch.setattr(published, "LOOK_SECONDS", 0.01)
-    async with running(MemoryStore()) as made:
+
+
+@pytest.fixture
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """With the options of app.Options that a test gives it."""
+    async with running(MemoryStore(), **getattr(request, "param", {})) as made:
         yield made
 
 
@@ -133,8 +138,8 @@ async def test_the_end_lets_everybody_go(server: Server) -> None:
     assert (await asyncio.wait_for(_get(server, etag, wait="25"), 1)).status_code == 304
 
 
-async def test_only_so_many_wait(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "MAX_WAITING", 2)
+@pytest.mark.parametrize("server", [{"max_waiting": 2}], indirect=True, ids=["two"])
+async def test_only_so_many_wait(server: Server) -> None:
     etag = (await _get(server)).headers["etag"]
     waiting = [asyncio.create_task(_get(server, etag, wait="20")) for _ in range(2)]
     await asyncio.sleep(0.05)
@@ -143,9 +148,9 @@ async def test_only_so_many_wait(server: Server, monkeypatch: pytest.MonkeyPatch
     assert [reply.status_code for reply in await asyncio.gather(*waiting)] == [200, 200]
 
 
-async def test_who_goes_away_waits_no_more(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("server", [{"max_waiting": 1}], indirect=True, ids=["one"])
+async def test_who_goes_away_waits_no_more(server: Server) -> None:
     """A place that a closed connection held is free at once; who sends a body is answered at once."""
-    monkeypatch.setattr(published, "MAX_WAITING", 1)
     etag = (await _get(server)).headers["etag"].encode()
     ways: list[dict[str, object]] = [
         {"type": "http.disconnect"},
