@@ -47,6 +47,7 @@ class IssuerKeys:
         self._keys: KeySet | None = None
         self.edition = 0
         self._failure: str | None = None  # of the last fetch
+        self._fetches = 0
         self._fetched_at = float("-inf")
         self._fresh_until = float("-inf")
         self._tokens, self._refilled_at = BURST, clock()
@@ -59,10 +60,10 @@ class IssuerKeys:
             Rejected: TOKEN_KEY or TOKEN_SIGNATURE.
             RemoteError: no key is known, or none of this kid, and the issuer does not answer.
         """
-        asked_at = self._clock()
+        fetches = self._fetches
         tried = await self.find(unverified.kid, unverified.alg)
         verified = _verify(unverified, tried)
-        if verified is None and self._fetched_at < asked_at:
+        if verified is None and self._fetches == fetches:  # or else they were fetched for this very token
             verified = _verify(unverified, await self._find_others(unverified, tried))
         if verified is None:
             age = max(0, int(self._clock() - self._fetched_at))
@@ -161,6 +162,7 @@ class IssuerKeys:
                 raise RemoteError(f"{jwks_uri} answered {published.status}")
             fetched = KeySet.parse(parse_object(published.body))
         self._failure = None
+        self._fetches += 1
         if fetched != self._keys:
             self.edition += 1
             if fetched.left_out:
