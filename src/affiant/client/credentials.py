@@ -241,7 +241,12 @@ def name_of(path: str | Path | None = None) -> str:
 
 
 def _named(path: str | Path | None) -> str:
-    return str(path) if path is not None else os.environ.get(ENVIRONMENT, "")
+    if path is not None:
+        return str(path)
+    from affiant.jose.pem import unwrap  # noqa: PLC0415 - most commands load no cryptography
+
+    # A secret store or an env file may have put quotation marks around it, or encoded it in base64.
+    return unwrap(os.environ.get(ENVIRONMENT, ""))
 
 
 def _is_whole(named: str) -> bool:

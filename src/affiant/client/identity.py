@@ -18,7 +18,7 @@ from affiant.client.http_auth import make_auth
 from affiant.client.prover import Prover
 from affiant.client.token_source import TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
-from affiant.jose import keys
+from affiant.jose import keys, pem
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion, names
 from affiant.oauth.binding.dpop import ProofKey
@@ -305,12 +305,14 @@ def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | No
 def _signer(key: Any, alg: str | None, kid: str | None) -> Signer:
     if isinstance(key, bytes):
         key = key.decode("utf-8", "replace")
-    if isinstance(key, Path) or (isinstance(key, str) and not key.lstrip().startswith(("{", "-----BEGIN"))):
-        key = _read_key(Path(key))
     if isinstance(key, str):
-        key = _parse_jwk(key) if key.lstrip().startswith("{") else keys.parse_private_pem(key.encode(), alg=alg)
+        key = text if pem.is_key(text := pem.unwrap(key)) else Path(text)
+    if isinstance(key, Path):
+        key = _read_key(key)
+    if isinstance(key, str):
+        key = pem.parse_private_key(key, alg=alg)
     if isinstance(key, dict):
-        key = keys.parse_private_jwk(key, alg=alg)
+        key = pem.parse_document(key, alg=alg)
     signer: Signer = key
     return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
 
@@ -333,15 +335,10 @@ def _read_key(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
-        raise LocalError(f"key= is neither PEM nor a JWK, and no file that can be read either ({why})") from None
-
-
-def _parse_jwk(text: str) -> dict[str, Any]:
-    try:
-        members: dict[str, Any] = json.loads(text)
-    except ValueError:
-        raise LocalError("the key begins like a JWK, but is not JSON") from None
-    return members
+        spellings = "with \\n spelt out, in quotation marks or in base64 too"
+        raise LocalError(
+            f"key= is neither PEM nor a JWK ({spellings}), and no file that can be read either ({why})"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, LocalError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from affiant.jose.keys import PrivateKey
 
 CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
@@ -156,3 +159,14 @@ def test_the_name_of_a_file_stays_in_its_folder(one: str, other: str) -> None:
     assert len(name) < 200
     assert name.isascii()
     assert (credentials.file_name(other) == name) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "bend", [str, lambda text: f"'{text}'\n", json.dumps, lambda text: b64encode(text.encode()).decode()]
+)
+def test_the_environment_may_bend_the_json(bend: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As env files and secret stores do."""
+    members = {"affiant": 1, "issuer": "https://as.example", "client_id": "c", "auth_method": "client_secret_basic"}
+    monkeypatch.setenv("AFFIANT_CREDENTIALS", bend(json.dumps({**members, "client_secret": 'a"b'})))
+    assert credentials.find().client_secret == 'a"b'
+    assert credentials.name_of() == "AFFIANT_CREDENTIALS"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,10 +143,10 @@ def _path(named: Path | None) -> Path:
     Raises:
         LocalError: none is named.
     """
-    text = os.environ.get(ENVIRONMENT, "")
-    if named is None and (not text or text.lstrip().startswith("{")):
+    text = credentials_file.name_of(named)
+    if named is None and text in ("", ENVIRONMENT):
         raise LocalError(f"name the credentials file with --credentials FILE, or in {ENVIRONMENT}")
-    return named or Path(text)
+    return Path(text)
 
 
 @contextlib.contextmanager
