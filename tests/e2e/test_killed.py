@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.e2e.conftest import Server
+
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
     from affiant.storage.records import Client
@@ -172,3 +174,27 @@ def _digest(folder: Path) -> bytes:
         return master.digest(text)
 
     return with_store(folder / "affiant-data", digest)
+
+
+def test_a_registration_that_was_killed_is_told_of_by_the_next(lone_server: Server) -> None:
+    """Its client_id came in the answer that was lost: the next run registers again, and names the key of the first."""
+    server = lone_server
+    invitation = server.affiant("invitation", "new", "--uses", "40", "--scope", "orders.read")["initial_access_token"]
+    register = ("register", server.issuer, "kept", "--json")
+    told, killed_at, code = 0, 0, int(-signal.SIGKILL)
+    while code == -signal.SIGKILL:
+        killed_at += 1
+        for path in server.folder.glob("*kept.*"):
+            path.unlink()
+        environment = {**os.environ, "AFFIANT_INITIAL_ACCESS_TOKEN": invitation}
+        code = forked.run(server.folder, register, environment, timeout=60, killed_at=killed_at).returncode
+        if code == -signal.SIGKILL:
+            done = forked.run(server.folder, register, environment, timeout=60)
+            assert done.returncode == 0 or "exists already" in done.stdout, done.stdout
+            assert _left(server.folder) == []
+            kids = {key["kid"] for client in server.affiant("client", "list") for key in client["keys"]}
+            lost = (json.loads(done.stdout).get("data") or {}).get("lost_keys", [])
+            told += bool(kids & set(lost))
+            assert server.affiant("token", "-c", "kept.affiant.json", "--no-cache")["access_token"]
+    assert code == 0
+    assert (told > 0, killed_at > 6) == (True, True)

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.key import key
-from affiant.client.credentials import Credentials, put_private
+from affiant.client.credentials import SUFFIX, Credentials, file_name, put_private
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import metadata, names
+from affiant.server.registry import rules
 
 if TYPE_CHECKING:
     from affiant.jose.keys import PrivateKey
@@ -56,8 +57,8 @@ def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None,
 
 def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
     for name in client_ids:
-        if not name or name.startswith(".") or "/" in name:
-            raise click.UsageError(f"{name!r} is no name for files: give the folder with --to DIR")
+        if not rules.is_client_id(name):
+            raise click.UsageError(f"{name!r} is not a name that a client may have; the folder is given with --to DIR")
     if issuer is not None:
         try:
             metadata.check_issuer(issuer)
@@ -71,8 +72,9 @@ def _make(name: str, alg: str, folder: Path, issuer: str | None) -> dict[str, An
     Raises:
         ConfigError: all of them exist, or one cannot be read or written.
     """
-    private, public = folder / f"{name}.key", folder / f"{name}.pem"
-    file = folder / f"{name}.affiant.json" if issuer is not None else None
+    stem = file_name(name).removesuffix(SUFFIX)
+    private, public = folder / f"{stem}.key", folder / f"{stem}.pem"
+    file = folder / file_name(name) if issuer is not None else None
     wanted = [path for path in (private, public, file) if path is not None]
     if all(path.exists() for path in wanted):
         raise ConfigError(f"{' and '.join(map(str, wanted))} exist already: move them away, or choose another name")

@@ -132,3 +132,11 @@ def test_what_to_hand_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.
         "scope": "read",
         "resources": ["https://orders.example"],
     }
+
+
+def test_the_longest_name_has_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its draft has a longer name than the file."""
+    monkeypatch.chdir(tmp_path)
+    name = "/" + "x" * 255
+    done = _run(tmp_path / "data", "new", name)
+    assert credentials.read(tmp_path / json.loads(done.stdout)["data"]["credentials"]).client_id == name

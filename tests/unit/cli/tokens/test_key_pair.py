@@ -83,7 +83,7 @@ def test_a_public_key_without_its_private_key_is_not_replaced(run: Run) -> None:
     assert (code, "a.pem exists, and its private key a.key does not" in error["message"]) == (8, True)
 
 
-@pytest.mark.parametrize("name", ["../a", ".a", ""])
+@pytest.mark.parametrize("name", ["../a", "..", "", "a b"])
 def test_a_name_is_no_path(run: Run, name: str) -> None:
     code, error = run("key", "new", name)
     assert (code, "--to DIR" in error["message"]) == (2, True)
@@ -138,3 +138,9 @@ def test_a_jwk_is_a_key_file_too() -> None:
     Path("a.jwk").write_text(json.dumps(key.to_jwk()))
     Path("a.jwk").chmod(0o600)
     assert credentials.read(_file(key_file="a.jwk")).key == key.to_jwk()
+
+
+def test_a_client_id_with_slashes_stays_in_the_folder(run: Run) -> None:
+    code, (made,) = run("key", "new", "https://a.example/x", "--issuer", ISSUER)
+    assert (code, made["private_key"]) == (0, "https%3A%2F%2Fa.example%2Fx.key")
+    assert credentials.read(Path(made["credentials"])).client_id == "https://a.example/x"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from affiant.client.credentials import VERSION
+from affiant.client.credentials import VERSION, file_name
 from affiant.oauth import names
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _file(found: Mapping[str, Any]) -> list[str]:
     if len(found.get("resources", ())) == 1:
         members["resource"] = found["resources"][0]
     text = json.dumps(members, indent=2).replace("\n", "\n  ")
-    return [f"with affiant, in {found['client_id']}.affiant.json (mode 0600), beside the private key:", "", f"  {text}"]
+    return [f"with affiant, in {file_name(found['client_id'])} (mode 0600), beside the private key:", "", f"  {text}"]
 
 
 def _plain(value: Any) -> str:
