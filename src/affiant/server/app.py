@@ -154,9 +154,7 @@ def build(
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
-    feed = RevocationFeed(
-        parts.directory, store.revocations, issuer=issuer, clock=clock, max_waiting=options.max_waiting
-    )
+    feed = parts.feed()
     stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
@@ -231,6 +229,13 @@ class _Parts:
             ("signature", self.signers.prove, signers.PROVE_SECONDS),
             ("hints", self.inquiry.work, inquiry.SECONDS),
         ]
+
+    def feed(self) -> RevocationFeed:
+        """The revocation feed."""
+        most = self.options.max_waiting
+        return RevocationFeed(
+            self.directory, self.store.revocations, issuer=self.issuer, clock=self.clock, max_waiting=most
+        )
 
     def admin(self, settings: Sequence[Setting]) -> Late:
         """The admin API, which is made when it is first asked."""
