@@ -28,7 +28,7 @@ class Mistake:
         name: what went wrong.
         reason: what the server says.
         early, at_input, at_signature: where it happens (see Caller).
-        client: whose code it is in: ec, rsa, hmac, post, basic, kafka, disabled or two (two keys).
+        client: whose code it is in: ec, rsa, hmac, post, basic, url, kafka, disabled or two (two keys).
         clock: seconds that the caller's clock is wrong.
         again: the request was sent before, this many seconds ago.
         stranger: the caller signs with a key that nobody registered.
@@ -177,6 +177,7 @@ _NAMES = [
     Mistake("registered for a secret", Reason.CLIENT_METHOD, client="post"),
     Mistake("Pulsar: the secret in the form", Reason.CLIENT_METHOD, _secret_in_form, client="basic"),
     Mistake("Prometheus: the secret in the header", Reason.CLIENT_METHOD, _secret_in_header, client="post"),
+    Mistake("a client named by a URL", Reason.CLIENT_METHOD, _secret_in_form, client="url"),
 ]
 _PROOFS = [
     Mistake("DER signature", Reason.SIGNATURE, at_signature=_der),

@@ -109,6 +109,7 @@ def _registrations() -> dict[str, dict[str, Any]]:
         "hmac": {"auth_method": "client_secret_jwt"},
         "post": {"auth_method": "client_secret_post"},
         "basic": {"auth_method": "client_secret_basic"},
+        "https://basic.example:8443/a@b": {"auth_method": "client_secret_basic"},
         "kafka": {**by_key, "keys": (EC.public(),), "grant_types": (names.JWT_BEARER,)},
         "dpop": {**by_key, "keys": (EC.public(),), "dpop": "required"},
         "bound": {**by_key, "keys": (EC.public(),), "certificate_bound": "required"},
@@ -116,7 +117,7 @@ def _registrations() -> dict[str, dict[str, Any]]:
 
 
 def _caller(house: House, mistake: Mistake) -> Caller:
-    name = {"ec": "billing-ec"}.get(mistake.client, mistake.client)
+    name = {"ec": "billing-ec", "url": "https://basic.example:8443/a@b"}.get(mistake.client, mistake.client)
     key = {"rsa": RSA, "hmac": None}.get(mistake.client, STRANGER if mistake.stranger else EC)
     clock = Clock(house.now)
     clock.offset = mistake.clock
