@@ -235,13 +235,6 @@ class _Parts:
             ("hints", self.inquiry.work, inquiry.SECONDS),
         ]
 
-    def feed(self) -> RevocationFeed:
-        """The revocation feed."""
-        most = self.options.max_waiting
-        return RevocationFeed(
-            self.directory, self.store.revocations, issuer=self.issuer, clock=self.clock, max_waiting=most
-        )
-
     def admin(self, settings: Sequence[Setting]) -> Late:
         """The admin API, which is made when it is first asked."""
         chosen: dict[str, Any] = {"issuer": self.issuer, "store": self.store, "master_key": self.master_key}
