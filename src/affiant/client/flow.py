@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, token
-from affiant.oauth.metadata import Metadata, well_known_url
+from affiant.oauth.metadata import Metadata, openid_url, well_known_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -89,7 +89,7 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
     url = well_known_url(issuer)
     reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
     if reply.status == _NOT_FOUND:
-        url = issuer + names.WELL_KNOWN_OPENID
+        url = openid_url(issuer)
         reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
     if reply.status == _TOO_MANY or reply.status in _SERVER_ERRORS:
         raise RemoteError(f"{url} answered {reply.status}: the server is not available now, try again later")

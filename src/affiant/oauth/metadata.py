@@ -21,12 +21,13 @@ class Metadata:
     """A server's metadata, whose issuer is the one that was asked for.
 
     Attributes:
+        jwks_uri: where its keys are; optional, since a client needs none (RFC 8414 section 2).
         revocations_uri: where its revocations are told (oauth/standing/revocations.py); only affiant has this.
     """
 
     issuer: str
     token_endpoint: str
-    jwks_uri: str
+    jwks_uri: str | None
     raw: dict[str, Any] = field(repr=False, compare=False)
     revocations_uri: str | None = None
 
@@ -44,6 +45,16 @@ class Metadata:
             raise ValueError("token_endpoint of mtls_endpoint_aliases must be an https URL (http only on loopback)")
         return replace(self, token_endpoint=url)
 
+    def require_jwks_uri(self) -> str:
+        """Return where the server's keys are.
+
+        Raises:
+            ValueError: the server publishes none.
+        """
+        if self.jwks_uri is None:
+            raise ValueError(f"the metadata of {self.issuer} have no jwks_uri: its tokens cannot be verified by a key")
+        return self.jwks_uri
+
     def endpoint(self, name: str) -> str | None:
         """The URL of one more endpoint, or None where the server has none.
 
@@ -56,11 +67,22 @@ class Metadata:
         return url
 
 
-def check_issuer(issuer: str) -> str:
-    """The same text, when it can be an issuer identifier (RFC 8414 section 2).
+def check_own_issuer(issuer: str) -> str:
+    """Return the issuer that our server may have: one that nobody can spell in two ways.
 
     Raises:
-        ValueError: not https (http only on loopback), with a query, a fragment or a user, or ending in a slash.
+        ValueError: as `check_issuer`; or it ends in a slash, or its host has capitals.
+    """
+    if issuer.endswith("/") or issuer.lower().split("/")[2:3] != issuer.split("/")[2:3]:
+        raise ValueError("an issuer must not end in a slash, and its host must be in lower case")
+    return check_issuer(issuer)
+
+
+def check_issuer(issuer: str) -> str:
+    """Return the text if it can be an issuer identifier (RFC 8414 section 2); a slash at its end belongs to it.
+
+    Raises:
+        ValueError: it is not https (http only on loopback), or has a query, a fragment or a user.
     """
     if _URL.fullmatch(issuer) is None:  # it stands in headers and is compared as a string
         raise ValueError(
@@ -71,8 +93,6 @@ def check_issuer(issuer: str) -> str:
         raise ValueError("an issuer must start with https:// (http:// only for 127.0.0.1, ::1 and localhost)")
     if parts.query or parts.fragment or "?" in issuer or "#" in issuer or parts.username is not None:
         raise ValueError("an issuer must have no query, no fragment and no user")
-    if issuer.endswith("/") or issuer.lower().split("/")[2] != issuer.split("/")[2]:
-        raise ValueError("an issuer must not end in a slash, and its host must be in lower case")
     return issuer
 
 
@@ -80,6 +100,11 @@ def well_known_url(issuer: str, *, suffix: str = names.WELL_KNOWN_OAUTH) -> str:
     """Where the metadata of this issuer are: the suffix goes between host and path (RFC 8414 section 3.1)."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path.rstrip('/')}"
+
+
+def openid_url(issuer: str) -> str:
+    """Return where OpenID Connect Discovery 1.0 section 4.1 looks for the metadata: the suffix goes to the end."""
+    return issuer.rstrip("/") + names.WELL_KNOWN_OPENID
 
 
 def parse(body: bytes, *, issuer: str) -> Metadata:
@@ -94,14 +119,13 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
         raise ValueError(f"the metadata are not a JSON object: {error}") from None
     if members.get("issuer") != issuer:
         raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
-    found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri")}
-    revocations_uri = members.get("revocations_uri")
-    if revocations_uri is not None:
-        found["revocations_uri"] = revocations_uri
+    if members.get("token_endpoint") is None:
+        raise ValueError("the metadata lack token_endpoint")
+    found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri", "revocations_uri")}
     for name, url in found.items():
-        if not isinstance(url, str) or not is_safe_url(url):
+        if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
-    return Metadata(issuer, str(found["token_endpoint"]), str(found["jwks_uri"]), members, revocations_uri)
+    return Metadata(issuer, str(found["token_endpoint"]), found["jwks_uri"], members, found["revocations_uri"])
 
 
 def is_safe_url(url: str) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
-from affiant.oauth import metadata, names
-from affiant.oauth.metadata import well_known_url
+from affiant.oauth import metadata
+from affiant.oauth.metadata import openid_url, well_known_url
 from affiant.system.network import failure, find_proxy
 from affiant.values import Value
 
@@ -101,7 +101,7 @@ class Issuer:
         if self._metadata is None:
             found = await self.get(http, well_known_url(self.identifier))
             if found.status == NOT_FOUND:
-                found = await self.get(http, self.identifier + names.WELL_KNOWN_OPENID)
+                found = await self.get(http, openid_url(self.identifier))
             if found.status != OK:
                 raise RemoteError(f"the metadata of {self.identifier} answered {found.status}")
             self._metadata = metadata.parse(found.body, issuer=self.identifier)

@@ -156,7 +156,7 @@ class IssuerKeys:
 
     async def _fetch(self, now: float) -> None:
         async with self._issuer.asking() as http:
-            jwks_uri = (await self._issuer.metadata(http)).jwks_uri
+            jwks_uri = (await self._issuer.metadata(http)).require_jwks_uri()
             published = await self._issuer.get(http, jwks_uri)
             if published.status != OK:
                 raise RemoteError(f"{jwks_uri} answered {published.status}")

@@ -46,7 +46,7 @@ def _fetch(issuer: str, http: httpx2.Client) -> Feed | None:
     if server.revocations_uri is None:
         return None
     signed = compact.parse(_get(server.revocations_uri, http).decode("ascii"), limit=_MAX_FEED)
-    keys = KeySet.parse(parse_object(_get(server.jwks_uri, http)))
+    keys = KeySet.parse(parse_object(_get(server.require_jwks_uri(), http)))
     key = keys.find(signed.kid) if signed.kid is not None else None
     if key is None:
         raise RemoteError(f"{server.jwks_uri} has no key for the revocations")

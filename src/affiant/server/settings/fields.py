@@ -17,7 +17,7 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.key_set import KeySet  # noqa: TC001 - pydantic reads the annotation
 from affiant.oauth import names
 from affiant.oauth.binding.forwarded import Header, Proxies
-from affiant.oauth.metadata import check_issuer
+from affiant.oauth.metadata import check_own_issuer
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
@@ -239,7 +239,7 @@ class Settings(BaseSettings):
         if value is None:
             return value
         try:
-            return check_issuer(value)
+            return check_own_issuer(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
