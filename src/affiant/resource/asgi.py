@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
+from affiant.resource.guard import check_list
 from affiant.resource.request import read, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
+    from affiant.resource.answers import Denied
     from affiant.resource.guard import Guard
 
     Scope = MutableMapping[str, Any]
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class GuardMiddleware:
-    """Lets a request through when its token holds; the caller is then in ``scope["affiant.caller"]``.
+    """Lets a request or a WebSocket through when its token is valid; the caller is then in ``scope["affiant.caller"]``.
 
     Where the guard publishes metadata of the API, they are answered here, to everybody.
 
@@ -34,11 +36,13 @@ class GuardMiddleware:
     def __init__(self, app: App, guard: Guard, *, need: Sequence[str] = (), public: Sequence[str] = ()) -> None:
         self._app = app
         self._guard = guard
+        check_list("need", need)
+        check_list("public", public)
         self._need = tuple(need)
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check, then pass on; everything but HTTP and lifespan is refused, since nothing checks it."""
+        """Check a request or a WebSocket, then pass it on; lifespan passes as it is."""
         published = self._guard.published
         if published is not None and scope["type"] == "http" and scope["path"] == published.path:
             status, headers, body = published.answer(scope["method"])
@@ -48,9 +52,8 @@ class GuardMiddleware:
         if scope["type"] == "lifespan" or scope.get("path") in self._public:
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
+        if scope["type"] not in ("http", "websocket"):
+            raise RuntimeError(f"GuardMiddleware knows no ASGI scope of type {scope['type']!r}")
         values, proved = read(scope, base=self._guard.url)
         try:
             certificate = read_certificate(scope, self._guard.certificate_proxies)
@@ -58,10 +61,20 @@ class GuardMiddleware:
                 values, need=self._need, proved=proved, certificate=certificate
             )
         except (Rejected, RemoteError) as error:
-            denied = deny(self._guard, error, values)
-            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in denied.headers.items()]
-            headers.append((b"content-length", b"%d" % len(denied.body)))
-            await send({"type": "http.response.start", "status": denied.status, "headers": headers})
-            await send({"type": "http.response.body", "body": denied.body})
+            await _send(deny(self._guard, error, values), scope, send)
             return
         await self._app(scope, receive, send)
+
+
+async def _send(denied: Denied, scope: Scope, send: Send) -> None:
+    """Answer a request; refuse a WebSocket before it is accepted, with the same answer where the server can."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008})  # the server makes it a 403
+            return
+        kind = "websocket.http.response"
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in denied.headers.items()]
+    headers.append((b"content-length", b"%d" % len(denied.body)))
+    await send({"type": f"{kind}.start", "status": denied.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": denied.body})

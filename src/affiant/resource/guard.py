@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,7 @@ class Guard:
         self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
         self.schemes = (bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,)
         self.url = _base(url)
-        self.certificate_proxies = Proxies.parse(",".join(certificate_proxies), certificate_header)
+        self.certificate_proxies = _proxies(certificate_proxies, certificate_header)
         self._nonces, self._replays = Nonces(nonce_key) if nonce_key is not None else None, Replays()
         is_bound = bearer.BEARER not in self.schemes
         self.published = publish(metadata, issuer=issuer, audience=audience, is_bound=is_bound) if metadata else None
@@ -152,6 +153,8 @@ class Guard:
             RemoteError: the issuer's keys are not known and cannot be fetched, or its revocations, where they are
                 required, or it does not answer where it is asked for each token: answer 503.
         """
+        if isinstance(need, str):
+            check_list("need", need)
         shown = bearer.parse_authorization(authorization)
         if shown is None:
             raise Rejected(Reason.TOKEN_MISSING)
@@ -228,14 +231,34 @@ def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str, rev
         check_issuer(issuer)
     except ValueError as error:
         raise ConfigError(f"{issuer!r} cannot be an issuer: {error}") from None
+    if not isinstance(audience, str):
+        raise ConfigError(f"audience= is one identifier, a str, not {type(audience).__name__}: make a guard for each")
     if not audience:
         raise ConfigError("a guard needs its audience: the identifier that this API is registered with")
+    check_list("algorithms", algorithms)
     if not set(algorithms) <= set(ASYMMETRIC):
         raise ConfigError(f"a guard accepts only: {', '.join(ASYMMETRIC)}")
     if dpop not in DPOP_POLICIES:
         raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
     if revocations not in REVOCATION_POLICIES:
         raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
+
+
+def check_list(name: str, value: object) -> None:
+    """Pass a list or a tuple: a str would be read letter by letter.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(value, str):
+        raise ConfigError(f"{name}= takes a list of str: write [{value!r}]")
+    if not isinstance(value, Collection) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{name}= takes a list of str")
+
+
+def _proxies(addresses: Sequence[str], header: str) -> Proxies:
+    check_list("certificate_proxies", addresses)
+    return Proxies.parse(",".join(addresses), header)
 
 
 def _base(url: str | None) -> str | None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
 
 
+# A WebSocket begins as a GET of http (RFC 6455 section 4.1), and that is what a proof names.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
 class Proved(Value, frozen=True):
     """What a proof of possession is about: the request, and every value of its DPoP header.
 
@@ -46,7 +50,7 @@ def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]
             proofs.append(value)
     if not proofs:
         return authorization, None
-    return authorization, Proved(scope["method"], (base or _origin(scope)) + _path(scope), tuple(proofs))
+    return authorization, Proved(scope.get("method", "GET"), (base or _origin(scope)) + _path(scope), tuple(proofs))
 
 
 def read_certificate(scope: Scope, proxies: Proxies) -> Certificate | None:
@@ -65,7 +69,7 @@ def read_certificate(scope: Scope, proxies: Proxies) -> Certificate | None:
 
 def _origin(scope: Scope) -> str:
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-    return f"{scope.get('scheme', 'http')}://{hosts[0] if hosts else ''}"
+    return f"{_SCHEMES.get(scope.get('scheme', 'http'), 'http')}://{hosts[0] if hosts else ''}"
 
 
 def _path(scope: Scope) -> str:

@@ -189,3 +189,33 @@ def test_guard_needs_its_audience() -> None:
         Guard(ISSUER, audience=API, algorithms=("HS256",))
     with pytest.raises(ValueError, match="another issuer"):
         metadata.parse(b'{"issuer":"https://evil.example"}', issuer=ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("audience", {"audience": [API]}),
+        ("audience", {"audience": (API, "https://old.example")}),
+        ("algorithms", {"algorithms": "ES256"}),
+        ("certificate_proxies", {"certificate_proxies": "10.0.0.5"}),
+    ],
+)
+def test_argument_of_the_wrong_shape_is_named(name: str, options: dict[str, Any]) -> None:
+    """A str for a list would be read letter by letter, and a list for a str would match no token."""
+    with pytest.raises(ConfigError, match=rf"^{name}="):
+        Guard(ISSUER, **{"audience": API, **options})
+
+
+async def test_scopes_as_text_are_refused_where_they_are_written() -> None:
+    guard = Issuer().guard()
+    with pytest.raises(ConfigError, match="need="):
+        GuardMiddleware(Starlette(), guard, need="orders.read")
+    with pytest.raises(ConfigError, match="need="):
+        await guard.check([_token()], need="orders.read")
+    unnamed: Any = ["orders.read"]
+    with pytest.raises(ConfigError, match="scopes="):
+        guard(unnamed)
+
+
+def test_guard_takes_an_issuer_with_a_slash() -> None:
+    assert Guard("https://tenant.example/", audience=API).issuer == "https://tenant.example/"

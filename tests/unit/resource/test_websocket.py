@@ -1,0 +1,85 @@
+"""A WebSocket is checked before it is accepted, by the dependency and by the middleware."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI, WebSocket
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+from tests.unit.resource.test_guard import Issuer, _token
+
+from affiant.resource import Caller  # noqa: TC001 - FastAPI reads the annotation
+from affiant.resource.asgi import GuardMiddleware
+
+GUARD = Issuer().guard()
+GOOD, OTHER = _token().decode(), _token(scope="other").decode()
+
+
+def _dependent() -> Any:
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def accept(socket: WebSocket, caller: Annotated[Caller, Depends(GUARD("a"))]) -> None:
+        await socket.accept()
+        await socket.send_text(caller.client_id)
+
+    return app
+
+
+def _wrapped() -> Any:
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def accept(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(socket.scope["affiant.caller"].client_id)
+
+    return GuardMiddleware(app, GUARD, need=["a"])
+
+
+@pytest.mark.parametrize("build", [_dependent, _wrapped])
+def test_websocket_with_a_good_token_is_accepted(build: Any) -> None:
+    with TestClient(build()).websocket_connect("/ws", headers={"Authorization": GOOD}) as socket:
+        assert socket.receive_text() == "c"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": OTHER}, {"Authorization": GOOD[:-4] + "AAAA"}])
+def test_dependency_closes_another_unaccepted(headers: dict[str, str]) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect) as closed,
+        TestClient(_dependent()).websocket_connect("/ws", headers=headers),
+    ):
+        pass
+    assert closed.value.code == 1008
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": OTHER}, 403)])
+def test_middleware_refuses_another_with_its_challenge(headers: dict[str, str], status: int) -> None:
+    """As HTTP, where the server knows how (the extension websocket.http.response)."""
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        TestClient(_wrapped()).websocket_connect("/ws", headers=headers),
+    ):
+        pass
+    assert denied.value.status_code == status
+    assert denied.value.headers["www-authenticate"].startswith("Bearer ")
+
+
+async def _closed_without_the_extension() -> list[Any]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await _wrapped()({"type": "websocket", "path": "/ws", "headers": [], "client": None}, receive, send)
+    return sent
+
+
+@pytest.mark.anyio
+async def test_middleware_closes_where_the_server_knows_no_refusal() -> None:
+    assert await _closed_without_the_extension() == [{"type": "websocket.close", "code": 1008}]
