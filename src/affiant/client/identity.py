@@ -100,6 +100,8 @@ class Service:
         self._metadata: Metadata | None = None
         self._prover = Prover(_proof_key(dpop), clock) if dpop is not False else None
         self._source = TokenSource(self._fetch, clock)
+        self._read_again: Callable[[], Credentials] | None = None
+        self._credentials: Credentials | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")
@@ -109,13 +111,15 @@ class Service:
 
     @classmethod
     def from_credentials(cls, path: str | Path | Credentials | None = None, **options: Any) -> Service:
-        """The service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
+        """Return the service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
+
+        When the server answers invalid_client, the file is read once more: its key may have been rotated since.
 
         Raises:
             LocalError: there is none, or it cannot be used.
         """
         found = path if isinstance(path, Credentials) else credentials_file.find(path)
-        return cls(
+        made = cls(
             found.issuer,
             found.client_id,
             key=found.key,
@@ -127,6 +131,10 @@ class Service:
             resource=found.resource,
             **{"certificate": found.certificate, "certificate_key": found.certificate_key, **options},
         )
+        if not isinstance(path, Credentials):
+            made._read_again = lambda: credentials_file.find(path)
+            made._credentials = found
+        return made
 
     def token(
         self,
@@ -232,6 +240,29 @@ class Service:
         return self._request(client_credentials_form(resource=resource, scope=scope, authorization_details=text))
 
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
+        try:
+            return self._ask(form)
+        except Refused as refusal:
+            if refusal.error != "invalid_client" or not self._has_new_credential():
+                raise
+            return self._ask(form)
+
+    def _has_new_credential(self) -> bool:
+        """Take the credential that is in the file now, if it is another one for this service."""
+        if self._read_again is None or self._credentials is None:
+            return False
+        try:
+            found = self._read_again()
+            is_mine = (found.issuer, found.client_id) == (self.issuer, self.client_id)
+            if not is_mine or found == self._credentials:
+                return False
+            self._auth = _client_auth(found.key, found.client_secret, found.auth_method, found.alg, found.kid)
+        except LocalError:  # the server's refusal says more than a file that is being replaced
+            return False
+        self._credentials = found
+        return True
+
+    def _ask(self, form: list[tuple[str, str]]) -> TokenResponse:
         with self._client() as http:
             server = self._discover(http)
             asking = flow.request_token(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,7 +22,8 @@ from tests.unit.client.conftest import Answer, token_answer
 from affiant import Service
 from affiant.client import Token
 from affiant.client.auth import Assertion, SecretBasic, SecretPost
-from affiant.errors import LocalError, RemoteError
+from affiant.client.credentials import Credentials
+from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 
@@ -207,3 +209,59 @@ def test_client_loads_alone() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     roots = {".".join(name.split(".")[: 2 if name.startswith("affiant.") else 1]) for name in loaded}
     assert not {"affiant.server", "affiant.resource", "uvicorn", "starlette", "httpx2", "httpx", "requests"} & roots
+
+
+@pytest.mark.rfc(8414, "2")
+def test_server_without_jwks_uri_gives_tokens(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
+    """Only who verifies tokens needs its keys."""
+    members = {"issuer": foreign.url, "token_endpoint": f"{foreign.url}/token"}
+    foreign.standing["/.well-known/oauth-authorization-server"] = Answer(200, members)
+    assert Service(foreign.url, "billing", key=key, http=http).token().value == "token-1"
+
+
+@pytest.mark.rfc(8414, "3.3")
+def test_issuer_with_a_slash_is_compared_as_it_is(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
+    issuer = f"{foreign.url}/"
+    members = {"issuer": issuer, "token_endpoint": f"{foreign.url}/token"}
+    foreign.standing["/.well-known/oauth-authorization-server"] = Answer(200, members)
+    assert Service(issuer, "billing", key=key, http=http).token().value == "token-1"
+    assert foreign.sent("/token")[0].assertion["aud"] == issuer
+    with pytest.raises(RemoteError, match="another issuer"):
+        Service(foreign.url, "billing", key=key, http=http).token()
+
+
+def test_key_that_was_rotated_in_the_file_is_read_again(
+    foreign: Foreign, http: httpx2.Client, key: PrivateKey, tmp_path: Path
+) -> None:
+    """Once, when the server refuses the client; another client's file, or the same key, is no reason to ask again."""
+    path, refused = tmp_path / "billing.affiant.json", Answer(401, {"error": "invalid_client"})
+    kept = Credentials(foreign.url, "billing", "private_key_jwt", key=key.to_jwk())
+    kept.write(path)
+    service = Service.from_credentials(path, http=http)
+    foreign.script["/token"] = [refused]
+    with pytest.raises(Refused):
+        service.token(scope="a")
+    replace(kept, client_id="other", key=keys.generate("ES256").to_jwk()).replace(path)
+    foreign.script["/token"] = [refused]
+    with pytest.raises(Refused):
+        service.token(scope="b")
+    assert len(foreign.sent("/token")) == 2
+
+    successor = keys.generate("ES256")
+    replace(kept, key=successor.to_jwk()).replace(path)
+    foreign.script["/token"] = [refused]
+    assert service.token(scope="c").value
+    assert compact.parse(service.assertion()).kid == successor.kid
+    assert len(foreign.sent("/token")) == 4
+
+
+def test_file_that_cannot_be_read_leaves_the_refusal(
+    foreign: Foreign, http: httpx2.Client, key: PrivateKey, tmp_path: Path
+) -> None:
+    path = tmp_path / "billing.affiant.json"
+    Credentials(foreign.url, "billing", "private_key_jwt", key=key.to_jwk()).write(path)
+    service = Service.from_credentials(path, http=http)
+    path.unlink()
+    foreign.script["/token"] = [Answer(401, {"error": "invalid_client"})]
+    with pytest.raises(Refused, match="invalid_client"):
+        service.token()
