@@ -200,6 +200,11 @@ class _Parts:
         self.signers = Signers(self.directory, store, vault, clock=clock)
         self._ladder = _ladder(self.directory, master_key, options, self.remote_keys)
 
+    def feed(self) -> RevocationFeed:
+        """Build the feed of revocations."""
+        where: dict[str, Any] = {"issuer": self.issuer, "clock": self.clock, "max_waiting": self.options.max_waiting}
+        return RevocationFeed(self.directory, self.store.revocations, **where)
+
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints that decide something, by their paths below the issuer."""
         alone: dict[str, Any] = {
