@@ -1,0 +1,82 @@
+"""What a client and an API choose, as the commands say it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from affiant.cli.registry.api import api
+from affiant.cli.registry.client import client
+from affiant.client import credentials
+from affiant.errors import Error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import click
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _run(group: click.Group, *words: str) -> dict[str, Any]:
+    ran = CliRunner().invoke(group, [*words, "--data", "data", "--json"])
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    data: dict[str, Any] = json.loads(ran.stdout)["data"]
+    return data
+
+
+def test_policies_are_given_when_a_client_is_made() -> None:
+    made = _run(
+        client, "new", "old", "--audience", "legacy", "--subject", "legacy", "--observe", "jti",
+        "--access-token-lifetime", "900",
+    )  # fmt: skip
+    assert (made["audience_policy"], made["subject_policy"], made["lifetime_policy"]) == ("legacy", "legacy", "strict")
+    assert (made["observe"], made["access_token_lifetime"]) == (["jti"], 900)
+    changed = _run(client, "update", "old", "--audience", "strict", "--access-token-lifetime", "default")
+    assert (changed["audience_policy"], changed["access_token_lifetime"]) == ("strict", None)
+    refused = CliRunner().invoke(client, ["update", "old", "--access-token-lifetime", "3601", "--data", "data"])
+    assert (refused.exit_code, "10<=x<=3600" in refused.output) == (2, True)
+
+
+def test_a_client_changes_between_the_methods_of_its_secret() -> None:
+    made = _run(client, "new", "pulsar", "--auth", "client_secret_basic")
+    changed = _run(client, "update", "pulsar", "--auth", "client_secret_post")
+    assert changed["token_endpoint_auth_method"] == "client_secret_post"
+    assert changed["secrets"] == made["secrets"]
+    refused = CliRunner().invoke(client, ["update", "pulsar", "--auth", "private_key_jwt", "--data", "data"])
+    assert isinstance(refused.exception, Error)
+    assert "register a second client with --auth private_key_jwt" in str(refused.exception)
+
+
+def test_tokens_without_a_type_are_made_loudly() -> None:
+    words = ["new", "slurm", "--identifier", "https://slurm.example", "--token-typ", "JWT", "--data", "data"]
+    ran = CliRunner().invoke(api, words)
+    assert (ran.exit_code, "typ JWT" in ran.stdout) == (0, True)
+    assert "the guard of affiant refuses them" in ran.stderr
+    again = CliRunner().invoke(api, ["update", "slurm", "--token-typ", "at+jwt", "--data", "data"])
+    assert (again.exit_code, "JWT" in again.output) == (0, False)
+
+
+def test_a_lifetime_of_an_api_is_named_and_taken_back() -> None:
+    made = _run(api, "new", "fhir", "--identifier", "https://fhir.example", "--access-token-lifetime", "300")
+    assert made["access_token_lifetime"] == 300
+    assert _run(api, "update", "fhir", "--scope", "a")["access_token_lifetime"] == 300
+    assert _run(api, "update", "fhir", "--access-token-lifetime", "default")["access_token_lifetime"] is None
+
+
+@pytest.mark.parametrize("name", ["urn:app:billing", "https://client.example/id?v=1&w=2", "a/b"])
+def test_a_client_id_of_another_system(name: str, tmp_path: Path) -> None:
+    """Made, shown, changed and removed by its name; its file stays in this folder."""
+    made = _run(client, "new", name)
+    path = tmp_path / made["credentials"]
+    assert path.parent == tmp_path
+    assert credentials.read(path).client_id == name
+    assert _run(client, "show", name)["client_id"] == name
+    assert _run(client, "update", name, "--scope", "a")["scope"] == ["a"]
+    assert _run(client, "remove", name)["done"] == "remove"
