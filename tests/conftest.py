@@ -13,11 +13,17 @@ from tests import postgres as postgres_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_ID = 40
 REPO = Path(__file__).resolve().parent.parent
 
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its argument: it may be random, and each worker has to collect the same tests."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
 
 
 @pytest.fixture
