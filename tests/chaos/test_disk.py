@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 HEALED = 5.0
+NOTICED, STEADY = 2.0, 1.0
 SIZE = 16 << 20
 WAL_PAGES = 1000  # after so many, SQLite begins the write-ahead log anew, in the space that it has
 
@@ -85,6 +87,40 @@ async def test_full_disk_is_answered_with_503(small: Node) -> None:
     print(f"{small.approve(crowd)}; healed in {healed:.2f} s")
     copies.check(small.file)
     assert healed <= HEALED
+
+
+async def _steady(node: Node, status: int, *, within: float) -> None:
+    """It says this in time, every worker in its own, and then nothing else."""
+    end, seen = time.monotonic() + within, []
+    while time.monotonic() < end:
+        await node.ready()
+    end += STEADY
+    while time.monotonic() < end:
+        seen.append(await node.ready())  # over a connection of its own: all workers are asked
+        await asyncio.sleep(0.01)
+    assert set(seen) == {status}, seen
+
+
+@pytest.mark.parametrize(("left", "workers"), [(0, 2), pytest.param(16_384, 1, marks=pytest.mark.soak)])
+async def test_health_of_a_full_disk_does_not_flap(small: Node, left: int, workers: int) -> None:
+    """With or without requests, and while small commits fit now and then; in every worker."""
+    crowd = small.crowd()
+    small.workers = workers
+    await small.start()
+    async with crowd.running(1):
+        await crowd.answered(20)
+    ballast = _fill(small.data)
+    os.truncate(ballast, ballast.stat().st_size - left)
+    async with crowd.running(1):
+        await _steady(small, 503, within=NOTICED)
+        await crowd.refused(1, seconds=20)
+    ballast.unlink()
+    await _steady(small, 200, within=NOTICED)
+    async with crowd.running(1):
+        await crowd.answered(20)
+        assert await small.ready() == 200
+    small.stop()
+    small.approve(crowd)
 
 
 async def test_full_disk_does_not_end_the_server(small: Node) -> None:

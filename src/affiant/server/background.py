@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PURGE_SECONDS = 1.0  # between two looks for expired jtis and refresh tokens
+AGAIN_SECONDS = 1.0  # after a failure
 PAUSE_SECONDS = 0.01
 SLOW_SECONDS = 2.0
 TELL_SECONDS = 5.0  # between two records of what the limits refused
@@ -74,8 +75,8 @@ class Background:
                     await tell()
 
     async def _purge(self) -> None:
-        # It writes, so it also finds out each second whether the store can be written. All that has ended, or a busy
-        # server would keep ever more; in small pieces, with room for requests between them.
+        # It also finds out each second whether the store takes writes again, after one has failed. All that has ended
+        # goes, or a busy server would keep ever more; in small pieces, with room for requests between them.
         deleted = await self._ledger.purge(int(self._clock()))
         while deleted:
             await asyncio.sleep(PAUSE_SECONDS)
@@ -92,7 +93,8 @@ class Background:
 
     async def _again(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            # What failed is tried again soon, or a server that is well would be called sick until its turn comes.
+            await asyncio.sleep(min(seconds, AGAIN_SECONDS) if name in self.problems else seconds)
             self._since[name] = asyncio.get_running_loop().time()
             try:
                 await work()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # it. Longer than any retry window.
 KEPT_SECONDS = 86_400
 RETRY_WINDOW = 120  # seconds in which a refresh whose answer was lost can be repeated
+# Bytes that a store writes to find out whether it takes writes again after one has failed. As much as a large commit:
+# on a full disk a small one still fits now and then.
+PROBE_BYTES = 1 << 18
+PROBE = "probe"  # the setting that holds them for a moment
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 # What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
 # of them is deleted, so both numbers only grow.

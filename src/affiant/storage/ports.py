@@ -173,6 +173,8 @@ class Ledger(Protocol):
         that was spent betrays who stole it. A revocation goes as long after the last token that it ended.
 
         0 where several nodes share the store and this is another's work.
+
+        After a commit failed, it fails too until PROBE_BYTES were written: until the store really takes commits again.
         """
 
 

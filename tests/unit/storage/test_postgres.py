@@ -15,7 +15,7 @@ from tests.proxy import Mode, proxied
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.audit_chain import Verification, walk
-from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.postgres.connection import connect, is_text
@@ -407,3 +407,31 @@ async def _heal(store: PostgresStore) -> None:
         else:
             return
     pytest.fail("it does not heal")
+
+
+async def test_purge_fails_until_the_store_takes_large_commits_again(database: str) -> None:
+    """That a small one fits is no sign: on a full disk each would say something else, and so would /health."""
+    full = (
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END$$;"
+        " CREATE TRIGGER full_disk BEFORE INSERT ON audit EXECUTE FUNCTION full_disk();"
+        " CREATE TRIGGER full_disk BEFORE INSERT ON setting EXECUTE FUNCTION full_disk()"
+    )
+    async with _opened(database) as store:
+        await store.ledger.purge(0)
+        await store.ledger.claim(_entry(0))
+        connection = await asyncpg.connect(database)
+        await connection.execute(full)
+        await store.ledger.purge(0)  # nothing has failed yet
+        with pytest.raises(StoreError, match="No space"):
+            await store.ledger.claim(_entry(1))
+        await connection.execute("DROP TRIGGER full_disk ON audit")
+        for number in range(2, 4):
+            await store.ledger.claim(_entry(number))
+            with pytest.raises(StoreError, match="No space"):
+                await store.ledger.purge(0)
+        await connection.execute("DROP TRIGGER full_disk ON setting")
+        for _ in range(2):
+            await store.ledger.purge(0)
+        assert await store.settings.get(PROBE) is None
+        await connection.close()

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore, connection
 
 if TYPE_CHECKING:
@@ -106,6 +106,35 @@ async def test_a_full_disk_refuses_and_recovers(store: SqliteStore) -> None:
         await store.ledger.claim(big)
     engine.execute(f"PRAGMA max_page_count={pages + 1000}")
     assert await store.ledger.claim(big) is Outcome.FIRST
+
+
+async def test_purge_fails_until_the_store_takes_large_commits_again(store: SqliteStore) -> None:
+    """That a small one fits is no sign: on a full disk each would say something else, and so would /health."""
+    engine = store._writer()._connection
+    (pages,) = engine.execute("PRAGMA page_count").fetchone()
+    await store.ledger.purge(0)
+    engine.execute(f"PRAGMA max_page_count={pages}")
+    await store.ledger.purge(0)  # nothing has failed yet
+    with pytest.raises(StoreError, match="full"):
+        await store.ledger.claim(_entry(0, detail="x" * 100_000))
+    for _ in range(3):
+        await store.settings.put("small", "fits")
+        with pytest.raises(StoreError, match="full"):
+            await store.ledger.purge(0)
+    engine.execute(f"PRAGMA max_page_count={pages + 1000}")
+    for _ in range(3):
+        await store.ledger.purge(0)
+    assert await store.settings.get(PROBE) is None
+
+
+async def test_entry_that_cannot_be_written_is_no_failure_of_the_store(store: SqliteStore) -> None:
+    bad = Entry(structs.replace(_entry(0).audit, trace_id=b"x"))
+    with pytest.raises(StoreError):
+        await store.ledger.claim(bad)
+    engine = store._writer()._connection
+    (pages,) = engine.execute("PRAGMA page_count").fetchone()
+    engine.execute(f"PRAGMA max_page_count={pages}")
+    await store.ledger.purge(0)  # looks no further
 
 
 async def test_closing_commits_what_is_waiting(tmp_path: Path) -> None:

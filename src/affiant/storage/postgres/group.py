@@ -29,6 +29,9 @@ class Groups:
 
     Args:
         commit: takes a group, and returns an outcome for each once they are durable.
+
+    Attributes:
+        has_failed: whether a commit has failed since this was last lowered, and not for an entry of its group.
     """
 
     def __init__(self, commit: Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]) -> None:
@@ -36,6 +39,7 @@ class Groups:
         self._waiting: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         self._is_closing = False
+        self.has_failed = False
 
     def open(self) -> None:
         """Begin, or begin again."""
@@ -88,6 +92,7 @@ class Groups:
             for one in group:  # find the one to blame, spare the rest
                 await self._settle([one])
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
+            self.has_failed = True
             # Never again on our own: an answer that was lost may have been "committed".
             _fail(group, error)
         else:

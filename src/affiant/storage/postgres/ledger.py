@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from affiant.errors import StoreError
-from affiant.storage.entries import GENESIS, KEPT_SECONDS, AuditHead, AuditRow, Outcome
+from affiant.storage.entries import GENESIS, KEPT_SECONDS, PROBE, PROBE_BYTES, AuditHead, AuditRow, Outcome
 from affiant.storage.postgres.commit import LOCK_HEAD, Commits, claim_key
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.group import Groups
@@ -45,6 +46,7 @@ _FORGET_ENDS = (
     f"BEGIN; {LOCK_HEAD}; DELETE FROM refresh_end WHERE ctid = ANY(ARRAY("  # noqa: S608
     f"SELECT ctid FROM refresh_end WHERE {_OVER} ORDER BY until LIMIT 1000)); COMMIT"
 )
+_FILL = "INSERT INTO setting VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
 _NEWEST = "SELECT number, trace_id, record, link FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2"
 # One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
@@ -78,6 +80,8 @@ class PostgresLedger:
         """See ports.Ledger."""
         # A node with a wrong clock would delete what others still need.
         self._watch.check_clock()
+        if self._groups.has_failed:
+            await self._prove()
         async with self._lines.take() as connection:
             if not self._watch.is_runner:
                 # The callers of this learn from it whether the store can be written: nobody else's work tells them.
@@ -90,6 +94,17 @@ class PostgresLedger:
             if await connection.fetchval(_ARE_ENDS_OVER):
                 await connection.execute(_FORGET_ENDS)
         return deleted + refresh
+
+    async def _prove(self) -> None:
+        """Write a good deal and take it away again, in two commits.
+
+        Raises:
+            StoreError: nothing is committed still.
+        """
+        async with self._lines.take() as connection:
+            await connection.execute(_FILL, PROBE, secrets.token_hex(PROBE_BYTES // 2))
+            await connection.execute("DELETE FROM setting WHERE name = $1", PROBE)
+        self._groups.has_failed = False
 
     def open(self) -> None:
         """Take entries."""

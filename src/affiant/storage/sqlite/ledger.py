@@ -116,6 +116,7 @@ class SqliteLedger:
             return len(ends) + refresh
 
         deleted: int = await self._writer().change(work)
+        await self._writer().prove()
         return deleted
 
 

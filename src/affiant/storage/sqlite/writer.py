@@ -7,6 +7,8 @@ answers but never the event loop; and since everything that waited goes into the
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import queue
 import sqlite3
 import threading
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Error, StoreError
+from affiant.storage.entries import PROBE, PROBE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +62,7 @@ class Writer:
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_signalled = False
         self._closing = False
+        self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="affiant-writer", daemon=True)
         self._thread.start()
 
@@ -82,6 +86,22 @@ class Writer:
             self._is_signalled = True
             loop.call_soon(self._signal)
         return await job.future
+
+    async def prove(self) -> None:
+        """Write PROBE_BYTES and delete them, if a commit has failed since this last succeeded.
+
+        A full disk is noticed before a commit fails: of several workers, each says the same.
+
+        Raises:
+            StoreError: nothing is committed still, or the disk is full.
+        """
+        if (left := _space(self._path)) < 2 * PROBE_BYTES:
+            self._has_failed = True
+            raise StoreError(f"the disk of {self._path} is full: {left} bytes are free")
+        if self._has_failed:
+            await self.change(_fill)
+            await self.change(_empty)
+            self._has_failed = False
 
     async def change(self, work: Callable[[Transaction], Any]) -> Any:
         """Run this in the next transaction; return what it returns, or raise the Error it raises.
@@ -122,6 +142,7 @@ class Writer:
                 for job in group:
                     self._commit([job])
                 return
+            self._has_failed |= isinstance(error, sqlite3.OperationalError | StoreError)
             failure = StoreError(f"the database did not commit: {error}")
             failure.__cause__ = error
             for job in group:
@@ -170,6 +191,24 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _space(path: Path) -> float:
+    """Bytes that are free on the disk; infinitely many where the file system counts none."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return math.inf
+    return found.f_bavail * found.f_frsize if found.f_blocks else math.inf
+
+
+def _fill(transaction: Transaction) -> None:
+    """In a transaction of its own, of two: what one writes and deletes need not get to the disk."""
+    transaction.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (PROBE, "x" * PROBE_BYTES))
+
+
+def _empty(transaction: Transaction) -> None:
+    transaction.connection.execute("DELETE FROM setting WHERE name = ?", (PROBE,))
 
 
 def _each(transaction: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
