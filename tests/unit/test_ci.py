@@ -23,10 +23,11 @@ def _program(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("fails", "passes", "runs"),
     [
-        ("", True, ["make lint", "make tests"]),
+        ("", True, ["make lint", "make tests", "make interop"]),
         ("lint", False, ["make lint"]),
         ("lint tests", False, ["make lint"]),
-        ("tests", True, ["make lint", "make tests", "again"]),
+        ("tests", True, ["make lint", "make tests", "again", "make interop"]),
+        ("interop", False, ["make lint", "make tests", "make interop"]),
         ("tests again", False, ["make lint", "make tests", "again"]),
     ],
 )

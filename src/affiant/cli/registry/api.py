@@ -8,7 +8,7 @@ import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.cli.registry.choices import UNTYPED, lifetime_option, typ_option
+from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
@@ -134,6 +134,8 @@ def _marks(found: dict[str, Any]) -> str:
 def _warn(options: dict[str, Any]) -> None:
     if options["access_token_typ"] not in (None, names.ACCESS_TOKEN_TYP):
         click.echo(UNTYPED, err=True)
+    if (alg := options["signing_alg"] or "").startswith("ML-DSA"):
+        click.echo(RARE.format(alg=alg), err=True)
 
 
 def _members(options: dict[str, Any]) -> dict[str, Any]:

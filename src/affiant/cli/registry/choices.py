@@ -13,6 +13,10 @@ from affiant.storage.entries import LONGEST_TOKEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RARE = (
+    "warning: few libraries verify {alg}, and some cannot read a key set at /jwks that has such a key, so that the APIs"
+    " that keep another algorithm are affected too (docs/reference/signing-keys.md)"
+)
 UNTYPED = (
     "warning: tokens of typ JWT are not RFC 9068 access tokens: a verifier cannot tell them from other JWTs of this"
     " issuer by their typ, and the guard of affiant refuses them. Use it only for a verifier that knows no at+jwt"

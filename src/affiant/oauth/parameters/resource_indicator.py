@@ -9,6 +9,7 @@ ABSOLUTE = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]{0,31}:(?=.{1,2000}\Z)"
     r"(?:[\x21\x24\x26-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]|%[0-9A-Fa-f]{2})+"
 )
+_BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def parse(text: str) -> str:
@@ -18,5 +19,7 @@ def parse(text: str) -> str:
         ValueError: it is not.
     """
     if ABSOLUTE.fullmatch(text) is None:
-        raise ValueError("not an absolute URI without a fragment")
+        # RabbitMQ and others know their APIs by bare names, and take any text.
+        example = f"urn:{text}" if _BARE.fullmatch(text) else "https://api.example"
+        raise ValueError(f"not an absolute URI without a fragment: write one, such as {example}")
     return text

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from hashlib import sha256, sha384, sha512
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
+from pkcs11 import Attribute, ObjectClass, exceptions
 
 from affiant.errors import ConfigError, SignerError
 from affiant.jose import jwk
 from affiant.jose.keys import parse_public_jwk
+from affiant.server.keys import mechanisms
+from affiant.server.keys.mechanisms import LABEL
 from affiant.server.keys.one_thread import OneThread
 from affiant.system.files import read_private
 
@@ -28,16 +28,8 @@ if TYPE_CHECKING:
     from affiant.jose.algorithms import PublicCryptoKey
 
 PIN = "AFFIANT_PKCS11_PIN"
-LABEL = "affiant"  # of every key that is ours
 SIGN_SECONDS = 3.0  # less than a request may take: who waits in vain is told so
 WORK_SECONDS = 60.0  # making an RSA key takes some tokens long
-_RSA_BITS = 3072
-_CURVES: dict[str, ec.EllipticCurve] = {
-    "secp256r1": ec.SECP256R1(),
-    "secp384r1": ec.SECP384R1(),
-    "secp521r1": ec.SECP521R1(),
-}
-_EDWARDS = bytes.fromhex("06032b6570")  # the object identifier of Ed25519 (RFC 8410 section 3)
 # What a token answers when it was pulled out, restarted or logged out: with a new session it may work.
 _LOST = (
     exceptions.DeviceError,
@@ -50,6 +42,13 @@ _LOST = (
     exceptions.TokenNotPresent,
     exceptions.UserNotLoggedIn,
 )
+# What a module answers to its start when something outside of it is missing.
+_NO_DAEMON = (
+    exceptions.DeviceError,
+    exceptions.FunctionFailed,
+    exceptions.GeneralError,
+    exceptions.HostMemory,
+)
 _NO_PIN = (
     exceptions.PinExpired,
     exceptions.PinIncorrect,
@@ -60,43 +59,6 @@ _NO_PIN = (
 )
 _threads: dict[tuple[int, str], OneThread] = {}
 Result = TypeVar("Result")
-
-
-class _How(NamedTuple):
-    """How a token makes keys for an algorithm, and signs with them."""
-
-    key_type: KeyType
-    make: Mechanism
-    sign: Mechanism
-    curve: str = ""
-    param: Any = None
-    digest: Any = None
-
-
-def _rsa(sign: Mechanism, param: Any = None) -> _How:
-    return _How(KeyType.RSA, Mechanism.RSA_PKCS_KEY_PAIR_GEN, sign, param=param)
-
-
-def _ecdsa(curve: str, digest: Any) -> _How:
-    # Hashed here: every token knows plain ECDSA, not every one the hash. It answers with r and s side by side.
-    return _How(KeyType.EC, Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, curve, digest=digest)
-
-
-_ED25519 = _How(KeyType.EC_EDWARDS, Mechanism.EC_EDWARDS_KEY_PAIR_GEN, Mechanism.EDDSA)
-HOW = {
-    "ES256": _ecdsa("secp256r1", sha256),
-    "ES384": _ecdsa("secp384r1", sha384),
-    "ES512": _ecdsa("secp521r1", sha512),
-    "RS256": _rsa(Mechanism.SHA256_RSA_PKCS),
-    "RS384": _rsa(Mechanism.SHA384_RSA_PKCS),
-    "RS512": _rsa(Mechanism.SHA512_RSA_PKCS),
-    # RFC 7518 section 3.5: MGF1 with the same hash, and a salt as long as the hash.
-    "PS256": _rsa(Mechanism.SHA256_RSA_PKCS_PSS, (Mechanism.SHA256, MGF.SHA256, 32)),
-    "PS384": _rsa(Mechanism.SHA384_RSA_PKCS_PSS, (Mechanism.SHA384, MGF.SHA384, 48)),
-    "PS512": _rsa(Mechanism.SHA512_RSA_PKCS_PSS, (Mechanism.SHA512, MGF.SHA512, 64)),
-    "Ed25519": _ED25519,
-    "EdDSA": _ED25519,
-}
 
 
 class Token:
@@ -117,6 +79,7 @@ class Token:
         self._library: Any = None
         self._session: Any = None
         self._keys: dict[str, Any] = {}
+        self._mechanisms: frozenset[Any] = frozenset()
 
     def __repr__(self) -> str:
         return f"Token({self._module!r}, {self.label!r})"
@@ -129,7 +92,7 @@ class Token:
             SignerError: it does not answer.
         """
         self.check_alg(alg)
-        return await self._run(lambda session: self._make(session, kid, alg, HOW[alg]), WORK_SECONDS)
+        return await self._run(lambda session: self._make(session, kid, alg), WORK_SECONDS)
 
     def check_alg(self, alg: str) -> None:
         """Pass an algorithm that a key in a token can sign with.
@@ -137,8 +100,9 @@ class Token:
         Raises:
             ConfigError: none can.
         """
-        if alg not in HOW:
-            raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {', '.join(HOW)}")
+        if alg not in mechanisms.WAYS:
+            able = ", ".join(mechanisms.WAYS)
+            raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {able}")
 
     async def sign(self, kid: str, alg: str, data: bytes) -> bytes:
         """The signature, as RFC 7518 section 3 lays it out.
@@ -147,7 +111,7 @@ class Token:
             SignerError: the token does not answer, does not have the key, or cannot be used any more.
         """
         try:
-            return await self._run(lambda session: self._sign(session, kid, HOW[alg], data), SIGN_SECONDS)
+            return await self._run(lambda session: self._sign(session, kid, alg, data), SIGN_SECONDS)
         except ConfigError as error:
             raise SignerError(str(error)) from error
 
@@ -204,7 +168,9 @@ class Token:
             self._pid, self._session = os.getpid(), None
             self._renew()
         if self._session is None:
-            self._session = self._log_in(self._find_token())
+            token = self._find_token()
+            self._session = self._log_in(token)
+            self._mechanisms = frozenset(token.slot.get_mechanisms())
         return self._session
 
     def _renew(self) -> None:
@@ -236,8 +202,8 @@ class Token:
             raise ConfigError(f"two PKCS #11 tokens have the label {self.label}: give one of them another") from error
         except exceptions.PKCS11Error as error:
             raise ConfigError(
-                f"the PKCS #11 module {self._module} cannot be used ({str(error) or type(error).__name__}): set"
-                " AFFIANT_PKCS11_MODULE"
+                f"the PKCS #11 module {self._module} cannot be used ({str(error) or type(error).__name__}):"
+                f" {_remedy(error)}"
             ) from error
 
     def _log_in(self, token: Any) -> Any:
@@ -251,16 +217,15 @@ class Token:
             self._refused = f"the PKCS #11 token {self.label} refuses the PIN ({type(error).__name__}): set {PIN}"
             raise ConfigError(self._refused) from error
 
-    def _make(self, session: Any, kid: str, alg: str, how: _How) -> PublicCryptoKey:
-        if not {how.make, how.sign} <= session.token.slot.get_mechanisms():
-            raise ConfigError(f"the PKCS #11 token {self.label} cannot make keys for {alg}")
+    def _make(self, session: Any, kid: str, alg: str) -> PublicCryptoKey:
+        way = mechanisms.choose_way(alg, self._mechanisms, token=self.label)
         # What a session made that was lost before its end: of two keys of one name, either might sign.
         self._erase(session, [kid])
-        public, private = _generate(session, kid, how)
+        public, private = mechanisms.generate(session, kid, way)
         try:
-            made = _read(public, how)
+            made = mechanisms.read_public(public, way)
             # A signature in another form, or a key that can leave: better found out before any token is under it.
-            proof = _signature(private, how, kid.encode())
+            proof = mechanisms.sign(private, way, kid.encode())
             parse_public_jwk({**jwk.build(made), "alg": alg}).verify(alg, kid.encode(), proof)
             if private[Attribute.EXTRACTABLE] or not private[Attribute.SENSITIVE]:
                 raise ConfigError(f"the PKCS #11 token {self.label} makes keys that can leave it")
@@ -270,13 +235,14 @@ class Token:
             raise
         return made
 
-    def _sign(self, session: Any, kid: str, how: _How, data: bytes) -> bytes:
+    def _sign(self, session: Any, kid: str, alg: str, data: bytes) -> bytes:
         if kid not in self._keys:
             found = next(iter(_find(session, kid)), None)
             if found is None:
                 raise SignerError(f"the PKCS #11 token {self.label} does not have the key {kid}")
             self._keys[kid] = found
-        return _signature(self._keys[kid], how, data)
+        way = mechanisms.choose_way(alg, self._mechanisms, token=self.label)
+        return mechanisms.sign(self._keys[kid], way, data)
 
     def _erase(self, session: Any, kids: Collection[str]) -> None:
         for kid in kids:
@@ -318,44 +284,11 @@ def _kid(key: Any) -> str:
     return bytes(key[Attribute.ID]).decode("ascii", "replace")
 
 
-def _generate(session: Any, kid: str, how: _How) -> tuple[Any, Any]:
-    options: dict[str, Any] = {
-        "id": kid.encode(),
-        "label": LABEL,
-        "store": True,
-        "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
-        "mechanism": how.make,
-        "private_template": {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
-    }
-    if how.key_type is KeyType.RSA:
-        made: tuple[Any, Any] = session.generate_keypair(KeyType.RSA, _RSA_BITS, **options)
-        return made
-    params = pkcs11.util.ec.encode_named_curve_parameters(how.curve) if how.curve else _EDWARDS
-    domain = session.create_domain_parameters(how.key_type, {Attribute.EC_PARAMS: params}, local=True)
-    inside: tuple[Any, Any] = domain.generate_keypair(**options)
-    return inside
-
-
-def _read(public: Any, how: _How) -> PublicCryptoKey:
-    if how.key_type is KeyType.RSA:
-        exponent, modulus = (int.from_bytes(public[a], "big") for a in (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS))
-        return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-    if how.curve:
-        curve = _CURVES[how.curve]
-        point = _point(public[Attribute.EC_POINT], 2 * ((curve.key_size + 7) // 8) + 1)
-        return ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
-    return ed25519.Ed25519PublicKey.from_public_bytes(_point(public[Attribute.EC_POINT], 32))
-
-
-def _point(value: bytes, size: int) -> bytes:
-    """The point: the last bytes, whether the token wraps it in an OCTET STRING, as the standard says, or not."""
-    if not size <= len(value) <= size + 3:
-        raise ConfigError(f"the PKCS #11 token told a public key of {len(value)} bytes")
-    return value[-size:]
-
-
-def _signature(private: Any, how: _How, data: bytes) -> bytes:
-    signed: bytes = private.sign(
-        how.digest(data).digest() if how.digest else data, mechanism=how.sign, mechanism_param=how.param
-    )
-    return signed
+def _remedy(error: exceptions.PKCS11Error) -> str:
+    if isinstance(error, exceptions.ArgumentsBad):
+        return (
+            "it needs an initialisation string, as that of NSS does: load it through p11-kit-proxy.so (x-init-reserved)"
+        )
+    if isinstance(error, _NO_DAEMON):
+        return "start its daemon, such as pkcsslotd or tpm2-abrmd, and let the user of this process reach it"
+    return "set AFFIANT_PKCS11_MODULE"

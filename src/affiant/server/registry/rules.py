@@ -362,10 +362,8 @@ def check_identifier(text: str) -> str:
     """
     try:
         return resource_indicator.parse(text)
-    except ValueError:
-        raise ConfigError(
-            f"{text[:100]!r} is not an absolute URI without a fragment, such as https://api.example"
-        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{text[:100]!r} is {error}") from None
 
 
 def _check_name(client_id: str) -> None:

@@ -63,6 +63,26 @@ def test_tokens_without_a_type_are_made_loudly() -> None:
     assert (again.exit_code, "JWT" in again.output) == (0, False)
 
 
+def test_an_algorithm_that_few_verify_is_chosen_with_a_warning() -> None:
+    words = ["new", "pq", "--identifier", "urn:pq", "--signing-alg", "ML-DSA-44", "--data", "data"]
+    ran = CliRunner().invoke(api, words)
+    assert (ran.exit_code, "few libraries verify ML-DSA-44" in ran.stderr) == (0, True)
+    again = CliRunner().invoke(api, ["update", "pq", "--signing-alg", "ES256", "--data", "data"])
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert (
+        "ML-DSA-87" in CliRunner().invoke(api, ["update", "pq", "--signing-alg", "ML-DSA-87", "--data", "data"]).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "example"), [("rabbitmq", "urn:rabbitmq"), ("a/b", "https://api.example"), ("//x", "https://api.example")]
+)
+def test_a_name_that_is_no_identifier_is_refused_with_one(name: str, example: str) -> None:
+    refused = CliRunner().invoke(api, ["new", "rmq", "--identifier", name, "--data", "data"])
+    assert str(refused.exception).endswith(f"is not an absolute URI without a fragment: write one, such as {example}")
+    assert _run(api, "new", "rmq", "--identifier", example)["identifier"] == example
+
+
 def test_a_lifetime_of_an_api_is_named_and_taken_back() -> None:
     made = _run(api, "new", "fhir", "--identifier", "https://fhir.example", "--access-token-lifetime", "300")
     assert made["access_token_lifetime"] == 300

@@ -18,7 +18,7 @@ from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.keys import pkcs11, signers
+from affiant.server.keys import mechanisms, pkcs11, signers
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
@@ -97,13 +97,13 @@ async def served(
 def _counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What the token signs from now on."""
     signed: list[bytes] = []
-    real = pkcs11._signature
+    real = mechanisms.sign
 
     def sign(private: Any, how: Any, data: bytes) -> bytes:
         signed.append(data)
         return real(private, how, data)
 
-    monkeypatch.setattr(pkcs11, "_signature", sign)
+    monkeypatch.setattr(mechanisms, "sign", sign)
     return signed
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pkcs11 import Attribute
+from pkcs11 import Attribute, Mechanism, exceptions
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import ConfigError, StoreError
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.server.keys import pkcs11, signing_keys
+from affiant.server.keys import mechanisms, pkcs11, signing_keys
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
@@ -53,7 +53,7 @@ async def store() -> AsyncIterator[Store]:
     await made.close()
 
 
-@pytest.mark.parametrize("alg", pkcs11.HOW)
+@pytest.mark.parametrize("alg", mechanisms.WAYS)
 async def test_every_algorithm_signs_as_rfc_7518_lays_it_out(token: Token, alg: str) -> None:
     """Read by our own strict reader, and refused when a byte of it is another."""
     vault = Vault(MASTER, token)
@@ -68,7 +68,7 @@ async def test_every_algorithm_signs_as_rfc_7518_lays_it_out(token: Token, alg: 
     )
 
 
-@pytest.mark.parametrize("alg", [alg for alg in ASYMMETRIC if alg not in pkcs11.HOW] + ["HS256", "none"])
+@pytest.mark.parametrize("alg", [alg for alg in ASYMMETRIC if alg not in mechanisms.WAYS] + ["HS256", "none"])
 async def test_other_algorithms_are_refused_in_words(token: Token, alg: str) -> None:
     with pytest.raises(ConfigError, match=f"{alg} keys cannot be in a PKCS #11 token here: choose one of ES256"):
         await Vault(MASTER, token).generate(alg, now=NOW)
@@ -182,7 +182,7 @@ async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that
     token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is made anew in the next session; were the first one still there, the token might sign with that."""
-    lost, real = list[bytes](), pkcs11._signature
+    lost, real = list[bytes](), mechanisms.sign
 
     def lose_once(private: Any, how: Any, data: bytes) -> bytes:
         if not lost:
@@ -190,7 +190,7 @@ async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that
             token._session.close()
         return real(private, how, data)
 
-    monkeypatch.setattr(pkcs11, "_signature", lose_once)
+    monkeypatch.setattr(mechanisms, "sign", lose_once)
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate("ES256", now=NOW))
     assert lost
@@ -287,3 +287,50 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
     compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
     assert parent == (threading.get_ident(), os.getpid())
+
+
+@pytest.mark.rfc(8017, "9.2")
+@pytest.mark.parametrize("bits", ["256", "384", "512"])
+async def test_rsa_is_hashed_here_where_the_token_does_not(token: Token, bits: str) -> None:
+    """The token of openCryptoki token has RSA_PKCS alone. The signature is the same."""
+    await token.list()
+    token._mechanisms -= {getattr(Mechanism, f"SHA{bits}_RSA_PKCS")}
+    vault = Vault(MASTER, token)
+    opened = vault.open(await vault.generate(f"RS{bits}", now=NOW))
+    compact.verify(compact.parse(await compact.sign_with({}, {"iss": "x"}, opened.signer)), opened.public)
+    plain = await token.sign(opened.public.kid or "", f"RS{bits}", b"data")
+    await token.close()
+    assert await token.sign(opened.public.kid or "", f"RS{bits}", b"data") == plain
+
+
+async def test_algorithm_that_the_token_does_not_have_is_refused_with_those_that_it_has(token: Token) -> None:
+    await token.list()
+    token._mechanisms -= {Mechanism.ECDSA, Mechanism.EDDSA, Mechanism.SHA512_RSA_PKCS_PSS}
+    with pytest.raises(
+        ConfigError, match="cannot make keys for ES256: choose one of RS256, RS384, RS512, PS256, PS384 "
+    ):
+        await token.generate("k", "ES256")
+    token._mechanisms = frozenset()
+    with pytest.raises(ConfigError, match="cannot make keys for ES256: it has no algorithm that affiant signs with"):
+        await token.generate("k", "ES256")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (exceptions.ArgumentsBad(), "load it through p11-kit-proxy.so"),
+        (exceptions.FunctionFailed(), "start its daemon"),
+        (exceptions.HostMemory(), "start its daemon"),
+        (exceptions.GeneralError(), "start its daemon"),
+        (exceptions.TokenNotRecognised(), "set AFFIANT_PKCS11_MODULE"),
+    ],
+)
+async def test_module_that_does_not_start_is_refused_with_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr("pkcs11.lib", fail)
+    with pytest.raises(ConfigError, match=rf"cannot be used \({type(error).__name__}\): .*{says}"):
+        await Token(tmp_path / "lib.so", LABEL, PIN).list()
