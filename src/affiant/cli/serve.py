@@ -258,6 +258,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
         listening.listen(2048)
     except OSError as error:
+        listening.close()
         raise ConfigError(
             f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port"
         ) from error

@@ -30,7 +30,7 @@ EVERYBODY = "*"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _MOST = 1_000_000_000  # of what is counted: more is no limit that anybody means
 _LEAST_RATE = 0.0001  # a second: less, and the next one would be due after a day
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]+)*\.?")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9.]+")
 _IPV4 = 4
 
