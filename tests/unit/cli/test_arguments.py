@@ -108,7 +108,6 @@ def test_an_unknown_command_is_not_repeated(
     [
         ("token", "-c"),
         ("client", "show"),
-        ("client", "new"),
         ("client", "new", "x", "--public-key"),
         ("client", "list", "--data"),
         ("client", "list", "--url"),
@@ -122,7 +121,7 @@ def test_an_unknown_command_is_not_repeated(
         ("explain", "--at"),
         ("audit", "show"),
         ("revoke", "--jti"),
-        ("admin", "bootstrap"),
+        ("admin", "grant"),
     ],
     ids=" ".join,
 )
