@@ -232,6 +232,7 @@ def test_nothing_private_is_printed(lone_server: Server) -> None:
 
 
 def test_a_folder_without_a_server(lone_server: Server) -> None:
+    assert lone_server.run("db", "migrate", "--data", "empty").returncode == 0
     done = lone_server.run("signing-key", "list", "--data", "empty")
     assert (done.returncode, done.stdout) == (0, "no keys yet: affiant serve makes the first\n")
 

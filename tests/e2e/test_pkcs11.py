@@ -124,7 +124,7 @@ async def test_a_store_with_sealed_keys_moves_into_the_token_and_back(
     [
         ("AFFIANT_PKCS11_MODULE", "/nowhere/lib.so", "the PKCS #11 module /nowhere/lib.so cannot be used"),
         ("AFFIANT_PKCS11_TOKEN", "other", f"there is no PKCS #11 token other (there is: {softhsm.LABEL}"),
-        ("AFFIANT_PKCS11_TOKEN", "", "pkcs11_token"),
+        ("AFFIANT_PKCS11_TOKEN", "", "AFFIANT_PKCS11_TOKEN: write text of 1 to 32 characters"),
         ("AFFIANT_PKCS11_PIN", "", "needs its PIN: set AFFIANT_PKCS11_PIN"),
         ("AFFIANT_PKCS11_PIN", "wrong-pin", "refuses the PIN (PinIncorrect): set AFFIANT_PKCS11_PIN"),
         ("AFFIANT_SIGNING_ALG", "ML-DSA-65", "ML-DSA-65 keys cannot be in a PKCS #11 token here: choose one of"),
