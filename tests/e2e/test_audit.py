@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import jwt
 import pytest
+from tests.e2e.conftest import AFFIANT
 
 from affiant.jose import compact, keys
 from affiant.oauth import assertion
@@ -188,6 +190,42 @@ def test_the_newest_records_are_shown(server: Server, credentials: dict[str, Any
     assert len(server.affiant("audit", "show", "-n", "3")) == 3
 
 
+def test_records_are_shown_by_what_they_say(server: Server, credentials: dict[str, Any]) -> None:
+    words = ("audit", "show", "--client", "audited", "-n", "1000")
+    refused = server.affiant(*words, "--refused", "--since", "2h")
+    assert {row["record"]["outcome"] for row in refused} == {"refused"}
+    assert refused == server.affiant(*words, "--outcome", "refused", "--until", "now")
+    (replayed,) = server.affiant(*words, "--reason", "assertion.replayed", "--since", "yesterday")
+    assert replayed in refused
+    exported = server.run("audit", "export", "--refused", "--client", "audited").stdout.splitlines()
+    assert [json.loads(line)["number"] for line in exported] == [row["number"] for row in refused]
+    assert server.affiant(*words, "--until", "1d") == server.affiant(*words, "--outcome", "none-such") == []
+    assert server.run("audit", "show", "--client", "nobody").stdout == "no record is like this\n"
+
+
+def test_new_records_are_followed(server: Server, credentials: dict[str, Any]) -> None:
+    """Those that fit, each once and in order, until it is stopped; and one that is stopped says so by its exit code."""
+    words = ("audit", "show", "--client", "audited", "--refused", "-n", "1", "--follow", "--json")
+    following = subprocess.Popen([*AFFIANT, *words], cwd=server.folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert following.stdout is not None
+        first = json.loads(following.stdout.readline())
+        asked = []
+        for number in range(3):
+            server.token(**_form(_sign(server, credentials)))
+            asked.append(server.token(**_form(_sign(server, credentials), scope=f"none{number}")).json()["trace_id"])
+        rows = [json.loads(following.stdout.readline()) for _ in asked]
+        assert [row["record"]["trace_id"] for row in rows] == asked
+        assert sorted({first["number"], *(row["number"] for row in rows)}) == [
+            first["number"], *(row["number"] for row in rows)
+        ]  # fmt: skip
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
+    finally:
+        following.kill()
+        following.communicate()
+
+
 def test_an_empty_log(server: Server, tmp_path: Path) -> None:
     data = ("--data", str(tmp_path / "new"))
     for words in (("verify",), ("head",), ("show",), ("export",)):
@@ -206,10 +244,14 @@ def test_an_empty_log(server: Server, tmp_path: Path) -> None:
         (("verify", "--expect", "1:2"), 2),
         (("verify", "--gaps"), 2),
         (("verify", "nowhere.jsonl"), 3),
-        (("export", "--since", "yesterday"), 2),
+        (("export", "--since", "someday"), 2),
         (("export", "--format", "csv"), 2),
         (("show", "nowhere"), 3),
         (("show", "-n", "0"), 2),
+        (("show", "--refused", "--outcome", "issued"), 2),
+        (("show", "abcdefghijkl", "--client", "audited"), 2),
+        (("show", "abcdefghijkl", "--follow"), 2),
+        (("show", "--follow", "--until", "now"), 2),
     ],
 )
 def test_mistakes(server: Server, credentials: dict[str, Any], words: tuple[str, ...], code: int) -> None:

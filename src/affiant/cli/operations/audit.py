@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from affiant.cli.operations import following
 from affiant.cli.operations.road import admin_options, existing, run_admin, segment
+from affiant.cli.operations.selection import ALL, Selection, selection_options
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError, RemoteError
 from affiant.server.keys import master_key
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
-_PAGE = 1000
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
 BROKEN = 1
 _LAST = 10**11  # seconds since 1970: a record that somebody edited may say any number
@@ -47,20 +48,6 @@ class _Head(click.ParamType[AuditHead]):
             return audit_chain.parse_head(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-class _Time(click.ParamType[float]):
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value)
-        if text.isascii() and text.isdigit():
-            return float(text)
-        try:
-            parsed = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail("neither seconds since 1970 nor a time such as 2026-11-21T08:00:00Z", param, ctx)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 @click.group()
@@ -130,43 +117,12 @@ def head(place: Place, as_json: bool) -> None:
     show(found, found["head"], as_json=as_json)
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """Which records to export."""
-
-    since: float | None
-    until: float | None
-    client_id: str | None
-    reason: str | None
-
-    def has(self, row: AuditRow) -> bool:
-        if self == _ALL:
-            return True
-        members = _members(row)
-        at = members.get("at")
-        moment = at if isinstance(at, int | float) else 0.0
-        return (
-            (self.since is None or moment >= self.since)
-            and (self.until is None or moment < self.until)
-            and (self.client_id is None or self.client_id in (members.get("client_id"), members.get("client_claimed")))
-            and (self.reason is None or members.get("reason") == self.reason)
-        )
-
-
-_ALL = _Selection(None, None, None, None)
-
-
 @audit.command()
-@click.option("--since", type=_Time(), metavar="TIME", help="from this time on: seconds since 1970, or ISO 8601 (UTC)")
-@click.option("--until", type=_Time(), metavar="TIME", help="before this time")
-@click.option("--client", "client_id", metavar="ID", help="of this client, proved or claimed")
-@click.option("--reason", metavar="CODE", help="refused for this reason, such as assertion.replayed")
+@selection_options
 @click.option("--format", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="one record a line")
 @admin_options
 @click.option("--json", is_flag=True, help="print an error as a JSON document; records are JSON Lines in any case")
-def export(
-    since: float | None, until: float | None, client_id: str | None, reason: str | None, place: Place, **_: Any
-) -> None:
+def export(wanted: Selection, place: Place, **_: Any) -> None:
     """Print the records, one JSON object a line: number, previous link, link and record.
 
     Keep the lines as they are: `affiant audit verify FILE` checks them byte for byte (with --gaps, when you selected).
@@ -175,12 +131,10 @@ def export(
     affiant audit export > audit.jsonl
     affiant audit export --since 2026-11-01 --client billing | jq .record
     """
-    wanted = _Selection(since, until, client_id, reason)
-
     block = bytearray()
 
     def take(line: bytes) -> None:
-        if wanted == _ALL or wanted.has(audit_chain.parse_line(line)[0]):
+        if wanted == ALL or wanted.has(_members(audit_chain.parse_line(line)[0])):
             block.extend(line + b"\n")
         if len(block) >= _BLOCK:
             _write(block)
@@ -196,16 +150,24 @@ def export(
 
 @audit.command("show")
 @click.argument("trace", required=False)
+@selection_options
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=20, show_default=True, help="how many")
+@click.option("-f", "--follow", is_flag=True, help="go on with each new record; with --json, one a line")
 @admin_options
 @json_option
-def show_(trace: str | None, count: int, place: Place, as_json: bool) -> None:
+def show_(trace: str | None, wanted: Selection, count: int, follow: bool, place: Place, as_json: bool) -> None:
     """Show the newest records, or the one with this trace id.
 
     \b
     affiant audit show -n 50
+    affiant audit show --client billing --refused --since 2h
+    affiant audit show --refused --follow
     affiant audit show Jx0vT9qkU2aa
     """
+    if trace is not None and (follow or wanted != ALL):
+        raise click.UsageError("a trace id names one record: give it without --follow and without filters")
+    if follow and wanted.until is not None:
+        raise click.UsageError("--follow has no end: give it without --until")
 
     async def work(api: Admin) -> Any:
         if trace is not None:
@@ -214,27 +176,23 @@ def show_(trace: str | None, count: int, place: Place, as_json: bool) -> None:
             if record.get("trace_id") != trace:
                 raise NotFound(f"there is no record with the trace id {audit_chain.shown(trace)}")
             return record
-        return list(reversed(await _newest(api, count)))
+        if follow:
+            await following.follow(api, wanted, count, functools.partial(_print_row, as_json=as_json))
+        return list(reversed(await following.newest(api, wanted, count)))
 
-    found = run_admin(_existing(place), work)
     with _quietly():
+        found = run_admin(_existing(place), work)
         if isinstance(found, dict):
             text = "\n".join(f"{name:<15}{audit_chain.shown(str(value))}" for name, value in found.items())
             show(found, text, as_json=as_json)
         else:
-            show(found, "\n".join(map(_summary, found)) or "no records yet", as_json=as_json)
+            none = "no records yet" if wanted == ALL else "no record is like this"
+            show(found, "\n".join(map(_summary, found)) or none, as_json=as_json)
 
 
-async def _newest(api: Admin, count: int) -> list[Any]:
-    found: list[Any] = []
-    cursor: str | None = None
-    while len(found) < count:
-        page = await api.get("/audit", limit=min(count - len(found), _PAGE), cursor=cursor)
-        found += page["items"]
-        cursor = page["next"]
-        if cursor is None:
-            break
-    return found
+def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
+    click.echo(json.dumps(row) if as_json else _summary(row))
+    sys.stdout.flush()
 
 
 def _verify_log(place: Place, expected: AuditHead | None) -> AuditHead:

@@ -1,0 +1,112 @@
+"""Which audit records a command means: by client, outcome, reason and time."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from affiant.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+REFUSED = "refused"
+_AGO = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LAST = 1e11  # seconds since 1970 that the admin API takes
+_DAYS = {"today": 0, "yesterday": 1}
+
+
+class Instant(click.ParamType[float]):
+    """Seconds since 1970; people say 2h, today, or a date."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        found = parse_instant(str(value), time.time())
+        if found is None:
+            self.fail(f"{value!r} is no time: say 2h (ago), today, 2026-11-21, or 2026-11-21T08:00:00Z", param, ctx)
+        return min(max(found, 0.0), _LAST)
+
+
+def parse_instant(text: str, now: float) -> float | None:
+    """Return the instant that this means at this time, in UTC; None for what means none."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    if text == "now":
+        return now
+    if (ago := _AGO.fullmatch(text)) is not None:
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()
+    if text in _DAYS:
+        return now // 86_400 * 86_400 - _DAYS[text] * 86_400
+    try:
+        parsed = datetime.fromisoformat(text)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+class Selection(Value, frozen=True):
+    """The records that fit all that is given."""
+
+    since: float | None = None
+    until: float | None = None
+    client_id: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """The filters of the admin API."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not None}
+
+    def has(self, members: Mapping[str, Any]) -> bool:
+        """Whether this record is among them."""
+        at = members.get("at")
+        moment = at if isinstance(at, int | float) else 0.0
+        return (
+            (self.since is None or moment >= self.since)
+            and (self.until is None or moment < self.until)
+            and self.client_id in (None, members.get("client_id"), members.get("client_claimed"))
+            and self.outcome in (None, members.get("outcome"))
+            and self.reason in (None, members.get("reason"))
+        )
+
+
+ALL = Selection()
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--client, --refused, --outcome, --reason, --since and --until, which reach the command as `wanted`."""
+
+    @click.option("--client", "client_id", metavar="ID", help="of this client, proved or claimed")
+    @click.option("--refused", is_flag=True, help="only what was refused")
+    @click.option("--outcome", metavar="WORD", help="such as issued, refused, limited, revoked")
+    @click.option("--reason", metavar="CODE", help="refused for this reason, such as assertion.replayed")
+    @click.option(
+        "--since", type=Instant(), metavar="TIME", help="from this time on: 2h (ago), today, 2026-11-21 (UTC)"
+    )
+    @click.option("--until", type=Instant(), metavar="TIME", help="before this time")
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        client_id: str | None,
+        refused: bool,
+        outcome: str | None,
+        reason: str | None,
+        since: float | None,
+        until: float | None,
+        **options: Any,
+    ) -> Any:
+        if refused and outcome not in (None, REFUSED):
+            raise click.UsageError(f"give either --refused or --outcome {outcome}: one record has one outcome")
+        wanted = Selection(since, until, client_id, REFUSED if refused else outcome, reason)
+        return command(*arguments, wanted=wanted, **options)
+
+    return run
