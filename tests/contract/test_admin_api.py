@@ -20,6 +20,7 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import rules
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry
+from affiant.storage.records import KeyUse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -278,3 +279,21 @@ async def test_list_that_breaks_off_is_cut(store: Store, monkeypatch: pytest.Mon
     assert (start["status"], b"".join(body["body"] for body in bodies).count(b"\n")) == (200, 2)
     assert all(body["more_body"] for body in bodies)
     assert not any(name == b"content-length" for name, _ in start["headers"])
+
+
+async def test_clients_are_shown_with_their_uses(store: Store) -> None:
+    """Of all credentials together, old ones too; to use a client does not change what If-Match compares."""
+    for name in ("a", "b"):
+        await store.clients.add(member(name))
+    async with asking(store) as admin:
+        tag = (await admin.get("/clients/a")).headers["etag"]
+        await store.key_uses.add([KeyUse("a", "k1", 3, NOW - 90, NOW - 60), KeyUse("a", "k2", 4, NOW - 50, NOW - 5)])
+        one = await admin.get("/clients/a")
+        listed = (await admin.get("/clients")).json()["items"]
+        lines = [json.loads(line) for line in (await admin.get("/clients", headers=LINES)).text.splitlines()]
+        changed = await admin.patch("/clients/a", json={"client_name": "A"}, headers={"if-match": tag})
+    assert listed == lines
+    assert [(found["uses"], found["last_used_at"]) for found in listed] == [(7, NOW - 5), (0, None), (0, None)]
+    assert (one.json(), one.headers["etag"]) == (listed[0], tag)
+    assert changed.status_code == 200
+    assert "uses" not in changed.json()

@@ -85,3 +85,10 @@ async def test_they_outlive_a_restart_and_go_with_the_client(make_store: Callabl
     await store.clients.remove("c")
     assert await _listed(store) == []
     await store.close()
+
+
+async def test_uses_of_several_clients_are_listed_together(store: Store) -> None:
+    await store.key_uses.add([_use("a", client_id=name) for name in ("c1", "c2", "c3")] + [_use("b", client_id="c1")])
+    found = await store.key_uses.list("c1", "c3", "none", "\0")
+    assert sorted((use.client_id, use.credential) for use in found) == [("c1", "a"), ("c1", "b"), ("c3", "a")]
+    assert await store.key_uses.list() == []

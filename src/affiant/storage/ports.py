@@ -95,8 +95,8 @@ class KeyUses(Protocol):
     async def add(self, uses: Sequence[KeyUse]) -> None:
         """Add these to what is counted already; one credential may stand among them more than once."""
 
-    async def list(self, client_id: str) -> list[KeyUse]:
-        """The uses of this client's credentials."""
+    async def list(self, *client_ids: str) -> list[KeyUse]:
+        """The uses of these clients' credentials."""
 
 
 class SigningKeys(Protocol):

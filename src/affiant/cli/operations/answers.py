@@ -24,7 +24,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # By route, as it is declared; a test compares them. A literal path stands before one that has its place for a name.
 DOCUMENTS: dict[str, Any] = {
     "POST /clients": documents.RegisteredClient,
-    "GET /clients/{client_id}": documents.Client,
+    "GET /clients/{client_id}": documents.UsedClient,
     "PATCH /clients/{client_id}": documents.ChangedClient,
     "GET /clients/{client_id}/keys": list[documents.HeldKey],
     "POST /clients/{client_id}/keys": documents.Client,
@@ -53,7 +53,7 @@ DOCUMENTS: dict[str, Any] = {
     "DELETE /signing-keys/{kid}": documents.RemovedSigningKey,
 }
 ITEMS: dict[str, Any] = {
-    "/clients": documents.Client,
+    "/clients": documents.UsedClient,
     "/apis": documents.Api,
     "/grants": documents.Grant,
     "/initial-access-tokens": documents.InitialAccessToken,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ _MEMBERS = {
 _ONLY_WHERE_THERE_IS_ONE = ("client_secret", "jwks_left_out")
 _SHOWN = ("kid", "kty", "crv", "alg", "state", "id", "created_at", "expires_at")  # of a key or a secret, in one line
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+_LAST = 10**11  # seconds since 1970 up to which an instant has a date
 
 
 def keys_option(command: Any) -> Any:
@@ -142,7 +144,7 @@ def _check_several(
 @admin_options
 @json_option
 def list_(place: Place, as_json: bool) -> None:
-    """List the services."""
+    """List the services, and when each was last used."""
 
     async def work(api: Admin) -> list[Any]:
         return await api.all("/clients")
@@ -150,7 +152,7 @@ def list_(place: Place, as_json: bool) -> None:
     found = run_admin(place, work)
     lines = [
         f"{c['client_id']}  {c['token_endpoint_auth_method']}  {' '.join(c['scope'])}"
-        + ("" if c["enabled"] else "  (disabled)")
+        f"  {_used(c)}" + ("" if c["enabled"] else "  (disabled)")
         for c in found
     ]
     text = "\n".join(lines) or "no clients: affiant client new NAME"
@@ -170,6 +172,13 @@ def show_(name: str, place: Place, as_json: bool) -> None:
     found = run_admin(place, work)
     text = "\n".join(f"{member:<43}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
     show(found, text, as_json=as_json)
+
+
+def _used(found: Mapping[str, Any]) -> str:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    if at is None or not 0 <= at < _LAST:
+        return "never used" if uses == 0 else ""
+    return f"used {uses} times, last {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
 def _change(verb: str, summary: str) -> click.Command:

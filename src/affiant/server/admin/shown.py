@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from affiant.storage.entries import Revocation
-    from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, SigningKey
+    from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
 
 _POLICIES = [f"{rule}_policy" for rule in assertion.RULES]
 
@@ -48,6 +48,15 @@ def client(record: Client, now: float) -> documents.Client:
         ],
         **{policy: getattr(record, policy) for policy in _POLICIES},
         **dict([record.tls_subject] if record.tls_subject else []),
+    )
+
+
+def used(told: documents.Client, uses: Sequence[KeyUse]) -> documents.UsedClient:
+    """Add the uses of a client's credentials, added up."""
+    return documents.UsedClient(
+        **told.model_dump(),
+        uses=sum(use.count for use in uses),
+        last_used_at=max((use.last_at for use in uses), default=None),
     )
 
 

@@ -248,10 +248,10 @@ class MemoryKeyUses(_Rows):
                     max(last, use.last_at),
                 )
 
-    async def list(self, client_id: str) -> list[KeyUse]:
+    async def list(self, *client_ids: str) -> list[KeyUse]:
         """See ports.KeyUses."""
         with self._changes.alone():
-            return [use for (name, _), use in self._rows.items() if name == client_id]
+            return [use for (name, _), use in self._rows.items() if name in client_ids]
 
     def forget(self, client_id: str) -> None:
         """Drop the uses of a client's credentials."""

@@ -68,10 +68,8 @@ class PostgresKeyUses(Table):
             async with self._lines.change() as connection:
                 await connection.execute(_USE, *map(list, zip(*rows, strict=True)))
 
-    async def list(self, client_id: str) -> list[KeyUse]:
+    async def list(self, *client_ids: str) -> list[KeyUse]:
         """See ports.KeyUses."""
-        query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id = $1"
-        if not is_text(client_id):
-            return []
+        query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id = ANY($1::text[])"
         async with self._lines.take() as connection:
-            return [KeyUse(*row) for row in await connection.fetch(query, client_id)]
+            return [KeyUse(*row) for row in await connection.fetch(query, list(filter(is_text, client_ids)))]

@@ -75,10 +75,11 @@ class SqliteKeyUses(Table):
 
         await self._writer().change(work)
 
-    async def list(self, client_id: str) -> list[KeyUse]:
+    async def list(self, *client_ids: str) -> list[KeyUse]:
         """See ports.KeyUses."""
-        query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id = ?"
-        return await self._pages().read(lambda found: [KeyUse(*row) for row in found.execute(query, (client_id,))])
+        marks = ", ".join("?" * len(client_ids))
+        query = f"SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id IN ({marks})"  # noqa: S608
+        return await self._pages().read(lambda found: [KeyUse(*row) for row in found.execute(query, client_ids)])
 
 
 def _initial_access_tokens(connection: sqlite3.Connection) -> list[InitialAccessToken]:

@@ -29,8 +29,8 @@ class Failing:
             raise StoreError("away")
         self.told += uses
 
-    async def list(self, client_id: str) -> list[KeyUse]:
-        return [use for use in self.told if use.client_id == client_id]
+    async def list(self, *client_ids: str) -> list[KeyUse]:
+        return [use for use in self.told if use.client_id in client_ids]
 
 
 @pytest.mark.anyio

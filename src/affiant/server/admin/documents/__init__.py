@@ -22,6 +22,7 @@ from affiant.server.admin.documents.clients import (
     Rules,
     SecretNamed,
     SecretNew,
+    UsedClient,
 )
 from affiant.server.admin.documents.dry_run import Judgement
 from affiant.server.admin.documents.operations import (
@@ -88,6 +89,7 @@ __all__ = [
     "SigningKey",
     "SigningKeyNew",
     "TokenLifetime",
+    "UsedClient",
     "Verification",
     "Word",
     "Words",

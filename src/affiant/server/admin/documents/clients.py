@@ -108,6 +108,13 @@ class Client(CertificateName, Out):
     secrets: list[ClientSecret]
 
 
+class UsedClient(Client):
+    """A client, and how it is used. That is no part of what is registered, and does not change the document's tag."""
+
+    uses: int | None = Field(default=None, description="how often it authenticated, with all keys and secrets")
+    last_used_at: int | None = None
+
+
 class ChangedClient(Client):
     """A client that was just registered or changed."""
 

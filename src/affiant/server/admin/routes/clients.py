@@ -1,7 +1,8 @@
 """Clients: the services that may ask for tokens."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
 from typing import Any
 
 from starlette.requests import Request
@@ -20,21 +21,28 @@ from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
 from affiant.server.registry import client_keys, rules
 from affiant.server.registry.rules import Registered
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
-from affiant.storage.records import Beside, Client, NotFound
+from affiant.storage.records import Beside, Client, KeyUse, NotFound
 
 ROUTES = Routes("clients")
+_Row = tuple[Client, Sequence[KeyUse]]
 _LISTS = ("scope", "resources", "introspects", "grant_types", "observe", "enforce")
 
 
-@ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.Client), is_list=True)
+@ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
 async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the clients, by name."""
+    """List the clients, by name, and how each is used."""
 
-    async def fetch(after: str, limit: int) -> list[Client]:
-        return await call.desk.store.clients.list(after=after, limit=limit)
+    async def fetch(after: str, limit: int) -> list[_Row]:
+        found = await call.desk.store.clients.list(after=after, limit=limit)
+        uses: defaultdict[str, list[KeyUse]] = defaultdict(list)
+        for use in await call.desk.store.key_uses.list(*(client.client_id for client in found)):
+            uses[use.client_id].append(use)
+        return [(client, uses[client.client_id]) for client in found]
 
-    source = Source(fetch, attrgetter("client_id"), lambda client: [shown.client(client, call.now)])
-    return await lists.answer(request, call, limit, cursor, source)
+    def show(row: _Row) -> list[documents.UsedClient]:
+        return [shown.used(shown.client(row[0], call.now), row[1])]
+
+    return await lists.answer(request, call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
 
 @ROUTES(
@@ -86,13 +94,13 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     )
 
 
-@ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.Client, refuses=(Reason.ADMIN_NOT_FOUND,))
+@ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_client(call: Call, client_id: ClientId, response: Response) -> Any:
-    """Show a client: what it is registered for, and its public keys. Never a secret."""
+    """Show a client: what it is registered for, its public keys, and how it is used. Never a secret."""
     found = await get(call, client_id)
     told = shown.client(found, call.now)
     response.headers["ETag"] = shown.etag(told)
-    return told
+    return shown.used(told, await call.desk.store.key_uses.list(client_id))
 
 
 @ROUTES(
