@@ -119,13 +119,13 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
         raise ValueError(f"the metadata are not a JSON object: {error}") from None
     if members.get("issuer") != issuer:
         raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
-    if members.get("token_endpoint") is None:
+    found = {name: members[name] for name in ("token_endpoint", "jwks_uri", "revocations_uri") if name in members}
+    if "token_endpoint" not in found:
         raise ValueError("the metadata lack token_endpoint")
-    found = {name: members.get(name) for name in ("token_endpoint", "jwks_uri", "revocations_uri")}
     for name, url in found.items():
-        if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
+        if not isinstance(url, str) or not is_safe_url(url):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
-    return Metadata(issuer, str(found["token_endpoint"]), found["jwks_uri"], members, found["revocations_uri"])
+    return Metadata(issuer, found["token_endpoint"], found.get("jwks_uri"), members, found.get("revocations_uri"))
 
 
 def is_safe_url(url: str) -> bool:
