@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from affiant.errors import ConfigError
+from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Store
 
 Result = TypeVar("Result")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ISSUER = "issuer"
 KEY_CHECK = "master_key_check"
 _SQLITE = "sqlite://"
@@ -123,7 +123,7 @@ def open_vault(chosen: Settings, key: MasterKey) -> Vault:
 
 
 def has_data(chosen: Settings) -> bool:
-    """Whether there is a database already; one that is named by its URL is looked for when it is opened.
+    """Whether there is a database. For a PostgreSQL URL this is always true: opening it finds out.
 
     Raises:
         ConfigError: the data folder is closed to this user.
@@ -145,7 +145,7 @@ def shown_place(chosen: Settings) -> str:
 
 
 def check_data(chosen: Settings) -> None:
-    """Raise NotFound if there is no database: what only asks must not make one.
+    """Raise NotFound if there is no database: a command that only reads must not create one.
 
     Raises:
         NotFound: there is none.
@@ -156,7 +156,7 @@ def check_data(chosen: Settings) -> None:
 
 
 def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
-    """Run this on the store that exists: the one that is set, or SQLite in this folder. Nothing is made.
+    """Run `work` on the existing store: the configured one, or SQLite in this folder. Create nothing.
 
     Raises:
         NotFound: there is no database.
@@ -181,7 +181,7 @@ def with_new_store(
     *,
     tell: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
 ) -> Result:
-    """Run this on the store that is set, made if it does not exist yet.
+    """Run `work` on the configured store. Create the store if it does not exist.
 
     Args:
         chosen: the settings.
@@ -193,7 +193,7 @@ def with_new_store(
     """
 
     async def run() -> Result:
-        has_data(chosen)  # says it if the folder is closed
+        has_data(chosen)  # raises if this user may not enter the folder
         before = {path for path in _paths(chosen) if path.exists()}
         create_folder(chosen)
         # The key comes before the first page of the database: a second process that finds the one finds the other.
@@ -212,7 +212,7 @@ def with_new_store(
 
 
 def _paths(chosen: Settings) -> tuple[Path, ...]:
-    """What may be made, the folder first."""
+    """Return the paths that may be created, the folder first."""
     files = (master_key.FILE_NAME,) if chosen.database is not None else (FILE_NAME, master_key.FILE_NAME)
     return (chosen.data, *(chosen.data / name for name in files))
 
@@ -254,7 +254,7 @@ def _may_be_new(chosen: Settings) -> bool:
 
 
 async def _check_key(store: Store, key: MasterKey) -> None:
-    """Go no further with another key than the database was made under: nobody could read both halves.
+    """Reject another master key than the database was created with: no key could read both halves.
 
     Raises:
         ConfigError: it is another one.
@@ -267,7 +267,7 @@ async def _check_key(store: Store, key: MasterKey) -> None:
 
 
 def check_mark(standing: str, key: MasterKey) -> None:
-    """Let the master key pass that left this mark in a database.
+    """Reject a master key that did not leave this mark in a database.
 
     Raises:
         ConfigError: another one did.
@@ -300,10 +300,10 @@ def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
     """
     if settings.issuer is not None:
         return settings.issuer
-    was_here = settings.tls_cert is not None and urlsplit(remembered or "").hostname in _LOOPBACK
+    was_here = settings.tls_cert is not None and urlsplit(remembered or "").hostname in LOOPBACK
     if remembered is not None and remembered.startswith("https://") and not was_here:
         return remembered
-    if settings.host not in _LOOPBACK:
+    if settings.host not in LOOPBACK:
         raise ConfigError(
             f"to listen on {settings.host}, say under which https name clients reach it: --issuer https://as.example"
         )

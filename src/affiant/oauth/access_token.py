@@ -8,7 +8,7 @@ from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
-from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.claims import audiences, instant, media_type, text
 from affiant.oauth.parameters import scope
 from affiant.reasons import Reason
 from affiant.values import Value
@@ -204,8 +204,7 @@ def _judge(verified: Verified, issuer: str, audience: str, now: float, leeway: i
         raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
     if claims.get("iss") != issuer:
         raise Rejected(Reason.TOKEN_ISSUER, expected=issuer)
-    aud = claims.get("aud")
-    if audience not in (aud if isinstance(aud, list) else (aud,)):
+    if audience not in audiences(claims):
         raise Rejected(Reason.TOKEN_AUDIENCE, expected=audience)
     return _check_times(claims, now, leeway)
 

@@ -30,6 +30,12 @@ def text(claims: dict[str, Any], name: str, *, longest: int = 256) -> str | None
     return value if isinstance(value, str) and 0 < len(value) <= longest else None
 
 
+def audiences(claims: dict[str, Any]) -> tuple[str, ...]:
+    """Return the strings of `aud`, which is one of them or an array (RFC 7519 section 4.1.3)."""
+    aud = claims.get("aud")
+    return tuple(value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str))
+
+
 def media_type(typ: object) -> str | None:
     """The `typ` in lower case without its optional ``application/`` (RFC 7515 section 4.1.9); None if not a string."""
     return typ.lower().removeprefix("application/") if isinstance(typ, str) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Error, Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.oauth.standing import revocations as feed
+from affiant.oauth.standing.revocations import MAX_BYTES
 from affiant.reasons import Reason
 from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS
 
@@ -34,7 +35,6 @@ MOST_SECONDS = 10.0  # between two while it fails for long
 IDLE_SECONDS = 60.0  # without a request, after which nothing is asked
 FRESH_SECONDS = 2 * WAIT_SECONDS  # how long the last answer holds for a request that finds nobody asking
 STALE_SECONDS = 30.0  # how long it holds while the issuer is away
-MAX_BYTES = 8_388_608  # about 250,000 revocations
 
 
 class Followed:

@@ -1,4 +1,4 @@
-"""Finds a server that answers at the issuer of this data, and is another one: the sign of a wrong data folder."""
+"""Find another server at the issuer of this data: a sign that the command uses the wrong data folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from affiant.oauth.metadata import LOOPBACK
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SECONDS = 1.0
 _MAX_BYTES = 262_144
 
@@ -18,10 +19,10 @@ _MAX_BYTES = 262_144
 def answers(issuer: str, kids: Collection[str]) -> bool:
     """Whether a server on this machine answers at this issuer and publishes none of these signing keys.
 
-    Elsewhere nothing is asked: a command at the data folder needs no network.
+    An issuer on another machine is not asked: a command at the data folder needs no network.
     """
     parts = urlsplit(issuer)
-    if parts.hostname not in _LOOPBACK:
+    if parts.hostname not in LOOPBACK:
         return False
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=_SECONDS)
@@ -31,7 +32,7 @@ def answers(issuer: str, kids: Collection[str]) -> bool:
         published = json.loads(answer.read(_MAX_BYTES))["keys"] if answer.status == http.client.OK else []
         found = {key["kid"] for key in published}
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return False  # no server, or none of affiant
+        return False  # no server, or not affiant
     finally:
         connection.close()
     return bool(found) and found.isdisjoint(kids)

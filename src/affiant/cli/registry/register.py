@@ -17,7 +17,7 @@ from affiant.cli.registry.handover.draft import Draft
 from affiant.client import registration, transport
 from affiant.client.credentials import Credentials
 from affiant.client.keys import alone
-from affiant.errors import ConfigError, Error, LocalError, Refused, RemoteError
+from affiant.errors import ConfigError, Error, LocalError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
 _LONGEST = 8192  # bytes
-_FAILED = 500
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
@@ -129,10 +128,10 @@ def _heeding(begun: Draft, lost: tuple[str, ...]) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        is_known = not isinstance(error, RemoteError) or (isinstance(error, Refused) and (error.status or 0) < _FAILED)
-        if is_known and not lost:
+        is_certain = delivery.is_certain(error)
+        if is_certain and not lost:
             begun.remove()
-        for note in _of_lost(lost if is_known else begun.ids, begun.issuer):
+        for note in _of_lost(lost if is_certain else begun.ids, begun.issuer):
             error.add_note(note)
         raise
 

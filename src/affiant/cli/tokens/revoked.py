@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from affiant.oauth.standing.revocations import Feed
 
 _OK = 200
-_MAX_FEED = 8_388_608  # bytes, about 250,000 revocations
 
 
 def is_revoked(issuer: str, token: str) -> bool:
@@ -45,7 +44,7 @@ def _fetch(issuer: str, http: httpx2.Client) -> Feed | None:
     server = transport.run(flow.discover(issuer, clock=time.time), http)
     if server.revocations_uri is None:
         return None
-    signed = compact.parse(_get(server.revocations_uri, http).decode("ascii"), limit=_MAX_FEED)
+    signed = compact.parse(_get(server.revocations_uri, http).decode("ascii"), limit=revocations.MAX_BYTES)
     keys = KeySet.parse(parse_object(_get(server.require_jwks_uri(), http)))
     key = keys.find(signed.kid) if signed.kid is not None else None
     if key is None:
@@ -68,5 +67,5 @@ def _get(url: str, http: httpx2.Client) -> bytes:
 
 
 def _ask(url: str) -> Generator[Step, Reply | None, Reply]:
-    patience, asked = flow.Patience(attempts=1), flow.Send("GET", url, limit=_MAX_FEED)
+    patience, asked = flow.Patience(attempts=1), flow.Send("GET", url, limit=revocations.MAX_BYTES)
     return (yield from flow.persist(lambda: asked, patience, flow.TRY_AGAIN, time.time))

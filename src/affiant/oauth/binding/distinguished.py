@@ -73,7 +73,6 @@ _CHARSETS = {
 }
 
 _TYPE = re.compile(r" *(?:([A-Za-z][A-Za-z0-9-]*)|(?:OID\.)?([0-9]+(?:\.[0-9]+)+))( *)=( *)", re.IGNORECASE)
-_DOTTED = re.compile(r"(?:OID\.)?[0-9.]+", re.IGNORECASE)
 _HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PLAIN = re.compile(r'(?:[^"+,;<>\\ ]| (?! *(?:[+,]|$))|\\.)*', re.DOTALL)  # spaces at its end are no part of it

@@ -17,7 +17,7 @@ import msgspec
 
 from affiant.jose import base64url, compact
 from affiant.oauth import names
-from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.claims import audiences, instant, media_type, text
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from affiant.jose.signer import AnySigner
 
 FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
+MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
 PERIOD = 300  # seconds after which the feed is signed anew, though nothing changed
 LIFETIME = 3 * PERIOD  # seconds from then on in which it may be believed
 DIGEST_BYTES = 16  # nobody finds another name with the same 128 bits
@@ -64,9 +65,8 @@ class Feed(Value, frozen=True):
 
 def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
     """Every (kind, value) under which the access token with these claims may have been revoked."""
-    aud = claims.get("aud")
     found = [("all", "")]
-    found += [("api", value) for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str)]
+    found += [("api", value) for value in audiences(claims)]
     found += [(kind, value) for kind, value in _of_one(claims) if value]
     return found
 

@@ -13,6 +13,7 @@ from affiant.oauth.assertion import LIFETIMES
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
 from affiant.server.explain.fixes import Fix
+from affiant.server.registry.rules import GRANT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ def _resource(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None
 
 
 def _grant(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
-    return _repeated("grant", [*client.record.grant_types, facts.grant]) if facts.grant in _GRANTS else None
+    return _repeated("grant", [*client.record.grant_types, facts.grant]) if facts.grant in GRANT_TYPES else None
 
 
 def _certificate(_: Rejected, __: Facts, client: RegisteredClient) -> str | None:
@@ -116,7 +117,6 @@ def _repeated(option: str, values: Sequence[str]) -> str:
     return " ".join(f"--{option} {shlex.quote(value)}" for value in dict.fromkeys(values))
 
 
-_GRANTS = (names.CLIENT_CREDENTIALS, names.JWT_BEARER, names.REFRESH_TOKEN)
 _OPTIONS: dict[Reason, Options] = {
     **dict.fromkeys(_BY_POLICY, _policy),
     Reason.CLIENT_METHOD: _secret_method,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import access_token, names
-from affiant.oauth.claims import media_type, text
+from affiant.oauth.claims import audiences, media_type, text
 from affiant.oauth.standing import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
@@ -119,7 +119,7 @@ def explain_elsewhere(facts: Facts) -> Explanation:
 async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -> None:
     """The steps of the guard, in an order that says most: the issuer before the key that only it publishes."""
     verified, claims = _verify(facts, directory), facts.claims
-    audience = _audience(claims)
+    audience = audiences(claims)
     known = [api.identifier for api in directory.apis]
     wanted = next((name for name in audience if name in known), None)
     if wanted is None:
@@ -181,16 +181,11 @@ _NOTES: dict[str, Callable[[Facts], str]] = {
     "issuer": lambda facts: str(facts.claims.get("iss"))[:120],
     "key": lambda facts: str(facts.header.get("kid"))[:120],
     "type": lambda facts: str(facts.header.get("typ"))[:120],
-    "API": lambda facts: " ".join(_audience(facts.claims))[:120],
+    "API": lambda facts: " ".join(audiences(facts.claims))[:120],
     "time": lambda facts: note_time(facts.claims, facts.now),
     "claims": lambda facts: f"scope {str(facts.claims.get('scope') or '(none)')[:120]}",
     "binding": lambda _: "bound to no key",
 }
-
-
-def _audience(claims: dict[str, Any]) -> list[str]:
-    aud = claims.get("aud")
-    return [value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str)]
 
 
 def _binding(claims: dict[str, Any]) -> str:
@@ -208,7 +203,7 @@ def _binding(claims: dict[str, Any]) -> str:
 def _describe_token(facts: Facts) -> str:
     claims = facts.claims
     whose = "of this server" if claims.get("iss") == facts.issuer else f"of another server, {_quoted(claims, 'iss')}"
-    audience = " and ".join(ascii(name[:100])[1:-1] for name in _audience(claims)[:3]) or "no API"
+    audience = " and ".join(ascii(name[:100])[1:-1] for name in audiences(claims)[:3]) or "no API"
     ends = note_time(claims, facts.now)
     return (
         f"this is an access token {whose}, for the client {_quoted(claims, 'client_id')} at {audience}"

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from affiant.server.published.public import PLAIN
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 _METHODS = ["GET", "POST"]  # RFC 6749 section 3.1
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {**PLAIN, "Cache-Control": "no-store"}
 _REFUSAL = {
     "error": "unsupported_response_type",
     "error_description": "this server authorizes services, at its token endpoint; nobody logs in here",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
@@ -118,6 +118,7 @@ def make_secret(
         if name is not None:
             raise ConfigError(f"{auth_method} has no secret, and takes no client_secret_id")
         return None, ()
-    how: dict[str, Any] = {"auth_method": auth_method, "alg": alg, "master_key": master_key, "now": now, "name": name}
-    secret, stored = client_secrets.make(client_id, **how)
+    secret, stored = client_secrets.make(
+        client_id, auth_method=auth_method, alg=alg, master_key=master_key, now=now, name=name
+    )
     return secret, (stored,)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from affiant.server.request.http import Scope
 
 PEER = "affiant.peer"  # in the scope: the address of the connection, whatever a header says of another (connection.py)
-TRUSTS = ("ca", "any")
 
 
 @dataclass(frozen=True, slots=True)

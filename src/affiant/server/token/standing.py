@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
-from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.claims import audiences, instant, media_type, text
 from affiant.oauth.standing import revocations as rule
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ class Standing:
     @property
     def audience(self) -> tuple[str, ...]:
         """The APIs that it is for."""
-        aud = self.claims.get("aud")
-        return tuple(value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str))
+        return audiences(self.claims)
 
 
 def find(token: str, directory: Directory, *, issuer: str, now: float, late: int = 0) -> Standing | None:

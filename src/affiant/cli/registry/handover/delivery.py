@@ -184,22 +184,26 @@ def _is_written(left: Draft) -> bool:
 
 
 async def asked(begun: Draft, request: Coroutine[Any, Any, Result]) -> Result:
-    """Return the answer; the draft stays only where nobody knows whether the server did it.
+    """Return the answer. Remove the draft if the server certainly did nothing.
 
     Raises:
         Error: as the request.
     """
     try:
         return await request
-    except (RemoteError, StoreError) as error:
-        if isinstance(error, Refused) and (error.status or 0) < _FAILED:
+    except Error as error:
+        if is_certain(error):
             begun.remove()
         else:
             error.add_note(f"whether {begun.name} was made is not known: run the same command again, and it finishes")
         raise
-    except Error:
-        begun.remove()
-        raise
+
+
+def is_certain(error: Error) -> bool:
+    """Whether after this failure the server has certainly done nothing; a lost answer and a 5xx leave that open."""
+    if isinstance(error, Refused):
+        return (error.status or 0) < _FAILED
+    return not isinstance(error, RemoteError | StoreError)
 
 
 async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
