@@ -1,4 +1,4 @@
-"""What a message may repeat of the command line: a secret that was pasted there must not end in a log."""
+"""Error messages about the command line, without the secrets that a user may have pasted there: they end in logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECRETS = (
 
 
 def usage_message(error: click.ClickException, words: Sequence[str]) -> str:
-    """Return the message of a mistake in the words of a command, without what may be a secret.
+    """Return the message of a usage error without words that may be secrets.
 
     Args:
         error: what click raised.
@@ -49,7 +49,7 @@ def hide_secrets(message: str) -> str:
 
 
 def _parts(word: str) -> Iterator[str]:
-    """The word, and of ``--option=value`` and ``-ovalue`` the option and the value."""
+    """Yield the word; then, for ``--option=value`` and ``-ovalue``, the option and the value."""
     yield word
     if word.startswith("-"):
         option, separator, value = word.partition("=")

@@ -40,7 +40,7 @@ class Connection(HttpToolsProtocol):
     """uvicorn's, which also notes the peer and its certificate (the TLS extension of ASGI).
 
     Attributes:
-        address: whose it is.
+        address: of the peer.
     """
 
     address: Address
@@ -53,14 +53,14 @@ class Connection(HttpToolsProtocol):
     _closing_until = _NEVER  # when it is aborted, once it is being closed
     _accepted_at = 0.0
     _answered_at = 0.0
-    _requests = 0  # whose headers have ended
+    _requests = 0  # with complete headers
     _unfinished = 0  # bytes of the message that has not ended
     _in_body = False
     _discards: int | None = None  # bytes that are still read and discarded; None as long as requests are read
     _lingers_after: RequestResponseCycle | None = None
 
     def join(self, table: Table, accepted: socket.socket, address: Address) -> None:
-        """Be one of this table, as soon as it was accepted and before any handshake."""
+        """Enter the table as soon as the connection is accepted, before any handshake."""
         self._table, self._socket, self.address = table, accepted, address
         self._accepted_at = self.loop.time()
         self._until = self._accepted_at + HEADERS_SECONDS
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
             self.hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Leave the table."""
         self._table.discard(self)
         super().connection_lost(exc)
 
@@ -166,7 +166,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: the request is answered as if it had not asked (RFC 9110 7.8)."""
+        """Log nothing: the request is answered as if it had asked for no upgrade (RFC 9110 7.8)."""
 
     def shutdown(self) -> None:
         """Close it because the process ends: at once if idle, otherwise after the answer."""
@@ -191,7 +191,7 @@ class Connection(HttpToolsProtocol):
         self._table.mark_waiting(self)
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Resume writing."""
         super().resume_writing()
         self._stalled_until = _NEVER
         if not (self._is_idle or self._in_body):

@@ -20,6 +20,6 @@ def raise_limit(wanted: int) -> int:
     reached = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reached, hard))
-    except (OSError, ValueError):  # some platforms have a lower one beside the hard limit
+    except (OSError, ValueError):  # some platforms have a second limit, lower than the hard one
         reached = soft
     return min(wanted, max(reached - RESERVE, reached // 2))

@@ -46,9 +46,9 @@ class _CappedLoop(_Loop):  # type: ignore[misc, unused-ignore]
 
 
 class Listener:
-    """Accepts connections on one socket; stands where uvicorn expects an asyncio.Server.
+    """Accepts connections on one socket; uvicorn uses it as an asyncio.Server.
 
-    It accepts by itself because asyncio shows a connection to nobody before its TLS handshake has ended.
+    It does not use asyncio.Server because that hides a connection until its TLS handshake has ended.
     """
 
     def __init__(

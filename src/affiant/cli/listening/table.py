@@ -69,10 +69,10 @@ class Address:
 
 
 class Open(Protocol):
-    """What the table needs to know of a connection, and do to it."""
+    """A connection, as the table uses it."""
 
     address: Address
-    """Whose it is."""
+    """The address of the peer."""
 
     def drop(self) -> None:
         """Close it at once."""
@@ -162,7 +162,7 @@ class Table:
         self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
 
     def stop(self) -> None:
-        """End that."""
+        """Stop looking at the deadlines."""
         if self._looking is not None:
             self._looking.cancel()
 

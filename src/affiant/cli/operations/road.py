@@ -234,7 +234,7 @@ def existing(place: Place) -> Place:
 
 
 def new_or_existing(place: Place) -> Place:
-    """Return the place, whose data is made if there is none: for commands that register the first thing."""
+    """Return the place with its data, created if there is none: for commands that can be the first one."""
     return structs.replace(place, may_be_new=True)
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands of the registry have: what a client is held to, and how its tokens are made."""
+"""Options of several registry commands: the policies of a client, and the lifetime and typ of tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNTYPED = (
 
 
 class _Lifetime(click.ParamType[int]):
-    """Seconds, or ``default`` for the setting of the server."""
+    """Seconds, or ``default`` for the server's setting."""
 
     name = "seconds"
 
@@ -38,16 +38,16 @@ def policy_options(command: Any) -> Any:
     """--audience and the other rules, --observe, --access-token-lifetime."""
     command = lifetime_option("seconds that its access tokens live, or default for the setting of the server")(command)
     rules = click.Choice(assertion.RULES)
-    command = click.option("--observe", multiple=True, type=rules, help="record a breach, let it through")(command)
+    command = click.option("--observe", multiple=True, type=rules, help="record a breach, but accept it")(command)
     for rule, values in reversed(assertion.POLICIES.items()):
-        choice, told = click.Choice(values), f"what its {rule} is held to"
-        command = click.option(f"--{rule}", f"{rule}_policy", type=choice, help=told)(command)
+        choice, text = click.Choice(values), f"policy for the {rule} of its assertions"
+        command = click.option(f"--{rule}", f"{rule}_policy", type=choice, help=text)(command)
     return command
 
 
-def lifetime_option(told: str) -> Callable[[Any], Any]:
+def lifetime_option(text: str) -> Callable[[Any], Any]:
     """--access-token-lifetime."""
-    return click.option("--access-token-lifetime", type=_Lifetime(), metavar="SECONDS", help=told)
+    return click.option("--access-token-lifetime", type=_Lifetime(), metavar="SECONDS", help=text)
 
 
 typ_option: Callable[[Any], Any] = click.option(

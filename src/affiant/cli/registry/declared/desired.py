@@ -29,7 +29,7 @@ Word = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
 
 
 class _Entry(BaseModel):
-    # A member that nobody knows is a spelling mistake, and would be a rule that is not kept. Strict: "yes" is not true.
+    # An unknown member is a spelling mistake: ignored, its rule would not apply. Strict: "yes" is not true.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 

@@ -1,4 +1,4 @@
-"""Asking the server what it would refuse, before the first change is made."""
+"""Ask the server which changes it would refuse, before making the first one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
 
 
 async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Collection[str] = ()) -> Role:
-    """Return the role that these changes need, when no rule of the server refuses one of them.
+    """Return the role that these changes need; raise if the server would refuse one of them.
 
     Args:
         api: the admin API.
@@ -45,11 +45,7 @@ async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Coll
 
 
 async def check_role(api: Admin, needs: Role) -> None:
-    """Pass a caller whose role is high enough for every step.
-
-    Raises:
-        Refused: it is not.
-    """
+    """Raise Refused if the role of the caller is too low for these changes."""
     role = Role((await api.post("/dry-run", {"changes": []}))["role"])
     if not role.includes(needs):
         row = Reason.SCOPE_INSUFFICIENT.value

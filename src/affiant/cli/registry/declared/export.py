@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_DEL = "\x7f"  # JSON may have it as it is, TOML not
+_DEL = "\x7f"  # JSON allows it unescaped, TOML does not
 
 
 @click.command()
@@ -65,8 +65,8 @@ async def _client(api: Admin, found: Mapping[str, Any]) -> dict[str, Any]:
     usual = shown.client(records.Client("", "private_key_jwt"), 0)
     members = _differing(DesiredClient.model_fields, found, usual.model_dump())
     if found["keys"] and found["jwks_uri"] is None:
-        held = await api.get(f"/clients/{segment(found['client_id'])}/keys")
-        if jwks := [key["jwk"] for key in held if key["state"] != "revoked"]:
+        known = await api.get(f"/clients/{segment(found['client_id'])}/keys")
+        if jwks := [key["jwk"] for key in known if key["state"] != "revoked"]:
             members["jwks"] = {"keys": jwks}
     return members
 

@@ -1,8 +1,8 @@
-"""The keys of a registered client, beside those that the file gives it.
+"""Compare the keys of a registered client with those of the file.
 
 The keys of the file are the operator's. A client may add keys by itself, when it rotates or registers itself: with
-`own_keys = "keep"` these are no drift, with "revoke" the file's keys are all it may have. A key that ended never comes
-back: with "keep" it is reported, with "revoke" it is refused.
+`own_keys = "keep"` these are no drift; with "revoke" the client keeps only the keys of the file. An ended key never
+becomes valid again: "keep" reports it, "revoke" rejects it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,7 @@ _BY_OPERATOR = "operator"
 
 
 def wanted(client_id: str, jwks: Any, found: Mapping[str, Any], *, own_keys: str) -> dict[str, Any]:
-    """Return the members of a change that gives a registered client these keys.
-
-    Raises:
-        ConfigError: no change can do that.
-    """
+    """Return the members of a change that gives a registered client these keys; raise if no change can."""
     keys = KeySet.parse(jwks).keys
     _check_names(client_id, keys, found)
     if own_keys == KEEP:
@@ -57,7 +53,7 @@ def thumbprints(jwks: Any) -> list[str]:
 
 
 def notes(desired: Desired, clients: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what the file does not say of its clients' keys, and a plan should."""
+    """Return notes for the plan about keys that the file does not mention, or that have ended."""
     registered = {client["client_id"]: client for client in clients}
     return [
         f"client {each.client_id}: {note}"
@@ -89,11 +85,7 @@ def _live(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _check_names(client_id: str, keys: Sequence[PublicKey], found: Mapping[str, Any]) -> None:
-    """Pass keys that are registered under the kid and the alg of the file.
-
-    Raises:
-        ConfigError: one is not. A client that signs with another kid or alg would be refused.
-    """
+    """Raise if a key is registered under another kid or alg: the server would refuse what the client signs."""
     live = [record for record in found.get("keys", ()) if record["state"] != "revoked"]
     for key in keys:
         said = key.to_jwk()

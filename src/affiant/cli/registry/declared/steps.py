@@ -1,4 +1,4 @@
-"""Taking the steps: one after the other, each whole, until the end or the first that fails."""
+"""Execute the steps in order, each one whole, until the end or the first failure."""
 
 from __future__ import annotations
 
@@ -26,16 +26,12 @@ _FOLDERS = {"api": "/apis", "client": "/clients"}
 
 
 def credentials_path(folder: Path, client_id: str) -> Path:
-    """Where the secret of this client goes."""
+    """Return the path of this client's credentials file."""
     return folder / file_name(client_id)
 
 
 def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], folder: Path | None) -> Iterator[str]:
-    """Yield the clients of the file whose secret was made by a run that was stopped before it wrote it to this folder.
-
-    Raises:
-        ConfigError: what that run left cannot be read.
-    """
+    """Yield the clients of the file with a lost secret: a stopped run created it, but wrote no file to this folder."""
     named = {client.client_id for client in wanted.clients} if folder is not None else set()
     for client in clients:
         name = client["client_id"]
@@ -45,7 +41,7 @@ def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], fold
 
 
 async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, done: Callable[[Step], None]) -> None:
-    """Take these steps, and tell of each when it is done.
+    """Execute these steps, and report each one to `done`.
 
     Ctrl-C ends it between two steps: a secret that was made is never lost for want of its file.
 
@@ -53,7 +49,7 @@ async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, do
         api: the admin API.
         steps: in their order.
         folder: where the secrets go that are made.
-        done: is told of each step.
+        done: called after each step.
 
     Raises:
         Error: the first failure; the steps after it were not taken.
