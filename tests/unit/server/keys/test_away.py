@@ -79,7 +79,7 @@ async def served(
     hsm: softhsm.SoftHsm, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Served]:
     monkeypatch.setattr(signers, "PROVE_SECONDS", getattr(request, "param", 0.01))
-    monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.2)
+    monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.8)
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what is registered is seen at once
     made = Served(Token(hsm.module, LABEL, PIN))
     async with made.app.router.lifespan_context(made.app), made.http:
