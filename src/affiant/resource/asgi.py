@@ -29,16 +29,15 @@ class GuardMiddleware:
     Args:
         app: what is guarded.
         guard: who checks.
-        need: the scopes that every request must have.
+        need: the scopes that every request must have; as a str, separated by spaces.
         public: paths that need no token.
     """
 
     def __init__(self, app: App, guard: Guard, *, need: Sequence[str] = (), public: Sequence[str] = ()) -> None:
         self._app = app
         self._guard = guard
-        check_list("need", need)
         check_list("public", public)
-        self._need = tuple(need)
+        self._need = need if isinstance(need, str) else tuple(need)
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

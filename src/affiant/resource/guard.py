@@ -143,7 +143,7 @@ class Guard:
 
         Args:
             authorization: every value of its Authorization header.
-            need: the scopes that it must have, all of them.
+            need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3).
             proved: the request with its proof, where it has one; without it no token is taken that is bound to a key.
             certificate: that the request came with (resource/request.py); without it no token is taken that is bound to
                 one (RFC 8705 section 3).
@@ -153,8 +153,6 @@ class Guard:
             RemoteError: the issuer's keys are not known and cannot be fetched, or its revocations, where they are
                 required, or it does not answer where it is asked for each token: answer 503.
         """
-        if isinstance(need, str):
-            check_list("need", need)
         shown = bearer.parse_authorization(authorization)
         if shown is None:
             raise Rejected(Reason.TOKEN_MISSING)
@@ -166,8 +164,9 @@ class Guard:
         if self._introspected is not None:
             await self._introspected.check(shown.token, token)
         # Scope comes last: who is nobody is told so (401), not that a scope is missing (403).
-        if not token.scopes.issuperset(need):
-            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=" ".join(need))
+        wanted = need.split() if isinstance(need, str) else need
+        if not token.scopes.issuperset(wanted):
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=" ".join(wanted))
         return Caller(token.client_id, token.sub, token.scopes, token.jti, token.claims)
 
     def __call__(self, *scopes: str) -> Callable[[Any], Awaitable[Caller]]:

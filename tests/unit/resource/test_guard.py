@@ -206,15 +206,20 @@ def test_argument_of_the_wrong_shape_is_named(name: str, options: dict[str, Any]
         Guard(ISSUER, **{"audience": API, **options})
 
 
-async def test_scopes_as_text_are_refused_where_they_are_written() -> None:
+async def test_scopes_may_be_text() -> None:
+    """As in a token: one, or several with spaces between; never letter by letter."""
     guard = Issuer().guard()
-    with pytest.raises(ConfigError, match="need="):
-        GuardMiddleware(Starlette(), guard, need="orders.read")
-    with pytest.raises(ConfigError, match="need="):
-        await guard.check([_token()], need="orders.read")
-    unnamed: Any = ["orders.read"]
+    for need in ("a", "a b", ["a", "b"]):
+        assert (await guard.check([_token()], need=need)).client_id == "c"
+    with pytest.raises(Rejected) as refusal:
+        await guard.check([_token()], need="a orders.read")
+    assert refusal.value.expected == "a orders.read"
+
+
+def test_scopes_of_a_dependency_are_named_one_by_one() -> None:
+    listed: Any = ["orders.read"]
     with pytest.raises(ConfigError, match="scopes="):
-        guard(unnamed)
+        Issuer().guard()(listed)
 
 
 def test_guard_takes_an_issuer_with_a_slash() -> None:

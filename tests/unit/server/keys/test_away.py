@@ -151,6 +151,7 @@ async def test_what_is_signed_to_try_it_can_never_be_a_token(served: Served, mon
 async def test_the_refusal_says_that_it_cannot_sign(served: Served) -> None:
     """With its own reason, in the audit log too: the store is well. The next request is served when it is back."""
     await served.hang()
+    await _until(served, is_well=False)  # else what follows is "well" before the server knows that it is not
     reply = await served.ask()
     members = reply.json()
     assert (reply.status_code, members["error"]) == (503, "temporarily_unavailable")
