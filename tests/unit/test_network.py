@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import socket
 import ssl
@@ -15,10 +16,12 @@ import httpx2
 import pytest
 from tests import certificates
 
+from affiant import Service
 from affiant.client import transport
 from affiant.client.flow import Reply, Send
-from affiant.errors import Unreachable
+from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.resource.issuer import Issuer
+from affiant.system.network import async_http_client, http_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -204,3 +207,36 @@ def test_a_client_that_ignores_the_environment_is_not_told_of_its_proxy(monkeypa
     with httpx2.Client(trust_env=False) as http, pytest.raises(Unreachable) as failed:
         transport.run(flow(), http)
     assert "proxy" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HTTPS_PROXY", "nonsense://proxy.example", "not with nonsense://"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "pip install socksio"),
+        ("HTTP_PROXY", "http://[::1", "http://HOST:PORT"),
+        ("HTTP_PROXY", "http://proxy.example:port", "http://HOST:PORT"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem, named by SSL_CERT_FILE, cannot be used (no such file"),
+        ("SSL_CERT_FILE", __file__, "named by SSL_CERT_FILE, cannot be used (no certificate"),
+    ],
+)
+def test_variable_that_cannot_be_used_is_named(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "socksio" in said and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed: the proxy can be used")
+    monkeypatch.setenv(variable, value)
+    for make in (http_client, async_http_client):
+        with pytest.raises(ConfigError) as failed:
+            make()
+        assert said in str(failed.value)
+        assert variable in str(failed.value)
+    with pytest.raises(ConfigError, match=variable):
+        Service("https://as.example", "billing", secret="s" * 32).token()
+    with pytest.raises(RemoteError, match=variable):
+        asyncio.run(_open(Issuer("https://as.example", http=None)))
+
+
+async def _open(issuer: Issuer) -> None:
+    async with issuer.asking():
+        pass

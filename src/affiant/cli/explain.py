@@ -173,11 +173,10 @@ def _explainer(issuer: str, store: Store, key: MasterKey, chosen: Settings) -> E
 def _remotely(request: Captured, issuer: str, now: float) -> Explanation:
     import asyncio
 
-    import httpx2
-
     from affiant.client import flow, transport
+    from affiant.system import network
 
-    with httpx2.Client() as http:
+    with network.http_client() as http:
         server = transport.run(flow.discover(issuer, clock=time.time), http)
     return asyncio.run(remote.explain(request, server, now=now))
 

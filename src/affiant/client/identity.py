@@ -23,6 +23,7 @@ from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion, names
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.token import client_credentials_form, refresh_form
+from affiant.system import network
 
 if TYPE_CHECKING:
     import ssl
@@ -174,9 +175,7 @@ class Service:
         """
         if self._certificate is None:
             raise LocalError("this service has no certificate: name its file with certificate=")
-        import httpx2  # noqa: PLC0415 - as in `_client`
-
-        context = httpx2.create_ssl_context()
+        context = network.authorities()
         try:
             # With a password, so that nobody is asked for one where nobody sits.
             context.load_cert_chain(*self._certificate, password="")
@@ -291,9 +290,7 @@ class Service:
         if self._http is not None:
             yield self._http
             return
-        import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
-
-        with httpx2.Client(verify=self.tls() if self._certificate is not None else True) as http:
+        with network.http_client(verify=self.tls() if self._certificate is not None else True) as http:
             yield http
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.oauth import metadata
 from affiant.oauth.metadata import openid_url, well_known_url
-from affiant.system.network import failure, find_proxy
+from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Issuer:
         try:
             if self._http is None:
                 # One that was kept for longer would belong to one event loop.
-                async with httpx2.AsyncClient(verify=await self._authorities()) as http:
+                async with async_http_client(verify=await self._authorities()) as http:
                     yield http
             else:
                 yield self._http
@@ -87,13 +87,11 @@ class Issuer:
 
     async def _authorities(self) -> ssl.SSLContext:
         """Who vouches for servers: read once, and not in the event loop, which would stand still for 50 ms."""
-        import httpx2  # noqa: PLC0415 - as in `asking`
-
         if self._tls is None:
             try:
-                self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
-            except OSError as error:
-                raise Unreachable(f"the certificates of authorities cannot be read: {error}") from None
+                self._tls = await asyncio.to_thread(authorities)
+            except ConfigError as error:
+                raise Unreachable(str(error)) from None
         return self._tls
 
     async def metadata(self, http: httpx2.AsyncClient) -> Metadata:

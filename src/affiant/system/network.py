@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from affiant.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import httpx2
 
 # X509_V_ERR_… of OpenSSL.
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _NOT_TRUSTED = (18, 19, 20, 21)
 _OTHER_NAME = (62, 63, 64)
 _AUTHORITIES = "SSL_CERT_FILE"
+_PROXIES = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 _DEPTH = 16  # of causes: a chain of them can be a ring
 
 
@@ -55,6 +61,63 @@ def find_proxy(url: str) -> str | None:
     found = getproxies()
     named = found.get(parts.scheme) or found.get("all")
     return named if not named or "://" in named else f"http://{named}"
+
+
+def http_client(**options: Any) -> httpx2.Client:
+    """An HTTP client as the environment wants it.
+
+    Raises:
+        ConfigError: a variable of the environment names a proxy or a file of authorities that cannot be used.
+    """
+    import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
+
+    with _environment():
+        return httpx2.Client(**options)
+
+
+def async_http_client(**options: Any) -> httpx2.AsyncClient:
+    """The same for `await`."""
+    import httpx2  # noqa: PLC0415 - as in `http_client`
+
+    with _environment():
+        return httpx2.AsyncClient(**options)
+
+
+def authorities() -> ssl.SSLContext:
+    """Who vouches for servers, by the environment; to read them takes 50 ms.
+
+    Raises:
+        ConfigError: the file of the authorities cannot be used.
+    """
+    import httpx2  # noqa: PLC0415 - as in `http_client`
+
+    with _environment():
+        return httpx2.create_ssl_context()
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Name the variable: the HTTP library raises whatever its parts do."""
+    import httpx2  # noqa: PLC0415 - as in `http_client`
+
+    try:
+        yield
+    except OSError as error:
+        why = (getattr(error, "reason", None) or error.strerror or "").replace("_", " ").lower()
+        named = os.environ.get(_AUTHORITIES)
+        what = f"{named}, named by {_AUTHORITIES}," if named else "the certificates of authorities"
+        raise ConfigError(f"{what} cannot be used ({why}): name a PEM file with certificates") from error
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        why = "a SOCKS proxy needs  pip install socksio" if isinstance(error, ImportError) else _strange_proxy()
+        raise ConfigError(f"{_PROXIES} cannot be used: {why}") from None
+
+
+def _strange_proxy() -> str:
+    from urllib.request import getproxies  # noqa: PLC0415 - as in `find_proxy`
+
+    schemes = {p.split("://")[0] for p in getproxies().values() if "://" in p} - {"http", "https", "socks5", "socks5h"}
+    given = f", not with {min(schemes)}://" if schemes else ""
+    return f"a proxy is named as http://HOST:PORT{given}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -105,7 +168,7 @@ def _proxy(proxy: str | None) -> str:
         return "the proxy"
     parts = urlsplit(proxy)
     # A proxy may have a password in its URL.
-    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY)"
+    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} ({_PROXIES})"
 
 
 def _host(url: str) -> str:

@@ -13,7 +13,7 @@ from affiant.cli.tokens import who
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.server.admin.roles import PATH
-from affiant.system.network import failure, find_proxy
+from affiant.system.network import async_http_client, failure, find_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,7 +37,7 @@ def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]])
     auth = Service.from_credentials(found).auth(resource=api)
 
     async def ask() -> Result:
-        async with httpx2.AsyncClient(auth=auth, timeout=60, follow_redirects=False) as http:
+        async with async_http_client(auth=auth, timeout=60, follow_redirects=False) as http:
             return await work(Admin(_Road(http, api).send, found.issuer))
 
     return asyncio.run(ask())

@@ -21,6 +21,7 @@ from affiant.errors import ConfigError, Error, LocalError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
+from affiant.system import network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,6 +217,4 @@ def _head(path: Path) -> bytes:
 
 
 def _http() -> httpx2.Client:
-    import httpx2
-
-    return httpx2.Client()
+    return network.http_client()

@@ -14,7 +14,7 @@ from affiant.cli.tokens.who import credentials_option, find, resource_option, sc
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
-from affiant.system.network import failure, find_proxy
+from affiant.system.network import failure, find_proxy, http_client
 
 if TYPE_CHECKING:
     import ssl
@@ -75,7 +75,8 @@ def _verify(found: Credentials) -> ssl.SSLContext | bool:
 
 def _send(method: str, url: str, body: bytes | None, auth: Any, verify: ssl.SSLContext | bool) -> httpx2.Response:
     try:
-        return httpx2.request(method, url, content=body, auth=auth, verify=verify, follow_redirects=False)
+        with http_client(auth=auth, verify=verify, follow_redirects=False) as http:
+            return http.request(method, url, content=body)
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         raise click.ClickException(f"{url!r} cannot be called: {error}") from None
     except httpx2.TransportError as error:

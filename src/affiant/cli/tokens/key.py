@@ -20,6 +20,7 @@ from affiant.client.keys import DEFAULT_OVERLAP, KeyRing
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
+from affiant.system import network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,9 +152,7 @@ def _path(named: Path | None) -> Path:
 
 @contextlib.contextmanager
 def _http() -> Iterator[httpx2.Client]:
-    import httpx2
-
-    with httpx2.Client() as http:
+    with network.http_client() as http:
         yield http
 
 

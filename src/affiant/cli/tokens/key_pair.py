@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "folder",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     metavar="DIR",
-    help="folder for the files (default: this one)",
+    help="folder for the files, made where it is missing (default: this one)",
 )
 @click.option("--issuer", metavar="URL", help="the server: write NAME.affiant.json, too, which names the key file")
 @json_option
@@ -46,6 +46,9 @@ def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None,
     again after it was stopped, and it makes what is missing.
     """
     _check(client_ids, issuer)
+    if there := _all_there(client_ids, folder, issuer):
+        raise ConfigError(f"{' and '.join(map(str, there))} exist already: move them away, or choose another name")
+    _make_folder(folder)
     made = [_make(name, alg, folder, issuer) for name in client_ids]
     lines = [
         f"{one['client_id']}  {one['kid']}  {one['alg']}\n  private {one['private_key']}  (0600: keep it secret)\n"
@@ -66,18 +69,33 @@ def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
             raise ConfigError(f"{issuer!r} cannot be an issuer: {error}") from None
 
 
+def _files(name: str, folder: Path, issuer: str | None) -> list[Path]:
+    stem = file_name(name).removesuffix(SUFFIX)
+    wanted = [folder / f"{stem}.key", folder / f"{stem}.pem"]
+    return wanted if issuer is None else [*wanted, folder / file_name(name)]
+
+
+def _all_there(client_ids: tuple[str, ...], folder: Path, issuer: str | None) -> list[Path]:
+    """Return the files of all these services if none is missing: there is nothing to make then."""
+    wanted = [path for name in client_ids for path in _files(name, folder, issuer)]
+    return wanted if all(path.exists() for path in wanted) else []
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
 def _make(name: str, alg: str, folder: Path, issuer: str | None) -> dict[str, Any]:
     """Make what is missing of the files of one service.
 
     Raises:
-        ConfigError: all of them exist, or one cannot be read or written.
+        ConfigError: one of them cannot be read or written.
     """
-    stem = file_name(name).removesuffix(SUFFIX)
-    private, public = folder / f"{stem}.key", folder / f"{stem}.pem"
-    file = folder / file_name(name) if issuer is not None else None
-    wanted = [path for path in (private, public, file) if path is not None]
-    if all(path.exists() for path in wanted):
-        raise ConfigError(f"{' and '.join(map(str, wanted))} exist already: move them away, or choose another name")
+    private, public, *files = _files(name, folder, issuer)
+    file = files[0] if files else None
     if not private.exists():
         if public.exists():
             raise ConfigError(f"{public} exists, and its private key {private} does not: move it away")

@@ -11,6 +11,7 @@ from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.standing import revocations
+from affiant.system import network
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,10 +31,8 @@ def is_revoked(issuer: str, token: str) -> bool:
     False where the server has no feed, or gives no answer that can be used: an API still refuses a token that was
     revoked, and a script goes on while the server restarts.
     """
-    import httpx2
-
     try:
-        with httpx2.Client() as http:
+        with network.http_client() as http:
             found = _fetch(issuer, http)
     except (Error, ValueError):
         return False

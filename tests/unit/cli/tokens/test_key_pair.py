@@ -76,6 +76,20 @@ def test_what_a_stopped_run_left_out_is_made(run: Run, lost: str) -> None:
     assert (code, "exist already" in error["message"]) == (8, True)
 
 
+def test_a_run_stopped_between_two_services_goes_on(run: Run) -> None:
+    run("key", "new", "a", "--issuer", ISSUER)
+    before = Path("a.key").read_bytes()
+    assert run("key", "new", "a", "b", "--issuer", ISSUER)[0] == 0
+    assert (Path("a.key").read_bytes(), Path("b.affiant.json").exists()) == (before, True)
+
+
+def test_a_missing_folder_is_made_for_its_owner_alone(run: Run) -> None:
+    assert run("key", "new", "a", "--to", "keys")[0] == 0
+    assert (Path("keys").stat().st_mode & 0o777, Path("keys/a.key").exists()) == (0o700, True)
+    Path("file").touch()
+    assert run("key", "new", "a", "--to", "file/keys")[0] == 8
+
+
 def test_a_public_key_without_its_private_key_is_not_replaced(run: Run) -> None:
     run("key", "new", "a")
     Path("a.key").unlink()
