@@ -165,8 +165,9 @@ async def beside(work: Awaitable[int], *asked: Callable[[], Awaitable[object]]) 
     return result, seconds, times
 
 
-async def measure(secrets: dict[str, str]) -> None:
-    """Print a line for each route."""
+async def measure(secrets: dict[str, str]) -> dict[str, tuple[float, int]]:
+    """Print a line for each route; the longest that a health check took in ms, and how many tokens were refused."""
+    longest: dict[str, tuple[float, int]] = {}
     async with (
         httpx2.AsyncClient(timeout=120) as http,
         httpx2.AsyncClient(timeout=120) as healthy,
@@ -196,10 +197,12 @@ async def measure(secrets: dict[str, str]) -> None:
             size, seconds, times = await beside(work(), live, issue)
             told = [f"{statistics.median(one) * 1e3:8.1f} {max(one) * 1e3:9.1f}" for one in times]
             print(f"{name:29}{seconds:8.2f} {size:12,}   {told[0]}   {told[1]}   {len(refused) or ''}", flush=True)
+            longest[name] = max(times[0]) * 1e3, len(refused)
             refused.clear()
+    return longest
 
 
-async def run(arguments: argparse.Namespace) -> None:
+async def run(arguments: argparse.Namespace) -> dict[str, tuple[float, int]]:
     """Fill, serve and measure."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(arguments.folder or name)
@@ -210,7 +213,7 @@ async def run(arguments: argparse.Namespace) -> None:
             secrets = await fill(folder, arguments.database, arguments.records, arguments.clients)
             known.write_text(json.dumps(secrets))
         async with serving(folder, arguments.database):
-            await measure(secrets)
+            return await measure(secrets)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def _used(found: Mapping[str, Any]) -> str:
     at, uses = found.get("last_used_at"), found.get("uses")
     if at is None or not 0 <= at < _LAST:
         return "never used" if uses == 0 else ""
-    return f"used {uses} times, last {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
+    return f"used {uses} time{'s' * (uses != 1)}, last {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
 def _change(verb: str, summary: str) -> click.Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,4 +38,7 @@ class Late:
         from affiant.server.admin import app  # noqa: PLC0415
         from affiant.server.admin.calls import Desk  # noqa: PLC0415
 
-        return app.build(Desk(**self._parts), clock=self._clock)
+        built = app.build(Desk(**self._parts), clock=self._clock)
+        if gc.get_freeze_count():  # in a server that keeps its imports out of garbage collection, these too
+            gc.freeze()
+        return built
