@@ -87,12 +87,7 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: boo
 
 
 async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Issue one and write it to this file; one that a stopped run lost is revoked first.
-
-    Raises:
-        ConfigError: the file exists, or cannot be written; then none is issued.
-        Error: the server refuses, or does not answer.
-    """
+    """Issue an invitation and write it to this file; first revoke the one that a stopped run lost."""
     left = draft.take(out)
     if left is not None:
         with contextlib.suppress(NotFound):

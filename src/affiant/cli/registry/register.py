@@ -87,7 +87,7 @@ def _register(
 ) -> None:
     path = Path(f"{name}.affiant.json")
     left = draft.take(path)
-    lost = left.ids if left is not None else ()  # the kids of keys that may be registered, without a file
+    lost = left.ids if left is not None else ()  # kids that may be registered at the server, with no file here
     made, token = keys.generate(alg), registration.check_token(_read_token(token_file))
     begun = Draft(path, issuer, name, made.to_jwk(), ids=(*lost, made.kid))
     begun.write()
@@ -125,7 +125,7 @@ def _of_lost(lost: tuple[str, ...], issuer: str) -> list[str]:
 
 @contextlib.contextmanager
 def _heeding(begun: Draft, lost: tuple[str, ...]) -> Iterator[None]:
-    """Remove the draft of a registration that failed, unless the server may have made the client all the same."""
+    """Remove the draft of a failed registration, unless the server may have made the client."""
     try:
         yield
     except Error as error:
@@ -157,10 +157,10 @@ def _credentials(issuer: str, found: Registration, made: PrivateKey, resource: s
 
 
 def _write(path: Path, made: Credentials, http: httpx2.Client) -> None:
-    """Write the file; where that fails, take the registration back: nobody has its key.
+    """Write the file; if that fails, take the registration back, since its key is lost.
 
     Raises:
-        ConfigError: it cannot be written; a note says so where the client is still there.
+        ConfigError: the file cannot be written; a note says so if the client is still registered.
     """
     try:
         made.write(path)

@@ -1,4 +1,4 @@
-"""Whether the server has revoked a token that this machine keeps."""
+"""Ask the server whether it has revoked a kept token."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _OK = 200
 
 
 def is_revoked(issuer: str, token: str) -> bool:
-    """Return whether the token is in the server's feed of revocations.
+    """Whether the token is in the server's feed of revocations.
 
-    False where the server has no feed, or gives no answer that can be used: an API still refuses a token that was
-    revoked, and a script goes on while the server restarts.
+    False if the server has no feed or does not answer: an API still rejects a revoked token, and scripts continue
+    while the server restarts.
     """
     try:
         with network.http_client() as http:
@@ -54,7 +54,7 @@ def _fetch(issuer: str, http: httpx2.Client) -> Feed | None:
 def _claims(token: str) -> dict[str, Any]:
     try:
         return compact.parse(token).claims
-    except Rejected:  # a token that is no JWT: another make of server, and no revocation names it
+    except Rejected:  # not a JWT, so of another make of server: no revocation names it
         return {}
 
 

@@ -32,9 +32,9 @@ def find(credentials: Path | None, resource: str | None = None, scope: str | Non
 
     Args:
         credentials: the file that -c names.
-        resource: the API that a token is wanted for.
-        scope: the scope that is wanted there. Where another API than the file's is named without one, the file's scope
-            is left out: it spans all APIs, and the server knows which part of it is for this one.
+        resource: the API that the token is for.
+        scope: the wanted scope. Without one, the scope of the file is used only for the API of the file: for another
+            API the server chooses, because the scope of the file spans all APIs.
 
     Raises:
         LocalError: none are named, or they cannot be used.

@@ -1,1 +1,1 @@
-"""What a new client needs: its credentials file, written however the run ends, or what its owner must know."""
+"""Give a new client its credentials file, even after a killed run; or print what its owner must know."""

@@ -1,7 +1,7 @@
-"""Handing over what a new client proves itself with: the client and its file, or neither, however a run ends.
+"""Register a client and write its credentials file: both or neither, even if the process is killed.
 
-Each step can be the last of a process that is killed. The next run finds the draft of the file (draft.py) and finishes
-what was begun: with the key of the draft, or with a new secret where the server's answer was lost.
+A process can be killed after any step. The next run finds the draft of the file (draft.py) and finishes the work: with
+the key of the draft, or with a new secret if the server's answer was lost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FAILED = 500
 def credentials_of(
     registered: Mapping[str, Any], issuer: str, key: PrivateKey | None = None, secret: str | None = None
 ) -> Credentials:
-    """Return the credentials of a client, as it is registered and with what it proves itself with."""
+    """Return the credentials of a registered client with this key or secret."""
     resources = registered["resources"]
     return Credentials(
         issuer=issuer,
@@ -52,7 +52,7 @@ def credentials_of(
 
 
 async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: PrivateKey | None = None) -> dict[str, Any]:
-    """Register a client and write its credentials file, or finish what a stopped run began; the client.
+    """Register a client and write its credentials file, or finish what a stopped run began; return the client.
 
     Args:
         api: the admin API.
@@ -80,10 +80,10 @@ async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: Priva
 
 
 async def finish(api: Admin, left: Draft, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Finish what a stopped run began; the client, or None where nothing was registered, or is lost.
+    """Finish what a stopped run began. Return the client, or None if it must be registered again.
 
     Raises:
-        ConfigError: it was for another server or client, or the file is of another.
+        ConfigError: the draft or the file belongs to another server or client.
     """
     name = wanted["client_id"]
     if (left.issuer, left.name) != (api.issuer, name):
@@ -108,7 +108,7 @@ async def finish(api: Admin, left: Draft, wanted: Mapping[str, Any]) -> dict[str
 
 
 def is_lost(left: Draft, found: Mapping[str, Any]) -> bool:
-    """Return whether every secret of this client was made by runs that were stopped."""
+    """Whether every secret of this client was made by runs that were stopped."""
     return bool(left.ids) and bool(live := _live(found)) and set(live) <= set(left.ids)
 
 
@@ -117,7 +117,7 @@ def _is_as(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def _live(found: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the secrets that have not ended, the newest last."""
+    """Return the ids of the valid secrets, the newest last."""
     now = time.time()
     return [one["id"] for one in found["secrets"] if one["expires_at"] is None or one["expires_at"] > now]
 
@@ -130,11 +130,11 @@ async def _finish_key(left: Draft, found: dict[str, Any], issuer: str, key: Priv
 
 
 async def _finish_secret(api: Admin, left: Draft, found: dict[str, Any]) -> dict[str, Any]:
-    """Give the client another secret in the place of one that was lost with the server's answer."""
+    """Replace a secret that was lost with the server's answer."""
     at = f"/clients/{segment(left.name)}/secrets"
     live = _live(found)
     if not _is_written(left):
-        if len(live) > 1:  # a run that finished this was stopped, too
+        if len(live) > 1:  # a run that tried to finish this was stopped, too
             await api.post(f"{at}/cancel")
         id_ = new_id()
         replace(left, ids=(*left.ids, id_)).write()
@@ -148,9 +148,9 @@ async def _finish_secret(api: Admin, left: Draft, found: dict[str, Any]) -> dict
 
 
 async def replace_secret(api: Admin, path: Path, found: Credentials, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Start a rotation of a client's secret and write the next one into its credentials file; the answer.
+    """Start a rotation of a client's secret, write the next one into its credentials file, and return the answer.
 
-    Where a stopped run lost the next secret, that one is ended first.
+    If a stopped run lost the next secret, cancel that one first.
 
     Raises:
         Error: the server refuses, or does not answer; or the file cannot be written.
@@ -170,11 +170,7 @@ async def replace_secret(api: Admin, path: Path, found: Credentials, wanted: Map
 
 
 def _is_written(left: Draft) -> bool:
-    """Return whether the file is there.
-
-    Raises:
-        ConfigError: one of another client is.
-    """
+    """Whether the file exists; raise if it belongs to another client."""
     if not left.path.exists():
         return False
     found = credentials.read(left.path)
@@ -207,10 +203,10 @@ def is_certain(error: Error) -> bool:
 
 
 async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
-    """Write the credentials file of a client that was just registered; where that fails, take the client back.
+    """Write the credentials file of a client that was just registered; if that fails, remove the client.
 
     Raises:
-        ConfigError: it cannot be written; a note says so where the client is still there.
+        ConfigError: the file cannot be written; a note says so if the client could not be removed.
     """
     try:
         made.write(begun.path)
@@ -227,17 +223,17 @@ async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
 
 
 def new_id() -> str:
-    """Return a name for a secret, by which it is recognised when the answer with its text was lost."""
+    """Return an id for a secret; it identifies the secret if the answer with its text is lost."""
     return secrets.token_hex(8)
 
 
 def left_behind(client_id: str, why: Error, remedy: str) -> str:
-    """Return what is said of a client that is registered, and whose file could not be written."""
+    """Return the note about a registered client without a credentials file."""
     return f"{client_id} is registered all the same, and its file is missing ({why}): {remedy}"
 
 
 async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what it returns or raise what it raises; a cancellation waits until it is done."""
+    """Await this work; a cancellation takes effect after it."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

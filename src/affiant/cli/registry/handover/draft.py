@@ -1,8 +1,8 @@
-"""What a command leaves behind when it is killed between a commit and its file, so that the next run can finish it.
+"""Drafts of credentials files: a run that is killed between a commit and its file can be finished by the next one.
 
-A secret is made in one place and kept in another, and no commit spans both. So a draft is written first, beside the
-file to come: whose secret it is, at which server, and the key or the ids of the secrets that were asked for. It is
-removed when the file is there, or when the server refused. A draft that exists belongs to a run that was stopped.
+The server makes a secret and this machine keeps it, and no commit spans both. So the command first writes a draft next
+to the future file: the server, the client, and the key or the ids of the secrets that it asks for. It removes the draft
+when the file exists, or when the server refused. A draft that exists belongs to a run that was stopped.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _MAX_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A file that is about to be written.
+    """The draft of a file that is about to be written.
 
     Attributes:
-        path: the file to come.
-        issuer: the server that is asked.
+        path: the future file.
+        issuer: of the server that gets the request.
         name: of the client, or the invitation, at that server.
-        key: the private JWK that was made for it.
+        key: the private JWK for it.
         ids: of the secrets that were asked for, the newest last.
-        before: digest of the secret that the file had.
+        before: digest of the secret that the file has until then.
     """
 
     path: Path
@@ -45,30 +45,22 @@ class Draft:
     before: str | None = None
 
     def write(self) -> None:
-        """Write it, mode 0600, over the one that is there.
-
-        Raises:
-            ConfigError: its folder cannot be written.
-        """
+        """Write it with mode 0600, over an earlier one; raise ConfigError if that fails."""
         members = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "path"}
         put_private(place(self.path), json.dumps({"unfinished": _VERSION, **members}) + "\n", put=os.replace)
 
     def remove(self) -> None:
-        """Remove it: the file is there, or nothing was made."""
+        """Remove it, once the file exists or the server certainly made nothing."""
         place(self.path).unlink(missing_ok=True)
 
 
 def place(path: Path) -> Path:
-    """Return where the draft of this file is."""
+    """Return the path of the draft of this file."""
     return path.with_name(f".{path.name}.unfinished")
 
 
 def find(path: Path) -> Draft | None:
-    """Return what a stopped run left for this file.
-
-    Raises:
-        ConfigError: it cannot be read, or is none.
-    """
+    """Return the draft that a stopped run left for this file; raise ConfigError if it cannot be used."""
     at = place(path)
     try:
         members = json.loads(_read(at))
@@ -84,10 +76,9 @@ def find(path: Path) -> Draft | None:
 
 
 def take(path: Path) -> Draft | None:
-    """Return what a stopped run left for a file that is not there; where the file is there, that run had written it.
+    """Return the draft of a file that does not exist; raise ConfigError if the file exists.
 
-    Raises:
-        ConfigError: the file exists.
+    A draft next to its file is removed: the stopped run had written the file.
     """
     left = find(path)
     if left is not None and path.exists():
@@ -98,7 +89,7 @@ def take(path: Path) -> Draft | None:
 
 
 def _read(at: Path) -> bytes:
-    # Attack: somebody who may write into this folder leaves a draft that makes its reader rotate a client's secret.
+    # Attack: another user who may write into this folder plants a draft, so that this user rotates a client's secret.
     with os.fdopen(os.open(at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
@@ -107,15 +98,11 @@ def _read(at: Path) -> bytes:
 
 
 def check_free(path: Path) -> None:
-    """Pass a name that no file has, unless a stopped run is to be finished.
-
-    Raises:
-        ConfigError: the file exists.
-    """
+    """Raise ConfigError if this file exists and has no draft."""
     if path.exists() and not place(path).exists():
         raise ConfigError(f"{path} exists already: move it away, or choose another name")
 
 
 def digest(secret: str | None) -> str | None:
-    """Return what tells one secret from another, and is none."""
+    """Return a digest that identifies a secret."""
     return sha256(secret.encode()).hexdigest() if secret is not None else None

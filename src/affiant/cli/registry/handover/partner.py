@@ -1,4 +1,4 @@
-"""What the owner of a client must know to get tokens, when that owner has the private key and no file is written."""
+"""The hand-over of a client whose owner has the private key: what the owner must know to get tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IN_FILE = ("issuer", "client_id", "auth_method", "alg", "kid", "scope")
 
 
 def build(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
-    """Return what to hand over: nothing of it is a secret."""
+    """Return the members to hand over; none of them is secret."""
     keys = [key for key in registered["keys"] if key["state"] != "revoked"]
     method = registered["token_endpoint_auth_method"]
     alg = registered["token_endpoint_auth_signing_alg"] or (keys[0]["alg"] if keys else None)
@@ -34,7 +34,7 @@ def build(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
 
 
 def render(found: Mapping[str, Any]) -> str:
-    """Return it as text for a mail, with an example."""
+    """Return the hand-over as text for a mail, with an example."""
     lines = ["hand this to the owner of the key; nothing of it is secret:", ""]
     lines += [f"  {name:<16}{_plain(value)}" for name, value in found.items()]
     if found["auth_method"] == names.PRIVATE_KEY_JWT:

@@ -1,4 +1,4 @@
-"""Registering clients, each with what it proves itself with; all of them, or a note says which."""
+"""Register several clients; if one fails, notes say which are registered."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class New:
 
     Attributes:
         wanted: the client, as the admin API takes it.
-        key: the private key that was made for it.
-        path: the credentials file to be written; None where the owner has all that it needs.
+        key: its private key, if this command makes one.
+        path: the credentials file to write; None if the owner has the private key.
     """
 
     wanted: Mapping[str, Any]
@@ -55,9 +55,9 @@ def build(name: str, members: Mapping[str, Any], *, alg: str | None, writes: str
 
 
 def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:
-    """Register them in order; each as it is registered, with `credentials` and, without a file, `hand_over`.
+    """Register these clients in order. Return each as registered, with `credentials` and, without a file, `hand_over`.
 
-    Where a stopped run left one unfinished, those before it whose files are there are passed over.
+    If a stopped run left a draft, skip the clients whose files exist.
 
     Raises:
         Error: the first that fails; the notes say which were registered.
@@ -72,7 +72,7 @@ def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:
     async def work(api: Admin) -> None:
         await _check(api, clients)
         for each in clients:
-            done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - what was done is told
+            done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - the notes need it after a failure
 
     try:
         run_admin(new_or_existing(place), work)
@@ -90,11 +90,7 @@ def _is_done(each: New) -> bool:
 
 
 async def _check(api: Admin, clients: Sequence[New]) -> None:
-    """Pass clients of which the server would refuse none; a single one is simply asked for.
-
-    Raises:
-        ConfigError: it would refuse one.
-    """
+    """Raise ConfigError if the server would refuse one of several clients; a single one needs no dry run."""
     left = [each for each in clients if each.path is None or not draft.place(each.path).exists()]
     changes = [
         {"action": "create", "kind": "client", "name": each.wanted["client_id"], "members": each.wanted}
