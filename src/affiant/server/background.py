@@ -93,7 +93,7 @@ class Background:
 
     async def _again(self, name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
-            # What failed is tried again soon, or a server that is well would be called sick until its turn comes.
+            # Retry soon: until the next success, /health reports a failure.
             await asyncio.sleep(min(seconds, AGAIN_SECONDS) if name in self.problems else seconds)
             self._since[name] = asyncio.get_running_loop().time()
             try:

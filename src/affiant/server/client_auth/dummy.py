@@ -37,7 +37,7 @@ def prepare() -> None:
 
 
 def keys_of(alg: str) -> tuple[list[keys.PublicKey], list[keys.SecretKey]]:
-    """Return the public keys and the secrets that a client of nobody has for this algorithm."""
+    """Return the keys and the secrets of a client that does not exist, for this algorithm."""
     key = _key(alg if alg in ALGORITHMS else "ES256")
     return ([], [key]) if isinstance(key, keys.SecretKey) else ([key], [])
 

@@ -1,4 +1,4 @@
-"""What is found out about a refused assertion for its record: nothing of it reaches the caller."""
+"""Findings about a refused assertion, for its audit record only: the caller sees none of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
 
-NO_POLICY = "none"  # in a record: no policy of a client lets any breach of this assertion through
+NO_POLICY = "none"  # in a record: no policy accepts any breach of this assertion
 
-# In the order of the ladder; each with the policy that refuses least.
+# In the order of the ladder, each with its loosest policy.
 _RULES: tuple[tuple[str, str, Check], ...] = (
     ("subject", "legacy", lambda _, claims, rules, __: assertion.check_subject(claims, rules)),
     ("typ", "strict", lambda header, _, rules, __: assertion.check_typ(header, rules)),
@@ -33,11 +33,11 @@ _RULES: tuple[tuple[str, str, Check], ...] = (
 
 
 class Evidence(Value, frozen=True):
-    """An assertion whose signature did not verify, kept until the inquiry has looked for its mistake.
+    """An assertion whose signature did not verify, kept until the inquiry has searched for its mistake.
 
     Attributes:
-        client: that it names; None for one that is unknown or cannot authenticate so: the same work is done for it.
-        unverified: the assertion taken apart.
+        client: the named client; None if it is unknown or uses another method: the same work is done for it.
+        unverified: the parsed assertion.
         text: the assertion.
     """
 
@@ -49,12 +49,12 @@ class Evidence(Value, frozen=True):
 
 
 class Findings(Value, frozen=True):
-    """What the record of a refused assertion says besides its reason.
+    """Members of the record of a refused assertion, besides its reason.
 
     Attributes:
         also: codes of the other rules that a verified assertion breaks.
-        policies: for each broken rule that has one, the policy that lets it through; NO_POLICY where none has.
-        evidence: of an assertion that did not verify.
+        policies: for each broken rule that has one, the policy that accepts it; NO_POLICY if none does.
+        evidence: an assertion whose signature did not verify.
     """
 
     also: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Findings(Value, frozen=True):
 
     @property
     def hint(self) -> str | None:
-        """What the form of the signature says, without a key (see explain/hints.py)."""
+        """The hint that the form of the signature gives without a key (see explain/hints.py)."""
         if self.evidence is None:
             return None
         alg = self.evidence.unverified.alg
@@ -72,7 +72,7 @@ class Findings(Value, frozen=True):
 
 
 def judge(client: RegisteredClient, verified: Verified, now: float, refusal: Rejected) -> Findings:
-    """Find every other rule that a refused assertion breaks, and the policies that let it through."""
+    """Find every other rule that a refused assertion breaks, and the policies that accept it."""
     header, claims = verified.header, verified.claims
     broken, loose = breaches(header, claims, client.rules, now), loosened(client, header, claims, now)
     said = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) or NO_POLICY
@@ -86,13 +86,13 @@ def breaches(header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: 
 
 
 def loosened(client: RegisteredClient, header: dict[str, Any], claims: dict[str, Any], now: float) -> dict[str, str]:
-    """Return the policy that lets this assertion through, for each rule that it breaks and that has such a policy."""
+    """Return, for each broken rule that has one, the policy that accepts this assertion."""
     needed = {}
     for rule, policy, check in _RULES:
         if _refusal(check, header, claims, client.rules, now) is None:
             continue
         changed: dict[str, Any] = {rule: policy}
-        is_demanded = rule == "audience" and client.demands.audience is not None  # by a profile: no policy loosens it
+        is_demanded = rule == "audience" and client.demands.audience is not None  # by a profile: no policy helps
         if is_demanded or _refusal(check, header, claims, replace(client.rules, **changed), now) is not None:
             continue
         needed[rule] = policy

@@ -41,7 +41,7 @@ _CANDIDATES = {
     names.CLIENT_SECRET_JWT: client_secret_jwt.candidates,
 }
 _ALGORITHMS = {names.PRIVATE_KEY_JWT: ASYMMETRIC, names.CLIENT_SECRET_JWT: SYMMETRIC}
-# Where each way to authenticate stands in a request, for the operator.
+# Each method with its place in a request, for the operator.
 _PLACES = {
     names.PRIVATE_KEY_JWT: "private_key_jwt (client_assertion, signed with the client's key)",
     names.CLIENT_SECRET_JWT: "client_secret_jwt (client_assertion, a MAC by the client's secret)",
@@ -248,16 +248,16 @@ class Ladder:
         try:
             return client, _verify(unverified, keys)
         except Rejected as refusal:
-            found = await self._verify_anew(client, unverified, keys, visit.now)
+            found = await self._verify_again(client, unverified, keys, visit.now)
             if found is None:
                 visit.findings = Findings(evidence=Evidence(known, unverified, text))
                 raise self._described(refusal, client, visit.now) from None
             return found
 
-    async def _verify_anew(
+    async def _verify_again(
         self, client: RegisteredClient, unverified: Unverified, tried: Sequence[VerificationKey], now: float
     ) -> tuple[RegisteredClient, Verified] | None:
-        """Verify by keys that the client publishes since its set was fetched; None where none of them holds."""
+        """Verify with keys that the client has published since its set was fetched; None if none fits."""
         if client.record.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.record.jwks_uri is None:
             return None
         wanted = private_key_jwt.wanted_instead(unverified, tried)
@@ -270,17 +270,17 @@ class Ladder:
             return None
 
     def _described(self, refusal: Rejected, client: RegisteredClient | None, now: float) -> Rejected:
-        """Return the refusal with what the operator may know of fetched keys: their age, and what is left out."""
+        """Add the age of fetched keys, and the keys left out of their set, to the detail for the operator."""
         copy = self._remote_keys.describe(client, now=now) if client is not None else ""
         detail = "; ".join(filter(None, (refusal.detail, copy)))
         return Rejected(refusal.reason, expected=refusal.expected, got=refusal.got, detail=detail)
 
     def _refused(self, problem: Reason, client: RegisteredClient | None, shown: str) -> Rejected:
-        """The refusal of rung 5; the caller is not told what is expected."""
+        """Return the refusal of rung 5. What is expected goes into the record only."""
         if client is None or problem is not Reason.CLIENT_METHOD:
             return Rejected(problem)
         registered = client.record.token_endpoint_auth_method
-        if registered == shown:  # it is the server, or the client's profile, that does not take it
+        if registered == shown:  # the server, or the client's profile, does not accept the registered method
             return Rejected(problem, expected=" or ".join(client.demands.methods or self._methods), got=registered)
         return Rejected(problem, expected=_PLACES[registered], got=_PLACES.get(shown, shown))
 
@@ -300,11 +300,7 @@ class Ladder:
 
 
 def _verify(unverified: Unverified, keys: Sequence[VerificationKey]) -> Verified:
-    """Return what the first of these keys proves.
-
-    Raises:
-        Rejected: SIGNATURE; KEY_ALGORITHM.
-    """
+    """Verify with the first of these keys that fits; raise the refusal of the last one."""
     for key in keys[:-1]:
         with suppress(Rejected):
             return compact.verify(unverified, key)

@@ -83,9 +83,9 @@ def parse(
     if shown == ["client_secret"] and form.get("client_id") is not None:
         authorization = _without_token(authorization)
     if assertion is not None and (authorization or secret is not None):
-        raise Rejected(Reason.ASSERTION_AND_OTHER, got=_told(authorization, shown))  # RFC 7521 section 4.2.1
+        raise Rejected(Reason.ASSERTION_AND_OTHER, got=_methods(authorization, shown))  # RFC 7521 section 4.2.1
     if authorization and (secret is not None or len(authorization) > 1):
-        raise Rejected(Reason.MULTIPLE_METHODS, got=_told(authorization, shown))  # RFC 6749 section 5.2
+        raise Rejected(Reason.MULTIPLE_METHODS, got=_methods(authorization, shown))  # RFC 6749 section 5.2
     if (assertion is None) != (kind is None):
         raise Rejected(Reason.HALF_ASSERTION)
     if form.get("assertion") is not None and grant == names.CLIENT_CREDENTIALS:
@@ -98,11 +98,11 @@ def parse(
 
 
 def _without_token(authorization: list[bytes]) -> list[bytes]:
-    """Pass over an access token beside a client_id and its secret: it is no way to authenticate a client.
+    """Ignore an access token that comes with a client_id and its secret: a token does not authenticate a client.
 
-    RFC 6749 section 2.3 forbids a second method, and a token is none. PyIceberg sends its expired one beside the
-    secret. The token is neither looked at nor written down. Two headers stay two: which one counts would be a guess.
-    Beside an assertion no header is passed over (RFC 7521 section 4.2.1): it may be a second assertion.
+    RFC 6749 section 2.3 forbids a second method, and a token is not a method. PyIceberg sends its expired token with
+    the secret. The token is neither read nor recorded. Two headers are not ignored: which one counts would be a guess.
+    Nor is a header next to an assertion (RFC 7521 section 4.2.1): it may be a second assertion.
     """
     has_token = len(authorization) == 1 and _scheme(authorization[0]) in ("Bearer", "DPoP")
     return [] if has_token else authorization
@@ -114,8 +114,8 @@ def _scheme(value: bytes) -> str:
     return next((known for known in _SCHEMES if known.lower().encode() == name), "another scheme")
 
 
-def _told(authorization: list[bytes], shown: list[str]) -> str:
-    """Name what came together, and nothing of what it said."""
+def _methods(authorization: list[bytes], shown: list[str]) -> str:
+    """Name the methods that came together, without their content."""
     return " beside ".join([*(f"Authorization: {_scheme(value)}" for value in authorization), *shown])
 
 
@@ -150,7 +150,7 @@ def _bearer(form: Form, assertion: str | None, secret: str | None, authorization
         raise Rejected(Reason.ASSERTION_AND_OTHER)  # RFC 7521 section 4.2.1
     if secret is not None or authorization:
         shown = ["assertion", *(["client_secret"] if secret is not None else [])]
-        raise Rejected(Reason.MULTIPLE_METHODS, got=_told(authorization, shown))
+        raise Rejected(Reason.MULTIPLE_METHODS, got=_methods(authorization, shown))
     return Assertion(granted, form.get("client_id"))
 
 

@@ -61,23 +61,17 @@ def wanted(client: RegisteredClient, unverified: Unverified) -> Wanted:
 
 
 def wanted_instead(unverified: Unverified, tried: Sequence[VerificationKey]) -> Wanted:
-    """Return which key is needed where none of these made the signature: another one that fits as well."""
+    """Return the key to fetch when none of these made the signature: another one that fits."""
     kid, alg, known = unverified.kid, unverified.alg, {key.thumbprint for key in tried}
     name = f"not the known one for {kid[:MAX_KID] if kid is not None else alg}"
     return Wanted(name, lambda key: kid in (None, key.kid) and alg in key.algorithms and key.thumbprint not in known)
 
 
 def check_jku(client: RegisteredClient, header: dict[str, Any]) -> list[Reason]:
-    """Judge the address of a key set in an assertion, which is never followed (RFC 7515 section 4.1.2).
+    """Reject a `jku` other than the registered jwks_uri; the server never fetches a jku (RFC 7515 section 4.1.2).
 
-    SMART App Launch, "Signature verification", step 1a: it must be the address that the client has registered. A client
-    with keys of its own here has none to compare with: there, a jku says nothing, and is recorded as observed.
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: JKU.
+    SMART App Launch, "Signature verification", step 1a. A client with registered keys has no address to compare with:
+    its jku is ignored, and returned as an observed breach.
     """
     if "jku" not in header:
         return []

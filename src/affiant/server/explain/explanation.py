@@ -1,4 +1,4 @@
-"""The ladder as it is shown: each rung with what was expected, what came, what to change, and what else is wrong."""
+"""The explanation of a request: each rung with what was expected and sent, the fix, and what else is wrong."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Also:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What became of a request, or would become of it.
+    """The outcome of a request, past or possible.
 
     Attributes:
         lines: every rung, in order.
@@ -73,9 +73,9 @@ class Explanation:
         at: the time that it was judged by, in seconds since the epoch.
         detail: what only the operator may know.
         observed: codes of what stricter policies would have refused.
-        what: what it is, where that is no client assertion.
-        also: what else would stop the request, once its reason is mended.
-        remedy: the operator's way to let it through; without a line where no setting does.
+        what: what was given, if it is no client assertion.
+        also: the reasons that would follow once the first one is fixed.
+        remedy: the operator's command that makes the server accept it; without a line if no setting does.
     """
 
     lines: tuple[Line, ...]
@@ -91,14 +91,14 @@ class Explanation:
 
 
 def rung_of(reason: Reason) -> int:
-    """Reasons outside the ladder fall behind it, when the grant is judged; a few of the form come before it."""
+    """Return the rung of a reason. A reason without one belongs to the grant, a few to the form."""
     if reason in (Reason.GRANT_UNSUPPORTED, Reason.MISSING_PARAMETER):
         return 1
     return reason.value.rung or 12
 
 
 def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] = ()) -> Explanation:
-    """Explain a request that is refused for the first of these, and would be for the others, or for nothing."""
+    """Explain a request that is refused for the first of these refusals; accepted if there is none."""
     refusal = refusals[0] if refusals else None
     fix, remedy = fixes.find(refusal, facts) if refusal else None, remedies.find(refusals, facts)
     return Explanation(
@@ -141,7 +141,7 @@ def _failed(rung: int, refusal: Rejected) -> Line:
 
 def _note(rung: int, facts: Facts) -> str:
     made = _NOTES.get(rung)
-    # Of an assertion that cannot be read there is nothing to say but its length.
+    # For an assertion that cannot be parsed, only its length is known.
     can_say = facts.unverified is not None or rung in (1, 2, 3, 5, 12)
     return made(facts) if made is not None and can_say else ""
 
@@ -164,7 +164,7 @@ def _note_client(facts: Facts) -> str:
 
 
 def _note_target(facts: Facts) -> str:
-    """Name the API that is asked for, by whichever name it was sent."""
+    """Return the requested API, sent as `resource` or `audience`."""
     for name in ("resource", "audience"):
         if facts.form and (values := facts.form.all(name)):
             return f"{'resource' if name == 'resource' else 'resource (sent as audience)'} {' '.join(values)[:200]}"
@@ -172,7 +172,7 @@ def _note_target(facts: Facts) -> str:
 
 
 def note_time(claims: dict[str, Any], now: float) -> str:
-    """When these claims end, in words."""
+    """Return in words when these claims expire."""
     exp = claims.get("exp")
     if isinstance(exp, bool) or not isinstance(exp, int | float):
         return ""
@@ -195,7 +195,7 @@ _NOTES: dict[int, Callable[[Facts], str]] = {
 
 
 def of_record(found: Explanation, record: dict[str, Any]) -> Explanation:
-    """The same, with what the record knows instead of what a request would have shown."""
+    """Replace the notes of an explanation by the members of an audit record."""
     known = {5: record.get("client_id"), 6: record.get("kid"), 12: record.get("scope")}
     by_secret = record.get("method") in _WITHOUT_ASSERTION
     lines = tuple(_of_record(line, str(known.get(line.rung) or ""), by_secret=by_secret) for line in found.lines)
@@ -211,7 +211,7 @@ def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
 
 
 def members(found: Explanation) -> dict[str, Any]:
-    """The same as members of a JSON object."""
+    """Return an explanation as members of a JSON object."""
     row = found.reason.value if found.reason else None
     lines = [
         {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}

@@ -43,7 +43,7 @@ class Facts:
         earlier: the audit record of that use, where it was found.
         judged_to: the last rung that was judged after the first that failed; 0 where nothing was.
         hint: the known mistake that explains a signature that does not verify.
-        policies: of the client, for each broken rule that has one, the policy that lets the assertion through.
+        policies: for each broken rule that has one, the client's policy that accepts the assertion.
         apis: every API.
         scope: the scope parameter.
         resources: the values of the resource parameter.
@@ -90,7 +90,7 @@ class Facts:
 
 
 def of_record(record: dict[str, Any], *, issuer: str) -> Facts:
-    """What the audit log has of a request; nothing has the request itself."""
+    """The members of a request's audit record; the request itself is not kept."""
     facts = Facts(issuer, float(record["at"]))
     facts.scope, facts.grant = str(record.get("scope") or ""), str(record.get("grant") or "")
     facts.resources = tuple(str(record.get("resource") or "").split())

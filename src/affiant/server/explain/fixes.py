@@ -148,7 +148,7 @@ def _key(refusal: Rejected, facts: Facts) -> Fix | None:
     """The kid of the key that made the signature, or of the only one there is."""
     if facts.hint is not None:
         return Fix(facts.hint.line, facts.hint.what)
-    if facts.client is None or facts.client.record.jwks_uri is not None:  # its keys are registered elsewhere
+    if facts.client is None or facts.client.record.jwks_uri is not None:  # it publishes its keys at a jwks_uri
         return None
     alg = facts.unverified.alg if facts.unverified else refusal.got if refusal.reason is Reason.KEY_NONE else ""
     fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
@@ -216,7 +216,7 @@ def _longest(facts: Facts) -> int:
 
 
 def _replayed(_: Rejected, facts: Facts) -> Fix:
-    """A library that keeps its assertion makes no other by a line of code; code that makes the jti itself does."""
+    """A line of code helps code that makes the jti itself; a library that caches its assertion needs longer tokens."""
     if facts.earlier is not None and facts.earlier.get("outcome") == "refused":
         why = (
             f"{_earlier(facts)}, which was refused for {facts.earlier.get('reason')}: a refused request uses up its jti"
@@ -233,7 +233,7 @@ def _replayed(_: Rejected, facts: Facts) -> Fix:
 
 
 def _lengthen(facts: Facts, client: RegisteredClient) -> str:
-    """The command for longer tokens: the smallest lifetime counts, that of an API too."""
+    """Return the command for longer tokens. The smallest lifetime counts, so an API may be the one to change."""
     for api in _apis(facts, client):
         if api.access_token_lifetime and api.access_token_lifetime < KEPT_LIFETIME:
             return f"affiant api update {shlex.quote(api.name)} --access-token-lifetime {KEPT_LIFETIME}"
@@ -241,7 +241,7 @@ def _lengthen(facts: Facts, client: RegisteredClient) -> str:
 
 
 def _outlasts(facts: Facts, client: RegisteredClient) -> bool:
-    """Whether longer tokens help: the same assertion came again because the token that it got was about to end."""
+    """Whether longer tokens help: the client sent the assertion again because its token was about to expire."""
     if facts.earlier is None or facts.earlier.get("outcome") != "issued":
         return False
     limits = (api.access_token_lifetime for api in _apis(facts, client))

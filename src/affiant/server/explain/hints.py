@@ -1,6 +1,6 @@
-"""Rung 7: which mistake would have made this very signature? Tried out here, never on the path of a request.
+"""Find the known mistake that produces exactly this signature (rung 7). Never on the path of a request.
 
-A hint has a code of the closed list HINTS, which the audit log keeps, and its words, which are made from the code.
+A hint has a code of the closed list HINTS, which the audit log keeps; its words are made from the code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _INPUT = "{} was signed, and not the text that was sent"
 class _Words(NamedTuple):
     what: str
     line: str
-    names: int = 0  # that the words need
+    names: int = 0  # how many names the words need
 
 
 # The words of each code; {0} and {1} are the names that follow the code in a record.
@@ -85,17 +85,17 @@ class Hint:
 
     @property
     def text(self) -> str:
-        """As the audit log keeps it."""
+        """The form that the audit log keeps."""
         return " ".join((self.code, *self.names))
 
     @property
     def what(self) -> str:
-        """What happened."""
+        """The mistake, in words."""
         return HINTS[self.code].what.format(*self.names)
 
     @property
     def line(self) -> str:
-        """A line of code that mends it."""
+        """A line of code that fixes it."""
         words = HINTS[self.code]
         if not words.names:
             return words.line
@@ -103,7 +103,7 @@ class Hint:
 
 
 def parse(text: str | None) -> Hint | None:
-    """Read a hint as the audit log keeps it; None for one that this version does not know."""
+    """Parse the text of a hint; None for a code that this version does not know."""
     code, _, rest = (text or "").partition(" ")
     if code not in HINTS:
         return None
@@ -112,13 +112,13 @@ def parse(text: str | None) -> Hint | None:
 
 
 def find(keys: Sequence[PublicKey], secrets: Iterable[SecretKey], unverified: Unverified, text: str) -> Hint | None:
-    """The mistake that explains this signature, or None where none of the known ones does.
+    """Return the known mistake that explains this signature, or None.
 
     Args:
         keys: the public keys of the client; the first few are tried.
-        secrets: those that make its MACs.
+        secrets: of the client, for MACs.
         unverified: the assertion.
-        text: the same as it was sent.
+        text: the assertion as it was sent.
     """
     if unverified.alg.startswith("HS"):
         return _of_secret(secrets, unverified)
@@ -173,7 +173,7 @@ def _of_input(key: PublicKey, unverified: Unverified, text: str) -> Hint | None:
 
 
 def _inputs(unverified: Unverified, text: str) -> Iterator[tuple[str, bytes]]:
-    """What people sign instead of the first two parts."""
+    """Yield what programs sign instead of the first two parts."""
     head, payload = text.split(".")[:2]
     raw_head, raw_payload = base64url.decode(head), base64url.decode(payload)
     yield "signature.of_hash", sha256(unverified.signing_input).digest()
@@ -215,7 +215,7 @@ def _of_secret(secrets: Iterable[SecretKey], unverified: Unverified) -> Hint | N
 
 
 def _misused(secret: bytes) -> Iterator[tuple[str, bytes]]:
-    """What people make of a secret before they use it. Its text is the key, as it is (RFC 7518 section 3.2)."""
+    """Yield wrong keys that programs derive from a secret. The right key is its text (RFC 7518 section 3.2)."""
     for tail in (b"\n", b"\r\n", b" ", b"\n\n"):
         yield "secret.white_space", secret + tail
     yield "secret.quoted", b'"' + secret + b'"'

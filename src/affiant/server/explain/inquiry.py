@@ -1,4 +1,4 @@
-"""Look, after its answer, for the known mistake in a refused request, and record it.
+"""Find the known mistake in a refused request, after its answer, and record it.
 
 Off the path of requests, and bounded: a flood of bad signatures costs as much as SEARCHES of them each second. The same
 work is done for a client that does not exist, so that a busy server says nothing about names.
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0  # between two looks
 SEARCHES = 2  # in one look
-_WAITING = 8  # requests that wait for one; what comes while so many wait is not looked into
+_WAITING = 8  # requests that wait for one; more are not examined
 EXPLAINED = "explained"  # the outcome of such a record
 
 
 def trace_id(of: str) -> str:
-    """What the hint for this request is looked up by."""
+    """Return the trace id of the hint for this request."""
     return f"{of}.hint"
 
 
@@ -47,13 +47,13 @@ class Inquiry:
         self._waiting: deque[tuple[str, str, float, Evidence | JtiClaim]] = deque()
 
     def offer(self, visit: Visit) -> None:
-        """Take a request that was refused and written down, if there is room."""
+        """Queue a request that was refused and recorded, if there is room."""
         evidence = self._evidence(visit)
         if evidence is not None and len(self._waiting) < _WAITING:
             self._waiting.append((visit.trace_id, visit.endpoint, visit.now, evidence))
 
     async def work(self) -> None:
-        """Look into a few of those that wait.
+        """Examine a few of the waiting requests.
 
         Raises:
             StoreError: a hint could not be written; it is lost.
@@ -76,7 +76,7 @@ class Inquiry:
         if visit.authenticated is not None:
             return visit.authenticated.claim
         found = visit.findings
-        # A form that is seen without a key is in the record already.
+        # The record already names a wrong form that needs no key to be seen.
         return found.evidence if found is not None and found.hint is None else None
 
     async def _search(self, evidence: Evidence | JtiClaim, at: float) -> Hint | None:

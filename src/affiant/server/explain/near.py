@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Clients
 
 PAGE = 100  # names that are compared at once: one to two milliseconds
-# A typo leaves the beginning of a name alone, mostly: look behind each of these beginnings, and at the first names.
+# A typo mostly keeps the beginning of a name: list from each of these prefixes on, and from the first name.
 _BEGINNINGS = (0, 1, 2, 4, 8, 16, 32)
 _ALIKE = 0.7
 _LONGEST = 128  # characters of the name that are compared: a comparison takes the product of both lengths
 
 
 async def find(clients: Clients, name: str) -> tuple[str, ...]:
-    """Return the registered name that is most like this one, or nothing.
+    """Return the registered name that is most similar to this one, or nothing.
 
-    It compares at most 14 pages of names, so all of them in a small registry, and the likely ones in a large one.
+    At most 14 pages of names are compared: all names of a small registry, the likely ones of a large one.
 
     Raises:
         StoreError: the store does not answer.
@@ -31,5 +31,5 @@ async def find(clients: Clients, name: str) -> tuple[str, ...]:
         lowered = {text.lower(): text for text in (*page, *best)}
         close = get_close_matches(wanted, lowered, n=1, cutoff=_ALIKE)
         best = tuple(lowered[text] for text in close)
-        await asyncio.sleep(0)  # SQLite answers without a turn of the loop, and other requests need theirs
+        await asyncio.sleep(0)  # SQLite answers without yielding to the loop; let other requests run
     return best

@@ -1,6 +1,6 @@
-"""What an operator can change when the caller's code cannot be: one command, or that no setting lets the request in.
+"""Find what an operator can change if the caller's code cannot change: one command, or why no setting helps.
 
-One table of reasons: each says which options of `affiant client update` let it through, or why none does.
+For each reason, a table says which options of `affiant client update` make the server accept it, or why none does.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _BY_POLICY = {
 
 
 def find(refusals: Sequence[Rejected], facts: Facts) -> Fix | None:
-    """Return the command that lets this request through; a Fix without a line where no setting does.
+    """Return the command that makes the server accept this request; a Fix without a line if no setting does.
 
-    None where the reason is one that no operator would look for a setting for.
+    None for a reason that has nothing to do with settings.
 
     Args:
-        refusals: the reason of the request, and what else would stop it.
+        refusals: the reason of the request, and those that would follow.
         facts: what is known of it.
     """
     if not refusals:
@@ -80,7 +80,7 @@ def _policy(refusal: Rejected, facts: Facts, _: RegisteredClient) -> str | None:
 
 
 def _secret_method(refusal: Rejected, _: Facts, client: RegisteredClient) -> str | None:
-    """Between the two ways to send a secret; a client with a key does not get weaker by a command that is shown."""
+    """Change between the two ways to send a secret only: no suggested command may weaken a client that has a key."""
     by_secret = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
     sent = refusal.got.partition(" ")[0]
     is_between = client.record.token_endpoint_auth_method in by_secret and sent in by_secret
@@ -129,7 +129,7 @@ _OPTIONS: dict[Reason, Options] = {
 
 
 def _by_policy(why: str) -> Callable[[Rejected, Facts], str | None]:
-    """Why no policy lets it through, where that was found out and none does."""
+    """Return the reason why no policy accepts it, if the policies were tried and none does."""
 
     def found(refusal: Rejected, facts: Facts) -> str | None:
         return why if facts.judged_to > 0 and _BY_POLICY[refusal.reason] not in facts.policies else None

@@ -1,4 +1,4 @@
-"""JWTs that are no client assertion: access tokens, judged as a guard would, and those of other systems, named."""
+"""Explain JWTs that are no client assertion: judge access tokens as a guard would, and name those of other systems."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _FOREIGN = "affiant takes only assertions that the client signs with its own reg
 
 
 def is_access_token(facts: Facts) -> bool:
-    """Whether this is an access token: by its type, or its issuer, unless it names a client as assertions do."""
+    """Whether this is an access token, by its type or issuer; a JWT with iss equal to sub is an assertion."""
     typ, claims = media_type(facts.header.get("typ")), facts.claims
     is_ours = claims.get("iss") == facts.issuer and typ in (None, "jwt") and "client_id" in claims
     return (typ == names.ACCESS_TOKEN_TYP or is_ours) and claims.get("iss") != claims.get("sub")
 
 
 def describe(facts: Facts) -> str:
-    """Say in one sentence what this JWT is, where it is no client assertion; otherwise nothing."""
+    """Return one sentence about a JWT that is no client assertion; nothing for an assertion."""
     if is_access_token(facts):
         return _describe_token(facts)
     if facts.client is not None:
@@ -66,7 +66,7 @@ def describe(facts: Facts) -> str:
 
 
 def fix(facts: Facts) -> Fix:
-    """What to do with a JWT that is no client assertion."""
+    """Return what to do with a JWT that is no client assertion."""
     if is_access_token(facts):
         return _SHOW
     if media_type(facts.header.get("typ")) == names.DPOP_TYP:
@@ -75,7 +75,7 @@ def fix(facts: Facts) -> Fix:
 
 
 async def explain(facts: Facts, directory: Directory, revocations: Revocations) -> Explanation:
-    """Judge an access token as the guard of its API would; how the request proves a bound one is not known here.
+    """Judge an access token as the guard of its API would. The proof for a bound token is not known here.
 
     Raises:
         StoreError: the store does not answer.
@@ -87,7 +87,7 @@ async def explain(facts: Facts, directory: Directory, revocations: Revocations) 
     except Rejected as found:
         refusal = found
     reason = refusal.reason if refusal else None
-    if reason in (Reason.SIGNATURE, Reason.KEY_ALGORITHM):  # as the guard says it
+    if reason in (Reason.SIGNATURE, Reason.KEY_ALGORITHM):  # the guard returns this reason
         reason = Reason.TOKEN_SIGNATURE
     return Explanation(
         lines=_lines(refusal, facts),
@@ -101,7 +101,7 @@ async def explain(facts: Facts, directory: Directory, revocations: Revocations) 
 
 
 def explain_elsewhere(facts: Facts) -> Explanation:
-    """Say what an access token of a server elsewhere says; only its issuer and its end can be judged from here."""
+    """Explain an access token of a server elsewhere: only its issuer and its expiry can be judged from here."""
     expires_at = facts.claims.get("exp")
     reason = None
     if facts.claims.get("iss") != facts.issuer:
@@ -117,7 +117,7 @@ def explain_elsewhere(facts: Facts) -> Explanation:
 
 
 async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -> None:
-    """The steps of the guard, in an order that says most: the issuer before the key that only it publishes."""
+    """Judge in the order that explains most: the issuer before the key that only the issuer publishes."""
     verified, claims = _verify(facts, directory), facts.claims
     audience = audiences(claims)
     known = [api.identifier for api in directory.apis]
@@ -189,7 +189,7 @@ _NOTES: dict[str, Callable[[Facts], str]] = {
 
 
 def _binding(claims: dict[str, Any]) -> str:
-    """To what a token is bound, and so how it must be shown; nothing for one that is not."""
+    """Return what a token is bound to and how to present it; nothing for an unbound one."""
     cnf = claims.get("cnf")
     if not isinstance(cnf, dict) or not cnf:
         return ""

@@ -1,4 +1,4 @@
-"""Walk the ladder of this server once more, dry, and explain what became of a request from its record."""
+"""Repeat the ladder for a request without committing, or explain a request from its audit record."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Explainer:
         return replace(found, what=what, fix=tokens.fix(facts), remedy=None) if what else found
 
     async def explain_record(self, record: dict[str, Any]) -> Explanation:
-        """What became of a request, from its record in the audit log; nothing has the request itself.
+        """Explain a request from its audit record; the request itself is not kept.
 
         Raises:
             StoreError: the store does not answer.
@@ -92,7 +92,7 @@ class Explainer:
         return explanation.of_record(found, record)
 
     async def _judge(self, captured: Captured, facts: Facts, visit: Visit) -> list[Rejected]:
-        """Every refusal of this request, the one that the caller would get first."""
+        """Return every refusal of this request; the first is the one that the caller would get."""
         try:
             form = await http.read_form(captured.scope(), captured.receive)
         except Rejected as refusal:
@@ -114,7 +114,7 @@ class Explainer:
         return refusals
 
     def _go_on(self, captured: Captured, facts: Facts, visit: Visit, first: Rejected) -> list[Rejected]:
-        """What else would stop a request of a client that proved who it is."""
+        """Return the refusals of an authenticated client's request."""
         client = visit.authenticated.client if visit.authenticated else facts.client
         if client is None or facts.form is None:
             return []
@@ -124,7 +124,7 @@ class Explainer:
             found += findings.breaches(facts.header, facts.claims, client.rules, facts.now)
             facts.policies = findings.loosened(client, facts.header, facts.claims, facts.now)
         found += self._decider.breaches(facts.form, captured.scope(), client, visit, facts.claims)
-        # A proof was used once already, by this very walk.
+        # This walk itself has used the proof once.
         known = {first.reason, Reason.DPOP_REPLAYED}
         return [refusal for refusal in found if refusal.reason not in known]
 
@@ -173,7 +173,7 @@ class Explainer:
             if len(rows) < _PAGE:
                 return
             before = rows[-1].number
-            await asyncio.sleep(0)  # SQLite answers without a turn of the loop, and other requests need theirs
+            await asyncio.sleep(0)  # SQLite answers without yielding to the loop; let other requests run
 
 
 def _hint(facts: Facts) -> hints.Hint | None:

@@ -24,7 +24,7 @@ _CURVES: dict[str, ec.EllipticCurve] = {
     "secp521r1": ec.SECP521R1(),
 }
 _EDWARDS = bytes.fromhex("06032b6570")  # the object identifier of Ed25519 (RFC 8410 section 3)
-# What a module answers to a template that gives other values than it must have itself, such as that of TPMs.
+# The errors of a module, such as that of TPMs, for a template with values that the module sets itself.
 _TEMPLATE = (
     exceptions.AttributeTypeInvalid,
     exceptions.AttributeValueInvalid,
@@ -43,7 +43,7 @@ class Way(NamedTuple):
     param: Any = None
     digest: Any = None
     prefix: bytes = b""  # of the digest, in what is signed
-    instead: Any = None  # the way of tokens that do not have these mechanisms
+    instead: Any = None  # for tokens without these mechanisms
 
 
 def _rsa(sign: Mechanism, param: Any = None, instead: Way | None = None) -> Way:
@@ -51,12 +51,12 @@ def _rsa(sign: Mechanism, param: Any = None, instead: Way | None = None) -> Way:
 
 
 def _pkcs1(sign: Mechanism, digest: Any, prefix: str) -> Way:
-    # RFC 8017 section 9.2, note 1: what is signed is a DigestInfo. Every token knows RSA_PKCS, not every one the hash.
+    # RFC 8017 section 9.2, note 1: a DigestInfo is signed. Every token has RSA_PKCS, but not every one the hash.
     return _rsa(sign, instead=_rsa(Mechanism.RSA_PKCS)._replace(digest=digest, prefix=bytes.fromhex(prefix)))
 
 
 def _ecdsa(curve: str, digest: Any) -> Way:
-    # Hashed here: every token knows plain ECDSA, not every one the hash. It answers with r and s side by side.
+    # Hashed here: every token has plain ECDSA, but not every one the hash. The signature is r and s, concatenated.
     return Way(KeyType.EC, Mechanism.EC_KEY_PAIR_GEN, Mechanism.ECDSA, curve, digest=digest)
 
 
@@ -108,7 +108,7 @@ def generate(session: Any, kid: str, way: Way) -> tuple[Any, Any]:
     try:
         return _generate_as(session, kid, way, {}, {})
     except _TEMPLATE:
-        # The module of TPMs gives these two values itself, always true, and refuses others: leave them out.
+        # The TPM module sets these two values itself, always to true, and rejects others: leave them out.
         free = {Attribute.ENCRYPT: DEFAULT}, {Attribute.DECRYPT: DEFAULT}
         return _generate_as(session, kid, way, *free)
 

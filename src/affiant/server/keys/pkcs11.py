@@ -42,7 +42,7 @@ _LOST = (
     exceptions.TokenNotPresent,
     exceptions.UserNotLoggedIn,
 )
-# What a module answers to its start when something outside of it is missing.
+# The errors of a module at its start when a daemon or a device is missing.
 _NO_DAEMON = (
     exceptions.DeviceError,
     exceptions.FunctionFailed,
@@ -95,11 +95,7 @@ class Token:
         return await self._run(lambda session: self._make(session, kid, alg), WORK_SECONDS)
 
     def check_alg(self, alg: str) -> None:
-        """Pass an algorithm that a key in a token can sign with.
-
-        Raises:
-            ConfigError: none can.
-        """
+        """Raise ConfigError if no PKCS #11 token can sign with this algorithm here."""
         if alg not in mechanisms.WAYS:
             able = ", ".join(mechanisms.WAYS)
             raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {able}")

@@ -68,11 +68,7 @@ class Vault:
         self._token = token
 
     def check_alg(self, alg: str) -> None:
-        """Pass an algorithm that `generate` makes keys for; whether the token can, only the token knows.
-
-        Raises:
-            ConfigError: no PKCS #11 token holds such a key.
-        """
+        """Raise ConfigError if `generate` cannot make keys for this algorithm. Only the token knows its own limits."""
         if self._token is not None:
             self._token.check_alg(alg)
 

@@ -1,4 +1,4 @@
-"""The answers where no route answers: no such path, no such method, the store is away, an unexpected failure."""
+"""Answers without a route: unknown path, wrong method, unreachable store, unexpected failure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _NOT_FOUND = 404
 
 
 def handlers(issuer: str) -> dict[Any, Any]:
-    """Return what Starlette calls for each failure."""
+    """Return the exception handlers for Starlette."""
     home = urlsplit(issuer).path
     where = f"the token endpoint is {issuer}/token, and all others are listed at {well_known_url(issuer)}"
 
     async def not_found(request: Request, error: Exception) -> Response:
         trace_id = new_trace_id()
-        # Not in the audit log: a scan of paths would fill it. The path may have a token in it, or a line end.
+        # Attack: a scan of paths would fill the audit log, so this goes to the log only, without tokens and line ends.
         log.info("trace %s: not found: %r %r", trace_id, request.method, without_credentials(request.url.path))
         status = getattr(error, "status_code", _NOT_FOUND)
         headers = {**(getattr(error, "headers", None) or {}), "Vary": "Accept"}
@@ -46,7 +46,7 @@ def handlers(issuer: str) -> dict[Any, Any]:
     async def away(_: Request, error: Exception) -> Response:
         trace_id = new_trace_id()
         log.error("trace %s: the store failed: %s", trace_id, error)
-        # RFC 9110 10.2.3. Only public documents end here, and whoever may read one may read why it is not there.
+        # RFC 9110 10.2.3. Only public documents get here, so any origin may read this refusal too.
         headers = {**ANY_ORIGIN, "Retry-After": "1"}
         return _refusal(503, "temporarily_unavailable", "the store does not answer; retry", trace_id, headers)
 

@@ -1,8 +1,8 @@
 """An authorization endpoint that refuses every request, for client libraries that insist on one.
 
-MSAL and the SDKs of MCP refuse metadata without `authorization_endpoint`, although a client that is a service never
-uses it. So an operator may publish one that answers everything with the same refusal (RFC 6749 section 3.1.1). It reads
-nothing of the request and redirects nowhere: a `redirect_uri` of a stranger is no place to redirect to (RFC 9700 4.11).
+MSAL and the SDKs of MCP reject metadata without `authorization_endpoint`, although a client that is a service never
+uses it. So an operator may publish one that gives the same refusal to every request (RFC 6749 section 3.1.1). It
+reads nothing of the request and never redirects: the `redirect_uri` is an attacker's choice (RFC 9700 4.11).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REFUSAL = {
 
 
 class Stub:
-    """An authorization endpoint that refuses everybody.
+    """An authorization endpoint that refuses every request.
 
     Args:
         issuer: the server's issuer identifier.

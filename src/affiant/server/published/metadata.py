@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def build(
     issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, demands: Demands, mtls_url: str | None = None
 ) -> dict[str, Any]:
-    """The metadata of this server; the same members serve OpenID Connect discovery, for those who read only that.
+    """Return the metadata of this server; OpenID Connect discovery serves the same members.
 
     Args:
         issuer: its issuer identifier.

@@ -36,9 +36,9 @@ def home(issuer: str) -> str:
 
 
 def absent(issuer: str, trace_id: str) -> str:
-    """Return the page for a path that has none."""
-    told = f"<p>No page and no endpoint has this path. <code>trace_id</code> {escape(trace_id)}</p>"
-    return _page("Not found", f"{told}<p>{_WHAT}</p>{_facts(issuer)}", issuer)
+    """Return the page for an unknown path."""
+    text = f"<p>No page and no endpoint has this path. <code>trace_id</code> {escape(trace_id)}</p>"
+    return _page("Not found", f"{text}<p>{_WHAT}</p>{_facts(issuer)}", issuer)
 
 
 def reason(code: str, issuer: str) -> str | None:
@@ -86,7 +86,7 @@ def _facts(issuer: str) -> str:
 
 
 def _base(issuer: str) -> str:
-    """Return the path of the issuer, for links that work by whatever name the reader reached the server."""
+    """Return the path of the issuer, for links that work under every host name of the server."""
     return escape(urlsplit(issuer).path)
 
 

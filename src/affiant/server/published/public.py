@@ -1,8 +1,8 @@
-"""What all answers to a page have in common, and the step that lets browsers of any origin read the public ones.
+"""Routes of documents and pages: nosniff on all, CORS on the public documents.
 
-The documents are public, so any page may read them: an MCP client in a browser finds the server by them. The other
-endpoints have no CORS headers. They are for clients with a key or a secret, which a page cannot keep, and a page of
-another origin should send nothing to a server in the network of its reader. `/health` has none either: it says why the
+Pages of any origin may read the public documents: an MCP client in a browser discovers the server by them. The other
+endpoints have no CORS headers: they are for clients with a key or a secret, which a page cannot keep, and a page of
+another origin should send nothing to a server in its reader's network. `/health` has none either: it says why the
 server is not ready.
 """
 
@@ -35,7 +35,7 @@ PREFLIGHT = {
 
 
 def route(path: str, show: Show) -> Route:
-    """Return the route of a page that is for one origin."""
+    """Return a route without CORS headers."""
 
     @wraps(show)
     async def answer(request: Request) -> Response:
@@ -47,7 +47,7 @@ def route(path: str, show: Show) -> Route:
 
 
 def public_route(path: str, show: Show) -> Route:
-    """Return the route of a document that pages of any origin may read, with its preflight (Fetch 4.8)."""
+    """Return the route of a document for pages of any origin, with its preflight (Fetch 4.8)."""
 
     @wraps(show)
     async def answer(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The routes that anybody may read."""
+"""The public routes."""
 
 from __future__ import annotations
 

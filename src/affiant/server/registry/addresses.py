@@ -109,7 +109,7 @@ def _is_within(address: Address, allowed: Allowed) -> bool:
 def _host(text: str) -> str:
     try:
         jwks_uri.parse(f"https://{text}/")
-        # A port or a path would be believed to limit something.
+        # A port or a path would look like a limit, but be none.
         if set(text) & set(":/?[]"):
             raise ValueError("more than a host")
     except ValueError:

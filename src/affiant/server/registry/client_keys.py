@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from affiant.jose.keys import PublicKey
 
-MAX_KEYS = 16  # that may be used at one time
+MAX_KEYS = 16  # live at one time
 MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
 MAX_CHOICES = 4  # keys of one kid that a message lists
 _CACHED = 10_000
@@ -99,12 +99,12 @@ def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:
 
 
 def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) -> tuple[ClientKey, ...]:
-    """Return the keys with these as well.
+    """Return the keys with these added.
 
     A kid may name several keys, and a key may have several names among those that are added (RFC 7517 section 4.5).
 
     Raises:
-        ConfigError: a key was there before, or there would be too many.
+        ConfigError: a key was registered before, or there would be too many.
     """
     known = {thumbprint(key): key for key in standing}
     for key in added:
@@ -116,11 +116,7 @@ def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) 
 
 
 def check_name(standing: Sequence[ClientKey], added: ClientKey, now: float) -> None:
-    """Reject a single key under a name that another key has: it can be given one of its own.
-
-    Raises:
-        ConfigError: a live key of the client has this kid.
-    """
+    """Raise ConfigError if another live key of the client has the kid of this one."""
     if any(key.kid == added.kid and thumbprint(key) != thumbprint(added) for key in live(standing, now)):
         raise ConfigError(f"another key of the client has the kid {added.kid}: give this one a kid of its own")
 
@@ -128,7 +124,7 @@ def check_name(standing: Sequence[ClientKey], added: ClientKey, now: float) -> N
 def put(
     standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
 ) -> tuple[ClientKey, ...]:
-    """Return exactly these keys: live ones that are wanted stay as they are, others are revoked now or added.
+    """Return exactly these keys: keep the wanted live ones unchanged, revoke the others, and add the new ones.
 
     Raises:
         ConfigError: as `add`.
@@ -151,11 +147,7 @@ def put(
 def check_certificates(
     auth_method: str, standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int
 ) -> None:
-    """Let keys pass that may be put in the place of those that stand: one that stands keeps its certificate.
-
-    Raises:
-        ConfigError: it would be left as it is, and who comes with the new certificate never be let in.
-    """
+    """Raise ConfigError if a registered key comes with another certificate: it keeps its first one."""
     if auth_method != names.SELF_SIGNED_TLS_CLIENT_AUTH:
         return
     keys = [parse(key.jwk) for key in live(standing, now)]
@@ -166,10 +158,10 @@ def check_certificates(
 
 
 def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
-    """Return the key of this thumbprint, or else of this kid, whether it has ended or not.
+    """Return the key with this thumbprint, or else with this kid; also a revoked one.
 
-    A thumbprint names one key for good. A kid may name several: then which one is meant must not be guessed, because
-    to revoke the wrong one leaves alive what a leaked key obtained.
+    A thumbprint names one key. A kid may name several, and the server must not guess: if it revoked the wrong key, the
+    tokens of the leaked one would stay valid.
 
     Raises:
         NotFound: there is none.
@@ -180,7 +172,7 @@ def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
         raise NotFound("the client has no key of this name")
     states = {thumbprint(key): state(key, now) for key in named}
     if len(states) > 1:
-        # The newest first: of hundreds that ended, few are looked for.
+        # The newest first: among hundreds of ended keys, the operator wants a recent one.
         shown = [f"{key} ({what})" for key, what in reversed(states.items())]
         more = f" and {len(shown) - MAX_CHOICES} more" if len(shown) > MAX_CHOICES else ""
         choices = ", ".join(shown[:MAX_CHOICES]) + more
@@ -195,10 +187,10 @@ def _checked(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:
 
 
 def _named(standing: Sequence[ClientKey], wanted: Sequence[PublicKey]) -> list[ClientKey]:
-    """Return the records of one live key under the names that a set gives it.
+    """Return the records of one live key under the kids that a set gives it.
 
-    A key that has one name keeps it, and its alg, whatever the set says: who signs with that name must be let in. The
-    names of a key that has several are those of the set; a further name may do what the key may.
+    A key with one kid keeps it, and its alg, whatever the set says: processes that sign with that kid must not fail. A
+    key with several kids gets those of the set; a new kid has the state of the key.
     """
     if not {key.kid for key in standing} & {key.kid for key in wanted}:
         return list(standing)
@@ -215,7 +207,7 @@ def _named(standing: Sequence[ClientKey], wanted: Sequence[PublicKey]) -> list[C
 
 
 def _without_the_oldest(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:
-    # First those that were never used: whoever announces and cancels must not make one forgotten that was.
+    # Attack: a client announces and cancels keys until a used one is forgotten. Forget never-used ones first.
     revoked = sorted((key for key in keys if is_revoked(key, now)), key=lambda key: key.proved_at is not None)
     forgotten = {id(key) for key in revoked[: max(0, len(revoked) - MAX_REVOKED)]}
     return tuple(key for key in keys if id(key) not in forgotten)

@@ -1,4 +1,4 @@
-"""How a client authenticates: its method, with the algorithm, the keys and the secret that the method needs."""
+"""Rules for the authentication method of a client, and for the algorithm, keys and secret that it needs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ _SAME_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 
 
 def check_method(auth_method: str, alg: str | None, profile: str | None, *, is_named: bool) -> tuple[str, str | None]:
-    """Return the method and its algorithm, when a client may be registered so.
-
-    Raises:
-        ConfigError: it may not.
-    """
+    """Return the method and its algorithm; raise ConfigError if no client may be registered with them."""
     if auth_method == names.TLS_CLIENT_AUTH and not is_named:
         raise ConfigError(ONE_NAME)
     if auth_method not in names.AUTH_METHODS:
@@ -48,10 +44,7 @@ def check_method(auth_method: str, alg: str | None, profile: str | None, *, is_n
 def change_method(standing: Client, wanted: str | None) -> str:
     """Return the method of a client after this change; None changes nothing.
 
-    Only the two methods of one plain secret can replace each other: every other method needs another credential.
-
-    Raises:
-        ConfigError: it cannot be changed so.
+    Only the two methods with a plain secret can replace each other: every other method needs another credential.
     """
     method = standing.token_endpoint_auth_method
     if wanted is None or wanted == method:
@@ -68,11 +61,7 @@ def change_method(standing: Client, wanted: str | None) -> str:
 
 
 def check_keys(auth_method: str, keys: tuple[PublicKey, ...], alg: str | None, *, jwks_uri: str | None = None) -> None:
-    """Reject keys that the method does not take, and a method without the keys that it needs.
-
-    Raises:
-        ConfigError: they do not fit.
-    """
+    """Raise ConfigError if keys, jwks_uri and method do not fit each other."""
     if jwks_uri is not None:
         _check_jwks_uri(jwks_uri)
     if keys and jwks_uri is not None:
@@ -95,17 +84,13 @@ def _check_jwks_uri(text: str) -> None:
 
 
 def put_keys(standing: Client, keys: tuple[PublicKey, ...], jwks_uri: str | None, now: int) -> Client:
-    """Return the client with these keys, or this address of them, instead of those before.
-
-    Raises:
-        ConfigError: they cannot be registered.
-    """
+    """Return the client with these keys, or this jwks_uri, instead of its present ones."""
     method, alg = standing.token_endpoint_auth_method, standing.token_endpoint_auth_signing_alg
     check_keys(method, keys, alg, jwks_uri=jwks_uri)
     client_keys.check_certificates(method, standing.keys, keys, now=now)
     if jwks_uri is None:
         return replace(standing, keys=client_keys.put(standing.keys, keys, now=now), jwks_uri=None)
-    # Forgotten, not revoked: the set at the address mostly has the very keys that were registered.
+    # Removed, not revoked: the set at the address usually contains the registered keys.
     left = tuple(key for key in standing.keys if client_keys.is_revoked(key, now))
     return replace(standing, keys=left, jwks_uri=jwks_uri)
 
@@ -113,7 +98,7 @@ def put_keys(standing: Client, keys: tuple[PublicKey, ...], jwks_uri: str | None
 def make_secret(
     client_id: str, auth_method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None
 ) -> tuple[str | None, tuple[StoredSecret, ...]]:
-    """Make the secret of a new client, where its method has one; return its text and how it is stored."""
+    """Make the secret of a new client, if its method has one; return its text and its stored form."""
     if auth_method not in client_secrets.METHODS:
         if name is not None:
             raise ConfigError(f"{auth_method} has no secret, and takes no client_secret_id")

@@ -1,8 +1,8 @@
-"""The keys of clients that publish them at a `jwks_uri` (RFC 7591 section 2): fetched seldom, kept through an outage.
+"""The keys of clients that publish them at a `jwks_uri` (RFC 7591 section 2): fetched rarely, cached through an outage.
 
-Only what a registered client published is kept, so nobody else can fill or empty the memory. Each client has fetch
-of its own: as often as the client's Cache-Control asks for, at most once in 4 seconds, and at most twice in 30 seconds
-for keys that the copy lacks. A key is lacking when none has its kid, or when none of this kid made the signature.
+Only sets of registered clients are cached, so an attacker can neither fill nor empty the cache. Each client has its own
+limits: fetches as often as its Cache-Control asks, but at most one in 4 seconds, and at most two in 30 seconds for
+missing keys. A key is missing if none has its kid, or if none with this kid made the signature.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCE = "jwks_uri"
-FRESH_SECONDS = 300  # that a set is kept whose sender says nothing of it
+FRESH_SECONDS = 300  # that a set without Cache-Control is cached
 # Within which a sender's Cache-Control is followed. SMART App Launch: a set SHALL NOT be kept for longer than it says;
 # of no-store and max-age=0 the seconds are a floor, so that a busy client does not make one fetch per request.
 LEAST_SECONDS, MOST_SECONDS = 5, 3600
-AHEAD = 0.8  # of that time, after which it is fetched anew while requests go on
+AHEAD = 0.8  # of that time, after which it is fetched again in the background
 STALE_SECONDS = 86_400  # that a set serves while it cannot be fetched
-WINDOW_SECONDS, FETCHES = 30.0, 2  # at most so many in so long for what the copy lacks, for one client
+WINDOW_SECONDS, FETCHES = 30.0, 2  # the limit of fetches for missing keys, per client
 RETRY_SECONDS = 20.0  # after a fetch that failed
 MISS_SECONDS = 30.0  # after a fetch for a key that was not there, until the next for another
 ABSENT_SECONDS = 60.0  # that the same kid is not looked for again
 FETCH_SECONDS = 2.8  # that a fetch may take: the caller waits for it, and is answered within 3
 TURN_SECONDS = FETCH_SECONDS + 0.1  # for a fetch and the wait for one of the places
 MAX_FETCHING = 32  # at one time, for all clients
-MAX_WAITING = 100  # requests that wait for one flight; further ones are judged by what is known
+MAX_WAITING = 100  # requests that wait for one fetch; further ones use the cached keys
 MAX_CLIENTS = 10_000
 NOT_FETCHED = "nothing is fetched for this question"  # what a refusal says where there is no fetch
 
@@ -75,7 +75,7 @@ class _Known:
     fetched_at: float = float("-inf")
     lifetime: float = 0.0
     begun_at: float = float("-inf")
-    looked: deque[float] = field(default_factory=lambda: deque(maxlen=FETCHES))  # fetches for a key that it lacks
+    looked: deque[float] = field(default_factory=lambda: deque(maxlen=FETCHES))  # fetches for missing keys
     missed_at: float = float("-inf")
     absent: dict[str, float] = field(default_factory=dict)
     problem: Rejected | None = None
@@ -91,7 +91,7 @@ class _Known:
         return any(wanted.fits(client_keys.parse(key.jwk)) for key in self.keys or ())
 
     def may_begin(self, now: float) -> bool:
-        """Whether a fetch may begin: none is in flight, and none has failed a moment ago."""
+        """Whether a fetch may begin: none is in flight, and the last one did not fail within RETRY_SECONDS."""
         has_failed = self.problem is not None and _is_within(RETRY_SECONDS, self.begun_at, now)
         return self.flight is None and not has_failed
 
@@ -149,26 +149,26 @@ class RemoteKeys:
         return replace(client, keys=_merge(client.record.keys, known.keys or (), now), observed=observed)
 
     async def look_again(self, client: RegisteredClient, wanted: Wanted, *, now: float) -> RegisteredClient | None:
-        """Fetch the set once more because none of its keys made a signature; None where that brings no other key.
+        """Fetch the set once more because none of its keys made a signature; None if it has no new key.
 
-        The kid may have stayed while the key changed. These fetches are counted with those for an unknown kid.
+        The client may have replaced a key under its kid. These fetches share the limit of those for an unknown kid.
 
         Args:
             client: as `complete` returned it.
-            wanted: a key under the same name that was not tried.
+            wanted: a key with the same kid that was not tried.
             now: seconds since the epoch.
         """
         known = self._known.get(client.client_id)
         if known is None or known.uri != client.record.jwks_uri:
             return None
-        if known.fetched_at < now:  # or else it was fetched for this very request
+        if known.fetched_at < now:  # otherwise it was fetched for this request
             await self._look_again(client.client_id, known, wanted, now, is_new=False)
         if not known.has(wanted):
             return None
         return replace(client, keys=_merge(client.record.keys, known.keys or (), now))
 
     def describe(self, client: RegisteredClient, *, now: float) -> str:
-        """Return one line for the operator: how old the copy of the client's set is, and what it leaves out."""
+        """Return one line for the operator: the age of the cached set, and its members that are left out."""
         known = self._known.get(client.client_id)
         if known is None or known.keys is None or known.uri != client.record.jwks_uri:
             return ""
@@ -205,14 +205,14 @@ class RemoteKeys:
         if known.keys is not None and age < known.lifetime * AHEAD:
             return False
         began = known.may_refresh(now) and self._begin(client_id, known, now)
-        # Who waits for an outage to be found out, is one; from then on all are judged by what is known.
+        # Only the first request waits to find the endpoint down; later ones use cached keys.
         if known.keys is None or (age >= known.lifetime and known.problem is None):
             await self._wait(known)
             return began
         return False
 
     async def _look_again(self, client_id: str, known: _Known, wanted: Wanted, now: float, *, is_new: bool) -> None:
-        await self._wait(known)  # for a flight that others began; perhaps before this key was published
+        await self._wait(known)  # for a fetch in flight, which may have begun before this key was published
         if known.has(wanted):
             return
         if not is_new:
@@ -237,7 +237,7 @@ class RemoteKeys:
             return
         known.waiting += 1
         try:
-            # Not await: who goes away must not take the flight from the others.
+            # Not await: a cancelled request must not cancel the fetch that others wait for.
             await asyncio.wait([known.flight])
         finally:
             known.waiting -= 1
@@ -263,11 +263,11 @@ class RemoteKeys:
 
 
 async def _read(body: bytes, client_id: str) -> tuple[tuple[ClientKey, ...], tuple[LeftOut, ...]]:
-    """Return the keys of this set that can be used, and what is left out of it (RFC 7517 section 5)."""
+    """Return the usable keys of this set, and the members that are left out (RFC 7517 section 5)."""
     try:
         reader = Reader(parse_object(body))
         for _ in reader.steps():
-            await asyncio.sleep(0)  # reading an RSA key takes a good millisecond, and others wait meanwhile
+            await asyncio.sleep(0)  # reading an RSA key takes over a millisecond: let other requests run
         found = reader.finish()
     except ValueError as error:
         raise Rejected(Reason.JWKS_MALFORMED, detail=_plain(error)) from None
@@ -277,14 +277,14 @@ async def _read(body: bytes, client_id: str) -> tuple[tuple[ClientKey, ...], tup
     for key in found.keys:
         await asyncio.sleep(0)
         keys.append(client_keys.build(key, now=0, source=SOURCE))
-        client_keys.parse(keys[-1].jwk)  # from here on it is ready, and no request pays for it
+        client_keys.parse(keys[-1].jwk)  # fills the cache, so that no request pays for it
     if any(member.why == IS_PRIVATE for member in found.left_out):
         log.warning("client %s publishes a private key at its jwks_uri: %s", client_id, describe(found.left_out))
     return tuple(keys), found.left_out
 
 
 def _merge(registered: tuple[ClientKey, ...], fetched: tuple[ClientKey, ...], now: float) -> ClientKeys:
-    """The fetched keys without those that were revoked here: that they are still listed changes nothing."""
+    """Return the fetched keys without those that were revoked here, even if the set still lists them."""
     revoked = {client_keys.thumbprint(key) for key in registered if client_keys.is_revoked(key, now)}
     return ClientKeys([key for key in fetched if client_keys.thumbprint(key) not in revoked])
 
@@ -299,5 +299,5 @@ def _is_within(seconds: float, begin: float, now: float) -> bool:
 
 
 def _plain(error: ValueError) -> str:
-    # What json and the codecs say repeats pieces of what was sent.
+    # The messages of json and the codecs repeat parts of the input.
     return "not UTF-8" if isinstance(error, UnicodeError) else "not one JSON object, strictly read"

@@ -52,7 +52,7 @@ class Endpoint(ABC):
         limits: how often one may fail or ask.
         uses: counts which credentials are in use.
         clock: seconds since the epoch.
-        inquire: is given each request that was refused and written down, to look later which mistake explains it.
+        inquire: takes each request that was refused and recorded, to find later which mistake explains it.
 
     Attributes:
         described: what the reference says of it.

@@ -102,9 +102,9 @@ def check_method(scope: Scope, *allowed: str) -> None:
 
 
 def _has_content(scope: Scope) -> bool:
-    """Whether a body was sent, or described at least (RFC 9112 section 6.3)."""
-    told = (b"content-type", b"content-length", b"transfer-encoding")
-    return any(value.strip() != b"0" for name in told for value in header(scope, name))
+    """Whether the headers announce or describe a body (RFC 9112 section 6.3)."""
+    named = (b"content-type", b"content-length", b"transfer-encoding")
+    return any(value.strip() != b"0" for name in named for value in header(scope, name))
 
 
 def _is_type(scope: Scope, wanted: re.Pattern[bytes]) -> bool:

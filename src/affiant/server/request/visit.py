@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFUSED = "refused"  # the outcome of a request that was not let through
 MAX_SHOWN = 256  # characters of anything that a caller chose
-MAX_NAME = 256  # of what it calls itself, as registered names have at most
+MAX_NAME = 256  # of the claimed client_id, as long as registered ones may be
 # What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")
@@ -40,7 +40,7 @@ class Visit:
     scope: str | None = None
     resource: str | None = None
     authenticated: Authenticated | None = None
-    findings: Findings | None = None  # of an assertion, while it is not let through
+    findings: Findings | None = None  # about an assertion that is not accepted
     is_read: bool = False
     outcome: str = "issued"
     note: str | None = None

@@ -26,9 +26,9 @@ from affiant.server.request.certificate import Certificates
 from affiant.server.settings.sources import PREFIX, read_file, read_renamed
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
-EVERYBODY = "*"
+EVERY_ADDRESS = "*"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-_MOST = 1_000_000_000  # of what is counted: more is no limit that anybody means
+_MOST = 1_000_000_000  # of what is counted: a larger number is a mistake
 _LEAST_RATE = 0.0001  # a second: less, and the next one would be due after a day
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9.]+")
@@ -246,8 +246,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", "client_certificate_proxies")
     @classmethod
     def _check_proxies(cls, value: str, info: ValidationInfo) -> str:
-        # A header about an address may be believed from everybody, with a warning; one that proves a client never.
-        if value.strip() == EVERYBODY and info.field_name == "trusted_proxies":
+        # X-Forwarded-For may be trusted from every address, with a warning; a header that proves a client never.
+        if value.strip() == EVERY_ADDRESS and info.field_name == "trusted_proxies":
             return value
         try:
             Proxies.parse(value)
@@ -309,9 +309,9 @@ class Settings(BaseSettings):
 
     @property
     def forwarding(self) -> list[str]:
-        """The addresses and networks whose X-Forwarded-For is believed; ``*`` alone is every address."""
-        if self.trusted_proxies.strip() == EVERYBODY:
-            return [EVERYBODY]
+        """The peers with a trusted X-Forwarded-For: addresses and networks; ``*`` alone is every address."""
+        if self.trusted_proxies.strip() == EVERY_ADDRESS:
+            return [EVERY_ADDRESS]
         # A socket that listens on :: reports an IPv4 peer as ::ffff:10.0.0.1.
         return [
             shown
@@ -324,14 +324,16 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed, and weakens the server: one sentence each."""
+        """Return a sentence for each valid setting that weakens the server."""
         return tuple(
             f"{name} believes every address: {risk}; name the addresses of your proxies"
             for name, risk in (
                 ("trusted_proxies", "any client can choose the address that limits and the audit log go by"),
                 ("client_certificate_proxies", "any client can choose the certificate that it is known by"),
             )
-            if any(part.strip() == EVERYBODY or part.strip().endswith("/0") for part in getattr(self, name).split(","))
+            if any(
+                part.strip() == EVERY_ADDRESS or part.strip().endswith("/0") for part in getattr(self, name).split(",")
+            )
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Loads the settings: every mistake is one sentence with the setting, its source, and what to write."""
+"""Load the settings; report each mistake as one sentence with the setting, its source, and what to write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-_SHORT = 20  # characters of a wrong value that a message repeats: a secret that was put in the wrong place is longer
+_SHORT = 20  # characters of a wrong value that a message repeats: a misplaced secret is longer
 
 
 def load(**options: object) -> Settings:
@@ -40,7 +40,7 @@ def load(**options: object) -> Settings:
 
 
 def _places(given: Collection[str]) -> dict[str, str]:
-    """Return what each setting that is set somewhere is called there."""
+    """Return the name of each given setting at its source."""
     return {
         **{name: f"{name} in {sources.FILE}" for name in sources.read_file()},
         **_variables(),
@@ -49,13 +49,13 @@ def _places(given: Collection[str]) -> dict[str, str]:
 
 
 def _variables() -> dict[str, str]:
-    """Return the variable of each setting that is set in the environment, be it under its former name."""
+    """Return the variable of each setting in the environment, also under a former name."""
     former = {sources.RENAMED[old]: variable for old, variable in sources.variables(sources.RENAMED).items()}
     return {**former, **sources.variables(Settings.model_fields)}
 
 
 def _mistake(detail: ErrorDetails, where: dict[str, str]) -> str:
-    if not detail["loc"]:  # of several settings, which its sentence names
+    if not detail["loc"]:  # about several settings; its sentence names them
         return detail["msg"].removeprefix("Value error, ")
     name, *inside = map(str, detail["loc"])
     if detail["type"] == "extra_forbidden":
@@ -107,7 +107,7 @@ def _range(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as it is shown.
+    """A setting, for `affiant settings` and the admin API.
 
     Attributes:
         source: ``option``, ``environment``, ``file``, ``remembered`` (in the database) or ``default``.
@@ -120,12 +120,12 @@ class Setting:
 
 
 def described(chosen: Settings, *, options: Collection[str], issuer: str | None) -> tuple[Setting, ...]:
-    """Every setting with what set it; of one that may hold a secret, only that it is set.
+    """Return every setting with its source; for one that may contain a secret, only that it is set.
 
     Args:
         chosen: the settings.
-        options: the names of those that were given on the command line.
-        issuer: what the database remembers, or the server found out at its start, where none is set.
+        options: the names of the settings from the command line.
+        issuer: the remembered one, or the one that the server chose at its start, if none is set.
     """
     by_source: dict[str, Collection[str]] = {
         "option": options,

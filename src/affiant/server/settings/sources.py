@@ -1,4 +1,4 @@
-"""Where settings come from: the TOML file, and names in it or in the environment that are no settings."""
+"""The sources of settings: the TOML file, the environment, and names in them that are not settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FILE = "affiant.toml"
 PREFIX = "AFFIANT_"
-# Read from the environment besides the settings: secrets, and what commands of clients need.
+# Also read from the environment: secrets, and variables for client commands.
 SECRETS = ("credentials", "initial_access_token", "master_key", "pkcs11_pin")
 # The former name of a setting, which is still read, with a warning.
 RENAMED = {"mcp_compat": "authorization_endpoint"}
@@ -63,7 +63,7 @@ def _parse_file() -> dict[str, Any]:
 
 
 def read_renamed() -> dict[str, str]:
-    """Return the settings whose variable has a former name: the present name, and the value."""
+    """Return the values of variables with a former name, by the present name of the setting."""
     found = variables(RENAMED)
     return {RENAMED[old]: os.environ[variable] for old, variable in found.items()}
 
@@ -82,7 +82,7 @@ def variables(names: Collection[str]) -> dict[str, str]:
 
 
 def misspelt(names: Collection[str]) -> Iterator[str]:
-    """Return a sentence for each variable whose name is similar to one that is read; any other is not for affiant."""
+    """Yield a sentence for each variable with a name similar to a known one; others are not for affiant."""
     known = [*names, *RENAMED, *SECRETS]
     for variable in sorted(filter(_is_ours, os.environ)):
         name = variable.lower().removeprefix(PREFIX.lower())

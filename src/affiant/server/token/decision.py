@@ -53,7 +53,7 @@ class Decider:
         self._lifetime = lifetime
 
     def lifetime(self, client: RegisteredClient | None) -> int:
-        """Seconds that an access token of this client lives, where its API demands no fewer."""
+        """Seconds that an access token of this client lives, unless an API has a shorter lifetime."""
         return (client.record.access_token_lifetime if client else None) or self._lifetime
 
     def metadata(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Decider:
     def breaches(
         self, form: Form, scope: http.Scope, client: RegisteredClient, visit: Visit, claims: dict[str, Any]
     ) -> list[Rejected]:
-        """Return every refusal of this client's request that does not depend on how it authenticates.
+        """Return every refusal of this client's request that does not depend on its authentication.
 
         Nothing comes of it but words: `explain` lists what else is wrong with a request that is refused already.
         """

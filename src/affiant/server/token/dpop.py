@@ -48,7 +48,7 @@ class Proofs:
         Args:
             values: every value of the DPoP header.
             client: the authenticated client.
-            visit: the request; its answer, whichever it is, tells the nonce for the next one.
+            visit: the request; every answer to it has the nonce for the next one.
             is_bound: whether its token is bound to something else already (RFC 8705 section 3).
 
         Raises:

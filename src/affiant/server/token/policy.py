@@ -70,7 +70,7 @@ def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: l
     """
     offered = {name for api in apis for name in api.scopes}
     allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
-    # Both: that the client may have it, and that an API of the token knows it.
+    # Two conditions: the client may have the name, and an API of the token knows it.
     if scope is not None and not (are_covered(scope, client.record.scope) and are_covered(scope, offered)):
         raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(allowed) or "no scope")
     return allowed
@@ -83,10 +83,10 @@ def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[st
 
 
 def _lifetime(apis: list[Api], client: RegisteredClient, setting: int) -> int:
-    """Seconds that the token lives: the smallest that its client or one of its APIs names, else the setting.
+    """Return the lifetime of the token in seconds: the shortest one of its client and its APIs, else the setting.
 
-    An API without a lifetime of its own counts with the client's, or the setting: a second API in the same token cannot
-    lengthen its tokens.
+    An API without a lifetime counts with the client's lifetime or the setting: another API in the token must not
+    lengthen it.
     """
     own = client.record.access_token_lifetime
     limits = [api.access_token_lifetime or own or setting for api in apis]
@@ -95,7 +95,7 @@ def _lifetime(apis: list[Api], client: RegisteredClient, setting: int) -> int:
 
 
 def _typ(apis: list[Api]) -> str:
-    # A token has one typ. An API that takes at+jwt alone must never get the other kind through a second API.
+    # Attack: a client names a second API to get a token with another typ for an API that accepts at+jwt only.
     types = sorted({api.access_token_typ for api in apis})
     if len(types) > 1:
         raise Rejected(Reason.RESOURCE_TYPES, expected="one resource", got=" and ".join(types))

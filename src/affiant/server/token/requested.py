@@ -43,13 +43,13 @@ def parse_scope(text: object) -> tuple[str, ...] | None:
 def resource(form: Form, *, signed: object = None) -> tuple[str, ...]:
     """Return the identifiers of the APIs that a request asks for, each once.
 
-    Many clients say `audience` where RFC 8707 says `resource`. Both mean the same here: a token for another API than
-    the one that was named helps nobody. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
+    Many clients send `audience` instead of `resource` (RFC 8707). Both mean the same here: a token for another API than
+    the named one is useless. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
 
     Args:
         form: the parameters.
-        signed: the claim `resource` of the JWT that is the grant. The parameters may ask for less than it, never for
-            more: whoever got hold of the JWT on its way could otherwise widen it.
+        signed: the claim `resource` of the JWT that is the grant. The parameters may ask for less, never for
+            more: otherwise an attacker with the JWT could get more than the client signed.
 
     Raises:
         Rejected: RESOURCE_MALFORMED, RESOURCE_CONFLICT where the two parameters name different APIs, or

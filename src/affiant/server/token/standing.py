@@ -61,7 +61,7 @@ def find(token: str, directory: Directory, *, issuer: str, now: float, late: int
 
 
 def _types(found: Standing, directory: Directory) -> set[str]:
-    """The types that the token may have: that of RFC 9068, and what its APIs have chosen."""
+    """Return the types that the token may have: that of RFC 9068, and those chosen for its APIs."""
     chosen = [api.access_token_typ.lower() for name in found.audience if (api := directory.api(name)) is not None]
     return {names.ACCESS_TOKEN_TYP, *chosen}
 

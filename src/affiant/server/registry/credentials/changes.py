@@ -62,18 +62,18 @@ async def change(
     leaked: Leaked | None = None,
     allow: Allow = anybody,
 ) -> Client:
-    """Change a client, and say so in the same commit.
+    """Change a client and record the change, in one commit.
 
     Args:
         store: where it is.
         client_id: which.
-        step: makes the new one of the one that stands; an Error leaves that as it is.
+        step: makes the changed client from the stored one; if it raises an Error, nothing changes.
         record: who asked for it, and when.
         outcome: what was done, in one word.
-        leaked: finds the thumbprint of the key, or the id of the secret, whose tokens end with it. It is asked in the
-            commit: a name that was looked up before may mean another key by then.
-        allow: an Error that it raises of the client, as it stands in the commit, leaves that as it is: what was judged
-            before the commit may not hold any more.
+        leaked: returns the thumbprint of the key, or the id of the secret, whose tokens to revoke. Called in the
+            commit: between an earlier look-up and the commit, a kid may get another key.
+        allow: judges the stored client in the commit; if it raises an Error, nothing changes. A judgement from before
+            the commit may be outdated.
 
     Raises:
         NotFound: there is no such client.

@@ -91,7 +91,7 @@ def resume(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 
 
 def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[ClientKey, ...]:
-    """Take an announced key back.
+    """Remove an announced key.
 
     Raises:
         NotFound: there is no such key.
@@ -109,7 +109,7 @@ def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 def revoke(
     standing: Sequence[ClientKey], kid: str, *, now: int, signer: str | None = None, spares_one: bool = True
 ) -> tuple[ClientKey, ...]:
-    """End a key at once, because somebody else may have it. Who commits this also ends the tokens that it obtained.
+    """Revoke a key at once, because an attacker may have it. The commit must also revoke its tokens.
 
     Args:
         standing: all keys.
@@ -166,7 +166,7 @@ def _wanted(key: ClientKey) -> tuple[object, ...]:
 
 
 def _changed(standing: Sequence[ClientKey], key: ClientKey, **changes: Any) -> tuple[ClientKey, ...]:
-    # Of the key, and so of each name that it has.
+    # All records of the key, one for each of its kids.
     name = client_keys.thumbprint(key)
     return tuple(replace(each, **changes) if client_keys.thumbprint(each) == name else each for each in standing)
 

@@ -4,8 +4,8 @@ Kafka's clients and Google-style ones send their assertion as the grant. It is t
 client_id), so it goes up the very ladder of a client assertion; who is registered for this grant may use it.
 
 Google's libraries name the scope in the assertion, Maskinporten's clients the resource too, and they send no parameter.
-What the client signed is what it asks for, so the claims count where this is the grant. Parameters may ask for less,
-never for more: whoever got hold of an assertion on its way could otherwise widen it.
+For this grant the signed claims are the request. Parameters may ask for less, never for more: otherwise an attacker
+with the assertion could get more than the client signed.
 """
 
 from __future__ import annotations
