@@ -1,3 +1,3 @@
-"""The version, apart from the package itself, whose other names import a role."""
+"""The version, without the imports of the package itself."""
 
 __version__ = "0.1.0"

@@ -32,7 +32,7 @@ class Credentials:
     """What `affiant client new` and `affiant register` write.
 
     Attributes:
-        key: the private JWK, or None; where the file names a `key_file`, what that holds.
+        key: the private JWK, or None; the content of `key_file` if the file names one.
         client_secret: the secret, or None.
         key_file: the path of the private key, PEM or JWK, relative to the credentials file.
         certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with what leads to its authority.
@@ -125,7 +125,7 @@ def _sync(folder: Path) -> None:
 def file_name(client_id: str) -> str:
     """Return the name of a client's credentials file: its client_id, percent-encoded as in a URL, and the suffix.
 
-    Attack: a client_id such as /etc/x, or with slashes, leads out of the folder. No slash is left in the name.
+    Attack: a client_id such as ../x or /etc/x writes outside of the folder. The name has no slash.
     """
     name = quote(client_id, safe="")
     if len(name) > _MAX_NAME:
@@ -178,13 +178,9 @@ def parse(text: str, *, name: str, folder: Path = Path()) -> Credentials:
 
 
 def _check_members(known: dict[str, Any], name: str) -> None:
-    """Pass members of the right kinds, with one credential.
-
-    Raises:
-        LocalError: they are not.
-    """
+    """Raise LocalError if a member has the wrong type, or if the credential does not fit the method."""
     for field_name, value in known.items():
-        if field_name == "key" and isinstance(value, str):  # it is not shown: the key itself may be there
+        if field_name == "key" and isinstance(value, str):  # not repeated: it may be the key itself
             raise LocalError(f'"key" in {name} must be a private JWK, an object: for a file, write  "key_file": "FILE"')
         if not (isinstance(value, dict) if field_name in _KEYS else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
@@ -245,7 +241,7 @@ def _named(path: str | Path | None) -> str:
         return str(path)
     from affiant.jose.pem import unwrap  # noqa: PLC0415 - most commands load no cryptography
 
-    # A secret store or an env file may have put quotation marks around it, or encoded it in base64.
+    # A secret store or an env file may add quotation marks, or encode the text in base64.
     return unwrap(os.environ.get(ENVIRONMENT, ""))
 
 

@@ -247,7 +247,7 @@ class Service:
             return self._ask(form)
 
     def _has_new_credential(self) -> bool:
-        """Take the credential that is in the file now, if it is another one for this service."""
+        """Reload the credential from the file, if the file has another one for this service."""
         if self._read_again is None or self._credentials is None:
             return False
         try:
@@ -256,7 +256,7 @@ class Service:
             if not is_mine or found == self._credentials:
                 return False
             self._auth = _client_auth(found.key, found.client_secret, found.auth_method, found.alg, found.kid)
-        except LocalError:  # the server's refusal says more than a file that is being replaced
+        except LocalError:  # report the server's refusal, not a file that is being replaced
             return False
         self._credentials = found
         return True

@@ -226,7 +226,7 @@ def _take_next_into_use(
     tell(f"proved {new.kid}")
     wait(SEEN_SECONDS)
     # The old one stays in the file until the server has let it go.
-    # The new key is in the file itself: that of a key_file is another's to write.
+    # Write the new key into this file: another program may write the key_file.
     found = replace(found, key=found.next_key, key_file=None, kid=new.kid, next_key=None, old_key=old.to_jwk())
     found.replace(path)
     tell(f"{path} signs with {new.kid} from now on")

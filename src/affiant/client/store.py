@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_BYTES = 65_536
-CHECK_SECONDS = 60.0  # between two questions whether a kept token was revoked
+CHECK_SECONDS = 60.0  # between two checks whether a kept token was revoked
 
 
 class CannotKeep(LocalError):
@@ -29,13 +29,13 @@ class CannotKeep(LocalError):
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A token of a file, and when its server last said that it was not revoked."""
+    """A kept token, and when the server last said that it is not revoked."""
 
     token: Token
     checked_at: float
 
     def serves(self, now: float, min_ttl: float) -> bool:
-        # What claims to live longer than any token of ours was not written by us.
+        # A longer lifetime than that of any token: not written by affiant.
         return self.token.is_good(now) and now + min_ttl <= self.token.expires_at <= now + LONGEST_LIFETIME
 
     def is_checked(self, now: float) -> bool:
@@ -64,7 +64,7 @@ class FileTokenStore:
         """Return the token kept under these names, or a new one; processes that want the same one make one request.
 
         Args:
-            names: whose token and what for, such as issuer, client_id, resource and scope.
+            names: the parts of the key, such as issuer, client_id, resource and scope.
             fetch: asks the server.
             now: seconds since the epoch.
             min_ttl: how many seconds a kept token must still live to be used.
@@ -84,7 +84,7 @@ class FileTokenStore:
                 found = fetch()
             elif is_revoked is not None and not kept.is_checked(now):
                 if is_revoked(found):
-                    _remove(path)  # before the server is asked: it may refuse the client now
+                    _remove(path)  # before the request: the server may refuse the client now
                     found = fetch()
             else:
                 return found
@@ -129,7 +129,7 @@ def digest(names: tuple[str, ...]) -> str:
 
 
 def _read(path: Path) -> _Kept | None:
-    """Return the token in the file; None for whatever is not a file of ours, whole and private."""
+    """Return the token in the file; None if the file is not private, whole and in affiant's format."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:

@@ -80,10 +80,10 @@ _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521
 
 
 def canonical(name: str, signature: bytes) -> bytes:
-    """Return one signature for all that can be made of this one without the key.
+    """Return the canonical form of a signature: the same for all forms that need no key to derive.
 
-    Attack: of an ECDSA signature (r, s), (r, n - s) holds as well. Whoever saw one signed text has two of it, which a
-    digest of the whole would take for different ones.
+    Attack: if (r, s) is a valid ECDSA signature, so is (r, n - s). From one signed text an attacker gets a second one,
+    with another digest.
     """
     curve = _CURVES.get(name)
     if curve is None:

@@ -112,7 +112,7 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
 
 
 def canonical(verified: Verified, whole: bytes) -> bytes:
-    """Return the JWS in the one spelling that all have which can be made of it without the key."""
+    """Return the JWS with its signature in canonical form (see algorithms.py)."""
     signed, _, signature = whole.rpartition(b".")
     found = algorithms.canonical(str(verified.header["alg"]), base64url.decode(signature.decode("ascii")))
     return signed + b"." + base64url.encode(found).encode("ascii")
@@ -138,7 +138,7 @@ async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnyS
 
 
 def _check_form(alg: str, signature: object) -> None:
-    # A server answers such a signature with one word for all failures, so it must not leave this machine.
+    # A server has one answer for all bad signatures, so this mistake must be reported here.
     if not isinstance(signature, bytes):
         if isawaitable(signature) and hasattr(signature, "close"):
             signature.close()  # an unawaited coroutine would warn

@@ -134,17 +134,17 @@ def kid(jwk: dict[str, Any]) -> str | None:
 
 
 def check_public(jwk: dict[str, Any]) -> None:
-    """Reject a key with private members, whatever else it is.
+    """Reject a key with private members.
 
     Raises:
-        ConfigError: it has some; also a symmetric key, whose only member that matters is private.
+        ConfigError: it has private members, as every symmetric key has.
     """
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise ConfigError(IS_PRIVATE)
 
 
 def check_kind(jwk: dict[str, Any]) -> str:
-    """Return the kty of a key whose type and curve are accepted. Nothing of the key itself is read.
+    """Return the kty if the type and the curve are accepted. The key itself is not parsed.
 
     Raises:
         ConfigError: they are not.
@@ -153,7 +153,7 @@ def check_kind(jwk: dict[str, Any]) -> str:
     if kty not in ("RSA", "EC", "OKP", "AKP"):
         raise ConfigError("kty must be RSA, EC, OKP or AKP")
     if kty in ("EC", "OKP") and jwk.get("crv") not in _CURVES_OF[kty]:
-        # RFC 9864: EdDSA on Ed448 has a name of its own, and is not among ours.
+        # RFC 9864: EdDSA on Ed448 has a name of its own, and is not supported.
         raise ConfigError("the curve must be P-256, P-384, P-521 or Ed25519")
     return str(kty)
 

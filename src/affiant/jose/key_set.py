@@ -13,7 +13,7 @@ from affiant.jose.keys import PublicKey, parse_public_jwk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MAX_MEMBERS = 64  # of a client's set, whatever they are
+MAX_MEMBERS = 64  # of a client's set, usable or not
 MAX_PUBLISHED = 1024  # of an issuer's: a burst of rotations leaves many keys
 MAX_GIVEN = 16  # keys for signatures in a set that is registered: reading one costs up to a millisecond
 MAX_CANDIDATES = 16  # keys that one signature is tried with
@@ -26,7 +26,7 @@ class LeftOut(NamedTuple):
 
     Attributes:
         place: of the member in the array, from 1.
-        kid: its name, where it has one that can be shown.
+        kid: in JSON, cut; None if it is no string.
         why: in words.
     """
 
@@ -39,7 +39,7 @@ class LeftOut(NamedTuple):
 
 
 def describe(left_out: Sequence[LeftOut]) -> str:
-    """Return one line for logs and records: what was left out, shortened; empty for nothing."""
+    """Return one line for logs and records about these members, shortened; empty if there is none."""
     if not left_out:
         return ""
     more = f"; and {len(left_out) - _SHOWN_REASONS} more" if len(left_out) > _SHOWN_REASONS else ""
@@ -71,7 +71,7 @@ class KeySet:
 
     @classmethod
     def parse_given(cls, document: object) -> KeySet:
-        """Return the usable keys of a set that somebody registers; a private key in it refuses the whole set.
+        """Return the usable keys of a set that a client or operator registers; reject a set with a private key.
 
         Raises:
             ConfigError: not a JWK Set, too many members, a private key, or no usable key.
@@ -83,7 +83,7 @@ class KeySet:
         return next((key for key in self.keys if key.kid == kid), None)
 
     def candidates(self, alg: str, kid: str | None = None) -> tuple[PublicKey, ...]:
-        """Return the keys to try for this alg, of this name where there is one; MAX_CANDIDATES at most."""
+        """Return the keys to try for this alg, and this kid if there is one; MAX_CANDIDATES at most."""
         fitting = (key for key in self.keys if alg in key.algorithms and kid in (None, key.kid))
         return tuple(key for key, _ in zip(fitting, range(MAX_CANDIDATES), strict=False))
 
@@ -93,14 +93,14 @@ class KeySet:
 
 
 class Reader:
-    """Reads the members of a JWK Set one by one: the one way in for every set.
+    """Reads the members of a JWK Set one by one. Every set is read here.
 
-    RFC 7517 section 5: members that are not understood are ignored. What is left out is named.
+    RFC 7517 section 5: members that are not understood are ignored. `left_out` names them.
 
     Args:
         document: the JSON value.
-        most: members that are read, whatever they are.
-        is_given: whether somebody registers it, and does not only publish it.
+        most: how many members are read, usable or not.
+        is_given: whether the set is registered, and not only published.
 
     Raises:
         ConfigError: not a JWK Set, too many members, or a private key in a set that is registered.
@@ -110,7 +110,7 @@ class Reader:
         members = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(members, list) or not members:
             raise ConfigError('this is not a JWK Set: an object with "keys", an array of at least one key')
-        # Counted before anything is read: what a set costs must not be the sender's choice.
+        # Attack: a set with many members. Count them before reading one: the sender must not choose the cost.
         if len(members) > most:
             raise ConfigError(f"the JWK Set has {len(members)} members: at most {most} are read")
         self._keys: dict[tuple[str, str, str | None], PublicKey] = {}
@@ -134,7 +134,7 @@ class Reader:
         return self.finish()
 
     def steps(self) -> Iterator[None]:
-        """Read the next key with each step, so that a caller can do other work in between."""
+        """Read one key per step, so that the caller can do other work in between."""
         for place, member in self._fitting:
             yield
             try:
@@ -163,7 +163,7 @@ class Reader:
             return
         is_private = not jwk.PRIVATE_MEMBERS.isdisjoint(member)
         if is_private and is_given:
-            # Refused whole and first, whatever else it is: its sender must learn that it is no secret any more.
+            # Order: before all else. The sender must learn that this key is no longer secret.
             raise ConfigError(f"key {place} of the JWK Set: {jwk.IS_PRIVATE}")
         try:
             jwk.check_public(member)
@@ -176,6 +176,6 @@ class Reader:
 
     def _leave_out(self, place: int, member: object, why: str) -> None:
         kid = member.get("kid") if isinstance(member, dict) else None
-        # In ASCII and cut: the sender chose it, and it is shown on terminals.
+        # Attack: the sender chose the kid, and terminals show it. In ASCII, and cut.
         shown = json.dumps(kid[:_SHOWN_KID]) if isinstance(kid, str) else None
         self._left_out.append(LeftOut(place, shown, why))

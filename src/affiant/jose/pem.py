@@ -1,8 +1,8 @@
-"""Private keys as people paste them: into an environment variable, a secret store, or a file made by another tool.
+"""Parse private keys as users paste them: into an environment variable, a secret store, or a file of another tool.
 
-What can only be meant in one way is taken: line ends spelt out, quotation marks, text around the PEM, base64 of the
-whole, and the form of OpenSSH. For another form the message says what it is, and the line that makes the right one. No
-message shows a piece of the text.
+Unambiguous spellings are accepted: escaped line ends, quotation marks, text around the PEM, base64 of the whole, and
+the OpenSSH form. For any other form the message names it, with the command that converts it. No message repeats a part
+of the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ENCRYPTED = (
 
 
 def unwrap(text: str) -> str:
-    """Return the text without what was put around it: white space, quotation marks, and base64 of a key or of JSON."""
+    """Remove white space and quotation marks around the text, and base64 around a key or JSON."""
     text = text.strip().removeprefix("\ufeff").strip()
     while len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:
         text = (_of_json(text) or text[1:-1]).strip()
@@ -47,15 +47,15 @@ def unwrap(text: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether this text, once it is unwrapped, can only be meant as a key or as JSON, and not as the path of a file."""
+    """Whether this unwrapped text is a key or JSON, and not the path of a file."""
     return text.startswith("{") or _BEGIN in text
 
 
 def parse_private_key(text: str, *, alg: str | None = None) -> PrivateKey:
-    """Return the private key in this text: PEM or JWK, in any spelling that can be meant in one way only.
+    """Return the private key in this text: PEM or JWK, in any unambiguous spelling.
 
     Raises:
-        ConfigError: it is something else; the message says what, and what to do.
+        ConfigError: the text is something else; the message says what, and what to do.
     """
     text = unwrap(text)
     if text.startswith("{"):
@@ -97,7 +97,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _of_json(text: str) -> str | None:
-    """Return the string that this is in JSON, where line ends may be real ones."""
+    """Return the string if the text is one in JSON; it may contain raw line ends."""
     try:
         value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _of_json(text: str) -> str | None:
 
 
 def _of_base64(text: str) -> str | None:
-    """Return what this is the base64 of, where that is a key or JSON."""
+    """Decode the text if it is base64 of a key or of JSON."""
     if len(text) < _LEAST_BASE64 or _BASE64.fullmatch(text) is None:
         return None
     try:
@@ -120,7 +120,7 @@ def _of_base64(text: str) -> str | None:
 
 
 def _parse_openssh(data: bytes, alg: str | None) -> PrivateKey:
-    # Taken, not explained: ssh-keygen 9.2 of Debian 12 cannot write an Ed25519 key in another form.
+    # Parsed, because users cannot convert it: ssh-keygen 9.2 of Debian 12 writes Ed25519 keys in no other form.
     try:
         key = serialization.load_ssh_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -129,10 +129,10 @@ def _parse_openssh(data: bytes, alg: str | None) -> PrivateKey:
 
 
 def _pem(text: str) -> tuple[str, bytes]:
-    """Return the label and the text of the one private key among these blocks, with line ends where they belong.
+    """Return the label and the PEM of the one private key among these blocks, with correct line ends.
 
     Raises:
-        ConfigError: there is none, or several, or it is of a form that is not taken.
+        ConfigError: there is none, several, or an encrypted one.
     """
     text = text.replace("\\r", "").replace("\\n", "\n")
     blocks = [(label.strip(), body) for label, body in _BLOCK.findall(text)]

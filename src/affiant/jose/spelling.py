@@ -1,4 +1,4 @@
-"""Which other form a signature has, when it has not the form of its algorithm (RFC 7518 section 3)."""
+"""Recognise the wrong form of a signature: DER, hexadecimal or base64 (RFC 7518 section 3)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _HEXADECIMAL = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 
 
 def has_length(alg: str, signature: bytes) -> bool:
-    """Whether a signature of this algorithm can have this length; True for an algorithm that is not known."""
+    """Whether signatures of this algorithm can have this length; True for an unknown algorithm."""
     if alg in _RSA:
         return len(signature) in _RSA_BYTES
     return len(signature) == _BYTES.get(alg, len(signature))
 
 
 def expected(alg: str) -> str:
-    """The length that signatures of this algorithm have, in words."""
+    """Return in words how long signatures of this algorithm are."""
     return "256 to 1024 bytes" if alg in _RSA else f"{_BYTES[alg]} bytes"
 
 
 def find(alg: str, signature: bytes) -> str | None:
     """Return DER, HEXADECIMAL or BASE64 where the signature has that form, None for any other.
 
-    No key is used: the answer depends on what came, and takes the same time for every client.
+    It uses no key, so its result and its time depend on the request alone, and not on the client.
     """
     if alg not in _RSA and has_length(alg, signature):
         return None

@@ -25,7 +25,7 @@ MAX_IDENTIFIER = 256  # characters of jti, and of a label
 # For every client: the assertion is parsed before its client is known. A chain of certificates in x5c takes 10,000.
 MAX_CHARACTERS = 16_384
 
-# What a client can be held to, rule by rule, the default first. Only ``legacy`` is looser than it.
+# The policies of each rule, the default first. Only ``legacy`` is looser than the default.
 POLICIES = {
     "audience": ("strict", "string", "legacy"),
     "typ": ("strict", "explicit"),
@@ -46,13 +46,12 @@ class Rules:
         token_endpoint: accepted as audience under the policy ``legacy`` only.
         audience: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (every spelling of this server:
             the issuer or the endpoint, with or without a slash at its end, alone or both).
-        typ: ``strict`` (what rung 4 lets through), ``explicit`` (client-authentication+jwt only).
+        typ: ``strict`` (what rung 4 accepts), ``explicit`` (client-authentication+jwt only).
         lifetime: ``strict`` (300 s), ``short`` (60 s), ``legacy`` (an hour).
         jti: ``strict``, or ``legacy``: the hash of the whole JWS replaces a jti that is missing or unusable.
         subject: ``strict``, or ``legacy``: a missing sub means the same as iss.
-        observe: rules (of RULES) whose breach is recorded and let through, as far as the loosest policy of the rule
-            lets it through. An audience that is not this server's in any spelling is refused all the same, and so is
-            what has expired.
+        observe: rules (of RULES) whose breaches are recorded but accepted, as far as the loosest policy of the rule
+            accepts them. An audience of another server, and an expired assertion, are still rejected.
         made_after: when the server forgot which jtis were used, in seconds since the epoch: what may have been made
             and used before is refused until it must have expired.
     """
@@ -136,7 +135,7 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
         )
     iss, sub = text(unverified.claims, "iss"), text(unverified.claims, "sub")
     # RFC 7523 section 3 items 1 and 2B: both are the client_id. Order: a missing sub is judged after the signature, by
-    # the client's policy. An answer before that would tell a stranger which clients exist and what they may leave out.
+    # the client's policy: an earlier answer would reveal to a stranger which clients exist, and their policies.
     if "sub" not in unverified.claims and not free_subject:
         sub = iss
     if iss is None or sub is None or (iss != sub and not free_subject):
@@ -148,13 +147,13 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
 
 
 def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> ClientAssertion:
-    """Judge the claims of an assertion whose signature held (rungs 8 to 10).
+    """Judge the claims of an assertion with a valid signature (rungs 8 to 10).
 
     Args:
-        verified: the proof that the signature held.
-        rules: what this server demands of this client.
+        verified: the proof that the signature is valid.
+        rules: the rules for this client.
         now: seconds since the epoch.
-        whole: the whole JWS, whose hash replaces a missing jti where the rules allow it.
+        whole: the whole JWS; its hash replaces a missing jti if the rules allow that.
 
     Raises:
         Rejected: ISS_SUB, TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
@@ -187,14 +186,7 @@ def digest(jti: str | None, *, whole: bytes) -> bytes:
 
 
 def check_subject(claims: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Reject an assertion without sub (RFC 7523 section 3 item 2), unless the client may leave it out.
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: ISS_SUB.
-    """
+    """Reject an assertion without sub (RFC 7523 section 3 item 2), unless the policy allows it."""
     if "sub" in claims:
         return []
     if rules.subject != "legacy" and "subject" not in rules.observe:
@@ -233,7 +225,7 @@ def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
     if strict:
         return []
     known = (rules.issuer, rules.token_endpoint)
-    # Attack: an assertion that was made for another server. No policy and no observation lets it in here.
+    # Attack: an assertion for another server is sent to this one. No policy and no observation accepts it.
     if not ((rules.audience == "legacy" or "audience" in rules.observe) and _names_us(aud, known)):
         expected = " or ".join(known if rules.audience == "legacy" else known[:1])
         raise Rejected(Reason.AUDIENCE, expected=expected, got=_shown(aud))

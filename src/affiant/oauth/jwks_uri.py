@@ -1,4 +1,4 @@
-"""The address of public keys (RFC 7591 section 2, `jwks_uri`): which texts may be one, how long a copy is kept."""
+"""The address of public keys (RFC 7591 section 2, `jwks_uri`): its syntax, and how long a copy may be kept."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def parse(text: str) -> str:
 
 
 def parse_max_age(cache_control: str) -> int | None:
-    """Return for how many seconds the sender of these Cache-Control values lets a copy be kept (RFC 9111 5.2.2).
+    """Return for how many seconds a copy may be kept by these Cache-Control values (RFC 9111 5.2.2).
 
-    0 for what may not be kept at all; None where the sender does not say.
+    0 if it may not be kept; None if the values do not say.
     """
     if _NOT_KEPT.search(cache_control):
         return 0

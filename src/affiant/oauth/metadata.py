@@ -21,8 +21,8 @@ class Metadata:
     """A server's metadata, whose issuer is the one that was asked for.
 
     Attributes:
-        jwks_uri: where its keys are; optional, since a client needs none (RFC 8414 section 2).
-        revocations_uri: where its revocations are told (oauth/standing/revocations.py); only affiant has this.
+        jwks_uri: the address of its keys; optional, since a client needs none (RFC 8414 section 2).
+        revocations_uri: the address of its feed of revocations (oauth/standing/revocations.py); only affiant has one.
     """
 
     issuer: str
@@ -46,7 +46,7 @@ class Metadata:
         return replace(self, token_endpoint=url)
 
     def require_jwks_uri(self) -> str:
-        """Return where the server's keys are.
+        """Return the address of the server's keys.
 
         Raises:
             ValueError: the server publishes none.
@@ -68,7 +68,7 @@ class Metadata:
 
 
 def check_own_issuer(issuer: str) -> str:
-    """Return the issuer that our server may have: one that nobody can spell in two ways.
+    """Return an issuer that this server may have: one with a single spelling.
 
     Raises:
         ValueError: as `check_issuer`; or it ends in a slash, or its host has capitals.

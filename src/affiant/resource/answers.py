@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What a page may read of a refusal, where the CORS headers of the API let its origin read anything at all.
+# The headers of a refusal that a page may read, if the CORS headers of the API admit its origin.
 _ALWAYS = {
     "Access-Control-Expose-Headers": "WWW-Authenticate, DPoP-Nonce, Retry-After",
     "Cache-Control": "no-store",

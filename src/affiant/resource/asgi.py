@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class GuardMiddleware:
-    """Lets a request or a WebSocket through when its token is valid; the caller is then in ``scope["affiant.caller"]``.
+    """Passes on requests and WebSockets with a valid token; the caller is then in ``scope["affiant.caller"]``.
 
-    Where the guard publishes metadata of the API, they are answered here, to everybody.
+    If the guard publishes metadata of the API, this middleware serves them, without a token.
 
     Args:
-        app: what is guarded.
-        guard: who checks.
-        need: the scopes that every request must have; as a str, separated by spaces.
+        app: the guarded application.
+        guard: checks the tokens.
+        need: the scopes that every token must have; as a str, separated by spaces.
         public: paths that need no token.
     """
 

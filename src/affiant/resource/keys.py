@@ -1,7 +1,7 @@
-"""The issuer's keys: fetched when needed, kept as its Cache-Control says, and fetched again when one is lacking.
+"""The issuer's keys: fetched when needed, cached as its Cache-Control says, and fetched again when one is missing.
 
-A key is lacking when none has the kid of a token, or when none of that kid made its signature: the issuer may have put
-another key under the same name. Both kinds of fetch share one budget: a storm of tokens must not become one of fetches.
+A key is missing if none has the kid of a token, or if none of that kid made its signature: the issuer may have replaced
+a key under the same kid. Both kinds of fetch share one budget: a flood of tokens must not become a flood of fetches.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 300.0  # that the keys of an issuer are kept that says nothing of it
+FRESH_SECONDS = 300.0  # that keys are cached if the issuer's answer has no Cache-Control
 LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # within which the issuer's Cache-Control is followed
 STALE_SECONDS = 86_400.0  # how long known keys serve while the issuer is away
-BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for keys that are lacking
+BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for missing keys
 
 
 class IssuerKeys:
@@ -63,7 +63,7 @@ class IssuerKeys:
         fetches = self._fetches
         tried = await self.find(unverified.kid, unverified.alg)
         verified = _verify(unverified, tried)
-        if verified is None and self._fetches == fetches:  # or else they were fetched for this very token
+        if verified is None and self._fetches == fetches:  # otherwise they were fetched for this token
             verified = _verify(unverified, await self._find_others(unverified, tried))
         if verified is None:
             age = max(0, int(self._clock() - self._fetched_at))
@@ -95,11 +95,11 @@ class IssuerKeys:
             await self._renew(now)
 
     async def _find_others(self, unverified: Unverified, tried: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
-        """Return keys under the same name that the issuer publishes by now, besides those that were tried."""
+        """Return keys of the same kid that the issuer has published since, without those that were tried."""
         try:
             return await self._look_again(unverified.kid, unverified.alg, tried)
         except RemoteError:
-            # By all that is known the signature is bad; an issuer that is away must not make a 503 of a forged token.
+            # By the known keys the signature is invalid: an unreachable issuer must not turn a forged token into a 503.
             return ()
 
     async def _look_again(self, kid: str | None, alg: str, tried: tuple[PublicKey, ...] = ()) -> tuple[PublicKey, ...]:

@@ -14,7 +14,7 @@ from affiant.oauth.metadata import well_known_url
 
 MAX_AGE = 300  # seconds that a copy may be used
 _METHODS = b"GET, HEAD, OPTIONS"
-# The document is for everybody, so a page of any origin may read it; a preflight comes before MCP-Protocol-Version.
+# The document is public, so pages of any origin may read it. MCP-Protocol-Version causes a preflight.
 _ANY_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff")]
 _PREFLIGHT = [
     (b"access-control-allow-methods", _METHODS),

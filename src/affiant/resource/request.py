@@ -58,7 +58,7 @@ def read_certificate(scope: Scope, proxies: Proxies) -> Certificate | None:
 
     Args:
         scope: of ASGI; its client must be the peer itself, and no address out of a header.
-        proxies: whose header is believed, and what they write.
+        proxies: those with a trusted header, and its format.
 
     Raises:
         Rejected: CERTIFICATE_HEADER.

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 # That a revocation outlives its tokens, and a line of refresh tokens its own end, whatever the clock says that deletes
 # it. Longer than any retry window.
 KEPT_SECONDS = 86_400
-RETRY_WINDOW = 120  # seconds in which a refresh whose answer was lost can be repeated
+RETRY_WINDOW = 120  # seconds in which a client can retry a refresh with a lost answer
 # Bytes that a store writes to find out whether it takes writes again after one has failed. As much as a large commit:
 # on a full disk a small one still fits now and then.
 PROBE_BYTES = 1 << 18
-PROBE = "probe"  # the setting that holds them for a moment
+PROBE = "probe"  # the setting for these bytes
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 # What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
 # of them is deleted, so both numbers only grow.
@@ -74,7 +74,7 @@ class Rotation:
 
     Attributes:
         idle_seconds: how long the successor lives unused.
-        retry_window: seconds in which a repeated use is a lost answer and gets the same successor, until that is used.
+        retry_window: seconds in which a repeated use is a retry and gets the same successor, until that one is used.
     """
 
     spent: bytes = field(repr=False)
@@ -94,7 +94,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         jti_digest: hexadecimal SHA-256 of ``jti:`` and the jti; without a jti, of ``jws:`` and the whole assertion.
         hint: which known mistake explains a signature that does not verify, or a jti that was used before.
         also: codes of what else would have stopped the request, separated by spaces.
-        policies: of its client, those that let through what the assertion breaks; ``none`` for none.
+        policies: for each broken rule, the client's policy that accepts the assertion; ``none`` for none.
         token: the jti of the access token that was issued.
         by: who changed something: a client of the admin API, or the command line.
         subject: what was changed.
@@ -304,7 +304,7 @@ def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: Re
     if token.spent_at is not None:
         # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
         # family may still live.
-        # A used successor closes the window: the answer that brought it was not lost (RFC 9700 section 4.14.2).
+        # A used successor closes the window: the client got the answer (RFC 9700 section 4.14.2).
         was_used = successor is not None and successor.spent_at is not None
         in_window = rotation.now - token.spent_at <= rotation.retry_window and not was_used
         if not in_window or token.successor != rotation.successor:

@@ -133,7 +133,7 @@ class Revocations(Protocol):
         """Those of these (kind, value) that stand."""
 
     async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
-        """Those whose tokens would still be good at this instant, the newest first, that follow this one."""
+        """Revocations of tokens that have not expired at this instant, the newest first, after this one."""
 
     async def mark(self, now: int) -> str:
         """A text for what `list` has at this instant: another one whenever one of them was added or prolonged.

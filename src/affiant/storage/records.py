@@ -79,7 +79,7 @@ class Client:
         subject_policy: ``strict`` or ``legacy``.
         introspects: the identifiers of the APIs that this client is, or speaks for: whose tokens it may introspect.
         dpop_bound_access_tokens: whether every token request must bring a DPoP proof (RFC 9449 section 5.2).
-        observe: the rules whose breach is recorded and let through, of assertion.RULES.
+        observe: the rules (of assertion.RULES) with breaches that are recorded but accepted.
         access_token_lifetime: seconds; None for the setting of the server.
         tls_client_certificate_bound_access_tokens: whether every token is bound to the client's certificate (RFC 8705
             section 3.4).

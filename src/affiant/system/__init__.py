@@ -1,4 +1,4 @@
-"""What the operating system refuses, in sentences that say what to do: files of other users, and the network.
+"""Failures of the operating system, in sentences that say what to do: files of other users, and the network.
 
-Used by every role, and uses nothing but `errors`.
+Every role uses this package; it imports only `errors`.
 """

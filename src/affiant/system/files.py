@@ -24,7 +24,7 @@ _WORLD = 0o006
 
 
 def read_private(path: Path, *, what: str, variable: str) -> bytes:
-    """Read a file that only its owner, or those whom an orchestrator gave it to, can read.
+    """Read a file that only its owner, or the processes that an orchestrator mounted it for, can read.
 
     Args:
         path: the file.
@@ -37,7 +37,7 @@ def read_private(path: Path, *, what: str, variable: str) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            # Of the open file: the name may lead elsewhere a moment later.
+            # Attack: the path is replaced after the check. Check the open file.
             found = os.fstat(file.fileno())
             if not _is_private(found, read_only=_is_read_only(file.fileno())):
                 raise ConfigError(_exposed(path, found, variable))
@@ -52,9 +52,9 @@ def _is_private(found: os.stat_result, *, read_only: bool) -> bool:
     """Whether the file can be trusted with a secret.
 
     PostgreSQL's rule for its key, and the mounts of Kubernetes, systemd and Docker: others may never write it. The
-    group may read a file of root's, which only root can have given to that group; systemd's ACL for one user shows as
-    the group's bits. Everybody may read a file of root's on a mount that is read-only, since the process can neither
-    change that nor choose it; who has no access to the mount cannot read it.
+    group may read a file of root, because only root can give it to a group; systemd's ACL for one user appears in the
+    bits of the group. All users may read a file of root on a read-only mount, because this process can neither change
+    nor choose the mount, and a user without access to the mount cannot read the file.
     """
     mode = stat.S_IMODE(found.st_mode) & _OTHERS
     if not mode:
@@ -92,7 +92,7 @@ def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     if os.geteuid() == _ROOT:
         folder = path.parent.stat()
         # Attack: the owner of the folder puts a link to another file under the name. The descriptor is of a new file.
-        with contextlib.suppress(OSError):  # a root that may not, as in some containers, keeps the file
+        with contextlib.suppress(OSError):  # in some containers root may not: the file stays root's
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor
 
@@ -124,7 +124,7 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
         return ""
     mine = user(os.geteuid())
     text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "
-    # Only who owns the folder may want the file: another user's chown would lock the server out.
+    # Suggest chown to the owner of the folder only: another user's chown would lock the server out.
     if place.is_dir() or place.absolute().parent.stat().st_uid != os.geteuid():
         return f"{text}run it with  sudo -u {user(owner)}"
     target = f"-R {mine}: {shlex.quote(str(folder))}" if folder is not None else f"{mine}: {shlex.quote(str(place))}"
@@ -132,7 +132,7 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
 
 
 def _closest(path: Path) -> tuple[Path, int]:
-    """Return the path, or the closest folder above it that this process can see, with its owner."""
+    """Return the path, or the closest parent that this process can stat, with its owner."""
     for place in (path, *path.absolute().parents):
         try:
             return place, place.stat().st_uid
@@ -142,7 +142,7 @@ def _closest(path: Path) -> tuple[Path, int]:
 
 
 def user(uid: int) -> str:
-    """Return the name of a user, or the number of one who has none, as in many containers."""
+    """Return the name of a user, or the number if it has no name, as in many containers."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""Says what failed on the way to a server: the name, the proxy, the connection or the certificate, and what to do."""
+"""Describe network failures: the name, the proxy, the connection or the certificate, and what to do."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
     """Return one sentence about an exception of an HTTP library.
 
     Args:
-        error: what was raised.
-        url: what was asked.
-        proxy: what it was asked through, as `find_proxy` found it.
+        error: the exception.
+        url: of the request.
+        proxy: of the request, as `find_proxy` returned it.
     """
     place = urlsplit(url).netloc.rpartition("@")[2]
     causes = list(_causes(error))
@@ -45,7 +45,7 @@ def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
             return f"no TLS connection with {place} ({reason}): is it an https address, and is this the port of it?"
     kind = type(error).__name__
     if kind == "ProxyError":
-        return f"{_proxy(proxy)} refused to connect to {place} ({error}): ask who runs it, or set NO_PROXY"
+        return f"{_proxy(proxy)} refused to connect to {place} ({error}): ask its operator, or set NO_PROXY"
     if kind in ("ConnectError", "ConnectTimeout") and proxy is not None:
         return f"{_proxy(proxy)} {_connection(proxy, causes)}: correct the variable, or set NO_PROXY={_host(url)}"
     return f"{place} {_connection(url, causes)}: is it running, and is the address right?"
@@ -121,7 +121,7 @@ def _strange_proxy() -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it came from, the outermost first, with the members of groups."""
+    """Yield the exception and its causes, the outermost first, with the members of groups."""
     waiting, seen = [error], 0
     while waiting and seen < _DEPTH:
         current = waiting.pop(0)

@@ -138,7 +138,7 @@ class Name:
         return [sorted(attribute.key(exact=exact) for attribute in rdn) for rdn in self.rdns]
 
     def matches(self, registered: Name) -> bool:
-        """Whether the name of a certificate is the registered one."""
+        """Whether this registered name matches the name of a certificate."""
         exact = registered.exact
         try:
             return bool(registered.rdns) and self.key(exact=exact) == registered.key(exact=exact)
@@ -315,7 +315,7 @@ def _check_characters(text: str) -> None:
     if len(text) > _MAX_VALUE:  # Attack: to normalise a long text of combining characters takes quadratic time
         raise ValueError("a value is too long")
     for c in text:
-        # Attack: a NUL ends the text for other readers; what is not seen, or not assigned, tells two names apart.
+        # Attack: other readers end the text at a NUL; invisible or unassigned characters make look-alikes.
         if unicodedata.category(c)[0] == "C" or c == "\ufffd":
             raise ValueError(f"a value has the character U+{ord(c):04X}, which no name may have")
         if not c.isascii() and unicodedata.normalize("NFC", c).isascii():
@@ -323,7 +323,7 @@ def _check_characters(text: str) -> None:
 
 
 def _check_order(name: Name, *, written: Name) -> None:
-    """Refuse a name that its reader would have begun at the other end."""
+    """Reject a name whose order is not certain."""
     if len(name.rdns) == 1:
         return
     first, last = ({a.oid for a in rdn} for rdn in (name.rdns[0], name.rdns[-1]))
@@ -341,9 +341,9 @@ def _shown(rdn: Iterable[Attribute]) -> str:
 
 
 def _slashes(text: str) -> str:
-    told = "a name between slashes cannot be read with certainty, since values may have slashes"
+    why = "a name between slashes cannot be read with certainty, since values may have slashes"
     try:
         rdns = tuple((next(_read(part)).read,) for part in text[1:].split("/"))
     except ValueError:
-        return told
-    return f"{told}: write {Name(rdns)} if that is what it means"
+        return why
+    return f"{why}: write {Name(rdns)} if that is what it means"

@@ -43,7 +43,7 @@ class Header:
     """The header in which the proxies send the certificate.
 
     Attributes:
-        kind: whose format it has.
+        kind: the proxy with this format.
         name: in lower case.
     """
 
@@ -66,7 +66,7 @@ class Header:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the proxy judged the chain of every certificate in such a header, unless it was told not to."""
+        """Whether the proxy verifies the chain of every certificate in such a header, unless configured otherwise."""
         return self.kind != ALB_PASSTHROUGH
 
     def parse_values(self, values: Sequence[bytes]) -> Certificate:
@@ -86,7 +86,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies whose header is believed, by the address that their connection comes from.
+    """The proxies with a trusted header, by the peer address of their connections.
 
     Attributes:
         networks: their addresses.
@@ -136,15 +136,15 @@ def find(
 
     Args:
         headers: of the request, their names in lower case.
-        peer: the address that the connection came from, whatever a header says of another.
-        proxies: those whose header is believed.
+        peer: the address of the connection, not one from a header.
+        proxies: those with a trusted header.
         tls: what the server that ended TLS says of the connection (the TLS extension of ASGI).
 
     Raises:
         Rejected: CERTIFICATE_HEADER.
     """
     if proxies.has(peer):
-        # Of a proxy the header counts, or its absence: a certificate of its connection to us is its own.
+        # From a proxy only the header counts: a certificate of its own connection is the proxy's, not the client's.
         values = [value for name, value in headers if name == proxies.header.name]
         return proxies.header.parse_values(values) if values else None
     chain = list((tls or {}).get("client_cert_chain") or ())

@@ -46,36 +46,36 @@ class _Rights(NamedTuple):
     conditions: frozenset[str]
 
 
-def is_covered(name: str, held: Collection[str]) -> bool:
-    """Whether one of these names is this one, or covers it in the grammar that both have.
+def is_covered(name: str, granted: Collection[str]) -> bool:
+    """Whether one of the granted names equals this name, or covers it in their common grammar.
 
     ``system/*.rs`` covers ``system/Patient.rs``, ``system/*.r`` and ``system/Observation.rs?category=laboratory``;
     ``system/*.read`` covers ``system/Patient.read``. The two versions of the grammar do not cover each other.
     """
-    if name in held:
+    if name in granted:
         return True
     wanted = _rights(name)
-    return wanted is not None and any(_covers(_rights(other), wanted) for other in held)
+    return wanted is not None and any(_covers(_rights(other), wanted) for other in granted)
 
 
-def are_covered(names: Iterable[str], held: Collection[str]) -> bool:
-    """Whether each of the names is covered by one that is held."""
-    return all(is_covered(name, held) for name in names)
+def are_covered(names: Iterable[str], granted: Collection[str]) -> bool:
+    """Whether each of the names is covered by a granted one."""
+    return all(is_covered(name, granted) for name in names)
 
 
-def _covers(held: _Rights | None, wanted: _Rights) -> bool:
+def _covers(granted: _Rights | None, wanted: _Rights) -> bool:
     return (
-        held is not None
-        and held.version == wanted.version
-        and held.resource in ("*", wanted.resource)
-        and wanted.allowed <= held.allowed
-        and held.conditions <= wanted.conditions
+        granted is not None
+        and granted.version == wanted.version
+        and granted.resource in ("*", wanted.resource)
+        and wanted.allowed <= granted.allowed
+        and granted.conditions <= wanted.conditions
     )
 
 
 @lru_cache(maxsize=1024)
 def _rights(name: str) -> _Rights | None:
-    """Read a name of the grammar; None for any other, which covers nothing and is covered by nothing but itself."""
+    """Parse a name of the grammar; None for any other, which covers only itself."""
     found = _SYSTEM.fullmatch(name)
     if found is None:
         return None

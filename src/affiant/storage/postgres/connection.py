@@ -34,11 +34,11 @@ _SET = (
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
 ) + "".join(f", set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-# What must hold afterwards, in another statement: the keepalives and jit are no promise, and some systems lack them.
+# The settings to check afterwards, in another statement. Keepalives and jit are optional: some systems lack them.
 _HELD = tuple(_SESSION)[:4]
 _SESSION_ID = "SELECT pg_backend_pid()"
 _SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
-# What a pooler that changes the session beneath a connection answers to prepared statements.
+# The errors of prepared statements behind a pooler that changes the session of a connection.
 _OTHER_SESSION = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _POOLER = "connect to PostgreSQL itself, or set pool_mode=session"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -81,7 +81,7 @@ async def connect(address: Address) -> Any:
 async def check_session(address: Address, connection: Any) -> None:
     """Raise ConfigError if a pooler lends one session of the database to several connections.
 
-    Locks, settings and announcements would then be lost between two statements, and nothing else would say so.
+    Locks, settings and notifications would be lost between two statements, without any error.
     """
     other = await connect(address)
     try:

@@ -31,7 +31,7 @@ class Groups:
         commit: takes a group, and returns an outcome for each once they are durable.
 
     Attributes:
-        has_failed: whether a commit has failed since this was last lowered, and not for an entry of its group.
+        has_failed: whether a commit has failed since the last reset, for another cause than one of its entries.
     """
 
     def __init__(self, commit: Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]) -> None:

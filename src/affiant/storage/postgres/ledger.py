@@ -96,7 +96,7 @@ class PostgresLedger:
         return deleted + refresh
 
     async def _prove(self) -> None:
-        """Write a good deal and take it away again, in two commits.
+        """Write PROBE_BYTES and delete them, in two commits.
 
         Raises:
             StoreError: nothing is committed still.

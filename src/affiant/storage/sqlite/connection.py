@@ -90,7 +90,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Sequence[Traversable]:
-    """The files that were not applied yet. It only reads: a command that lists must not wait for a server that writes.
+    """Return the pending migrations. Only a read: a command that lists must not wait for a server that writes.
 
     Raises:
         ConfigError: the database was made by a newer affiant.

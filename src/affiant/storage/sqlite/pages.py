@@ -1,4 +1,4 @@
-"""Read many rows on a thread of its own, with a connection of its own: the event loop waits for no disk."""
+"""Read many rows in a thread with its own connection: the event loop never waits for the disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Result = TypeVar("Result")
 
 
 class Pages:
-    """Reads, one after the other.
+    """Executes reads, one after the other.
 
-    Each is one statement outside of a transaction, read to its end. So no snapshot outlives a page: the write-ahead
-    log can always be checkpointed and begun again, however long somebody reads.
+    Each read is one whole statement outside of a transaction. So no snapshot outlives a page, and a long list never
+    blocks the checkpoint of the write-ahead log.
     """
 
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
@@ -29,7 +29,7 @@ class Pages:
         self._thread = ThreadPoolExecutor(1, "affiant-pages")
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Return what this reads.
+        """Run this read.
 
         Raises:
             StoreError: the database failed.
@@ -38,6 +38,6 @@ class Pages:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
 
     def close(self) -> None:
-        """Finish the read that has begun, and no other."""
+        """Finish the current read, and start no other."""
         self._thread.shutdown(cancel_futures=True)
         self._connection.close()

@@ -90,7 +90,7 @@ class Writer:
     async def prove(self) -> None:
         """Write PROBE_BYTES and delete them, if a commit has failed since this last succeeded.
 
-        A full disk is noticed before a commit fails: of several workers, each says the same.
+        A full disk is noticed before a commit fails, and by every worker.
 
         Raises:
             StoreError: nothing is committed still, or the disk is full.
@@ -194,7 +194,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _space(path: Path) -> float:
-    """Bytes that are free on the disk; infinitely many where the file system counts none."""
+    """Return the free bytes of the disk; infinity if the file system does not count them."""
     try:
         found = os.statvfs(path.parent)
     except OSError:
@@ -203,7 +203,7 @@ def _space(path: Path) -> float:
 
 
 def _fill(transaction: Transaction) -> None:
-    """In a transaction of its own, of two: what one writes and deletes need not get to the disk."""
+    """Write and delete in two transactions: within one, nothing need reach the disk."""
     transaction.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (PROBE, "x" * PROBE_BYTES))
 
 
