@@ -214,4 +214,7 @@ def test_a_denied_access_names_the_owner_and_the_remedy(
     monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
     told = files.denied(path, PermissionError(errno.EACCES, "Permission denied"), folder=tmp_path)
     assert told.removeprefix("; ") == says.replace("DATA", str(tmp_path))
+    if owner == 0:
+        alone = files.denied(path, PermissionError(errno.EACCES, "Permission denied"))
+        assert alone.endswith(f"run as root  chown nobody: {path}")
     assert files.denied(path, OSError(errno.ENOSPC, "No space left"), folder=tmp_path) == ""

@@ -289,6 +289,11 @@ async def find_issuer(store: Store, settings: Settings) -> str:
     return settings.issuer or remembered or f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 
 
+async def is_issuer_known(store: Store, settings: Settings) -> bool:
+    """Whether `find_issuer` does not fall back on the default address."""
+    return settings.issuer is not None or await store.settings.get(ISSUER) is not None
+
+
 def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
     """The issuer to serve as.
 

@@ -53,8 +53,25 @@ def check_token(text: str) -> str:
     return text
 
 
+def find_endpoint(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, str]:
+    """The address at which this server lets clients register; nothing of the client is sent.
+
+    Raises:
+        RemoteError: it lets nobody register, or its answer cannot be used.
+        Unreachable: it does not answer.
+    """
+    server = yield from flow.discover(issuer, clock=clock)
+    try:
+        url = server.endpoint("registration_endpoint")
+    except ValueError as error:
+        raise RemoteError(f"the metadata of {issuer}: {error}") from None
+    if url is None:
+        raise RemoteError(f"{issuer} lets no client register itself")
+    return url
+
+
 def register(
-    issuer: str,
+    url: str,
     initial_access_token: str,
     key: PublicKey,
     *,
@@ -65,7 +82,7 @@ def register(
     """Register a client of private_key_jwt with this public key.
 
     Args:
-        issuer: the server's issuer identifier.
+        url: where, as `find_endpoint` found it.
         initial_access_token: what lets it in.
         key: its public key.
         clock: seconds since the epoch.
@@ -75,17 +92,10 @@ def register(
     Raises:
         LocalError: the token cannot be one.
         Refused: the server says why not.
-        RemoteError: it lets nobody register, or its answer cannot be used.
+        RemoteError: its answer cannot be used.
         Unreachable: it does not answer.
     """
     check_token(initial_access_token)
-    server = yield from flow.discover(issuer, clock=clock)
-    try:
-        url = server.endpoint("registration_endpoint")
-    except ValueError as error:
-        raise RemoteError(f"the metadata of {issuer}: {error}") from None
-    if url is None:
-        raise RemoteError(f"{issuer} lets no client register itself")
     wanted = {
         "token_endpoint_auth_method": names.PRIVATE_KEY_JWT,
         "token_endpoint_auth_signing_alg": key.alg,

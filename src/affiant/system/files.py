@@ -124,6 +124,8 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
         return ""
     mine = user(os.geteuid())
     text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "
+    if folder is None and owner == 0 and not place.is_dir():  # a service should not run as root to read its own secret
+        return f"{text}run as root  chown {mine}: {shlex.quote(str(place))}"
     # Suggest chown to the owner of the folder only: another user's chown would lock the server out.
     if place.is_dir() or place.absolute().parent.stat().st_uid != os.geteuid():
         return f"{text}run it with  sudo -u {user(owner)}"

@@ -203,3 +203,14 @@ def test_explain_names_the_data_that_it_judged_by(tmp_path: Path) -> None:
     assert _run("client", "new", "billing").exception is None
     done = _run("explain", "grant_type=client_credentials&client_assertion=x")
     assert done.output.splitlines()[-1].split() == ["judged", "by", str(tmp_path / "affiant-data")]
+
+
+def test_an_issuer_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is registered before the server ever ran would name the default address."""
+    told = "! no server has run with "
+    assert told in _run("admin", "bootstrap", "alice").stderr
+    monkeypatch.setenv("AFFIANT_ISSUER", "https://as.example")
+    assert told not in _run("admin", "bootstrap", "carol").stderr
+    monkeypatch.delenv("AFFIANT_ISSUER")
+    with_store(Path("affiant-data"), lambda store, _: store.settings.put(ISSUER, "https://as.example"))
+    assert told not in _run("client", "new", "billing").stderr

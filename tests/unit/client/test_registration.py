@@ -48,7 +48,8 @@ def _members(server: Foreign, **changed: Any) -> dict[str, Any]:
 def _register(server: Foreign, http: httpx2.Client, key: PrivateKey, *answers: Answer, **asked: Any) -> Registration:
     server.script["/register"] = list(answers)
     waits: list[float] = []
-    asking = registration.register(server.url, INVITATION, key.public(), clock=time.time, **asked)
+    url = transport.run(registration.find_endpoint(server.url, clock=time.time), http, wait=waits.append)
+    asking = registration.register(url, INVITATION, key.public(), clock=time.time, **asked)
     return transport.run(asking, http, wait=waits.append)
 
 
@@ -239,7 +240,7 @@ def test_a_token_that_can_be_none_is_not_sent(
     server: Foreign, http: httpx2.Client, key: PrivateKey, token: str
 ) -> None:
     with pytest.raises(LocalError) as refusal:
-        transport.run(registration.register(server.url, token, key.public(), clock=time.time), http)
+        transport.run(registration.register(f"{server.url}/register", token, key.public(), clock=time.time), http)
     with pytest.raises(LocalError):
         transport.run(registration.deregister(f"{server.url}/register/c", token, clock=time.time), http)
     assert server.requests == []

@@ -187,3 +187,13 @@ def test_check_names_the_damage(tmp_path: Path, *, fast: bool) -> None:
             file.write(b"\xff" * 64)
     with pytest.raises(ConfigError, match=r"damaged|not a whole database"):
         copies.check(path, fast=fast)
+
+
+def test_messages_of_a_copy_end_with_what_helps_there(tmp_path: Path) -> None:
+    path, copy = tmp_path / "a.db", tmp_path / "copy.db"
+    _fill(path, 1)
+    copy.write_text("no database")
+    with pytest.raises(ConfigError, match=r"copy\.db is not a whole database .*: name another backup$"):
+        copies.restore(copy, path, now=NOW)
+    with pytest.raises(ConfigError, match=r"nowhere/copy\.db: No such file or directory$"):
+        copies.backup(path, tmp_path / "nowhere" / "copy.db")

@@ -102,7 +102,11 @@ def list_(place: Place, as_json: bool) -> None:
 
     found = run_admin(place, work)
     lines = [f"{row['client_id']}  {' '.join(row['scope'])}{'' if row['enabled'] else '  (disabled)'}" for row in found]
-    show(found, "\n".join(lines) or "nobody: affiant admin bootstrap NAME", as_json=as_json)
+    show(
+        found,
+        "\n".join(lines) or "no client has a part in the admin API: affiant admin bootstrap NAME",
+        as_json=as_json,
+    )
 
 
 async def _open(api: Admin) -> None:

@@ -76,7 +76,7 @@ def grants(client_id: str | None, resource: str | None, place: Place, as_json: b
     """
     rows = _all(place, "/grants")
     found = [row for row in rows if client_id in (None, row["client_id"]) and resource in (None, row["resource"])]
-    _show(found, _grant, "nobody may ask for anything there", as_json=as_json)
+    _show(found, _grant, "no client may ask for anything there", as_json=as_json)
 
 
 def revocation_line(row: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from affiant.cli.data import (
     ISSUER,
     check_data,
     find_issuer,
+    is_issuer_known,
     load,
     open_vault,
     place_options,
@@ -201,22 +202,29 @@ def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Resul
         return elsewhere.run(place.url, place.credentials, work)
     chosen: Settings = place.chosen
 
-    async def here(store: Store, key: MasterKey) -> tuple[Result, str, set[str]]:
+    async def here(store: Store, key: MasterKey) -> tuple[Result, str, set[str], bool]:
         vault = open_vault(chosen, key)
         try:
             gate, issuer = await _gate(store, key, chosen, vault, place.options)
             done = await work(Admin(functools.partial(_call, gate), issuer))
-            return done, issuer, {signing_key.kid for signing_key in await store.signing_keys.list()}
+            kids = {signing_key.kid for signing_key in await store.signing_keys.list()}
+            return done, issuer, kids, await is_issuer_known(store, chosen)
         finally:
             await vault.close()
 
     if not place.may_be_new:
         return with_store(chosen, here)[0]
-    done, issuer, kids = with_new_store(chosen, here)
+    done, issuer, kids, is_known = with_new_store(chosen, here)
     if other_server.answers(issuer, kids):
         click.echo(
             f"! the server at {issuer} has other signing keys than {shown_place(chosen)}, so it does not know what was"
             " registered here: give its data folder with --data",
+            err=True,
+        )
+    elif not is_known:
+        click.echo(
+            f"! no server has run with {shown_place(chosen)}, so {issuer} was taken for its issuer: for another, set"
+            " AFFIANT_ISSUER first, or start the server once; files that name the wrong issuer have to be made again",
             err=True,
         )
     return done

@@ -293,7 +293,9 @@ def _told(registered: dict[str, Any]) -> str:
     if registered.get("client_secret"):
         lines.append(f"client_secret {registered['client_secret']}  (shown this once)")
     if (path := registered["credentials"]) is not None:
-        lines += [f"credentials {path}  (0600: keep it secret)", f"next: affiant token --credentials {path}"]
+        is_tls = registered["token_endpoint_auth_method"] in names.BY_TLS
+        first = 'add "certificate" and "certificate_key", whole paths of PEM files, to it; then  ' if is_tls else ""
+        lines += [f"credentials {path}  (0600: keep it secret)", f"next: {first}affiant token --credentials {path}"]
     else:
         lines.append(partner.render(registered["hand_over"]))
     return "\n".join(lines)

@@ -118,7 +118,7 @@ def check(name: str | None, days: int, place: Place, as_json: bool) -> None:
         f"{b.client_id}  {b.reason}  {b.times} times, last {_when(b.last_at)}  affiant explain {b.trace_id}"
         for b in found
     ]
-    text = "\n".join(lines) or f"nobody: in {days} days nothing came that strict rules would refuse"
+    text = "\n".join(lines) or f"none: in {days} days nothing came that strict rules would refuse"
     members = [{n: getattr(b, n) for n in ("client_id", "reason", "times", "last_at", "trace_id")} for b in found]
     show(members, text, as_json=as_json)
 

@@ -90,14 +90,16 @@ def _register(
     lost = left.ids if left is not None else ()  # kids that may be registered at the server, with no file here
     made, token = keys.generate(alg), registration.check_token(_read_token(token_file))
     begun = Draft(path, issuer, name, made.to_jwk(), ids=(*lost, made.kid))
-    begun.write()
-    with _http() as http, _heeding(begun, lost):
-        asked = " ".join(scope) or None
-        asking = registration.register(
-            issuer, token, made.public(), clock=time.time, scope=asked, client_name=_name(name)
-        )
-        found = transport.run(asking, http)
-        _write(path, _credentials(issuer, found, made, resource), http)
+    with _http() as http:
+        url = transport.run(registration.find_endpoint(issuer, clock=time.time), http)  # no key was sent so far
+        begun.write()
+        with _heeding(begun, lost):
+            asked = " ".join(scope) or None
+            asking = registration.register(
+                url, token, made.public(), clock=time.time, scope=asked, client_name=_name(name)
+            )
+            found = transport.run(asking, http)
+            _write(path, _credentials(issuer, found, made, resource), http)
     begun.remove()
     lines = [
         f"client {found.client_id}  at {issuer}",

@@ -59,6 +59,8 @@ def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None,
 
 
 def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
+    if len(set(client_ids)) < len(client_ids):
+        raise click.UsageError("one name is given twice")
     for name in client_ids:
         if not rules.is_client_id(name):
             raise click.UsageError(f"{name!r} is not a name that a client may have; the folder is given with --to DIR")

@@ -38,7 +38,7 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.close()
         raise ConfigError(
             f"the database {path} cannot be opened ({error}): the file and its folder must be writable, on a local"
-            " disk; choose another folder with --data"
+            " disk that has room; choose another folder with --data"
         ) from error
     return connection
 

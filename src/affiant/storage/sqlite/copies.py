@@ -55,7 +55,8 @@ def backup(source: Path, target: Path) -> None:
         _settle(draft)
         os.link(draft, target)  # unlike a rename never over another file
     except (sqlite3.Error, OSError) as error:
-        raise ConfigError(f"no backup was made in {target}: {error}") from error
+        why = getattr(error, "strerror", None) or error  # its text names the draft
+        raise ConfigError(f"no backup was made in {target}: {why}") from error
     finally:
         reading.close()
         draft.unlink(missing_ok=True)
@@ -69,7 +70,7 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
     Raises:
         ConfigError: the copy is none of ours or damaged, or somebody uses the database.
     """
-    check(copy)
+    check(copy, remedy=": name another backup")
     draft = restoring(target)
     with locked(target, alone=True):
         try:
@@ -85,12 +86,13 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
     return kept
 
 
-def check(path: Path, *, fast: bool = False) -> None:
+def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
     """Let a database pass that is whole.
 
     Args:
         path: the file; it is only read.
         fast: leave out the audit log and the jtis, which may be large.
+        remedy: what to do about damage, as the end of the message.
 
     Raises:
         ConfigError: it is not a database of affiant, or damaged; the message says where.
@@ -107,10 +109,10 @@ def check(path: Path, *, fast: bool = False) -> None:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
             raise ConfigError(f"{path} cannot be read ({error}): it and its folder must be writable") from error
-        raise ConfigError(f"{path} is not a whole database of affiant ({error}){_REMEDY}") from error
+        raise ConfigError(f"{path} is not a whole database of affiant ({error}){remedy}") from error
     damage = [line for line in found if line != "ok"]
     if damage:
-        raise ConfigError(f"{path} is damaged ({damage[0]}){_REMEDY}")
+        raise ConfigError(f"{path} is damaged ({damage[0]}){remedy}")
 
 
 def _check_access(path: Path) -> None:

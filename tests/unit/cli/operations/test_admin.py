@@ -34,8 +34,8 @@ def test_an_owner_whose_file_cannot_be_written_is_taken_back(
     assert "cannot be written" in str(failed.exception)
     assert not hasattr(failed.exception, "__notes__")
     monkeypatch.chdir(tmp_path)
-    assert json.loads(_run(data, "list").output)["data"] == []
-    made = json.loads(_run(data, "bootstrap", "alice", "--role", role).output)["data"]
+    assert json.loads(_run(data, "list").stdout)["data"] == []
+    made = json.loads(_run(data, "bootstrap", "alice", "--role", role).stdout)["data"]
     assert (made["client_id"], made["role"], made["credentials"]) == ("alice", role, "alice.affiant.json")
     found = credentials.read(tmp_path / "alice.affiant.json")
     assert (found.client_id, found.scope, found.resource) == ("alice", f"admin.{role}", made["api"])

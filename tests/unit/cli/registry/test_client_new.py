@@ -39,7 +39,7 @@ def test_a_client_whose_file_cannot_be_written_is_taken_back(
     assert isinstance(failed.exception, ConfigError)
     assert "cannot be written" in str(failed.exception)
     monkeypatch.chdir(tmp_path)
-    assert json.loads(_run(data, "list").output)["data"] == []
+    assert json.loads(_run(data, "list").stdout)["data"] == []
     assert _run(data, "new", "billing", "--auth", method).exit_code == 0
     assert credentials.read(tmp_path / "billing.affiant.json").client_id == "billing"
 
@@ -90,7 +90,7 @@ def test_of_several_none_is_registered_when_one_would_be_refused(
     failed = _run(data, "new", "shop", "cart")
     assert isinstance(failed.exception, ConfigError)
     assert failed.exception.__notes__[0] == "create client cart: client cart is registered already"
-    assert [one["client_id"] for one in json.loads(_run(data, "list").output)["data"]] == ["cart"]
+    assert [one["client_id"] for one in json.loads(_run(data, "list").stdout)["data"]] == ["cart"]
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -120,7 +120,7 @@ def test_what_to_hand_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.
     file = json.loads(text[text.index("  {\n") :])
     assert (file["issuer"], file["client_id"], file["resource"]) == (issuer, "partner", "https://orders.example")
     _run(tmp_path / "data", "remove", "partner")
-    found = json.loads(_run(tmp_path / "data", *words).output)["data"]
+    found = json.loads(_run(tmp_path / "data", *words).stdout)["data"]
     assert found["hand_over"] == {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/token",
@@ -140,3 +140,11 @@ def test_the_longest_name_has_its_file(tmp_path: Path, monkeypatch: pytest.Monke
     name = "/" + "x" * 255
     done = _run(tmp_path / "data", "new", name)
     assert credentials.read(tmp_path / json.loads(done.stdout)["data"]["credentials"]).client_id == name
+
+
+def test_next_step_of_a_client_with_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, has_more in ((("--auth", "tls_client_auth", "--tls-san-dns", "a.example"), True), ((), False)):
+        name = f"client{len(words)}"
+        told = CliRunner().invoke(client, ["new", name, *words, "--data", str(tmp_path / "data")]).stdout
+        assert ('next: add "certificate" and "certificate_key"' in told) is has_more

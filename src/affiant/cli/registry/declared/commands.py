@@ -136,7 +136,7 @@ def apply(
     if file is None:
         raise click.UsageError("Missing argument 'FILE'.")
     if not yes and (as_json or not sys.stdin.isatty()):
-        raise click.UsageError("nobody is here to ask: look at  affiant plan FILE,  then give --yes")
+        raise click.UsageError("there is no terminal to ask at: look at  affiant plan FILE,  then give --yes")
     _apply(file_of.read(file), place, prune=prune, yes=yes, folder=folder, as_json=as_json)
 
 
