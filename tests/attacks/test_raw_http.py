@@ -73,10 +73,13 @@ def _whole(body: bytes, **options: bytes) -> bytes:
     return _request(body, b"Content-Length: %d" % len(body), **options)
 
 
-def _talk(server: Server, data: bytes) -> bytes:
-    """Send it and read until the server hangs up."""
+def _talk(server: Server, *pieces: bytes) -> bytes:
+    """Send the pieces, some time between them, and read until the server hangs up."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=END_SECONDS) as connection:
-        connection.sendall(data)
+        for piece in pieces[:-1]:
+            connection.sendall(piece)
+            time.sleep(0.05)
+        connection.sendall(pieces[-1])
         said = b""
         with contextlib.suppress(ConnectionResetError):
             while piece := connection.recv(65_536):
@@ -105,6 +108,26 @@ def test_framing(clients: Clients, frame: str) -> None:
     assert said.count(b"HTTP/1.1 ") == 1
     assert len(clients.audited()) == before
     assert clients.post(body).status_code == 200
+
+
+@pytest.mark.attack(13)
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"anything"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_body_beside_an_upgrade_is_no_request(
+    clients: Clients, protocol: bytes, *, is_chunked: bool, in_pieces: bool
+) -> None:
+    """RFC 9110 7.8: a proxy that passes Upgrade on frames the body; read as a request, it would have its rights."""
+    upgrade = (b"Upgrade: " + protocol, b"Connection: Upgrade")
+    for body in (clients.body(), b"GET /health/live HTTP/1.1\r\nHost: y\r\n\r\n"):
+        framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % len(body)
+        framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if is_chunked else body
+        head = _request(b"", *upgrade, framing)
+        last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        pieces = (head, framed, last) if in_pieces else (head + framed + last,)
+        said = _talk(clients.server, *pieces)
+        assert said.count(b"HTTP/1.1 ") == 2, said  # one for each request
+        assert said.startswith(b"HTTP/1.1 200 " if body.startswith(b"grant") else b"HTTP/1.1 400 "), said
 
 
 @pytest.mark.attack(29)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from affiant.cli.listening.parser import Parser
 from affiant.server.request.certificate import PEER
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Connection(HttpToolsProtocol):
     _in_body = False
     _discards: int | None = None  # bytes that are still read and discarded; None as long as requests are read
     _lingers_after: RequestResponseCycle | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parser = Parser(self)  # type: ignore[assignment]
 
     def join(self, table: Table, accepted: socket.socket, address: Address) -> None:
         """Enter the table as soon as the connection is accepted, before any handshake."""
@@ -112,6 +117,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer it, or queue it."""
+        if self.parser.should_upgrade():
+            return  # these headers are read once more
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # ends in send_400_response
         super().on_headers_complete()
@@ -121,6 +128,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End it."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._in_body = False
         self._until = _NEVER
@@ -164,9 +173,6 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
         self._refuse(400, msg)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: the request is answered as if it had asked for no upgrade (RFC 9110 7.8)."""
 
     def shutdown(self) -> None:
         """Close it because the process ends: at once if idle, otherwise after the answer."""

@@ -201,3 +201,21 @@ def test_upgrade_is_ignored(run: Callable[..., None]) -> None:
             await running.until_open(0)
 
     run(scenario)
+
+
+@pytest.mark.attack(13)
+def test_what_follows_an_upgrade_is_answered(run: Callable[..., None]) -> None:
+    """In one piece, as in several; CONNECT, which is nothing but an upgrade, ends the connection."""
+    wish = request("/", b"Connection: Upgrade, keep-alive", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(wish * 3)
+        for _ in range(3):
+            assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+        await peer.send(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n" + request("/"))
+        said = await peer.rest()
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert said.count(b"HTTP/1.1 ") == 1
+
+    run(scenario)
