@@ -32,6 +32,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory, and no variable of affiant in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith("AFFIANT_")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def vectors() -> Path:
     """The folder of Project Wycheproof's test vectors."""

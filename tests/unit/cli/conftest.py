@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.unit.client.conftest import foreign, key
 
+from affiant.cli.main import main
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["foreign", "key", "nowhere"]
+    Run = Callable[..., tuple[int, Any]]
+
+__all__ = ["foreign", "key", "nowhere", "run_json"]
+
+
+@pytest.fixture
+def run_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json in an empty folder; return its exit code and its data, or its error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--json"])
+        text = capsys.readouterr().out
+        document = json.loads(text) if text else {}
+        return int(str(ended.value.code)), document.get("data", document.get("error"))
+
+    return run
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,8 @@ from affiant.cli.main import affiant, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("no_settings")
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
 SECRETS = {
     "jwt": JWT,
@@ -39,13 +38,6 @@ def _leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tup
 
 COMMANDS = list(_leaves(affiant))
 GROUPS = sorted({words[:-1] for words in COMMANDS})
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AFFIANT_")]:
-        monkeypatch.delenv(name)
 
 
 def _fail(capsys: pytest.CaptureFixture[str], *words: str) -> str:

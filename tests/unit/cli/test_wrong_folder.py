@@ -42,10 +42,7 @@ OTHERS = {"serve", "demo", "db restore"}  # they listen, or need a backup; they 
 
 
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AFFIANT_")]:
-        monkeypatch.delenv(name)
+def _with_file(no_settings: None) -> None:
     Path("registry.toml").write_text("")
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
 import pytest
 
 from affiant.errors import ConfigError
 from affiant.server import settings
 from affiant.server.request.certificate import Certificates
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+pytestmark = pytest.mark.usefixtures("no_settings")
 LINK = "tcp://10.0.0.1:8377"
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings but those of the test."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.upper().startswith("AFFIANT_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(

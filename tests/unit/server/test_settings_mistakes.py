@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +51,9 @@ WRONG: dict[str, tuple[str, str]] = {
     "access_token_lifetime": ("10m", "write a whole number from 10 to 3600, not '10m'"),
 }
 # Given on the command line, what click makes of them first is a path.
+pytestmark = pytest.mark.usefixtures("no_settings")
 PATHS = {"data", "tls_cert", "tls_key", "tls_client_ca", "pkcs11_module", "pkcs11_pin_file"}
 OPTIONS = {"database", "issuer", "host", "port", "workers", "signing_alg"}
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings but those of the test."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.upper().startswith("AFFIANT_")]:
-        monkeypatch.delenv(name)
 
 
 def _refusal(**options: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +18,11 @@ API = "https://orders.example"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in a folder with a client and an API; its exit code and its data, or its error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--json"])
-        said = capsys.readouterr().out
-        document = json.loads(said) if said else {}
-        return int(str(ended.value.code)), document.get("data", document.get("error"))
-
-    run("api", "new", "orders", "--identifier", API, "--scope", "read")
-    run("client", "new", "billing", "--scope", "read", "--scope", "other")
-    return run
+def run(run_json: Run) -> Run:
+    """Run a command in a folder with a client and an API."""
+    run_json("api", "new", "orders", "--identifier", API, "--scope", "read")
+    run_json("client", "new", "billing", "--scope", "read", "--scope", "other")
+    return run_json
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,8 @@ ISSUER = "https://as.example"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--json"])
-        document = json.loads(capsys.readouterr().out)
-        return int(str(ended.value.code)), document.get("data", document.get("error"))
-
-    return run
+def run(run_json: Run) -> Run:
+    return run_json
 
 
 def test_six_services_need_no_openssl(run: Run) -> None:

@@ -46,20 +46,11 @@ SECRET = '\n[[clients]]\nclient_id = "legacy"\ntoken_endpoint_auth_method = "cli
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in a folder with the file; its exit code and its data, or its error."""
-    monkeypatch.chdir(tmp_path)
+def run(run_json: Run) -> Run:
+    """Run a command in a folder with the file."""
     Path("billing.jwk").write_text(json.dumps(KEY.to_jwk()))
     Path("registry.toml").write_text(FILE)
-
-    def run(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main([*words, "--json"])
-        said = capsys.readouterr().out
-        document = json.loads(said) if said else {}
-        return int(str(ended.value.code)), document.get("data", document.get("error"))
-
-    return run
+    return run_json
 
 
 def test_there_and_back(run: Run) -> None:
