@@ -105,7 +105,7 @@ class Options:
         mtls_url: the base of the endpoints that ask for a certificate, where they have one of their own (RFC 8705
             section 5).
         software_statement_issuers: of software statements that are trusted, each with its keys (RFC 7591 section 2.3).
-        authorization_endpoint: ``on`` where an authorization endpoint is published that refuses everybody, or ``off``.
+        authorization_endpoint: ``on`` to publish an authorization endpoint that refuses every request, or ``off``.
     """
 
     access_token_lifetime: int = 600

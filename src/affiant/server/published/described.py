@@ -35,7 +35,7 @@ METADATA = (
     Member("registration_endpoint", "where clients register themselves", "RFC 8414 2"),
     Member("client_keys_endpoint", "where clients change their keys", "affiant"),
     Member("revocations_uri", "where guards hear of tokens that ended before their time", "affiant"),
-    Member("authorization_endpoint", "refuses everybody; MSAL and the SDKs of MCP insist on the member", "RFC 8414 2", "with the setting `authorization_endpoint`"),
+    Member("authorization_endpoint", "refuses every request; MSAL and the SDKs of MCP insist on the member", "RFC 8414 2", "with the setting `authorization_endpoint`"),
 )  # fmt: skip
 DISCOVERY = Described(
     "The [metadata](metadata.md#server-metadata) of the server; may be kept for 5 minutes.",

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     )
     authorization_endpoint: Literal["off", "on"] = Field(
         default="off",
-        description="on: publish one that refuses everybody, for libraries that insist on one (MSAL, the SDKs of MCP)",
+        description="on: publish one that refuses every request, for libraries that need one (MSAL, the SDKs of MCP)",
     )
     signing_alg: str = Field(
         default="ES256", description="algorithm of the first key that signs access tokens; made when there is none"

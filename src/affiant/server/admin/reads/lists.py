@@ -35,13 +35,13 @@ CursorText = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Source(Generic[Row]):
-    """Where the rows of a list come from, and how each is shown.
+    """The rows of a list, and how to show them.
 
     Attributes:
         fetch: returns the rows after a place ("": the beginning), at most so many; fewer only at the end.
         place: returns the place of a row.
         show: returns the items of a row.
-        scan: rows to look at for one page of items that few rows have; 0 where the limit of a page counts rows.
+        scan: how many rows to read for one page, if few rows have items; 0 if the limit counts rows.
     """
 
     fetch: Callable[[str, int], Awaitable[Sequence[Row]]]
@@ -104,6 +104,6 @@ class _Reading(Generic[Row]):
 
 
 def _name(request: Request) -> str:
-    """The list: a cursor for one, or for one choice of its items, is none for another."""
+    """Return the name of the list with its filters: a cursor is valid for one such name only."""
     filters = {name: value for name, value in request.query_params.items() if name not in ("cursor", "limit")}
     return json.dumps([request.url.path, filters], sort_keys=True)

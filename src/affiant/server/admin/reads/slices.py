@@ -15,10 +15,10 @@ SLICE_SECONDS = 0.004  # a health check or a step of a token request waits for o
 
 
 class Slices:
-    """Turns of all the reads of one process.
+    """Shares the event loop among all long reads of one process.
 
-    A thread would not do: it takes the interpreter for 5 ms each time that a request gives it up, and a request gives
-    it up for every socket, commit and signature.
+    A thread would be worse: it keeps the interpreter lock for 5 ms each time a request releases it, and a request
+    releases it for every socket, commit and signature.
 
     Args:
         rest: seconds that pass after each second of work; 0 for a process that has no requests.
@@ -45,5 +45,5 @@ class Slices:
                 await self._pause(time.perf_counter() - began)
 
     async def _pause(self, worked: float) -> None:
-        # With the turn kept: the pause is of all reads together, or many at once would fill each other's pauses.
+        # Order: pause before the lock is released. Otherwise reads would work in each other's pauses.
         await asyncio.sleep(worked * self._rest)

@@ -1,4 +1,4 @@
-"""Admit long reads: so many at once, for as long as their reader is there and takes what comes."""
+"""Admit long reads: a few at once, each while its reader is connected and reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OPEN = 8  # reads of one process; each keeps one page in memory
-OPEN_BY_ONE = 2  # reads of one caller: no viewer can shut out the others
+OPEN_BY_ONE = 2  # reads of one caller, so that one viewer cannot block the others
 WAIT_SECONDS = 5.0  # how long a read waits for one of these places
 STALLED_SECONDS = 30.0  # how long a reader may take for one piece
 
@@ -37,12 +37,12 @@ class Reads(Slices):
         self._left = asyncio.Condition()
 
     async def serve(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
-        """Answer by this read, in its turn; it is cancelled when its reader disconnects or stops reading.
+        """Run this read when there is a place; cancel it when its reader disconnects or stops reading.
 
         Raises:
             Rejected: ADMIN_BUSY: too many reads are open, and nothing was sent.
         """
-        body = await receive()  # whole: the gate has read it
+        body = await receive()  # one whole message: the gate has read the body
         tasks = [
             asyncio.create_task(self._admitted(caller, read, _only(body), send)),
             asyncio.create_task(_disconnected(receive)),
@@ -84,11 +84,11 @@ class Reads(Slices):
 
 
 class _Stalled(Exception):
-    """The reader does not read."""
+    """The reader has stopped reading."""
 
 
 def _only(body: Message) -> http.Receive:
-    """The body, and then nothing: the connection is watched elsewhere."""
+    """Receive the body, then nothing: `_disconnected` watches the connection."""
     pending = [body]
 
     async def receive() -> Message:
@@ -112,4 +112,4 @@ def _hurried(send: http.Send) -> http.Send:
 
 async def _disconnected(receive: http.Receive) -> None:
     if (await receive())["type"] != "http.disconnect":
-        await asyncio.Event().wait()  # a server that repeats itself says nothing of the connection
+        await asyncio.Event().wait()  # a repeated http.request is no disconnect
