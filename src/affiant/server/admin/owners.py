@@ -14,7 +14,7 @@ from affiant.server.admin.roles import Role, touches_admin
 from affiant.storage.records import Beside
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from affiant.server.admin.calls import Call
     from affiant.storage.records import Client
@@ -80,24 +80,35 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None],
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 
 
-async def check_left(call: Call, before: Client, after: Client | None, known: Mapping[str, Client | None]) -> None:
-    """Pass a change that leaves an owner, as `keeping_one` does, before it is made.
+async def find_all(call: Call) -> frozenset[str]:
+    """Return the names of all owners."""
+    owners, after = set[str](), ""
+    while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
+        owners |= {client.client_id for client in found if _is_owner(client, call.desk.identifier)}
+        after = found[-1].client_id
+    return frozenset(owners)
+
+
+def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
+    """Whether a change takes an owner away, from a caller who must leave one."""
+    api = call.desk.identifier
+    return not call.who.is_local and _is_owner(before, api) and (after is None or not _is_owner(after, api))
+
+
+def check_left(call: Call, before: Client, owners: Iterable[str], known: Mapping[str, Client | None]) -> None:
+    """Pass a change that takes this owner away and leaves another, as `keeping_one` does, before it is made.
 
     Args:
         call: the request that asks.
-        before: the client as it is.
-        after: the client as it would be; None where it would be removed.
+        before: the owner.
+        owners: the names of all, as the store has them.
         known: clients that changes before this one make others than the store has them; None for removed ones.
 
     Raises:
         Rejected: ADMIN_LAST_OWNER.
     """
-    api = call.desk.identifier
-    if call.who.is_local or not _is_owner(before, api) or (after is not None and _is_owner(after, api)):
-        return
-    if any(client is not None and _is_owner(client, api) for name, client in known.items() if name != before.client_id):
-        return
-    if await _find_another(call, before.client_id, *known) is None:
+    made = {name for name, client in known.items() if client is not None and _is_owner(client, call.desk.identifier)}
+    if not (set(owners) - known.keys() | made) - {before.client_id}:
         raise Rejected(Reason.ADMIN_LAST_OWNER)
 
 
@@ -117,11 +128,11 @@ def _is_owner(client: Client, api: str) -> bool:
     return can_ask and roles.role_of(client, api) is Role.OWNER
 
 
-async def _find_another(call: Call, *but: str) -> str | None:
+async def _find_another(call: Call, but: str) -> str | None:
     after = ""
     while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
         for client in found:
-            if client.client_id not in but and _is_owner(client, call.desk.identifier):
+            if client.client_id != but and _is_owner(client, call.desk.identifier):
                 return client.client_id
         after = found[-1].client_id
     return None
