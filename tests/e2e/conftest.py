@@ -25,6 +25,12 @@ AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 READY_SECONDS, END_SECONDS = 30, 15
 
 
+def _with_json(words: tuple[str, ...]) -> list[str]:
+    """Ask for JSON, before what follows two hyphens: there is a name, which may begin with one."""
+    end = words.index("--") if "--" in words else len(words)
+    return [*words[:end], "--json", *words[end:]]
+
+
 def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
     """A cache in the test's own folder: no test reads or writes the cache of who runs it."""
     return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **more}
@@ -103,7 +109,7 @@ class Server:
         return _run(self.folder, *words, given=given, **environment)
 
     def affiant(self, *words: str) -> Any:
-        done = self.run(*words, "--json")
+        done = self.run(*_with_json(words))
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)["data"]
 

@@ -145,7 +145,7 @@ def test_signing_keys_and_revocations_elsewhere(lone_server: Server) -> None:
     assert (made["state"], made["for"]) == ("announced", None)
     server.affiant("api", "new", "ledger", "--identifier", "https://ledger.example", "--signing-alg", "PS256")
     assert server.affiant("signing-key", "rotate", "--for", "PS256", *elsewhere)["alg"] == "PS256"
-    assert server.affiant("signing-key", "remove", made["kid"], *elsewhere)["state"] == "removed"
+    assert server.affiant("signing-key", "remove", *elsewhere, "--", made["kid"])["state"] == "removed"
     records = [row["record"] for row in server.affiant("audit", "show", "-n", "20")]
     removed = next(row for row in records if row["outcome"] == "removed")
     assert (removed["by"], removed["kid"]) == ("owner", made["kid"])

@@ -195,8 +195,8 @@ def test_the_commands(server: Server, tmp_path: Path) -> None:
     assert shown[0]["safe_to_complete"] is False
     text = server.run("key", "list", "-c", str(path)).stdout
     assert f"{old.kid}  ES256  retiring  by the operator  never used  not yet: its successor was not used yet" in text
-    assert server.affiant("key", "revoke", old.kid, "-c", str(path))[0]["state"] == "revoked"
-    refused = server.run("key", "retire", new.kid, "-c", str(path))
+    assert server.affiant("key", "revoke", "-c", str(path), "--", old.kid)[0]["state"] == "revoked"
+    refused = server.run("key", "retire", "-c", str(path), "--", new.kid)
     assert (refused.returncode, "cannot end itself" in refused.stderr) == (4, True)
     assert server.run("key", "retire", "nobody", "-c", str(path)).returncode == 4
     other = generate("ES256")

@@ -204,7 +204,7 @@ def test_another_algorithm_is_warned_of(lone_server: Server) -> None:
 @pytest.mark.attack(240)
 def test_removing_the_only_key_makes_a_successor(lone_server: Server) -> None:
     (lost,) = lone_server.affiant("signing-key", "list")
-    done = lone_server.run("signing-key", "remove", lost["kid"])
+    done = lone_server.run("signing-key", "remove", "--", lost["kid"])
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == f"removed {lost['kid']}: APIs refuse its tokens within 300 s"
     new, removed = lone_server.affiant("signing-key", "list")

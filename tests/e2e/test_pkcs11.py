@@ -76,7 +76,7 @@ async def test_tokens_flow_through_rotations_a_restart_and_a_removal(hsm: sofths
     server.stop()
     server.start()
     assert await _tokens(server, guard) == {made["kid"]}
-    done = server.affiant("signing-key", "remove", made["kid"])
+    done = server.affiant("signing-key", "remove", "--", made["kid"])
     await asyncio.sleep(1)
     assert await _tokens(server, guard) == {done["signer"]}
     states = _states(server)

@@ -137,7 +137,14 @@ def _code_of(error: BaseException | None) -> int | None:
 
 def _help_line(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    return f"See: {context.command_path} --help" if context else ""
+    if context is None:
+        return ""
+    see = f"See: {context.command_path} --help"
+    # One kid of 64 begins with a hyphen, as a thumbprint is base64url.
+    takes_names = any(isinstance(parameter, click.Argument) for parameter in context.command.params)
+    if isinstance(error, click.NoSuchOption) and not error.option_name.startswith("--") and takes_names:
+        see += "\nA name that begins with a hyphen goes after two:  -- -NAME"
+    return see
 
 
 def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: Exception | None = None) -> None:

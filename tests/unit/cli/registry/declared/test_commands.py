@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., tuple[int, Any]]
 
-KEY, NEXT = keys.generate("ES256").public(), keys.generate("Ed25519").public()
+KEY = next(key for _ in range(99) if (key := keys.generate("ES256").public()).thumbprint[0] != "-")  # no option
+NEXT = keys.generate("Ed25519").public()
 GUIDE = Path(__file__).parents[5] / "docs" / "how-to" / "apply.md"
 FILE = """
 [[apis]]
