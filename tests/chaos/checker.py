@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
 
-from affiant.oauth import assertion
+from affiant.oauth import assertion, claims
 from affiant.reasons import Reason
 from affiant.storage.audit_chain import Broken, Verification
 from affiant.storage.entries import AuditRow
@@ -58,8 +58,8 @@ class Evidence:
 
     def has_spent(self, event: Event, *, now: float) -> bool:
         """Whether what got this token can never get another: by its claim, by what was purged, or by its own end."""
-        has_ended = event.exp + assertion.LEEWAY <= now
-        is_forgotten = event.exp + 2 * assertion.LEEWAY <= self.forgotten  # a claim outlives what it is of by a leeway
+        has_ended = event.exp + claims.LEEWAY <= now
+        is_forgotten = event.exp + 2 * claims.LEEWAY <= self.forgotten  # a claim outlives what it is of by a leeway
         return has_ended or is_forgotten or (event.client, digest(event.jti)) in self.claims
 
 

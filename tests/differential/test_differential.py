@@ -22,6 +22,7 @@ from tests.differential.tokens import CHANGES, CLIENT, ISSUER, NOW, Token, make
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import assertion
+from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ _PYJWT, _PYJWT_CLAIMS = jwt.PyJWS(), jwt.PyJWT()
 _PYJWT.register_algorithm("Ed25519", OKPAlgorithm())  # it knows only the older name
 _JOSERFC_CLAIMS = JWTClaimsRegistry(
     now=NOW,
-    leeway=assertion.LEEWAY,
+    leeway=LEEWAY,
     iss={"essential": True, "value": CLIENT},
     sub={"essential": True, "value": CLIENT},
     aud={"essential": True, "value": ISSUER},
@@ -122,7 +123,7 @@ def _judge_by_pyjwt(claims: dict[str, Any]) -> None:
     judge._validate_required_claims(claims, REQUIRED)
     for name, check in (("iat", judge._validate_iat), ("nbf", judge._validate_nbf), ("exp", judge._validate_exp)):
         if name in claims:
-            check(claims, NOW, assertion.LEEWAY)
+            check(claims, NOW, LEEWAY)
     judge._validate_iss(claims, CLIENT)
     judge._validate_sub(claims, CLIENT)
     judge._validate_aud(claims, ISSUER)
@@ -239,7 +240,7 @@ def test_looser_rows_hold_only_what_they_say(compared: list[Compared]) -> None:
             if "expired" in str(error):
                 exp = json.loads(str(found.ours))[1]["exp"]
                 assert -1 < exp - int(exp) < 1, found
-                assert NOW - assertion.LEEWAY < exp < NOW - assertion.LEEWAY + 1, found
+                assert NOW - LEEWAY < exp < NOW - LEEWAY + 1, found
 
 
 def test_comparison_is_not_empty(compared: list[Compared]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.rfc.conftest import NOW, running
 
-from affiant.oauth.assertion import LEEWAY
+from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore

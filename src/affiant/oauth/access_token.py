@@ -8,7 +8,7 @@ from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
-from affiant.oauth.claims import audiences, instant, media_type, text
+from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.oauth.parameters import scope
 from affiant.reasons import Reason
 from affiant.values import Value
@@ -109,7 +109,7 @@ def verify(
     issuer: str,
     audience: str,
     now: float,
-    leeway: int = 30,
+    leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> AccessToken:
     """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4).
@@ -139,7 +139,7 @@ def verify_bound(
     issuer: str,
     audience: str,
     now: float,
-    leeway: int = 30,
+    leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> BoundToken:
     """Judge an access token whose signature held, and that was shown with the scheme DPoP.

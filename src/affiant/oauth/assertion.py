@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
-from affiant.oauth.claims import instant, media_type, text
+from affiant.oauth.claims import LEEWAY, instant, media_type, text
 from affiant.reasons import Reason
 from affiant.values import Value
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from affiant.jose.compact import Unverified, Verified
     from affiant.jose.signer import Signer
 
-LEEWAY = 30  # seconds that the two clocks may differ
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
 LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is what Authlib makes by default
 MAX_IDENTIFIER = 256  # characters of jti, and of a label

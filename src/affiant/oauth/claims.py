@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+LEEWAY = 30  # seconds that the two clocks may differ
 _LAST = 10**15  # far beyond any date, in seconds or milliseconds; larger integers would overflow a float
 
 

@@ -16,6 +16,7 @@ from affiant.oauth import access_token, bearer
 from affiant.oauth.binding.dpop import Nonces, Replays, normalise
 from affiant.oauth.binding.dpop import verify as verify_proof
 from affiant.oauth.binding.forwarded import Proxies
+from affiant.oauth.claims import LEEWAY
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
 from affiant.resource.introspect import Introspected
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from affiant.resource.request import Proved
 
 MAX_REMEMBERED = 1024
-LEEWAY = 30
 DPOP_POLICIES = ("optional", "required")
 
 

@@ -12,6 +12,7 @@ from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.oauth import assertion
 from affiant.oauth.assertion import ClientAssertion, Rules
+from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -114,7 +115,7 @@ def test_explicit_type(typ: str | None) -> None:
 def test_a_long_life_is_remembered_to_its_end() -> None:
     """The jti of an assertion that lives an hour is kept for that hour."""
     statement = _judge({"exp": NOW + 3600}, lifetime="legacy")
-    assert statement.live_until >= NOW + 3600 + assertion.LEEWAY
+    assert statement.live_until >= NOW + 3600 + LEEWAY
 
 
 @pytest.mark.parametrize(

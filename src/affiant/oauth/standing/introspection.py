@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.jose import compact
 from affiant.oauth import names
-from affiant.oauth.claims import instant, media_type
+from affiant.oauth.claims import LEEWAY, instant, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from affiant.jose.signer import AnySigner
 
 MEDIA_TYPE = f"application/{names.INTROSPECTION_TYP}"
-LEEWAY = 30  # seconds that the two clocks may differ
 _MAX_ACCEPT = 1024  # characters of the header that are looked at
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _JSON = ("application/json", "application/*", "*/*")

@@ -17,7 +17,7 @@ import msgspec
 
 from affiant.jose import base64url, compact
 from affiant.oauth import names
-from affiant.oauth.claims import audiences, instant, media_type, text
+from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
 PERIOD = 300  # seconds after which the feed is signed anew, though nothing changed
 LIFETIME = 3 * PERIOD  # seconds from then on in which it may be believed
 DIGEST_BYTES = 16  # nobody finds another name with the same 128 bits
-LEEWAY = 30  # seconds that the two clocks may differ
 SEEN_SECONDS = 2  # a node may still issue what it has not heard is over, and its clock may be ahead a little
 _WHOLE = frozenset({"jti", "family", "key"})
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from affiant.oauth import names
-from affiant.oauth.assertion import LEEWAY, LIFETIMES, MAX_LIFETIME
+from affiant.oauth.assertion import LIFETIMES, MAX_LIFETIME
+from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.registry.remote_keys import NOT_FETCHED
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import access_token, names
-from affiant.oauth.claims import audiences, media_type, text
+from affiant.oauth.claims import LEEWAY, audiences, media_type, text
 from affiant.oauth.standing import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
@@ -106,7 +106,7 @@ def explain_elsewhere(facts: Facts) -> Explanation:
     reason = None
     if facts.claims.get("iss") != facts.issuer:
         reason = Reason.TOKEN_ISSUER
-    elif isinstance(expires_at, int | float) and expires_at + 30 <= facts.now:
+    elif isinstance(expires_at, int | float) and expires_at + LEEWAY <= facts.now:
         reason = Reason.TOKEN_EXPIRED
     lines = [replace(line, mark=NOT_KNOWN) if line.mark == PASSED else line for line in _lines(None, facts)]
     step = _STEP_OF[reason] if reason else ""

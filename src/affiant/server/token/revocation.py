@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected
-from affiant.oauth.standing.revocations import LEEWAY
+from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.endpoint import ClientEndpoint, required

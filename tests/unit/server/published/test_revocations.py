@@ -10,6 +10,7 @@ import pytest
 from tests.rfc.conftest import ISSUER, NOW, running
 
 from affiant.jose import compact
+from affiant.oauth.claims import LEEWAY
 from affiant.oauth.standing import revocations as feed
 from affiant.server.published import revocations as published
 from affiant.storage.entries import AuditRecord, Entry, Revocation
@@ -93,7 +94,7 @@ async def test_it_is_always_young(server: Server) -> None:
 async def test_what_a_guard_may_still_accept_is_still_in_it(server: Server) -> None:
     """Past its exp by the leeway of a guard whose clock is late as well; and gone when nobody can."""
     await _revoke(server, until=NOW + 60)
-    server.now[0] = NOW + 60 + 2 * feed.LEEWAY
+    server.now[0] = NOW + 60 + 2 * LEEWAY
     assert (await _feed(server, await _get(server))).revokes(CLAIMS)
     server.now[0] = NOW + 60 + published.KEPT_SECONDS + feed.PERIOD
     assert not (await _feed(server, await _get(server))).revokes(CLAIMS)
