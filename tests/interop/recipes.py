@@ -130,6 +130,16 @@ def pyiceberg() -> None:
         RestCatalog("c", uri=catalog, auth={"type": "oauth2", "oauth2": oauth2}).list_namespaces()
 
 
+def pyiceberg_credential() -> None:
+    """Its third request comes with the old token in the Authorization header."""
+    from pyiceberg.catalog.rest import RestCatalog
+
+    more = {"oauth2-server-uri": TOKEN_ENDPOINT, "scope": SCOPE}
+    pages = {"/v1/config": {"defaults": {}, "overrides": {}}, "/v1/namespaces": {"namespaces": []}}
+    with _stub(pages, refuses_once="/v1/namespaces") as catalog:
+        RestCatalog("c", uri=catalog, credential=f"{CLIENT_ID}:{SECRET}", **more).list_namespaces()
+
+
 def requests_oauth2client() -> None:
     from jwskate import Jwk
     from requests_oauth2client import OAuth2Client, PrivateKeyJwt
@@ -241,14 +251,20 @@ def scitokens_verifier() -> None:
 
 
 @contextlib.contextmanager
-def _stub(pages: dict[str, Any]) -> Any:
-    """What the client would use its token for."""
+def _stub(pages: dict[str, Any], refuses_once: str = "") -> Any:
+    """What the client would use its token for; it answers 401 to the first request for one path."""
+    refusals = {refuses_once}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            page = pages.get(path)
             body = json.dumps(page or {}).encode()
-            self.send_response(404 if page is None else 200)
+            status = 404 if page is None else 200
+            if path in refusals:
+                refusals.remove(path)
+                body, status = b'{"error": {"message": "expired", "type": "NotAuthorizedException", "code": 401}}', 401
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
