@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from affiant.errors import ConfigError
+from affiant.server.request.limits import Limits, Rates
 from affiant.system import files
 
 if TYPE_CHECKING:
@@ -177,9 +178,28 @@ def test_the_owner_of_the_folder_gets_no_other_file(tmp_path: Path, kind: str) -
     getattr(folder / "new", kind)(precious)
     with pytest.raises(FileExistsError):
         files.create_private(folder / "new")
-    os.close(files.ensure_private(folder / "new"))
+    with pytest.raises(OSError, match="link"):
+        files.ensure_private(folder / "new")
     assert precious.stat().st_uid == 0
     assert precious.read_bytes() == CANARY
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
+def test_root_writes_into_no_file_that_a_link_names(tmp_path: Path, kind: str) -> None:
+    """What a server that root started wrote there, was a megabyte of zeros behind any file of the machine."""
+    precious = _secret(tmp_path / "precious", 0o600)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.chown(folder, SOMEBODY, GROUP)
+    getattr(folder / "limits", kind)(precious)
+    with pytest.raises(ConfigError, match="limits cannot be used"):
+        Limits(Rates(), key=bytes(32), path=folder / "limits")
+    assert precious.read_bytes() == CANARY
+    # Of the user itself, and in root's own folder, a link is an arrangement of theirs.
+    os.close(files.ensure_private(tmp_path / "precious"))
+    (tmp_path / "mine").symlink_to(precious)
+    os.close(files.ensure_private(tmp_path / "mine"))
 
 
 def test_a_dangling_link_creates_nothing(tmp_path: Path) -> None:

@@ -100,13 +100,23 @@ def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
 def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     """Open a file, created as by `create_private` if it does not exist, and return its descriptor.
 
+    Root follows no link in a folder of another user: it could lead to any file.
+
     Raises:
         OSError: it cannot be created or opened.
     """
     try:
         return create_private(path, flags=flags)
     except FileExistsError:
-        return os.open(path, flags | os.O_CLOEXEC)
+        if os.geteuid() != _ROOT or path.parent.stat().st_uid == _ROOT:
+            return os.open(path, flags | os.O_CLOEXEC)
+        # Attack: the limits of a server that root started were written into the file that a link named.
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.ELOOP, "it is a link to a file elsewhere, or no file", str(path)) from None
+        return descriptor
 
 
 def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
