@@ -206,6 +206,7 @@ def with_new_store(
         except _OtherKey:
             if made:
                 master_key.take_back(chosen.data)
+                master_key.load(chosen.data)  # raises: it is missing
             raise
 
     return asyncio.run(run())

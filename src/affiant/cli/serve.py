@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import ssl
+import stat
 import threading
 import time
 from functools import partial
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from affiant.server.keys.master_key import MasterKey
     from affiant.storage.ports import Store
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
 DRAIN_SECONDS = 10
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
@@ -103,6 +105,7 @@ def serve(as_json: bool, **options: Any) -> None:
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
     issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # the line below names it
+    _warn_of_folder(chosen)
     _announce(issuer, remembered, chosen, as_json=as_json)
     _run(chosen, issuer, listening, given)
 
@@ -277,10 +280,18 @@ def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *,
         )
         return
     if remembered is not None and remembered != issuer:
-        click.echo(f"! the issuer was {remembered}: credentials files that name it must be made anew", err=True)
+        click.echo(f"! the issuer was {remembered}: credentials files that name it must be made again", err=True)
     click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}   Ctrl-C stops")
-    click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
-    click.echo("         affiant client new billing --scope orders.read")
+    if remembered is None:  # the first start
+        click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
+        click.echo("         affiant client new billing --scope orders.read")
+
+
+def _warn_of_folder(chosen: settings.Settings) -> None:
+    folder = chosen.data.absolute()
+    if chosen.database is None and folder.stat().st_mode & _OTHERS_WRITE:
+        mode = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
+        click.echo(f"! others may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}", err=True)
 
 
 def _follow(parent: int) -> None:

@@ -111,5 +111,7 @@ async def _connect(address: Address) -> Any:
         async with asyncio.timeout(CALL_SECONDS):
             return await connect(address)
     except (StoreError, TimeoutError) as error:
-        said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
-        raise ConfigError(f"the database {address} cannot be opened: {said}") from error
+        is_slow = isinstance(error, TimeoutError)
+        said = "does not answer" if is_slow else str(error).removeprefix(f"the database {address} ")
+        ask = ": is it running, and is the address right?" if isinstance(error.__cause__, OSError) else ""
+        raise ConfigError(f"the database {address} cannot be opened: it {said}{ask}") from error
