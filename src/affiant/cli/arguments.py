@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _EXTRA = re.compile(r"Got unexpected extra arguments? ")
+_THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
 _SHORT = 24  # characters: secrets of affiant are longer
 _OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
 # A word, or a path or a URL of short parts: no part is as long as a secret, none has what base64 ends with.
@@ -22,6 +23,23 @@ _SECRETS = (
     (re.compile(r"\{\s*\\?\".*\}?", re.DOTALL), "(JSON)"),
     (re.compile(r"-----BEGIN.*", re.DOTALL), "(PEM)"),
 )
+
+
+def with_thumbprints(words: Sequence[str]) -> list[str]:
+    """Return the words with thumbprints that begin with a hyphen at the end, behind ``--``: they are no options.
+
+    Who revokes a leaked key copies its name out of a list. Of ``-h...``, click would show the help and end with 0.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    moved = [
+        place
+        for place, word in enumerate(words[:end])
+        if _THUMBPRINT.fullmatch(word) and place and not words[place - 1].startswith("-")  # or else it is its value
+    ]
+    if not moved:
+        return list(words)
+    kept = [word for place, word in enumerate(words[:end]) if place not in moved]
+    return [*kept, "--", *(words[place] for place in moved), *words[end + 1 :]]
 
 
 def usage_message(error: click.ClickException, words: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ except ModuleNotFoundError:  # the client and the guard install without it
     sys.exit("The command line is not installed: pip install 'affiant[cli]' (or 'affiant[server]' for the server)")
 
 from affiant import __version__, errors
-from affiant.cli.arguments import hide_secrets, usage_message
+from affiant.cli.arguments import hide_secrets, usage_message, with_thumbprints
 from affiant.cli.output import Answered, show_error
 
 COMMANDS = {
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     code: Any = 0
     try:
         _check_text(words)
-        code = affiant.main(words, prog_name="affiant", standalone_mode=False) or 0
+        code = affiant.main(with_thumbprints(words), prog_name="affiant", standalone_mode=False) or 0
     except click.exceptions.Abort as stop:
         _fail("stopped", 130, words, error=stop)
     except KeyboardInterrupt:  # where click does not look

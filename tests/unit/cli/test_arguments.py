@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
+from affiant.cli.arguments import with_thumbprints
 from affiant.cli.main import affiant, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
@@ -162,3 +164,30 @@ def test_a_name_that_looks_like_an_option_has_its_way(capsys: pytest.CaptureFixt
         with pytest.raises(SystemExit):
             main(words)
         assert ("begins with a hyphen goes after two:  -- -NAME" in capsys.readouterr().err) is is_name
+
+
+@pytest.mark.parametrize("first", ["-A", "-h", "-c", "-_"])
+def test_a_key_whose_name_begins_with_a_hyphen_is_named_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """One thumbprint of 64 does. Of -h..., the help and the exit code 0 said that a leaked key was revoked."""
+    monkeypatch.chdir(tmp_path)
+    kid = f"{first}Zk3_9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo_-"
+    assert len(kid) == 43
+    for words in (
+        ("client", "key", "revoke", "billing", kid),
+        ("client", "key", "revoke", "billing", kid, "--json"),
+        ("client", "key", "complete", "billing", kid, "--overlap", "60"),
+        ("client", "key", "revoke", "--", "billing", kid),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        assert ended.value.code == 3, "it was read, and there is no data folder"
+        assert "option" not in capsys.readouterr().err
+
+
+def test_only_such_names_are_moved() -> None:
+    kid = "-AZk3_9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo_-"
+    assert with_thumbprints(["x", kid, "--json"]) == ["x", "--json", "--", kid]
+    for words in (["revoke", "--client", "a", "--key", kid], ["x", "--", kid], ["x", kid[:-1]], ["x", "-cfile"], []):
+        assert with_thumbprints(words) == words
