@@ -109,6 +109,14 @@ async def test_an_old_token_beside_a_secret_is_passed_over(bench: Bench, value: 
     await bench.refused(post(wrong, _header(value)), Reason.SECRET, claimed="client_secret_post", jti=None)
 
 
+@pytest.mark.attack(38)
+async def test_a_token_beside_the_guide_s_assertion_is_refused(bench: Bench) -> None:
+    """RFC 7521 section 4.2.1: beside any assertion, in whichever parameter, it may be a second one."""
+    text = assertion(bench.mac("guide"), iss="guide", sub="label")
+    members = {**GRANT, "assertion": text, "client_id": "guide", "client_secret": bench.secrets["guide"]}
+    await bench.refused(post(members, _header(f"Bearer {text}")), Reason.MULTIPLE_METHODS, claimed="guide", jti=None)
+
+
 @pytest.mark.rfc(6749, "2.3")
 @pytest.mark.parametrize(
     ("headers", "got"),

@@ -80,7 +80,7 @@ def parse(
     grant = form.get("grant_type") if has_grant else None
     given = {"client_assertion": assertion, "client_secret": secret}
     shown = [name for name, value in given.items() if value is not None]
-    if shown == ["client_secret"] and form.get("client_id") is not None:
+    if shown == ["client_secret"] and form.get("client_id") is not None and form.get("assertion") is None:
         authorization = _without_token(authorization)
     if assertion is not None and (authorization or secret is not None):
         raise Rejected(Reason.ASSERTION_AND_OTHER, got=_methods(authorization, shown))  # RFC 7521 section 4.2.1
