@@ -72,6 +72,12 @@ def test_a_file_of_its_owner_alone_is_read(tmp_path: Path, mode: int) -> None:
     assert files.read_private(_secret(tmp_path / "s", mode), what="x", variable="X") == CANARY
 
 
+def test_a_device_is_no_file_of_a_secret() -> None:
+    """An advice to change its mode would harm every process of the machine."""
+    with pytest.raises(ConfigError, match="the key cannot be /dev/null, which is a device"):
+        files.read_private(Path("/dev/null"), what="the key", variable="X")
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o620, 0o602, 0o440, 0o444])
 def test_the_file_of_this_user_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = _secret(tmp_path / "a b", mode)

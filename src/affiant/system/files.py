@@ -39,6 +39,8 @@ def read_private(path: Path, *, what: str, variable: str) -> bytes:
         with path.open("rb") as file:
             # Attack: the path is replaced after the check. Check the open file.
             found = os.fstat(file.fileno())
+            if stat.S_ISCHR(found.st_mode):  # chmod would harm every process of the machine
+                raise ConfigError(f"{what} cannot be {path}, which is a device: name a file")
             if not _is_private(found, read_only=_is_read_only(file.fileno())):
                 raise ConfigError(_exposed(path, found, variable))
             return file.read(_MAX_SECRET)

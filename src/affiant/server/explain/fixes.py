@@ -266,10 +266,22 @@ def _earlier(facts: Facts) -> str:
 
 def _scope(refusal: Rejected, facts: Facts) -> Fix:
     allowed = refusal.expected.split(" ") if refusal.expected not in ("", "no scope") else []
+    if not allowed and facts.client is not None and facts.client.record.scope:
+        return _no_common_scope(facts, facts.client)
     asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
     kept = [name for name in asked if name in allowed] or allowed
     line = f'form["scope"] = {_quoted(" ".join(kept))}' if kept else 'form.pop("scope", None)'
     return Fix(line, f"the client may have: {refusal.expected or 'nothing'}")
+
+
+def _no_common_scope(facts: Facts, client: RegisteredClient) -> Fix:
+    """The registration is wrong, often by a letter, and not the request."""
+    name = shlex.quote(client.client_id)
+    offers = "; ".join(f"{api.identifier} has {' '.join(api.scopes) or 'none'}" for api in _apis(facts, client))
+    return Fix(
+        f"Ask the operator for  affiant client update {name} --scope SCOPE,  with a scope that the API has.",
+        f"the client is registered for {' '.join(client.record.scope)}; {offers or 'it may ask for no API'}",
+    )
 
 
 def _scope_spelling(_: Rejected, facts: Facts) -> Fix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -18,9 +19,10 @@ from affiant.storage.memory import MemoryStore
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-async def _explain(claims: dict[str, Any], **options: Any) -> Any:
+async def _explain(claims: dict[str, Any], *, asked: str = "", **options: Any) -> Any:
     store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
     api = rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
     await store.apis.add(api)
@@ -30,7 +32,11 @@ async def _explain(claims: dict[str, Any], **options: Any) -> Any:
     await store.clients.add(replace(made.client, client_id="it's"))
     members = {"iss": "it's", "sub": "it's", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j", **claims}
     explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=master)
-    return await explainer.explain(captured.parse(compact.sign({}, members, KEY)), now=NOW)
+    sent = compact.sign({}, members, KEY)
+    if asked:
+        given = {"grant_type": "client_credentials", "client_assertion_type": JWT_BEARER, "client_assertion": sent}
+        sent = urlencode(given | {"scope": asked})
+    return await explainer.explain(captured.parse(sent), now=NOW)
 
 
 async def test_a_profile_that_demands_the_issuer() -> None:
@@ -53,3 +59,11 @@ async def test_what_remains_is_said() -> None:
     assert [other.reason for other in found.also] == [Reason.IAT_FUTURE]
     assert found.remedy.line.endswith(" --audience legacy")
     assert found.remedy.why.endswith("let it come further: assertion.issued_in_future stays")
+
+
+async def test_scope_that_no_api_has_is_for_the_operator() -> None:
+    """A letter is wrong in the registration: to leave the scope out of the request would not help."""
+    found = await _explain({}, asked="rr", scopes=("rr",))
+    assert found.reason is Reason.SCOPE_NOT_ALLOWED
+    assert found.fix.why == "the client is registered for rr; https://api.example has r"
+    assert "affiant client update" in found.fix.line
