@@ -22,7 +22,13 @@ async def explain_request(call: Call, question: Question) -> Any:
     return explanation.members(found)
 
 
-@ROUTES("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=(Reason.ADMIN_NOT_FOUND,))
+@ROUTES(
+    "GET /explain/{trace_id}",
+    Role.VIEWER,
+    answers=documents.Explanation,
+    refuses=(Reason.ADMIN_NOT_FOUND,),
+    is_long=True,
+)
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Say what became of a request, from its record."""
     found = await call.desk.explainer().explain_record(await audit.get(call, trace_id))
