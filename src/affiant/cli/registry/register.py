@@ -15,7 +15,7 @@ from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.client import registration, transport
-from affiant.client.credentials import Credentials
+from affiant.client.credentials import Credentials, file_name
 from affiant.client.keys import alone
 from affiant.errors import ConfigError, Error, LocalError
 from affiant.jose import keys
@@ -85,7 +85,7 @@ def _register(
     alg: str,
     as_json: bool,
 ) -> None:
-    path = Path(f"{name}.affiant.json")
+    path = Path(file_name(name))
     left = draft.take(path)
     lost = left.ids if left is not None else ()  # kids that may be registered at the server, with no file here
     made, token = keys.generate(alg), registration.check_token(_read_token(token_file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,7 +144,7 @@ def new_secret(name: str, into: Path | None, old_expires_in: int | None, place: 
     text = made.pop("client_secret")
     told = f"client_secret {text}  (shown this once)" if into is None else f"credentials {into}  (0600: keep it secret)"
     shown = {"client_secret": text} if into is None else {"credentials": str(into)}
-    ended = f"next: affiant client secret complete {name}"
+    ended = f"next: affiant client secret complete {shlex.quote(name)}"
     show({**made, **shown}, f"{told}\n{ended}", as_json=as_json)
 
 

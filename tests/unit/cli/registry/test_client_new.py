@@ -148,3 +148,12 @@ def test_next_step_of_a_client_with_a_certificate(tmp_path: Path, monkeypatch: p
         name = f"client{len(words)}"
         told = CliRunner().invoke(client, ["new", name, *words, "--data", str(tmp_path / "data")]).stdout
         assert ('next: add "certificate" and "certificate_key"' in told) is has_more
+
+
+def test_next_step_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: a client_id may have an ampersand; what follows it must be no command of the shell."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    assert _run(data, "new", "a&b", "--auth", "client_secret_basic").exit_code == 0
+    done = CliRunner().invoke(client, ["secret", "new", "a&b", "--data", str(data)])
+    assert "next: affiant client secret complete 'a&b'" in done.stdout

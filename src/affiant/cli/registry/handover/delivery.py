@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -214,7 +215,7 @@ async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
         try:
             await api.delete(f"/clients/{segment(made.client_id)}")
         except Error as error:
-            remedy = f"run the same command again, or  affiant client remove {made.client_id}"
+            remedy = f"run the same command again, or  affiant client remove {shlex.quote(made.client_id)}"
             failure.add_note(left_behind(made.client_id, error, remedy))
             raise failure from None
         begun.remove()
