@@ -56,6 +56,8 @@ def test_roles_are_granted_at_the_data_folder(server: Server) -> None:
     server.affiant("admin", "grant", "admin-helper", "none")
     code, told = elsewhere(server, "admin-helper", "client", "list")
     assert code == 4, told
+    done = server.run("client", "list", "--url", server.issuer, "-c", "admin-helper.affiant.json")
+    assert "affiant admin grant admin-helper viewer" in done.stderr
 
 
 def test_credentials_go_to_their_own_server_alone(server: Server) -> None:

@@ -191,3 +191,9 @@ def test_only_such_names_are_moved() -> None:
     assert with_thumbprints(["x", kid, "--json"]) == ["x", "--json", "--", kid]
     for words in (["revoke", "--client", "a", "--key", kid], ["x", "--", kid], ["x", kid[:-1]], ["x", "-cfile"], []):
         assert with_thumbprints(words) == words
+
+
+def test_token_in_the_place_of_its_jti(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _fail(capsys, "revoke", "--jti", JWT)
+    assert "affiant inspect TOKEN  shows it" in said
+    assert not _holds(said, JWT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx2
@@ -11,7 +12,7 @@ from affiant.cli.operations import answers
 from affiant.cli.operations.road import Admin
 from affiant.cli.tokens import who
 from affiant.client.identity import Service
-from affiant.errors import ConfigError, RemoteError, Unreachable
+from affiant.errors import ConfigError, Refused, RemoteError, Unreachable
 from affiant.server.admin.roles import PATH
 from affiant.system.network import async_http_client, failure, find_proxy
 
@@ -40,7 +41,15 @@ def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]])
         async with async_http_client(auth=auth, timeout=60, follow_redirects=False) as http:
             return await work(Admin(_Road(http, api).send, found.issuer))
 
-    return asyncio.run(ask())
+    try:
+        return asyncio.run(ask())
+    except Refused as refusal:
+        if refusal.error == "invalid_target":
+            name = shlex.quote(found.client_id)
+            refusal.add_note(
+                f"{name} has no part in the admin API: give it one with  affiant admin grant {name} viewer"
+            )
+        raise
 
 
 class _Road:

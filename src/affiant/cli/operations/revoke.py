@@ -108,6 +108,8 @@ def _members(given: dict[str, str | None]) -> dict[str, str]:
     if not named:
         raise click.UsageError("say what: --jti, --family, --client, --client with --key, --api or --all")
     kind, value = named.popitem()
+    if kind == "jti" and value.startswith("eyJ") and value.count(".") == 2:  # noqa: PLR2004
+        raise click.UsageError("--jti takes the jti in the token, not the token:  affiant inspect TOKEN  shows it")
     return _checked({"kind": kind} | ({"value": value} if kind != "all" else {}), named)
 
 
