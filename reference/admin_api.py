@@ -7,6 +7,10 @@ from typing import Any
 from reference import running
 from reference.markdown import code, head, table
 
+from affiant.server.admin import roles
+from affiant.server.admin.app import DECLARED
+from affiant.server.admin.documents import openapi
+
 _TEXT = """\
 Below `<issuer>/admin/api`, with an access token for it. Who calls, the roles, lists and changes are told in
 [The admin API](admin.md); the same as here, for programs, is its OpenAPI document, `GET /openapi.json`.
@@ -25,7 +29,7 @@ def build() -> str:
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     )
-    documents = "".join(_document(name, schema) for name, schema in schemas.items() if name not in _UNUSED)
+    documents = "".join(_document(name, schema) for name, schema in schemas.items())
     return (
         f"{head('Routes of the admin API', _TEXT, change='src/affiant/server/admin')}{routes}\n# Documents\n{documents}"
     )
@@ -33,13 +37,7 @@ def build() -> str:
 
 def description() -> dict[str, Any]:
     """The OpenAPI document of the server."""
-    gate = running.server()._admin._build()  # noqa: SLF001 - nobody else needs to know
-    document: dict[str, Any] = gate._inner.openapi()  # noqa: SLF001
-    return document
-
-
-# What FastAPI adds for refusals of its own, which are never sent.
-_UNUSED = ("HTTPValidationError", "ValidationError")
+    return openapi.build(DECLARED, identifier=roles.identifier(running.ISSUER))
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ STRANGERS = {
     "affiant.client": ("affiant.server", "affiant.resource", "starlette", "uvicorn"),
     "affiant.resource": ("affiant.server", "affiant.client"),
     "affiant.server": ("affiant.client", "affiant.resource"),
+    "affiant.server.admin.app": ("affiant.client", "affiant.resource", "fastapi"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,105 +1,42 @@
-"""The admin API as an ASGI application: FastAPI for its documents and its OpenAPI, behind the gate."""
+"""The admin API as an ASGI application: the routes that are declared, behind the gate."""
 
 from __future__ import annotations
 
-import json
 import time
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotation
-from starlette.responses import JSONResponse
-from starlette.routing import Match, Route
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route, Router
 
 from affiant.errors import Rejected
 from affiant.jose import strict_json
 from affiant.reasons import Reason
-from affiant.server.admin import documents, problems
+from affiant.server.admin import problems
 from affiant.server.admin.gate import Gate, Tokens
-from affiant.server.admin.reads.lists import LINES
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.declared import Declared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
-    from affiant.server.admin.calls import Desk
+    from affiant.server.admin.calls import Call, Desk
     from affiant.server.admin.gate import Recognise
-
-# What any route may answer with: what is wrong before it is reached, and what fails beneath it.
-_ALWAYS = (
-    Reason.ADMIN_QUERY, Reason.TOKEN_MISSING, Reason.SCOPE_INSUFFICIENT, Reason.TOO_SLOW, Reason.TOO_LARGE,
-    Reason.LIMIT_FAILURES, Reason.STORE, Reason.SIGNER,
-)  # fmt: skip
-_METHOD_NOT_ALLOWED = 405
-_ROLE = "x-role"
-_UNUSED = ("HTTPValidationError", "ValidationError")
-_SECURITY = {
-    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "RFC 6750; RFC 8705"},
-    "dpop": {"type": "http", "scheme": "DPoP", "description": "RFC 9449, with a DPoP proof"},
-}
-_SUMMARY = "Who may ask this server for what, what was asked, and the keys it signs with."
-
-
-class _Made(APIRoute):
-    """What an AdminRoute is once it is asked for."""
-
-    def __init__(self, declared: Declared) -> None:
-        self.declared = declared
-        super().__init__(
-            declared.path,
-            declared.endpoint,
-            methods=[declared.method],
-            tags=[declared.noun],
-            status_code=declared.status,
-            response_model=declared.answers,
-            responses=_responses(declared),
-            openapi_extra={_ROLE: declared.role.value},
-            operation_id=declared.endpoint.__name__.rstrip("_"),
-        )
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers a request, whatever happens."""
-        handle = super().get_route_handler()
-
-        async def run(request: Request) -> Response:
-            call = request.state.call
-            try:
-                call.who.require(self.declared.role)
-                _check_query(request, {str(parameter.alias) for parameter in self.dependant.query_params})
-                await _check_body(request, wanted=self.body_field is not None)
-                return await handle(request)
-            except Exception as error:  # noqa: BLE001 - every failure is an answer, and is written down
-                refused: Response = await call.refuse(error)
-                return refused
-
-        return run
 
 
 class AdminRoute(Route):
-    """A route that lets nobody in who has not its role; it is made of what was declared with one only.
-
-    FastAPI's part is made when it is first asked for: a command asks one of forty, and all take a fifth of a second.
-    """
+    """A route that admits only callers with its role; it is made from a declaration, which always has one."""
 
     def __init__(self, declared: Declared) -> None:
         self.declared = declared
         super().__init__(declared.path, declared.endpoint)
-        self.methods = {declared.method}  # without HEAD, as FastAPI has it
-
-    @cached_property
-    def made(self) -> APIRoute:
-        """The route as FastAPI has it."""
-        return _Made(self.declared)
+        self.methods = {declared.method}  # without HEAD
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the path as it was sent, and decode its parameters after that: an encoded slash parts no segments."""
@@ -115,42 +52,53 @@ class AdminRoute(Route):
         return match, child
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for this path."""
-        if scope["method"] != self.declared.method:
-            raise HTTPException(_METHOD_NOT_ALLOWED)
-        read = partial(self.made.handle, {**scope, "route": self.made})
-        if not self.declared.is_admitted:
-            await read(receive, send)
-            return
-        call = scope["state"]["call"]
+        """Answer a request for this path; a long read waits for its turn."""
+        call: Call = scope["state"]["call"]
         try:
-            await call.desk.reads.serve(call.who.name, read, receive, send)
-        except Rejected as busy:
-            await (await call.refuse(busy))(scope, receive, send)
+            if scope["method"] != self.declared.method:
+                raise Rejected(Reason.METHOD, expected=", ".join(_methods(scope)))
+            if self.declared.is_admitted:
+                await call.desk.reads.serve(call.who.name, partial(self._answer, scope), receive, send)
+            else:
+                await self._answer(scope, receive, send)
+        except Rejected as refusal:
+            await (await call.refuse(refusal))(scope, receive, send)
 
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call: Call = scope["state"]["call"]
+        call.request = Request(scope, receive)
+        try:
+            response = await self._respond(call)
+        except Exception as error:  # noqa: BLE001 - every failure is an answer, and is written down
+            response = await call.refuse(error)
+        await response(scope, receive, send)
 
-class AdminApp(FastAPI):
-    """FastAPI, with a description that has how callers prove who they are, and no answer that is never given."""
+    async def _respond(self, call: Call) -> Response:
+        """Return the answer: every step of a request to a route, in order."""
+        route = self.declared
+        call.who.require(route.role)
+        _check_query(call.request, {name for place, name in route.places.values() if place == "query"})
+        body = await _read_body(call.request, is_wanted=route.body is not None)
+        arguments = self._parse(call.request, body)
+        result = await route.endpoint(call, **arguments)
+        if isinstance(result, Response):
+            return result
+        if route.answers is None:
+            return Response(None, route.status, call.headers)
+        document = route.answer.validate_python(result, from_attributes=True)
+        return Response(route.answer.dump_json(document), route.status, call.headers, "application/json")
 
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI 3.1 document."""
-        if self.openapi_schema is None:
-            made = get_openapi(
-                title=self.title,
-                version=self.version,
-                summary=self.summary,
-                servers=self.servers,
-                routes=[route.made for route in self.routes if isinstance(route, AdminRoute)],
-            )
-            for operation in (operation for path in made["paths"].values() for operation in path.values()):
-                if _UNUSED[0] in json.dumps(operation["responses"].get("422", {})):
-                    del operation["responses"]["422"]  # FastAPI's own; here what is wrong with a query is 400
-            for name in _UNUSED:
-                made["components"]["schemas"].pop(name, None)
-            made["components"]["securitySchemes"] = _SECURITY
-            made["security"] = [{name: []} for name in _SECURITY]
-            self.openapi_schema = made
-        return self.openapi_schema
+    def _parse(self, request: Request, body: Any) -> dict[str, Any]:
+        """Return the arguments of the endpoint.
+
+        Raises:
+            Rejected: ADMIN_QUERY or ADMIN_INVALID.
+        """
+        given = {"path": request.path_params, "query": dict(request.query_params), "header": dict(request.headers)}
+        try:
+            return dict(self.declared.asked.model_validate({**given, "body": body}))
+        except ValidationError as error:
+            raise problems.invalid(error) from None
 
 
 def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Recognise | None = None) -> Gate:
@@ -161,34 +109,26 @@ def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Reco
         clock: seconds since the epoch.
         recognise: who calls; when left out, whoever has an access token of this server for its admin API.
     """
-    app = AdminApp(
-        title="affiant admin API",
-        version="1",
-        summary=_SUMMARY,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        servers=[{"url": desk.identifier}],
-        exception_handlers={HTTPException: _refuse},
-    )
-    app.router.routes[:] = [AdminRoute(route) for route in DECLARED]
+    router = Router([AdminRoute(route) for route in DECLARED], redirect_slashes=False, default=_refuse)
     prefix = desk.identifier.split("/", 3)[3]
-    return Gate(app, desk=desk, recognise=recognise or Tokens(desk), clock=clock, prefix=f"/{prefix}")
+    return Gate(router, desk=desk, recognise=recognise or Tokens(desk), clock=clock, prefix=f"/{prefix}")
 
 
-async def _describe(request: Request) -> Response:
+async def _describe(call: Call) -> Any:
     """This description."""
-    return JSONResponse(request.app.openapi())
+    from affiant.server.admin.documents import openapi  # noqa: PLC0415 - few ever ask for it
+
+    return openapi.build(DECLARED, identifier=call.desk.identifier)
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    """No such route, or no such method of one."""
-    if isinstance(error, HTTPException) and error.status_code == _METHOD_NOT_ALLOWED:
-        found = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-        error = Rejected(Reason.METHOD, expected=", ".join(sorted({m for route in found for m in route.methods})))
-    refused: Response = await request.state.call.refuse(error)
-    return refused
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """No route has this path."""
+    await (await scope["state"]["call"].refuse(Rejected(Reason.ADMIN_NOT_FOUND)))(scope, receive, send)
+
+
+def _methods(scope: Scope) -> list[str]:
+    routes: list[AdminRoute] = scope["router"].routes
+    return sorted({route.declared.method for route in routes if route.matches(scope)[0] is not Match.NONE})
 
 
 def _check_query(request: Request, known: set[str]) -> None:
@@ -198,29 +138,18 @@ def _check_query(request: Request, known: set[str]) -> None:
         raise Rejected(Reason.ADMIN_QUERY, expected=f"once each at most: {', '.join(sorted(known)) or 'no parameter'}")
 
 
-async def _check_body(request: Request, *, wanted: bool) -> None:
-    """One strict JSON object, so that no proxy before us reads another than we do."""
+async def _read_body(request: Request, *, is_wanted: bool) -> dict[str, Any] | None:
+    """Return the one strict JSON object of the body, so that no proxy before us reads another than we do."""
     body = await request.body()
-    if not wanted and not body:
-        return
+    if not is_wanted and not body:
+        return None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not wanted or kind != "application/json":
-        raise Rejected(Reason.ADMIN_JSON, expected="application/json" if wanted else "no body")
+    if not is_wanted or kind != "application/json":
+        raise Rejected(Reason.ADMIN_JSON, expected="application/json" if is_wanted else "no body")
     try:
-        strict_json.parse_object(body)
+        return strict_json.parse_object(body)
     except (ValueError, RecursionError) as error:
         raise Rejected(Reason.ADMIN_JSON, expected=str(error)[:100]) from None
-
-
-def _responses(declared: Declared) -> dict[int | str, dict[str, Any]]:
-    sends = (Reason.ADMIN_JSON, Reason.ADMIN_INVALID) if declared.method in ("POST", "PATCH", "PUT") else ()
-    problem = {"content": {problems.MEDIA_TYPE: {"schema": documents.Problem.model_json_schema()}}}
-    told: dict[int | str, dict[str, Any]] = {}
-    for reason in (*_ALWAYS, *sends, *declared.refuses):
-        told.setdefault(reason.value.status, {"description": reason.value.sentence, **problem})
-    if declared.is_list:
-        told[declared.status] = {"content": {LINES: {"schema": {"type": "string"}}}}
-    return told
 
 
 # Every route there is.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotation
 
 from affiant.errors import Rejected, StoreError
 from affiant.oauth import names
@@ -21,6 +20,7 @@ from affiant.storage.entries import Entry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from starlette.requests import Request
     from starlette.responses import Response
 
     from affiant.oauth.binding.dpop import Nonces
@@ -80,11 +80,19 @@ class Desk:
 
 @dataclass(slots=True)
 class Call:
-    """One request to the admin API; `principal` is None until it is known who calls."""
+    """One request to the admin API.
+
+    Attributes:
+        principal: the caller; None until the gate has recognised it.
+        request: set when its route was found.
+        headers: of the answer; an endpoint adds its own.
+    """
 
     desk: Desk
     visit: Visit
     principal: Principal | None = None
+    request: Request = field(init=False, repr=False)
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def who(self) -> Principal:
@@ -133,8 +141,3 @@ class Call:
         await self.desk.store.ledger.claim(Entry(record))
         self.desk.limits.count_failure(self.visit)
         return refusal
-
-
-def of(request: Request) -> Any:
-    """The call that this request is."""
-    return request.state.call

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from affiant.errors import ConfigError, Rejected, SignerError, StoreError
@@ -18,13 +16,14 @@ from affiant.server.request.limits import Limited
 from affiant.storage.records import AlreadyExists, NotFound
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from affiant.server.request.visit import Visit
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_BY_STATUS = {404: Reason.ADMIN_NOT_FOUND, 405: Reason.METHOD}
 _MAX_MISTAKES = 8
 _IN_WORDS = {
     documents.WORD: "printable ASCII characters without a space",
@@ -43,15 +42,18 @@ def refusal_of(error: Exception, visit: Visit) -> Rejected:
         return Rejected(Reason.ADMIN_EXISTS, expected=str(error))
     if isinstance(error, ConfigError):
         return Rejected(Reason.ADMIN_INVALID, expected=str(error))
-    if isinstance(error, RequestValidationError):
-        return _invalid(error)
-    if isinstance(error, HTTPException):
-        reason = _BY_STATUS.get(error.status_code, Reason.ADMIN_QUERY)
-        return Rejected(reason, expected=(error.headers or {}).get("Allow", ""))
     if isinstance(error, StoreError):
         return _away(error, visit)
     log.error("trace %s: unexpected", visit.trace_id, exc_info=error)
     return Rejected(Reason.UNEXPECTED)
+
+
+def invalid(error: ValidationError, *place: str) -> Rejected:
+    """Return the refusal that says where a request is wrong, and how; no value is repeated, which may be a secret."""
+    mistakes = [(*place, *map(str, one["loc"]), _sentence(one)) for one in error.errors()[:_MAX_MISTAKES]]
+    in_body = all(path[0] == "body" for path in mistakes)
+    told = "; ".join(f"{'.'.join(path)}: {sentence}" for *path, sentence in mistakes)
+    return Rejected(Reason.ADMIN_INVALID if in_body else Reason.ADMIN_QUERY, expected=told)
 
 
 def build(refusal: Rejected, visit: Visit, *, issuer: str, nonce: str | None = None) -> Response:
@@ -104,14 +106,6 @@ def _away(error: StoreError, visit: Visit) -> Rejected:
     is_signer = isinstance(error, SignerError)
     log.error("trace %s: the %s failed: %s", visit.trace_id, "signing key" if is_signer else "store", error)
     return Rejected(Reason.SIGNER, detail=str(error)) if is_signer else Rejected(Reason.STORE)
-
-
-def _invalid(error: RequestValidationError) -> Rejected:
-    """Where it is wrong, and how; what came is not repeated: it may be a secret in the wrong place."""
-    mistakes = error.errors()[:_MAX_MISTAKES]
-    told = "; ".join(f"{'.'.join(map(str, mistake['loc']))}: {_sentence(mistake)}" for mistake in mistakes)
-    in_body = all(mistake["loc"][:1] == ("body",) for mistake in mistakes)
-    return Rejected(Reason.ADMIN_INVALID if in_body else Reason.ADMIN_QUERY, expected=told)
 
 
 def _sentence(mistake: Any) -> str:

@@ -29,13 +29,17 @@ OnlyTrue = Annotated[
 ]
 
 
-class Out(BaseModel):
+class Document(BaseModel):
+    """What is sent or answered; built when first used, because one process needs few of them."""
+
+    model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)  # an input may be a secret
+
+
+class Out(Document):
     """What is answered."""
 
-    model_config = ConfigDict(defer_build=True)  # one process needs few of them
 
-
-class In(BaseModel):
+class In(Document):
     """What is sent. An unknown member and a value of another JSON type, such as "yes" for true, are mistakes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -2,10 +2,21 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from affiant.oauth import assertion, names
-from affiant.server.admin.documents.base import LIFETIME, In, Label, Name, Out, Seconds, TokenLifetime, Word, Words
+from affiant.server.admin.documents.base import (
+    LIFETIME,
+    Document,
+    In,
+    Label,
+    Name,
+    Out,
+    Seconds,
+    TokenLifetime,
+    Word,
+    Words,
+)
 
 Rules = Annotated[list[Literal[*assertion.RULES]], Field(max_length=8)]  # type: ignore[valid-type]
 SecretId = Annotated[
@@ -18,7 +29,7 @@ OwnKeys = Annotated[
 ]
 
 
-class Policies(BaseModel):
+class Policies(Document):
     """What a client is held to, and for how long its tokens live; what is left out stays, or is the default."""
 
     audience_policy: Literal[*assertion.POLICIES["audience"]] | None = None  # type: ignore[valid-type]
@@ -29,7 +40,7 @@ class Policies(BaseModel):
     access_token_lifetime: TokenLifetime | None = Field(default=None, description=LIFETIME)
 
 
-class CertificateName(BaseModel):
+class CertificateName(Document):
     """For tls_client_auth, the one name that a client's certificate must have (RFC 8705 section 2.1.2)."""
 
     tls_client_auth_subject_dn: Name | None = None

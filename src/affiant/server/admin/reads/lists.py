@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from affiant.server.admin.reads import cursors
@@ -26,10 +26,10 @@ Row = TypeVar("Row")
 LINES = "application/jsonl"
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 PAGE = 250  # rows that are read at once: PostgreSQL's are decoded in one piece
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="how many at most")]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="how many at most")]
 CursorText = Annotated[
     str | None,
-    Query(max_length=cursors.MAX_CHARACTERS, description="`next` of the page before; only with the same filters"),
+    Field(max_length=cursors.MAX_CHARACTERS, description="`next` of the page before; only with the same filters"),
 ]
 
 
@@ -50,16 +50,16 @@ class Source(Generic[Row]):
     scan: int = 0
 
 
-async def answer(request: Request, call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Response:
+async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Response:
     """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl.
 
     Raises:
         Rejected: ADMIN_CURSOR.
     """
-    over = _name(request)
+    over = _name(call.request)
     place = call.desk.cursors.open(cursor, over=over) if cursor is not None else ""
     reading = _Reading(call.desk.reads, source)
-    if LINES in request.headers.get("accept", ""):
+    if LINES in call.request.headers.get("accept", ""):
         return StreamingResponse(reading.lines(place), media_type=LINES)
     items, following = await reading.page(place, limit)
     sealed = call.desk.cursors.seal(following, over=over) if following is not None else None

@@ -3,9 +3,7 @@
 from operator import attrgetter
 from typing import Annotated, Any
 
-from fastapi import Path
-from starlette.requests import Request
-from starlette.responses import Response
+from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
@@ -22,18 +20,18 @@ from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("apis")
-Identifier = Annotated[str, Path(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
+Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
 @ROUTES("GET /apis", Role.VIEWER, answers=documents.page(documents.Api), is_list=True)
-async def list_apis(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the APIs, by identifier."""
 
     async def fetch(after: str, limit: int) -> list[Api]:
         return [api for api in await call.desk.store.apis.list() if api.identifier > after][:limit]
 
     source = Source(fetch, attrgetter("identifier"), lambda api: [shown.api(api)])
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
@@ -70,10 +68,10 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
 
 
 @ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
-async def show_api(call: Call, identifier: Identifier, response: Response) -> Any:
+async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API."""
     told = shown.api(await get(call, identifier))
-    response.headers["ETag"] = shown.etag(told)
+    call.headers["ETag"] = shown.etag(told)
     return told
 
 
@@ -83,9 +81,7 @@ async def show_api(call: Call, identifier: Identifier, response: Response) -> An
     answers=documents.Api,
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
-async def change_api(
-    call: Call, identifier: Identifier, wanted: ApiChanges, response: Response, if_match: IfMatch = None
-) -> Any:
+async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_match: IfMatch = None) -> Any:
     """Change an API: its name, its scopes, or that it is the default."""
     standing = await get(call, identifier)
     await _prepare(call, build_changed(call, standing, wanted))
@@ -96,7 +92,7 @@ async def change_api(
 
     changed = await call.desk.store.apis.update(identifier, change, tell=_tell(call, identifier))
     told = shown.api(changed)
-    response.headers["ETag"] = shown.etag(told)
+    call.headers["ETag"] = shown.etag(told)
     return told
 
 

@@ -5,8 +5,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import Path, Query
-from starlette.requests import Request
+from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from affiant.reasons import Reason
@@ -24,18 +23,17 @@ ROUTES = Routes("audit")
 Result = TypeVar("Result")
 MARGIN = 60  # seconds that records may be out of order
 _SCANNED = 10_000  # records that are looked at for one page: a rare choice gives short pages, never a long wait
-Text = Annotated[str | None, Query(max_length=512)]
-Instant = Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970")]
-TraceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Text = Annotated[str | None, Field(max_length=512)]
+Instant = Annotated[float | None, Field(ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970")]
+TraceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Head = Annotated[
-    str | None, Query(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$", description="a head that was noted down earlier")
+    str | None, Field(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$", description="a head that was noted down earlier")
 ]
-After = Annotated[int, Query(ge=0, le=2**62, description="begin after the record of this number")]
+After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
 
 
 @ROUTES("GET /audit", Role.VIEWER, answers=documents.page(documents.AuditRow), is_list=True)
 async def list_audit(
-    request: Request,
     call: Call,
     client_id: Text = None,
     endpoint: Text = None,
@@ -73,7 +71,7 @@ async def list_audit(
 
     is_choice = any(value is not None for value in (client_id, since, until, *exact.values()))
     source = Source(fetch, lambda row: str(row.number), show, scan=_SCANNED if is_choice else 0)
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @ROUTES("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)

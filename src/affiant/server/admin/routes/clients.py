@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
@@ -29,7 +26,7 @@ _LISTS = ("scope", "resources", "introspects", "grant_types", "observe", "enforc
 
 
 @ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
-async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the clients, by name, and how each is used."""
 
     async def fetch(after: str, limit: int) -> list[_Row]:
@@ -42,7 +39,7 @@ async def list_clients(request: Request, call: Call, limit: Limit = 100, cursor:
     def show(row: _Row) -> list[documents.UsedClient]:
         return [shown.used(shown.client(row[0], call.now), row[1])]
 
-    return await lists.answer(request, call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
+    return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
 
 @ROUTES(
@@ -95,11 +92,11 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
 
 
 @ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=(Reason.ADMIN_NOT_FOUND,))
-async def show_client(call: Call, client_id: ClientId, response: Response) -> Any:
+async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: what it is registered for, its public keys, and how it is used. Never a secret."""
     found = await get(call, client_id)
     told = shown.client(found, call.now)
-    response.headers["ETag"] = shown.etag(told)
+    call.headers["ETag"] = shown.etag(told)
     return shown.used(told, await call.desk.store.key_uses.list(client_id))
 
 
@@ -109,9 +106,7 @@ async def show_client(call: Call, client_id: ClientId, response: Response) -> An
     answers=documents.ChangedClient,
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
-async def change_client(
-    call: Call, client_id: ClientId, wanted: ClientChanges, response: Response, if_match: IfMatch = None
-) -> Any:
+async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, if_match: IfMatch = None) -> Any:
     """Change what a client is registered for, or whether it is let in (`enabled`); if not, its tokens end at once."""
     await get(call, client_id)
     given, left_out = read_keys(call, wanted.jwks)
@@ -127,7 +122,7 @@ async def change_client(
 
     changed = await owners.keeping_one(call, client_id, act)
     told = shown.client(changed, call.now)
-    response.headers["ETag"] = shown.etag(told)
+    call.headers["ETag"] = shown.etag(told)
     return documents.ChangedClient(**told.model_dump(), jwks_left_out=left_out)
 
 

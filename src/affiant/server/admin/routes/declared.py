@@ -1,35 +1,41 @@
 """A route and the role that it needs, in one breath: without a role there is no route."""
 
-from collections.abc import Callable, Sequence
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter, create_model
 
 from affiant.reasons import Reason
-from affiant.server.admin import calls
-from affiant.server.admin.calls import Call as _Call
+from affiant.server.admin.calls import Call
+from affiant.server.admin.documents import In
 from affiant.server.admin.roles import Role
 from affiant.server.registry.rules import MAX_CLIENT_ID
 
-Call = Annotated[_Call, Depends(calls.of)]
+__all__ = ["Call", "ClientId", "Declared", "IfMatch", "Routes"]
+_PLACES = ("path", "query", "header", "body")  # mistakes are listed in this order
 IfMatch = Annotated[
     str | None,
-    Header(max_length=1000, description="the ETag of the document that is to be changed or removed, and no other"),
+    Field(max_length=1000, description="the ETag of the document that is to be changed or removed, and no other"),
 ]
 ClientId = Annotated[
-    str, Path(max_length=MAX_CLIENT_ID, description="percent-encoded, as in urn%3Aapp%3Abilling or a%2Fb")
+    str, Field(max_length=MAX_CLIENT_ID, description="percent-encoded, as in urn%3Aapp%3Abilling or a%2Fb")
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declared:
-    """One route.
+    """One route; its models are built when it is first called, because a command calls one of forty.
 
     Attributes:
         method: of HTTP.
         path: below the admin API.
         role: the least that may call it.
+        endpoint: its arguments after the call are parameters of the path, a document (`In`), which is the body,
+            the header If-Match (`IfMatch`), and parameters of the query.
         answers: the document of its answer; None for no content.
         refuses: reasons of its own, beside those that every route has.
         is_list: whether it can be had as JSON Lines.
@@ -51,6 +57,43 @@ class Declared:
     def is_admitted(self) -> bool:
         """Whether it waits for a place among the long reads."""
         return self.is_long or self.is_list
+
+    @cached_property
+    def places(self) -> dict[str, tuple[str, str]]:
+        """For each argument after the call, its place in the request and its name there."""
+        found = {one.name: self._place(one) for one in self._parameters.values() if one.name != "call"}
+        return dict(sorted(found.items(), key=lambda one: _PLACES.index(one[1][0])))
+
+    @cached_property
+    def asked(self) -> type[BaseModel]:
+        """The model that reads the arguments after the call from the members of a request, given by place."""
+        fields: dict[str, Any] = {}
+        for name, place in self.places.items():
+            parameter = self._parameters[name]
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[name] = (parameter.annotation, Field(default, validation_alias=AliasPath(*filter(None, place))))
+        return create_model("Asked", **fields)
+
+    @cached_property
+    def body(self) -> type[In] | None:
+        """The document that a request sends."""
+        return next((self._parameters[name].annotation for name, (at, _) in self.places.items() if at == "body"), None)
+
+    @cached_property
+    def answer(self) -> TypeAdapter[Any]:
+        """Checks the document of the answer, and writes it as JSON."""
+        return TypeAdapter(self.answers)
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.endpoint).parameters
+
+    def _place(self, one: inspect.Parameter) -> tuple[str, str]:
+        if one.name in re.findall(r"{(\w+)", self.path):
+            return "path", one.name
+        if isinstance(one.annotation, type) and issubclass(one.annotation, In):
+            return "body", ""
+        return ("header", "if-match") if one.annotation == IfMatch else ("query", one.name)
 
 
 @dataclass

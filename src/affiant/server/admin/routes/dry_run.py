@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from affiant.errors import Error, Rejected
@@ -53,7 +52,7 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
     for change in wanted.changes:
         try:
             await _judge(draft, change)
-        except (Error, RequestValidationError) as error:
+        except Error as error:
             refusal = problems.refusal_of(error, call.visit)
             refused.append(_shown(change, refusal))
         await asyncio.sleep(0)  # other requests go on between two changes
@@ -111,7 +110,7 @@ def _parse(model: Any, members: dict[str, Any]) -> Any:
     try:
         return model.model_validate(members)
     except ValidationError as error:
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+        raise problems.invalid(error, "body") from None
 
 
 def _check_new(change: PlannedChange, name: str, found: object) -> None:

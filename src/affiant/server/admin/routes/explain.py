@@ -9,7 +9,6 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import audit
 from affiant.server.admin.routes.audit import TraceId
 from affiant.server.admin.routes.declared import Call, Routes
-from affiant.server.explain import captured, explanation
 
 ROUTES = Routes("explain")
 
@@ -17,6 +16,8 @@ ROUTES = Routes("explain")
 @ROUTES("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
 async def explain_request(call: Call, question: Question) -> Any:
     """Judge a request rung by rung; nothing of it is claimed, stored or sent."""
+    from affiant.server.explain import captured, explanation  # noqa: PLC0415 - few calls need it
+
     at = question.at if question.at is not None else call.visit.now
     found = await call.desk.explainer().explain(captured.parse(question.request), now=at)
     return explanation.members(found)
@@ -31,5 +32,7 @@ async def explain_request(call: Call, question: Question) -> Any:
 )
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Say what became of a request, from its record."""
+    from affiant.server.explain import explanation  # noqa: PLC0415 - the same
+
     found = await call.desk.explainer().explain_record(await audit.get(call, trace_id))
     return explanation.members(found)

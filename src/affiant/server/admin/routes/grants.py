@@ -3,8 +3,6 @@
 from operator import attrgetter
 from typing import Any
 
-from starlette.requests import Request
-
 from affiant.oauth.parameters.scope import is_covered
 from affiant.server.admin import documents
 from affiant.server.admin.reads import lists
@@ -17,7 +15,7 @@ ROUTES = Routes("grants")
 
 
 @ROUTES("GET /grants", Role.VIEWER, answers=documents.page(documents.Grant), is_list=True)
-async def list_grants(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List who may ask for what, by client; `limit` counts clients, of which each may have several APIs."""
     apis = {api.identifier: api for api in await call.desk.store.apis.list()}
     default = next((api for api in apis.values() if api.is_default), None)
@@ -26,7 +24,7 @@ async def list_grants(request: Request, call: Call, limit: Limit = 100, cursor: 
         return await call.desk.store.clients.list(after=after, limit=limit)
 
     source = Source(fetch, attrgetter("client_id"), lambda client: _grants(client, apis, default))
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 def _grants(client: Client, apis: dict[str, Api], default: Api | None) -> list[documents.Grant]:

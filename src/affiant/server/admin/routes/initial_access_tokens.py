@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Path
-from starlette.requests import Request
+from pydantic import Field
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
@@ -17,13 +16,11 @@ from affiant.server.registration import initial_tokens
 from affiant.storage.records import InitialAccessToken, NotFound
 
 ROUTES = Routes("initial access tokens")
-Id = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Field(max_length=64)]
 
 
 @ROUTES("GET /initial-access-tokens", Role.VIEWER, answers=documents.page(documents.InitialAccessToken), is_list=True)
-async def list_initial_access_tokens(
-    request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None
-) -> Any:
+async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the initial access tokens, the newest first; those that have expired or are used up too."""
 
     async def fetch(place: str, limit: int) -> list[tuple[int, InitialAccessToken]]:
@@ -31,7 +28,7 @@ async def list_initial_access_tokens(
         return list(enumerate(found[start : start + limit], start + 1))
 
     source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.initial_access_token(row[1])])
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @ROUTES("POST /initial-access-tokens", Role.OPERATOR, answers=documents.IssuedInitialAccessToken, status=201)

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Path
-from starlette.requests import Request
+from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -19,11 +18,11 @@ from affiant.server.keys.calendar import SEEN_SECONDS
 from affiant.storage.records import SigningKey
 
 ROUTES = Routes("signing keys")
-Kid = Annotated[str, Path(max_length=256)]
+Kid = Annotated[str, Field(max_length=256)]
 
 
 @ROUTES("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
-async def list_signing_keys(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, and what each may do now."""
     found = await call.desk.store.signing_keys.list()
 
@@ -32,7 +31,7 @@ async def list_signing_keys(request: Request, call: Call, limit: Limit = 100, cu
         return list(enumerate(found[start : start + limit], start + 1))
 
     source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.signing_key(row[1], found, call.now)])
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @ROUTES("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)

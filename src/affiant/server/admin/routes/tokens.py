@@ -4,8 +4,7 @@ import json
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import Path, Query
-from starlette.requests import Request
+from pydantic import Field
 
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth.standing import revocations as rule
@@ -23,13 +22,13 @@ from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelec
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("tokens")
-ClientFilter = Annotated[str | None, Query(max_length=MAX_CLIENT_ID, description="of this client only")]
-Jti = Annotated[str, Path(max_length=256)]
+ClientFilter = Annotated[str | None, Field(max_length=MAX_CLIENT_ID, description="of this client only")]
+Jti = Annotated[str, Field(max_length=256)]
 
 
 @ROUTES("GET /refresh-tokens", Role.VIEWER, answers=documents.page(documents.RefreshToken), is_list=True)
 async def list_refresh_tokens(
-    request: Request, call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
+    call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
 ) -> Any:
     """List the refresh tokens that can still be used; `limit` counts used ones too."""
 
@@ -40,7 +39,7 @@ async def list_refresh_tokens(
         return [_refresh_token(token)] if _is_live(token, call.now) else []
 
     source = Source(fetch, lambda token: token.digest.hex(), show)
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 def _place(row: Revocation) -> str:
@@ -69,7 +68,7 @@ async def find_token(call: Call, jti: Jti) -> Any:
 
 
 @ROUTES("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
-async def list_revocations(request: Request, call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List what was ended before its time, as long as any such token would still be good; the newest first."""
 
     async def fetch(place: str, limit: int) -> list[Revocation]:
@@ -77,7 +76,7 @@ async def list_revocations(request: Request, call: Call, limit: Limit = 100, cur
         return await call.desk.store.revocations.list(call.now, after=after, limit=limit)
 
     source = Source(fetch, _place, lambda row: [shown.revocation(row)])
-    return await lists.answer(request, call, limit, cursor, source)
+    return await lists.answer(call, limit, cursor, source)
 
 
 @ROUTES("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
