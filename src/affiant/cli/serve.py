@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import stat
+import sys
 import threading
 import time
 from functools import partial
@@ -281,7 +282,8 @@ def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *,
         return
     if remembered is not None and remembered != issuer:
         click.echo(f"! the issuer was {remembered}: credentials files that name it must be made again", err=True)
-    click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}   Ctrl-C stops")
+    stops = "   Ctrl-C stops" if sys.stdout.isatty() else ""
+    click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}{stops}")
     if remembered is None:  # the first start
         click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
         click.echo("         affiant client new billing --scope orders.read")

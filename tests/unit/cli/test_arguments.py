@@ -138,7 +138,8 @@ def test_a_token_as_a_name_a_file_or_a_url_is_not_repeated(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("clint",), "No such command 'clint'."),
+        (("clint",), "No such command 'clint'. Did you mean 'client'?"),
+        (("serv",), "No such command 'serv'. Did you mean 'serve'?"),
         (("token", "--nope"), "No such option '--nope'."),
         (("client", "new", "x", "--scpe", "y"), "No such option '--scpe'. Did you mean '--scope'?"),
         (("token", "a"), "too many arguments: write  affiant token [OPTIONS]"),
