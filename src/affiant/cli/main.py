@@ -46,6 +46,42 @@ COMMANDS = {
     "db": "affiant.cli.operations.db:db",
     "demo": "affiant.cli.demo.command:demo",
 }
+# The list in `affiant --help`, by what one wants to do. It stands here so that the help loads no command.
+GROUPS = {
+    "Server": {
+        "serve": "start the authorization server",
+        "settings": "list the settings and their sources",
+        "db": "back up, restore, check, migrate",
+        "signing-key": "list, rotate and revoke the server's keys",
+    },
+    "Registry": {
+        "client": "manage services that may ask for tokens",
+        "api": "manage APIs that tokens are for",
+        "invitation": "let services register themselves",
+        "register": "register this machine at a server",
+        "plan": "show what `apply` would change",
+        "apply": "register what a file says",
+        "export": "print what is registered as such a file",
+        "grants": "list what each client may ask for",
+    },
+    "Tokens": {
+        "token": "print an access token",
+        "call": "call an API with a token",
+        "key": "make and rotate a service's own keys",
+        "assertion": "print a signed client assertion",
+    },
+    "Diagnose": {
+        "explain": "say why a request was refused",
+        "inspect": "show what a JWT says",
+        "demo": "show every step on this machine",
+    },
+    "Operate": {
+        "audit": "read, verify and export the audit log",
+        "issued": "list the tokens that were issued",
+        "revoke": "end tokens before their time",
+        "admin": "manage who may administer the server",
+    },
+}
 _STAYS = ("serve", "demo")  # they run for long, where pauses for a lot of garbage would be felt
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -55,6 +91,11 @@ class _Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for group, summaries in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl(list(summaries.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
