@@ -20,7 +20,7 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.reasons import Reason
-from affiant.resource import Guard
+from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
@@ -241,6 +241,29 @@ async def test_a_proof_of_something_else_is_refused(server: Server, changes: dic
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"].startswith(f'DPoP realm="{API}", error="invalid_dpop_proof", ')
     assert f'algs="{" ".join(ASYMMETRIC)}"' in reply.headers["www-authenticate"]
+
+
+@pytest.mark.rfc(9449, "7.1")
+@pytest.mark.parametrize("used", ["Bearer", "DPoP"])
+async def test_an_api_lists_the_algorithms_that_it_takes(server: Server, used: str) -> None:
+    """The challenge and the metadata name the same ones, and a proof of any other is refused."""
+    told = {"metadata": ResourceMetadata(), "proof_algorithms": ["Ed25519", "ES384"]}
+    async with _api(server, **told) as api:
+        challenge = (await api.get("/", headers={"authorization": f"{used} x"})).headers["www-authenticate"]
+        document = (await api.get("/.well-known/oauth-protected-resource")).json()
+    assert 'algs="Ed25519 ES384"' in challenge
+    assert document["dpop_signing_alg_values_supported"] == ["Ed25519", "ES384"]
+
+
+@pytest.mark.rfc(9449, "4.3")
+@pytest.mark.parametrize(("taken", "status"), [("ES256", 200), ("Ed25519", 401)])
+async def test_an_api_refuses_proofs_of_other_algorithms(server: Server, taken: str, status: int) -> None:
+    """The tokens of this issuer stay good: `algorithms` is about them alone."""
+    token = await _token(server)
+    async with _api(server, proof_algorithms=[taken]) as api:
+        reply = await api.get("/", headers=_shown(token))
+    assert reply.status_code == status
+    assert status == 200 or reply.json()["error"] == "invalid_dpop_proof"
 
 
 @pytest.mark.rfc(9449, "7.1")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
-from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import bearer
 from affiant.reasons import Reason
 
@@ -26,7 +25,6 @@ _ALWAYS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-_ALGS = " ".join(ASYMMETRIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,12 @@ def _challenges(guard: Guard, error: Rejected, authorization: Sequence[bytes]) -
     with_dpop = bool(authorization) and authorization[0][:5].lower() == b"dpop "
     used = bearer.DPOP if with_dpop or bearer.BEARER not in guard.schemes else bearer.BEARER
     others = [scheme for scheme in guard.schemes if scheme != used]
-    return ", ".join([_challenge(used, **said), *map(_challenge, others)])
+    return ", ".join([_challenge(guard, used, **said), *(_challenge(guard, other) for other in others)])
 
 
-def _challenge(scheme: str, **said: str | None) -> str:
-    return bearer.challenge(**said, algs=_ALGS if scheme == bearer.DPOP else None, scheme=scheme)
+def _challenge(guard: Guard, scheme: str, **said: str | None) -> str:
+    algs = " ".join(guard.proof_algorithms) if scheme == bearer.DPOP else None
+    return bearer.challenge(**said, algs=algs, scheme=scheme)
 
 
 def _answer(status: int, headers: dict[str, str], error: str, description: str) -> Denied:

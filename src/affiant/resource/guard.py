@@ -75,6 +75,7 @@ class Guard:
             header; from any other peer that header means nothing.
         certificate_header: what those proxies write: ``rfc9440`` (Client-Cert), ``nginx`` (ssl-client-cert) or
             ``nginx:HEADER-NAME``, ``xfcc`` (Envoy), ``alb`` or ``alb-passthrough``.
+        proof_algorithms: what proofs may be signed with; every challenge lists them.
         nonce_key: at least 16 secret bytes, the same in every process of this API; proofs must then have a nonce.
         metadata: what this API publishes of itself (RFC 9728); every challenge then names where.
         revocations: ``optional`` (tokens that the issuer revoked are refused within seconds, where it tells of them;
@@ -98,6 +99,7 @@ class Guard:
         algorithms: Sequence[str] = ASYMMETRIC,
         realm: str | None = None,
         dpop: str = "optional",
+        proof_algorithms: Sequence[str] = ASYMMETRIC,
         url: str | None = None,
         certificate_proxies: Sequence[str] = (),
         certificate_header: str = "rfc9440",
@@ -108,14 +110,14 @@ class Guard:
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check(issuer, audience, algorithms, dpop, revocations)
+        _check(issuer, audience, dpop, revocations)
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
-        self.issuer = issuer
-        self.audience = audience
+        self.issuer, self.audience = issuer, audience
         self._wanted: dict[str, Any] = {"issuer": issuer, "audience": audience, "leeway": LEEWAY}
         self.realm = realm or audience
-        self._algorithms = frozenset(algorithms)
+        self._algorithms = frozenset(_algorithms("algorithms", algorithms))
+        self.proof_algorithms = _algorithms("proof_algorithms", proof_algorithms)
         asked = Issuer(issuer, http=http)
         self._keys = IssuerKeys(asked, clock=clock)
         self._revocations = Followed(asked, self._keys, policy=revocations, clock=clock)
@@ -128,8 +130,7 @@ class Guard:
         self.url = _base(url)
         self.certificate_proxies = _proxies(certificate_proxies, certificate_header)
         self._nonces, self._replays = Nonces(nonce_key) if nonce_key is not None else None, Replays()
-        is_bound = bearer.BEARER not in self.schemes
-        self.published = publish(metadata, issuer=issuer, audience=audience, is_bound=is_bound) if metadata else None
+        self.published = publish(metadata, self) if metadata else None
 
     async def check(
         self,
@@ -193,7 +194,13 @@ class Guard:
         if proved is None:
             raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
         proof = verify_proof(
-            proved.proofs, method=proved.method, urls=(proved.url,), now=now, access_token=text, nonces=self._nonces
+            proved.proofs,
+            method=proved.method,
+            urls=(proved.url,),
+            now=now,
+            access_token=text,
+            nonces=self._nonces,
+            algorithms=self.proof_algorithms,
         )
         token = access_token.release(bound, proof)
         self._replays.claim(proof, now)
@@ -225,7 +232,7 @@ def _parse(text: str) -> Unverified:
         raise Rejected(Reason.TOKEN_MALFORMED, detail=refusal.reason.code) from None
 
 
-def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str, revocations: str) -> None:
+def _check(issuer: str, audience: str, dpop: str, revocations: str) -> None:
     try:
         check_issuer(issuer)
     except ValueError as error:
@@ -234,13 +241,18 @@ def _check(issuer: str, audience: str, algorithms: Sequence[str], dpop: str, rev
         raise ConfigError(f"audience= is one identifier, a str, not {type(audience).__name__}: make a guard for each")
     if not audience:
         raise ConfigError("a guard needs its audience: the identifier that this API is registered with")
-    check_list("algorithms", algorithms)
-    if not set(algorithms) <= set(ASYMMETRIC):
-        raise ConfigError(f"a guard accepts only: {', '.join(ASYMMETRIC)}")
     if dpop not in DPOP_POLICIES:
         raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
     if revocations not in REVOCATION_POLICIES:
         raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
+
+
+def _algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """In the order in which they are given: a header lists them so."""
+    check_list(name, given)
+    if not given or not set(given) <= set(ASYMMETRIC):
+        raise ConfigError(f"{name}= takes one or more of: {', '.join(ASYMMETRIC)}")
+    return tuple(dict.fromkeys(given))
 
 
 def check_list(name: str, value: object) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
-from affiant.jose.algorithms import ASYMMETRIC
-from affiant.oauth import names
+from affiant.oauth import bearer, names
 from affiant.oauth.metadata import well_known_url
+
+if TYPE_CHECKING:
+    from affiant.resource.guard import Guard
 
 MAX_AGE = 300  # seconds that a copy may be used
 _METHODS = b"GET, HEAD, OPTIONS"
@@ -66,36 +68,35 @@ class Published:
         return 200, [*_ANY_ORIGIN, *headers], self.body if method == "GET" else b""
 
 
-def publish(told: ResourceMetadata, *, issuer: str, audience: str, is_bound: bool) -> Published:
-    """The metadata of the API with this identifier.
+def publish(told: ResourceMetadata, guard: Guard) -> Published:
+    """The metadata of the API of this guard.
 
     Args:
         told: what it tells of itself.
-        issuer: whose tokens it takes.
-        audience: its identifier.
-        is_bound: whether it takes bound tokens only.
+        guard: checks its tokens.
 
     Raises:
         ConfigError: its identifier is no https URL that metadata could be found by.
     """
+    audience = guard.audience
     parts = urlsplit(audience)
     if parts.scheme not in ("https", "http") or not parts.netloc or parts.query or parts.fragment:
         raise ConfigError(f"an API publishes metadata only where its identifier is a URL without a query: {audience!r}")
     url = well_known_url(audience, suffix=names.WELL_KNOWN_RESOURCE)
-    body = json.dumps(_document(told, issuer, audience, is_bound=is_bound), separators=(",", ":")).encode()
+    body = json.dumps(_document(told, guard), separators=(",", ":")).encode()
     return Published(url, urlsplit(url).path, body)
 
 
-def _document(told: ResourceMetadata, issuer: str, audience: str, *, is_bound: bool) -> dict[str, Any]:
+def _document(told: ResourceMetadata, guard: Guard) -> dict[str, Any]:
     members = {
-        "resource": audience,
-        "authorization_servers": [issuer],
+        "resource": guard.audience,
+        "authorization_servers": [guard.issuer],
         "scopes_supported": list(told.scopes),
         "bearer_methods_supported": ["header"],
         "resource_name": told.name,
         "resource_documentation": told.documentation,
-        "dpop_signing_alg_values_supported": list(ASYMMETRIC),
-        "dpop_bound_access_tokens_required": is_bound or None,
+        "dpop_signing_alg_values_supported": list(guard.proof_algorithms),
+        "dpop_bound_access_tokens_required": bearer.BEARER not in guard.schemes or None,
     }
     # Section 3.2: what has no element is left out.
     return {name: value for name, value in members.items() if value not in (None, [])}

@@ -185,8 +185,10 @@ def test_guard_needs_its_audience() -> None:
     """A guard that would take any audience is not built."""
     with pytest.raises(ConfigError):
         Guard(ISSUER, audience="")
-    with pytest.raises(ConfigError):
-        Guard(ISSUER, audience=API, algorithms=("HS256",))
+    for name in ("algorithms", "proof_algorithms"):
+        for wrong in (("HS256",), ("none",), ()):
+            with pytest.raises(ConfigError, match=f"^{name}= takes one or more of: ES256"):
+                Guard(ISSUER, audience=API, **{name: wrong})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="another issuer"):
         metadata.parse(b'{"issuer":"https://evil.example"}', issuer=ISSUER)
 
@@ -197,6 +199,7 @@ def test_guard_needs_its_audience() -> None:
         ("audience", {"audience": [API]}),
         ("audience", {"audience": (API, "https://old.example")}),
         ("algorithms", {"algorithms": "ES256"}),
+        ("proof_algorithms", {"proof_algorithms": "ES256"}),
         ("certificate_proxies", {"certificate_proxies": "10.0.0.5"}),
     ],
 )
