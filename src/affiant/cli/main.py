@@ -136,7 +136,7 @@ def affiant() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run, and leave with the exit code of what happened."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = _with_help(sys.argv[1:] if arguments is None else arguments)
     code: Any = 0
     try:
         _check_text(words)
@@ -156,6 +156,11 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:  # a name that no file can have, a disk that is full: the system's own words
         _fail(hide_secrets(f"{error.filename or 'output'}: {error.strerror}"), _code_of(error) or 8, words)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_help(words: list[str]) -> list[str]:
+    """`affiant help client new` asks what `affiant client new --help` does."""
+    return [*words[1:], "--help"] if words[:1] == ["help"] else words
 
 
 def _check_text(words: list[str]) -> None:
