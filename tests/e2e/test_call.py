@@ -81,6 +81,26 @@ def test_call_sends_method_and_body(server: Server, api: str, writer: tuple[str,
     assert json.loads(done.stdout)["body"] == "grüße"
 
 
+def test_call_takes_a_body_from_a_file_and_shows_what_it_sends(
+    server: Server, api: str, writer: tuple[str, str]
+) -> None:
+    """POST without being told, and the token on neither stream."""
+    (server.folder / "order.txt").write_text("two of them")
+    done = server.run("call", f"{api}/orders", *writer, "-d", "@order.txt", "-H", "Content-Type: text/plain", "-v")
+    assert json.loads(done.stdout)["body"] == "two of them"
+    lines = done.stderr.splitlines()
+    assert {f"> POST {api}/orders", "> content-type: text/plain", "> authorization: Bearer (token)", "< 200 OK"} <= {
+        *lines
+    }
+    assert "eyJ" not in done.stdout + done.stderr
+
+
+def test_call_wrong_header(server: Server, api: str, reader: tuple[str, str]) -> None:
+    done = server.run("call", f"{api}/orders", *reader, "-H", "Authorization: Bearer x")
+    assert done.returncode == 2
+    assert "sets the header Authorization" in _one_line(done)
+
+
 def test_call_forbidden(server: Server, api: str, writer: tuple[str, str]) -> None:
     """403: exit 4, and the API's challenge says which scope is missing."""
     done = server.run("call", f"{api}/orders", *writer)
@@ -138,7 +158,9 @@ def test_call_wrong_method(server: Server, api: str, reader: tuple[str, str]) ->
     assert "A B" in _one_line(done)
 
 
-@pytest.mark.parametrize("words", [("-d", "\udcff"), ("-X", "\udcff"), ("--scope", "\udcff"), ("--resource", "\udcff")])
+@pytest.mark.parametrize(
+    "words", [("-d", "\udcff"), ("-X", "\udcff"), ("--scope", "\udcff"), ("-H", "X: \udcff"), ("--resource", "\udcff")]
+)
 def test_call_bytes_that_are_not_text(
     server: Server, api: str, reader: tuple[str, str], words: tuple[str, ...]
 ) -> None:
@@ -192,7 +214,12 @@ def test_assertion_json(server: Server, reader: tuple[str, str]) -> None:
 
 def test_secrets_stay_in_their_file(server: Server, api: str, reader: tuple[str, str], keeper: tuple[str, str]) -> None:
     """No command shows a key or a secret, nor `call` the token, whether it goes well or not."""
-    every = [("token", "--json"), ("token", "--scope", "nope"), ("assertion",), ("call", f"{api}/orders", "--json")]
+    every = [
+        ("token", "--json"),
+        ("token", "--scope", "nope"),
+        ("assertion",),
+        ("call", f"{api}/orders", "--json", "-v"),
+    ]
     for who in (reader, keeper):
         for words in every:
             done = server.run(*words, *who)

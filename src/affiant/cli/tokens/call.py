@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 import httpx2
 
 from affiant.cli.output import Answered, json_option, show
+from affiant.cli.tokens.exchange import METHOD, read_body, read_headers, shown_on_stderr
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
 from affiant.client.flow import plain
@@ -18,12 +19,12 @@ from affiant.system.network import failure, find_proxy, http_client
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
     from pathlib import Path
 
     from affiant.client.credentials import Credentials
 
 _LONGEST = 2000  # characters of a challenge that are shown; all of it with --json
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 @click.command()
@@ -31,8 +32,10 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 @credentials_option
 @scope_option
 @resource_option
-@click.option("-X", "--request", "method", default="GET", help="HTTP method")
-@click.option("-d", "--body", help="body of the request")
+@click.option("-X", "--request", "method", help="HTTP method (default: GET, or POST with a body)")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="may be repeated")
+@click.option("-d", "--body", metavar="TEXT|@FILE|@-", help="body, or where to read it (@-: standard input)")
+@click.option("-v", "--verbose", is_flag=True, help="show on standard error what is sent and answered, without secrets")
 @click.option("--dpop", is_flag=True, help="with a new token, bound to a key that is made for this call (RFC 9449)")
 @no_cache_option
 @json_option
@@ -41,11 +44,14 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
 
     \b
     affiant call https://orders.example/orders -c billing.affiant.json
+    affiant call https://orders.example/orders -d @order.json -H 'Content-Type: application/json' -v
 
     Where the credentials file names a certificate, the API is shown it: the token may be bound to it (RFC 8705).
     """
-    if not _METHOD.fullmatch(options["method"]):
-        raise click.ClickException(f"{options['method']!r} is not an HTTP method: write it like -X POST")
+    method = options["method"] or ("GET" if options["body"] is None else "POST")
+    if not METHOD.fullmatch(method):
+        raise click.ClickException(f"{method!r} is not an HTTP method: write it like -X POST")
+    headers, body = read_headers(options["headers"]), read_body(options["body"])
     found = find(credentials, resource, scope)
     # The person names the URL here, so the token goes there and nowhere else.
     if options["dpop"]:
@@ -54,8 +60,12 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
         auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
     else:
         auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), (resource, scope), origin=url)
-    body = options["body"].encode() if options["body"] is not None else None
-    reply = _send(options["method"], url, body, auth, _verify(found))
+    hooks = shown_on_stderr() if options["verbose"] else None
+    with (
+        _failures(url),
+        http_client(auth=auth, verify=_verify(found), event_hooks=hooks, follow_redirects=False) as http,
+    ):
+        reply = http.request(method, url, content=body, headers=headers)
     if not options["as_json"] or not reply.is_error:
         show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
     if reply.is_error:
@@ -73,10 +83,10 @@ def _verify(found: Credentials) -> ssl.SSLContext | bool:
     return Service.from_credentials(found).tls()
 
 
-def _send(method: str, url: str, body: bytes | None, auth: Any, verify: ssl.SSLContext | bool) -> httpx2.Response:
+@contextmanager
+def _failures(url: str) -> Iterator[None]:
     try:
-        with http_client(auth=auth, verify=verify, follow_redirects=False) as http:
-            return http.request(method, url, content=body)
+        yield
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         raise click.ClickException(f"{url!r} cannot be called: {error}") from None
     except httpx2.TransportError as error:
