@@ -18,7 +18,7 @@ import msgspec
 from affiant.cli.operations import following
 from affiant.cli.operations.road import admin_options, existing, run_admin, segment
 from affiant.cli.operations.selection import ALL, Selection, selection_options
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.errors import ConfigError, RemoteError
 from affiant.server.keys import master_key
 from affiant.storage import audit_chain
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
+_COLUMNS = ("NUMBER", "AT (UTC)", "TRACE", "ENDPOINT", "OUTCOME", "WHO", "WHAT")
 BROKEN = 1
 _LAST = 10**11  # seconds since 1970: a record that somebody edited may say any number
 
@@ -187,7 +188,7 @@ def show_(trace: str | None, wanted: Selection, count: int, follow: bool, place:
             show(found, text, as_json=as_json)
         else:
             none = "no records yet" if wanted == ALL else "no record is like this"
-            show(found, "\n".join(map(_summary, found)) or none, as_json=as_json)
+            show_list(found, Listing(_COLUMNS, _cells, _summary, none), as_json=as_json)
 
 
 def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
@@ -298,11 +299,16 @@ def _members(row: AuditRow) -> dict[str, Any]:
 
 
 def _summary(row: dict[str, Any]) -> str:
+    _, when, *words = map(str, _cells(row))
+    return f"{row['number']:>6}  {when}  " + "  ".join(map(audit_chain.shown, words))
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     members = row["record"]
     at = members.get("at")
     is_instant = isinstance(at, int | float) and 0 <= at < _LAST
     when = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}" if is_instant else "?"
     who = members.get("client_id") or members.get("by") or f"({members.get('client_claimed', '-')})"
     what = members.get("reason") or members.get("subject") or f"scope {members.get('scope', '-')}"
-    words = (members.get("trace_id", "?"), members.get("endpoint", "?"), members.get("outcome", "?"), who, what)
-    return f"{row['number']:>6}  {when}  " + "  ".join(audit_chain.shown(str(word)) for word in words)
+    words = (members.get("trace_id", "?"), members.get("endpoint", "?"), members.get("outcome", "?"))
+    return row["number"], when, *words, who, what

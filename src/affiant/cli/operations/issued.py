@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, existing, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.storage.audit_chain import shown
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def grants(client_id: str | None, resource: str | None, place: Place, as_json: b
     """
     rows = _all(place, "/grants")
     found = [row for row in rows if client_id in (None, row["client_id"]) and resource in (None, row["resource"])]
-    _show(found, _grant, "no client may ask for anything there", as_json=as_json)
+    show_list(found, _GRANTS, as_json=as_json)
 
 
 def revocation_line(row: dict[str, Any]) -> str:
@@ -98,6 +98,14 @@ def _show(found: list[dict[str, Any]], line: Callable[[dict[str, Any]], str], no
 def _grant(row: dict[str, Any]) -> str:
     scope = " ".join(row["scope"]) or "(no scope)"
     return f"{row['client_id']}  {row['resource']}  {scope}" + ("" if row["enabled"] else "  (disabled)")
+
+
+def _grant_cells(row: dict[str, Any]) -> tuple[object, ...]:
+    state = "enabled" if row["enabled"] else "disabled"
+    return row["client_id"], state, row["resource"], " ".join(row["scope"]) or "(no scope)"
+
+
+_GRANTS = Listing(("CLIENT", "STATE", "API", "SCOPE"), _grant_cells, _grant, "no client may ask for anything there")
 
 
 def _refresh_token(row: dict[str, Any]) -> str:

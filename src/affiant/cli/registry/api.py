@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -115,9 +115,32 @@ def list_(place: Place, as_json: bool) -> None:
         return await admin.all("/apis")
 
     found = run_admin(place, work)
-    lines = [f"{a['name']}  {a['identifier']}  {' '.join(a['scopes'])}{_marks(a)}" for a in found]
-    text = "\n".join(lines) or "no APIs: affiant api new NAME --identifier URL"
-    show(found, text, as_json=as_json)
+    show_list(found, _LISTING, as_json=as_json)
+
+
+def _line(found: dict[str, Any]) -> str:
+    return f"{found['name']}  {found['identifier']}  {' '.join(found['scopes'])}{_marks(found)}"
+
+
+def _cells(found: dict[str, Any]) -> tuple[object, ...]:
+    lives, typ = found["access_token_lifetime"], found["access_token_typ"]
+    return (
+        found["name"],
+        found["identifier"],
+        "yes" if found["is_default"] else "",
+        found["signing_alg"] or "",
+        f"{lives} s" if lives else "",
+        typ if typ != names.ACCESS_TOKEN_TYP else "",
+        " ".join(found["scopes"]),
+    )
+
+
+_LISTING = Listing(
+    ("API", "IDENTIFIER", "DEFAULT", "SIGNED WITH", "LIFETIME", "TYP", "SCOPE"),
+    _cells,
+    _line,
+    "no APIs: affiant api new NAME --identifier URL",
+)
 
 
 def _marks(found: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
-from affiant.cli.output import json_option, show, warn_left_out
+from affiant.cli.output import Listing, instant, json_option, render_members, show, show_list, warn_left_out
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.cli.registry.choices import policy_options
 from affiant.cli.registry.handover import partner, several
@@ -34,7 +34,6 @@ _MEMBERS = {
     "details_types": "authorization_details_types",
 }
 _ONLY_WHERE_THERE_IS_ONE = ("client_secret", "jwks_left_out")
-_SHOWN = ("kid", "kty", "crv", "alg", "state", "id", "created_at", "expires_at")  # of a key or a secret, in one line
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _LAST = 10**11  # seconds since 1970 up to which an instant has a date
 
@@ -150,13 +149,7 @@ def list_(place: Place, as_json: bool) -> None:
         return await api.all("/clients")
 
     found = run_admin(place, work)
-    lines = [
-        f"{c['client_id']}  {c['token_endpoint_auth_method']}  {' '.join(c['scope'])}"
-        f"  {_used(c)}" + ("" if c["enabled"] else "  (disabled)")
-        for c in found
-    ]
-    text = "\n".join(lines) or "no clients: affiant client new NAME"
-    show(found, text, as_json=as_json)
+    show_list(found, _LISTING, as_json=as_json)
 
 
 @client.command("show")
@@ -170,8 +163,28 @@ def show_(name: str, place: Place, as_json: bool) -> None:
         return await api.get(f"/clients/{segment(name)}")
 
     found = run_admin(place, work)
-    text = "\n".join(f"{member:<43}{_plain(value)}" for member, value in found.items() if value not in (None, [], ""))
-    show(found, text, as_json=as_json)
+    show(found, render_members(found), as_json=as_json)
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    words = (found["client_id"], found["token_endpoint_auth_method"], " ".join(found["scope"]), _used(found))
+    return "  ".join(words) + ("" if found["enabled"] else "  (disabled)")
+
+
+def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    last = instant(at) if at is not None else "never" if uses == 0 else ""
+    state = "enabled" if found["enabled"] else "disabled"
+    method, scope = found["token_endpoint_auth_method"], " ".join(found["scope"])
+    return found["client_id"], found.get("client_name") or "", state, method, last, uses or "", scope
+
+
+_LISTING = Listing(
+    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "USES", "SCOPE"),
+    _cells,
+    _line,
+    "no clients: affiant client new NAME",
+)
 
 
 def _used(found: Mapping[str, Any]) -> str:
@@ -276,14 +289,6 @@ def _json(text: bytes, path: Path) -> Any:
         return json.loads(text)
     except ValueError:
         raise ConfigError(f"{path} is not JSON") from None
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(
-            " ".join(str(v[n]) for n in _SHOWN if v.get(n)) if isinstance(v, dict) else str(v) for v in value
-        )
-    return str(value)
 
 
 def _told(registered: dict[str, Any]) -> str:

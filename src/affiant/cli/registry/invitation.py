@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, instant, json_option, show, show_list
 from affiant.cli.registry.client import details_option
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
@@ -115,7 +114,7 @@ def list_(place: Place, as_json: bool) -> None:
         return await api.all("/initial-access-tokens")
 
     found = run_admin(place, work)
-    show(found, "\n".join(map(_line, found)) or "no invitations: affiant invitation new", as_json=as_json)
+    show_list(found, _LISTING, as_json=as_json)
 
 
 @invitation.command()
@@ -133,6 +132,16 @@ def revoke(id: str, place: Place, as_json: bool) -> None:  # noqa: A002 - its na
 
 
 def _line(found: dict[str, Any]) -> str:
-    end = datetime.fromtimestamp(found["expires_at"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    reach = [*found["scope"], *found["resources"], *found["authorization_details_types"]]
-    return f"invitation {found['id']}  {found['uses']} uses left  until {end}  {' '.join(reach)}".rstrip()
+    end = instant(found["expires_at"])
+    return f"invitation {found['id']}  {found['uses']} uses left  until {end}  {_reach(found)}".rstrip()
+
+
+def _cells(found: dict[str, Any]) -> tuple[object, ...]:
+    return found["id"], found["uses"], instant(found["expires_at"]), _reach(found)
+
+
+def _reach(found: dict[str, Any]) -> str:
+    return " ".join([*found["scope"], *found["resources"], *found["authorization_details_types"]])
+
+
+_LISTING = Listing(("INVITATION", "USES LEFT", "UNTIL", "FOR"), _cells, _line, "no invitations: affiant invitation new")

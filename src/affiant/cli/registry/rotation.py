@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.cli.registry.client import client, public_keys
 from affiant.cli.registry.handover import delivery
-from affiant.cli.tokens.key import line
+from affiant.cli.tokens.key import COLUMNS, cells, line
 from affiant.client import keys as client_keys
 from affiant.errors import ConfigError
 
@@ -51,7 +51,7 @@ def list_keys(name: str, place: Place, as_json: bool) -> None:
         return found
 
     found = run_admin(place, work)
-    show(found, "\n".join(map(line, found)) or f"{name} has no keys here", as_json=as_json)
+    show_list(found, Listing(COLUMNS, cells, line, f"{name} has no keys here"), as_json=as_json)
 
 
 @key.command("add")

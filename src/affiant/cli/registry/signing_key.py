@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.output import Listing, instant, json_option, show, show_list
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.server.keys.calendar import MAX_AGE, shown_instant
+from affiant.server.keys.calendar import MAX_AGE
 
 if TYPE_CHECKING:
     from affiant.cli.operations.road import Admin, Place
@@ -35,7 +35,7 @@ def signing_key() -> None:
 def list_(place: Place, as_json: bool) -> None:
     """List the keys, the newest first, and what each may do now."""
     found = [_shown(key) for key in run_admin(place, _keys)]
-    show(found, "\n".join(map(_line, found)) or "no keys yet: affiant serve makes the first", as_json=as_json)
+    show_list(found, _LISTING, as_json=as_json)
 
 
 @signing_key.command()
@@ -72,7 +72,7 @@ def rotate(at_once: bool, alg: str | None, line: str | None, place: Place, as_js
         return await admin.post("/signing-keys", members), before[0] if before else None
 
     made, before = run_admin(place, work)
-    lines = [f"key {made['kid']}  {made['alg']}  signs from {shown_instant(made['active_at'])}"]
+    lines = [f"key {made['kid']}  {made['alg']}  signs from {instant(made['active_at'])}"]
     if before not in (None, made["alg"]):
         lines.append(f"! until now it was {before}: an API that does not verify {made['alg']} will refuse every token")
     show(_shown(made), "\n".join(lines), as_json=as_json)
@@ -116,8 +116,21 @@ def _shown(key: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(key: dict[str, Any]) -> str:
+    line = f"  for APIs with {key['for']}" if key["for"] else ""
+    return f"{key['kid']}  {key['alg']}  {key['state']}  {_when(key)}{line}"
+
+
+def _cells(key: dict[str, Any]) -> tuple[object, ...]:
+    return key["kid"], key["state"], key["alg"], _when(key), key["for"] or ""
+
+
+def _when(key: dict[str, Any]) -> str:
     state: str = key["state"]
     at = key["removed_at" if state in ("retiring", "removed") else "active_at"]
-    more = f", then {shown_instant(key['retiring_at'])} retiring" if state == "active" and key["retiring_at"] else ""
-    line = f"  for APIs with {key['for']}" if key["for"] else ""
-    return f"{key['kid']}  {key['alg']}  {state}  {_SINCE[state]} {shown_instant(at)}{more}{line}"
+    more = f", then {instant(key['retiring_at'])} retiring" if state == "active" and key["retiring_at"] else ""
+    return f"{_SINCE[state]} {instant(at)}{more}"
+
+
+_LISTING = Listing(
+    ("KEY", "STATE", "ALG", "WHEN", "FOR APIS WITH"), _cells, _line, "no keys yet: affiant serve makes the first"
+)

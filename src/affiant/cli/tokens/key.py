@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from affiant.cli.output import json_option, show, warn_left_out
+from affiant.cli.output import instant, json_option, show, warn_left_out
 from affiant.cli.tokens.who import credentials_option
 from affiant.client import credentials as credentials_file
 from affiant.client import keys
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _SOURCES = {"operator": "by the operator", "registration": "at registration", "client": "by the client"}
+COLUMNS = ("KEY", "STATE", "ALG", "REGISTERED", "LAST USED", "USES", "CAN GO", "THUMBPRINT")
 
 
 @click.group()
@@ -78,7 +78,7 @@ def rotate(overlap: int, credentials: Path | None, as_json: bool) -> None:
     with _http() as http:
         done = keys.rotate(_path(credentials), http, overlap=overlap, tell=tell)
     data = {"kid": done.kid, "old_kid": done.old_kid, "old_ends_at": done.old_ends_at, "steps": steps}
-    until = f"good until {_instant(done.old_ends_at)}" if done.old_ends_at else "gone"
+    until = f"good until {instant(done.old_ends_at)}" if done.old_ends_at else "gone"
     show(data, f"the old key {done.old_kid} is {until}", as_json=as_json)
 
 
@@ -181,14 +181,28 @@ def line(known: dict[str, Any]) -> str:
         known.get("state") or "-",
         _SOURCES.get(str(known.get("source")), ""),
     ]
-    parts.append(f"used {known.get('use_count')} times, last {_instant(used)}" if used else "never used")
+    parts.append(f"used {known.get('use_count')} times, last {instant(used)}" if used else "never used")
     if "safe_to_complete" in known:
         parts.append(f"{'can go' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}")
     return "  ".join(plain(str(part), 300) for part in parts if part)
 
 
-def _instant(at: object) -> str:
-    try:
-        return datetime.fromtimestamp(float(str(at)), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return "at a time that makes no sense"
+def cells(known: dict[str, Any]) -> tuple[object, ...]:
+    """A key of a client as its server shows it, by COLUMNS."""
+    used, kid = known.get("last_used_at"), known["kid"]
+    thumbprint = known.get("thumbprint")
+    end = (
+        f"{'yes' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}"
+        if "safe_to_complete" in known
+        else ""
+    )
+    return (
+        kid,
+        known.get("state") or "-",
+        known.get("alg") or "-",
+        _SOURCES.get(str(known.get("source")), ""),
+        instant(used) if used else "never",
+        known.get("use_count") or "",
+        end,
+        thumbprint if thumbprint not in (None, kid) else "",
+    )
