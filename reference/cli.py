@@ -19,11 +19,20 @@ _TEXT = """\
 
 """
 
+# Where each shell looks when it starts, and the line that makes it complete the words of `affiant`.
+COMPLETION = {
+    "bash": ("~/.bashrc, 4.4 or newer", 'eval "$(_AFFIANT_COMPLETE=bash_source affiant)"'),
+    "zsh": ("~/.zshrc, after compinit", 'eval "$(_AFFIANT_COMPLETE=zsh_source affiant)"'),
+    "fish": ("~/.config/fish/completions/affiant.fish", "_AFFIANT_COMPLETE=fish_source affiant | source"),
+}
+
 
 def build() -> str:
     """The page, in Markdown."""
     codes = " ".join((main.__doc__ or "").split("\n\n")[1].split())
-    text = f"{_TEXT}{codes}"
+    lines = "\n".join(f"# {shell}: {place}\n{line}" for shell, (place, line) in COMPLETION.items())
+    completion = f"One line lets the Tab key complete commands and options:\n\n```sh\n{lines}\n```"
+    text = f"{_TEXT}{codes}\n\n{completion}"
     return head("Command line", text, change="src/affiant/cli") + "".join(_sections())
 
 
