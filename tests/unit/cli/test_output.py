@@ -30,6 +30,7 @@ LISTING = Listing(
     lambda item: f"{item['id']}  {item['state']}",
     "nothing yet",
 )
+API = "https://orders.example"
 ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 
 
@@ -160,14 +161,16 @@ def hostile_client(tmp_path: Path) -> Path:
 
     async def write(store: Store, _: MasterKey) -> None:
         await store.clients.add(Client("billing", "private_key_jwt", client_name=ESCAPE, scope=(ESCAPE,)))
-        await store.apis.add(Api("https://orders.example", ESCAPE, (ESCAPE,), is_default=True, created_at=0))
+        await store.apis.add(Api(API, ESCAPE, (ESCAPE,), is_default=True, created_at=0))
 
     with_new_store(load(data=tmp_path / "affiant-data"), write, tell=lambda _: None)
     return tmp_path
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("words", [("client", "list"), ("client", "show", "billing"), ("grants",), ("api", "list")])
+@pytest.mark.parametrize(
+    "words", [("client", "list"), ("client", "show", "billing"), ("grants",), ("api", "list"), ("api", "show", API)]
+)
 def test_no_name_of_a_client_commands_a_real_terminal(hostile_client: Path, words: tuple[str, ...]) -> None:
     printed = read_terminal(hostile_client, *words, NO_COLOR="1")
     assert r"\u001b[31mred\u001b]0;title\u0007" in printed
@@ -220,3 +223,9 @@ def test_every_list_is_a_table_on_a_terminal(
         "audit show": "NUMBER AT (UTC) TRACE ENDPOINT OUTCOME WHO WHAT",
     }
     assert {command: " ".join(run(command)[0].split()) for command in headings} == headings
+    assert [line.split() for line in run("api show orders")[:4]] == [
+        ["identifier", API],
+        ["name", "orders"],
+        ["scopes", "read"],
+        ["is_default", "yes"],
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import Listing, json_option, show, show_list
+from affiant.cli.output import Listing, json_option, render_members, show, show_list
 from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -116,6 +116,20 @@ def list_(place: Place, as_json: bool) -> None:
 
     found = run_admin(place, work)
     show_list(found, _LISTING, as_json=as_json)
+
+
+@api.command("show")
+@click.argument("name")
+@admin_options
+@json_option
+def show_(name: str, place: Place, as_json: bool) -> None:
+    """Show what an API is registered for, by its name or its identifier."""
+
+    async def work(admin: Admin) -> dict[str, Any]:
+        return _named(await admin.all("/apis"), name)
+
+    found = run_admin(place, work)
+    show(found, render_members(found), as_json=as_json)
 
 
 def _line(found: dict[str, Any]) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 COMMANDS: tuple[str, ...] = (
     "client list", "client show x", "client key list x", "client new x", "client disable x", "client secret new x",
-    "api list", "api new o --identifier https://o.example", "api update o --default", "plan r.toml",
-    "apply r.toml --yes --credentials-to .", "audit verify", "audit show", "audit head",
+    "api list", "api new o --identifier https://o.example", "api update o --default", "api show o",
+    "plan r.toml", "apply r.toml --yes --credentials-to .", "audit verify", "audit show", "audit head",
     "audit export --client x", "settings", "signing-key list", "signing-key rotate", "signing-key remove k",
     "issued find j", "issued revocations", "issued refresh-tokens", "grants", "revoke --jti j", "invitation list",
     "invitation new", "invitation revoke x", "explain aaaaaaaaaaaa", "explain a=b", "admin list",
