@@ -16,6 +16,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from tests.e2e.conftest import Child, Server, _free_port
 
+from affiant.client import Service
 from affiant.jose import compact
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tools(issuer: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The MCP server's URL (mcp_tools.py)."""
     base = f"http://127.0.0.1:{(port := _free_port())}"
-    issuer.affiant("api", "new", "tools", "--identifier", f"{base}/mcp", "--scope", "tools.call")
+    scopes = ("--scope", "tools.call", "--scope", "tools.reset")
+    issuer.affiant("api", "new", "tools", "--identifier", f"{base}/mcp", *scopes)
     child = Child.start(
         tmp_path_factory.mktemp("tools"),
         *(sys.executable, "-m", "uvicorn", "--factory", "mcp_tools:build", "--app-dir", str(Path(__file__).parent)),
@@ -119,6 +121,26 @@ async def test_agent_calls_a_tool(issuer: Server, tools: str, agent: str) -> Non
     assert storage.token is not None
     claims = compact.parse(storage.token.access_token).claims
     assert (claims["client_id"], claims["aud"], claims["scope"]) == (agent, tools, "tools.call")
+
+
+@pytest.mark.parametrize("scopes", [("tools.call",), ("tools.call", "tools.reset")])
+async def test_a_tool_knows_its_caller(issuer: Server, tools: str, scopes: tuple[str, ...]) -> None:
+    """With the auth of our own SDK; a tool may want a scope of its own."""
+    name = f"agent-{len(scopes)}"
+    issuer.affiant(
+        "client", "new", name, *(word for scope in scopes for word in ("--scope", scope)), "--resource", tools
+    )
+    auth = Service.from_credentials(issuer.folder / f"{name}.affiant.json").auth(tools, " ".join(scopes))
+    http = httpx2.AsyncClient(auth=auth, timeout=20)
+    async with http, Client(streamable_http_client(tools, http_client=http)) as client:
+        told = await client.call_tool("whoami", {})
+        reset = await client.call_tool("reset", {})
+    assert told.structured_content == {"result": name}
+    if "tools.reset" in scopes:
+        assert reset.structured_content == {"result": f"reset by {name}"}
+    else:
+        assert reset.is_error
+        assert "the token lacks the scope tools.reset" in str(reset.content)
 
 
 async def test_agent_of_another_issuer_signs_nothing(issuer: Server, tools: str, agent: str) -> None:
