@@ -35,8 +35,8 @@ def calling(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> Call:
     path.chmod(0o600)
     foreign.standing["/orders"] = Answer(200, {"done": True}, {"X-Told": "yes"})
 
-    def invoke(*words: str, stdin: bytes | None = None) -> Result:
-        every = [f"{foreign.url}/orders", "-c", str(path), *words]
+    def invoke(*words: str, stdin: bytes | None = None, url: str = f"{foreign.url}/orders") -> Result:
+        every = [url, "-c", str(path), *words]
         return CliRunner().invoke(call, every if "--dpop" in words else [*every, "--no-cache"], input=stdin)
 
     return invoke
@@ -174,3 +174,11 @@ def test_verbose_shows_no_proof(foreign: Foreign, calling: Call) -> None:
     assert {"> authorization: DPoP (token)", "> dpop: (proof)"} <= {*done.stderr.splitlines()}
     assert "token-1" not in done.stderr
     assert "eyJ" not in done.stderr
+
+
+@pytest.mark.attack
+def test_verbose_shows_no_password_of_a_url(foreign: Foreign, calling: Call) -> None:
+    done = calling("-v", url=foreign.url.replace("//", "//me:hidden@") + "/orders")
+    assert done.stderr.splitlines()[0] == f"> GET {foreign.url}/orders"
+    assert "hidden" not in done.stderr
+    assert foreign.sent("/orders")[0].headers["authorization"] == "Bearer token-1"
