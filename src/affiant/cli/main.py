@@ -82,6 +82,51 @@ GROUPS = {
         "admin": "manage who may administer the server",
     },
 }
+# The same for commands of a group, where a command's first sentence is longer than a line of help.
+SUMMARIES = {
+    "client check": "list services that strict rules would stop",
+    "client disable": "refuse a service and end its tokens",
+    "client key": "manage a service's public keys",
+    "client key add": "add the next key",
+    "client key cancel": "take the new key back",
+    "client key list": "list the keys and their use",
+    "client key revoke": "end a leaked key and its tokens",
+    "client list": "list the services and their last use",
+    "client new": "register services, write credentials files",
+    "client remove": "remove a service and end its tokens",
+    "client secret": "manage a service's secrets",
+    "client secret new": "make the next secret",
+    "client secret revoke": "end a leaked secret and its tokens",
+    "client show": "show a service and its public keys",
+    "api show": "show an API",
+    "api update": "change an API",
+    "invitation list": "list the invitations",
+    "invitation revoke": "revoke an invitation",
+    "signing-key list": "list the keys and their states",
+    "signing-key remove": "remove a leaked key at once",
+    "signing-key rotate": "announce the next key",
+    "issued find": "find an access token by its jti",
+    "issued refresh-tokens": "list valid refresh tokens",
+    "issued revocations": "list what was revoked, newest first",
+    "key cancel": "take an announced key back",
+    "key list": "list the keys and their use",
+    "key new": "make key pairs",
+    "key put": "replace all public keys",
+    "key retire": "retire another key",
+    "key revoke": "end a leaked key and its tokens",
+    "key rotate": "replace the key in the credentials file",
+    "admin bootstrap": "register the first administrator",
+    "admin grant": "give a client a role, or none",
+    "audit export": "print records as JSON lines",
+    "audit head": "print number and link of the newest record",
+    "audit show": "show records, newest first",
+    "audit verify": "check the chain of records",
+    "db backup": "copy the database while the server runs",
+    "db check": "look for damage in the database",
+    "db migrate": "bring the database to this version",
+    "db restore": "put a backup in place",
+    "db restored": "say that it was restored by other means",
+}
 _STAYS = ("serve", "demo")  # they run for long, where pauses for a lot of garbage would be felt
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -118,7 +163,15 @@ class _Lazy(click.Group):
             if (error.name or "").startswith("affiant"):
                 raise
             raise errors.ConfigError(f"affiant {cmd_name} needs {error.name}: pip install 'affiant[server]'") from error
+        _summarise(command, cmd_name)
         return command
+
+
+def _summarise(command: click.Command, path: str) -> None:
+    command.short_help = SUMMARIES.get(path, command.short_help)
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _summarise(inner, f"{path} {name}")
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
