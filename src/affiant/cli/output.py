@@ -53,12 +53,14 @@ class Listing:
 
 _WARNINGS = "affiant.warnings"
 _GAP = "  "
-_STYLES = {
-    **dict.fromkeys(("enabled", "active", "issued", "allowed"), "green"),
-    **dict.fromkeys(("announced", "pending", "retiring"), "yellow"),
-    **dict.fromkeys(("disabled", "refused", "removed", "revoked", "expired"), "red"),
+_STYLES = {  # by heading: a client may have the name of a state
+    "STATE": {
+        **dict.fromkeys(("enabled", "active"), "green"),
+        **dict.fromkeys(("announced", "retiring"), "yellow"),
+        **dict.fromkeys(("disabled", "removed", "revoked"), "red"),
+    },
+    "OUTCOME": {"issued": "green", "refused": "red"},
 }
-_STYLED = frozenset({"STATE", "OUTCOME"})  # a client may have the name of a state
 _PHRASES = {"created_at": "since", "expires_at": "until"}  # in the line of a key or a secret
 _PARTS = ("kid", "kty", "crv", "alg", "state", "id", *_PHRASES)
 
@@ -115,7 +117,7 @@ def _print_table(columns: list[tuple[str, ...]]) -> None:
 
 
 def _style(heading: str, cell: str) -> str:
-    return _STYLES.get(cell, "") if heading in _STYLED else ""
+    return _STYLES.get(heading, {}).get(cell, "")
 
 
 def render_members(found: Mapping[str, Any]) -> str:
