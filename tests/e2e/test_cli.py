@@ -198,3 +198,12 @@ def test_client_without_server(tmp_path: Path) -> None:
     assert _run(tmp_path, "client", "new", "c").returncode == 0
     assert "c  private_key_jwt" in _run(tmp_path, "client", "list").stdout
     assert _run(tmp_path, "client", "new", "c").returncode == 8
+
+
+def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(server: Server) -> None:
+    server.affiant("client", "new", "mistypable", "--scope", "orders.read")
+    for words in (("client", "show", "mistpyable"), ("client", "disable", "mistypabel")):
+        done = server.run(*words)
+        assert (done.returncode, "did you mean mistypable?" in done.stderr) == (3, True), done.stderr
+    assert "did you mean orders?" in server.run("api", "update", "ordres", "--scope", "orders.read").stderr
+    assert "did you mean" not in server.run("client", "show", "zzzzzzzz").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -189,7 +190,9 @@ def _members(options: dict[str, Any]) -> dict[str, Any]:
 def _named(apis: list[Any], name: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = [api for api in apis if name in (api["name"], api["identifier"])]
     if not found:
-        raise NotFound(f"there is no API {name}: see  affiant api list")
+        close = get_close_matches(name, [known for api in apis for known in (api["name"], api["identifier"])], n=1)
+        meant = f"did you mean {close[0]}? See" if close else "see"
+        raise NotFound(f"there is no API {name}: {meant}  affiant api list")
     if len(found) > 1:
         raise ConfigError(f"{len(found)} APIs are named {name}: say which by its identifier")
     return found[0]

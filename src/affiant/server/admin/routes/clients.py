@@ -15,6 +15,7 @@ from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
+from affiant.server.explain import near
 from affiant.server.registry import client_keys, rules
 from affiant.server.registry.rules import Registered
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
@@ -151,13 +152,14 @@ async def get(call: Call, client_id: str) -> Client:
     """
     found = await call.desk.store.clients.find(client_id) if rules.is_client_id(client_id) else None
     if found is None:
-        raise unknown(client_id)
+        raise unknown(client_id, *await near.find(call.desk.store.clients, client_id))
     return found
 
 
-def unknown(client_id: str) -> NotFound:
-    """Return the refusal of a name that no client has."""
-    return NotFound(f"there is no client named {client_id}: see  affiant client list")
+def unknown(client_id: str, *similar: str) -> NotFound:
+    """Return the refusal of a name that no client has, with a similar one that a client has."""
+    meant = f"did you mean {similar[0]}? See" if similar else "see"
+    return NotFound(f"there is no client named {client_id}: {meant}  affiant client list")
 
 
 def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside | None) -> Beside:
