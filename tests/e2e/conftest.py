@@ -18,10 +18,13 @@ import httpx2
 import pytest
 from tests.e2e import forked
 
+from affiant.server.registry.directory import FRESH_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
+_CHANGES = {"update", "enable", "disable", "apply", "api"}
 READY_SECONDS, END_SECONDS = 30, 15
 
 
@@ -111,6 +114,9 @@ class Server:
     def affiant(self, *words: str) -> Any:
         done = self.run(*_with_json(words))
         assert done.returncode == 0, done.stdout + done.stderr
+        if _CHANGES & set(words):
+            # Each worker may go by its last look at what is registered for so long, and no longer.
+            time.sleep(2 * FRESH_SECONDS)
         return json.loads(done.stdout)["data"]
 
     def credentials(self, name: str) -> dict[str, Any]:
