@@ -371,3 +371,106 @@ auth_oauth2.https.cacertfile = {authority}/authority.pem
     finally:
         child.stop()
         subprocess.run(["pkill", "-f", f"affiant{amqp}@localhost"], check=False)
+
+
+def test_dovecot(plain: Server, tmp_path: Path) -> None:
+    """It validates locally, by PEM files named for alg and kid, and takes typ JWT alone."""
+    program, mail = _program("dovecot"), "https://mail.example"
+    plain.affiant("api", "new", "mail", "--identifier", mail, "--scope", "imap", "--token-typ", "JWT")
+    plain.affiant("client", "new", "mailer", "--scope", "imap", "--resource", mail)
+    token = plain.affiant("token", "-c", "mailer.affiant.json", "--resource", mail, "--scope", "imap")["access_token"]
+    keys = tmp_path / "keys" / "default"
+    for jwk in httpx2.get(f"{plain.issuer}/jwks").json()["keys"]:
+        key: Any = jwt.PyJWK(jwk)
+        pem = key.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (keys / jwk["alg"]).mkdir(parents=True, exist_ok=True)
+        (keys / jwk["alg"] / jwk["kid"]).write_bytes(pem)
+    (tmp_path / "oauth2.conf").write_text(
+        f"""
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={tmp_path}/keys/
+issuers = {plain.issuer}
+username_attribute = sub
+"""
+    )
+    (tmp_path / "dovecot.conf").write_text(
+        f"""
+base_dir = {tmp_path}/run
+state_dir = {tmp_path}/state
+log_path = {tmp_path}/log
+ssl = no
+protocols =
+auth_mechanisms = oauthbearer
+default_internal_user = root
+default_login_user = nobody
+first_valid_uid = 0
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer
+  args = {tmp_path}/oauth2.conf
+}}
+userdb {{
+  driver = static
+  args = uid=0 gid=0 home=/tmp
+}}
+service auth {{
+  unix_listener auth-client {{
+    mode = 0600
+  }}
+}}
+"""
+    )
+    child = Child.start(tmp_path, program, "-F", "-c", str(tmp_path / "dovecot.conf"), name="dovecot")
+    try:
+        path = tmp_path / "run" / "auth-client"
+        child.until(path.exists)
+        assert _login(path, "mailer", token).startswith(b"OK\t1\tuser=mailer")
+        assert not _login(path, "mailer", token[:-4] + "AAAA").startswith(b"OK")
+    finally:
+        child.stop()
+
+
+def _login(path: Path, user: str, token: str) -> bytes:
+    """What Dovecot answers over its authentication protocol."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        with connection.makefile("rwb") as lines:
+            lines.write(b"VERSION\t1\t2\nCPID\t%d\n" % (os.getpid() + len(token)))
+            lines.flush()
+            while not lines.readline().startswith(b"DONE"):
+                pass
+            response = base64.b64encode(f"n,a={user},\x01auth=Bearer {token}\x01\x01".encode())
+            lines.write(b"AUTH\t1\tOAUTHBEARER\tservice=imap\tresp=" + response + b"\n")
+            lines.flush()
+            return lines.readline()
+
+
+def test_scitokens_cpp(with_path: Server, authority: Path) -> None:
+    """It trusts the authorities of the system, so ours is put in their place for this process alone."""
+    _program("scitokens-test-access"), _program("unshare")
+    data = "https://cpp.example"
+    with_path.affiant("api", "new", "cpp", "--identifier", data, "--scope", "read:/data")
+    with_path.affiant("client", "new", "cpp", "--scope", "read:/data", "--resource", data)
+    words = ("token", "-c", "cpp.affiant.json", "--resource", data, "--scope", "read:/data")
+    token = with_path.affiant(*words)["access_token"]
+
+    def may(audience: str, verb: str) -> bool:
+        script = (
+            f"mount --bind {authority}/authority.pem /etc/ssl/certs/ca-certificates.crt && exec scitokens-test-access"
+        )
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", f'{script} "$@"', "sh", token, with_path.issuer, audience, verb, "/data"],
+            env={**os.environ, "HOME": str(with_path.folder), "XDG_CACHE_HOME": str(with_path.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if "unshare failed" in done.stderr or "mount:" in done.stderr:
+            pytest.skip("no mount namespace can be made here: scitokens-cpp cannot be given the authority")
+        return done.returncode == 0
+
+    assert may(data, "read")
+    assert not may("https://other.example", "read")
+    assert not may(data, "write")

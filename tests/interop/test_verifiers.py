@@ -27,6 +27,17 @@ def test_auth0_express_middleware(plain: Server, foreign_node: Foreign) -> None:
     foreign_node.run("express", plain, RESOURCE=ORDERS, TOKEN=token)
 
 
+def test_jose(plain: Server, foreign_node: Foreign) -> None:
+    token = _token(plain, "jose", ORDERS, "orders.read")
+    foreign_node.run("jose", plain, RESOURCE=ORDERS, TOKEN=token)
+
+
+def test_aws_jwt_verify(with_path: Server, foreign_node: Foreign) -> None:
+    """It asks no JWK Set over http."""
+    token = _token(with_path, "aws", ORDERS, "orders.read")
+    foreign_node.run("aws_jwt_verify", with_path, RESOURCE=ORDERS, TOKEN=token)
+
+
 def test_fastmcp(plain: Server, foreign: Foreign) -> None:
     token = _token(plain, "fastmcp", ORDERS, "orders.read")
     foreign.run("fastmcp_verifier", plain, CLIENT_ID="", RESOURCE=ORDERS, SCOPE="orders.read", TOKEN=token)

@@ -61,6 +61,18 @@ const recipes = {
     const body = await answer.text();
     answer.status === 200 || fail(`${answer.status} ${body}`);
   },
+
+  async jose() {
+    const { createRemoteJWKSet, jwtVerify } = await import("jose");
+    const keys = createRemoteJWKSet(new URL(`${ISSUER}/jwks`));
+    await jwtVerify(TOKEN, keys, { issuer: ISSUER, audience: RESOURCE, typ: "at+jwt", algorithms: ["ES256"] });
+  },
+
+  async aws_jwt_verify() {
+    const { JwtVerifier } = await import("aws-jwt-verify");
+    const verifier = JwtVerifier.create({ issuer: ISSUER, audience: RESOURCE, jwksUri: `${ISSUER}/jwks` });
+    await verifier.verify(TOKEN);
+  },
 };
 await recipes[process.argv[2]]();
 process.exit(0);
