@@ -32,7 +32,7 @@ CLIENTS: list[dict[str, Any]] = [
     {"client_id": "billing", "jwks": {"keys": [KEY.public().to_jwk(), GONE.public().to_jwk()]}, "scope": ["r", "w"]},
     {
         "client_id": "hosted",
-        "jwks_uri": "https://hosted.example/j",
+        "jwks_uri": "https://published.example/j",
         "resources": [API],
         "dpop_bound_access_tokens": True,
     },

@@ -124,7 +124,7 @@ client_id = "nokey"
 
 [[clients]]
 client_id = "hosted"
-jwks_uri = "http://hosted.example/j"
+jwks_uri = "http://published.example/j"
 """
     Path("registry.toml").write_text(FILE + wrong)
     run("api", "new", "seed", "--identifier", "urn:seed")
