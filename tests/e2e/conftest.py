@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
-_CHANGES = {"update", "enable", "disable", "apply", "api"}
+_CHANGES = {"update", "enable", "disable", "apply", "api", "signing-key"}
 READY_SECONDS, END_SECONDS = 30, 15
 
 
