@@ -56,48 +56,37 @@ def okta() -> None:
     asyncio.run(ask())
 
 
-def kafka() -> None:
+def _produce(**oauthbearer: str) -> None:
     from confluent_kafka import Producer
 
     # No broker answers: the library asks for its token all the same.
-    producer = Producer(
-        {
-            "bootstrap.servers": "127.0.0.1:1",
-            "log_level": 2,
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanisms": "OAUTHBEARER",
-            "sasl.oauthbearer.method": "oidc",
-            "sasl.oauthbearer.grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-            "sasl.oauthbearer.token.endpoint.url": TOKEN_ENDPOINT,
-            "sasl.oauthbearer.scope": SCOPE,
-            "sasl.oauthbearer.assertion.algorithm": "RS256",
-            "sasl.oauthbearer.assertion.private.key.pem": KEY,
-            "sasl.oauthbearer.assertion.claim.iss": CLIENT_ID,
-            "sasl.oauthbearer.assertion.claim.sub": CLIENT_ID,
-            "sasl.oauthbearer.assertion.claim.aud": ISSUER,
-            "sasl.oauthbearer.assertion.claim.jti.include": "true",
-        }
+    settings = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "log_level": 2,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanisms": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": TOKEN_ENDPOINT,
+        "sasl.oauthbearer.scope": SCOPE,
+    }
+    more = {f"sasl.oauthbearer.{name.replace('_', '.')}": value for name, value in oauthbearer.items()}
+    Producer({**settings, **more}).poll(1)
+
+
+def kafka() -> None:
+    _produce(
+        grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+        assertion_algorithm="RS256",
+        assertion_private_key_pem=KEY,
+        assertion_claim_iss=CLIENT_ID,
+        assertion_claim_sub=CLIENT_ID,
+        assertion_claim_aud=ISSUER,
+        assertion_claim_jti_include="true",
     )
-    producer.poll(1)
 
 
 def kafka_secret() -> None:
-    from confluent_kafka import Producer
-
-    producer = Producer(
-        {
-            "bootstrap.servers": "127.0.0.1:1",
-            "log_level": 2,
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanisms": "OAUTHBEARER",
-            "sasl.oauthbearer.method": "oidc",
-            "sasl.oauthbearer.token.endpoint.url": TOKEN_ENDPOINT,
-            "sasl.oauthbearer.client.id": CLIENT_ID,
-            "sasl.oauthbearer.client.secret": SECRET,
-            "sasl.oauthbearer.scope": SCOPE,
-        }
-    )
-    producer.poll(1)
+    _produce(client_id=CLIENT_ID, client_secret=SECRET)
 
 
 def pulsar() -> None:
@@ -202,6 +191,7 @@ def fhirclient() -> None:
     }
     assertion = jwt.encode(claims, KEY, "ES256", {"typ": "client-authentication+jwt"})
     extension = {
+        # The name of the extension in the FHIR specification; nothing is fetched from there.
         "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
         "extension": [{"url": "token", "valueUri": TOKEN_ENDPOINT}, {"url": "authorize", "valueUri": ISSUER}],
     }

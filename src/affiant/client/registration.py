@@ -57,7 +57,7 @@ def find_endpoint(issuer: str, *, clock: Callable[[], float]) -> Generator[Step,
     """The address at which this server lets clients register; nothing of the client is sent.
 
     Raises:
-        RemoteError: it lets nobody register, or its answer cannot be used.
+        RemoteError: the server has no registration endpoint, or its answer cannot be used.
         Unreachable: it does not answer.
     """
     server = yield from flow.discover(issuer, clock=clock)

@@ -84,7 +84,7 @@ def async_http_client(**options: Any) -> httpx2.AsyncClient:
 
 
 def authorities() -> ssl.SSLContext:
-    """Who vouches for servers, by the environment; to read them takes 50 ms.
+    """The certificate authorities that the environment names; reading them takes 50 ms.
 
     Raises:
         ConfigError: the file of the authorities cannot be used.

@@ -1,4 +1,4 @@
-"""What `affiant call` sends and gets: the parts that a person gives, and the lines of `-v`."""
+"""The request and the answer of `affiant call`: headers, body, and the lines of `-v`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, as the names of headers are
 _VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # section 5.5, without what is not ASCII
-# Who calls, where, and where the body ends: the command answers for these.
+# The command itself sets the credentials, the host and the length of the body.
 _OURS = ("authorization", "dpop", "host", "content-length", "transfer-encoding")
 # An output of -v ends in a ticket.
 _SECRET = re.compile(r"authorization|cookie|token|secret|passw|api-?key", re.IGNORECASE)

@@ -228,7 +228,7 @@ def _xfcc(value: bytes) -> Certificate:
     return found[0]
 
 
-# What each proxy writes. ALB sends the leaf alone where it verifies certificates, and the chain where it does not.
+# The header of each proxy. ALB sends the leaf alone where it verifies certificates, and the chain where it does not.
 _KINDS: dict[str, tuple[bytes, Callable[[bytes], Certificate]]] = {
     RFC9440: (CLIENT_CERT, _rfc9440),
     NGINX: (b"ssl-client-cert", _escaped_pem),

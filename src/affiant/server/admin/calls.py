@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from affiant.storage.ports import Store
 
 
-# What the caller has not caused: the store is away, or others read.
+# Failures that the caller did not cause: the store is unreachable, or other readers have every place.
 _UNRECORDED = (Reason.STORE, Reason.ADMIN_BUSY)
 
 

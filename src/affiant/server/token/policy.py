@@ -22,7 +22,7 @@ GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever 
 
 
 class Granted(Value, frozen=True):
-    """What a token will say, with the algorithm and the typ that its APIs have chosen."""
+    """The content of a token, with the algorithm and the typ that its APIs have chosen."""
 
     scope: tuple[str, ...]
     resource: tuple[str, ...]

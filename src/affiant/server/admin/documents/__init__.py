@@ -1,4 +1,4 @@
-"""What goes in and out: the documents of the admin API, and how records become them. No secret has a place in any."""
+"""The documents of the admin API. None has a member for a stored secret."""
 
 from affiant.server.admin.documents.apis import Api, ApiChanges, ApiNew
 from affiant.server.admin.documents.base import LABEL, WORD, In, Label, Name, Out, Problem, Seconds, Word, Words, page

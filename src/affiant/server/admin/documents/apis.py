@@ -39,7 +39,7 @@ class ApiNew(In):
 
 
 class ApiChanges(In):
-    """What of an API is to be another; members that are left out stay."""
+    """Changes of an API; members that are left out stay."""
 
     name: Label | None = None
     scopes: Words | None = None

@@ -1,4 +1,4 @@
-"""What every document is made of: the kinds of its members, and what is refused of any."""
+"""The base of every document: the types of members, and the rules for all that is sent."""
 
 from typing import Annotated, Any
 
@@ -30,17 +30,17 @@ OnlyTrue = Annotated[
 
 
 class Document(BaseModel):
-    """What is sent or answered; built when first used, because one process needs few of them."""
+    """Base of all documents; each is built when first used, because one process needs few of them."""
 
     model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)  # an input may be a secret
 
 
 class Out(Document):
-    """What is answered."""
+    """Base of answers."""
 
 
 class In(Document):
-    """What is sent. An unknown member and a value of another JSON type, such as "yes" for true, are mistakes."""
+    """Base of requests. An unknown member and a value of another JSON type, such as "yes" for true, are mistakes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

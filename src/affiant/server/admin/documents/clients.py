@@ -30,7 +30,7 @@ OwnKeys = Annotated[
 
 
 class Policies(Document):
-    """What a client is held to, and for how long its tokens live; what is left out stays, or is the default."""
+    """The policies of a client and the lifetime of its tokens; a member that is left out stays, or is the default."""
 
     audience_policy: Literal[*assertion.POLICIES["audience"]] | None = None  # type: ignore[valid-type]
     typ_policy: Literal[*assertion.POLICIES["typ"]] | None = None  # type: ignore[valid-type]
@@ -160,7 +160,7 @@ class ClientNew(Policies, CertificateName, In):
 
 
 class ClientChanges(Policies, CertificateName, In):
-    """What of a client is to be another; members that are left out stay."""
+    """Changes of a client; members that are left out stay."""
 
     token_endpoint_auth_method: Word | None = Field(
         default=None, description="client_secret_post for client_secret_basic, or the reverse: its secret stays"
@@ -232,7 +232,7 @@ class SecretNamed(In):
 
 
 class InitialAccessToken(Out):
-    """What lets clients register themselves (RFC 7591 section 3); never its text."""
+    """An initial access token (RFC 7591 section 3), never with its text."""
 
     id: str
     scope: list[str]

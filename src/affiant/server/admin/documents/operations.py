@@ -8,7 +8,7 @@ from affiant.server.admin.documents.base import In, Out, Word
 
 
 class Grant(Out):
-    """What a client may ask for at one API."""
+    """The scopes that a client may ask for at one API."""
 
     client_id: str
     resource: str
@@ -115,7 +115,7 @@ class SigningKeyNew(In):
 
 
 class RemovedSigningKey(Out):
-    """What signs now that a key is gone."""
+    """The key that signs after another was removed."""
 
     kid: str
     state: Literal["removed"]

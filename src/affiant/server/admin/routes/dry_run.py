@@ -1,4 +1,4 @@
-"""What a set of changes would be refused for: the rules of the routes judge each, and nothing is written."""
+"""Judge a set of changes by the rules of their routes, and write nothing."""
 
 import asyncio
 from dataclasses import dataclass, field
