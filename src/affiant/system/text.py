@@ -1,0 +1,18 @@
+"""Text for people: instants, and text of others that a terminal must not obey."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def instant(at: float) -> str:
+    """Return seconds since the epoch as ``2026-11-28 22:41:19 UTC``."""
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
+    except (ValueError, OverflowError, OSError):
+        return "at an impossible time"
+
+
+def printable(text: str, longest: int | None = None) -> str:
+    """Return the text with every unprintable character escaped, cut to `longest` characters."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])[:longest]
