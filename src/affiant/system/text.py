@@ -15,4 +15,4 @@ def instant(at: float) -> str:
 
 def printable(text: str, longest: int | None = None) -> str:
     """Return the text with every unprintable character escaped, cut to `longest` characters."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])[:longest]
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:longest])[:longest]
