@@ -14,16 +14,13 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING
 
 import httpx2
 from bench.token_rate import ISSUER, affiant, authenticated, cpu_seconds, key_of, load, post, serving
 
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import names
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
 
 API, CLIENT, ASKER = "https://api.example", "bench", "bench-api"
 

@@ -18,8 +18,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
@@ -30,9 +31,6 @@ from affiant.server.admin import roles
 from affiant.server.keys import master_key
 from affiant.server.registry import rules
 from affiant.storage.entries import AuditRecord, Entry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
 
 PORT = 8398
 ISSUER = f"http://127.0.0.1:{PORT}"

@@ -17,17 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import httpx2
 
 from affiant.jose import compact, keys
 from affiant.oauth import assertion, names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PORT = 8399
 ISSUER = f"http://127.0.0.1:{PORT}"

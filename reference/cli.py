@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import click
 from reference.markdown import code, head, table
 
 from affiant.cli import main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _WRAPPED = "\b"  # before a paragraph that click leaves as it is
 _TEXT = """\

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby, starmap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reference import running
 from reference.markdown import code, head, members, table
@@ -12,12 +13,8 @@ from affiant.reasons import Reason
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.client_auth import described as client_auth
 from affiant.server.published.described import BY_PATH
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.server.request.described import Described, Parameter
-    from affiant.server.request.endpoint import Endpoint
+from affiant.server.request.described import Described, Parameter
+from affiant.server.request.endpoint import Endpoint
 
 _TEXT = f"""\
 Every path of the authorization server, below its issuer identifier; the well-known ones are both before and after the

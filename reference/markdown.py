@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from affiant.server.request.described import Member
+from affiant.server.request.described import Member
 
 MEMBERS = ("member", "meaning", "when", "source")
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from reference.markdown import code, head, table
 
 from affiant.cli.registry import register
 from affiant.client import credentials
 from affiant.server.keys import master_key, pkcs11
 from affiant.server.settings import Settings
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
 
 _TEXT = """\
 From the command line (`affiant serve --help` has those that are options there), else from the environment, else from

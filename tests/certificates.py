@@ -6,19 +6,16 @@ from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from affiant.jose import jwk, keys
+from affiant.jose.keys import PublicKey
 from affiant.oauth.binding import forwarded, mtls
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from affiant.jose.keys import PublicKey
 
 NOW = 1_800_000_000
 DN = "CN=billing,OU=Payments,O=Ex\\, Inc,C=DE"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests import postgres as postgres_server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONGEST_ID = 40
 REPO = Path(__file__).resolve().parent.parent

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
 from affiant.server import app as server
 from affiant.server.admin import app, roles
 from affiant.server.admin.calls import Desk
+from affiant.server.admin.gate import Gate
 from affiant.server.admin.roles import SCOPES, Principal, Role
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
@@ -17,11 +18,8 @@ from affiant.server.keys.vault import Vault
 from affiant.server.registry import rules
 from affiant.server.registry.directory import Directory
 from affiant.server.request.limits import Limits, Rates
-
-if TYPE_CHECKING:
-    from affiant.server.admin.gate import Gate
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client
+from affiant.storage.ports import Store
+from affiant.storage.records import Client
 
 ISSUER, NOW = "https://as.example", 1_800_000_000
 ADMIN = roles.identifier(ISSUER)

@@ -10,10 +10,12 @@ import ipaddress
 import json
 import ssl
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpcore2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,13 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from affiant.server.registry.addresses import parse_allowed
 from affiant.server.registry.fetch import Fetcher
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-
-    import httpcore2
-
-    Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
-    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 HOST, LOOPBACK, PUBLIC = "keys.example", "127.0.0.1", "93.184.215.14"
 _DAY = datetime.timedelta(days=1)

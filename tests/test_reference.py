@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -24,15 +25,11 @@ from affiant.server.published import described as published
 from affiant.server.registration import described as registering
 from affiant.server.registration import initial_tokens
 from affiant.server.registry import directory
+from affiant.server.request.described import Member
 from affiant.server.settings import Settings
 from affiant.server.token import described as token
 from affiant.storage.entries import AuditRecord
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from affiant.server.request.described import Member
 
 pytestmark = pytest.mark.anyio
 

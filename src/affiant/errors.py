@@ -13,10 +13,7 @@ Error:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from affiant.reasons import Reason
+from affiant.reasons import Reason
 
 
 class Error(Exception):

@@ -8,28 +8,24 @@ import contextlib
 import json
 import re
 import sqlite3
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import pytest
+from starlette.applications import Starlette
 
 from affiant.jose import base64url, compact, keys
+from affiant.jose.signer import Signer
 from affiant.oauth.assertion import digest
 from affiant.reasons import Reason
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.server.request.certificate import PEER
 from affiant.server.request.deadline import Deadline
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from starlette.applications import Starlette
-
-    from affiant.jose.signer import Signer
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.attacks.bench import ISSUER, NOW, Bench, Reply, Request, assertion, form, post
 
+from affiant.jose.signer import Signer
 from affiant.server.admin.roles import SCOPES, Role
 from affiant.server.registry import rules
-
-if TYPE_CHECKING:
-    from affiant.jose.signer import Signer
 
 ADMIN = f"{ISSUER}/admin/api"
 NOBODY, CLIENT = "anonymous", "client"  # without a token; with a token for another API

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, PROXY, Bench
 from tests.e2e.conftest import Server, _serve
-from tests.key_server import LOOPBACK, fetcher
+from tests.key_server import LOOPBACK, KeyServer, fetcher
 
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
@@ -21,15 +23,8 @@ from affiant.server.registry import directory, rules
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
-
-    from tests.key_server import KeyServer
-
-    from affiant.storage.ports import Store
 
 NO_LIMITS = Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0))
 BOTH_GRANTS = ("client_credentials", "refresh_token")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.attacks.bench import ABSENT, API, ISSUER, NOW
 
 from affiant.jose import base64url, compact, keys
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
-    from affiant.jose.signer import Signer
+from affiant.jose.keys import PrivateKey
+from affiant.jose.signer import Signer
 
 BOUND, STOLEN_BY = keys.generate("ES256"), keys.generate("ES256")
 TOKEN_URL, API_URL = f"{ISSUER}/token", f"{API}/orders"

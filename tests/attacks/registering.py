@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from itertools import count
 from math import gcd, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tests.attacks.bench import KEY, NOW, Request
+from tests.attacks.bench import KEY, NOW, Bench, Request
 
 from affiant.server.registration import initial_tokens
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
 
 JSON_TYPE = (b"content-type", b"application/json")
 PUBLIC = KEY.public().to_jwk()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.attacks.bench import API, KEY, NOW, OTHER, STRANGER, TYPE, Reply, Request, assertion, form, post
+from tests.attacks.bench import API, KEY, NOW, OTHER, STRANGER, TYPE, Bench, Reply, Request, assertion, form, post
 
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
-
-    from affiant.jose.keys import PrivateKey
 
 pytestmark = pytest.mark.anyio
 PATH = "/client-keys"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -14,11 +15,7 @@ from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.server.registry import client_keys, directory
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.storage.records import ClientKey
+from affiant.storage.records import ClientKey
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,9 +16,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000

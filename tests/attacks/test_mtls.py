@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.attacks.bench import ADDRESS, KEY, PROXY, Request, assertion, check_answer, form, post
-from tests.certificates import make
+from tests.attacks.bench import ADDRESS, KEY, PROXY, Bench, Reply, Request, assertion, check_answer, form, post
+from tests.certificates import Made, make
 
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
 from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.request.certificate import Certificates
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench, Reply
-    from tests.certificates import Made
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(9700, "4.13")]
 NAMED, STRANGER, SELF = make(dns=("named.example",)), make(dns=("stranger.example",)), make(dn="CN=self")

@@ -10,24 +10,19 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
 import pytest
 from tests.attacks.bench import FILE, TYPE, piece_of
-from tests.e2e.conftest import _serve
+from tests.e2e.conftest import Server, _serve
 
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
-
-    from affiant.jose.keys import PrivateKey
 
 FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
 END_SECONDS = 15

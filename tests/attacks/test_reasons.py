@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -22,6 +23,7 @@ from tests.attacks.bench import (
     OTHER_API,
     PROXY,
     STRANGER,
+    Bench,
     Request,
     assertion,
     basic,
@@ -49,17 +51,10 @@ from affiant.server.published import reference
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE
 from affiant.storage.entries import AuditRecord, Entry, Revocation
-from affiant.storage.records import RESTORED_AT
+from affiant.storage.records import RESTORED_AT, SigningKey
 from affiant.storage.sqlite import SqliteStore
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from tests.attacks.bench import Bench
-
-    from affiant.storage.records import SigningKey
-
-    Send = Callable[[Bench], Awaitable[Request]]
+Send = Callable[[Bench], Awaitable[Request]]
 
 pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reasons.md"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 import time
 import zlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tests.attacks.bench import (
@@ -31,19 +33,14 @@ from tests.key_server import HOST, LOOPBACK, PUBLIC, Authority, KeyServer, autho
 from tests.key_server import running as publishing
 
 from affiant.jose import compact, keys
+from affiant.jose.signer import Signer
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, explanation
 from affiant.server.registry import client_keys, fetch
 from affiant.storage.memory import MemoryStore
 
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable
-
-    from affiant.jose.signer import Signer
-
-    Place = tuple[Bench, KeyServer]
+Place = tuple[Bench, KeyServer]
 
 pytestmark = pytest.mark.anyio
 OWN, NEXT = keys.generate("ES256"), keys.generate("ES256")

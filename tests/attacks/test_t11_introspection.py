@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
-from tests.attacks.bench import API, FILE, ISSUER, NOW, OTHER_API, Request, assertion, basic, form, post, row
+from tests.attacks.bench import (
+    API,
+    FILE,
+    ISSUER,
+    NOW,
+    OTHER_API,
+    Bench,
+    Reply,
+    Request,
+    assertion,
+    basic,
+    form,
+    post,
+    row,
+)
 from tests.attacks.conftest import running
 
 from affiant.errors import Rejected, StoreError
@@ -20,12 +36,6 @@ from affiant.resource import Guard
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.attacks.bench import Bench, Reply
 
 pytestmark = pytest.mark.anyio
 INACTIVE = {"active": False}

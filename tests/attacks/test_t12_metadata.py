@@ -6,11 +6,11 @@ import json
 import re
 from base64 import b64encode
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
-from tests.attacks.bench import ISSUER, Request, post
+from tests.attacks.bench import ISSUER, Bench, Reply, Request, post
 from tests.attacks.conftest import running as bench_running
 from tests.rfc.conftest import running
 
@@ -22,9 +22,6 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench, Reply
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"

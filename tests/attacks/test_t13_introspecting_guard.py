@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
-from tests.attacks.bench import API, ISSUER, KEY, NOW, OTHER_API, assertion, form, post
+from tests.attacks.bench import API, ISSUER, KEY, NOW, OTHER_API, Bench, assertion, form, post
 from tests.attacks.proofs import API_URL, BOUND, TOKEN_URL, api_proof, dpop, proof
 
 from affiant.client.auth import Assertion, SecretBasic
@@ -17,11 +18,6 @@ from affiant.reasons import Reason
 from affiant.resource import Guard, Introspection
 from affiant.resource.request import Proved
 from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.attacks.bench import Bench
 
 pytestmark = [pytest.mark.anyio, pytest.mark.attack(261)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from reference import matrix
-from tests.attacks.bench import ISSUER, KEY, STRANGER, Reply, Request, assertion, form, piece_of, post
+from tests.attacks.bench import ISSUER, KEY, STRANGER, Bench, Reply, Request, assertion, form, piece_of, post
 from tests.attacks.callers import ADMIN, CLIENT, NOBODY, OTHER_OWNER, ROLES, ask, credentials, hire, token
 from tests.attacks.proofs import api_proof, dpop, proof
 
@@ -17,12 +17,8 @@ from affiant.errors import StoreError
 from affiant.server.admin import roles
 from affiant.server.admin.app import AdminRoute
 from affiant.server.admin.routes import ALL
+from affiant.server.admin.routes.declared import Declared
 from affiant.storage.entries import Revocation
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
-
-    from affiant.server.admin.routes.declared import Declared
 
 pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "admin.md"

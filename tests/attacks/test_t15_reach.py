@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tests.attacks.bench import ABSENT, ISSUER, KEY, NOW, OTHER, PROXY, Bench, Reply, Request, assertion, form, post
@@ -22,11 +23,7 @@ from affiant.server.keys.vault import Vault
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.storage.records import Client
+from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
 CERTIFICATE, STOLEN = make(dns=("a.example",)), make(dns=("b.example",))

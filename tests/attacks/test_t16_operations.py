@@ -7,7 +7,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from starlette.routing import Route
@@ -16,6 +17,8 @@ from tests.attacks.bench import (
     ISSUER,
     KEY,
     OTHER,
+    Bench,
+    Reply,
     Request,
     assertion,
     basic,
@@ -30,11 +33,6 @@ from tests.attacks.bench import (
 
 from affiant.reasons import Reason
 from affiant.server.keys.vault import signing_key_purpose
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.attacks.bench import Bench, Reply
 
 pytestmark = pytest.mark.anyio
 GRANT = {"grant_type": "client_credentials"}

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
-from tests.attacks.bench import API, FORM_TYPE, OTHER_API, Request, assertion, form, hurry, post, row
+from tests.attacks.bench import API, FORM_TYPE, OTHER_API, Bench, Request, assertion, form, hurry, post, row
 
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 GOOD = form()

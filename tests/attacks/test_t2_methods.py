@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.attacks.bench import ISSUER, KEY, NOW, STRANGER, TYPE, assertion, basic, form, post, raw, row
+from tests.attacks.bench import ISSUER, KEY, NOW, STRANGER, TYPE, Bench, Request, assertion, basic, form, post, raw, row
 
 from affiant.jose import keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 from affiant.storage.records import StoredSecret
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.attacks.bench import Bench, Request
 
 pytestmark = pytest.mark.anyio
 OLD_SECRET = "old-secret-of-a-client-that-signs-since-long"

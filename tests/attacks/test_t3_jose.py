@@ -9,30 +9,25 @@ import io
 import json
 import os
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from time import thread_time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed448
 from joserfc import jwe
 from joserfc.jwk import ECKey
-from tests.attacks.bench import FOREIGN, KEY, STRANGER, assertion, claims, form, post, raw, row
+from tests.attacks.bench import FOREIGN, KEY, STRANGER, Bench, assertion, claims, form, post, raw, row
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion as assertions
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.attacks.bench import Bench
-
-    from affiant.jose.keys import PrivateKey
 
 pytestmark = pytest.mark.anyio
 HEADER: dict[str, Any] = {"alg": "ES256", "kid": KEY.kid}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.attacks.bench import ABSENT, ISSUER, NOW, assertion, claims, form, post, raw, row
+from tests.attacks.bench import ABSENT, ISSUER, NOW, Bench, assertion, claims, form, post, raw, row
 
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 

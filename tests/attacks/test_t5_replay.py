@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.attacks.bench import ABSENT, ISSUER, NOW, OTHER, STRANGER, Request, alter, assertion, form, post, raw
+from tests.attacks.bench import ABSENT, ISSUER, NOW, OTHER, STRANGER, Bench, Request, alter, assertion, form, post, raw
 
 from affiant.jose import base64url
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 

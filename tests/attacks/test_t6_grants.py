@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from urllib.parse import quote_plus, urlencode
 
 import pytest
-from tests.attacks.bench import API, ISSUER, OTHER, OTHER_API, STRANGER, Request, assertion, basic, form, post, row
+from tests.attacks.bench import (
+    API,
+    ISSUER,
+    OTHER,
+    OTHER_API,
+    STRANGER,
+    Bench,
+    Request,
+    assertion,
+    basic,
+    form,
+    post,
+    row,
+)
 from tests.attacks.conftest import running
 
 from affiant.jose import compact
@@ -18,9 +30,6 @@ from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_token_id
 from affiant.server.request.limits import Rates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

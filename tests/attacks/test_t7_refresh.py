@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.attacks.bench import KEY, OTHER, OTHER_API, STRANGER, assertion, check_answer, form, piece_of, post
+from tests.attacks.bench import (
+    KEY,
+    OTHER,
+    OTHER_API,
+    STRANGER,
+    Bench,
+    Reply,
+    Request,
+    assertion,
+    check_answer,
+    form,
+    piece_of,
+    post,
+)
 from tests.attacks.conftest import BOTH_GRANTS, running
 from tests.attacks.proofs import BOUND, dpop, proof
 
 from affiant.jose import compact, keys
+from affiant.jose.signer import Signer
 from affiant.reasons import Reason
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
 from affiant.storage.entries import KEPT_SECONDS
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.attacks.bench import Bench, Reply, Request
-
-    from affiant.jose.signer import Signer
 
 pytestmark = pytest.mark.anyio
 OWNER = "refreshing"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.attacks.bench import ABSENT, API, FILE, ISSUER, KEY, NOW, assertion, basic, form, post, raw, row
+from tests.attacks.bench import ABSENT, API, FILE, ISSUER, KEY, NOW, Bench, assertion, basic, form, post, raw, row
 from tests.attacks.conftest import BOTH_GRANTS, running
 from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, TOKEN_URL, api_proof, claims, dpop, jwk, proof
 
@@ -24,13 +27,6 @@ from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from starlette.requests import Request
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")

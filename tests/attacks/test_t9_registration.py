@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from tests.attacks.bench import (
@@ -16,6 +17,7 @@ from tests.attacks.bench import (
     MAX_ERROR,
     NOW,
     OTHER_API,
+    Bench,
     Reply,
     Request,
     hurry,
@@ -29,11 +31,6 @@ from affiant.jose import base64url, keys
 from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.attacks.bench import Bench
 
 pytestmark = pytest.mark.anyio
 PRIVATE = KEY.to_jwk()

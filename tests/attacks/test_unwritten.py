@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.attacks.bench import ABSENT, API, OTHER, STRANGER, Request, assertion, form, post
+from tests.attacks.bench import ABSENT, API, OTHER, STRANGER, Bench, Request, assertion, form, post
 from tests.attacks.callers import ask, credentials, hire
 from tests.attacks.registering import JSON_TYPE, bearer, body, invite, register
 
 from affiant.errors import StoreError
 from affiant.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.attacks.bench import Bench
 
 pytestmark = [pytest.mark.anyio, pytest.mark.attack(299)]
 _NO_LIMIT = 2**30

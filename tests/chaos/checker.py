@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
@@ -18,10 +19,6 @@ from affiant.oauth import assertion, claims
 from affiant.reasons import Reason
 from affiant.storage.audit_chain import Broken, Verification
 from affiant.storage.entries import AuditRow
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 DEADLINE = 5.0  # seconds that the server promises
 GRACE = 1.0  # for a deadline that looks four times a second, and for a machine that runs the clients too

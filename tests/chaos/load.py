@@ -8,18 +8,15 @@ import json
 import secrets
 import time
 from collections import deque
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.chaos.history import ISSUED, LIMITED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event, History
 
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion, names
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from affiant.jose.keys import PrivateKey
 
 PATIENCE = 20.0  # seconds after which a client gives up; far beyond what the server promises
 LIFETIME = 290

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests.chaos import checker
 from tests.chaos.history import History
@@ -20,14 +20,10 @@ from tests.e2e.conftest import AFFIANT, READY_SECONDS, Child
 
 from affiant.jose import keys
 from affiant.server.keys import master_key
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.server.keys.master_key import MasterKey
 
 KEY = keys.generate("ES256")
 CLIENTS = ("c0", "c1", "c2", "c3")

@@ -6,9 +6,10 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.chaos.load import message
@@ -21,13 +22,8 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.server.registry.directory import MAX_CLIENTS
 from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
 

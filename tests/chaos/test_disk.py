@@ -10,17 +10,14 @@ import resource
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.chaos.history import ISSUED, UNAVAILABLE
 from tests.chaos.node import CLIENTS, Node
 
 from affiant.storage.sqlite import copies
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.anyio,

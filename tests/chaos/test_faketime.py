@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos import checker
 from tests.chaos.history import ISSUED, REFUSED
+from tests.chaos.node import Node
 
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from tests.chaos.node import Node
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.chaos.node import resident
@@ -19,9 +19,6 @@ from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 

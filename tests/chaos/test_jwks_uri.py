@@ -6,25 +6,20 @@ import asyncio
 import os
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.attacks.bench import assertion, form, post
+from tests.attacks.bench import Bench, Reply, assertion, form, post
 from tests.attacks.conftest import running
 from tests.chaos.node import resident
 from tests.key_server import LOOPBACK, KeyServer, reply
 from tests.key_server import running as publishing
 
 from affiant.jose import keys
+from affiant.jose.signer import Signer
 from affiant.server.registry import fetch
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.attacks.bench import Bench, Reply
-
-    from affiant.jose.signer import Signer
 
 pytestmark = pytest.mark.anyio
 OWN, STRANGER = keys.generate("ES256"), keys.generate("ES256")

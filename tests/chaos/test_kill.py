@@ -7,17 +7,14 @@ import random
 import signal
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.history import ISSUED, LOST, REFUSED, UNAVAILABLE, Event
+from tests.chaos.load import Crowd, Shot
 from tests.chaos.node import Node, children, open_files
 
 from affiant.reasons import Reason
 from affiant.storage.sqlite import copies
-
-if TYPE_CHECKING:
-    from tests.chaos.load import Crowd, Shot
 
 pytestmark = pytest.mark.anyio
 

@@ -6,18 +6,14 @@ import asyncio
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.chaos.history import ISSUED, UNAVAILABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.chaos.load import Crowd
-    from tests.chaos.node import Node
+from tests.chaos.load import Crowd
+from tests.chaos.node import Node
 
 pytestmark = pytest.mark.anyio
 

@@ -11,19 +11,16 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.chaos.history import ISSUED, REFUSED
 from tests.chaos.node import Node
 
 from affiant.storage.sqlite import copies
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.anyio,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from bench import reads
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.soak
 # Without a read that holds the event loop it is 5 to 10 on a quiet machine; with one, it is all the time that this takes.

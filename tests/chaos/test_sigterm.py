@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.history import ISSUED, LOST
-
-if TYPE_CHECKING:
-    from tests.chaos.node import Node
+from tests.chaos.node import Node
 
 pytestmark = pytest.mark.anyio
 

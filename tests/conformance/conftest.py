@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.suite import Client, Prover
 from tests.e2e.conftest import Child, Server, _free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 E2E = Path(__file__).parents[1] / "e2e"
 

@@ -7,14 +7,11 @@ Ported from the descriptions of the suite; each test has the name of its module 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
-from tests.conformance.suite import ABSENT, Prover, check_error
-
-if TYPE_CHECKING:
-    from tests.conformance.suite import Client
+from tests.conformance.suite import ABSENT, Client, Prover, check_error
 
 NO_CLIENT = ("invalid_client", "invalid_request")
 FAPI_ALGS = {"PS256", "ES256", "Ed25519", "EdDSA"}

@@ -7,15 +7,12 @@ endpoint: FAPI 2.0 holds both to the same rules (section 5.3.2.1 items 6, 8, 9 a
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
-from tests.conformance.suite import ABSENT, Prover, check_error
-
-if TYPE_CHECKING:
-    from tests.conformance.suite import Client
-    from tests.e2e.conftest import Server
+from tests.conformance.suite import ABSENT, Client, Prover, check_error
+from tests.e2e.conftest import Server
 
 NO_CLIENT = ("invalid_client", "invalid_request")
 

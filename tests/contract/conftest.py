@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from tests.desk import ADMIN, MASTER, NOW, asking, make_gate, member, open_api
 
@@ -20,16 +23,8 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import rules
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry
-from affiant.storage.records import KeyUse
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    import httpx2
-
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client
+from affiant.storage.ports import Store
+from affiant.storage.records import Client, KeyUse
 
 pytestmark = pytest.mark.anyio
 API = "https://orders.example"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,8 @@ from affiant.errors import StoreError
 from affiant.storage.audit_chain import Broken, Verification, walk
 from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, Entry, chain
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.errors import Error
+from affiant.storage.ports import Store
 from affiant.storage.records import Beside, Client, NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 A, B = Client("a", "private_key_jwt"), Client("b", "private_key_jwt")

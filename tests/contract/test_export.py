@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
 from affiant.cli.operations.road import Admin, _call
 from affiant.cli.registry.declared import desired, export, plan, steps
+from affiant.cli.registry.declared.desired import Desired
 from affiant.jose import keys
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import client_keys
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from affiant.cli.registry.declared.desired import Desired
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 API = "https://orders.example"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from affiant.storage.entries import AuditRecord, Entry, Revocation
+from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Client, InitialAccessToken, NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 FULL = InitialAccessToken("t1", b"\x00\xff" * 16, ("read",), ("https://api.example",), 1, 2, 3, ("payment",))

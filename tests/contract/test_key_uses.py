@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
+from affiant.storage.ports import Store
 from affiant.storage.records import Client, KeyUse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

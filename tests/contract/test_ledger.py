@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
 
 from affiant.storage.entries import GENESIS, AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation, chain
+from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Client, NotFound
-
-if TYPE_CHECKING:
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,15 +19,11 @@ from tests.desk import ADMIN, ISSUER, MASTER, NOW, asking
 from affiant.server import app
 from affiant.server.admin.app import DECLARED
 from affiant.server.admin.reads import lists, slices
+from affiant.server.admin.routes.declared import Declared
 from affiant.server.registry import rules
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
+from affiant.storage.ports import Store
 from affiant.storage.records import Client, InitialAccessToken
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from affiant.server.admin.routes.declared import Declared
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 ROWS = 60

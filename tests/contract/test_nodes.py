@@ -9,27 +9,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
-
-    Make = Callable[[], Store]
+Make = Callable[[], Store]
 
 pytestmark = pytest.mark.anyio
 

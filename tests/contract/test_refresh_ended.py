@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, RefreshToken, Rotation
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

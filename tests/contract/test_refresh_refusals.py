@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation
-
-if TYPE_CHECKING:
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
+from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Api, Client, ClientKey, NotFound, SigningKey, StoredSecret
-
-if TYPE_CHECKING:
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

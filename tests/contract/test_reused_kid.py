@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
+from affiant.jose.keys import PublicKey
 from affiant.oauth.standing.revocations import of_key
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import changes, rotation
+from affiant.storage.entries import AuditRecord
+from affiant.storage.ports import Store
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
-    from affiant.storage.entries import AuditRecord
-    from affiant.storage.ports import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(7517, "4.5")]
 NOW = 1_800_000_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +19,7 @@ from affiant.storage.entries import (
     Revocation,
     Rotation,
 )
-
-if TYPE_CHECKING:
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

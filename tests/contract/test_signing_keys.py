@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
@@ -24,14 +24,10 @@ from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Api, SigningKey
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

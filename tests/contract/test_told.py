@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelection, RefreshToken, Revocation
+from affiant.storage.ports import Store, Tell
 from affiant.storage.records import AlreadyExists, Api, Client, NotFound, SigningKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.storage.ports import Store, Tell
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

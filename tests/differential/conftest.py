@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 _MAKERS: dict[str, Callable[[Any], Any]] = {

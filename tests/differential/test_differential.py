@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import joserfc.jws
 import jwt
@@ -17,6 +18,7 @@ import pytest
 from joserfc._rfc7515.registry import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from jwt.algorithms import OKPAlgorithm
+from tests.differential.conftest import Pair
 from tests.differential.tokens import CHANGES, CLIENT, ISSUER, NOW, Token, make
 
 from affiant.errors import Rejected
@@ -24,11 +26,6 @@ from affiant.jose import compact
 from affiant.oauth import assertion
 from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.differential.conftest import Pair
 
 Result = TypeVar("Result")
 COUNT, SEED = 10_000, 20_261_121

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tests.differential.conftest import Pair
 
 from affiant.jose import base64url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.differential.conftest import Pair
 
 ISSUER, CLIENT, NOW = "https://as.example", "c1", 1_800_000_000
 ALGORITHMS = ("HS256",) * 8 + ("ES256",) * 5 + ("Ed25519",) * 5 + ("RS256", "PS256")

@@ -10,18 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
 from tests.e2e import forked
 
 from affiant.server.registry.directory import FRESH_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 _CHANGES = {"update", "enable", "disable", "apply", "api", "signing-key"}

@@ -13,13 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from affiant.cli.main import COMMANDS, main
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _EVENTS, _MARK = frozenset({"open", "os.rename", "os.link", "os.remove"}), "kept."
 _FORKS = multiprocessing.get_context("forkserver")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server
 
 
 def elsewhere(server: Server, who: str, *words: str) -> tuple[int, Any]:

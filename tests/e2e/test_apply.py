@@ -7,17 +7,13 @@ import os
 import pty
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.e2e.conftest import AFFIANT
+from tests.e2e.conftest import AFFIANT, Child, Server
 
 from affiant.jose import compact, keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.e2e.conftest import Child, Server
 
 API = "https://orders.example"
 MANY = 60

@@ -10,21 +10,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import jwt
 import pytest
-from tests.e2e.conftest import AFFIANT
+from tests.e2e.conftest import AFFIANT, Server
 
 from affiant.jose import compact, keys
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 HOSTILE = 'x\x00\n\r\x1b[2J\x7f\x85\x9b31m\u2028\u202e"\\'

@@ -8,15 +8,11 @@ import shutil
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from tests.e2e import forked
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server
 
 
 def _run(

@@ -6,24 +6,19 @@ import asyncio
 import json
 import stat
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from tests.e2e.conftest import Server
 
 from affiant.client import credentials, keys
 from affiant.client.keys import KeyRing
 from affiant.errors import Refused
-from affiant.jose.keys import generate, parse_private_jwk
+from affiant.jose.keys import PrivateKey, generate, parse_private_jwk
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
-
-    from affiant.jose.keys import PrivateKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CONNECTIONS, END_SECONDS = 3, 1.0

@@ -9,19 +9,15 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 from tests import certificates
+from tests.e2e.conftest import Child
 
 from affiant.cli.serve import DRAIN_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.e2e.conftest import Child
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"

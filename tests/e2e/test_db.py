@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+
+import httpx2
+from tests.e2e.conftest import Server
 
 from affiant.jose import keys
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.e2e.conftest import Server
 
 
 def _post(server: Server, text: str) -> httpx2.Response:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import httpx2
 import pytest
 import requests
-from tests.e2e.conftest import Child, _free_port, _serve
+from tests.e2e.conftest import Child, Server, _free_port, _serve
 from tests.e2e.test_node_clients import _run, node_project
 
 from affiant import Service
 from affiant.client import credentials
 from affiant.errors import Refused
 from affiant.jose import compact, keys
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.e2e.conftest import Server
 
 __all__ = ["node_project"]  # a fixture
 NONCE_KEY = "of this API, for tests"

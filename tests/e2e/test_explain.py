@@ -6,19 +6,15 @@ import json
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from tests.e2e.conftest import Server
 
 from affiant.jose import base64url, keys
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import httpx2
-    from tests.e2e.conftest import Server
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
@@ -17,18 +17,16 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.jwk import ECKey
 from jwt.algorithms import ECAlgorithm
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from tests.e2e.conftest import Server
 
 from affiant import Guard, Service
 from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.resource.asgi import GuardMiddleware
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from tests.e2e.conftest import Server
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

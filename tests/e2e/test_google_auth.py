@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -13,9 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "google-auth.md"
 KEY = rsa.generate_private_key(65537, 2048)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
@@ -14,9 +14,6 @@ from tests.e2e.conftest import Child, Server, _free_port
 from affiant import Service
 from affiant.jose.keys import parse_private_jwk
 from affiant.oauth import assertion, names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAME = "asked"
 

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import json
+import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,14 +21,8 @@ from tests.e2e.conftest import Server, _free_port
 from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, running
 
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from affiant.jose.keys import PrivateKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FIRST, SECOND = keys.generate("ES256"), keys.generate("ES256")

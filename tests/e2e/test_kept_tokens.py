@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+from tests.e2e.conftest import Server
 
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
 
 
 def _new(server: Server, name: str, *words: str) -> tuple[str, str]:

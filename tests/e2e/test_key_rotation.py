@@ -7,30 +7,24 @@ import json
 import random
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
-from tests.e2e.conftest import _serve
+from tests.e2e.conftest import Server, _serve
 
 from affiant import Guard
 from affiant.errors import Rejected
 from affiant.jose import compact
-from affiant.jose.keys import parse_private_jwk
+from affiant.jose.keys import PrivateKey, parse_private_jwk
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server.keys import master_key, signing_keys
 from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
 from affiant.server.keys.vault import Vault
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
-
-    from affiant.jose.keys import PrivateKey
 
 API = "https://orders.example"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -6,27 +6,22 @@ import json
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.e2e import forked
+from tests.e2e.conftest import Server
 
 from affiant.cli.data import with_store
 from affiant.client import credentials
 from affiant.jose import keys
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import client_secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.e2e.conftest import Server
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client
+from affiant.storage.ports import Store
+from affiant.storage.records import Client
 
 FILE = """
 [[clients]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,15 +15,11 @@ from mcp.client.auth import OAuthFlowError
 from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProvider, SignedJWTParameters
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from tests.e2e.conftest import Child, Server, _free_port
 
 from affiant.client import Service
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 pytestmark = pytest.mark.anyio
 KEY = rsa.generate_private_key(65537, 2048)

@@ -7,10 +7,11 @@ import os
 import ssl
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,9 +22,6 @@ from affiant import Service
 from affiant.errors import LocalError, Refused, Unreachable
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AUTHORITY, OTHERS = lasting(dn="CN=authority", is_ca=True), lasting(dn="CN=others", is_ca=True)
 SERVER = lasting(dn="CN=server", dns=("localhost",), ip=("127.0.0.1",), by=AUTHORITY)

@@ -6,8 +6,9 @@ import os
 import shutil
 import ssl
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import httpx2
@@ -15,15 +16,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from tests.certificates import lasting
+from tests.certificates import Made, lasting
 from tests.e2e.conftest import Child, Server, _free_port
 
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.certificates import Made
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")

@@ -6,12 +6,10 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server
 
 PROJECT = Path(__file__).parent / "node"
 LIBRARIES = ["openid-client", "oauth4webapi"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,10 +16,6 @@ from tests.e2e.test_key_rotation import API, _client_key, _kid, _published, _tok
 
 from affiant import Guard
 from affiant.server.keys.calendar import SEEN_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 

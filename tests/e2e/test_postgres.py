@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
 
 import httpx2
 import pytest
 from tests.e2e.conftest import AFFIANT, Child, _free_port, _run
-from tests.postgres import PASSWORD
+from tests.postgres import PASSWORD, Postgres
 
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.postgres import Postgres
-
-    from affiant.jose.keys import PrivateKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from itertools import cycle
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 import httpx2
 import pytest
 from tests.e2e.test_postgres import ASSERTION_TYPE, Nodes, _started
+from tests.postgres import Postgres
 
 from affiant.client import credentials, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.postgres import Postgres
-
-    from affiant.jose.keys import PrivateKey
 
 END_SECONDS = 1.0
 

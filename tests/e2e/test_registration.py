@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import jwt
@@ -14,15 +16,10 @@ from tests.e2e.conftest import Server, _free_port
 
 from affiant.cli.data import with_store
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from affiant.jose.keys import PrivateKey
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 PUBLISHER, PUBLISHER_ISSUER = keys.generate("ES256"), "https://publisher.example"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.conftest import Server, _serve
@@ -13,11 +16,6 @@ from tests.e2e.conftest import Server, _serve
 from affiant.client.identity import Service
 from affiant.errors import Refused
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-    from pathlib import Path
 
 API = "https://orders.example"
 

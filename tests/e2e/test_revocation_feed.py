@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
+from tests.e2e.conftest import Child, Server
 
 from affiant.jose.keys import parse_private_jwk
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.e2e.conftest import Child, Server
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SECONDS = 2.0  # within which a guard must have heard

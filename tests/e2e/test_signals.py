@@ -11,15 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.e2e.conftest import Child
+from tests.e2e.conftest import Child
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 SECONDS = 12  # serve lets requests under way end for 10

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING
 
 import httpx2
+from tests.e2e.conftest import Server
 
 from affiant.server.request.deadline import REQUEST_SECONDS
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
 
 LENGTH, GRACE_SECONDS = 1000, 1.5
 

@@ -6,10 +6,14 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlencode
 
+from starlette.applications import Starlette
+
 from affiant.jose import base64url, compact, keys
+from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain.inquiry import EXPLAINED
@@ -17,13 +21,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from starlette.applications import Starlette
-
-    from affiant.jose.keys import PrivateKey, SecretKey
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

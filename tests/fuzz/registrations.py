@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 from tests.certificates import make
@@ -12,8 +12,7 @@ from tests.fuzz.strategies import INDEX, TEXTS, VALUES, some, spelt
 from affiant.jose import keys
 from affiant.oauth.registration import MEMBERS
 
-if TYPE_CHECKING:
-    Strategy = st.SearchStrategy
+Strategy = st.SearchStrategy
 
 RSA, CERTIFIED = keys.generate("RS256"), make(dn="CN=fuzz")
 _PUBLIC: tuple[dict[str, Any], ...] = tuple(key.public().to_jwk() for key in (KEY, FOREIGN, STRANGER, RSA))

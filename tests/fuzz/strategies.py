@@ -8,20 +8,16 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 from hypothesis import strategies as st
 from tests.fuzz.house import FOREIGN, FORM_TYPE, ISSUER, KEY, NOW, STRANGER, TYPE, Request, sign
 
-from affiant.jose.keys import SecretKey
+from affiant.jose.keys import PrivateKey, SecretKey
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.keys import PrivateKey
-
-    Strategy = st.SearchStrategy
+Strategy = st.SearchStrategy
 
 CLIENTS = ("c1", "c2", "off", "basic", "post", "mac", "guide", "nobody")
 MAC = SecretKey(b"x" * 43)

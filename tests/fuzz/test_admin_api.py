@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import checks
+from schemathesis import Case, checks
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as openapi_checks
 from starlette.testclient import TestClient
@@ -21,11 +22,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory, rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from schemathesis import Case
 
 CHECKS: list[Any] = [
     checks.not_a_server_error,

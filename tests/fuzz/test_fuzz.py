@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,14 +16,10 @@ from tests.fuzz.strategies import MAC, ODD_VALUES, assertions, bodies, claims, h
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.compact import Unverified
+from affiant.jose.keys import VerificationKey
 from affiant.oauth import assertion
 from affiant.oauth.parameters import form
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.jose.keys import VerificationKey
 
 ORDINARY = settings(
     max_examples=1_500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True

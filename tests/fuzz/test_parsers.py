@@ -7,8 +7,9 @@ import json
 import time
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -22,9 +23,6 @@ from affiant.errors import Rejected
 from affiant.oauth.binding import distinguished, forwarded, mtls, subject
 from affiant.oauth.parameters import authorization_details
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 MAX_SECONDS = 0.010  # of processor time
 TRIES = 5  # the least of them counts: what else this machine does is not the reader's fault

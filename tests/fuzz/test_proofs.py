@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,8 @@ from tests.fuzz.test_fuzz import in_both_profiles
 from tests.fuzz.test_parsers import soon
 
 from affiant.errors import Rejected
+from affiant.jose.keys import PrivateKey
 from affiant.oauth.binding import dpop
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
 
 URL = "https://api.example/orders"
 _KEYS = (KEY, KEY, FOREIGN, STRANGER)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,9 +17,6 @@ from tests.fuzz.test_fuzz import in_both_profiles
 
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STATUSES = {400, 401, 413}
 

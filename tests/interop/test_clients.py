@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from tests.interop.conftest import issued
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
-    from tests.interop.conftest import Foreign, Pair
+from tests.e2e.conftest import Server
+from tests.interop.conftest import Foreign, Pair, issued
 
 pytestmark = pytest.mark.interop
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -10,17 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.e2e.conftest import Child, Server, _free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.interop
 ORDERS = "https://orders.example"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-
-if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
-    from tests.interop.conftest import Foreign
+from tests.e2e.conftest import Server
+from tests.interop.conftest import Foreign
 
 pytestmark = pytest.mark.interop
 ORDERS, DATA = "https://orders.example", "https://data.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -14,9 +14,6 @@ from tests.fuzz.house import KEY, STRANGER, House, Reply, Request, assertion_for
 from affiant.jose import base64url, keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.attack(306)
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import http.client
 import random
 import time
+from collections.abc import Iterator
 from statistics import median
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
 from tests.e2e.conftest import Server, _serve
 
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.jose.keys import PrivateKey
 
 PAIRS, WARM_UP, SEED = 10_000, 500, 306
 TOLERANCE, SEPARATION = 0.05, 0.55

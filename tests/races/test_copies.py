@@ -6,21 +6,17 @@ import asyncio
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
 from tests.e2e.conftest import Server, _serve
 
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.jose.keys import PrivateKey
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,12 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx2
@@ -20,14 +22,9 @@ from affiant.jose import compact
 from affiant.server import app
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 CLIENTS = tuple(f"client-{number}" for number in range(4))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from tests.rfc.conftest import NOW, running
+from tests.rfc.conftest import NOW, Server, running
 
 from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.rfc.conftest import Server
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote_plus
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.jose.signer import Signer
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server import app
@@ -24,14 +27,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.registry import directory, rules
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from starlette.requests import Request
-
-    from affiant.jose.signer import Signer
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx2
+from tests.rfc.conftest import Server
 
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.server.registration import initial_tokens
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
-
-    from affiant.jose.keys import PrivateKey
 
 MINE, NEXT, PUBLISHER = keys.generate("ES256"), keys.generate("ES256"), keys.generate("ES256")
 PUBLISHER_ISSUER = "https://publisher.example"

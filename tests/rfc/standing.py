@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, OTHER_API, basic
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
+from tests.rfc.conftest import API, OTHER_API, Server, basic
 
 INACTIVE = {"active": False}
 

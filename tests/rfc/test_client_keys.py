@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, NOW, basic, refusal, running
+from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, NOW, Server, basic, refusal, running
 
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.server.registry import directory
 from affiant.server.registry.credentials.completion import QUIET_SECONDS
+from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
-
-    from affiant.jose.keys import PrivateKey
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 PATH = "/client-keys"

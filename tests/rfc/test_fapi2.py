@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from tests.attacks.proofs import BOUND, jwk
 from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, basic, running
@@ -12,6 +15,7 @@ from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import settings
@@ -21,16 +25,8 @@ from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory, profiles, rules
 from affiant.server.registry.profiles import FAPI, FAPI_2
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    import httpx2
-
-    from affiant.jose.keys import PrivateKey
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 REFRESHING = ("client_credentials", "refresh_token")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.rfc.conftest import ISSUER, KEY, NOW, refusal
+from tests.rfc.conftest import ISSUER, KEY, NOW, Server, refusal
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, OTHER_API, basic, refusal
+from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, OTHER_API, Server, basic, refusal
 
 from affiant.jose import compact, keys
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, refusal
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, refusal
 
 from affiant.jose import compact
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import httpx2
-    from tests.rfc.conftest import Server
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 INVALID_GRANT = (400, "invalid_grant")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, basic, basic_of, refusal
+from tests.rfc.conftest import ISSUER, Server, basic, basic_of, refusal
 
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, NOW
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
+from tests.rfc.conftest import API, NOW, Server
 
 pytestmark = pytest.mark.anyio
 

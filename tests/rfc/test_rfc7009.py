@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, basic, refusal
+from tests.rfc.conftest import API, ISSUER, NOW, Server, basic, refusal
 from tests.rfc.standing import apis, introspect, is_active, refreshing, revoke
 
 from affiant.errors import Rejected, StoreError
@@ -13,10 +14,6 @@ from affiant.jose import compact
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.server.published import revocations as published
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio

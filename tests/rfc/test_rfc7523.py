@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, basic, refusal
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, basic, refusal
 
 from affiant.jose import compact, keys
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, basic, running
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic, running
 from tests.rfc.registering import (
     MINE,
     NEXT,
@@ -28,11 +29,6 @@ from affiant.jose.keys import SecretKey
 from affiant.server.registry import directory
 from affiant.server.request.certificate import Certificates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 GIVEN = {"client_id", "client_id_issued_at", "registration_access_token", "registration_client_uri"}

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from tests.certificates import make
-from tests.rfc.conftest import running
-from tests.rfc.registering import MINE, jwks, metadata, refused, register, registered
+from tests.certificates import Made, make
+from tests.rfc.conftest import Server, running
+from tests.rfc.registering import MINE, Registered, jwks, metadata, refused, register, registered
 from tests.rfc.test_rfc8705 import CERTIFICATES, PROXY, behind
 
 from affiant.jose import jwk, keys
 from affiant.server.registry import directory
 from affiant.server.registry.profiles import FAPI_2
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.certificates import Made
-    from tests.rfc.conftest import Server
-    from tests.rfc.registering import Registered
 
 pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, basic, running
+from tests.rfc.conftest import API, ISSUER, Server, basic, running
 from tests.rfc.registering import MINE, NEXT, Registered, bearer, jwks, metadata, registered
 
 from affiant.reasons import Reason
 from affiant.server.registry import directory, rules
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import httpx2
-    from tests.rfc.conftest import Server
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, basic
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic
 from tests.rfc.standing import INACTIVE, apis, introspect, is_active, refreshing, revoke
 
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, running
+from tests.rfc.conftest import ISSUER, NOW, Server, running
 
 from affiant.jose import base64url
 from affiant.oauth import metadata
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"

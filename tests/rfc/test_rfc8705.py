@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.certificates import DN, make
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, refusal, running
+from tests.certificates import DN, Made, make
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, refusal, running
 
 from affiant.jose import compact, keys
 from affiant.oauth.binding import dpop
@@ -25,13 +27,6 @@ from affiant.resource.asgi import GuardMiddleware
 from affiant.server.registry import directory
 from affiant.server.request.certificate import PEER, Certificates
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-    from tests.certificates import Made
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 PROXY = "10.0.0.1"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, OTHER_API, refusal
+from tests.rfc.conftest import API, ISSUER, OTHER_API, Server, refusal
 
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 INVALID_TARGET = (400, "invalid_target")

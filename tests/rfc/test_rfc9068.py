@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, OTHER_API, refusal
+from tests.rfc.conftest import API, ISSUER, KEY, NOW, OTHER_API, Server, refusal
 
 from affiant.jose import compact, keys
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 

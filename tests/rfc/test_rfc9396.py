@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, refusal
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, refusal
 
 from affiant.jose import compact
 from affiant.reasons import Reason
 from affiant.server.registry import rules
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 PAYMENT = {"type": "payment", "actions": ["initiate"], "amount": {"value": "1.50", "currency": "EUR"}}

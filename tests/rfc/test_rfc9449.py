@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import jwt
@@ -13,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.rfc.conftest import API, ISSUER, NOW, refusal, running
+from tests.rfc.conftest import API, ISSUER, NOW, Server, refusal, running
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
@@ -24,11 +25,6 @@ from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 KEY, OTHER = keys.generate("ES256"), keys.generate("ES256")

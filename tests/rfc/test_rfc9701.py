@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, basic
+from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic
 from tests.rfc.standing import apis, introspect
 
 from affiant.errors import Rejected
@@ -13,10 +14,6 @@ from affiant.jose import compact
 from affiant.oauth.standing.introspection import MEDIA_TYPE, verify
 from affiant.reasons import Reason
 from affiant.resource import Guard
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from tests.rfc.conftest import API, ISSUER
+from tests.rfc.conftest import API, ISSUER, Server
 
 from affiant.errors import ConfigError
 from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-protected-resource"

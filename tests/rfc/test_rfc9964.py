@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, refusal, running
+from tests.rfc.conftest import API, ISSUER, Server, refusal, running
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
@@ -15,9 +14,6 @@ from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import SigningKey
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 ML_DSA = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]

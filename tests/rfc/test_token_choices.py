@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import API, OTHER_API, basic
+from tests.rfc.conftest import API, OTHER_API, Server, basic
 
 from affiant.jose import compact
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 

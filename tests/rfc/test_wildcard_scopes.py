@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, basic, refusal
+from tests.rfc.conftest import API, Server, basic, refusal
 from tests.rfc.registering import invite, metadata, register
-
-if TYPE_CHECKING:
-    from tests.rfc.conftest import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(6749, "3.3")]
 INVALID_SCOPE = (400, "invalid_scope")

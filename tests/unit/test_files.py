@@ -9,17 +9,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.errors import ConfigError
 from affiant.server.request.limits import Limits, Rates
 from affiant.system import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CANARY = b"canary-cafe"
 SOMEBODY, GROUP = 65534, 65534

@@ -10,7 +10,8 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -23,11 +24,7 @@ from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.resource.issuer import Issuer
 from affiant.system.network import async_http_client, http_client
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
-    Ask = Callable[[str], str]
+Ask = Callable[[str], str]
 
 CANARY = "canary-cafe"
 REFUSED = "http://127.0.0.1:1"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from affiant.jose.keys import VerificationKey
+from affiant.jose.keys import VerificationKey
 
 VALID = {2, 5, 13, 14, 15}
 # Refused where the keys are registered, before any signature is looked at.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -15,11 +17,7 @@ from affiant.jose import base64url, keys
 from affiant.jose.algorithms import ALGORITHMS
 from affiant.jose.jwk import build
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Verify = Callable[[bytes, bytes], None]
+Verify = Callable[[bytes, bytes], None]
 
 # Each file with its algorithm, and how many of its vectors must verify and must not.
 FILES = {

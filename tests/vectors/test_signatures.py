@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact, keys
+from affiant.jose.compact import Envelope
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from affiant.jose.compact import Envelope
 
 # Defects of the vectors, with what is decided here instead.
 DEFECTIVE = {

@@ -8,8 +8,9 @@ import hmac
 import json
 import secrets
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
@@ -18,9 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from affiant.oauth import names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TOKEN = "{token}"  # where the finished assertion goes
 Names = dict[str, Any]

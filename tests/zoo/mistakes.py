@@ -5,17 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from tests.zoo.caller import Names
 
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.zoo.caller import Names
 
 JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 

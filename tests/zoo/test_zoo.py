@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import shlex
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,17 +22,12 @@ from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, inquiry
+from affiant.server.explain.explanation import Explanation
+from affiant.server.explain.walk import Explainer
 from affiant.server.keys import master_key
 from affiant.server.registry import directory, rules
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from affiant.server.explain.explanation import Explanation
-    from affiant.server.explain.walk import Explainer
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "http://127.0.0.1:8377", 1_800_000_000

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _EXTRA = re.compile(r"Got unexpected extra arguments? ")
 _THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
@@ -43,12 +40,7 @@ def with_thumbprints(words: Sequence[str]) -> list[str]:
 
 
 def usage_message(error: click.ClickException, words: Sequence[str]) -> str:
-    """Return the message of a usage error without words that may be secrets.
-
-    Args:
-        error: what click raised.
-        words: the command line.
-    """
+    """Return the message of a usage error without words that may be secrets."""
     message = error.format_message()
     if _EXTRA.match(message):
         return f"too many arguments: write  {_usage(error)}"

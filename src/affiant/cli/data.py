@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -14,19 +15,15 @@ from affiant.errors import ConfigError
 from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.keys import master_key
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
 from affiant.server.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
+from affiant.storage.ports import Store
 from affiant.storage.records import NotFound
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.connection import create
 from affiant.storage.sqlite.store import FILE_NAME
 from affiant.system.files import denied
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.keys.vault import Vault
-    from affiant.storage.ports import Store
 
 Result = TypeVar("Result")
 ISSUER = "issuer"
@@ -65,11 +62,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(**options: object) -> Settings:
-    """The settings, with sqlite:///FOLDER as what it means: a data folder.
-
-    Raises:
-        ConfigError: something is set wrong.
-    """
+    """The settings, with sqlite:///FOLDER as what it means: a data folder."""
     chosen = settings.load(**options)
     if chosen.database is None:
         return chosen
@@ -82,11 +75,7 @@ def load(**options: object) -> Settings:
 
 
 def open_store(chosen: Settings, key: MasterKey) -> Store:
-    """The store, not yet open.
-
-    Raises:
-        ConfigError: the database cannot be used with what is installed, or its URL is none.
-    """
+    """The store, not yet open."""
     if chosen.database is None:
         return SqliteStore(chosen.data / FILE_NAME, audit_key=key.audit)
     store: Store = _postgres().PostgresStore(chosen.database, audit_key=key.audit)
@@ -104,11 +93,7 @@ def _postgres() -> Any:
 
 
 def open_vault(chosen: Settings, key: MasterKey) -> Vault:
-    """Where signing keys are made: in the PKCS #11 token that is set, else sealed in the store.
-
-    Raises:
-        ConfigError: the token cannot be used with what is installed, or has no PIN.
-    """
+    """Where signing keys are made: in the PKCS #11 token that is set, else sealed in the store."""
     from affiant.server.keys.vault import Vault
 
     if chosen.pkcs11_module is None or chosen.pkcs11_token is None:
@@ -123,11 +108,7 @@ def open_vault(chosen: Settings, key: MasterKey) -> Vault:
 
 
 def has_data(chosen: Settings) -> bool:
-    """Whether there is a database. For a PostgreSQL URL this is always true: opening it finds out.
-
-    Raises:
-        ConfigError: the data folder is closed to this user.
-    """
+    """Whether there is a database. For a PostgreSQL URL this is always true: opening it finds out."""
     if chosen.database is not None:
         return True
     path = chosen.data / FILE_NAME
@@ -145,23 +126,13 @@ def shown_place(chosen: Settings) -> str:
 
 
 def check_data(chosen: Settings) -> None:
-    """Raise NotFound if there is no database: a command that only reads must not create one.
-
-    Raises:
-        NotFound: there is none.
-        ConfigError: the data folder is closed to this user.
-    """
+    """Raise NotFound if there is no database: a command that only reads must not create one."""
     if not has_data(chosen):
         raise NotFound(f"there is no database in {shown_place(chosen)}: give the server's data folder with --data")
 
 
 def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
-    """Run `work` on the existing store: the configured one, or SQLite in this folder. Create nothing.
-
-    Raises:
-        NotFound: there is no database.
-        ConfigError: the folder or the database cannot be used.
-    """
+    """Run `work` on the existing store: the configured one, or SQLite in this folder. Create nothing."""
     chosen = place
     if not isinstance(chosen, Settings):
         chosen = settings.load(data=place).model_copy(update={"database": None})
@@ -181,16 +152,7 @@ def with_new_store(
     *,
     tell: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
 ) -> Result:
-    """Run `work` on the configured store. Create the store if it does not exist.
-
-    Args:
-        chosen: the settings.
-        work: what to run.
-        tell: gets the full path of what was made.
-
-    Raises:
-        ConfigError: the folder or the database cannot be used.
-    """
+    """Run `work` on the configured store. Create the store if it does not exist."""
 
     async def run() -> Result:
         has_data(chosen)  # raises if this user may not enter the folder
@@ -233,11 +195,7 @@ class _OtherKey(ConfigError):
 
 
 def create_folder(chosen: Settings) -> None:
-    """Make the data folder if it is missing: with a database elsewhere, too, the master key belongs there.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
+    """Make the data folder if it is missing: with a database elsewhere, too, the master key belongs there."""
     if chosen.database is None:
         create(chosen.data / FILE_NAME)
         return
@@ -255,11 +213,7 @@ def _may_be_new(chosen: Settings) -> bool:
 
 
 async def _check_key(store: Store, key: MasterKey) -> None:
-    """Reject another master key than the database was created with: no key could read both halves.
-
-    Raises:
-        ConfigError: it is another one.
-    """
+    """Reject another master key than the database was created with: no key could read both halves."""
     standing = await store.settings.get(KEY_CHECK)
     if standing is None:
         await store.settings.put(KEY_CHECK, _mark(key))
@@ -268,11 +222,7 @@ async def _check_key(store: Store, key: MasterKey) -> None:
 
 
 def check_mark(standing: str, key: MasterKey) -> None:
-    """Reject a master key that did not leave this mark in a database.
-
-    Raises:
-        ConfigError: another one did.
-    """
+    """Reject a master key that did not leave this mark in a database."""
     if standing != _mark(key):
         raise _OtherKey(
             f"this database was made under another master key: put the {master_key.FILE_NAME} that it was made under"
@@ -300,9 +250,6 @@ def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
 
     What was set wins. A remembered name behind a proxy stays. A remembered loopback address is just where the server
     listened last time, so the address of today replaces it.
-
-    Raises:
-        ConfigError: the server would listen to others under a name that only this machine can use.
     """
     if settings.issuer is not None:
         return settings.issuer

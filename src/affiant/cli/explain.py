@@ -7,28 +7,25 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.cli.data import find_issuer, has_data, shown_place, with_store
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError, RemoteError
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, explanation, remote
+from affiant.server.explain.captured import Captured
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Also, Explanation, Line
 from affiant.server.explain.fixes import Fix
+from affiant.server.explain.walk import Explainer
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.settings import Settings
+from affiant.storage.ports import Store
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.server.explain.captured import Captured
-    from affiant.server.explain.walk import Explainer
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
 
 REFUSED = 4  # the exit code of main.py for what a server refused
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from affiant.errors import Refused, RemoteError
 from affiant.storage.audit_chain import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from affiant.jose.key_set import LeftOut
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")

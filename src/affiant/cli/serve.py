@@ -14,12 +14,15 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 import click
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
 from affiant.cli.data import (
@@ -39,19 +42,12 @@ from affiant.cli.listening.table import Caps, parse_networks
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, master_key, signing_keys
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.published.revocations import MAX_WAITING
 from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.ports import Store
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
-
-    from starlette.applications import Starlette
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided

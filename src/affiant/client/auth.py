@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import quote_plus
 
 from affiant.client.token import NotPickled
+from affiant.jose.signer import Signer
 from affiant.oauth import assertion, names
-
-if TYPE_CHECKING:
-    from affiant.jose.signer import Signer
 
 Form = list[tuple[str, str]]
 

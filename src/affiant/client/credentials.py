@@ -6,19 +6,17 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.system.files import denied, read_private
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1

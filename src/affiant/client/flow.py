@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -17,13 +18,11 @@ from affiant.errors import LocalError, Refused, RemoteError, Unreachable
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, token
 from affiant.oauth.metadata import Metadata, openid_url, well_known_url
+from affiant.oauth.token import TokenResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
     from affiant.client.auth import ClientAuth, Form
     from affiant.client.prover import Prover
-    from affiant.oauth.token import TokenResponse
 
 log = logging.getLogger(__name__)
 

@@ -6,17 +6,16 @@ It has the bases of those that are installed, so that each recognises it.
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncGenerator, Generator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
+from affiant.client.token import Token
 from affiant.errors import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
-
     from affiant.client.prover import Prover
-    from affiant.client.token import Token
     from affiant.client.token_source import Key
 
 _UNAUTHORIZED = 401

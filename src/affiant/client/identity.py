@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -16,26 +18,20 @@ from affiant.client.auth import Assertion, ClientAuth, OverTls, SecretBasic, Sec
 from affiant.client.credentials import Credentials
 from affiant.client.http_auth import make_auth
 from affiant.client.prover import Prover
-from affiant.client.token_source import TokenSource
+from affiant.client.token import Token
+from affiant.client.token_source import Key, TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys, pem
 from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.jose.signer import Signer
 from affiant.oauth import assertion, names
 from affiant.oauth.binding.dpop import ProofKey
-from affiant.oauth.token import client_credentials_form, refresh_form
+from affiant.oauth.metadata import Metadata
+from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form
 from affiant.system import network
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator, Sequence
-
     import httpx2
-
-    from affiant.client.token import Token
-    from affiant.client.token_source import Key
-    from affiant.jose.signer import Signer
-    from affiant.oauth.metadata import Metadata
-    from affiant.oauth.token import TokenResponse
 
 
 _BY_KEY = (names.PRIVATE_KEY_JWT,)

@@ -11,28 +11,26 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affiant.client import credentials as credentials_file
 from affiant.client import flow, transport
 from affiant.client.auth import Assertion
+from affiant.client.credentials import Credentials
+from affiant.client.flow import Reply, Step
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.jose.strict_json import parse_object
+from affiant.oauth.metadata import Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
-
     import httpx2
 
-    from affiant.client.credentials import Credentials
-    from affiant.client.flow import Reply, Step
-    from affiant.jose.keys import PrivateKey
-    from affiant.oauth.metadata import Metadata
-
-    Tell = Callable[[str], object]
+Tell = Callable[[str], object]
 
 SEEN_SECONDS = 1.0  # within which every worker and node of a server knows a key that changed
 DEFAULT_OVERLAP = 86_400  # seconds that the old key stays good for processes that read the file before

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from affiant.client.token import NotPickled
 from affiant.oauth.binding import dpop
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from affiant.oauth.binding.dpop import ProofKey
+from affiant.oauth.binding.dpop import ProofKey
 
 _HEADER = "dpop-nonce"
 MAX_ORIGINS = 64  # servers whose nonces are kept

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from affiant.client import flow
-from affiant.client.flow import NOT_TAKEN, TRY_AGAIN, Patience, Send
+from affiant.client.flow import NOT_TAKEN, TRY_AGAIN, Patience, Reply, Send, Step
 from affiant.errors import LocalError, RemoteError
+from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.oauth.metadata import is_safe_url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from affiant.client.flow import Reply, Step
-    from affiant.jose.keys import PublicKey
 
 CREATED, NO_CONTENT = 201, 204
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")  # RFC 6750 section 2.1

@@ -7,17 +7,14 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from affiant.client.token import LONGEST_LIFETIME, Token
 from affiant.errors import LocalError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _MAX_BYTES = 65_536
 CHECK_SECONDS = 60.0  # between two checks whether a kept token was revoked

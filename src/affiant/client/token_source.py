@@ -10,16 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
 
 from affiant.client.token import LONGEST_LIFETIME, Token
 from affiant.errors import Refused
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.oauth.token import TokenResponse
+from affiant.oauth.token import TokenResponse
 
 UNKNOWN_LIFETIME = 300  # seconds, where the server did not say or said nonsense
 BACKOFF_SECONDS = 5.0  # after a renewal ahead of time that failed

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from collections.abc import Callable, Generator
 from concurrent import futures
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from affiant.client.flow import NotSent, Reply, Wait
+from affiant.client.flow import NotSent, Reply, Send, Step, Wait
 from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
     import httpx2
-
-    from affiant.client.flow import Send, Step
 
 Result = TypeVar("Result")
 _TIMES = 2  # its timeout, a request may take in all: as long to be connected as to be answered

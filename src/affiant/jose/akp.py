@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url
-
-if TYPE_CHECKING:
-    from affiant.jose.algorithms import MLDSAPrivateKey, MLDSAPublicKey
+from affiant.jose.algorithms import MLDSAPrivateKey, MLDSAPublicKey
 
 SEED_BYTES = 32
 PUBLIC_BYTES = {"ML-DSA-44": 1312, "ML-DSA-65": 1952, "ML-DSA-87": 2592}  # RFC 9964 section 5, FIPS 204 table 2
@@ -32,11 +30,7 @@ _PRIVATE: dict[str, type[MLDSAPrivateKey]] = {
 
 
 def parse(jwk: dict[str, Any]) -> MLDSAPublicKey | MLDSAPrivateKey:
-    """The key in this JWK: the private one where it has `priv`.
-
-    Raises:
-        ConfigError: `alg` is missing or another, `pub` or `priv` has not its length, or they are not a pair.
-    """
+    """The key in this JWK: the private one where it has `priv`."""
     alg = jwk.get("alg")
     if not isinstance(alg, str) or alg not in _PUBLIC:
         raise ConfigError(f"a key of type AKP needs alg, one of: {', '.join(_PUBLIC)} (RFC 9964)")

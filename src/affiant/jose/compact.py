@@ -16,12 +16,12 @@ import msgspec
 
 from affiant.errors import LocalError, Rejected
 from affiant.jose import algorithms, base64url, spelling, strict_json
+from affiant.jose.signer import AnySigner, Signer
 from affiant.reasons import Reason
 from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.jose.keys import VerificationKey
-    from affiant.jose.signer import AnySigner, Signer
 
 MAX_CHARACTERS = 8192
 _CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
@@ -67,9 +67,6 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
     """Take a compact JWS apart.
 
     Embedded keys and their addresses (jwk, jku, x5u, x5c) are never looked at.
-
-    Raises:
-        Rejected: not a strict compact JWS (rung 3).
     """
     parts = _split(text, limit)
     header, alg, kid = _read_header(parts[0])
@@ -84,11 +81,7 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
 
 
 def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
-    """Take a compact JWS apart whose payload may be any bytes; in all else as strict as `parse`.
-
-    Raises:
-        Rejected: not a strict compact JWS (rung 3).
-    """
+    """Take a compact JWS apart whose payload may be any bytes; in all else as strict as `parse`."""
     parts = _split(text, limit)
     header, alg, kid = _read_header(parts[0])
     return Envelope(
@@ -102,11 +95,7 @@ def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
 
 
 def verify(unverified: Unverified, key: VerificationKey) -> Verified:
-    """Believe who signed it.
-
-    Raises:
-        Rejected: KEY_ALGORITHM or SIGNATURE.
-    """
+    """Believe who signed it."""
     key.verify(unverified.alg, unverified.signing_input, unverified.signature)
     return Verified(unverified.header, unverified.claims, key)
 
@@ -119,11 +108,7 @@ def canonical(verified: Verified, whole: bytes) -> bytes:
 
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
-    """The compact JWS of these claims; alg and kid are the signer's.
-
-    Raises:
-        LocalError: what the signer gave cannot be a signature by its algorithm, such as one in DER.
-    """
+    """The compact JWS of these claims; alg and kid are the signer's."""
     signing_input = _signing_input(header, claims, signer)
     signature = signer.sign(signing_input.encode("ascii"))
     _check_form(signer.alg, signature)

@@ -60,11 +60,7 @@ class Material:
 
 
 def parse(jwk: dict[str, Any]) -> Material:
-    """The key in this JWK.
-
-    Raises:
-        ConfigError: unknown type or curve, members missing or wrong, not a pair, weak, or not the key of its x5c.
-    """
+    """The key in this JWK."""
     kty = check_kind(jwk)
     for name in _BYTES:
         if name in jwk:
@@ -81,11 +77,7 @@ def parse(jwk: dict[str, Any]) -> Material:
 
 
 def build(key: object) -> dict[str, Any]:
-    """The JWK of this key of cryptography: kty and the members of its type, with the private ones where it is private.
-
-    Raises:
-        ConfigError: not a type or curve that is accepted.
-    """
+    """Return the JWK of a key of cryptography, with the private members of a private one."""
     if (members := akp.build(key)) is not None:
         return members
     if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
@@ -108,11 +100,7 @@ def thumbprint(members: dict[str, Any]) -> str:
 
 
 def bound_alg(jwk: dict[str, Any], kty: str, crv: str | None) -> str | None:
-    """The one algorithm that the JWK names (RFC 7517 section 4.4), or None.
-
-    Raises:
-        ConfigError: one that is not for such a key.
-    """
+    """The one algorithm that the JWK names (RFC 7517 section 4.4), or None."""
     alg = jwk.get("alg")
     if alg is None:
         return None
@@ -122,11 +110,7 @@ def bound_alg(jwk: dict[str, Any], kty: str, crv: str | None) -> str | None:
 
 
 def kid(jwk: dict[str, Any]) -> str | None:
-    """The name that the JWK gives its key, or None.
-
-    Raises:
-        ConfigError: not a string of 1 to 256 characters, or one that a terminal or a reader would obey.
-    """
+    """The name that the JWK gives its key, or None."""
     name = jwk.get("kid")
     if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= MAX_KID or not name.isprintable()):
         raise ConfigError(f"kid must be a string of 1 to {MAX_KID} printable characters")
@@ -134,21 +118,13 @@ def kid(jwk: dict[str, Any]) -> str | None:
 
 
 def check_public(jwk: dict[str, Any]) -> None:
-    """Reject a key with private members.
-
-    Raises:
-        ConfigError: it has private members, as every symmetric key has.
-    """
+    """Reject a key with private members."""
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise ConfigError(IS_PRIVATE)
 
 
 def check_kind(jwk: dict[str, Any]) -> str:
-    """Return the kty if the type and the curve are accepted. The key itself is not parsed.
-
-    Raises:
-        ConfigError: they are not.
-    """
+    """Return the kty if the type and the curve are accepted. The key itself is not parsed."""
     kty = jwk.get("kty")
     if kty not in ("RSA", "EC", "OKP", "AKP"):
         raise ConfigError("kty must be RSA, EC, OKP or AKP")
@@ -159,11 +135,7 @@ def check_kind(jwk: dict[str, Any]) -> str:
 
 
 def check_use(jwk: dict[str, Any], operation: str) -> None:
-    """Let a key pass that is meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3).
-
-    Raises:
-        ConfigError: it is for encryption, or for something else, or `use` and `key_ops` disagree.
-    """
+    """Let a key pass that is meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3)."""
     if jwk.get("use", "sig") != "sig":
         raise ConfigError("the key is not for signatures (use)")
     operations = jwk.get("key_ops", [operation])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from affiant.errors import ConfigError
 from affiant.jose import jwk
 from affiant.jose.keys import PublicKey, parse_public_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MAX_MEMBERS = 64  # of a client's set, usable or not
 MAX_PUBLISHED = 1024  # of an issuer's: a burst of rotations leaves many keys
@@ -62,20 +60,12 @@ class KeySet:
 
     @classmethod
     def parse(cls, document: object) -> KeySet:
-        """Return the usable keys of a set that a trusted issuer publishes; a private key in it is left out.
-
-        Raises:
-            ConfigError: not a JWK Set, too many members, or no usable key.
-        """
+        """Return the usable keys of a set that a trusted issuer publishes; a private key in it is left out."""
         return Reader(document, most=MAX_PUBLISHED).read()
 
     @classmethod
     def parse_given(cls, document: object) -> KeySet:
-        """Return the usable keys of a set that a client or operator registers; reject a set with a private key.
-
-        Raises:
-            ConfigError: not a JWK Set, too many members, a private key, or no usable key.
-        """
+        """Return the usable keys of a set that a client or operator registers; reject a set with a private key."""
         return Reader(document, is_given=True).read()
 
     def find(self, kid: str) -> PublicKey | None:
@@ -96,14 +86,6 @@ class Reader:
     """Reads the members of a JWK Set one by one. Every set is read here.
 
     RFC 7517 section 5: members that are not understood are ignored. `left_out` names them.
-
-    Args:
-        document: the JSON value.
-        most: how many members are read, usable or not.
-        is_given: whether the set is registered, and not only published.
-
-    Raises:
-        ConfigError: not a JWK Set, too many members, or a private key in a set that is registered.
     """
 
     def __init__(self, document: object, *, most: int = MAX_MEMBERS, is_given: bool = False) -> None:
@@ -124,11 +106,7 @@ class Reader:
             )
 
     def read(self) -> KeySet:
-        """Return the set.
-
-        Raises:
-            ConfigError: it has no usable key.
-        """
+        """Return the set."""
         for _ in self.steps():
             pass
         return self.finish()
@@ -146,11 +124,7 @@ class Reader:
                 self._leave_out(place, member, "the set has this key twice")
 
     def finish(self) -> KeySet:
-        """Return the set, once all its members were read.
-
-        Raises:
-            ConfigError: it has no usable key.
-        """
+        """Return the set, once all its members were read."""
         left_out = tuple(sorted(self._left_out))
         if not self._keys:
             why = "; ".join(map(str, left_out[:_SHOWN_REASONS]))

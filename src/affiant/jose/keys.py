@@ -58,11 +58,7 @@ class PublicKey:
     jwk: dict[str, Any] = field(repr=False, compare=False)
 
     def verify(self, alg: str, data: bytes, signature: bytes) -> None:
-        """Check a signature.
-
-        Raises:
-            Rejected: KEY_ALGORITHM or SIGNATURE.
-        """
+        """Check a signature."""
         if alg not in self.algorithms:
             raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(sorted(self.algorithms)), got=alg)
         _verify(self.key, alg, signature, data)
@@ -79,11 +75,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A shared secret for HMAC; also a Signer.
-
-    Raises:
-        ConfigError: shorter than the hash (RFC 7518 section 3.2).
-    """
+    """A shared secret for HMAC; also a Signer."""
 
     secret: bytes = field(repr=False)
     alg: str = "HS256"
@@ -106,11 +98,7 @@ class SecretKey:
         return frozenset({self.alg})
 
     def verify(self, alg: str, data: bytes, signature: bytes) -> None:
-        """Check a MAC, in constant time.
-
-        Raises:
-            Rejected: KEY_ALGORITHM or SIGNATURE.
-        """
+        """Check a MAC, in constant time."""
         if alg != self.alg:
             raise Rejected(Reason.KEY_ALGORITHM, expected=self.alg, got=alg)
         _verify(self.secret, alg, signature, data)
@@ -146,11 +134,7 @@ VerificationKey = PublicKey | SecretKey
 
 
 def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
-    """The public key in this JWK.
-
-    Raises:
-        ConfigError: not a key that is accepted: private members, unknown type or curve, too weak, wrong use.
-    """
+    """The public key in this JWK."""
     jwk.check_public(document)
     jwk.check_use(document, "verify")
     material = jwk.parse(document)
@@ -174,11 +158,7 @@ def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
 
 
 def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> PrivateKey:
-    """The private key in this JWK; `alg` where it names none.
-
-    Raises:
-        ConfigError: not a private key that is accepted, or one that is bound to another algorithm than `alg`.
-    """
+    """The private key in this JWK; `alg` where it names none."""
     jwk.check_use(document, "sign")
     material = jwk.parse(document)
     if material.private is None:
@@ -193,11 +173,7 @@ def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> Pr
 
 
 def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
-    """The secret in this JWK of type oct, which must name its algorithm (RFC 7518 section 6.4).
-
-    Raises:
-        ConfigError: another type, use or algorithm, or too short.
-    """
+    """The secret in this JWK of type oct, which must name its algorithm (RFC 7518 section 6.4)."""
     jwk.check_use(document, "verify")
     alg, text = document.get("alg"), document.get("k")
     if document.get("kty") != "oct" or not isinstance(alg, str) or not isinstance(text, str):
@@ -210,11 +186,7 @@ def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
 
 
 def parse_public_pem(pem: bytes, *, alg: str | None = None) -> PublicKey:
-    """The public key in this PEM (SubjectPublicKeyInfo).
-
-    Raises:
-        ConfigError: not such a key.
-    """
+    """The public key in this PEM (SubjectPublicKeyInfo)."""
     if b"PRIVATE KEY" in pem:
         raise ConfigError("this is a private key: register only the public part (openssl pkey -in FILE -pubout)")
     try:
@@ -225,11 +197,7 @@ def parse_public_pem(pem: bytes, *, alg: str | None = None) -> PublicKey:
 
 
 def parse_private_pem(pem: bytes, *, alg: str | None = None, kid: str | None = None) -> PrivateKey:
-    """The private key in this PEM, not encrypted.
-
-    Raises:
-        ConfigError: not such a key, or one with a passphrase.
-    """
+    """The private key in this PEM, not encrypted."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError as error:
@@ -240,11 +208,7 @@ def parse_private_pem(pem: bytes, *, alg: str | None = None, kid: str | None = N
 
 
 def generate(alg: str) -> PrivateKey:
-    """A new key for this algorithm, named by its thumbprint.
-
-    Raises:
-        ConfigError: the algorithm takes no key pair.
-    """
+    """A new key for this algorithm, named by its thumbprint."""
     algorithm = ALGORITHMS.get(alg)
     if algorithm is None or algorithm.kty == "oct":
         raise ConfigError(f"{alg} is not an algorithm for a key pair")

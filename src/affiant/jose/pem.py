@@ -11,16 +11,14 @@ import json
 import re
 from base64 import b64decode
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 _LEAST_BASE64 = 64  # characters: anything shorter is no key
 _QUOTES = "\"'`"
@@ -52,11 +50,7 @@ def is_key(text: str) -> bool:
 
 
 def parse_private_key(text: str, *, alg: str | None = None) -> PrivateKey:
-    """Return the private key in this text: PEM or JWK, in any unambiguous spelling.
-
-    Raises:
-        ConfigError: the text is something else; the message says what, and what to do.
-    """
+    """Return the private key in this text: PEM or JWK, in any unambiguous spelling."""
     text = unwrap(text)
     if text.startswith("{"):
         return parse_document(_json(text), alg=alg)
@@ -65,11 +59,7 @@ def parse_private_key(text: str, *, alg: str | None = None) -> PrivateKey:
 
 
 def parse_document(members: dict[str, Any], *, alg: str | None = None) -> PrivateKey:
-    """Return the private key in this JWK.
-
-    Raises:
-        ConfigError: it is another kind of document, or not a key that is accepted.
-    """
+    """Return the private key in this JWK."""
     if members.get("type") == "service_account" and "private_key" in members:
         raise ConfigError(
             "this is the key file of a Google service account, whose PEM is in one of its members: take it out with"
@@ -129,11 +119,7 @@ def _parse_openssh(data: bytes, alg: str | None) -> PrivateKey:
 
 
 def _pem(text: str) -> tuple[str, bytes]:
-    """Return the label and the PEM of the one private key among these blocks, with correct line ends.
-
-    Raises:
-        ConfigError: there is none, several, or an encrypted one.
-    """
+    """Return the label and the PEM of the one private key among these blocks, with correct line ends."""
     text = text.replace("\\r", "").replace("\\n", "\n")
     blocks = [(label.strip(), body) for label, body in _BLOCK.findall(text)]
     private = [(label, body) for label, body in blocks if label.endswith("PRIVATE KEY")]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
+from collections.abc import Awaitable
+from typing import Protocol
 
 
 class Signer(Protocol):
@@ -30,12 +28,10 @@ class RemoteSigner(Protocol):
     """The same of a key that never leaves a device or a service, so that its signature must be waited for."""
 
     @property
-    def alg(self) -> str:
-        """See Signer."""
+    def alg(self) -> str: ...
 
     @property
-    def kid(self) -> str | None:
-        """See Signer."""
+    def kid(self) -> str | None: ...
 
     def sign(self, data: bytes) -> Awaitable[bytes]:
         """The signature over these bytes, in the same form, as soon as it is there."""

@@ -34,12 +34,7 @@ _decode = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant,
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """The object that these bytes spell in UTF-8.
-
-    Raises:
-        ValueError: not UTF-8, a byte-order mark, not one object, bytes after it, a member twice, NaN or Infinity,
-            a lone surrogate, or more than 16 levels.
-    """
+    """The object that these bytes spell in UTF-8."""
     value = _parse(data)
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - callers catch one kind
@@ -47,11 +42,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def parse_array(data: bytes) -> list[Any]:
-    """The array that these bytes spell in UTF-8.
-
-    Raises:
-        ValueError: not one array, or as `parse_object`.
-    """
+    """The array that these bytes spell in UTF-8."""
     value = _parse(data)
     if not isinstance(value, list):
         raise ValueError("not an array")  # noqa: TRY004

@@ -23,12 +23,7 @@ _D = -121665 * pow(121666, -1, _P) % _P
 
 
 def check_rsa(n: int, e: int) -> None:
-    """Let this modulus and exponent pass.
-
-    Raises:
-        ConfigError: too short, too long, even, a square, with a small factor or with primes too near each other
-            (CVE-2022-26320), made by the library of CVE-2017-15361 (ROCA), or a small, even or huge exponent.
-    """
+    """Let this modulus and exponent pass."""
     if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
         raise ConfigError(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this has {n.bit_length()}")
     if e < MIN_RSA_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_RSA_EXPONENT_BITS:
@@ -69,9 +64,6 @@ def check_ed25519(raw: bytes) -> None:
     """Let this public key pass: 32 bytes, a point as RFC 8032 section 5.1.3 decodes it, not of small order.
 
     Under a point of small order anybody can sign.
-
-    Raises:
-        ConfigError: it is none of these.
     """
     y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
     # x² = (y² - 1) / (d·y² + 1) must be a square, so the product of both must; d·y² + 1 is never 0.

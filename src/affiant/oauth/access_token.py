@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.compact import Verified
+from affiant.jose.signer import AnySigner, Signer
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
+from affiant.oauth.binding.dpop import DpopProof
+from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.oauth.parameters import scope
+from affiant.oauth.parameters.authorization_details import Details
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.jose.compact import Verified
-    from affiant.jose.signer import AnySigner, Signer
-    from affiant.oauth.binding.dpop import DpopProof
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.oauth.parameters.authorization_details import Details
 
 
 class AccessTokenClaims(Value, frozen=True):
@@ -112,20 +110,7 @@ def verify(
     leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> AccessToken:
-    """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4).
-
-    Args:
-        verified: the proof that the signature held.
-        issuer: the only issuer that is accepted, by simple string comparison.
-        audience: the identifier of this API.
-        now: seconds since the epoch.
-        leeway: seconds that the clocks may differ.
-        certificate: that the request came with.
-
-    Raises:
-        Rejected: TOKEN_TYPE, TOKEN_ISSUER, TOKEN_AUDIENCE, TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_CLAIM or
-            TOKEN_BINDING.
-    """
+    """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4)."""
     expires_at = _judge(verified, issuer, audience, now, leeway)
     # RFC 7800, RFC 9449 section 7.2: a bound token shown without its proof is a stolen one, whatever binds it.
     if _key_bound_to(verified.claims, certificate) is not None:
@@ -142,19 +127,7 @@ def verify_bound(
     leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> BoundToken:
-    """Judge an access token whose signature held, and that was shown with the scheme DPoP.
-
-    Args:
-        verified: the proof that the signature held.
-        issuer: the only issuer that is accepted, by simple string comparison.
-        audience: the identifier of this API.
-        now: seconds since the epoch.
-        leeway: seconds that the clocks may differ.
-        certificate: that the request came with.
-
-    Raises:
-        Rejected: what `verify` raises, or TOKEN_UNBOUND.
-    """
+    """Judge an access token whose signature held, and that was shown with the scheme DPoP."""
     expires_at = _judge(verified, issuer, audience, now, leeway)
     if verified.claims.get("cnf") is None:
         raise Rejected(Reason.TOKEN_UNBOUND)
@@ -165,22 +138,14 @@ def verify_bound(
 
 
 def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
-    """The token of who proved the key that it is bound to (RFC 9449 section 4.3 item 12).
-
-    Raises:
-        Rejected: TOKEN_BINDING.
-    """
+    """The token of who proved the key that it is bound to (RFC 9449 section 4.3 item 12)."""
     if proof.jkt != bound.jkt:
         raise Rejected(Reason.TOKEN_BINDING)
     return bound.token
 
 
 def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> str | None:
-    """The key that is still to be proved, or None; the certificate is compared here (RFC 8705 section 3).
-
-    Raises:
-        Rejected: TOKEN_BINDING for another certificate or none, and for what cannot be proved here.
-    """
+    """The key that is still to be proved, or None; the certificate is compared here (RFC 8705 section 3)."""
     if "cnf" not in claims:
         return None
     cnf = claims["cnf"]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.compact import Unverified, Verified
+from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.oauth.claims import LEEWAY, instant, media_type, text
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.jose.compact import Unverified, Verified
-    from affiant.jose.signer import Signer
 
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
 LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is what Authlib makes by default
@@ -87,16 +85,7 @@ class ClientAssertion(Value, frozen=True):
 def build(
     client_id: str, *, issuer: str, signer: Signer, now: float, lifetime: int = 60, jti: str | None = None
 ) -> str:
-    """A client assertion that names the issuer as its only audience.
-
-    Args:
-        client_id: becomes iss and sub.
-        issuer: the validated issuer of the server; never an endpoint (rfc7523bis section 4).
-        signer: the client's key.
-        now: seconds since the epoch.
-        lifetime: seconds until exp.
-        jti: a value never used before; random (128 bits) when left out.
-    """
+    """A client assertion that names the issuer as its only audience."""
     claims = {
         "iss": client_id,
         "sub": client_id,
@@ -109,25 +98,12 @@ def build(
 
 
 def parse(text: str) -> Unverified:
-    """Take an assertion apart (rung 3); x5c and other embedded keys are carried and never looked at.
-
-    Raises:
-        Rejected: not a strict compact JWS.
-    """
+    """Take an assertion apart (rung 3); x5c and other embedded keys are carried and never looked at."""
     return compact.parse(text, limit=MAX_CHARACTERS)
 
 
 def check_names(unverified: Unverified, *, client_id: str | None, free_subject: bool = False) -> str:
-    """The client that the assertion names (rung 4). Nothing of it is proved yet.
-
-    Args:
-        unverified: the assertion.
-        client_id: the parameter of the request, if it was sent.
-        free_subject: the guide profile, where sub may be any label.
-
-    Raises:
-        Rejected: JWT_TYP, ISS_SUB or CLIENT_ID.
-    """
+    """The client that the assertion names (rung 4). Nothing of it is proved yet."""
     if "typ" in unverified.header and media_type(unverified.header["typ"]) not in _TYPES:
         raise Rejected(
             Reason.JWT_TYP, expected=f"JWT or {names.CLIENT_ASSERTION_TYP}", got=_shown(unverified.header["typ"])
@@ -146,17 +122,7 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
 
 
 def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> ClientAssertion:
-    """Judge the claims of an assertion with a valid signature (rungs 8 to 10).
-
-    Args:
-        verified: the proof that the signature is valid.
-        rules: the rules for this client.
-        now: seconds since the epoch.
-        whole: the whole JWS; its hash replaces a missing jti if the rules allow that.
-
-    Raises:
-        Rejected: ISS_SUB, TYP_EXPLICIT, AUDIENCE, a reason of time, or JTI.
-    """
+    """Judge the claims of an assertion with a valid signature (rungs 8 to 10)."""
     claims = verified.claims
     observed = [
         *check_subject(claims, rules),
@@ -194,14 +160,7 @@ def check_subject(claims: dict[str, Any], rules: Rules) -> list[Reason]:
 
 
 def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 8, for a client whose assertions must say what they are (RFC 8725 section 3.11).
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: TYP_EXPLICIT.
-    """
+    """Rung 8, for a client whose assertions must say what they are (RFC 8725 section 3.11)."""
     if rules.typ != "explicit" or media_type(header.get("typ")) == names.CLIENT_ASSERTION_TYP:
         return []
     if "typ" not in rules.observe:
@@ -210,14 +169,7 @@ def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
 
 
 def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 8: the issuer identifier as the sole value, by simple string comparison (rfc7523bis section 4).
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: AUDIENCE.
-    """
+    """Rung 8: the issuer identifier as the sole value, by simple string comparison (rfc7523bis section 4)."""
     aud = claims.get("aud")
     alone = aud[0] if isinstance(aud, list) and len(aud) == 1 else aud
     strict = alone == rules.issuer and (aud is alone or rules.audience != "string")
@@ -237,14 +189,7 @@ def _names_us(aud: object, known: tuple[str, ...]) -> bool:
 
 
 def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
-    """Rung 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1).
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: EXP_MISSING, EXPIRED, LIFETIME, TIME_CLAIM, NOT_YET, IAT_FUTURE or IAT_OLD.
-    """
+    """Rung 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1)."""
     try:
         exp = instant(claims, "exp")
     except ValueError:
@@ -296,14 +241,7 @@ def _check_life(reason: Reason, seconds: float, expected: str, got: str, rules: 
 
 
 def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 10: a jti that can be remembered (RFC 7523 section 3 item 7).
-
-    Returns:
-        What was broken and let through.
-
-    Raises:
-        Rejected: JTI.
-    """
+    """Rung 10: a jti that can be remembered (RFC 7523 section 3 item 7)."""
     if text(claims, "jti", longest=MAX_IDENTIFIER) is not None:
         return []
     if "jti" not in rules.observe and rules.jti != "legacy":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BEARER, DPOP = "Bearer", "DPoP"
 _SCHEMES = {b"bearer": BEARER, b"dpop": DPOP}
@@ -28,11 +26,7 @@ class Shown(Value, frozen=True):
 
 
 def parse_authorization(values: Sequence[bytes]) -> Shown | None:
-    """The token in the Authorization headers of a request, or None where it carries none.
-
-    Raises:
-        Rejected: TOKEN_REQUEST for more than one header, TOKEN_MALFORMED for one that cannot be read.
-    """
+    """The token in the Authorization headers of a request, or None where it carries none."""
     if not values:
         return None
     if len(values) > 1:

@@ -10,11 +10,7 @@ _LAST = 10**15  # far beyond any date, in seconds or milliseconds; larger intege
 
 
 def instant(claims: dict[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 section 2) in seconds, or None where it is absent.
-
-    Raises:
-        ValueError: present, but not a finite number. true is not a number, though Python thinks so.
-    """
+    """A NumericDate (RFC 7519 section 2) in seconds, or None where it is absent."""
     if name not in claims:
         return None
     value = claims[name]

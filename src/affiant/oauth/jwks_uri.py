@@ -28,9 +28,6 @@ def parse(text: str) -> str:
     """The same text, when it is the https address of a key set: a host, and port 443 or one from 1024 up.
 
     Which network addresses the host may stand for is judged later, when it is fetched.
-
-    Raises:
-        ValueError: it is not.
     """
     found = URI.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
     if found is None:

@@ -32,11 +32,7 @@ class Metadata:
     revocations_uri: str | None = None
 
     def over_mtls(self) -> Metadata:
-        """The same for a client that shows a certificate: with the endpoints that ask for one (RFC 8705 section 5).
-
-        Raises:
-            ValueError: an alias that is neither https nor on loopback.
-        """
+        """The same for a client that shows a certificate: with the endpoints that ask for one (RFC 8705 section 5)."""
         aliases = self.raw.get("mtls_endpoint_aliases")
         url = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
         if url is None:
@@ -46,21 +42,13 @@ class Metadata:
         return replace(self, token_endpoint=url)
 
     def require_jwks_uri(self) -> str:
-        """Return the address of the server's keys.
-
-        Raises:
-            ValueError: the server publishes none.
-        """
+        """Return the address of the server's keys."""
         if self.jwks_uri is None:
             raise ValueError(f"the metadata of {self.issuer} have no jwks_uri: its tokens cannot be verified by a key")
         return self.jwks_uri
 
     def endpoint(self, name: str) -> str | None:
-        """The URL of one more endpoint, or None where the server has none.
-
-        Raises:
-            ValueError: it is neither https nor on loopback.
-        """
+        """The URL of one more endpoint, or None where the server has none."""
         url = self.raw.get(name)
         if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
@@ -68,22 +56,14 @@ class Metadata:
 
 
 def check_own_issuer(issuer: str) -> str:
-    """Return an issuer that this server may have: one with a single spelling.
-
-    Raises:
-        ValueError: as `check_issuer`; or it ends in a slash, or its host has capitals.
-    """
+    """Return an issuer that this server may have: one with a single spelling."""
     if issuer.endswith("/") or issuer.lower().split("/")[2:3] != issuer.split("/")[2:3]:
         raise ValueError("an issuer must not end in a slash, and its host must be in lower case")
     return check_issuer(issuer)
 
 
 def check_issuer(issuer: str) -> str:
-    """Return the text if it can be an issuer identifier (RFC 8414 section 2); a slash at its end belongs to it.
-
-    Raises:
-        ValueError: it is not https (http only on loopback), or has a query, a fragment or a user.
-    """
+    """Return the text if it can be an issuer identifier (RFC 8414 section 2); a slash at its end belongs to it."""
     if _URL.fullmatch(issuer) is None:  # it stands in headers and is compared as a string
         raise ValueError(
             "an issuer must be a URL: no spaces, quotes or line ends, a port of digits, escapes for the rest"
@@ -108,11 +88,7 @@ def openid_url(issuer: str) -> str:
 
 
 def parse(body: bytes, *, issuer: str) -> Metadata:
-    """Read metadata, and believe them only for the issuer that was asked for (RFC 8414 section 3.3).
-
-    Raises:
-        ValueError: another issuer, a missing member, or an endpoint that is neither https nor on loopback.
-    """
+    """Read metadata, and believe them only for the issuer that was asked for (RFC 8414 section 3.3)."""
     try:
         members = parse_object(body)
     except ValueError as error:

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import msgspec
 
 from affiant.errors import ConfigError, Rejected
-from affiant.jose.key_set import KeySet
+from affiant.jose.key_set import KeySet, LeftOut
+from affiant.jose.keys import PublicKey
 from affiant.oauth import jwks_uri, names
 from affiant.oauth.binding.subject import SUBJECT_MEMBERS, check_subject
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters import scope as scopes
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.key_set import LeftOut
-    from affiant.jose.keys import PublicKey
 
 MAX_KID = 128  # bytes of UTF-8
 MAX_TEXT = 200  # characters
@@ -72,10 +68,6 @@ def parse(members: dict[str, Any]) -> ClientMetadata:
     """Read a client's metadata.
 
     What is null or an empty array counts as absent (RFC 7592 section 2.2).
-
-    Raises:
-        Rejected: REGISTRATION_METADATA, and which member; REGISTRATION_KEYS, REGISTRATION_JWKS_URI or
-            REGISTRATION_REDIRECT_URIS.
     """
     sent = {name: value for name, value in members.items() if value is not None and value != []}
     _refuse_what_is_not_for_machines(sent)
@@ -89,21 +81,13 @@ def parse(members: dict[str, Any]) -> ClientMetadata:
 
 
 def check_new(members: dict[str, Any]) -> None:
-    """Let a body pass that may be registered.
-
-    Raises:
-        Rejected: it chooses its own secret; one that the server makes is never too weak.
-    """
+    """Let a body pass that may be registered."""
     if SECRET in members:
         raise _unlike(SECRET, "left out: the server makes it")
 
 
 def check_replacement(members: dict[str, Any], client_id: str) -> None:
-    """Let a body pass that may take the place of this client's metadata (RFC 7592 section 2.2).
-
-    Raises:
-        Rejected: it names another client, or none, or what only the server says.
-    """
+    """Let a body pass that may take the place of this client's metadata (RFC 7592 section 2.2)."""
     if members.get(CLIENT_ID) != client_id:
         raise Rejected(Reason.REGISTRATION_METADATA, expected=f"{CLIENT_ID} to be that of the client")
     for name in (TOKEN, URL, SECRET_END, ISSUED_AT):
@@ -112,11 +96,7 @@ def check_replacement(members: dict[str, Any], client_id: str) -> None:
 
 
 def check_text(text: str, *, longest: int = MAX_TEXT) -> str:
-    """The text, when people can be shown it: not empty, not too long, and every character of it can be seen.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """The text, when people can be shown it: not empty, not too long, and every character of it can be seen."""
     if not 1 <= len(text) <= longest:
         raise ValueError(f"1 to {longest} characters long")
     if any(unicodedata.category(character) in _UNSEEN for character in text):

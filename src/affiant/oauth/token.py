@@ -67,11 +67,7 @@ def refresh_form(refresh_token: str, *, scope: str | None = None) -> list[tuple[
 
 
 def parse_response(body: bytes) -> TokenResponse:
-    """Read a successful answer; members that are not known are ignored (RFC 6749 section 5.1).
-
-    Raises:
-        ValueError: it lacks a member, or has one of the wrong kind.
-    """
+    """Read a successful answer; members that are not known are ignored (RFC 6749 section 5.1)."""
     try:
         members = parse_object(body)
     except ValueError as error:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from affiant.errors import Rejected
+from affiant.errors import Rejected, RemoteError
 from affiant.oauth import bearer
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.errors import RemoteError
-    from affiant.resource.guard import Guard
+from affiant.resource.guard import Guard
 
 log = logging.getLogger(__name__)
 

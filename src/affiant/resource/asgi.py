@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
 
 from affiant.errors import Rejected, RemoteError
-from affiant.resource.answers import deny
-from affiant.resource.guard import check_list
+from affiant.resource.answers import Denied, deny
+from affiant.resource.guard import Guard, check_list
 from affiant.resource.request import read, read_certificate
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-
-    from affiant.resource.answers import Denied
-    from affiant.resource.guard import Guard
-
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Scope]]
-    Send = Callable[[Scope], Awaitable[None]]
-    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Scope]]
+Send = Callable[[Scope], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class GuardMiddleware:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from fastapi import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
 from affiant.errors import Rejected, RemoteError
 from affiant.resource.answers import deny
-from affiant.resource.guard import Caller, check_list
+from affiant.resource.guard import Caller, Guard, check_list
 from affiant.resource.request import read, read_certificate
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from affiant.resource.guard import Guard
 
 
 def dependency(guard: Guard, *scopes: str) -> Callable[[HTTPConnection], Awaitable[Caller]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -12,30 +12,26 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import access_token, bearer
+from affiant.oauth.access_token import AccessToken
 from affiant.oauth.binding.dpop import Nonces, Replays, normalise
 from affiant.oauth.binding.dpop import verify as verify_proof
 from affiant.oauth.binding.forwarded import Proxies
+from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.claims import LEEWAY
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
-from affiant.resource.introspect import Introspected
+from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
 from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.request import Proved
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
     import httpx2
-
-    from affiant.jose.compact import Unverified, Verified
-    from affiant.oauth.access_token import AccessToken
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.resource.introspect import Introspection
-    from affiant.resource.request import Proved
 
 MAX_REMEMBERED = 1024
 DPOP_POLICIES = ("optional", "required")

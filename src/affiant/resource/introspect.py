@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.strict_json import parse_object
+from affiant.oauth.access_token import AccessToken
 from affiant.oauth.claims import instant
 from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
-from affiant.resource.issuer import OK, TIMEOUT_SECONDS
+from affiant.resource.issuer import OK, TIMEOUT_SECONDS, Issuer, Published
+from affiant.resource.keys import IssuerKeys
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.oauth.access_token import AccessToken
-    from affiant.resource.issuer import Issuer, Published
-    from affiant.resource.keys import IssuerKeys
-
-    Flight = tuple[asyncio.AbstractEventLoop, bytes]
+Flight = tuple[asyncio.AbstractEventLoop, bytes]
 
 MOST_SECONDS = 30  # that an answer may be used again
 MAX_REMEMBERED = 1024

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.oauth import metadata
-from affiant.oauth.metadata import openid_url, well_known_url
+from affiant.oauth.metadata import Metadata, openid_url, well_known_url
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
-
     import httpx2
-
-    from affiant.oauth.metadata import Metadata
 
 MAX_BYTES = 262_144
 TIMEOUT_SECONDS = 3.0

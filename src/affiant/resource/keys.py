@@ -9,22 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from affiant.errors import Error, Rejected, RemoteError
 from affiant.jose import compact
+from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
+from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.jwks_uri import parse_max_age
 from affiant.reasons import Reason
-from affiant.resource.issuer import OK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.compact import Unverified, Verified
-    from affiant.jose.keys import PublicKey
-    from affiant.resource.issuer import Issuer
+from affiant.resource.issuer import OK, Issuer
 
 log = logging.getLogger(__name__)
 

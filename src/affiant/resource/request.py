@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import MutableMapping
+from typing import Any
 from urllib.parse import quote
 
 from affiant.oauth.binding import forwarded
+from affiant.oauth.binding.forwarded import Proxies
+from affiant.oauth.binding.mtls import Certificate
 from affiant.values import Value
 
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
-    from affiant.oauth.binding.forwarded import Proxies
-    from affiant.oauth.binding.mtls import Certificate
-
-    Scope = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
 
 
 # A WebSocket begins as a GET of http (RFC 6455 section 4.1), and that is what a proof names.

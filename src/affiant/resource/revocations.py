@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Error, Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.oauth.standing import revocations as feed
-from affiant.oauth.standing.revocations import MAX_BYTES
+from affiant.oauth.standing.revocations import MAX_BYTES, Feed
 from affiant.reasons import Reason
-from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS
+from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS, Issuer
+from affiant.resource.keys import IssuerKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import httpx2
-
-    from affiant.oauth.standing.revocations import Feed
-    from affiant.resource.issuer import Issuer
-    from affiant.resource.keys import IssuerKeys
 
 log = logging.getLogger(__name__)
 

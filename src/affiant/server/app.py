@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin import Late
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
-from affiant.server.background import Background
+from affiant.server.background import Background, Piece
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.explain import inquiry
@@ -24,6 +27,7 @@ from affiant.server.explain.inquiry import Inquiry
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
 from affiant.server.published import absent, authorize, metadata, site
@@ -39,10 +43,12 @@ from affiant.server.registry import profiles
 from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.fetch import Fetcher
-from affiant.server.registry.remote_keys import RemoteKeys
+from affiant.server.registry.remote_keys import Fetch, RemoteKeys
 from affiant.server.request.certificate import Certificates
+from affiant.server.request.endpoint import Endpoint
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
+from affiant.server.settings import Setting
 from affiant.server.token.decision import Decider
 from affiant.server.token.dpop import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
@@ -51,19 +57,7 @@ from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
 from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from affiant.jose.key_set import KeySet
-    from affiant.server.background import Piece
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.remote_keys import Fetch
-    from affiant.server.request.endpoint import Endpoint
-    from affiant.server.settings import Setting
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 
 class Server(Starlette):

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from affiant.errors import Error, StoreError
 from affiant.server.request.identifiers import new_trace_id
+from affiant.server.request.limits import Limits
+from affiant.server.request.uses import Uses
 from affiant.server.request.visit import without_credentials
 from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.ports import Ledger
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-
-    from affiant.server.request.limits import Limits
-    from affiant.server.request.uses import Uses
-    from affiant.storage.ports import Ledger
-
-    Piece = tuple[str, Callable[[], Awaitable[None]], float]
+Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
 log = logging.getLogger(__name__)
 PURGE_SECONDS = 1.0  # between two looks for expired jtis and refresh tokens
@@ -32,13 +28,6 @@ USES_SECONDS = 1.0  # between two times that the store is told which credentials
 
 class Background:
     """The pieces of work, each on its own clock.
-
-    Args:
-        ledger: to be kept small, and told.
-        limits: of what they refused, the ledger is told.
-        uses: which credentials are in use; the store is told.
-        clock: seconds since the epoch.
-        also: more pieces: the name of each, what it does, and the seconds between two times.
 
     Attributes:
         problems: what fails at the moment, by the name of the work; empty again when it succeeds.
@@ -107,11 +96,7 @@ class Background:
 
 
 async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:
-    """Write down what the limits refused since the last time: one record for each name, not one for each request.
-
-    Raises:
-        StoreError: it could not be written; it is counted on.
-    """
+    """Write down what the limits refused since the last time: one record for each name, not one for each request."""
     for (reason, name), number in limits.take_told().items():
         kind, _, who = name.partition(" ")
         record = AuditRecord(

@@ -8,18 +8,14 @@ that the database ever gave, or a head that was noted down (`affiant audit head`
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from affiant.errors import Error
 from affiant.storage.entries import GENESIS, AuditHead, AuditRow, chain, escape_controls
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.storage.ports import AuditLog
+from affiant.storage.ports import AuditLog
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _PAGE = 1000
@@ -90,14 +86,7 @@ class Verification:
             self._suspect = _Suspect(row, follows=self._number + 1, previous=self._link, key=self._key)
 
     def finish(self, given: int = 0) -> AuditHead:
-        """Where the log ends.
-
-        Args:
-            given: the highest number that was ever given, if the store remembers it.
-
-        Raises:
-            Broken: what is wrong first.
-        """
+        """Where the log ends."""
         if self._suspect is not None:
             raise self._suspect.verdict(strangers=0 if self._followed else self._count)
         noted = self._expected.number if self._expected is not None else 0
@@ -219,11 +208,7 @@ async def walk(log: AuditLog, *, after: int | None = None) -> AsyncIterator[Audi
 
 
 def parse_head(text: str) -> AuditHead:
-    """A head as `affiant audit head` prints it.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """A head as `affiant audit head` prints it."""
     found = _HEAD.fullmatch(text)
     if found is None:
         raise ValueError("not NUMBER:LINK with a link of 64 hexadecimal digits")
@@ -253,11 +238,7 @@ def build_line(row: AuditRow, previous: bytes) -> bytes:
 
 
 def parse_line(line: bytes) -> tuple[AuditRow, bytes]:
-    """The row of an exported line, and what it follows.
-
-    Raises:
-        ValueError: it is no such line.
-    """
+    """The row of an exported line, and what it follows."""
     try:
         members = msgspec.json.decode(line, type=_Line)
         record = bytes(members.record)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # That a revocation outlives its tokens, and a line of refresh tokens its own end, whatever the clock says that deletes
 # it. Longer than any retry window.
@@ -290,13 +288,7 @@ def as_ended(token: RefreshToken, ends: Iterable[RefreshEnd]) -> RefreshToken:
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:
-    """What this use of a refresh token is; every adapter applies this one rule inside its commit.
-
-    Args:
-        token: the one that is used, by `rotation.spent`; None where there is none.
-        rotation: the use.
-        successor: the token by `rotation.successor`, where it was made already.
-    """
+    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
     if token is None:
         return Outcome.REFRESH_UNKNOWN
     if token.revoked_at is not None:

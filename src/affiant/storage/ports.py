@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
+from affiant.storage.records import Api, Beside, Client, InitialAccessToken, KeyUse, SigningKey
 
-    from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
-    from affiant.storage.records import Api, Beside, Client, InitialAccessToken, KeyUse, SigningKey
-
-    # What is written down of a change, in its own commit: made of what stood before and what stands after it, None for
-    # nothing. No claim and no rotation: what an entry of this kind wants is never refused.
-    Tell = Callable[[Any, Any], Sequence[Entry]]
+Tell = Callable[[Any, Any], Sequence[Entry]]
 
 
 class Clients(Protocol):
@@ -211,44 +207,34 @@ class Store(Protocol):
     """All ports of one store."""
 
     @property
-    def clients(self) -> Clients:
-        """See Clients."""
+    def clients(self) -> Clients: ...
 
     @property
-    def apis(self) -> Apis:
-        """See Apis."""
+    def apis(self) -> Apis: ...
 
     @property
-    def initial_access_tokens(self) -> InitialAccessTokens:
-        """See InitialAccessTokens."""
+    def initial_access_tokens(self) -> InitialAccessTokens: ...
 
     @property
-    def key_uses(self) -> KeyUses:
-        """See KeyUses."""
+    def key_uses(self) -> KeyUses: ...
 
     @property
-    def signing_keys(self) -> SigningKeys:
-        """See SigningKeys."""
+    def signing_keys(self) -> SigningKeys: ...
 
     @property
-    def revocations(self) -> Revocations:
-        """See Revocations."""
+    def revocations(self) -> Revocations: ...
 
     @property
-    def refresh_tokens(self) -> RefreshTokens:
-        """See RefreshTokens."""
+    def refresh_tokens(self) -> RefreshTokens: ...
 
     @property
-    def ledger(self) -> Ledger:
-        """See Ledger."""
+    def ledger(self) -> Ledger: ...
 
     @property
-    def audit_log(self) -> AuditLog:
-        """See AuditLog."""
+    def audit_log(self) -> AuditLog: ...
 
     @property
-    def settings(self) -> Settings:
-        """See Settings."""
+    def settings(self) -> Settings: ...
 
     async def open(self) -> None:
         """Make it ready, with its schema up to date.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from affiant.errors import Error
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class AlreadyExists(Error):
@@ -222,11 +220,7 @@ class SigningKey:
 
 
 def spent(token: InitialAccessToken | None, id: str) -> InitialAccessToken:  # noqa: A002 - its name
-    """The token with one use fewer; every adapter applies this one rule inside its commit.
-
-    Raises:
-        NotFound: there is none, or no use is left.
-    """
+    """The token with one use fewer; every adapter applies this one rule inside its commit."""
     if token is None or token.uses < 1:
         raise NotFound(f"the initial access token {id} is used up")
     return replace(token, uses=token.uses - 1)

@@ -8,12 +8,9 @@ import os
 import pwd
 import shlex
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ROOT = 0
 _MAX_SECRET = 1 << 20  # bytes
@@ -24,17 +21,7 @@ _WORLD = 0o006
 
 
 def read_private(path: Path, *, what: str, variable: str) -> bytes:
-    """Read a file that only its owner, or the processes that an orchestrator mounted it for, can read.
-
-    Args:
-        path: the file.
-        what: what messages call it, such as ``the master key``.
-        variable: the environment variable that takes the content instead.
-
-    Raises:
-        ConfigError: the file cannot be read, or others may read or write it; the message says what to do.
-        FileNotFoundError: there is no such file.
-    """
+    """Read a file that only its owner, or the processes that an orchestrator mounted it for, can read."""
     try:
         with path.open("rb") as file:
             # Attack: the path is replaced after the check. Check the open file.
@@ -85,10 +72,6 @@ def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     """Create a file with mode 0600 that does not exist yet, and return its descriptor.
 
     Created by root, it belongs to the owner of its folder: the server that runs as that user must be able to use it.
-
-    Raises:
-        FileExistsError: it exists, if only as a link.
-        OSError: it cannot be created.
     """
     descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.geteuid() == _ROOT:
@@ -103,9 +86,6 @@ def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     """Open a file, created as by `create_private` if it does not exist, and return its descriptor.
 
     Root follows no link in a folder of another user: it could lead to any file.
-
-    Raises:
-        OSError: it cannot be created or opened.
     """
     try:
         return create_private(path, flags=flags)
@@ -122,13 +102,7 @@ def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
 
 
 def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
-    """Return the end of a message about a denied access: the owner, and what to run. For other errors return nothing.
-
-    Args:
-        path: what was opened.
-        error: why that failed.
-        folder: the data folder, all of which must belong to the user that runs the server.
-    """
+    """Return the end of a message about a denied access: the owner and what to run; empty for other errors."""
     if error.errno not in (errno.EACCES, errno.EPERM):
         return ""
     place, owner = _closest(path)

@@ -7,14 +7,13 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx2
 
 # X509_V_ERR_… of OpenSSL.
@@ -27,13 +26,7 @@ _DEPTH = 16  # of causes: a chain of them can be a ring
 
 
 def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
-    """Return one sentence about an exception of an HTTP library.
-
-    Args:
-        error: the exception.
-        url: of the request.
-        proxy: of the request, as `find_proxy` returned it.
-    """
+    """Return one sentence about an exception of an HTTP library."""
     place = urlsplit(url).netloc.rpartition("@")[2]
     causes = list(_causes(error))
     for cause in causes:
@@ -64,11 +57,7 @@ def find_proxy(url: str) -> str | None:
 
 
 def http_client(**options: Any) -> httpx2.Client:
-    """An HTTP client as the environment wants it.
-
-    Raises:
-        ConfigError: a variable of the environment names a proxy or a file of authorities that cannot be used.
-    """
+    """An HTTP client as the environment wants it."""
     import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
 
     with _environment():
@@ -84,11 +73,7 @@ def async_http_client(**options: Any) -> httpx2.AsyncClient:
 
 
 def authorities() -> ssl.SSLContext:
-    """The certificate authorities that the environment names; reading them takes 50 ms.
-
-    Raises:
-        ConfigError: the file of the authorities cannot be used.
-    """
+    """The certificate authorities that the environment names; reading them takes 50 ms."""
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     with _environment():

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.client.conftest import foreign, key
 
 from affiant.cli.main import main
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Run = Callable[..., tuple[int, Any]]
+Run = Callable[..., tuple[int, Any]]
 
 __all__ = ["foreign", "key", "nowhere", "run_json"]
 

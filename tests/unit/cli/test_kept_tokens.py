@@ -6,22 +6,17 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.unit.client.conftest import Answer, metadata_answer
+from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.tokens.kept_tokens import KeptTokens
 from affiant.client.credentials import Credentials
 from affiant.errors import Unreachable
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 ANY = (None, None)
 WELL_KNOWN = "/.well-known/oauth-authorization-server"

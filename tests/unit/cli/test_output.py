@@ -8,20 +8,17 @@ import pty
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affiant.cli.data import load, with_new_store
 from affiant.cli.main import main
 from affiant.cli.output import Listing, instant, render_members, show_list
+from affiant.server.keys.master_key import MasterKey
+from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
 
 ITEMS = [{"id": "a", "state": "active", "note": ""}, {"id": "active", "state": "disabled", "note": ""}]
 LISTING = Listing(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from affiant.cli.main import COMMANDS, GROUPS, SUMMARIES, affiant, main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:

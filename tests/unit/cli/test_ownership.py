@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,10 +14,6 @@ from affiant.cli.data import load, with_new_store
 from affiant.cli.main import affiant
 from affiant.server.request.limits import Limits, Rates
 from affiant.storage.sqlite.store import FILE_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 OWNER, GROUP = 65534, 65533
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can own files for others: run as root")

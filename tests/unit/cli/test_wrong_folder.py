@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import click
@@ -18,9 +19,6 @@ from affiant.cli.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
 from affiant.jose.keys import generate
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 URL, KID = "https://orders.example", "a-kid"
 # What a command needs besides the arguments that it requires.

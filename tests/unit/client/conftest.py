@@ -6,20 +6,17 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
 import pytest
 
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 
 @dataclass

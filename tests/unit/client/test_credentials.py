@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import traceback
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,11 +17,7 @@ from affiant import Service
 from affiant.client import credentials
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, LocalError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
 GOOD: dict[str, Any] = {

@@ -6,26 +6,21 @@ import copy
 import json
 import pickle
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from tests.unit.client.conftest import Answer, token_answer
+from tests.unit.client.conftest import Answer, Foreign, Request, token_answer
 from tests.unit.client.test_http_auth import POSTS
 
 from affiant import Service
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import httpx2
-    from tests.unit.client.conftest import Foreign, Request
-
-    from affiant.jose.keys import PrivateKey
 
 BOUND = keys.generate("ES256")
 WANTS = Answer(400, {"error": "use_dpop_nonce"}, {"DPoP-Nonce": "from-server"})

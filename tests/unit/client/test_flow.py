@@ -7,25 +7,18 @@ import email.utils
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
-from tests.unit.client.conftest import Answer, metadata_answer, token_answer
+from tests.unit.client.conftest import Answer, Foreign, metadata_answer, token_answer
 
 from affiant.client import flow, transport
-from affiant.client.auth import Assertion, SecretBasic, SecretPost
+from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
-from affiant.oauth.token import client_credentials_form, refresh_form
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.client.auth import ClientAuth
-    from affiant.jose.keys import PrivateKey
-    from affiant.oauth.token import TokenResponse
+from affiant.jose.keys import PrivateKey
+from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 FORM = client_credentials_form(scope="orders.read", resource="https://orders.example")

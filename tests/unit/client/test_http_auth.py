@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import httpx2
 import pytest
 import requests
-from tests.unit.client.conftest import Answer
+from tests.unit.client.conftest import Answer, Foreign
 
 from affiant import Service
 from affiant.client import WrongOrigin
 from affiant.errors import LocalError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 INVALID = Answer(401, {}, {"WWW-Authenticate": 'Bearer realm="orders", error="invalid_token"'})
 

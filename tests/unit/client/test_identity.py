@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.unit.client.conftest import Answer, token_answer
+from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
 from affiant.client import Token
@@ -25,15 +27,7 @@ from affiant.client.auth import Assertion, SecretBasic, SecretPost
 from affiant.client.credentials import Credentials
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose import compact, keys
-from affiant.jose.keys import SecretKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey, SecretKey
 
 CANARY = "canary-5f1d0c6e7a934b21-canary-5f1d0c6e7a934b21"
 ISSUER = "https://as.example"

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import httpx2
 import pytest
-from tests.unit.client.conftest import Answer, metadata_answer
+from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.client.keys import KeyRing
 from affiant.errors import RemoteError
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 

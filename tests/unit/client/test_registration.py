@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx2
 import pytest
-from tests.unit.client.conftest import Answer, metadata_answer
+from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.client import flow, registration, transport
+from affiant.client.registration import Registration
 from affiant.errors import LocalError, Refused, RemoteError
-
-if TYPE_CHECKING:
-    import httpx2
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.client.registration import Registration
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 INVITATION, MANAGEMENT = "an.initial~access-token", "a.registration_access/token=="

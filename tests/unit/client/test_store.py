@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from affiant.client.store import CannotKeep, FileTokenStore, digest
 from affiant.client.token import Token
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NAMES = ("https://as.example", "billing", "https://orders.example", "orders.read")
 NOW = 1_800_000_000.0

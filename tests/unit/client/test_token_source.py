@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
-from tests.unit.client.conftest import Answer, token_answer
+from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
-from affiant.client.token_source import TokenSource
+from affiant.client.token import Token
+from affiant.client.token_source import Key, TokenSource
 from affiant.errors import Refused, RemoteError
+from affiant.jose.keys import PrivateKey
 from affiant.oauth.token import TokenResponse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import httpx2
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.client.token import Token
-    from affiant.client.token_source import Key
-    from affiant.jose.keys import PrivateKey
 
 KEY = ("https://orders.example", "orders.read")
 

@@ -6,20 +6,16 @@ import contextlib
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
 
+import httpx2
 import pytest
 
 from affiant.client import transport
 from affiant.client.flow import Reply, Send
 from affiant.errors import RemoteError, Unreachable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-    import httpx2
-
-    Play = Callable[[socket.socket], object]
+Play = Callable[[socket.socket], object]
 
 TIMEOUT = 0.2  # seconds
 HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,6 @@ from affiant.errors import ConfigError, Rejected
 from affiant.jose import base64url, compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = '{"alg":"ES256"}'
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -19,9 +20,6 @@ from cryptography.hazmat.primitives.serialization import (
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.pem import is_key, parse_private_key, unwrap
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519", "RS256")}
 KEY = KEYS["ES256"]

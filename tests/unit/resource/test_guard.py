@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import jwt
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -19,9 +20,6 @@ from affiant.oauth import metadata
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
@@ -17,9 +18,6 @@ from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
 from affiant.resource import Guard, Introspection, introspect
 from affiant.resource.asgi import GuardMiddleware
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, ME, NOW = "https://as.example", "https://api.example", "orders-api", 1_800_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
 
 import httpx2
 import pytest
@@ -13,9 +13,6 @@ from affiant.jose import compact, keys
 from affiant.oauth.standing import revocations as feed
 from affiant.resource import Guard, revocations
 from affiant.resource.issuer import Issuer
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000

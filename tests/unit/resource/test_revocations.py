@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
@@ -13,9 +14,6 @@ from affiant.jose import compact, keys
 from affiant.oauth.standing import revocations as feed
 from affiant.reasons import Reason
 from affiant.resource import Guard, revocations
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from tests.unit.resource.test_guard import Issuer, _token
 
-from affiant.resource import Caller  # noqa: TC001 - FastAPI reads the annotation
+from affiant.resource import Caller
 from affiant.resource.asgi import GuardMiddleware
 
 GUARD = Issuer().guard()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -20,9 +20,6 @@ from affiant.storage.audit_chain import (
     shown,
 )
 from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, AuditRow, chain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 KEY = b"k" * 32
 Rows = list[AuditRow]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +14,6 @@ from affiant.errors import ConfigError
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim
 from affiant.storage.records import RESTORED_AT, Client
 from affiant.storage.sqlite import SqliteStore, copies
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW = 1_800_000_000
 

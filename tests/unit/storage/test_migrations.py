@@ -7,21 +7,17 @@ import contextlib
 import json
 import sqlite3
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from affiant.jose import keys
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Client, ClientKey
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 KEYS = [keys.generate("ES256").public(), keys.generate("Ed25519").public()]

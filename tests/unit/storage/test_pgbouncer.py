@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -15,9 +15,6 @@ from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.postgres import PostgresStore, connection
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 pytestmark = [
     pytest.mark.anyio,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,16 +17,11 @@ from tests.proxy import Mode, proxied
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.address import parse_address
 from affiant.storage.postgres.connection import connect, is_text
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from typing import Any
-
-    from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -18,16 +20,11 @@ from tests.contract.test_refresh_ended import TOKEN as NEW
 from affiant.storage.entries import KEPT_SECONDS, Entry, Outcome, RefreshSelection, Revocation, Rotation, as_ended
 from affiant.storage.entries import RefreshEnd as End
 from affiant.storage.memory import MemoryStore
+from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
-
-    from affiant.storage.ports import Store
-
-    Run = Callable[[str], Awaitable[Any]]
+Run = Callable[[str], Awaitable[Any]]
 
 pytestmark = pytest.mark.anyio
 TOKEN = replace(NEW, resource="https://a https://b", began=7)

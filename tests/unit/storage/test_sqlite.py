@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -14,10 +15,6 @@ from msgspec import structs
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore, connection
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 SCOPE = "orders.read"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 import httpx2
@@ -18,9 +19,6 @@ from affiant.errors import Error
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 from affiant.oauth import assertion, names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 OK, REFUSED, MISPLACED = 200, 401, 400
 

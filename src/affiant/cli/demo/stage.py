@@ -10,17 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 READY_SECONDS = 20
 
@@ -34,11 +32,7 @@ class Stage:
     api: str
 
     def affiant(self, *words: str) -> dict[str, Any]:
-        """Run a command of affiant as a person would, in the demo's folder.
-
-        Raises:
-            ConfigError: it failed.
-        """
+        """Run a command of affiant as a person would, in the demo's folder."""
         command = [sys.executable, "-m", "affiant.cli.main", *words, "--json"]
         done = subprocess.run(  # noqa: S603 - ourselves
             command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
@@ -56,11 +50,7 @@ class Stage:
 
 @contextlib.contextmanager
 def set_up() -> Iterator[Stage]:
-    """Start both processes, wait until they answer, and take everything away afterwards.
-
-    Raises:
-        ConfigError: one of them did not come up.
-    """
+    """Start both processes, wait until they answer, and take everything away afterwards."""
     with TemporaryDirectory(prefix="affiant-demo-") as folder, contextlib.ExitStack() as stack:
         server, api = _free_port(), _free_port()
         stage = Stage(Path(folder), f"http://127.0.0.1:{server}", f"http://127.0.0.1:{api}")

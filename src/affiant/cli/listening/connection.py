@@ -6,22 +6,17 @@ before it has sent its body can go on to send gigabytes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from affiant.cli.listening.parser import Parser
+from affiant.cli.listening.table import Address, Table
 from affiant.server.request.certificate import PEER
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-    from affiant.cli.listening.table import Address, Table
 
 HEADERS_SECONDS = 10.0  # from the connection, or from the answer before and its keep-alive, to the end of the headers
 BODY_SECONDS = 20.0  # from there to the end of the body; endpoints themselves wait for 5

@@ -8,11 +8,7 @@ RESERVE = 256  # files that are not connections: the database, logs, sockets to 
 
 
 def raise_limit(wanted: int) -> int:
-    """Raise the soft limit of open files, for this process and its children, and return how many connections fit.
-
-    Args:
-        wanted: how many connections a process should be able to keep open.
-    """
+    """Raise the soft limit of open files, for this process and its children, and return how many connections fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + RESERVE
     if soft == resource.RLIM_INFINITY or soft >= needed:

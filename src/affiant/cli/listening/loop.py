@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.cli.listening.connection import HEADERS_SECONDS, Connection
 from affiant.cli.listening.table import Caps, Table
@@ -16,10 +16,9 @@ try:
 except ModuleNotFoundError:  # it is not made for every platform
     from asyncio import SelectorEventLoop as _Loop  # type: ignore[assignment]
 
-if TYPE_CHECKING:
-    import socket
-    import ssl
-    from collections.abc import Callable, Sequence
+import socket
+import ssl
+from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 

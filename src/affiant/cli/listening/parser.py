@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class Parser:
-    """llhttp's, as uvicorn uses it.
-
-    Args:
-        connection: whose callbacks it calls.
-    """
+    """llhttp's, as uvicorn uses it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -35,11 +31,7 @@ class Parser:
         self.get_method = self._inner.get_method
 
     def feed_data(self, data: bytes) -> None:
-        """Parse what came.
-
-        Raises:
-            HttpParserError: it is not HTTP.
-        """
+        """Parse what came."""
         while True:
             try:
                 self._inner.feed_data(data)
@@ -54,11 +46,7 @@ class Parser:
         return bool(self._inner.should_upgrade())
 
     def _head(self) -> bytes:
-        """Return the head of the request without its wish.
-
-        Raises:
-            HttpParserError: it is CONNECT, which is nothing without it.
-        """
+        """Return the head of the request without its wish."""
         method, headers = self.get_method(), self._connection.headers
         if method == b"CONNECT":
             raise httptools.HttpParserError("CONNECT")

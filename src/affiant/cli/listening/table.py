@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Protocol
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Protocol
 
 from affiant.server.request.limits import network
-
-if TYPE_CHECKING:
-    import asyncio
-    from ipaddress import IPv4Network, IPv6Network
 
 log = logging.getLogger(__name__)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.client.credentials import file_name
 from affiant.jose import keys
 from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 _ROLES = tuple(role.value for role in Role)
 

@@ -8,30 +8,25 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 
 from affiant.cli.operations import following
-from affiant.cli.operations.road import admin_options, existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.operations.selection import ALL, Selection, selection_options
 from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.errors import ConfigError, RemoteError
 from affiant.server.keys import master_key
+from affiant.server.keys.master_key import MasterKey
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken, Damage, Verification
-from affiant.storage.entries import AuditHead
+from affiant.storage.entries import AuditHead, AuditRow
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.entries import AuditRow
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,16 +12,14 @@ from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
 from affiant.oauth.claims import LEEWAY
 from affiant.server.keys import master_key
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.identifiers import new_trace_id
+from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
-
-if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 
@@ -16,21 +18,12 @@ from affiant.errors import ConfigError, Refused, RemoteError, Unreachable
 from affiant.server.admin.roles import PATH
 from affiant.system.network import async_http_client, failure, find_proxy
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
-
 Result = TypeVar("Result")
 _DONE, _OTHER = 200, 300
 
 
 def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]]) -> Result:
-    """Do this with the admin API of the server at this issuer.
-
-    Raises:
-        ConfigError: the credentials are for another server.
-        RemoteError: the server fails, refuses, or answers what no admin API does.
-    """
+    """Do this with the admin API of the server at this issuer."""
     found = who.find(file)
     if found.issuer != url:
         raise ConfigError(f"these credentials are for {found.issuer}, not for {url}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.cli.operations.road import Admin
-    from affiant.cli.operations.selection import Selection
+from affiant.cli.operations.road import Admin
+from affiant.cli.operations.selection import Selection
 
 LOOK_SECONDS = 1.0
 MARGIN = 60  # seconds that records may be out of order: clocks of several nodes differ

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.storage.audit_chain import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.cli.operations.road import Admin, Place
 
 
 @click.group()

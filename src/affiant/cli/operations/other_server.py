@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from affiant.oauth.metadata import LOOPBACK
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _SECONDS = 1.0
 _MAX_BYTES = 262_144

@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.cli.operations.issued import revocation_line
-from affiant.cli.operations.road import admin_options, existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.errors import Error
 from affiant.storage.audit_chain import shown
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 _REGISTERED = {"client": ("client", "/clients", "client_id"), "api": ("API", "/apis", "identifier")}
 _KINDS = ("jti", "family", "key", "client", "api", "all")
@@ -95,11 +92,7 @@ def _named(members: dict[str, str]) -> tuple[str, str]:
 
 
 def _members(given: dict[str, str | None]) -> dict[str, str]:
-    """What is sent.
-
-    Raises:
-        UsageError: nothing is named, or more than one thing.
-    """
+    """What is sent."""
     named = {kind: value for kind in _KINDS if (value := given.get(kind)) is not None}
     if "key" in named and "client" in named:
         return _checked({"kind": "key", "value": named.pop("key"), "client_id": named.pop("client")}, named)

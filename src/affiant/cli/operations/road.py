@@ -11,6 +11,7 @@ import functools
 import getpass
 import json
 import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlencode
@@ -33,20 +34,18 @@ from affiant.cli.data import (
 from affiant.cli.operations import other_server
 from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH, Principal, Role
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.settings import Settings
 from affiant.storage.audit_chain import shown
+from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, NotFound
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
     from affiant.server.admin.gate import Gate
     from affiant.server.explain.walk import Explainer
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.settings import Settings
-    from affiant.storage.ports import Store
 
-    Send = Callable[..., Awaitable[tuple[int, bytes, str]]]  # status, body, ETag
+Send = Callable[..., Awaitable[tuple[int, bytes, str]]]  # status, body, ETag
 
 Result = TypeVar("Result")
 _LIMIT = 1000
@@ -119,12 +118,7 @@ class Admin:
         self.issuer = issuer
 
     async def get(self, path: str, **query: Any) -> Any:
-        """What stands there.
-
-        Raises:
-            NotFound: nothing.
-            Error: whatever else the admin API, or the way to it, says.
-        """
+        """What stands there."""
         return await self._ask("GET", path, query=query)
 
     async def post(self, path: str, members: Mapping[str, Any] | None = None) -> Any:
@@ -189,13 +183,7 @@ class Admin:
 
 
 def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Result:
-    """Do this.
-
-    Raises:
-        NotFound: there is no data, and the place may not be new.
-        ConfigError: the data cannot be used, or the credentials are for another server.
-        RemoteError: the server elsewhere fails, or refuses.
-    """
+    """Do this."""
     if place.url is not None:
         from affiant.cli.operations import elsewhere
 
@@ -231,11 +219,7 @@ def run_admin(place: Place, work: Callable[[Admin], Awaitable[Result]]) -> Resul
 
 
 def existing(place: Place) -> Place:
-    """Return the place if there is data.
-
-    Raises:
-        NotFound: there is none.
-    """
+    """Return the place if there is data."""
     if not place.is_remote:
         check_data(place.chosen)
     return place
@@ -247,11 +231,7 @@ def new_or_existing(place: Place) -> Place:
 
 
 def segment(name: str) -> str:
-    """A name, as it stands in a path.
-
-    Raises:
-        NotFound: nothing can have this name: a path without it, or with these (RFC 3986 section 5.2.4), is another.
-    """
+    """A name, as it stands in a path."""
     if name in ("", ".", ".."):
         raise NotFound(f"there is nothing named {name!r}")
     return quote(name, safe="")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import re
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 REFUSED = "refused"
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.cli.data import shown_place
-from affiant.cli.operations.road import admin_options, existing, run_admin
+from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin
 from affiant.cli.output import json_option, show
 from affiant.storage.audit_chain import shown
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 
 @click.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, render_members, show, show_list
 from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError
@@ -15,11 +16,6 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
 from affiant.server.registry import rules
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.cli.operations.road import Admin, Place
 
 _signing_option: Callable[[Any], Any] = click.option(
     "--signing-alg",

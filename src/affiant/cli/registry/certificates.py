@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
+from affiant.jose.keys import PublicKey
 from affiant.oauth.binding import mtls, subject
 from affiant.server.registry import rules
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
 
 _NAMES = {
     subject.DN: ("DN", "the subject of its certificate, such as CN=billing,O=Example"),
@@ -42,11 +40,7 @@ def certificate_options(command: Any) -> Any:
 
 
 def take_subject(options: dict[str, Any]) -> tuple[str, str] | None:
-    """The one name that was given, out of the options.
-
-    Raises:
-        ConfigError: more than one was.
-    """
+    """The one name that was given, out of the options."""
     given = {member: value for member in _NAMES if (value := options.pop(member)) is not None}
     if len(given) > 1:
         raise ConfigError(
@@ -56,11 +50,7 @@ def take_subject(options: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def key_of(path: Path) -> PublicKey:
-    """The key of the certificate in this file, with the certificate.
-
-    Raises:
-        ConfigError: there is none, or its key is not accepted.
-    """
+    """The key of the certificate in this file, with the certificate."""
     try:
         certificate = mtls.parse_pem(path.read_text("ascii"))
     except OSError as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from affiant.oauth import assertion, names
 from affiant.server.registry.rules import SHORTEST_TOKEN
 from affiant.storage.entries import LONGEST_TOKEN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RARE = (
     "warning: few libraries verify {alg}, and some cannot read a key set at /jwks that has such a key, so that the APIs"

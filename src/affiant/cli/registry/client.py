@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import Listing, instant, json_option, render_members, show, show_list, warn_left_out
 from affiant.cli.registry.certificates import certificate_options, key_of, take_subject
 from affiant.cli.registry.choices import policy_options
@@ -17,15 +18,10 @@ from affiant.cli.registry.handover import partner, several
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
+from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.server.registry import rules
 from affiant.server.registry.profiles import GUIDE, PROFILES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.jose.keys import PublicKey
 
 _BOUND = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
 _MEMBERS = {
@@ -126,11 +122,7 @@ def new(client_names: tuple[str, ...], place: Place, as_json: bool, **options: A
 def _check_several(
     client_names: tuple[str, ...], given: tuple[PublicKey, ...] | None, wanted: Mapping[str, Any]
 ) -> None:
-    """Pass several clients that have nothing in common which only one can have.
-
-    Raises:
-        UsageError: they would.
-    """
+    """Pass several clients that have nothing in common which only one can have."""
     own = [name for name in wanted if name in ("jwks_uri", "client_name") or name.startswith("tls_client_auth_")]
     if len(client_names) > 1 and (given or own):
         what = ", ".join(own) or "a public key"
@@ -219,11 +211,7 @@ _change("remove", "Forget a service and its keys; its tokens end at once.")
 
 
 def given_keys(alg: str | None, options: dict[str, Any]) -> tuple[PublicKey, ...] | None:
-    """The keys that --public-key, --jwks or --certificate name, out of the options; None where none was named.
-
-    Raises:
-        ConfigError: several were named, or the file holds no key that is accepted.
-    """
+    """The keys that --public-key, --jwks or --certificate name, out of the options; None where none was named."""
     named = {option: options.pop(option) for option in ("public_key", "jwks", "certificate")}
     if sum(path is not None for path in named.values()) > 1:
         raise ConfigError("give one of --public-key, --jwks and --certificate")
@@ -243,11 +231,7 @@ def jwks_of(public: tuple[PublicKey, ...] | None) -> dict[str, Any]:
 
 
 def members(options: dict[str, Any]) -> dict[str, Any]:
-    """What the options say, by the names of the admin API; what was not given is left out.
-
-    Raises:
-        ConfigError: more than one name of the certificate was given.
-    """
+    """What the options say, by the names of the admin API; what was not given is left out."""
     subject = take_subject(options)
     options = {_MEMBERS.get(option, option): value for option, value in options.items()}
     bound = {name: value == "required" for name in _BOUND if (value := options.pop(name)) is not None}
@@ -260,11 +244,7 @@ def members(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def public_keys(alg: str | None, public_key: Path | None, jwks: Path | None) -> tuple[PublicKey, ...] | None:
-    """The keys in the file that was named, or None where none was.
-
-    Raises:
-        ConfigError: the file holds no key that is accepted.
-    """
+    """The keys in the file that was named, or None where none was."""
     if jwks is not None:
         given = KeySet.parse_given(_json(_read(jwks), jwks))
         warn_left_out(jwks, given.left_out)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, new_or_existing, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, instant, json_option, show, show_list
 from affiant.cli.registry.client import details_option
 from affiant.cli.registry.handover import delivery, draft
@@ -16,9 +16,6 @@ from affiant.cli.registry.handover.draft import Draft
 from affiant.client.credentials import put_private
 from affiant.errors import ConfigError
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 _DAY = 86_400
 

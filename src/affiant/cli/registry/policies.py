@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.certificates import certificate_options
 from affiant.cli.registry.choices import policy_options
@@ -27,9 +27,6 @@ from affiant.cli.registry.client import (
 )
 from affiant.oauth import assertion, names
 from affiant.server.registry.profiles import FAPI
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 _DAY = 86_400
 

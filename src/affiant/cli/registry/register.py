@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,16 @@ from affiant.cli.registry.handover.draft import Draft
 from affiant.client import registration, transport
 from affiant.client.credentials import Credentials, file_name
 from affiant.client.keys import alone
+from affiant.client.registration import Registration
 from affiant.errors import ConfigError, Error, LocalError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import names
 from affiant.system import network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx2
-
-    from affiant.client.registration import Registration
-    from affiant.jose.keys import PrivateKey
 
 ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
 _LONGEST = 8192  # bytes
@@ -159,11 +157,7 @@ def _credentials(issuer: str, found: Registration, made: PrivateKey, resource: s
 
 
 def _write(path: Path, made: Credentials, http: httpx2.Client) -> None:
-    """Write the file; if that fails, take the registration back, since its key is lost.
-
-    Raises:
-        ConfigError: the file cannot be written; a note says so if the client is still registered.
-    """
+    """Write the file; if that fails, take the registration back, since its key is lost."""
     try:
         made.write(path)
     except ConfigError as failure:

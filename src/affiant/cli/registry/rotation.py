@@ -6,21 +6,18 @@ import shlex
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.cli.registry.client import client, public_keys
 from affiant.cli.registry.handover import delivery
 from affiant.cli.tokens.key import COLUMNS, cells, line
 from affiant.client import keys as client_keys
+from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.client.credentials import Credentials
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _LONGEST = 366 * 86_400

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import Listing, instant, json_option, show, show_list
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.server.keys.calendar import MAX_AGE
-
-if TYPE_CHECKING:
-    from affiant.cli.operations.road import Admin, Place
 
 _SINCE = {"announced": "signs from", "active": "since", "retiring": "published until", "removed": "since"}
 

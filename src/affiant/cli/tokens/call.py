@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 import httpx2
@@ -12,17 +15,11 @@ from affiant.cli.output import Answered, json_option, show
 from affiant.cli.tokens.exchange import METHOD, read_body, read_headers, shown_on_stderr
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
+from affiant.client.credentials import Credentials
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
 from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from affiant.client.credentials import Credentials
 
 _LONGEST = 2000  # characters of a challenge that are shown; all of it with --json
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import httpx2
 
 from affiant.client.flow import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import httpx2
 
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, as the names of headers are
 _VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # section 5.5, without what is not ASCII

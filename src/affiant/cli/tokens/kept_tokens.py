@@ -10,19 +10,18 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from affiant.client.credentials import Credentials
 from affiant.client.store import CannotKeep, FileTokenStore
+from affiant.client.token import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.client.credentials import Credentials
-    from affiant.client.token import Token
     from affiant.client.token_source import Key
 
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
@@ -33,13 +32,7 @@ no_cache_option: Callable[[Any], Any] = click.option(
 
 
 class KeptTokens:
-    """The tokens of one credentials file.
-
-    Args:
-        found: whose they are.
-        min_ttl: seconds that a kept token must still live to be used.
-        keep: whether to keep any.
-    """
+    """The tokens of one credentials file."""
 
     def __init__(self, found: Credentials, *, min_ttl: float = 0.0, keep: bool = True) -> None:
         self._found = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from affiant.jose.strict_json import parse_object
 from affiant.system import network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx2
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
@@ -139,11 +138,7 @@ def _act(credentials: Path | None, as_json: bool, **asked: str) -> None:
 
 
 def _path(named: Path | None) -> Path:
-    """The file to be written, which JSON in the environment is not.
-
-    Raises:
-        LocalError: none is named.
-    """
+    """The file to be written, which JSON in the environment is not."""
     text = credentials_file.name_of(named)
     if named is None and text in ("", ENVIRONMENT):
         raise LocalError(f"name the credentials file with --credentials FILE, or in {ENVIRONMENT}")
@@ -157,11 +152,7 @@ def _http() -> Iterator[httpx2.Client]:
 
 
 def _public(text: str, path: Path) -> KeySet:
-    """Return the public keys in the file: nothing else in it leaves this machine.
-
-    Raises:
-        LocalError: it is no JWK Set, or has a key that is private or cannot be used.
-    """
+    """Return the public keys in the file: nothing else in it leaves this machine."""
     try:
         return KeySet.parse_given(parse_object(text.encode()))
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -14,11 +14,9 @@ from affiant.client.credentials import SUFFIX, Credentials, file_name, put_priva
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.keys import PrivateKey
 from affiant.oauth import metadata, names
 from affiant.server.registry import rules
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
 
 
 @key.command("new")
@@ -91,11 +89,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _make(name: str, alg: str, folder: Path, issuer: str | None) -> dict[str, Any]:
-    """Make what is missing of the files of one service.
-
-    Raises:
-        ConfigError: one of them cannot be read or written.
-    """
+    """Make what is missing of the files of one service."""
     private, public, *files = _files(name, folder, issuer)
     file = files[0] if files else None
     if not private.exists():

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import Any
+
+import httpx2
 
 from affiant.client import flow, transport
+from affiant.client.flow import Reply, Step
 from affiant.errors import Error, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.standing import revocations
+from affiant.oauth.standing.revocations import Feed
 from affiant.system import network
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any
-
-    import httpx2
-
-    from affiant.client.flow import Reply, Step
-    from affiant.oauth.standing.revocations import Feed
 
 _OK = 200
 

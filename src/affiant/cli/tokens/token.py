@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command()

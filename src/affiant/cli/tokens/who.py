@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.client import credentials as credentials_file
+from affiant.client.credentials import Credentials
 from affiant.errors import LocalError
 from affiant.oauth import names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.client.credentials import Credentials
 
 credentials_option: Callable[[Any], Any] = click.option(
     "-c",
@@ -28,17 +25,7 @@ resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL"
 
 
 def find(credentials: Path | None, resource: str | None = None, scope: str | None = None) -> Credentials:
-    """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
-
-    Args:
-        credentials: the file that -c names.
-        resource: the API that the token is for.
-        scope: the wanted scope. Without one, the scope of the file is used only for the API of the file: for another
-            API the server chooses, because the scope of the file spans all APIs.
-
-    Raises:
-        LocalError: none are named, or they cannot be used.
-    """
+    """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705)."""
     found = credentials_file.find(credentials)
     if found.certificate is None and (found.auth_method in names.BY_TLS or found.certificate_key is not None):
         raise LocalError(

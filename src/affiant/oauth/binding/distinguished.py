@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from cryptography import x509
 
 # The types that are compared without case (RFC 4519, X.520, RFC 2985, CA/Browser Forum EV), each with its names. The
 # first name is the one that is shown: of RFC 4514 section 3 where it has one. Java and .NET have names of their own.
@@ -96,14 +93,7 @@ class Attribute:
     der: bytes | None
 
     def key(self, *, exact: frozenset[str]) -> str:
-        """Return the value in the form in which it is compared.
-
-        Args:
-            exact: types whose value must be the same DER, since it was registered in hexadecimal.
-
-        Raises:
-            ValueError: the value cannot be compared.
-        """
+        """Return the value in the form in which it is compared."""
         if self.text is not None and self.oid in _TYPES:
             return f"{self.oid}={_prepare(self.text)}"
         if self.der is not None and (self.oid in exact or self.text is None):
@@ -130,11 +120,7 @@ class Name:
         return frozenset(a.oid for rdn in self.rdns for a in rdn if a.der is not None and a.oid not in _TYPES)
 
     def key(self, *, exact: frozenset[str]) -> list[list[str]]:
-        """Return the name in the form in which it is compared.
-
-        Raises:
-            ValueError: it has a value that cannot be compared.
-        """
+        """Return the name in the form in which it is compared."""
         return [sorted(attribute.key(exact=exact) for attribute in rdn) for rdn in self.rdns]
 
     def matches(self, registered: Name) -> bool:
@@ -155,9 +141,6 @@ def parse(text: str) -> Name:
 
     RFC 4514 and Java begin with the last relative name of the certificate, and `openssl x509 -subject`, which has a
     space on both sides of each equals sign, with the first. What can be read in both orders is refused.
-
-    Raises:
-        ValueError: the text is no such name; the message says what to write.
     """
     if text.startswith("/"):
         raise ValueError(_slashes(text))
@@ -180,11 +163,7 @@ def parse(text: str) -> Name:
 
 
 def parse_certificate(certificate: x509.Certificate) -> Name:
-    """Read the subject of a certificate.
-
-    Raises:
-        ValueError: it is no name.
-    """
+    """Read the subject of a certificate."""
     try:
         content = asn1.decode_der(_Certified, certificate.tbs_certificate_bytes)
     except ValueError as error:

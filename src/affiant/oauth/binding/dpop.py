@@ -11,27 +11,23 @@ import json
 import re
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import base64url, compact
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.jose.keys import PublicKey, parse_public_jwk
+from affiant.jose.compact import Unverified
+from affiant.jose.keys import PrivateKey, PublicKey, parse_public_jwk
+from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.oauth.claims import instant, media_type, text
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.compact import Unverified
-    from affiant.jose.keys import PrivateKey
-    from affiant.jose.signer import Signer
 
 MAX_AGE = 60  # seconds that iat may be old; FAPI 2.0 asks for no more
 LEEWAY = 30  # seconds that iat may be ahead
@@ -101,17 +97,7 @@ def build(
     nonce: str | None = None,
     access_token: str | None = None,
 ) -> str:
-    """A proof for one request (RFC 9449 section 4.2).
-
-    Args:
-        key: what is proved.
-        method: of the request.
-        url: of the request; query and fragment are left out.
-        now: seconds since the epoch.
-        jti: a value never used before; random (128 bits) when left out.
-        nonce: the last one that this server gave.
-        access_token: the one that goes along, to an API.
-    """
+    """A proof for one request (RFC 9449 section 4.2)."""
     claims = {"jti": jti or secrets.token_urlsafe(16), "htm": method, "htu": _target(url), "iat": int(now)}
     if nonce is not None:
         claims["nonce"] = nonce
@@ -130,21 +116,7 @@ def verify(
     nonces: Nonces | None = None,
     algorithms: Sequence[str] = ASYMMETRIC,
 ) -> DpopProof:
-    """Judge the proof of a request, by the list of RFC 9449 section 4.3.
-
-    Args:
-        values: every value of its DPoP header.
-        method: of the request.
-        urls: of the request, as its sender may know it: one, or several where the place has an alias (RFC 8705 section
-            5).
-        now: seconds since the epoch.
-        access_token: the one that came along, at an API.
-        nonces: where they are demanded.
-        algorithms: what it may be signed with.
-
-    Raises:
-        Rejected: a DPOP_* reason; whether it was used before is for Replays to say.
-    """
+    """Judge the proof of a request, by the list of RFC 9449 section 4.3."""
     unverified = _parse(values)
     if media_type(unverified.header.get("typ")) != names.DPOP_TYP:
         raise Rejected(Reason.DPOP_TYPE, expected=names.DPOP_TYP)
@@ -175,9 +147,6 @@ def normalise(url: str) -> str:
 
     As RFC 3986 sections 6.2.2 and 6.2.3 say: lower case for scheme and host, upper case for escapes, no escape that is
     not needed, no dot segments, no default port, and a path.
-
-    Raises:
-        ValueError: not an http or https URL.
     """
     scheme, host, port, path = _split(url)
     host = _ESCAPE.sub(_unescape, host).lower()
@@ -186,15 +155,7 @@ def normalise(url: str) -> str:
 
 
 class Nonces:
-    """Nonces that nobody has to store: each is a MAC of the time, the same for everybody who has the key.
-
-    Args:
-        key: at least 16 secret bytes; workers and nodes with the same key take each other's nonces.
-        seconds: how long one is given out; it is taken for as long again.
-
-    Raises:
-        ConfigError: the key is too short.
-    """
+    """Nonces that nobody has to store: each is a MAC of the time, the same for everybody who has the key."""
 
     def __init__(self, key: bytes, *, seconds: int = NONCE_SECONDS) -> None:
         if len(key) < LEAST_NONCE_KEY:
@@ -207,11 +168,7 @@ class Nonces:
         return self._of(int(now // self._seconds))
 
     def verify(self, nonce: object, now: float) -> float:
-        """The second until which this nonce is taken.
-
-        Raises:
-            Rejected: DPOP_NONCE.
-        """
+        """The second until which this nonce is taken."""
         window = int(now // self._seconds)
         if isinstance(nonce, str):
             for given in (window, window - 1):
@@ -238,11 +195,7 @@ class Replays:
         self._forgotten_until = float("-inf")
 
     def claim(self, proof: DpopProof, now: float) -> None:
-        """Let this proof pass, once.
-
-        Raises:
-            Rejected: DPOP_REPLAYED.
-        """
+        """Let this proof pass, once."""
         with self._lock:
             while self._ends and self._ends[0][0] < now:
                 self._forget()

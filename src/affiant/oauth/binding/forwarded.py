@@ -9,19 +9,16 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth.binding import mtls
+from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from affiant.oauth.binding.mtls import Certificate
 
 CLIENT_CERT = b"client-cert"  # RFC 9440
 RFC9440, NGINX, XFCC, ALB, ALB_PASSTHROUGH = "rfc9440", "nginx", "xfcc", "alb", "alb-passthrough"
@@ -52,11 +49,7 @@ class Header:
 
     @classmethod
     def parse(cls, text: str) -> Header:
-        """Read a setting: a kind, or ``nginx:NAME`` where the header has a name of its own.
-
-        Raises:
-            ConfigError: there is no such kind, or it has no name of its own.
-        """
+        """Read a setting: a kind, or ``nginx:NAME`` where the header has a name of its own."""
         kind, colon, name = text.partition(":")
         if kind not in _KINDS or (colon and kind != NGINX):
             raise ConfigError(f"{text[:100]!r} is no format: choose one of {', '.join(_KINDS)}, {NGINX}:HEADER-NAME")
@@ -70,11 +63,7 @@ class Header:
         return self.kind != ALB_PASSTHROUGH
 
     def parse_values(self, values: Sequence[bytes]) -> Certificate:
-        """Read the certificate out of the values of the header.
-
-        Raises:
-            Rejected: CERTIFICATE_HEADER.
-        """
+        """Read the certificate out of the values of the header."""
         try:
             if len(values) != 1:
                 raise ValueError("more than one header")
@@ -98,11 +87,7 @@ class Proxies:
 
     @classmethod
     def parse(cls, text: str, header: str = RFC9440) -> Proxies:
-        """Read addresses and networks, separated by commas, and the format of the header.
-
-        Raises:
-            ConfigError: one is neither, or there is no such format.
-        """
+        """Read addresses and networks, separated by commas, and the format of the header."""
         networks = tuple(_network(word.strip()) for word in text.split(",") if word.strip())
         return cls(networks, Header.parse(header))
 
@@ -132,17 +117,7 @@ def _network(word: str) -> IPv4Network | IPv6Network:
 def find(
     headers: Iterable[tuple[bytes, bytes]], *, peer: str | None, proxies: Proxies, tls: Mapping[str, Any] | None
 ) -> Certificate | None:
-    """Return the certificate that a request came with, or None.
-
-    Args:
-        headers: of the request, their names in lower case.
-        peer: the address of the connection, not one from a header.
-        proxies: those with a trusted header.
-        tls: what the server that ended TLS says of the connection (the TLS extension of ASGI).
-
-    Raises:
-        Rejected: CERTIFICATE_HEADER.
-    """
+    """Return the certificate that a request came with, or None."""
     if proxies.has(peer):
         # From a proxy only the header counts: a certificate of its own connection is the proxy's, not the client's.
         values = [value for name, value in headers if name == proxies.header.name]

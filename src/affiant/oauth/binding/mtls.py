@@ -40,11 +40,7 @@ class Certificate:
 
 
 def parse(der: bytes) -> Certificate:
-    """The certificate of these bytes.
-
-    Raises:
-        ValueError: they are none.
-    """
+    """The certificate of these bytes."""
     if len(der) > MAX_BYTES:
         raise ValueError("the certificate is too long")
     return _parse(der)
@@ -65,11 +61,7 @@ def _parse(der: bytes) -> Certificate:
 
 
 def parse_pem(text: str) -> Certificate:
-    """The first certificate in this text.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The first certificate in this text."""
     begin, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
     if not 0 <= begin < end:
         raise ValueError("no certificate")
@@ -82,11 +74,7 @@ def sha256_hex(certificate: Certificate) -> str:
 
 
 def check_time(certificate: Certificate, now: float) -> None:
-    """Let a certificate pass that is valid now, whatever the proxy that looked at it thinks of the time.
-
-    Raises:
-        Rejected: CERTIFICATE_TIME.
-    """
+    """Let a certificate pass that is valid now, whatever the proxy that looked at it thinks of the time."""
     content = certificate.content
     if not content.not_valid_before_utc.timestamp() <= now <= content.not_valid_after_utc.timestamp():
         raise Rejected(Reason.CERTIFICATE_TIME, expected=f"until {content.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 
 from affiant.errors import ConfigError
 from affiant.oauth.binding import distinguished
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.binding.mtls import Certificate
 
 DN = "tls_client_auth_subject_dn"
 SAN_DNS, SAN_URI = "tls_client_auth_san_dns", "tls_client_auth_san_uri"
@@ -48,11 +45,7 @@ _EXAMPLES = {
 
 
 def check_subject(member: str, value: str) -> tuple[str, str]:
-    """Return the name as it is registered, if it can be read with certainty.
-
-    Raises:
-        ConfigError: not one of the five members, or not such a name.
-    """
+    """Return the name as it is registered, if it can be read with certainty."""
     if member not in SUBJECT_MEMBERS:
         raise ConfigError(f"a certificate's name is one of: {', '.join(SUBJECT_MEMBERS)}")
     why = ""
@@ -125,11 +118,7 @@ def _normal(member: str, value: str) -> Any:
 
 
 def _read(member: str, value: str) -> Any:
-    """Return the name in the form in which it is compared.
-
-    Raises:
-        ValueError: it is none of that kind.
-    """
+    """Return the name in the form in which it is compared."""
     if member == DN:
         return distinguished.parse(value)
     if member == SAN_IP:

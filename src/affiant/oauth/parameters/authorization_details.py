@@ -7,14 +7,12 @@ members that RFC 9396 section 2.2 defines are held to their kinds.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from affiant.jose.strict_json import parse_array, parse_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 Details = tuple[dict[str, Any], ...]
 
@@ -26,12 +24,7 @@ _LISTS = ("locations", "actions", "datatypes", "privileges")
 
 
 def parse(text: str) -> Details:
-    """The entries of the parameter.
-
-    Raises:
-        ValueError: too long or too deep, not a strict JSON array of 1 to 16 objects, an entry without a type, or a
-            member of section 2.2 that is of another kind.
-    """
+    """The entries of the parameter."""
     data = text.encode()  # UnicodeEncodeError is a ValueError
     if len(data) > MAX_BYTES:
         raise ValueError(f"longer than {MAX_BYTES} bytes")
@@ -56,11 +49,7 @@ def is_among(entry: dict[str, Any], granted: Iterable[dict[str, Any]]) -> bool:
 
 
 def check_type(text: str) -> str:
-    """The same text, when it can be a type: 1 to 256 printable ASCII characters without a space.
-
-    Raises:
-        ValueError: it cannot.
-    """
+    """The same text, when it can be a type: 1 to 256 printable ASCII characters without a space."""
     if TYPE.fullmatch(text) is None:
         raise ValueError("not the name of a type")
     return text

@@ -35,11 +35,7 @@ class Form(Value, frozen=True):
 
 
 def parse(body: bytes) -> Form:
-    """Read a form.
-
-    Raises:
-        Rejected: TOO_MANY_PARAMETERS, ENCODING or DUPLICATE_PARAMETER (rung 1).
-    """
+    """Read a form."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

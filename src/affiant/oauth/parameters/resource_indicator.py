@@ -13,11 +13,7 @@ _BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def parse(text: str) -> str:
-    """The same text, when it is an absolute URI without a fragment.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The same text, when it is an absolute URI without a fragment."""
     if ABSOLUTE.fullmatch(text) is None:
         # RabbitMQ and others know their APIs by bare names, and take any text.
         example = f"urn:{text}" if _BARE.fullmatch(text) else "https://api.example"

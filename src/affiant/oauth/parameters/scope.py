@@ -7,11 +7,9 @@ A name means itself alone. In one grammar names cover each other: the scopes of 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 MAX_NAMES = 64
 NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
@@ -26,11 +24,7 @@ _V1 = {"read": frozenset({"read"}), "write": frozenset({"write"}), "*": frozense
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The names, each once, in the order of their first mention.
-
-    Raises:
-        ValueError: more than 64 names, a foreign character, or a superfluous space.
-    """
+    """The names, each once, in the order of their first mention."""
     names = text.split(" ", MAX_NAMES)
     if len(names) > MAX_NAMES or not all(map(NAME.fullmatch, names)):
         raise ValueError("not a scope")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affiant.jose import compact
+from affiant.jose.compact import Verified
+from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.claims import LEEWAY, instant, media_type
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.compact import Verified
-    from affiant.jose.signer import AnySigner
 
 MEDIA_TYPE = f"application/{names.INTROSPECTION_TYP}"
 _MAX_ACCEPT = 1024  # characters of the header that are looked at
@@ -34,33 +31,14 @@ def wants_jwt(accept: Sequence[bytes]) -> bool:
 
 
 async def build(members: dict[str, Any], *, issuer: str, audience: str, now: float, signer: AnySigner) -> str:
-    """The compact JWS of an answer (section 5).
-
-    Args:
-        members: of the answer of RFC 7662.
-        issuer: who answers.
-        audience: who asked: its client_id.
-        now: seconds since the epoch.
-        signer: a key of the issuer.
-    """
+    """The compact JWS of an answer (section 5)."""
     # No sub and no exp beside them: so the answer can never pass for an access token.
     claims = {"iss": issuer, "aud": audience, "iat": int(now), "token_introspection": members}
     return await compact.sign_with({"typ": names.INTROSPECTION_TYP}, claims, signer)
 
 
 def verify(verified: Verified, *, issuer: str, audience: str, now: float, max_age: int = 60) -> dict[str, Any]:
-    """The members of an answer whose signature held.
-
-    Args:
-        verified: the proof that the signature held.
-        issuer: who was asked.
-        audience: who asked: its client_id.
-        now: seconds since the epoch.
-        max_age: seconds since it was made; a token may have ended since.
-
-    Raises:
-        ValueError: it is something else, another issuer's, for somebody else, or not of this time.
-    """
+    """The members of an answer whose signature held."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.INTROSPECTION_TYP:
         raise ValueError(f"the answer has not the typ {names.INTROSPECTION_TYP}")

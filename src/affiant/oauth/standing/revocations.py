@@ -9,22 +9,19 @@ RFC 7009 leaves open how an API hears of a revocation (section 3): this feed, it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from affiant.jose import base64url, compact
+from affiant.jose.compact import Verified
+from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from affiant.jose.compact import Verified
-    from affiant.jose.signer import AnySigner
 
 FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
@@ -100,14 +97,7 @@ def digest(kind: str, value: str) -> bytes:
 
 
 async def build(revoked: Iterable[tuple[str, str, int]], *, issuer: str, now: int, signer: AnySigner) -> str:
-    """The feed as a compact JWS.
-
-    Args:
-        revoked: kind, value and instant of each revocation.
-        issuer: whose tokens ended.
-        now: becomes iat; within one PERIOD the same, so that one state is told in the same words by every node.
-        signer: a key of that issuer, one that signs its access tokens.
-    """
+    """The feed as a compact JWS."""
     return await compact.sign_with({"typ": names.REVOCATIONS_TYP}, _claims(revoked, issuer, now), signer)
 
 
@@ -129,16 +119,7 @@ def _claims(revoked: Iterable[tuple[str, str, int]], issuer: str, now: int) -> d
 
 
 def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
-    """Read a feed whose signature held.
-
-    Args:
-        verified: the proof that the signature held.
-        issuer: the only issuer that is believed.
-        now: seconds since the epoch.
-
-    Raises:
-        ValueError: it is something else, another issuer's, or not of this time.
-    """
+    """Read a feed whose signature held."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.REVOCATIONS_TYP:
         raise ValueError(f"the revocations have not the typ {names.REVOCATIONS_TYP}")

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.server.request import http
+from affiant.server.request import http
 
 
 class Late:
-    """The admin API of a server, loaded when somebody first calls it: few of its processes ever need it.
-
-    Args:
-        clock: seconds since the epoch.
-        parts: the fields of a Desk.
-    """
+    """The admin API of a server, loaded when somebody first calls it: few of its processes ever need it."""
 
     def __init__(self, *, clock: Callable[[], float], **parts: Any) -> None:
         self._clock = clock

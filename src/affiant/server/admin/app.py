@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from affiant.errors import Rejected
 from affiant.jose import strict_json
 from affiant.reasons import Reason
 from affiant.server.admin import problems
-from affiant.server.admin.gate import Gate, Tokens
+from affiant.server.admin.calls import Call, Desk
+from affiant.server.admin.gate import Gate, Recognise, Tokens
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.declared import Declared
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import Receive, Scope, Send
-
-    from affiant.server.admin.calls import Call, Desk
-    from affiant.server.admin.gate import Recognise
 
 
 class AdminRoute(Route):
@@ -89,11 +84,7 @@ class AdminRoute(Route):
         return Response(route.answer.dump_json(document), route.status, call.headers, "application/json")
 
     def _parse(self, request: Request, body: Any) -> dict[str, Any]:
-        """Return the arguments of the endpoint.
-
-        Raises:
-            Rejected: ADMIN_QUERY or ADMIN_INVALID.
-        """
+        """Return the arguments of the endpoint."""
         given = {"path": request.path_params, "query": dict(request.query_params), "header": dict(request.headers)}
         try:
             return dict(self.declared.asked.model_validate({**given, "body": body}))
@@ -102,13 +93,7 @@ class AdminRoute(Route):
 
 
 def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Recognise | None = None) -> Gate:
-    """The admin API.
-
-    Args:
-        desk: the parts of the server.
-        clock: seconds since the epoch.
-        recognise: who calls; when left out, whoever has an access token of this server for its admin API.
-    """
+    """The admin API."""
     router = Router([AdminRoute(route) for route in DECLARED], redirect_slashes=False, default=_refuse)
     prefix = desk.identifier.split("/", 3)[3]
     return Gate(router, desk=desk, recognise=recognise or Tokens(desk), clock=clock, prefix=f"/{prefix}")

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 
 from affiant.errors import Rejected, StoreError
 from affiant.oauth import names
+from affiant.oauth.binding.dpop import Nonces
 from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
 from affiant.server.admin.reads.cursors import Cursors
 from affiant.server.admin.reads.turns import Reads
+from affiant.server.admin.roles import Principal
+from affiant.server.explain.walk import Explainer
+from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.vault import Vault
+from affiant.server.registry.directory import Directory
 from affiant.server.request.certificate import Certificates
-from affiant.server.request.limits import Limited
+from affiant.server.request.limits import Limited, Limits
+from affiant.server.request.visit import Visit
+from affiant.server.settings import Setting
 from affiant.storage.entries import Entry
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from affiant.oauth.binding.dpop import Nonces
-    from affiant.server.admin.roles import Principal
-    from affiant.server.explain.walk import Explainer
-    from affiant.server.keys.calendar import Calendar
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.keys.vault import Vault
-    from affiant.server.registry.directory import Directory
-    from affiant.server.request.limits import Limits
-    from affiant.server.request.visit import Visit
-    from affiant.server.settings import Setting
-    from affiant.storage.ports import Store
-
+from affiant.storage.ports import Store
 
 # Failures that the caller did not cause: the store is unreachable, or other readers have every place.
 _UNRECORDED = (Reason.STORE, Reason.ADMIN_BUSY)
@@ -96,11 +89,7 @@ class Call:
 
     @property
     def who(self) -> Principal:
-        """Who calls.
-
-        Raises:
-            Rejected: TOKEN_MISSING: nobody asked, which is a fault of ours; then nothing is done.
-        """
+        """Who calls."""
         if self.principal is None:
             raise Rejected(Reason.TOKEN_MISSING)
         return self.principal

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin import shown
-from affiant.storage.entries import Entry
+from affiant.server.admin.calls import Call
+from affiant.server.admin.documents import Out
+from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
+from affiant.storage.ports import Tell
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.server.admin.calls import Call
-    from affiant.server.admin.documents import Out
-    from affiant.storage.entries import AuditRecord, RefreshSelection, Revocation
-    from affiant.storage.ports import Tell
-
-    Show = Callable[[Any], dict[str, Any]]
+Show = Callable[[Any], dict[str, Any]]
 
 
 class Ended(NamedTuple):
@@ -31,14 +27,7 @@ class Ended(NamedTuple):
 
 
 def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Tell:
-    """What a store writes down of a change, in the commit of the change itself.
-
-    Args:
-        call: who changes it.
-        subject: what, such as ``client billing``.
-        show: what is shown of it: never a secret.
-        ends: the tokens that end with it, of what was and what is.
-    """
+    """What a store writes down of a change, in the commit of the change itself."""
 
     def written(before: Any, after: Any) -> list[Entry]:
         was, is_now = (show(value) if value is not None else None for value in (before, after))
@@ -52,11 +41,7 @@ def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], End
 
 
 def check_match(if_match: str | None, document: Out) -> None:
-    """Let pass who wants to change this document as it stands, or as it may be (RFC 9110 section 13.1.1).
-
-    Raises:
-        Rejected: ADMIN_CHANGED.
-    """
+    """Let pass who wants to change this document as it stands, or as it may be (RFC 9110 section 13.1.1)."""
     tags = {tag.strip() for tag in if_match.split(",")} if if_match is not None else {"*"}
     if not tags & {"*", shown.etag(document)}:
         raise Rejected(Reason.ADMIN_CHANGED)

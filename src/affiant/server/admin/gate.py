@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote, urlsplit
+
+from starlette.types import ASGIApp
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.compact import Verified
 from affiant.oauth import access_token, bearer
+from affiant.oauth.access_token import AccessToken
 from affiant.oauth.binding import dpop
 from affiant.reasons import Reason
 from affiant.server.admin import roles
-from affiant.server.admin.calls import Call
+from affiant.server.admin.calls import Call, Desk
 from affiant.server.admin.problems import HEADERS
 from affiant.server.admin.roles import Principal
 from affiant.server.request import http
@@ -19,16 +24,7 @@ from affiant.server.request.deadline import Deadline
 from affiant.server.request.visit import Visit
 from affiant.server.token import standing
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.types import ASGIApp
-
-    from affiant.jose.compact import Verified
-    from affiant.oauth.access_token import AccessToken
-    from affiant.server.admin.calls import Desk
-
-    Recognise = Callable[[http.Scope, float], Awaitable[Principal]]
+Recognise = Callable[[http.Scope, float], Awaitable[Principal]]
 
 
 class Tokens:
@@ -41,12 +37,7 @@ class Tokens:
         self._replays = dpop.Replays()
 
     async def __call__(self, scope: http.Scope, now: float) -> Principal:
-        """Who calls.
-
-        Raises:
-            Rejected: a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT where the token has none of the three scopes.
-            StoreError: the store does not answer.
-        """
+        """Who calls."""
         await self._desk.directory.refresh()
         shown = bearer.parse_authorization(http.header(scope, b"authorization"))
         if shown is None:

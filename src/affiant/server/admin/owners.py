@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from affiant.errors import ConfigError, Error, Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.admin import roles
+from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Role, touches_admin
-from affiant.storage.records import Beside
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
-
-    from affiant.server.admin.calls import Call
-    from affiant.storage.records import Client
+from affiant.storage.records import Beside, Client
 
 Result = TypeVar("Result")
 _PAGE = 1000
@@ -25,31 +21,19 @@ _ATTEMPTS = 8  # each time the one who was found first was demoted meanwhile
 
 
 def check_escalation(call: Call, *clients: Client) -> None:
-    """Let only an owner make or change what has a part in the admin API: its keys are as good as its role.
-
-    Raises:
-        Rejected: ADMIN_OWNER_ONLY.
-    """
+    """Let only an owner make or change what has a part in the admin API: its keys are as good as its role."""
     if call.who.role is not Role.OWNER and any(touches_admin(client, call.desk.identifier) for client in clients):
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
 
 
 def check_admin_api(call: Call, identifier: str) -> None:
-    """Keep the admin API itself from being changed or removed through itself.
-
-    Raises:
-        Rejected: ADMIN_LAST_OWNER.
-    """
+    """Keep the admin API itself from being changed or removed through itself."""
     if identifier == call.desk.identifier and not call.who.is_local:
         raise Rejected(Reason.ADMIN_LAST_OWNER, expected="the admin API itself is changed at the data folder only")
 
 
 def check_registered_itself(call: Call, client: Client) -> None:
-    """Keep a client that registered itself out: who has its registration access token can give it other keys.
-
-    Raises:
-        ConfigError: it would have a part in the admin API.
-    """
+    """Keep a client that registered itself out: who has its registration access token can give it other keys."""
     if roles.registered_itself(client) and touches_admin(client, call.desk.identifier):
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
 
@@ -59,14 +43,6 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None],
 
     That another owner stands is looked at in the commit itself; who it may be is found out before. Who sits at the data
     folder may leave none: they can always make another one there.
-
-    Args:
-        call: who does it.
-        client_id: the client.
-        act: does it, with this condition on its commit.
-
-    Raises:
-        Rejected: ADMIN_LAST_OWNER.
     """
     if call.who.is_local:
         return await act(None)
@@ -96,17 +72,7 @@ def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
 
 
 def check_left(call: Call, before: Client, owners: Iterable[str], known: Mapping[str, Client | None]) -> None:
-    """Pass a change that takes this owner away and leaves another, as `keeping_one` does, before it is made.
-
-    Args:
-        call: the request that asks.
-        before: the owner.
-        owners: the names of all, as the store has them.
-        known: clients that changes before this one make others than the store has them; None for removed ones.
-
-    Raises:
-        Rejected: ADMIN_LAST_OWNER.
-    """
+    """Pass a change that takes this owner away and leaves another, as `keeping_one` does, before it is made."""
     made = {name for name, client in known.items() if client is not None and _is_owner(client, call.desk.identifier)}
     if not (set(owners) - known.keys() | made) - {before.client_id}:
         raise Rejected(Reason.ADMIN_LAST_OWNER)

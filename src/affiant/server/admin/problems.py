@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from affiant.errors import ConfigError, Rejected, SignerError, StoreError
@@ -13,12 +14,8 @@ from affiant.oauth import bearer
 from affiant.reasons import Reason
 from affiant.server.admin import documents
 from affiant.server.request.limits import Limited
+from affiant.server.request.visit import Visit
 from affiant.storage.records import AlreadyExists, NotFound
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
-    from affiant.server.request.visit import Visit
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +54,7 @@ def invalid(error: ValidationError, *place: str) -> Rejected:
 
 
 def build(refusal: Rejected, visit: Visit, *, issuer: str, nonce: str | None = None) -> Response:
-    """The answer to a refused request.
-
-    Args:
-        refusal: why.
-        visit: the request.
-        issuer: whose page explains the reason, and whose tokens are asked for.
-        nonce: what the next proof must have (RFC 9449 section 9).
-    """
+    """The answer to a refused request."""
     row = refusal.reason.value
     status = 401 if row.code.startswith("dpop.") else row.status  # RFC 9449 section 7.1
     members: dict[str, Any] = {

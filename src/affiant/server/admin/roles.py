@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
+from affiant.storage.records import Client
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from affiant.storage.records import Client
 
 PATH = "/admin/api"  # below the issuer; together they are the identifier of the admin API
 
@@ -52,11 +48,7 @@ class Principal(Value, frozen=True):
     is_local: bool = False
 
     def require(self, role: Role) -> None:
-        """Let pass who has this role.
-
-        Raises:
-            Rejected: SCOPE_INSUFFICIENT.
-        """
+        """Let pass who has this role."""
         if not self.role.includes(role):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=role.scope, got=self.role.scope)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.jose import base64url
 from affiant.oauth import assertion
 from affiant.server.admin import documents, roles
 from affiant.server.keys import calendar
 from affiant.server.registry import client_keys
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.entries import Revocation
-    from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
+from affiant.storage.entries import Revocation
+from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
 
 _POLICIES = [f"{rule}_policy" for rule in assertion.RULES]
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.directory import RegisteredClient
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.directory import RegisteredClient
 
 _NOBODY = bytes(32)
 
 
 def verify(client: RegisteredClient | None, secret: str, *, master_key: MasterKey, now: float) -> str | None:
-    """Check the secret of a client, with the same work when there is none.
-
-    Returns:
-        The id of the secret that it was.
-
-    Raises:
-        Rejected: SECRET.
-    """
+    """Check the secret of a client, with the same work when there is none."""
     digest = master_key.digest(secret)
     stored = client.record.secrets if client is not None else ()
     live = [s for s in stored if s.digest is not None and (s.expires_at is None or s.expires_at > now)]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affiant.errors import Rejected
+from affiant.jose.compact import Unverified
+from affiant.jose.keys import VerificationKey
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from affiant.jose.compact import Unverified
-    from affiant.jose.keys import VerificationKey
-    from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.directory import RegisteredClient
 
 
 def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) -> tuple[VerificationKey, ...]:
-    """The secrets to try; a kid means nothing to them.
-
-    Raises:
-        Rejected: KEY_ALGORITHM or KEY_NONE.
-    """
+    """The secrets to try; a kid means nothing to them."""
     secrets = client.secrets(now)
     if not secrets:
         raise Rejected(Reason.KEY_NONE, expected="a secret")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.jose.algorithms import ALGORITHMS, SYMMETRIC
-
-if TYPE_CHECKING:
-    from affiant.jose.compact import Unverified
+from affiant.jose.compact import Unverified
 
 
 @cache

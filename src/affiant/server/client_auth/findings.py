@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import spelling
+from affiant.jose.compact import Unverified, Verified
 from affiant.oauth import assertion
+from affiant.oauth.assertion import Rules
+from affiant.reasons import Reason
+from affiant.server.registry.directory import RegisteredClient
 from affiant.values import Value
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.compact import Unverified, Verified
-    from affiant.oauth.assertion import Rules
-    from affiant.reasons import Reason
-    from affiant.server.registry.directory import RegisteredClient
-
-    Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
+Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
 
 NO_POLICY = "none"  # in a record: no policy accepts any breach of this assertion
 

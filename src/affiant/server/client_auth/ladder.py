@@ -7,34 +7,30 @@ every other rung (a stranger cannot burn one). Rung 11, the claim, is the ledger
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
+from affiant.jose.compact import Unverified, Verified
+from affiant.jose.keys import VerificationKey
 from affiant.oauth import assertion, names
+from affiant.oauth.assertion import ClientAssertion
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth import client_secret, client_secret_jwt, dummy, presented, private_key_jwt, tls_client
 from affiant.server.client_auth.findings import Evidence, Findings, judge
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request import http
 from affiant.server.request.certificate import Certificates
-from affiant.server.request.visit import MAX_SHOWN
+from affiant.server.request.visit import MAX_SHOWN, Visit
 from affiant.storage.entries import JtiClaim
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from affiant.jose.compact import Unverified, Verified
-    from affiant.jose.keys import VerificationKey
-    from affiant.oauth.assertion import ClientAssertion
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.directory import Directory, RegisteredClient
-    from affiant.server.request.visit import Visit
 
 _CANDIDATES = {
     names.PRIVATE_KEY_JWT: private_key_jwt.candidates,
@@ -85,15 +81,7 @@ class Authenticated(Value, frozen=True):
 
 
 class Ladder:
-    """Authenticates clients by the one order of steps.
-
-    Args:
-        directory: knows them, and what is demanded of all.
-        master_key: opens their secrets.
-        certificates: where those of clients come from; without, nobody authenticates by one.
-        methods: how clients may authenticate.
-        remote_keys: those that clients publish at a jwks_uri; without, nothing is fetched.
-    """
+    """Authenticates clients by the one order of steps."""
 
     def __init__(
         self,
@@ -130,18 +118,7 @@ class Ladder:
     async def authenticate(
         self, form: Form, scope: http.Scope, visit: Visit, *, proves_key: bool = False
     ) -> Authenticated:
-        """The client of this request; the visit notes whom it names, and who it is once that is proved.
-
-        Args:
-            form: the parameters.
-            scope: of the request, for its headers and its certificate.
-            visit: the request; its `now` is the time that counts.
-            proves_key: whether a key that is only announced will do, because the request does nothing but prove it.
-
-        Raises:
-            Rejected: a reason of rungs 2 to 10.
-            StoreError: the client cannot be looked up.
-        """
+        """The client of this request; the visit notes whom it names, and who it is once that is proved."""
         visit.certificate = self._certificates.find(scope)
         authorization, has_grant = http.header(scope, b"authorization"), visit.grant is not None
         shown = presented.parse(form, authorization, visit.certificate, has_grant=has_grant)

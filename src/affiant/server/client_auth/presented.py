@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from urllib.parse import unquote_plus
 
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.oauth.parameters.form import Form
 
 _SCHEMES = ("Basic", "Bearer", "DPoP", "Digest", "Negotiate")
 
@@ -65,15 +63,6 @@ def parse(
 
     A certificate counts only where nothing else is shown: next to an assertion or a secret it is what tokens can be
     bound to, and no second way (RFC 8705 section 3).
-
-    Args:
-        form: the parameters.
-        authorization: every value of the Authorization header.
-        certificate: that the request came with.
-        has_grant: whether a grant is asked for; to other endpoints its parameters mean nothing (RFC 6749 section 3.2).
-
-    Raises:
-        Rejected: a reason of rung 2, or CLIENT_ID.
     """
     assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
     secret = form.get("client_secret")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.compact import Unverified
 from affiant.jose.jwk import MAX_KID
+from affiant.jose.keys import PublicKey, VerificationKey
 from affiant.reasons import Reason
+from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import Wanted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.compact import Unverified
-    from affiant.jose.keys import PublicKey, VerificationKey
-    from affiant.server.registry.directory import RegisteredClient
 
 MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 
@@ -24,9 +21,6 @@ def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) 
     """Return the keys to try: those that kid names, or every fitting one where there is no kid.
 
     Several may have one kid (RFC 7517 section 4.5); they are tried in their order.
-
-    Raises:
-        Rejected: KEY_ALGORITHM, KEY_UNKNOWN or KEY_NONE.
     """
     _check_algorithm(client, unverified)
     usable = client.keys.usable(now)
@@ -46,11 +40,7 @@ def candidates(client: RegisteredClient, unverified: Unverified, *, now: float) 
 
 
 def wanted(client: RegisteredClient, unverified: Unverified) -> Wanted:
-    """Which key is needed, of a client that publishes its keys elsewhere.
-
-    Raises:
-        Rejected: KEY_ALGORITHM; then nothing needs to be fetched.
-    """
+    """Which key is needed, of a client that publishes its keys elsewhere."""
     _check_algorithm(client, unverified)
     kid, alg = unverified.kid, unverified.alg
     if alg not in ASYMMETRIC:

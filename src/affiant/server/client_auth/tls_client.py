@@ -6,18 +6,15 @@ That the sender holds the key of the certificate, TLS has proved before the requ
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
+from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.binding import mtls, subject
+from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
+from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import Wanted
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.server.registry.directory import RegisteredClient
 
 METHODS = names.BY_TLS
 _NOBODY = (subject.SAN_DNS, "nobody.invalid")
@@ -30,14 +27,7 @@ def wanted(certificate: Certificate) -> Wanted:
 
 
 def verify(client: RegisteredClient | None, certificate: Certificate, *, now: float) -> PublicKey | None:
-    """Check that the certificate is the client's, with the same work when there is no client.
-
-    Returns:
-        The registered key of which it is the certificate, where keys are registered.
-
-    Raises:
-        Rejected: CERTIFICATE_TIME or CERTIFICATE.
-    """
+    """Check that the certificate is the client's, with the same work when there is no client."""
     mtls.check_time(certificate, now)
     if client is not None and client.record.token_endpoint_auth_method == names.SELF_SIGNED_TLS_CLIENT_AUTH:
         return _find_key(client, certificate, now)

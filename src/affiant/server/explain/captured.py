@@ -7,16 +7,14 @@ import json
 import re
 import shlex
 from base64 import b64encode
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.request.certificate import PEER
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _JWT = re.compile(r"[A-Za-z0-9_=+/-]*\.[A-Za-z0-9_=+/.-]*")
@@ -60,11 +58,7 @@ class Captured:
 
 
 def parse(text: str) -> Captured:
-    """The request in this text.
-
-    Raises:
-        ConfigError: it is none of the kinds; the message names them.
-    """
+    """The request in this text."""
     captured = _read(text.strip().removeprefix("\ufeff"))
     try:
         urlsplit(captured.url)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.client_auth import tls_client
 from affiant.server.explain import fixes, remedies
+from affiant.server.explain.facts import Facts
+from affiant.server.explain.fixes import Fix
 from affiant.server.registry.remote_keys import NOT_FETCHED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.errors import Rejected
-    from affiant.server.explain.facts import Facts
-    from affiant.server.explain.fixes import Fix
 
 RUNGS = {
     1: "form",

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
+from affiant.jose.compact import Unverified
 from affiant.oauth import assertion
 from affiant.oauth.parameters import form as oauth_form
+from affiant.oauth.parameters.form import Form
 from affiant.server.client_auth import presented
 from affiant.server.explain import hints
+from affiant.server.explain.captured import Captured
+from affiant.server.explain.hints import Hint
+from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request import http
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.compact import Unverified
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.explain.captured import Captured
-    from affiant.server.explain.hints import Hint
-    from affiant.server.registry.directory import RegisteredClient
-    from affiant.storage.records import Api
+from affiant.storage.records import Api
 
 _ASSERTIONS = ("client_assertion", "assertion")
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
+from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES, MAX_LIFETIME
 from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
+from affiant.server.explain.facts import Facts
+from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import NOT_FETCHED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.errors import Rejected
-    from affiant.server.explain.facts import Facts
-    from affiant.server.registry.directory import RegisteredClient
-    from affiant.storage.records import Api
+from affiant.storage.records import Api
 
 _NEW_TIMES = 'claims["iat"] = int(time.time()); claims["exp"] = claims["iat"] + 60'
 _NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)  # a new one for every request'

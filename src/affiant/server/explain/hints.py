@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from affiant.jose import base64url
 from affiant.jose.algorithms import ALGORITHMS
+from affiant.jose.compact import Unverified
+from affiant.jose.keys import PublicKey, SecretKey
 from affiant.jose.spelling import EC_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from affiant.jose.compact import Unverified
-    from affiant.jose.keys import PublicKey, SecretKey
 
 MAX_KEYS = 4  # of a client that are tried
 KEPT, REPEATED = "jti.kept", "jti.repeated"
@@ -112,14 +109,7 @@ def parse(text: str | None) -> Hint | None:
 
 
 def find(keys: Sequence[PublicKey], secrets: Iterable[SecretKey], unverified: Unverified, text: str) -> Hint | None:
-    """Return the known mistake that explains this signature, or None.
-
-    Args:
-        keys: the public keys of the client; the first few are tried.
-        secrets: of the client, for MACs.
-        unverified: the assertion.
-        text: the assertion as it was sent.
-    """
+    """Return the known mistake that explains this signature, or None."""
     if unverified.alg.startswith("HS"):
         return _of_secret(secrets, unverified)
     for key in keys:

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from affiant.server.client_auth import dummy
+from affiant.server.client_auth.findings import Evidence
 from affiant.server.explain import hints
 from affiant.server.explain.hints import Hint
+from affiant.server.request.visit import Visit
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.server.client_auth.findings import Evidence
-    from affiant.server.request.visit import Visit
-    from affiant.storage.ports import Ledger
+from affiant.storage.ports import Ledger
 
 SECONDS = 1.0  # between two looks
 SEARCHES = 2  # in one look
@@ -34,12 +30,7 @@ def trace_id(of: str) -> str:
 
 
 class Inquiry:
-    """Takes refused requests, and records a hint for those that a known mistake explains.
-
-    Args:
-        ledger: where hints are written, and used jtis are known.
-        clock: seconds since the epoch.
-    """
+    """Takes refused requests, and records a hint for those that a known mistake explains."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._ledger = ledger
@@ -53,11 +44,7 @@ class Inquiry:
             self._waiting.append((visit.trace_id, visit.endpoint, visit.now, evidence))
 
     async def work(self) -> None:
-        """Examine a few of the waiting requests.
-
-        Raises:
-            StoreError: a hint could not be written; it is lost.
-        """
+        """Examine a few of the waiting requests."""
         for _ in range(min(SEARCHES, len(self._waiting))):
             trace, endpoint, at, evidence = self._waiting.popleft()
             hint = await self._search(evidence, at)

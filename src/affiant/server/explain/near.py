@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from affiant.storage.ports import Clients
+from affiant.storage.ports import Clients
 
 PAGE = 100  # names that are compared at once: one to two milliseconds
 # A typo mostly keeps the beginning of a name: list from each of these prefixes on, and from the first name.
@@ -20,9 +18,6 @@ async def find(clients: Clients, name: str) -> tuple[str, ...]:
     """Return the registered name that is most similar to this one, or nothing.
 
     At most 14 pages of names are compared: all names of a small registry, the likely ones of a large one.
-
-    Raises:
-        StoreError: the store does not answer.
     """
     wanted = name[:_LONGEST].lower()
     best: tuple[str, ...] = ()

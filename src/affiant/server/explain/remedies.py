@@ -6,23 +6,19 @@ For each reason, a table says which options of `affiant client update` make the 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
+from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
+from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.rules import GRANT_TYPES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.errors import Rejected
-    from affiant.server.explain.facts import Facts
-    from affiant.server.registry.directory import RegisteredClient
-
-    Options = Callable[[Rejected, Facts, RegisteredClient], str | None]
+Options = Callable[[Rejected, Facts, RegisteredClient], str | None]
 
 _BY_POLICY = {
     Reason.ISS_SUB: "subject",
@@ -38,10 +34,6 @@ def find(refusals: Sequence[Rejected], facts: Facts) -> Fix | None:
     """Return the command that makes the server accept this request; a Fix without a line if no setting does.
 
     None for a reason that has nothing to do with settings.
-
-    Args:
-        refusals: the reason of the request, and those that would follow.
-        facts: what is known of it.
     """
     if not refusals:
         return None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
+from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.server.client_auth import presented
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes, tokens
+from affiant.server.explain.captured import Captured
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
+from affiant.server.explain.facts import Facts
 from affiant.server.request import http
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.oauth.metadata import Metadata
-    from affiant.server.explain.captured import Captured
-    from affiant.server.explain.facts import Facts
 
 _KNOWS_REGISTRATION = frozenset({5, 7, 11, 12})
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.compact import Verified
 from affiant.oauth import access_token, names
 from affiant.oauth.claims import LEEWAY, audiences, media_type, text
 from affiant.oauth.standing import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
+from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
+from affiant.server.registry.directory import Directory
 from affiant.server.token import standing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.compact import Verified
-    from affiant.server.explain.facts import Facts
-    from affiant.server.registry.directory import Directory
-    from affiant.storage.ports import Revocations
+from affiant.storage.ports import Revocations
 
 _AT = names.ACCESS_TOKEN_TYP
 _STEPS = ("issuer", "key", "signature", "type", "API", "time", "claims", "revocation", "binding")
@@ -75,11 +72,7 @@ def fix(facts: Facts) -> Fix:
 
 
 async def explain(facts: Facts, directory: Directory, revocations: Revocations) -> Explanation:
-    """Judge an access token as the guard of its API would. The proof for a bound token is not known here.
-
-    Raises:
-        StoreError: the store does not answer.
-    """
+    """Judge an access token as the guard of its API would. The proof for a bound token is not known here."""
     await directory.refresh()
     refusal: Rejected | None = None
     try:

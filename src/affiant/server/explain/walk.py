@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,16 +14,14 @@ from affiant.reasons import Reason
 from affiant.server.client_auth import findings
 from affiant.server.explain import explanation, hints, inquiry, near, tokens
 from affiant.server.explain import facts as facts_of
+from affiant.server.explain.captured import Captured
 from affiant.server.explain.explanation import Explanation, rung_of
+from affiant.server.explain.facts import Facts
+from affiant.server.registry.directory import Directory
 from affiant.server.request import http
 from affiant.server.request.visit import Visit
-
-if TYPE_CHECKING:
-    from affiant.server.explain.captured import Captured
-    from affiant.server.explain.facts import Facts
-    from affiant.server.registry.directory import Directory
-    from affiant.server.token.decision import Decider
-    from affiant.storage.ports import Store
+from affiant.server.token.decision import Decider
+from affiant.storage.ports import Store
 
 _LAST, _LAST_OF_CLAIMS = 12, 10  # rungs, as far as a request and its claims are judged
 _PAGE, _PAGES = 200, 50  # records that are looked through for the earlier use of a jti
@@ -31,14 +29,7 @@ _BY_KEY = range(6, 8)
 
 
 class Explainer:
-    """Explains requests, with the clients and keys of one server; it changes nothing.
-
-    Args:
-        issuer: of the server.
-        decider: judges a token request.
-        directory: knows the clients, the APIs and the keys.
-        store: where they are kept, and the audit log.
-    """
+    """Explains requests, with the clients and keys of one server; it changes nothing."""
 
     def __init__(self, issuer: str, decider: Decider, directory: Directory, store: Store) -> None:
         self._issuer = issuer
@@ -47,11 +38,7 @@ class Explainer:
         self._store = store
 
     async def explain(self, captured: Captured, *, now: float) -> Explanation:
-        """What this server would say to this request at this time.
-
-        Raises:
-            StoreError: the store does not answer.
-        """
+        """What this server would say to this request at this time."""
         facts = facts_of.read(captured, issuer=self._issuer, now=now)
         await self._look_up(facts)
         if captured.is_bare and tokens.is_access_token(facts):
@@ -64,11 +51,7 @@ class Explainer:
         return replace(found, what=what, fix=tokens.fix(facts), remedy=None) if what else found
 
     async def explain_record(self, record: dict[str, Any]) -> Explanation:
-        """Explain a request from its audit record; the request itself is not kept.
-
-        Raises:
-            StoreError: the store does not answer.
-        """
+        """Explain a request from its audit record; the request itself is not kept."""
         facts = facts_of.of_record(record, issuer=self._issuer)
         name = record.get("client_id") or record.get("client_claimed")
         facts.client = await self._directory.client(name) if name else None

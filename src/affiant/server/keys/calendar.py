@@ -8,18 +8,13 @@ changed or added. Where they take the keys of all lines, they say so.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
 from affiant.storage.entries import LONGEST_TOKEN
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from affiant.storage.records import SigningKey
+from affiant.storage.records import NotFound, SigningKey
 
 DAY = 86_400
 SEEN_SECONDS = 2  # until every node publishes a new key: a change is seen within 1 s, and instants are whole seconds
@@ -126,11 +121,7 @@ def announce_due(
 
 
 def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay: int) -> list[SigningKey]:
-    """Let the next key sign in `delay` seconds: the one that is announced already, or else the candidate.
-
-    Raises:
-        ConfigError: one is announced that signs as soon, or of another algorithm than the candidate.
-    """
+    """Let the next key sign in `delay` seconds: the one that is announced already, or else the candidate."""
     if has_ended(keys, now):
         return _begin(keys, candidate, now)
     waiting = find_announced(keys, now)
@@ -150,9 +141,6 @@ def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey | None, *
     """Take a key away at once; when it is the one that signs, the next one does: the announced one or the candidate.
 
     Where there is neither, the line has ended, until a key is made for it.
-
-    Raises:
-        NotFound: there is no such key, or it is removed already.
     """
     lost = next((key for key in live(keys, now) if key.kid == kid), None)
     if lost is None:

@@ -10,9 +10,10 @@ import os
 import re
 import secrets
 from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -22,10 +23,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.system.files import create_private, denied, read_private
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 ENVIRONMENT = "AFFIANT_MASTER_KEY"
 FILE_NAME = "master.key"
@@ -43,11 +40,7 @@ class MasterKey:
 
     @classmethod
     def from_bytes(cls, material: bytes) -> MasterKey:
-        """Derive the keys.
-
-        Raises:
-            ConfigError: not 32 bytes.
-        """
+        """Derive the keys."""
         if len(material) != _BYTES:
             raise ConfigError("the master key must be 32 bytes: 64 hexadecimal digits, or 43 characters of base64url")
         return cls(
@@ -60,11 +53,7 @@ class MasterKey:
         return nonce + AESGCM(self._seal).encrypt(nonce, plain, purpose.encode())
 
     def unseal(self, sealed: bytes, *, purpose: str) -> bytes:
-        """Decrypt.
-
-        Raises:
-            ConfigError: sealed under another master key or for another purpose, or altered.
-        """
+        """Decrypt."""
         try:
             return AESGCM(self._seal).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
         except InvalidTag:
@@ -86,11 +75,7 @@ class MasterKey:
 
 
 def load(folder: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
-    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database.
-
-    Raises:
-        ConfigError: it is missing, cannot be read, is not 32 bytes, or others may read the file.
-    """
+    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database."""
     given = environment.get(ENVIRONMENT)
     return MasterKey.from_bytes(_material(given) if given else _from_file(folder / FILE_NAME))
 
@@ -100,9 +85,6 @@ def make(folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
 
     Only where there is no database yet: what was written under another key could be read by nobody, and what is
     written under this one, by nobody who has the other.
-
-    Raises:
-        ConfigError: it cannot be written.
     """
     path = folder / FILE_NAME
     if environment.get(ENVIRONMENT) or path.exists():

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from hashlib import sha256, sha384, sha512
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import DEFAULT, MGF, Attribute, KeyType, Mechanism, MechanismFlag, exceptions
 
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-
-    from affiant.jose.algorithms import PublicCryptoKey
+from affiant.jose.algorithms import PublicCryptoKey
 
 LABEL = "affiant"  # of every key that is ours
 _RSA_BITS = 3072
@@ -86,11 +83,7 @@ def find_way(alg: str, mechanisms: AbstractSet[Any]) -> Way | None:
 
 
 def choose_way(alg: str, mechanisms: AbstractSet[Any], *, token: str) -> Way:
-    """Return how the token signs with an algorithm.
-
-    Raises:
-        ConfigError: it cannot; the message says which algorithms it can sign with, and where to choose one.
-    """
+    """Return how the token signs with an algorithm."""
     if (way := find_way(alg, mechanisms)) is not None:
         return way
     able = ", ".join(other for other in WAYS if find_way(other, mechanisms) is not None)

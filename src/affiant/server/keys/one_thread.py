@@ -6,13 +6,11 @@ import asyncio
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from affiant.errors import SignerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Result = TypeVar("Result")
 
@@ -21,9 +19,6 @@ class OneThread:
     """Runs calls in the order in which they came.
 
     The thread is a daemon: a call that never returns does not keep the process from ending.
-
-    Args:
-        name: of what is called, for people.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,11 +28,7 @@ class OneThread:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, call: Callable[[], Result], *, seconds: float) -> Result:
-        """What the call returns or raises.
-
-        Raises:
-            SignerError: it did not return in time, or the one that runs is overdue already.
-        """
+        """What the call returns or raises."""
         if time.monotonic() > self._overdue_at:  # a queue before a closed door would only grow
             raise SignerError(f"{self._name} does not answer")
         future: Future[Result] = Future()

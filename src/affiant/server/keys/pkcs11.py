@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pkcs11
 from pkcs11 import Attribute, ObjectClass, exceptions
 
 from affiant.errors import ConfigError, SignerError
 from affiant.jose import jwk
+from affiant.jose.algorithms import PublicCryptoKey
 from affiant.jose.keys import parse_public_jwk
 from affiant.server.keys import mechanisms
 from affiant.server.keys.mechanisms import LABEL
 from affiant.server.keys.one_thread import OneThread
 from affiant.system.files import read_private
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
-
-    from affiant.jose.algorithms import PublicCryptoKey
 
 PIN = "AFFIANT_PKCS11_PIN"
 SIGN_SECONDS = 3.0  # less than a request may take: who waits in vain is told so
@@ -62,13 +59,7 @@ Result = TypeVar("Result")
 
 
 class Token:
-    """One token. Every call waits for the module's thread, and for the token no longer than it may take.
-
-    Args:
-        module: the vendor's library.
-        label: the token's.
-        pin: the user's; in no message, no log and no repr.
-    """
+    """One token. Every call waits for the module's thread, and for the token no longer than it may take."""
 
     def __init__(self, module: Path, label: str, pin: str) -> None:
         self.label = label
@@ -85,12 +76,7 @@ class Token:
         return f"Token({self._module!r}, {self.label!r})"
 
     async def generate(self, kid: str, alg: str) -> PublicCryptoKey:
-        """The public part of a new key, which was seen to sign before anybody relies on it.
-
-        Raises:
-            ConfigError: the token cannot be used, or cannot make such a key.
-            SignerError: it does not answer.
-        """
+        """The public part of a new key, which was seen to sign before anybody relies on it."""
         self.check_alg(alg)
         return await self._run(lambda session: self._make(session, kid, alg), WORK_SECONDS)
 
@@ -101,32 +87,18 @@ class Token:
             raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {able}")
 
     async def sign(self, kid: str, alg: str, data: bytes) -> bytes:
-        """The signature, as RFC 7518 section 3 lays it out.
-
-        Raises:
-            SignerError: the token does not answer, does not have the key, or cannot be used any more.
-        """
+        """The signature, as RFC 7518 section 3 lays it out."""
         try:
             return await self._run(lambda session: self._sign(session, kid, alg, data), SIGN_SECONDS)
         except ConfigError as error:
             raise SignerError(str(error)) from error
 
     async def list(self) -> set[str]:
-        """The names of the keys that are ours.
-
-        Raises:
-            ConfigError: the token cannot be used.
-            SignerError: it does not answer.
-        """
+        """The names of the keys that are ours."""
         return await self._run(lambda session: {_kid(key) for key in _find(session)}, WORK_SECONDS)
 
     async def erase(self, kids: Collection[str]) -> None:
-        """Erase these keys, their public parts too; those that are not there are none to erase.
-
-        Raises:
-            ConfigError: the token cannot be used.
-            SignerError: it does not answer.
-        """
+        """Erase these keys, their public parts too; those that are not there are none to erase."""
         await self._run(lambda session: self._erase(session, kids), WORK_SECONDS)
 
     async def close(self) -> None:
@@ -249,11 +221,7 @@ class Token:
 
 
 def load(module: Path, label: str, pin_file: Path | None, environment: Mapping[str, str] = os.environ) -> Token:
-    """The token with the PIN from AFFIANT_PKCS11_PIN, or from a file; nobody calls it yet.
-
-    Raises:
-        ConfigError: there is no PIN, or others may read the file.
-    """
+    """The token with the PIN from AFFIANT_PKCS11_PIN, or from a file; nobody calls it yet."""
     pin = environment.get(PIN) or (_pin_from(pin_file) if pin_file is not None else "")
     if not pin:
         raise ConfigError(f"the PKCS #11 token {label} needs its PIN: set {PIN}, or AFFIANT_PKCS11_PIN_FILE")

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from affiant.errors import ConfigError, SignerError
+from affiant.jose.signer import AnySigner
 from affiant.server.keys import signing_keys
-from affiant.server.keys.vault import TokenKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.signer import AnySigner
-    from affiant.server.keys.vault import Vault
-    from affiant.server.registry.directory import Directory
-    from affiant.storage.ports import Store
+from affiant.server.keys.vault import TokenKey, Vault
+from affiant.server.registry.directory import Directory
+from affiant.storage.ports import Store
 
 PROVE_SECONDS = 5.0  # between two signatures that show that a PKCS #11 token is there
 _PROOF = b"affiant: can this key sign?"  # without a period, so no part of any JWS (RFC 7515 section 5.1)
@@ -32,22 +27,12 @@ class Signers:
         self._alone = asyncio.Lock()
 
     async def get(self, line: str) -> AnySigner:
-        """The key of this line that signs now.
-
-        Raises:
-            SignerError: there is none, and none can be made now.
-            StoreError: the store does not answer.
-        """
+        """The key of this line that signs now."""
         signer = self._directory.find_signer(line)
         return signer if signer is not None else await self._begin(line)
 
     async def prove(self) -> None:
-        """Let one of the keys that sign now sign something, each that is in a token: only that shows that it can.
-
-        Raises:
-            SignerError: the token is away, or does not have the key.
-            StoreError: the store does not answer.
-        """
+        """Let one of the keys that sign now sign something, each that is in a token: only that shows that it can."""
         await self._directory.refresh()
         for line in {signing_keys.DEFAULT_LINE, *(api.signing_alg or "" for api in self._directory.apis)}:
             signer = self._directory.find_signer(line)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.server.keys import calendar as rules
+from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.vault import Vault
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditRecord, Entry
-from affiant.storage.records import NotFound
+from affiant.storage.ports import Store
+from affiant.storage.records import NotFound, SigningKey
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.server.keys.calendar import Calendar
-    from affiant.server.keys.vault import Vault
-    from affiant.storage.ports import Store
-    from affiant.storage.records import SigningKey
-
-    Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
+Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +37,7 @@ async def ensure(
     by: str = THE_CALENDAR,
     trace_id: str | None = None,
 ) -> None:
-    """Make the first signing key of a line if it has none; of any number that start at once, one makes it.
-
-    Args:
-        store: where the keys are.
-        vault: makes the new one.
-        now: seconds since the epoch.
-        alg: of the first key; of another line than the default one, it is the line's name.
-        line: an algorithm that an API has chosen, or the default line.
-        by: whose wish asks for it, for the audit log.
-        trace_id: of the request that does; a new one when left out.
-
-    Raises:
-        ConfigError: this process cannot use the key that signs.
-        StoreError: it cannot be stored, or made.
-    """
+    """Make the first signing key of a line if it has none; of any number that start at once, one makes it."""
     standing = rules.of_line(await store.signing_keys.list(), line)
     if not rules.has_ended(standing, now):
         return
@@ -69,12 +51,7 @@ async def ensure(
 
 
 async def check(store: Store, vault: Vault, *, now: int) -> None:
-    """Let a server start that can sign.
-
-    Raises:
-        ConfigError: a key that signs now is in a token that cannot be used.
-        StoreError: the store or the token does not answer.
-    """
+    """Let a server start that can sign."""
     standing = await store.signing_keys.list()
     for line in await lines_in_use(store):
         signer = rules.find_signer(rules.of_line(standing, line), now)
@@ -87,10 +64,6 @@ async def keep(store: Store, vault: Vault, *, now: int, calendar: Calendar) -> N
 
     In each line that is in use, the next key is announced, of the same algorithm; in others, all retire. Those whose
     time is over are erased. Every node may call it at any time: what one has done is not due for the others.
-
-    Raises:
-        ConfigError: a key cannot be made.
-        StoreError: it cannot be stored; it stays due.
     """
     standing, lines = await store.signing_keys.list(), await lines_in_use(store)
     for line in lines:
@@ -119,22 +92,7 @@ async def rotate(
     line: str = DEFAULT_LINE,
     trace_id: str | None = None,
 ) -> SigningKey:
-    """Let a new key sign in `delay` seconds: one that is announced already, or one that is made now.
-
-    Args:
-        store: where the keys are.
-        vault: makes the new one.
-        now: seconds since the epoch.
-        delay: for how long it is published before it signs; at least SEEN_SECONDS, so that every node publishes it.
-        by: who wants it, for the audit log.
-        alg: what it signs with; what the present one signs with when left out.
-        line: whose key follows.
-        trace_id: of the request that asks for it; a new one when left out.
-
-    Raises:
-        ConfigError: a key is announced that signs as soon, or of another algorithm; the key cannot be made; or no API
-            has chosen the line.
-    """
+    """Let a new key sign in `delay` seconds: one that is announced already, or one that is made now."""
     if line not in await lines_in_use(store):
         raise ConfigError(f"no API has chosen {line}: affiant api update NAME --signing-alg {line}")
     standing = rules.of_line(await store.signing_keys.list(), line)
@@ -159,9 +117,6 @@ async def remove(
 
     Where none is announced, a new one is made; None when that cannot be done now, or no API needs it. It is made later
     then, before the next token: an emergency does not wait for a token that is away.
-
-    Raises:
-        NotFound: there is no such key, or it is removed already.
     """
     standing = await store.signing_keys.list()
     lost = next((key for key in rules.live(standing, now) if key.kid == kid), None)

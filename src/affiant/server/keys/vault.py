@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from affiant.errors import ConfigError, SignerError
 from affiant.jose import jwk, keys
+from affiant.jose.keys import PrivateKey, PublicKey
+from affiant.jose.signer import AnySigner
+from affiant.server.keys.master_key import MasterKey
 from affiant.storage.records import SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable
-
-    from affiant.jose.keys import PrivateKey, PublicKey
-    from affiant.jose.signer import AnySigner
-    from affiant.server.keys.master_key import MasterKey
     from affiant.server.keys.pkcs11 import Token
 
 _TOKEN = "pkcs11"  # noqa: S105 - the member that says in which token a key is
@@ -45,23 +44,14 @@ class TokenKey:
     token: Token | None = field(repr=False)
 
     def sign(self, data: bytes) -> Awaitable[bytes]:
-        """The signature, as RFC 7518 section 3 lays it out.
-
-        Raises:
-            SignerError: the token does not answer, or is not the one that is set.
-        """
+        """The signature, as RFC 7518 section 3 lays it out."""
         if self.token is None:
             raise SignerError(_elsewhere(self))
         return self.token.sign(self.kid, self.alg, data)
 
 
 class Vault:
-    """Makes, opens and erases signing keys.
-
-    Args:
-        master_key: seals what the store keeps.
-        token: where new keys are made; in this process, and sealed in the store, when there is none.
-    """
+    """Makes, opens and erases signing keys."""
 
     def __init__(self, master_key: MasterKey, token: Token | None = None) -> None:
         self._master_key = master_key
@@ -73,23 +63,14 @@ class Vault:
             self._token.check_alg(alg)
 
     async def generate(self, alg: str, *, now: int, line: str = "") -> SigningKey:
-        """A key that nobody knows yet.
-
-        Raises:
-            ConfigError: the token cannot make such a key.
-            SignerError: the token does not answer.
-        """
+        """A key that nobody knows yet."""
         if self._token is not None:
             return await self._generate_inside(self._token, alg, now, line)
         key = await asyncio.to_thread(_generate, alg)  # an RSA key takes a second
         return self._record(key.public(), key.to_jwk(), now, line)
 
     def open(self, key: SigningKey) -> Opened:
-        """The key, ready for use; nobody asks the token for it before it signs.
-
-        Raises:
-            ConfigError: it was sealed under another master key.
-        """
+        """The key, ready for use; nobody asks the token for it before it signs."""
         plain = json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid)))
         if _TOKEN not in plain:
             private = keys.parse_private_jwk(plain)
@@ -99,12 +80,7 @@ class Vault:
         return Opened(TokenKey(key.kid, key.alg, label, token), keys.parse_public_jwk(plain["jwk"]))
 
     async def check(self, key: SigningKey) -> None:
-        """Let a key pass that this process can sign with.
-
-        Raises:
-            ConfigError: it is in a token that is not set, that cannot be used, or that does not have it.
-            SignerError: the token does not answer.
-        """
+        """Let a key pass that this process can sign with."""
         signer = self.open(key).signer
         if not isinstance(signer, TokenKey):
             return
@@ -114,20 +90,12 @@ class Vault:
             raise ConfigError(f"the PKCS #11 token {signer.label} does not have the key {key.kid} that should sign")
 
     async def erase(self, kids: Collection[str]) -> None:
-        """Erase those of these keys that are in the token.
-
-        Raises:
-            SignerError: the token does not answer.
-        """
+        """Erase those of these keys that are in the token."""
         if self._token is not None and kids:
             await self._token.erase(kids)
 
     async def sweep(self, standing: Iterable[SigningKey]) -> None:
-        """Erase what is left in the token of keys that are removed: it may have been away when they were.
-
-        Raises:
-            SignerError: the token does not answer.
-        """
+        """Erase what is left in the token of keys that are removed: it may have been away when they were."""
         if self._token is not None:
             removed = {key.kid for key in standing if not key.sealed}
             await self.erase(removed & await self._token.list())

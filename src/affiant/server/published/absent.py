@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from affiant.errors import StoreError
@@ -14,9 +15,6 @@ from affiant.server.published import pages
 from affiant.server.published.public import ANY_ORIGIN, PLAIN
 from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.visit import without_credentials
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 log = logging.getLogger(__name__)
 

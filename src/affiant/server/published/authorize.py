@@ -7,17 +7,14 @@ reads nothing of the request and never redirects: the `redirect_uri` is an attac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from affiant.server.published.public import PLAIN
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 _METHODS = ["GET", "POST"]  # RFC 6749 section 3.1
 _HEADERS = {**PLAIN, "Cache-Control": "no-store"}
@@ -28,11 +25,7 @@ _REFUSAL = {
 
 
 class Stub:
-    """An authorization endpoint that refuses every request.
-
-    Args:
-        issuer: the server's issuer identifier.
-    """
+    """An authorization endpoint that refuses every request."""
 
     def __init__(self, issuer: str) -> None:
         self._url = f"{issuer}/authorize"

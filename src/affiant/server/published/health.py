@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from affiant.errors import ConfigError, StoreError
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from affiant.server.background import Background
-    from affiant.server.registry.directory import Directory
+from affiant.server.background import Background
+from affiant.server.registry.directory import Directory
 
 _HEADERS = {"Cache-Control": "no-store"}
 

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from affiant.jose import base64url
 from affiant.server.published import preconditions
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from affiant.server.registry.directory import Directory
+from affiant.server.registry.directory import Directory
 
 
 class Jwks:
-    """Answers with the keys that are announced, active or retiring.
-
-    Args:
-        directory: knows them.
-        max_age: seconds for which a copy may be used; no longer than a key is announced before it signs.
-    """
+    """Answers with the keys that are announced, active or retiring."""
 
     def __init__(self, directory: Directory, *, max_age: int) -> None:
         self._directory = directory

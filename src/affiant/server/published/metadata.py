@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from affiant.jose.key_set import KeySet
-    from affiant.server.registry.profiles import Demands
+from affiant.jose.key_set import KeySet
+from affiant.server.registry.profiles import Demands
 
 
 def build(
     issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, demands: Demands, mtls_url: str | None = None
 ) -> dict[str, Any]:
-    """Return the metadata of this server; OpenID Connect discovery serves the same members.
-
-    Args:
-        issuer: its issuer identifier.
-        parts: what each endpoint says of itself.
-        keys: the published keys.
-        demands: what every client is held to.
-        mtls_url: where the endpoints are that ask for a certificate, instead of below the issuer.
-    """
+    """Return the metadata of this server; OpenID Connect discovery serves the same members."""
     document: dict[str, Any] = {
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",

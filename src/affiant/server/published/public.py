@@ -8,18 +8,14 @@ server is not ready.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.requests import Request
-
-    Show = Callable[[Request], Awaitable[Response]]
+Show = Callable[[Request], Awaitable[Response]]
 
 PLAIN = {"X-Content-Type-Options": "nosniff"}
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, Retry-After, X-Trace-Id"}

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import re
 import time
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from affiant.errors import ConfigError, StoreError
@@ -16,15 +18,9 @@ from affiant.jose import base64url
 from affiant.oauth import names
 from affiant.oauth.standing import revocations as feed
 from affiant.server.published import preconditions
+from affiant.server.registry.directory import Directory
+from affiant.storage.ports import Revocations
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.requests import Request
-
-    from affiant.server.registry.directory import Directory
-    from affiant.storage.ports import Revocations
 
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
 MAX_WAITING = 1000  # requests that wait in one worker, unless its connections are fewer
@@ -44,15 +40,7 @@ class _Edition(Value, frozen=True):
 
 
 class RevocationFeed:
-    """Answers with the feed, at once or when it changes.
-
-    Args:
-        directory: knows what is signed with.
-        revocations: where they are.
-        issuer: the server's issuer identifier.
-        clock: seconds since the epoch.
-        max_waiting: how many requests may wait at once; all others are answered immediately.
-    """
+    """Answers with the feed, at once or when it changes."""
 
     def __init__(
         self,
@@ -128,12 +116,7 @@ class RevocationFeed:
             self._news = asyncio.Event()
 
     async def _look(self) -> _Edition:
-        """The feed as it is now. Who comes while somebody looks waits for that, and hears of its failure.
-
-        Raises:
-            StoreError: the store does not answer.
-            ConfigError: there is no key to sign with.
-        """
+        """The feed as it is now. Who comes while somebody looks waits for that, and hears of its failure."""
         if self._edition is not None and time.monotonic() < self._fresh_until:
             return self._edition
         if self._looking is None or self._looking.done():

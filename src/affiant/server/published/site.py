@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
+from affiant.server.published.health import Health
+from affiant.server.published.jwks import Jwks
 from affiant.server.published.public import public_route, route
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.requests import Request
-    from starlette.routing import Route
-
-    from affiant.server.published.health import Health
-    from affiant.server.published.jwks import Jwks
-    from affiant.server.published.revocations import RevocationFeed
+from affiant.server.published.revocations import RevocationFeed
 
 
 def routes(

@@ -10,30 +10,25 @@ next. The key that is announced can do nothing but prove itself, so nobody is sh
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import msgspec
 
 from affiant.errors import ConfigError, Rejected
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.registration import described, key_actions
-from affiant.server.registration.key_actions import LIST, PROVE
+from affiant.server.registration.key_actions import LIST, PROVE, Action
 from affiant.server.registration.registrar import LEFT_OUT
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import changes, shown
 from affiant.server.request import http
+from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.registration.key_actions import Action
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client, ClientKey
+from affiant.server.request.visit import Visit
+from affiant.storage.ports import Store
+from affiant.storage.records import Client, ClientKey, NotFound
 
 SHOWN_REVOKED = 16  # keys that have ended, of which the answer still tells
 
@@ -54,11 +49,9 @@ class ClientKeysEndpoint(ClientEndpoint):
         return {"client_keys_endpoint": f"{self._issuer}/client-keys"}
 
     def proves_key(self, form: Form, scope: http.Scope) -> bool:
-        """See ClientEndpoint."""
         return scope["method"] == "POST" and form.get("action") == PROVE
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         form, client = await self.enter(visit, scope, receive)
         # What stands now: the client may ask another worker than the one that has just changed it.
         record = await self._store.clients.find(client.client.client_id) or client.client.record
@@ -76,11 +69,7 @@ class ClientKeysEndpoint(ClientEndpoint):
         return await self._answer_with(visit, action, record.keys if is_done else await self._change(visit, action))
 
     async def _change(self, visit: Visit, action: Action) -> tuple[ClientKey, ...]:
-        """Commit it, now that the request is known to be the first of its kind.
-
-        Raises:
-            Rejected: another change came in between.
-        """
+        """Commit it, now that the request is known to be the first of its kind."""
         client = visit.authenticated
         assert client is not None  # noqa: S101 - `enter` has returned
         record = msgspec.structs.replace(visit.record(), by=client.client.client_id, detail=action.told)
@@ -123,11 +112,7 @@ def _check_signer(action: Action, record: Client, signer: str | None, now: float
 
 @contextlib.contextmanager
 def _judging() -> Iterator[None]:
-    """Tell the client why not, in the words of the rule.
-
-    Raises:
-        Rejected: KEYS_UNKNOWN or KEYS_CONFLICT.
-    """
+    """Tell the client why not, in the words of the rule."""
     try:
         yield
     except NotFound:

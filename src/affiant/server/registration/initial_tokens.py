@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.rules import check_identifier, check_scopes, check_types
+from affiant.storage.ports import Store, Tell
 from affiant.storage.records import InitialAccessToken
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store, Tell
 
 MAX_USES = 10_000
 MAX_LIFETIME = 366 * 86_400  # seconds
@@ -34,23 +30,7 @@ async def issue(
     id: str | None = None,  # noqa: A002 - its name
     tell: Tell | None = None,
 ) -> tuple[InitialAccessToken, str]:
-    """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept.
-
-    Args:
-        store: where it is kept.
-        master_key: digests it.
-        scope: the names that a client may register for; empty for none.
-        resources: the APIs that each of the clients may ask for; empty for the default API only.
-        lifetime_seconds: 1 to MAX_LIFETIME.
-        uses: how many clients it lets in, 1 to MAX_USES.
-        now: seconds since the epoch.
-        types: the authorization_details_types that a client may register for (RFC 9396 section 10).
-        id: its name; a new one when left out.
-        tell: what is written down of it.
-
-    Raises:
-        ConfigError: it cannot be so.
-    """
+    """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept."""
     if not 1 <= lifetime_seconds <= MAX_LIFETIME:
         raise ConfigError(f"an initial access token lives 1 to {MAX_LIFETIME} seconds")
     if not 1 <= uses <= MAX_USES:
@@ -76,9 +56,5 @@ async def list(store: Store) -> Sequence[InitialAccessToken]:  # noqa: A001 - re
 
 
 async def revoke(store: Store, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
-    """Let nobody in by it any more; whom it let in stays.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
+    """Let nobody in by it any more; whom it let in stays."""
     await store.initial_access_tokens.remove(id, tell=tell)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import strict_json
-from affiant.jose.key_set import KeySet, describe
-from affiant.jose.keys import parse_public_jwk
+from affiant.jose.key_set import KeySet, LeftOut, describe
+from affiant.jose.keys import PublicKey, parse_public_jwk
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import rotation
 from affiant.server.request.endpoint import required
+from affiant.storage.records import Client, ClientKey
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.key_set import LeftOut
-    from affiant.jose.keys import PublicKey
-    from affiant.oauth.parameters.form import Form
-    from affiant.storage.records import Client, ClientKey
-
-    Keys = tuple[ClientKey, ...]
+Keys = tuple[ClientKey, ...]
 
 LIST, ANNOUNCE, PROVE, RETIRE, REVOKE, CANCEL = "list", "announce", "prove", "retire", "revoke", "cancel"
 PUT = "put"
@@ -56,17 +51,7 @@ class Action(NamedTuple):
 
 
 def parse(method: str, form: Form, *, signer: str, now: int) -> Action:
-    """What a client asks for.
-
-    Args:
-        method: of the request.
-        form: its parameters.
-        signer: the thumbprint of the key that signed the request.
-        now: seconds since the epoch.
-
-    Raises:
-        Rejected: KEYS_ACTION, KEYS_MALFORMED or MISSING_PARAMETER.
-    """
+    """What a client asks for."""
     if method == "PUT":
         return _put(form, now)
     action = required(form, "action")

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut
 from affiant.oauth import registration
+from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
 from affiant.server.registration import described, records
 from affiant.server.registration.registrar import Registrar, bearer_token, traced
 from affiant.server.registry.directory import secret_purpose
 from affiant.server.registry.rules import Registered, is_client_id
 from affiant.server.request import http
-from affiant.server.request.visit import MAX_SHOWN
+from affiant.server.request.described import Described
+from affiant.server.request.visit import MAX_SHOWN, Visit
 from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.oauth.registration import ClientMetadata
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.storage.records import Client, StoredSecret
+from affiant.storage.records import Client, NotFound, StoredSecret
 
 _NOBODY = bytes(32)
 
@@ -38,7 +34,6 @@ class ManagementEndpoint(Registrar):
         super().__init__("registration", **shared)
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         http.check_method(scope, "GET", "PUT", "DELETE")
         client_id = scope["path"].rpartition("/")[2]
         visit.claimed = client_id[:MAX_SHOWN]
@@ -72,11 +67,7 @@ class ManagementEndpoint(Registrar):
         return await self._store.clients.find(client_id) if is_client_id(client_id) else None
 
     def _admit(self, client: Client | None, text: str) -> Client:
-        """The client, when the token is its own; the same answer and the same work for every way to fail.
-
-        Raises:
-            Rejected: REGISTRATION_ACCESS_TOKEN.
-        """
+        """The client, when the token is its own; the same answer and the same work for every way to fail."""
         stored = client.registration_token if client is not None else None
         is_its_own = hmac.compare_digest(stored or _NOBODY, self._master_key.digest(text))
         if client is None or stored is None or not is_its_own or not client.enabled:

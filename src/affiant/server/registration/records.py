@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError, Rejected
+from affiant.jose.key_set import KeySet
 from affiant.oauth import names, registration
 from affiant.oauth.parameters import scope as scopes
+from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys, rules
-from affiant.server.registry.addresses import find_forbidden
+from affiant.server.registry.addresses import Allowed, find_forbidden
 from affiant.server.registry.credentials import rotation
+from affiant.server.registry.profiles import Demands
 from affiant.server.registry.rules import Registered
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from affiant.jose.key_set import KeySet
-    from affiant.oauth.registration import ClientMetadata
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.addresses import Allowed
-    from affiant.server.registry.profiles import Demands
-    from affiant.storage.records import Client, ClientKey, InitialAccessToken
+from affiant.storage.records import Client, ClientKey, InitialAccessToken
 
 SOURCE = "registration"  # of the keys that a client registers itself
 
@@ -86,21 +82,7 @@ def build(
     now: int,
     **more: Any,
 ) -> Registered:
-    """The client of these metadata.
-
-    Args:
-        client_id: its name.
-        metadata: what it wants to be registered with.
-        bounds: what it may be registered for.
-        policy: what the server holds it to.
-        master_key: seals or digests its secret.
-        now: seconds since the epoch.
-        more: other fields of a Client.
-
-    Raises:
-        Rejected: REGISTRATION_SCOPE, REGISTRATION_JWKS_URI, or REGISTRATION_METADATA for what the rules of every client
-            forbid.
-    """
+    """The client of these metadata."""
     scope = _bounded_scope(metadata.scope, bounds.scope)
     _check_address(metadata.jwks_uri, policy.allowed)
     method = metadata.token_endpoint_auth_method
@@ -137,9 +119,6 @@ def put(standing: Client, built: Registered, metadata: ClientMetadata, *, now: i
 
     What an operator decided about it stays, and so does a secret of the same kind. That its tokens are bound to a key
     can be asked for, and not taken back.
-
-    Raises:
-        Rejected: REGISTRATION_METADATA: a key was revoked, or has another name, or another certificate.
     """
     wanted, keeps_secret = built.client, _secret_kind(standing) == _secret_kind(built.client)
     client = replace(

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.oauth import registration
+from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
 from affiant.server.registration import described, records
 from affiant.server.registration.registrar import PATH, Registrar, bearer_token
+from affiant.server.registry.rules import Registered
 from affiant.server.request import http
+from affiant.server.request.described import Described
+from affiant.server.request.visit import Visit
 from affiant.storage.entries import Entry
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.oauth.registration import ClientMetadata
-    from affiant.server.registry.rules import Registered
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.storage.records import Client, InitialAccessToken
+from affiant.storage.records import Client, InitialAccessToken, NotFound
 
 _TOKEN_BYTES = 32
 
@@ -36,11 +33,9 @@ class RegistrationEndpoint(Registrar):
         super().__init__(PATH, **shared)
 
     def metadata(self) -> dict[str, Any]:
-        """See Endpoint."""
         return {"registration_endpoint": f"{self._issuer}/{PATH}"}
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         visit.outcome = "registered"
         http.check_method(scope, "POST")
         token = await self._admit(visit, bearer_token(scope, otherwise=Reason.REGISTRATION_TOKEN))

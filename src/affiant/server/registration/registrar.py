@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affiant.errors import Rejected
-from affiant.jose.key_set import describe
+from affiant.jose.key_set import LeftOut, describe
 from affiant.oauth import bearer, registration
+from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import records, software_statement
+from affiant.server.registration.records import Policy
+from affiant.server.registry.rules import Registered
 from affiant.server.request import http
 from affiant.server.request.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.key_set import LeftOut
-    from affiant.oauth.registration import ClientMetadata
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registration.records import Policy
-    from affiant.server.registry.rules import Registered
-    from affiant.server.request.visit import Visit
-    from affiant.storage.ports import Store
+from affiant.server.request.visit import Visit
+from affiant.storage.ports import Store
 
 PATH = "register"
 LEFT_OUT = "jwks_left_out"  # a member of ours: which members of a JWK Set were not registered, and why
 
 
 class Registrar(Endpoint):
-    """An endpoint whose caller shows a token of this server, and sends JSON.
-
-    Args:
-        name: what the audit log calls it.
-        store: where clients are kept.
-        master_key: seals or digests their secrets, and digests the tokens.
-        policy: what every registration is held to.
-        alone: what an Endpoint takes.
-    """
+    """An endpoint whose caller shows a token of this server, and sends JSON."""
 
     def __init__(self, name: str, *, store: Store, master_key: MasterKey, policy: Policy, **alone: Any) -> None:
         super().__init__(name, **alone)
@@ -45,21 +33,13 @@ class Registrar(Endpoint):
         self._policy = policy
 
     async def read(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> dict[str, Any]:
-        """What the client sends.
-
-        Raises:
-            Rejected: as http.read_object.
-        """
+        """What the client sends."""
         members = await http.read_object(scope, receive)
         visit.is_read = True
         return members
 
     def parse(self, visit: Visit, members: dict[str, Any]) -> ClientMetadata:
-        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
-
-        Raises:
-            Rejected: the statement does not hold, or a member cannot be registered.
-        """
+        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1)."""
         stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=visit.now)
         found = registration.parse(stated)
         visit.note = describe(found.left_out) or None
@@ -68,15 +48,7 @@ class Registrar(Endpoint):
     def answer_with(
         self, visit: Visit, registered: Registered, access_token: str, *, status: int, left_out: Sequence[LeftOut] = ()
     ) -> http.Answer:
-        """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3).
-
-        Args:
-            visit: the request.
-            registered: the client, with its secret where it has just been made: it is told this once.
-            access_token: what the client manages its registration with.
-            status: of the answer.
-            left_out: members of its JWK Set that were not registered.
-        """
+        """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3)."""
         told = {
             **records.render(registered.client, visit.now),
             registration.TOKEN: access_token,
@@ -95,15 +67,7 @@ def traced(visit: Visit) -> list[tuple[bytes, bytes]]:
 
 
 def bearer_token(scope: http.Scope, *, otherwise: Reason) -> str:
-    """The one bearer token of a request (RFC 6750 section 2.1).
-
-    Args:
-        scope: the request.
-        otherwise: the reason of a refusal, where there is a token that can be none of this server.
-
-    Raises:
-        Rejected: TOKEN_REQUEST for several headers, REGISTRATION_TOKEN_MISSING, or the reason given.
-    """
+    """The one bearer token of a request (RFC 6750 section 2.1)."""
     try:
         shown = bearer.parse_authorization(http.header(scope, b"authorization"))
     except Rejected as refusal:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
+from affiant.jose.compact import Unverified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.claims import LEEWAY, instant, media_type, text
 from affiant.oauth.registration import MEMBERS, STATEMENT
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from affiant.jose.compact import Unverified
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +23,12 @@ _MAX_ISSUER = 2000
 
 
 def load(files: Mapping[str, Path]) -> dict[str, KeySet]:
-    """The issuers that are trusted, each with the keys in its file, a JWK Set.
-
-    Raises:
-        ConfigError: a file cannot be read, or has a key that is not accepted.
-    """
+    """The issuers that are trusted, each with the keys in its file, a JWK Set."""
     return {issuer: _load(issuer, path) for issuer, path in files.items()}
 
 
 def apply(members: dict[str, Any], issuers: Mapping[str, KeySet], *, audience: str, now: float) -> dict[str, Any]:
-    """The members, with those that the software statement among them has in their place (section 3.1.1).
-
-    Args:
-        members: what the client sent.
-        issuers: who is trusted, each with its keys.
-        audience: this server's issuer identifier.
-        now: seconds since the epoch.
-
-    Raises:
-        Rejected: REGISTRATION_STATEMENT, or REGISTRATION_STATEMENT_ISSUER for somebody who is not trusted.
-    """
+    """The members, with those that the software statement among them has in their place (section 3.1.1)."""
     statement = members.get(STATEMENT)
     if statement is None:
         return members

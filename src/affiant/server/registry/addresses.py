@@ -7,15 +7,12 @@ allow hosts and networks of their own.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
 from affiant.oauth import jwks_uri
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -72,11 +69,7 @@ class Allowed:
 
 
 def parse_allowed(text: str) -> Allowed:
-    """Host names, addresses and networks, with commas between them.
-
-    Raises:
-        ConfigError: one of them is none of these.
-    """
+    """Host names, addresses and networks, with commas between them."""
     hosts, networks = set(), list[Network]()
     for part in filter(None, map(str.strip, text.split(","))):
         try:

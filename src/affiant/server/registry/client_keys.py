@@ -6,19 +6,14 @@ What a key may do follows from the instants stored with it, so every worker and 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
-from affiant.jose.keys import parse_public_jwk
+from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.oauth import names
 from affiant.storage.records import ClientKey, NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from affiant.jose.keys import PublicKey
 
 MAX_KEYS = 16  # live at one time
 MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
@@ -35,16 +30,7 @@ def build(
     expires_at: int | None = None,
     is_proved: bool = True,
 ) -> ClientKey:
-    """The key as it is stored.
-
-    Args:
-        key: the public key.
-        now: seconds since the epoch.
-        source: who registers it.
-        not_before: from when on it may be used.
-        expires_at: from when on it may not be used any more.
-        is_proved: whether it is known to be the client's own, without a signature of it.
-    """
+    """The key as it is stored."""
     return ClientKey(
         kid=key.kid,
         jwk=json.dumps(key.to_jwk()),
@@ -102,9 +88,6 @@ def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) 
     """Return the keys with these added.
 
     A kid may name several keys, and a key may have several names among those that are added (RFC 7517 section 4.5).
-
-    Raises:
-        ConfigError: a key was registered before, or there would be too many.
     """
     known = {thumbprint(key): key for key in standing}
     for key in added:
@@ -124,11 +107,7 @@ def check_name(standing: Sequence[ClientKey], added: ClientKey, now: float) -> N
 def put(
     standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
 ) -> tuple[ClientKey, ...]:
-    """Return exactly these keys: keep the wanted live ones unchanged, revoke the others, and add the new ones.
-
-    Raises:
-        ConfigError: as `add`.
-    """
+    """Return exactly these keys: keep the wanted live ones unchanged, revoke the others, and add the new ones."""
     kept: dict[str, list[ClientKey]] = {}
     for key in live(standing, now):
         kept.setdefault(thumbprint(key), []).append(key)
@@ -162,10 +141,6 @@ def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
 
     A thumbprint names one key. A kid may name several, and the server must not guess: if it revoked the wrong key, the
     tokens of the leaked one would stay valid.
-
-    Raises:
-        NotFound: there is none.
-        ConfigError: the kid names several keys.
     """
     named = [key for key in keys if thumbprint(key) == name] or [key for key in keys if key.kid == name]
     if not named:
@@ -214,12 +189,7 @@ def _without_the_oldest(keys: tuple[ClientKey, ...], now: float) -> tuple[Client
 
 
 class ClientKeys:
-    """The keys of one client, ready to verify.
-
-    Args:
-        records: all of them.
-        admits_announced: whether those that are announced may authenticate it too, which proves them.
-    """
+    """The keys of one client, ready to verify."""
 
     __slots__ = ("_keys", "_may", "records")
 

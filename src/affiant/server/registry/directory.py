@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from affiant.errors import SignerError
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
+from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
+from affiant.reasons import Reason
 from affiant.server.keys import calendar
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault
 from affiant.server.registry import client_keys, profiles
 from affiant.server.registry.client_keys import ClientKeys
 from affiant.server.registry.profiles import GUIDE, Demands
-from affiant.storage.records import RESTORED_AT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.jose.signer import AnySigner
-    from affiant.reasons import Reason
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Api, Client, SigningKey
+from affiant.storage.ports import Store
+from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
 
 FRESH_SECONDS = 0.1  # how long a look at the store's version holds; a change must be seen within 1 s
 MAX_CLIENTS = 10_000  # kept ready in memory
@@ -68,16 +63,7 @@ def secret_purpose(client_id: str) -> str:
 
 
 class Directory:
-    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed.
-
-    Args:
-        issuer: the server's issuer identifier.
-        store: where they are kept.
-        master_key: under which secrets and keys are sealed.
-        demands: what is demanded of every client.
-        vault: opens the signing keys.
-        clock: seconds since the epoch.
-    """
+    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
 
     def __init__(
         self,
@@ -116,11 +102,7 @@ class Directory:
         return self._demands
 
     async def refresh(self, *, at_once: bool = False) -> None:
-        """Look whether the store changed, at most every 100 ms where it need not be at once.
-
-        Raises:
-            StoreError: the store does not answer.
-        """
+        """Look whether the store changed, at most every 100 ms where it need not be at once."""
         now = time.monotonic()
         if now - self._looked_at < FRESH_SECONDS and not at_once:
             return
@@ -167,11 +149,7 @@ class Directory:
 
     @property
     def signer(self) -> AnySigner:
-        """The key that signs now for all APIs that have chosen no algorithm.
-
-        Raises:
-            SignerError: there is none; before the next token, one is made.
-        """
+        """The key that signs now for all APIs that have chosen no algorithm."""
         signer = self.find_signer("")
         if signer is None:
             raise SignerError("there is no signing key")

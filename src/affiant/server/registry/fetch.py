@@ -14,8 +14,9 @@ import re
 import socket
 import ssl
 import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -24,15 +25,10 @@ from httpcore2 import AnyIOBackend
 from affiant.errors import Rejected
 from affiant.oauth.jwks_uri import parse_max_age
 from affiant.reasons import Reason
-from affiant.server.registry.addresses import Allowed, find_forbidden
+from affiant.server.registry.addresses import Address, Allowed, find_forbidden
 from affiant.server.registry.remote_keys import FETCH_SECONDS
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from affiant.server.registry.addresses import Address
-
-    Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 CONNECT_SECONDS = 1.0  # for one address, where there are several
 MAX_BYTES = 65_536
@@ -57,14 +53,7 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches documents over https.
-
-    Args:
-        allowed: hosts and networks that need not be public.
-        resolve: the addresses of a host and port, as text; the system's own when left out.
-        network: what opens connections to addresses.
-        tls: whom certificates are believed from; what the system trusts when left out.
-    """
+    """Fetches documents over https."""
 
     def __init__(
         self,
@@ -80,12 +69,7 @@ class Fetcher:
         self._tls = tls
 
     async def __call__(self, uri: str) -> Fetched:
-        """The document at this address, which oauth.jwks_uri has parsed.
-
-        Raises:
-            Rejected: JWKS_BLOCKED, JWKS_UNAVAILABLE, JWKS_TIMEOUT, JWKS_TLS, JWKS_STATUS, JWKS_TOO_LARGE or
-                JWKS_MALFORMED.
-        """
+        """The document at this address, which oauth.jwks_uri has parsed."""
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 return await self._fetch(uri)
@@ -131,11 +115,7 @@ class Resolver:
         self._free = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of this host, as text.
-
-        Raises:
-            OSError: there is none, or too many lookups hang.
-        """
+        """The addresses of this host, as text."""
         if not self._free.acquire(blocking=False):
             raise OSError("the resolver does not answer")
         loop = asyncio.get_running_loop()
@@ -190,7 +170,6 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """See httpcore."""
         *others, last = map(str, self._addresses)
         for address in others:
             with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
+from affiant.jose.keys import PublicKey
 from affiant.oauth import jwks_uri as oauth_jwks_uri
 from affiant.oauth import names
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import client_secrets
 from affiant.server.registry.profiles import GUIDE
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.records import Client, StoredSecret
+from affiant.storage.records import Client, StoredSecret
 
 ONE_NAME = "tls_client_auth, and no other method, needs one name of the certificate: --tls-san-dns NAME"
 _BY_KEYS = (names.PRIVATE_KEY_JWT, names.SELF_SIGNED_TLS_CLIENT_AUTH)

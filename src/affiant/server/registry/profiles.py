@@ -6,16 +6,12 @@ FAPI 2.0 Security Profile demands of client_credentials (sections 5.3.2.1 and 5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
+from affiant.jose.keys import PublicKey
 from affiant.oauth import names
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.keys import PublicKey
 
 GUIDE, FAPI = "guide", "fapi"
 PROFILES = (GUIDE, FAPI)
@@ -72,18 +68,7 @@ def check(
     alg: str | None = None,
     least: Demands = NONE,
 ) -> None:
-    """Whether a client may be registered so.
-
-    Args:
-        profile: its profile.
-        auth_method: its token_endpoint_auth_method.
-        keys: its public keys.
-        alg: the one algorithm that it signs with, if it said so.
-        least: what the server demands of all clients.
-
-    Raises:
-        ConfigError: it may not.
-    """
+    """Whether a client may be registered so."""
     if profile is not None and profile not in PROFILES:
         raise ConfigError(f"the profiles are: {', '.join(PROFILES)}")
     demands = find(profile, least=least)
@@ -96,11 +81,7 @@ def check(
 
 
 def change(standing: str | None, wanted: str | None) -> str | None:
-    """The profile of a client that had one, or none, and is to have another, or ``none``; None leaves it as it is.
-
-    Raises:
-        ConfigError: of the guide's clients, whose secrets were made for such requests, and of those who would be such.
-    """
+    """The profile of a client that had one, or none, and is to have another, or ``none``; None leaves it as it is."""
     if wanted is None:
         return standing
     if GUIDE in (standing, wanted):

@@ -10,27 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose.jwk import IS_PRIVATE
-from affiant.jose.key_set import Reader, describe
+from affiant.jose.key_set import LeftOut, Reader, describe
+from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys
 from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.registry.directory import RegisteredClient
+from affiant.storage.records import ClientKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from affiant.jose.key_set import LeftOut
-    from affiant.jose.keys import PublicKey
-    from affiant.server.registry.directory import RegisteredClient
     from affiant.server.registry.fetch import Fetched
-    from affiant.storage.records import ClientKey
 
-    Fetch = Callable[[str], Awaitable[Fetched]]
+Fetch = Callable[[str], Awaitable["Fetched"]]
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +111,7 @@ class _Known:
 
 
 class RemoteKeys:
-    """The fetched keys of all clients.
-
-    Args:
-        fetch: gets a document, or raises Rejected; without it nothing is fetched.
-    """
+    """The fetched keys of all clients."""
 
     def __init__(self, fetch: Fetch | None = None) -> None:
         self._fetch = fetch
@@ -129,14 +123,6 @@ class RemoteKeys:
         """The client with the keys that it publishes; as it is, where it has registered no jwks_uri.
 
         A set without the wanted key is fetched once more, if that was not done a moment ago.
-
-        Args:
-            client: registered, enabled, and authenticated by a key.
-            wanted: which key.
-            now: seconds since the epoch.
-
-        Raises:
-            Rejected: a reason whose code begins with ``jwks.``: nothing is known of the wanted key, and why.
         """
         if client.record.jwks_uri is None:
             return client
@@ -152,11 +138,6 @@ class RemoteKeys:
         """Fetch the set once more because none of its keys made a signature; None if it has no new key.
 
         The client may have replaced a key under its kid. These fetches share the limit of those for an unknown kid.
-
-        Args:
-            client: as `complete` returned it.
-            wanted: a key with the same kid that was not tried.
-            now: seconds since the epoch.
         """
         known = self._known.get(client.client_id)
         if known is None or known.uri != client.record.jwks_uri:

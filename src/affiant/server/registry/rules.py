@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.binding.subject import check_subject
 from affiant.oauth.parameters import authorization_details, resource_indicator, scope
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys, methods, profiles
+from affiant.server.registry.profiles import Demands
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import Api, Client
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.profiles import Demands
 
 GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
 DPOP_POLICIES = ("optional", "required")
@@ -57,29 +55,7 @@ def build_client(
     jwks_uri: str | None = None,
     **more: Any,
 ) -> Registered:
-    """A client that may be stored.
-
-    Args:
-        client_id: as `is_client_id` says.
-        auth_method: its token_endpoint_auth_method.
-        master_key: seals or digests its secret.
-        now: seconds since the epoch.
-        alg: the one algorithm it may sign with.
-        keys: for private_key_jwt; with their certificates (x5c), for self_signed_tls_client_auth.
-        scopes: the names it may ask for.
-        resources: the identifiers it may ask for; empty for the default API only.
-        grant_types: client_credentials when empty.
-        introspects: the identifiers of the APIs that it is, or speaks for.
-        profile: ``guide`` or ``fapi``, or none.
-        dpop: ``required`` where every token must be bound to a key (RFC 9449), or ``optional``.
-        demands: what the server demands of every client.
-        jwks_uri: where it publishes its keys, instead of `keys`.
-        more: `tls_subject`, `certificate_bound`, `details_types` and `access_token_lifetime`, as in `_checked`;
-            `client_secret_id`; other fields of a Client, such as client_name and the policies.
-
-    Raises:
-        ConfigError: it may not be registered so; the message says what to change.
-    """
+    """A client that may be stored."""
     _check_name(client_id)
     auth_method, alg = methods.check_method(auth_method, alg, profile, is_named=more.get("tls_subject") is not None)
     _check_grants(grant_types)
@@ -123,30 +99,7 @@ def change_client(
     access_token_lifetime: int | None = None,
     **policies: Any,
 ) -> Client:
-    """The client with these changes; what is None stays as it is, and so do its grants when they are empty.
-
-    Args:
-        standing: the client as it is.
-        now: seconds since the epoch.
-        keys: its public keys, all of them; others are revoked, and none is fetched any more.
-        jwks_uri: where it publishes its keys; those that were registered here count no more.
-        scope: the names it may ask for.
-        resources: the identifiers it may ask for.
-        grant_types: its grants.
-        introspects: the identifiers of the APIs that it is, or speaks for.
-        details_types: the types of authorization_details that it may ask for.
-        observe: rules of assertion.RULES to be observed from now on.
-        enforce: rules to be enforced from now on.
-        dpop: ``required`` or ``optional``.
-        profile: ``fapi``, or ``none`` for none.
-        auth_method: its token_endpoint_auth_method, as methods.change_method allows.
-        access_token_lifetime: seconds; 0 for the setting of the server.
-        policies: the policy of each rule, such as audience_policy; client_name; `tls_subject` and
-            `certificate_bound`, as in `_checked`.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """The client with these changes; what is None stays as it is, and so do its grants when they are empty."""
     _check_grants(grant_types)
     if keys is not None or jwks_uri is not None:
         standing = methods.put_keys(standing, keys or (), jwks_uri, now)
@@ -180,11 +133,7 @@ def build_api(
     access_token_lifetime: int | None = None,
     access_token_typ: str | None = None,
 ) -> Api:
-    """An API that may be stored.
-
-    Raises:
-        ConfigError: its identifier, a scope, a type of authorization_details or its algorithm cannot be registered.
-    """
+    """An API that may be stored."""
     return Api(
         check_identifier(identifier),
         name,
@@ -209,21 +158,7 @@ def change_api(
     access_token_lifetime: int | None = None,
     access_token_typ: str | None = None,
 ) -> Api:
-    """The API with these changes; what is None stays as it is.
-
-    Args:
-        standing: the API as it is.
-        name: what people call it.
-        scopes: the names that it knows.
-        signing_alg: what its tokens are signed with; SERVERS_CHOICE where that is the server's own choice again.
-        details_types: the types of authorization_details that it understands.
-        is_default: whether tokens that name no API are for it from now on.
-        access_token_lifetime: seconds that a token for it lives at most; 0 for the setting of the server.
-        access_token_typ: of the header of its tokens.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """The API with these changes; what is None stays as it is."""
     chosen = standing.signing_alg if signing_alg is None else check_signing_alg(signing_alg)
     return replace(
         standing,
@@ -242,11 +177,7 @@ def change_api(
 
 
 def check_lifetime(seconds: int | None) -> int | None:
-    """Return the lifetime of access tokens in seconds, or None for the setting of the server.
-
-    Raises:
-        ConfigError: it is too short to be used, or longer than a revocation is kept.
-    """
+    """Return the lifetime of access tokens in seconds, or None for the setting of the server."""
     if not seconds:
         return None
     if not SHORTEST_TOKEN <= seconds <= LONGEST_TOKEN:
@@ -255,22 +186,14 @@ def check_lifetime(seconds: int | None) -> int | None:
 
 
 def check_typ(typ: str) -> str:
-    """Return the typ of an API's tokens.
-
-    Raises:
-        ConfigError: it is none that access tokens have.
-    """
+    """Return the typ of an API's tokens."""
     if typ not in names.ACCESS_TOKEN_TYPES:
         raise ConfigError(f"the typ of an access token is one of: {', '.join(names.ACCESS_TOKEN_TYPES)}")
     return typ
 
 
 def check_signing_alg(alg: str | None) -> str | None:
-    """The algorithm that an API has chosen; None where it takes the server's own choice.
-
-    Raises:
-        ConfigError: tokens cannot be signed with it.
-    """
+    """The algorithm that an API has chosen; None where it takes the server's own choice."""
     if alg is None or alg == SERVERS_CHOICE:
         return None
     if alg not in ASYMMETRIC:
@@ -295,18 +218,7 @@ def _registrable(standing: Client, said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Client for what is given of certificates and authorization_details; what else is given stays.
-
-    Args:
-        auth_method: of the client.
-        given: tls_subject: the one name that its certificate must have, a member such as ``tls_client_auth_san_dns``
-            and its value (RFC 8705 section 2.1.2). certificate_bound: ``required`` where every token must be bound to
-            its certificate (section 3.4), or ``optional``. details_types: the types of authorization_details that it
-            may ask for (RFC 9396 section 10). access_token_lifetime: seconds, 0 for the setting of the server.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """The fields of a Client for what is given of certificates and authorization_details; what else is given stays."""
     fields = dict(given)
     if "access_token_lifetime" in fields:
         fields["access_token_lifetime"] = check_lifetime(fields["access_token_lifetime"])
@@ -322,11 +234,7 @@ def _checked(auth_method: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_types(types: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, when each can be a type of authorization_details (RFC 9396 section 2), each once.
-
-    Raises:
-        ConfigError: one cannot.
-    """
+    """The names, when each can be a type of authorization_details (RFC 9396 section 2), each once."""
     try:
         return tuple(dict.fromkeys(map(authorization_details.check_type, types)))
     except ValueError:
@@ -339,11 +247,7 @@ def is_client_id(text: str) -> bool:
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, each once, when each is a scope-token (RFC 6749 section 3.3).
-
-    Raises:
-        ConfigError: one is not.
-    """
+    """The names, each once, when each is a scope-token (RFC 6749 section 3.3)."""
     try:
         found = scope.parse(" ".join(scopes)) if scopes else ()
     except ValueError:
@@ -355,11 +259,7 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_identifier(text: str) -> str:
-    """The identifier, when it can be a resource indicator (RFC 8707 section 2).
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """The identifier, when it can be a resource indicator (RFC 8707 section 2)."""
     try:
         return resource_indicator.parse(text)
     except ValueError as error:

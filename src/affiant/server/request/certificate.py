@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from affiant.oauth import names
 from affiant.oauth.binding import forwarded
 from affiant.oauth.binding.forwarded import Proxies
-
-if TYPE_CHECKING:
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.server.request.http import Scope
+from affiant.oauth.binding.mtls import Certificate
+from affiant.server.request.http import Scope
 
 PEER = "affiant.peer"  # in the scope: the address of the connection, whatever a header says of another (connection.py)
 
@@ -45,11 +42,7 @@ class Certificates:
         return replace(self, proxies=replace(self.proxies, networks=everywhere)) if self.methods else self
 
     def find(self, scope: Scope) -> Certificate | None:
-        """The certificate that this request came with, or None.
-
-        Raises:
-            Rejected: CERTIFICATE_HEADER.
-        """
+        """The certificate that this request came with, or None."""
         if not self.methods:
             return None
         tls = (scope.get("extensions") or {}).get("tls")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from types import TracebackType
 
 REQUEST_SECONDS = 5.0
 _LOOK_SECONDS = 0.25  # how late somebody may be found out

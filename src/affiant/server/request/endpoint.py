@@ -9,26 +9,22 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticated, Ladder
 from affiant.server.request import http
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
-from affiant.server.request.limits import Limited
+from affiant.server.request.described import Described
+from affiant.server.request.limits import Limited, Limits
 from affiant.server.request.refusal import refuse
+from affiant.server.request.uses import Uses
 from affiant.server.request.visit import REFUSED, Visit
 from affiant.storage.entries import Entry, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated, Ladder
-    from affiant.server.request.described import Described
-    from affiant.server.request.limits import Limits
-    from affiant.server.request.uses import Uses
-    from affiant.storage.ports import Ledger
+from affiant.storage.ports import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +40,6 @@ _LOST = {
 
 class Endpoint(ABC):
     """An ASGI application for one path; bare, because a framework's request and response cost a fifth of the rate.
-
-    Args:
-        name: what the audit log calls it.
-        issuer: the server's issuer identifier.
-        ledger: where decisions become facts.
-        limits: how often one may fail or ask.
-        uses: counts which credentials are in use.
-        clock: seconds since the epoch.
-        inquire: takes each request that was refused and recorded, to find later which mistake explains it.
 
     Attributes:
         described: what the reference says of it.
@@ -89,12 +76,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """What happens to a request, from its first byte to its answer.
-
-        Raises:
-            Rejected: it is refused.
-            StoreError: the store does not answer.
-        """
+        """What happens to a request, from its first byte to its answer."""
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request; whatever happens, with JSON."""
@@ -119,11 +101,7 @@ class Endpoint(ABC):
         return True
 
     async def check_limits(self, visit: Visit) -> None:
-        """Refuse what comes too often, before anything is written.
-
-        Raises:
-            Limited: by what it proved; a proof that was shown before counts as none.
-        """
+        """Refuse what comes too often, before anything is written."""
         client = visit.authenticated
         if client is None:
             self._limits.check_failures(visit)
@@ -137,11 +115,7 @@ class Endpoint(ABC):
                 raise
 
     async def commit(self, visit: Visit, entry: Entry) -> None:
-        """Rung 11, and whatever comes of the request with it. Only after this returns may anybody see an answer.
-
-        Raises:
-            Rejected: the jti or the refresh token was used before; that stands in the log already.
-        """
+        """Rung 11, and whatever comes of the request with it. Only after this returns may anybody see an answer."""
         outcome = await self._record(visit, entry)
         if outcome in _LOST:
             raise _Recorded(_LOST[outcome])
@@ -222,30 +196,19 @@ class Endpoint(ABC):
 
 
 class ClientEndpoint(Endpoint):
-    """An endpoint whose caller is a client, and proves it in the form that it sends.
-
-    Args:
-        ladder: authenticates clients.
-        alone: what an Endpoint takes.
-    """
+    """An endpoint whose caller is a client, and proves it in the form that it sends."""
 
     def __init__(self, name: str, *, ladder: Ladder, **alone: Any) -> None:
         super().__init__(name, **alone)
         self._ladder = ladder
 
     def metadata(self) -> dict[str, Any]:
-        """See Endpoint."""
         names = {"introspect": "introspection", "revoke": "revocation"}
         name = names.get(self._name, self._name)
         return {f"{name}_endpoint": f"{self._issuer}/{self._name}", **self._ladder.metadata(f"{name}_endpoint")}
 
     async def enter(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> tuple[Form, Authenticated]:
-        """The form, and who sent it.
-
-        Raises:
-            Rejected: a reason of rungs 1 to 10.
-            StoreError: the client cannot be looked up.
-        """
+        """The form, and who sent it."""
         form = await http.read_form(scope, receive, *self.methods)
         visit.is_read = True
         return form, await self._ladder.authenticate(form, scope, visit, proves_key=self.proves_key(form, scope))
@@ -255,22 +218,14 @@ class ClientEndpoint(Endpoint):
         return False
 
     async def commit_with(self, visit: Visit, client: Authenticated, **wanted: Any) -> None:
-        """Commit what a client asked for, its jti and its record: the fields of an Entry.
-
-        Raises:
-            Rejected: as `commit`.
-        """
+        """Commit what a client asked for, its jti and its record: the fields of an Entry."""
         await self.commit(
             visit, Entry(visit.record(), claim=client.claim, tolerate_repeat=client.tolerates_repeat, **wanted)
         )
 
 
 def required(form: Form, name: str) -> str:
-    """A parameter that this request cannot do without.
-
-    Raises:
-        Rejected: MISSING_PARAMETER.
-    """
+    """A parameter that this request cannot do without."""
     value = form.get(name)
     if value is None:
         raise Rejected(Reason.MISSING_PARAMETER, expected=name)

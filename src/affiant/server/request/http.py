@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -13,12 +14,9 @@ from affiant.oauth.parameters import form
 from affiant.reasons import Reason
 from affiant.values import Value
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _FORM_TYPE = re.compile(rb'application/x-www-form-urlencoded[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 _JSON_TYPE = re.compile(rb'application/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
@@ -62,11 +60,7 @@ def header(scope: Scope, name: bytes) -> list[bytes]:
 
 
 async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
-    """The form of a POST, or of one of these methods (rung 1).
-
-    Raises:
-        Rejected: a reason of rung 1.
-    """
+    """The form of a POST, or of one of these methods (rung 1)."""
     check_method(scope, *(methods or ("POST",)))
     if _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
@@ -77,11 +71,7 @@ async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
 
 
 async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:
-    """The JSON object that a client sends to register itself (RFC 7591 section 3.1).
-
-    Raises:
-        Rejected: another Content-Type, more than 64 KiB, an end before its end, or not one strict JSON object.
-    """
+    """The JSON object that a client sends to register itself (RFC 7591 section 3.1)."""
     if not _is_type(scope, _JSON_TYPE):
         raise Rejected(Reason.REGISTRATION_CONTENT_TYPE, expected="application/json")
     body = await read_body(receive)
@@ -92,11 +82,7 @@ async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:
 
 
 def check_method(scope: Scope, *allowed: str) -> None:
-    """Let a request pass that comes by one of these methods.
-
-    Raises:
-        Rejected: METHOD; what is expected becomes the Allow header (RFC 9110 section 15.5.6).
-    """
+    """Let a request pass that comes by one of these methods."""
     if scope["method"] not in allowed:
         raise Rejected(Reason.METHOD, expected=", ".join(allowed))
 
@@ -113,11 +99,7 @@ def _is_type(scope: Scope, wanted: re.Pattern[bytes]) -> bool:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """All that is sent, up to 64 KiB.
-
-    Raises:
-        Rejected: TOO_LARGE or BAD_FRAMING.
-    """
+    """All that is sent, up to 64 KiB."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body") or len(body) > form.MAX_BYTES:

@@ -14,16 +14,12 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
+from affiant.server.request.visit import Visit
 from affiant.system.files import denied, ensure_private
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from affiant.server.request.visit import Visit
 
 _SLOTS = 1 << 16
 _ROWS = 2
@@ -77,16 +73,7 @@ class Limited(Rejected):
 
 
 class Limits:
-    """Counts, by the generic cell rate algorithm (ITU-T I.371): for each name one instant, and no history.
-
-    Args:
-        rates: the limits.
-        key: 16 to 64 secret bytes, the same in all workers: nobody may choose a name that shares a victim's slots.
-        path: the file that the workers share; memory of this process when left out.
-
-    Raises:
-        ConfigError: the file cannot be made.
-    """
+    """Counts, by the generic cell rate algorithm (ITU-T I.371): for each name one instant, and no history."""
 
     def __init__(self, rates: Rates, *, key: bytes, path: Path | None = None) -> None:
         self.rates = rates
@@ -96,11 +83,7 @@ class Limits:
         self._told: Counter[tuple[Reason, str]] = Counter()
 
     def check_failures(self, visit: Visit) -> None:
-        """Let a request pass that proves nothing, or proves what was proved before.
-
-        Raises:
-            Limited: its address, or the client that it names, has failed too often.
-        """
+        """Let a request pass that proves nothing, or proves what was proved before."""
         if self._is_quiet(visit.now):
             return
         waits = [(self._wait(f"failure {name}", self.rates.failures, visit.now), name) for name in _names(visit)]
@@ -112,9 +95,6 @@ class Limits:
         """Let a client pass that proved who it is.
 
         Each endpoint counts apart: who floods one with a stolen key cannot keep its owner from changing it at another.
-
-        Raises:
-            Limited: it has asked too often.
         """
         wait = self._wait(f"{endpoint} {client_id}", self.rates.tokens, now)
         if wait > 0:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from affiant.errors import Rejected
 from affiant.oauth import bearer, names
 from affiant.reasons import Reason
 from affiant.server.request import http
 from affiant.server.request.limits import Limited
-
-if TYPE_CHECKING:
-    from affiant.errors import Rejected
-    from affiant.server.request.visit import Visit
+from affiant.server.request.visit import Visit
 
 SILENT_RUNGS = range(5, 8)  # from the client's look-up to its signature, one text for every failure
 _SILENCE = "client authentication failed"
@@ -20,13 +16,7 @@ _FIRST_RUNG_OF_A_JWT = 3
 
 
 def refuse(visit: Visit, refusal: Rejected, *, issuer: str) -> http.Answer:
-    """The answer to a refused request.
-
-    Args:
-        visit: the request.
-        refusal: why.
-        issuer: whose page explains the reason.
-    """
+    """The answer to a refused request."""
     row = refusal.reason.value
     silent = row.rung in SILENT_RUNGS
     # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but a grant that is none.

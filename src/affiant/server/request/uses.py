@@ -5,33 +5,19 @@ What answers "may the old key go?" must come from real use, and must not cost a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from affiant.storage.ports import KeyUses
 from affiant.storage.records import KeyUse
-
-if TYPE_CHECKING:
-    from affiant.storage.ports import KeyUses
 
 
 class Uses:
-    """The uses of this process since they were told last.
-
-    Args:
-        key_uses: where all processes tell them.
-    """
+    """The uses of this process since they were told last."""
 
     def __init__(self, key_uses: KeyUses) -> None:
         self._key_uses = key_uses
         self._counted: dict[tuple[str, str], list[float]] = {}
 
     def count(self, client_id: str, credential: str, now: float) -> None:
-        """Note that a client has just authenticated.
-
-        Args:
-            client_id: who.
-            credential: with what: the thumbprint of a key, or the id of a secret.
-            now: seconds since the epoch.
-        """
+        """Note that a client has just authenticated."""
         use = self._counted.get((client_id, credential))
         if use is None:
             self._counted[client_id, credential] = [1, now, now]
@@ -40,11 +26,7 @@ class Uses:
             use[2] = now
 
     async def tell(self) -> None:
-        """Add what was counted to what the store has.
-
-        Raises:
-            StoreError: it could not be told; it is counted on.
-        """
+        """Add what was counted to what the store has."""
         counted, self._counted = self._counted, {}
         if not counted:
             return

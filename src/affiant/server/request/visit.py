@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from affiant.errors import Rejected
+from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.findings import Findings
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditRecord
 
 if TYPE_CHECKING:
-    from affiant.errors import Rejected
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.findings import Findings
     from affiant.server.client_auth.ladder import Authenticated
 
 REFUSED = "refused"  # the outcome of a request that was not let through

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.jose.key_set import KeySet  # noqa: TC001 - pydantic reads the annotation
+from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.binding.forwarded import Header, Proxies
 from affiant.oauth.metadata import check_own_issuer

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection  # noqa: TC003 - pydantic looks at every name here
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from affiant.errors import ConfigError
 from affiant.server.settings import sources
 from affiant.server.settings.fields import Settings
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
 _SHORT = 20  # characters of a wrong value that a message repeats: a misplaced secret is longer
 
 
 def load(**options: object) -> Settings:
-    """Return the settings; an option that is None counts as not given.
-
-    Raises:
-        ConfigError: every mistake, in one message.
-    """
+    """Return the settings; an option that is None counts as not given."""
     given = {name: value for name, value in options.items() if value is not None}
     mistakes = list(sources.misspelt(Settings.model_fields))
     found: Settings | None = None
@@ -120,13 +114,7 @@ class Setting:
 
 
 def described(chosen: Settings, *, options: Collection[str], issuer: str | None) -> tuple[Setting, ...]:
-    """Return every setting with its source; for one that may contain a secret, only that it is set.
-
-    Args:
-        chosen: the settings.
-        options: the names of the settings from the command line.
-        issuer: the remembered one, or the one that the server chose at its start, if none is set.
-    """
+    """Return every setting with its source; for one that may contain a secret, only that it is set."""
     by_source: dict[str, Collection[str]] = {
         "option": options,
         "environment": _variables(),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
 
 FILE = "affiant.toml"
 PREFIX = "AFFIANT_"
@@ -30,11 +28,7 @@ _TOML_ERROR = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", 
 
 
 def read_file() -> dict[str, Any]:
-    """Read affiant.toml in the working directory; without such a file, return nothing.
-
-    Raises:
-        ConfigError: the file cannot be read, or is not TOML; the message names the line.
-    """
+    """Read affiant.toml in the working directory; without such a file, return nothing."""
     found = _parse_file()
     return {RENAMED.get(name, name): value for name, value in found.items() if RENAMED.get(name) not in found}
 

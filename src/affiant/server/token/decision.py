@@ -5,29 +5,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.binding.dpop import DpopProof
+from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth import tls_client
+from affiant.server.client_auth.ladder import Authenticated, Ladder
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request import http
+from affiant.server.request.visit import Visit
 from affiant.server.token import details, policy, requested
+from affiant.server.token.dpop import Proofs
+from affiant.server.token.grants.base import Authorization, Grant
+from affiant.server.token.policy import Granted
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from affiant.oauth.binding.dpop import DpopProof
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated, Ladder
-    from affiant.server.registry.directory import Directory, RegisteredClient
-    from affiant.server.request.visit import Visit
-    from affiant.server.token.dpop import Proofs
-    from affiant.server.token.grants.base import Authorization, Grant
-    from affiant.server.token.policy import Granted
 
 
 class Decision(Value, frozen=True):
@@ -63,17 +60,7 @@ class Decider:
         return {"grant_types_supported": list(self._grants), **self._proofs.metadata(), **told}
 
     async def decide(self, form: Form, scope: http.Scope, visit: Visit) -> Decision:
-        """Find the grant, authenticate the client, and see what it may have; the visit notes how far this came.
-
-        Args:
-            form: the parameters.
-            scope: of the request, for its headers and its certificate.
-            visit: the request.
-
-        Raises:
-            Rejected: a reason of rungs 2 to 10, or of the grant.
-            StoreError: the store does not answer.
-        """
+        """Find the grant, authenticate the client, and see what it may have; the visit notes how far this came."""
         visit.read(form)
         grant = self._find_grant(form)
         client = await self._ladder.authenticate(form, scope, visit)
@@ -139,11 +126,7 @@ def _binds_certificate(client: RegisteredClient) -> bool:
 
 
 def _certificate_to_bind(client: RegisteredClient, visit: Visit) -> Certificate | None:
-    """The certificate that the token is bound to (RFC 8705 section 3), or None.
-
-    Raises:
-        Rejected: CERTIFICATE_MISSING.
-    """
+    """The certificate that the token is bound to (RFC 8705 section 3), or None."""
     if not _binds_certificate(client):
         return None
     if visit.certificate is None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from affiant.errors import Rejected
-from affiant.oauth.parameters.authorization_details import locations
+from affiant.oauth.parameters.authorization_details import Details, locations
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
-
-    from affiant.oauth.parameters.authorization_details import Details
-    from affiant.server.registry.directory import RegisteredClient
-    from affiant.storage.records import Api
+from affiant.server.registry.directory import RegisteredClient
+from affiant.storage.records import Api
 
 
 def grant(asked: Details, client: RegisteredClient, apis: Sequence[Api]) -> Details:
-    """The entries, when the client may have each at the APIs that its token is for.
-
-    Raises:
-        Rejected: DETAILS_NOT_ALLOWED.
-    """
+    """The entries, when the client may have each at the APIs that its token is for."""
     for entry in asked:
         _check(entry, client, apis)
     return asked

@@ -6,29 +6,20 @@ still needs a client assertion that was never used, or the secret, and gets a to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth.binding import dpop
+from affiant.oauth.binding.dpop import DpopProof, Nonces
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.oauth.binding.dpop import DpopProof, Nonces
-    from affiant.server.registry.directory import RegisteredClient
-    from affiant.server.request.visit import Visit
+from affiant.server.registry.directory import RegisteredClient
+from affiant.server.request.visit import Visit
 
 
 class Proofs:
-    """Judges proofs.
-
-    Args:
-        urls: of the token endpoint, as clients know it: its own, and its alias where it has one (RFC 8705 section 5).
-        nonces: where they are demanded.
-        algorithms: what proofs may be signed with.
-    """
+    """Judges proofs."""
 
     def __init__(self, *urls: str, nonces: Nonces | None = None, algorithms: tuple[str, ...] | None = None) -> None:
         self._urls = urls
@@ -43,17 +34,7 @@ class Proofs:
     def verify(
         self, values: Sequence[bytes], client: RegisteredClient, visit: Visit, *, is_bound: bool = False
     ) -> DpopProof | None:
-        """The proof of an authenticated client's request, or None where there is none and none is needed.
-
-        Args:
-            values: every value of the DPoP header.
-            client: the authenticated client.
-            visit: the request; every answer to it has the nonce for the next one.
-            is_bound: whether its token is bound to something else already (RFC 8705 section 3).
-
-        Raises:
-            Rejected: a DPOP_* reason. Then the jti of the client's assertion is not used up (rung 10).
-        """
+        """The proof of an authenticated client's request, or None where there is none and none is needed."""
         demands = client.demands
         if not values and not client.record.dpop_bound_access_tokens and (is_bound or not demands.binds):
             return None

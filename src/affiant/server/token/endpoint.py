@@ -7,21 +7,19 @@ issue → claim the jti, write the audit record and the token's state in one com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.reasons import Reason
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.signers import Signers
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
+from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint
+from affiant.server.request.visit import Visit
 from affiant.server.token import described
+from affiant.server.token.decision import Decider
 from affiant.server.token.issue import issue
-
-if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.keys.signers import Signers
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.server.token.decision import Decider
 
 
 class TokenEndpoint(ClientEndpoint):
@@ -36,11 +34,9 @@ class TokenEndpoint(ClientEndpoint):
         self._master_key = master_key
 
     def metadata(self) -> dict[str, Any]:
-        """See Endpoint."""
         return {**super().metadata(), **self._decider.metadata()}
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         form = await http.read_form(scope, receive)
         decision = await self._decider.decide(form, scope, visit)
         await self.check_limits(visit)

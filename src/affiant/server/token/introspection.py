@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
 from affiant.oauth.parameters.scope import is_covered
 from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.registry.directory import Directory
 from affiant.server.request import http
+from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint, required
+from affiant.server.request.visit import Visit
 from affiant.server.token import described, standing
-
-if TYPE_CHECKING:
-    from affiant.server.client_auth.ladder import Authenticated
-    from affiant.server.registry.directory import Directory
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.server.token.standing import Standing
-    from affiant.storage.ports import Revocations
-    from affiant.storage.records import Api
+from affiant.server.token.standing import Standing
+from affiant.storage.ports import Revocations
+from affiant.storage.records import Api
 
 _INACTIVE = {"active": False}
 _TOLD = ("client_id", "exp", "iat", "nbf", "sub", "iss", "jti", "cnf", "client_key")
@@ -49,7 +47,6 @@ class IntrospectionEndpoint(ClientEndpoint):
         return not client.client.record.introspects
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         visit.outcome = "introspected"
         as_jwt = introspection.wants_jwt(http.header(scope, b"accept"))
         visit.challenges = not as_jwt

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact
+from affiant.jose.signer import AnySigner
 from affiant.oauth import access_token, bearer
 from affiant.oauth.access_token import AccessTokenClaims
+from affiant.oauth.binding.dpop import DpopProof
+from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.scope import render
 from affiant.oauth.standing.revocations import FAMILY_MARK
 from affiant.oauth.token import TokenResponse
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.identifiers import new_token_id
+from affiant.server.token.grants.base import Authorization
+from affiant.server.token.policy import Granted
 from affiant.storage.entries import RefreshToken, Rotation
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.jose.signer import AnySigner
-    from affiant.oauth.binding.dpop import DpopProof
-    from affiant.oauth.binding.mtls import Certificate
-    from affiant.server.client_auth.ladder import Authenticated
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.token.grants.base import Authorization
-    from affiant.server.token.policy import Granted
 
 REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token ends
 REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family ends, however much it is used

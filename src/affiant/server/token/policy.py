@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.scope import are_covered, is_covered
 from affiant.reasons import Reason
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.token import details
+from affiant.server.token.grants.base import Authorization
+from affiant.storage.records import Api
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.oauth.parameters.authorization_details import Details
-    from affiant.server.registry.directory import Directory, RegisteredClient
-    from affiant.server.token.grants.base import Authorization
-    from affiant.storage.records import Api
 
 GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever the setting
 
@@ -33,18 +29,7 @@ class Granted(Value, frozen=True):
 
 
 def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
-    """What this client gets of what it asked for.
-
-    Args:
-        authorization: what the grant allows it to ask for.
-        client: who asks.
-        directory: knows the APIs.
-        lifetime: seconds that an access token lives by the setting of the server.
-
-    Raises:
-        Rejected: RESOURCE_MISSING, RESOURCE_NOT_ALLOWED, RESOURCE_ALGORITHMS, RESOURCE_ALGORITHM, RESOURCE_TYPES,
-            SCOPE_NOT_ALLOWED or DETAILS_NOT_ALLOWED.
-    """
+    """What this client gets of what it asked for."""
     apis = find_apis(authorization.resource, client, directory)
     line = _line(apis)
     demanded = client.demands.algorithms
@@ -63,11 +48,7 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
 
 
 def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: list[Api]) -> tuple[str, ...]:
-    """Return what the client may have at these APIs.
-
-    Raises:
-        Rejected: SCOPE_NOT_ALLOWED, when it asks for more.
-    """
+    """Return what the client may have at these APIs."""
     offered = {name for api in apis for name in api.scopes}
     allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
     # Two conditions: the client may have the name, and an API of the token knows it.
@@ -112,11 +93,7 @@ def _line(apis: list[Api]) -> str:
 
 
 def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
-    """Return the APIs that a token of this client will be for.
-
-    Raises:
-        Rejected: RESOURCE_MISSING or RESOURCE_NOT_ALLOWED.
-    """
+    """Return the APIs that a token of this client will be for."""
     default = directory.default_api
     allowed = client.record.resources or ((default.identifier,) if default else ())
     if not resource:

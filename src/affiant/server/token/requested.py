@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.oauth.parameters import authorization_details, resource_indicator
 from affiant.oauth.parameters import scope as oauth_scope
-from affiant.oauth.parameters.form import MAX_PARAMETERS
+from affiant.oauth.parameters.authorization_details import Details
+from affiant.oauth.parameters.form import MAX_PARAMETERS, Form
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from affiant.oauth.parameters.authorization_details import Details
-    from affiant.oauth.parameters.form import Form
 
 
 def scope(form: Form) -> tuple[str, ...] | None:
-    """The names of the scope parameter, or None where it is absent.
-
-    Raises:
-        Rejected: SCOPE_MALFORMED.
-    """
+    """The names of the scope parameter, or None where it is absent."""
     return parse_scope(form.get("scope"))
 
 
 def parse_scope(text: object) -> tuple[str, ...] | None:
-    """The names in this text, or None where there is none.
-
-    Raises:
-        Rejected: SCOPE_MALFORMED.
-    """
+    """The names in this text, or None where there is none."""
     if text in (None, ""):  # RFC 6749 section 3.2: without a value it counts as left out
         return None
     try:
@@ -45,15 +33,6 @@ def resource(form: Form, *, signed: object = None) -> tuple[str, ...]:
 
     Many clients send `audience` instead of `resource` (RFC 8707). Both mean the same here: a token for another API than
     the named one is useless. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
-
-    Args:
-        form: the parameters.
-        signed: the claim `resource` of the JWT that is the grant. The parameters may ask for less, never for
-            more: otherwise an attacker with the JWT could get more than the client signed.
-
-    Raises:
-        Rejected: RESOURCE_MALFORMED, RESOURCE_CONFLICT where the two parameters name different APIs, or
-            RESOURCE_NOT_ALLOWED where they name more than was signed.
     """
     named, audience = _identifiers(form.all("resource")), tuple(dict.fromkeys(form.all("audience")))
     if named and audience and set(named) != set(audience):
@@ -80,11 +59,7 @@ def _identifiers(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def details(form: Form) -> Details:
-    """The entries of authorization_details; none where it is absent.
-
-    Raises:
-        Rejected: DETAILS_MALFORMED.
-    """
+    """The entries of authorization_details; none where it is absent."""
     text = form.get(authorization_details.PARAMETER)
     try:
         return authorization_details.parse(text) if text is not None else ()

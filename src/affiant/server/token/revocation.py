@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry.directory import Directory
 from affiant.server.request import http
+from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint, required
+from affiant.server.request.visit import Visit
 from affiant.server.token import described, standing
 from affiant.storage.entries import Revocation
-
-if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.directory import Directory
-    from affiant.server.request.described import Described
-    from affiant.server.request.visit import Visit
-    from affiant.storage.ports import RefreshTokens
+from affiant.storage.ports import RefreshTokens
 
 # Seconds after its end in which a token can still be revoked: an API whose clock is behind, and that allows for clocks
 # that differ, may take it as long.
@@ -43,7 +41,6 @@ class RevocationEndpoint(ClientEndpoint):
         self._master_key = master_key
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """See Endpoint."""
         visit.outcome = "revoked"
         form, client = await self.enter(visit, scope, receive)
         token = required(form, "token")
@@ -55,11 +52,7 @@ class RevocationEndpoint(ClientEndpoint):
         return http.Answer(200, {}, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
 
     async def _find(self, token: str, client_id: str, visit: Visit) -> tuple[tuple[Revocation, ...], str | None]:
-        """What is to be revoked.
-
-        Raises:
-            Rejected: it is another client's.
-        """
+        """What is to be revoked."""
         refresh = await self._refresh_tokens.find(self._master_key.digest(token))
         if refresh is not None:
             _check_owner(refresh.client_id, client_id)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.oauth import names
 from affiant.oauth.claims import audiences, instant, media_type, text
 from affiant.oauth.standing import revocations as rule
-
-if TYPE_CHECKING:
-    from affiant.server.registry.directory import Directory
-    from affiant.storage.ports import Revocations
+from affiant.server.registry.directory import Directory
+from affiant.storage.ports import Revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +30,7 @@ class Standing:
 
 
 def find(token: str, directory: Directory, *, issuer: str, now: float, late: int = 0) -> Standing | None:
-    """What this token is, or None where it is none of ours, or none any more.
-
-    Args:
-        token: as it came.
-        directory: knows what is signed with.
-        issuer: whose tokens are ours.
-        now: seconds since the epoch.
-        late: seconds after its end in which it still counts.
-    """
+    """What this token is, or None where it is none of ours, or none any more."""
     try:
         unverified = compact.parse(token)
         key = directory.published_keys().find(unverified.kid) if unverified.kid is not None else None
@@ -67,10 +57,6 @@ def _types(found: Standing, directory: Directory) -> set[str]:
 
 
 async def is_revoked(standing: Standing, revocations: Revocations) -> bool:
-    """Whether it was revoked: alone, or with others of its family, its client, that client's key, its API, its time.
-
-    Raises:
-        StoreError: the store does not answer.
-    """
+    """Whether it was revoked: alone, or with others of its family, its client, that client's key, its API, its time."""
     found = await revocations.find(rule.named(standing.claims))
     return any(rule.ends(row.kind, row.at, standing.claims) for row in found)

@@ -41,5 +41,4 @@ class MemoryStore:
         """Nothing to close."""
 
     async def version(self) -> int:
-        """See Store."""
         return self._changes.version

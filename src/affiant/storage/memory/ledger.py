@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -12,9 +14,11 @@ from affiant.storage.entries import (
     KEPT_SECONDS,
     AuditHead,
     AuditRow,
+    Entry,
     Outcome,
     RefreshEnd,
     RefreshSelection,
+    RefreshToken,
     Revocation,
     as_ended,
     chain,
@@ -22,12 +26,6 @@ from affiant.storage.entries import (
     judge_rotation,
     succeed,
 )
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Sequence
-
-    from affiant.storage.entries import Entry, RefreshToken
 
 
 class MemoryLedger:
@@ -44,7 +42,6 @@ class MemoryLedger:
         self._audit: list[AuditRow] = []
 
     async def claim(self, entry: Entry) -> Outcome:
-        """See ports.Ledger."""
         with self._lock:
             return self.commit(entry)
 
@@ -59,11 +56,9 @@ class MemoryLedger:
         return outcome
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
-        """See ports.Ledger."""
         return self._claims.get((client_id, digest))
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """See ports.Ledger."""
         with self._lock:
             ended = [key for key, end in self._claims.items() if end < before][:limit]
             for key in ended:
@@ -91,21 +86,17 @@ class MemoryLedger:
             return {key: as_ended(row, self._ends.values()) for key, row in self._refresh.items()}
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
-        """See ports.AuditLog."""
         return next((msgspec.json.decode(row.record) for row in self._audit if row.trace_id == trace_id), None)
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         start = max(after or 0, 0)
         return self._audit[start : start + limit]
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         end = len(self._audit) if before is None else max(before - 1, 0)
         return self._audit[:end][::-1][:limit]
 
     async def head(self) -> AuditHead:
-        """See ports.AuditLog."""
         last = self._audit[-1:]
         return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
 
@@ -171,11 +162,9 @@ class MemoryRefreshTokens:
         self._ledger = ledger
 
     async def find(self, digest: bytes) -> RefreshToken | None:
-        """See ports.RefreshTokens."""
         return self._ledger.refresh_tokens().get(digest)
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
-        """See ports.RefreshTokens."""
         rows = self._ledger.refresh_tokens()
         fitting = [digest for digest, row in rows.items() if digest > after and client_id in (None, row.client_id)]
         return [rows[digest] for digest in sorted(fitting)[:limit]]
@@ -188,16 +177,13 @@ class MemoryRevocations:
         self._ledger = ledger
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
-        """See ports.Revocations."""
         return [row for row in self._ledger.revoked() if (row.kind, row.value) in names]
 
     async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
-        """See ports.Revocations."""
         rows = sorted((row for row in self._ledger.revoked() if row.until >= now), key=_order)
         return [row for row in rows if after is None or _order(row) > _order(after)][:limit]
 
     async def mark(self, now: int) -> str:
-        """See ports.Revocations."""
         rows = [row for row in self._ledger.revoked() if row.until >= now]
         return f"{len(rows)} {sum(row.at + row.until for row in rows)}"
 

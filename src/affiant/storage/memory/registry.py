@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from affiant.storage.records import AlreadyExists, KeyUse, NotFound, spent
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator, Sequence
-
-    from affiant.storage.memory.ledger import MemoryLedger
-    from affiant.storage.ports import Tell
-    from affiant.storage.records import Api, Beside, Client, InitialAccessToken, SigningKey
+from affiant.storage.memory.ledger import MemoryLedger
+from affiant.storage.ports import Tell
+from affiant.storage.records import (
+    AlreadyExists,
+    Api,
+    Beside,
+    Client,
+    InitialAccessToken,
+    KeyUse,
+    NotFound,
+    SigningKey,
+    spent,
+)
 
 
 class Changes:
@@ -57,17 +63,14 @@ class MemoryClients(_Rows):
         self._rows: dict[str, Client] = {}
 
     async def find(self, client_id: str) -> Client | None:
-        """See ports.Clients."""
         return self._rows.get(client_id)
 
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
-        """See ports.Clients."""
         with self._changes.alone():
             names = sorted(name for name in self._rows if name > after)
             return [self._rows[name] for name in names[:limit]]
 
     async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
-        """See ports.Clients."""
         with self._changes.alone():
             if client.client_id in self._rows:
                 raise AlreadyExists(f"a client named {client.client_id} exists already")
@@ -84,7 +87,6 @@ class MemoryClients(_Rows):
         tell: Tell | None = None,
         beside: Beside | None = None,
     ) -> Client:
-        """See ports.Clients."""
         with self._changes.alone():
             before = self._get(client_id)
             changed = change(before)
@@ -94,7 +96,6 @@ class MemoryClients(_Rows):
             return changed
 
     async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
-        """See ports.Clients."""
         with self._changes.alone():
             before = self._get(client_id)
             self._check(beside, before, None)
@@ -121,15 +122,12 @@ class MemoryApis(_Rows):
         self._rows: dict[str, Api] = {}
 
     async def find(self, identifier: str) -> Api | None:
-        """See ports.Apis."""
         return self._rows.get(identifier)
 
     async def list(self) -> list[Api]:
-        """See ports.Apis."""
         return [self._rows[name] for name in sorted(self._rows)]
 
     async def add(self, api: Api, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
         with self._changes.alone():
             if api.identifier in self._rows:
                 raise AlreadyExists(f"an API with the identifier {api.identifier} exists already")
@@ -137,7 +135,6 @@ class MemoryApis(_Rows):
             self._changes.tell(tell, None, api)
 
     async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
-        """See ports.Apis."""
         with self._changes.alone():
             before = self._get(identifier)
             changed = change(before)
@@ -146,14 +143,12 @@ class MemoryApis(_Rows):
             return changed
 
     async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
         with self._changes.alone():
             before = self._get(identifier)
             del self._rows[identifier]
             self._changes.tell(tell, before, None)
 
     async def default(self) -> Api | None:
-        """See ports.Apis."""
         return next((api for api in self._rows.values() if api.is_default), None)
 
     def _get(self, identifier: str) -> Api:
@@ -175,13 +170,11 @@ class MemorySigningKeys(_Rows):
         self._rows: list[SigningKey] = []
 
     async def list(self) -> list[SigningKey]:
-        """See ports.SigningKeys."""
         return self._rows[::-1]
 
     async def change(
         self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
     ) -> None:
-        """See ports.SigningKeys."""
         with self._changes.alone():
             before = self._rows[::-1]
             changed = change(before)
@@ -199,16 +192,13 @@ class MemoryInitialAccessTokens(_Rows):
         self._rows: dict[str, InitialAccessToken] = {}
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
-        """See ports.InitialAccessTokens."""
         return next((row for row in await self.list() if row.digest == digest), None)
 
     async def list(self) -> list[InitialAccessToken]:
-        """See ports.InitialAccessTokens."""
         with self._changes.alone():
             return list(self._rows.values())[::-1]
 
     async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
-        """See ports.InitialAccessTokens."""
         with self._changes.alone():
             if token.id in self._rows:
                 raise AlreadyExists(f"an initial access token {token.id} exists already")
@@ -216,7 +206,6 @@ class MemoryInitialAccessTokens(_Rows):
             self._changes.tell(tell, None, token)
 
     async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
-        """See ports.InitialAccessTokens."""
         with self._changes.alone():
             if id not in self._rows:
                 raise NotFound(f"there is no initial access token {id}")
@@ -235,7 +224,6 @@ class MemoryKeyUses(_Rows):
         self._rows: dict[tuple[str, str], KeyUse] = {}
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
-        """See ports.KeyUses."""
         with self._changes.alone():
             for use in uses:
                 standing = self._rows.get((use.client_id, use.credential))
@@ -249,7 +237,6 @@ class MemoryKeyUses(_Rows):
                 )
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
-        """See ports.KeyUses."""
         with self._changes.alone():
             return [use for (name, _), use in self._rows.items() if name in client_ids]
 
@@ -266,11 +253,9 @@ class MemorySettings(_Rows):
         self._rows: dict[str, str] = {}
 
     async def get(self, name: str) -> str | None:
-        """See ports.Settings."""
         return self._rows.get(name)
 
     async def put(self, name: str, value: str) -> None:
-        """See ports.Settings."""
         with self._changes.alone():
             self._rows[name] = value
             self._changes.tell(None, None, None)

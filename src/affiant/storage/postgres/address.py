@@ -29,11 +29,7 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Read the URL of a database.
-
-    Raises:
-        ConfigError: it is none; the message does not repeat it.
-    """
+    """Read the URL of a database."""
     found = _URL.fullmatch(url)
     if found is None:
         raise ConfigError(

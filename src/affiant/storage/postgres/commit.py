@@ -8,20 +8,16 @@ takes four; it goes on asking until it finds that it was alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
-from affiant.storage.entries import Outcome, chain
+from affiant.storage.entries import Entry, Outcome, chain
+from affiant.storage.postgres.connection import Lines
 from affiant.storage.postgres.group import NotCommitted
 from affiant.storage.postgres.refresh import Rotations
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.entries import Entry
-    from affiant.storage.postgres.connection import Lines
 
 COMMIT_SECONDS = 2.0
 
@@ -43,12 +39,7 @@ _Rows = tuple[list[str], list[bytes], list[bytes]]
 
 
 class Commits:
-    """Commits groups for one node, one after the other.
-
-    Args:
-        line: the one connection for it.
-        audit_key: what audit records are chained under.
-    """
+    """Commits groups for one node, one after the other."""
 
     def __init__(self, line: Lines, audit_key: bytes) -> None:
         self._line = line
@@ -57,12 +48,7 @@ class Commits:
         self._may_guess = False
 
     async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Commit these; see ports.Ledger.claim.
-
-        Raises:
-            NotCommitted: nothing was committed, because of an entry that cannot be written.
-            StoreError: nothing is known to be committed.
-        """
+        """Commit these; see ports.Ledger.claim."""
         # Until the answer is there, the newest link is not known.
         head, self._head = self._head, None
         try:
@@ -93,11 +79,7 @@ class Commits:
 
 
 async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) -> tuple[list[Outcome], bytes, bytes]:
-    """Do what these entries want, in a transaction that has locked the head of the audit log, and append their records.
-
-    Returns:
-        What became of each, the newest link as it was, and as it is now.
-    """
+    """Apply these entries and append their records; the transaction has locked the head of the audit log."""
     number, head, forgotten, won = await connection.fetchrow(_CLAIM, *_claims(entries))
     rotations = Rotations(connection)
     await rotations.load(entries)

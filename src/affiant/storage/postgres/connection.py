@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 
 from affiant.errors import ConfigError, Error, StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.storage.postgres.address import Address
+from affiant.storage.postgres.address import Address
 
 # A request ends within 3 s, also when the network swallows everything: a look-up, or the commit with its waiting.
 CALL_SECONDS = 1.5
@@ -54,12 +51,7 @@ def translated(address: Address, error: BaseException) -> StoreError:
 
 
 async def connect(address: Address) -> Any:
-    """A connection whose commits survive a power cut. The caller keeps the deadline.
-
-    Raises:
-        ConfigError: the URL cannot be used, or the database does not keep what it acknowledges.
-        StoreError: it does not answer, or lets nobody in.
-    """
+    """A connection whose commits survive a power cut. The caller keeps the deadline."""
     try:
         connection = await asyncpg.connect(address.url, server_settings={"application_name": "affiant"})
     except ValueError:  # its text may repeat a part of the URL; asyncpg.ClientConfigurationError is one
@@ -106,12 +98,7 @@ def _check(address: Address, found: dict[str, str]) -> None:
 
 
 class Lines:
-    """A few connections, each made when it is needed, and made anew after it broke.
-
-    Args:
-        address: of the database.
-        size: how many at most; who comes when all are taken waits, within the deadline.
-    """
+    """A few connections, each made when it is needed, and made anew after it broke."""
 
     def __init__(self, address: Address, size: int) -> None:
         self._address = address
@@ -125,11 +112,7 @@ class Lines:
 
     @contextlib.asynccontextmanager
     async def take(self, seconds: float = CALL_SECONDS) -> AsyncIterator[Any]:
-        """One of them, for so many seconds, waiting and connecting included.
-
-        Raises:
-            StoreError: the database failed or did not answer in time; a commit that was under way may stand or not.
-        """
+        """One of them, for so many seconds, waiting and connecting included."""
         try:
             async with asyncio.timeout(seconds), self._turns, self._line() as connection:
                 yield connection
@@ -138,11 +121,7 @@ class Lines:
 
     @contextlib.asynccontextmanager
     async def change(self) -> AsyncIterator[Any]:
-        """A transaction on one of them; an Error undoes it.
-
-        Raises:
-            StoreError: it is not known to be committed.
-        """
+        """A transaction on one of them; an Error undoes it."""
         # Not asyncpg's own transaction: that waits for its ROLLBACK when the deadline has passed already.
         async with self.take() as connection:
             await connection.execute("BEGIN")

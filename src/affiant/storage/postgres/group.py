@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
 from affiant.errors import Error, StoreError
+from affiant.storage.entries import Entry, Outcome
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from affiant.storage.entries import Entry, Outcome
-
-    _Waiting = tuple[Entry, asyncio.Future[Outcome]]
+_Waiting = tuple[Entry, asyncio.Future[Outcome]]
 
 MAX_GROUP = 256
 MAX_QUEUE = 20_000  # more than this waiting means the database does not keep up: refuse, do not pile up
@@ -26,9 +22,6 @@ class NotCommitted(StoreError):
 
 class Groups:
     """Commits entries together, one group after the other.
-
-    Args:
-        commit: takes a group, and returns an outcome for each once they are durable.
 
     Attributes:
         has_failed: whether a commit has failed since the last reset, for another cause than one of its entries.
@@ -46,11 +39,7 @@ class Groups:
         self._is_closing = False
 
     async def submit(self, entry: Entry) -> Outcome:
-        """Commit this entry with others.
-
-        Raises:
-            StoreError: it is not known to be committed, or too much is waiting.
-        """
+        """Commit this entry with others."""
         if self._is_closing or len(self._waiting) >= MAX_QUEUE:
             raise StoreError("the database is closing" if self._is_closing else "too many writes are waiting")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import msgspec
 
+from affiant.storage.ports import Tell
 from affiant.storage.postgres.connection import is_text
 from affiant.storage.postgres.registry import Table
 from affiant.storage.records import AlreadyExists, InitialAccessToken, KeyUse, NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.ports import Tell
 
 # In the order of the primary key: of two nodes that tell at once, neither waits for the other in a circle.
 _USE = (
@@ -29,19 +25,16 @@ class PostgresInitialAccessTokens(Table):
     """See ports.InitialAccessTokens."""
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
-        """See ports.InitialAccessTokens."""
         async with self._lines.take() as connection:
             record = await connection.fetchval("SELECT record FROM initial_access_token WHERE digest = $1", digest)
         return None if record is None else msgspec.json.decode(record, type=InitialAccessToken)
 
     async def list(self) -> list[InitialAccessToken]:
-        """See ports.InitialAccessTokens."""
         async with self._lines.take() as connection:
             rows = await connection.fetch("SELECT record FROM initial_access_token ORDER BY number DESC")
         return [msgspec.json.decode(record, type=InitialAccessToken) for (record,) in rows]
 
     async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
-        """See ports.InitialAccessTokens."""
         query = "INSERT INTO initial_access_token (id, digest, record) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
         async with self._change() as connection:
             if await connection.execute(query, token.id, token.digest, msgspec.json.encode(token)) != "INSERT 0 1":
@@ -49,7 +42,6 @@ class PostgresInitialAccessTokens(Table):
             await self._tell(connection, tell, None, token)
 
     async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
-        """See ports.InitialAccessTokens."""
         query = "DELETE FROM initial_access_token WHERE id = $1 RETURNING record"
         async with self._change() as connection:
             record = await connection.fetchval(query, id) if is_text(id) else None
@@ -62,14 +54,12 @@ class PostgresKeyUses(Table):
     """See ports.KeyUses."""
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
-        """See ports.KeyUses."""
         rows = [(use.client_id, use.credential, use.count, use.first_at, use.last_at) for use in uses]
         if rows:
             async with self._lines.change() as connection:
                 await connection.execute(_USE, *map(list, zip(*rows, strict=True)))
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
-        """See ports.KeyUses."""
         query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id = ANY($1::text[])"
         async with self._lines.take() as connection:
             return [KeyUse(*row) for row in await connection.fetch(query, list(filter(is_text, client_ids)))]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from affiant.errors import StoreError
-from affiant.storage.entries import GENESIS, KEPT_SECONDS, PROBE, PROBE_BYTES, AuditHead, AuditRow, Outcome
+from affiant.storage.entries import GENESIS, KEPT_SECONDS, PROBE, PROBE_BYTES, AuditHead, AuditRow, Entry, Outcome
 from affiant.storage.postgres.commit import LOCK_HEAD, Commits, claim_key
-from affiant.storage.postgres.connection import is_text
+from affiant.storage.postgres.connection import Lines, is_text
 from affiant.storage.postgres.group import Groups
-
-if TYPE_CHECKING:
-    from affiant.storage.entries import Entry
-    from affiant.storage.postgres.connection import Lines
-    from affiant.storage.postgres.watch import Watch
+from affiant.storage.postgres.watch import Watch
 
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
 # The head is locked before any claim, as in every commit: one that comes back while it is deleted would wait for this,
@@ -66,18 +62,15 @@ class PostgresLedger:
         self._groups = Groups(Commits(line, audit_key).commit)
 
     async def claim(self, entry: Entry) -> Outcome:
-        """See ports.Ledger."""
         self._watch.check_clock()
         return await self._groups.submit(entry)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
-        """See ports.Ledger."""
         async with self._lines.take() as connection:
             found: int | None = await connection.fetchval(_FIND, claim_key(client_id, digest))
         return found
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """See ports.Ledger."""
         # A node with a wrong clock would delete what others still need.
         self._watch.check_clock()
         if self._groups.has_failed:
@@ -96,11 +89,7 @@ class PostgresLedger:
         return deleted + refresh
 
     async def _prove(self) -> None:
-        """Write PROBE_BYTES and delete them, in two commits.
-
-        Raises:
-            StoreError: nothing is committed still.
-        """
+        """Write PROBE_BYTES and delete them, in two commits."""
         async with self._lines.take() as connection:
             await connection.execute(_FILL, PROBE, secrets.token_hex(PROBE_BYTES // 2))
             await connection.execute("DELETE FROM setting WHERE name = $1", PROBE)
@@ -122,7 +111,6 @@ class PostgresAuditLog:
         self._lines = lines
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
-        """See ports.AuditLog."""
         if not is_text(trace_id):
             return None
         async with self._lines.take() as connection:
@@ -130,19 +118,16 @@ class PostgresAuditLog:
         return None if record is None else msgspec.json.decode(record, type=dict[str, Any])
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         start = _BEFORE_ALL if after is None else min(after + 1, _AFTER_ALL)
         async with self._lines.take() as connection:
             rows = await connection.fetch(_EXPORT, start, limit)
         return [AuditRow(*row) for row in rows]
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         end = _AFTER_ALL if before is None else max(min(before, _AFTER_ALL), _BEFORE_ALL)
         async with self._lines.take() as connection:
             return [AuditRow(*row) for row in await connection.fetch(_NEWEST, end, limit)]
 
     async def head(self) -> AuditHead:
-        """See ports.AuditLog."""
         async with self._lines.take() as connection:
             return AuditHead(*await connection.fetchrow(_HEAD, GENESIS))

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from affiant.storage.entries import (
     MARK,
+    Entry,
     Outcome,
     RefreshEnd,
     RefreshSelection,
     RefreshToken,
     Revocation,
+    Rotation,
     as_ended,
     end_of_family,
     judge_rotation,
     reaches,
     succeed,
 )
-from affiant.storage.postgres.connection import is_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.entries import Entry, Rotation
-    from affiant.storage.postgres.connection import Lines
+from affiant.storage.postgres.connection import Lines, is_text
 
 _KEEP = (
     "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])"
@@ -56,7 +53,6 @@ class PostgresRevocations:
         self._lines = lines
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
-        """See ports.Revocations."""
         query = (
             "SELECT kind, value, at, until FROM revocation WHERE (kind, value) IN"
             " (SELECT * FROM unnest($1::text[], $2::text[]))"
@@ -67,7 +63,6 @@ class PostgresRevocations:
         return [Revocation(*row) for row in rows]
 
     async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
-        """See ports.Revocations."""
         query = (
             "SELECT kind, value, at, until FROM revocation WHERE until >= $1 AND ($2::bigint IS NULL OR"
             " (-at, value, kind) > (-$2, $3::text, $4::text)) ORDER BY at DESC, value, kind LIMIT $5"
@@ -77,7 +72,6 @@ class PostgresRevocations:
             return [Revocation(*row) for row in await connection.fetch(query, now, *place, limit)]
 
     async def mark(self, now: int) -> str:
-        """See ports.Revocations."""
         async with self._lines.take() as connection:
             return "{} {}".format(*await connection.fetchrow(f"{MARK}$1", now))
 
@@ -89,13 +83,11 @@ class PostgresRefreshTokens:
         self._lines = lines
 
     async def find(self, digest: bytes) -> RefreshToken | None:
-        """See ports.RefreshTokens."""
         async with self._lines.take() as connection:
             found = await _read(connection, "SELECT record FROM refresh_token WHERE digest = $1", digest)
         return found[0] if found else None
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
-        """See ports.RefreshTokens."""
         query = (
             "SELECT record FROM refresh_token WHERE digest > $1 AND ($2::text IS NULL OR client_id = $2)"
             " ORDER BY digest LIMIT $3"

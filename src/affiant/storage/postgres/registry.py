@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from affiant.errors import Error
+from affiant.storage.ports import Tell
 from affiant.storage.postgres.commit import LOCK_HEAD, append
-from affiant.storage.postgres.connection import is_text
-from affiant.storage.postgres.watch import CHANNEL
-from affiant.storage.records import AlreadyExists, Api, Client, InitialAccessToken, NotFound, SigningKey, spent
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from affiant.storage.ports import Tell
-    from affiant.storage.postgres.connection import Lines
-    from affiant.storage.postgres.watch import Watch
-    from affiant.storage.records import Beside
+from affiant.storage.postgres.connection import Lines, is_text
+from affiant.storage.postgres.watch import CHANNEL, Watch
+from affiant.storage.records import AlreadyExists, Api, Beside, Client, InitialAccessToken, NotFound, SigningKey, spent
 
 # Taken first by whoever changes something: changes follow each other, as if there were one writer.
 _LOCK = "SELECT FROM version FOR UPDATE"
@@ -59,12 +53,10 @@ class PostgresClients(Table):
     """See ports.Clients."""
 
     async def find(self, client_id: str) -> Client | None:
-        """See ports.Clients."""
         async with self._lines.take() as connection:
             return await _client(connection, client_id)
 
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
-        """See ports.Clients."""
         query = "SELECT record FROM client WHERE client_id > $1 ORDER BY client_id LIMIT $2"
         if not is_text(after):
             return []
@@ -73,7 +65,6 @@ class PostgresClients(Table):
         return [msgspec.json.decode(record, type=Client) for (record,) in rows]
 
     async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
-        """See ports.Clients."""
         query = "INSERT INTO client VALUES ($1, $2) ON CONFLICT DO NOTHING"
         async with self._change() as connection:
             if await connection.execute(query, client.client_id, msgspec.json.encode(client)) != "INSERT 0 1":
@@ -90,7 +81,6 @@ class PostgresClients(Table):
         tell: Tell | None = None,
         beside: Beside | None = None,
     ) -> Client:
-        """See ports.Clients."""
         async with self._change() as connection:
             standing = await _client(connection, client_id)
             if standing is None:
@@ -103,7 +93,6 @@ class PostgresClients(Table):
         return client
 
     async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
-        """See ports.Clients."""
         async with self._change() as connection:
             # A group that is being committed may rotate one of its refresh tokens, and would bring it back.
             await connection.execute(LOCK_HEAD)
@@ -120,17 +109,14 @@ class PostgresApis(Table):
     """See ports.Apis."""
 
     async def find(self, identifier: str) -> Api | None:
-        """See ports.Apis."""
         async with self._lines.take() as connection:
             return await _api(connection, identifier)
 
     async def list(self) -> list[Api]:
-        """See ports.Apis."""
         async with self._lines.take() as connection:
             return await _apis(connection)
 
     async def add(self, api: Api, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
         query = "INSERT INTO api VALUES ($1, $2) ON CONFLICT DO NOTHING"
         async with self._change() as connection:
             if await connection.execute(query, api.identifier, msgspec.json.encode(api)) != "INSERT 0 1":
@@ -140,7 +126,6 @@ class PostgresApis(Table):
             await self._tell(connection, tell, None, api)
 
     async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
-        """See ports.Apis."""
         async with self._change() as connection:
             standing = await _get_api(connection, identifier)
             api = change(standing)
@@ -152,14 +137,12 @@ class PostgresApis(Table):
         return api
 
     async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
         async with self._change() as connection:
             standing = await _get_api(connection, identifier)
             await connection.execute("DELETE FROM api WHERE identifier = $1", identifier)
             await self._tell(connection, tell, standing, None)
 
     async def default(self) -> Api | None:
-        """See ports.Apis."""
         return next((api for api in await self.list() if api.is_default), None)
 
 
@@ -167,14 +150,12 @@ class PostgresSigningKeys(Table):
     """See ports.SigningKeys."""
 
     async def list(self) -> list[SigningKey]:
-        """See ports.SigningKeys."""
         async with self._lines.take() as connection:
             return await _signing_keys(connection)
 
     async def change(
         self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
     ) -> None:
-        """See ports.SigningKeys."""
         query = (
             "INSERT INTO signing_key (kid, record) VALUES ($1, $2)"
             " ON CONFLICT (kid) DO UPDATE SET record = excluded.record"
@@ -193,13 +174,11 @@ class PostgresSettings(Table):
     """See ports.Settings."""
 
     async def get(self, name: str) -> str | None:
-        """See ports.Settings."""
         async with self._lines.take() as connection:
             value: str | None = await connection.fetchval("SELECT value FROM setting WHERE name = $1", name)
         return value
 
     async def put(self, name: str, value: str) -> None:
-        """See ports.Settings."""
         query = "INSERT INTO setting VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         async with self._change() as connection:
             await connection.execute(query, name, value)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.postgres.address import parse_address
+from affiant.storage.postgres.address import Address, parse_address
 from affiant.storage.postgres.connection import CALL_SECONDS, Lines, check_session, connect
 from affiant.storage.postgres.keys import PostgresInitialAccessTokens, PostgresKeyUses
 from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
@@ -18,25 +19,11 @@ from affiant.storage.postgres.registry import PostgresApis, PostgresClients, Pos
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import Watch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.storage.postgres.address import Address
-
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
 
 
 class PostgresStore:
-    """The store in this database, for the event loop that opens it. Any number of nodes may open it at once.
-
-    Args:
-        url: ``postgresql://USER@HOST/NAME``; what it leaves out comes from the usual PG variables and the passfile.
-        audit_key: what audit records are chained under, the same for every node; the empty one everybody has.
-        clock: seconds since the epoch, compared with the database's own.
-
-    Raises:
-        ConfigError: the URL is none.
-    """
+    """The store in this database, for the event loop that opens it. Any number of nodes may open it at once."""
 
     def __init__(self, url: str, *, audit_key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
         self._address = parse_address(url)
@@ -55,11 +42,7 @@ class PostgresStore:
         self.ledger = PostgresLedger(self._lines, self._commits, self._watch, audit_key)
 
     async def open(self) -> None:
-        """See Store.
-
-        Raises:
-            ConfigError: the database cannot be reached or used, or was made by a newer affiant.
-        """
+        """See Store."""
         connection = await _connect(self._address)
         try:
             async with asyncio.timeout(CALL_SECONDS):
@@ -75,14 +58,12 @@ class PostgresStore:
             connection.terminate()
 
     async def close(self) -> None:
-        """See Store."""
         await self.ledger.close()
         await self._watch.close()
         await self._lines.close()
         await self._commits.close()
 
     async def version(self) -> int:
-        """See Store."""
         return await self._watch.version()
 
     def _hang_up(self) -> None:
@@ -91,11 +72,7 @@ class PostgresStore:
 
 
 async def is_made(url: str) -> bool:
-    """Whether a store was ever opened in this database.
-
-    Raises:
-        ConfigError: the database cannot be reached.
-    """
+    """Whether a store was ever opened in this database."""
     address = parse_address(url)
     connection = await _connect(address)
     try:

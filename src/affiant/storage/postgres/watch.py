@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 
 from affiant.errors import Error, StoreError
+from affiant.storage.postgres.address import Address
 from affiant.storage.postgres.connection import CALL_SECONDS, connect
 from affiant.storage.postgres.schema import RUNNER_LOCK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.storage.postgres.address import Address
 
 CHANNEL = "affiant_changed"
 ASK_SECONDS = 0.25
@@ -34,13 +31,7 @@ _RUN = "SELECT pg_try_advisory_lock($1)"
 
 
 class Watch:
-    """Keeps an eye on the database.
-
-    Args:
-        address: of the database.
-        on_loss: called when the connection was lost, so that others can be looked after.
-        clock: seconds since the epoch.
-    """
+    """Keeps an eye on the database."""
 
     def __init__(self, address: Address, *, on_loss: Callable[[], None], clock: Callable[[], float]) -> None:
         self._address = address
@@ -56,11 +47,7 @@ class Watch:
         self.clock_offset = 0.0
 
     async def open(self) -> None:
-        """Begin.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
+        """Begin."""
         await self._ask()
         self._task = asyncio.create_task(self._run())
 
@@ -82,11 +69,7 @@ class Watch:
         self._number = max(self._number, number)
 
     async def version(self) -> int:
-        """The store's version, as it was half a second ago or later.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
+        """The store's version, as it was half a second ago or later."""
         if time.monotonic() - self._seen_at > FRESH_SECONDS:
             # Asked once for all who wait; who stops waiting does not take the answer from the others.
             if self._asking is None or self._asking.done():
@@ -96,11 +79,7 @@ class Watch:
         return self._number
 
     def check_clock(self) -> None:
-        """Let nothing be decided by a clock that is wrong.
-
-        Raises:
-            StoreError: this node's clock and the database's are too far apart.
-        """
+        """Let nothing be decided by a clock that is wrong."""
         if abs(self.clock_offset) > MAX_CLOCK_OFFSET:
             raise StoreError(
                 f"this node's clock is {self.clock_offset:+.0f} s from that of the database {self._address}, more than"

@@ -6,26 +6,19 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from affiant.errors import ConfigError, StoreError
 from affiant.system.files import denied, ensure_private
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from importlib.resources.abc import Traversable
-    from pathlib import Path
 
 BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits survive a power cut.
-
-    Raises:
-        ConfigError: the file or its folder cannot be opened, or not in the way that several processes need.
-    """
+    """A connection whose commits survive a power cut."""
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -58,11 +51,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def create(path: Path) -> None:
-    """Make the folder (0700) and the file (0600) if they are missing.
-
-    Raises:
-        ConfigError: they cannot be made or written.
-    """
+    """Make the folder (0700) and the file (0600) if they are missing."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(ensure_private(path))
@@ -72,11 +61,7 @@ def create(path: Path) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Apply every numbered file that was not applied yet; of two processes at once, one does and the other waits.
-
-    Raises:
-        ConfigError: the database was made by a newer affiant.
-    """
+    """Apply every numbered file that was not applied yet; of two processes at once, one does and the other waits."""
     files = sorted(
         (
             entry
@@ -90,11 +75,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Sequence[Traversable]:
-    """Return the pending migrations. Only a read: a command that lists must not wait for a server that writes.
-
-    Raises:
-        ConfigError: the database was made by a newer affiant.
-    """
+    """Return the pending migrations. Only a read: a command that lists must not wait for a server that writes."""
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     if done > len(files):
         raise ConfigError("the database was made by a newer affiant: use that version")

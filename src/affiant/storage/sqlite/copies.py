@@ -7,16 +7,13 @@ import errno
 import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from affiant.errors import ConfigError
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite.connection import connect, migrate
 from affiant.system.files import create_private, denied, ensure_private
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _PAGES = 1024  # copied at once; in between, others may write
 _NOT_DAMAGE = {
@@ -34,11 +31,7 @@ _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token"
 
 
 def backup(source: Path, target: Path) -> None:
-    """Copy the database, whole and as of one moment, while servers use it.
-
-    Raises:
-        ConfigError: the target exists or cannot be written.
-    """
+    """Copy the database, whole and as of one moment, while servers use it."""
     if target.exists():
         raise ConfigError(f"{target} exists already: name another file")
     draft = target.with_name(f".{target.name}.part")
@@ -66,9 +59,6 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
     """Put a backup in the place of the database; what was there is kept under another name, which is returned.
 
     The database remembers when: jtis that were used after the backup was made are not in it.
-
-    Raises:
-        ConfigError: the copy is none of ours or damaged, or somebody uses the database.
     """
     check(copy, remedy=": name another backup")
     draft = restoring(target)
@@ -87,16 +77,7 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
 
 
 def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
-    """Let a database pass that is whole.
-
-    Args:
-        path: the file; it is only read.
-        fast: leave out the audit log and the jtis, which may be large.
-        remedy: what to do about damage, as the end of the message.
-
-    Raises:
-        ConfigError: it is not a database of affiant, or damaged; the message says where.
-    """
+    """Let a database pass that is whole."""
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
     # Before SQLite tries, and leaves a file beside it that nobody can write either.
@@ -141,11 +122,7 @@ def restoring(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path, *, alone: bool) -> Iterator[None]:
-    """Hold the lock of a database: all who use it share it, who replaces it has it alone.
-
-    Raises:
-        ConfigError: somebody uses it, or is replacing it.
-    """
+    """Hold the lock of a database: all who use it share it, who replaces it has it alone."""
     lock = path.with_name(f"{path.name}.lock")
     try:
         descriptor = ensure_private(lock)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
+from affiant.storage.ports import Tell
 from affiant.storage.records import AlreadyExists, InitialAccessToken, KeyUse, NotFound
 from affiant.storage.sqlite.connection import translated
 from affiant.storage.sqlite.registry import Table
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Sequence
-
-    from affiant.storage.ports import Tell
-    from affiant.storage.sqlite.writer import Transaction
+from affiant.storage.sqlite.writer import Transaction
 
 _USE = (
     "INSERT INTO key_use (client_id, credential, count, first_at, last_at) VALUES (?, ?, ?, ?, ?)"
@@ -28,18 +24,15 @@ class SqliteInitialAccessTokens(Table):
     """See ports.InitialAccessTokens."""
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
-        """See ports.InitialAccessTokens."""
         query = "SELECT record FROM initial_access_token WHERE digest = ?"
         with translated():
             row = self._reader().execute(query, (digest,)).fetchone()
         return msgspec.json.decode(row[0], type=InitialAccessToken) if row else None
 
     async def list(self) -> list[InitialAccessToken]:
-        """See ports.InitialAccessTokens."""
         return await self._pages().read(_initial_access_tokens)
 
     async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
-        """See ports.InitialAccessTokens."""
         query = "INSERT INTO initial_access_token (id, digest, record) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
         def work(transaction: Transaction) -> None:
@@ -51,7 +44,6 @@ class SqliteInitialAccessTokens(Table):
         await self._writer().change(work)
 
     async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
-        """See ports.InitialAccessTokens."""
         query = "DELETE FROM initial_access_token WHERE id = ? RETURNING record"
 
         def work(transaction: Transaction) -> None:
@@ -67,7 +59,6 @@ class SqliteKeyUses(Table):
     """See ports.KeyUses."""
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
-        """See ports.KeyUses."""
         rows = [(use.client_id, use.credential, use.count, use.first_at, use.last_at) for use in uses]
 
         def work(transaction: Transaction) -> None:
@@ -76,7 +67,6 @@ class SqliteKeyUses(Table):
         await self._writer().change(work)
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
-        """See ports.KeyUses."""
         marks = ", ".join("?" * len(client_ids))
         query = f"SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE client_id IN ({marks})"  # noqa: S608
         return await self._pages().read(lambda found: [KeyUse(*row) for row in found.execute(query, client_ids)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,11 +16,13 @@ from affiant.storage.entries import (
     MARK,
     AuditHead,
     AuditRow,
+    Entry,
     Outcome,
     RefreshEnd,
     RefreshSelection,
     RefreshToken,
     Revocation,
+    Rotation,
     as_ended,
     chain,
     end_of_family,
@@ -27,14 +31,8 @@ from affiant.storage.entries import (
     succeed,
 )
 from affiant.storage.sqlite.connection import translated
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Sequence
-
-    from affiant.storage.entries import Entry, Rotation
-    from affiant.storage.sqlite.pages import Pages
-    from affiant.storage.sqlite.writer import Transaction, Writer
+from affiant.storage.sqlite.pages import Pages
+from affiant.storage.sqlite.writer import Transaction, Writer
 
 _REVOKE = (
     "INSERT INTO revocation (kind, value, at, until) VALUES (?, ?, ?, ?) ON CONFLICT (kind, value) DO UPDATE SET"
@@ -91,20 +89,16 @@ class SqliteLedger:
         self._claim = partial(commit, audit_key)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
-        """See ports.Ledger."""
         query = "SELECT expires_at FROM jti WHERE client_id = ? AND digest = ?"
         with translated():
             row = self._reader().execute(query, (client_id, digest)).fetchone()
         return int(row[0]) if row else None
 
     async def claim(self, entry: Entry) -> Outcome:
-        """See ports.Ledger."""
         outcome: Outcome = await self._writer().submit(self._claim, entry)
         return outcome
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """See ports.Ledger."""
-
         def work(transaction: Transaction) -> int:
             execute = transaction.connection.execute
             execute(_FORGET, (before - KEPT_SECONDS,))
@@ -128,12 +122,10 @@ class SqliteRefreshTokens:
         self._pages = pages
 
     async def find(self, digest: bytes) -> RefreshToken | None:
-        """See ports.RefreshTokens."""
         with translated():
             return _find(self._reader(), digest)
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
-        """See ports.RefreshTokens."""
         # Two statements: with one for both, SQLite looks through the tokens of all clients.
         mine, values = ("", ()) if client_id is None else ("client_id = ? AND ", (client_id,))
         query = f"SELECT record FROM refresh_token WHERE {mine}digest > ? ORDER BY digest LIMIT ?"  # noqa: S608
@@ -152,7 +144,6 @@ class SqliteRevocations:
         self._pages = pages
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
-        """See ports.Revocations."""
         wanted = ", ".join(["(?, ?)"] * len(names))
         query = f"SELECT kind, value, at, until FROM revocation WHERE (kind, value) IN (VALUES {wanted})"  # noqa: S608
         if not names:
@@ -162,7 +153,6 @@ class SqliteRevocations:
             return [Revocation(*row) for row in rows]
 
     async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
-        """See ports.Revocations."""
         query = (
             "SELECT kind, value, at, until FROM revocation WHERE until >= ? AND (? IS NULL OR (-at, value, kind) >"
             " (-?, ?, ?)) ORDER BY at DESC, value, kind LIMIT ?"
@@ -172,7 +162,6 @@ class SqliteRevocations:
         return await self._pages().read(lambda found: [Revocation(*row) for row in found.execute(query, values)])
 
     async def mark(self, now: int) -> str:
-        """See ports.Revocations."""
         with translated():
             return "{} {}".format(*self._reader().execute(f"{MARK}?", (now,)).fetchone())
 
@@ -185,25 +174,21 @@ class SqliteAuditLog:
         self._pages = pages
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
-        """See ports.AuditLog."""
         with translated():
             row = self._reader().execute("SELECT record FROM audit WHERE trace_id = ?", (trace_id,)).fetchone()
         return msgspec.json.decode(row[0], type=dict[str, Any]) if row else None
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         query = "SELECT number, trace_id, record, link FROM audit WHERE number > ? ORDER BY number LIMIT ?"
         start = _BEFORE_ALL if after is None else after
         return await self._pages().read(lambda found: list(map(AuditRow._make, found.execute(query, (start, limit)))))
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """See ports.AuditLog."""
         query = "SELECT number, trace_id, record, link FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
         end = _AFTER_ALL if before is None else min(before, _HIGHEST)
         return await self._pages().read(lambda found: list(map(AuditRow._make, found.execute(query, (end, limit)))))
 
     async def head(self) -> AuditHead:
-        """See ports.AuditLog."""
         with translated():
             return AuditHead._make(self._reader().execute(_HEAD, (GENESIS,)).fetchone())
 

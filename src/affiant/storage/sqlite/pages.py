@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from affiant.storage.sqlite.connection import translated
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
-    from pathlib import Path
 
 Result = TypeVar("Result")
 
@@ -29,11 +27,7 @@ class Pages:
         self._thread = ThreadPoolExecutor(1, "affiant-pages")
 
     async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run this read.
-
-        Raises:
-            StoreError: the database failed.
-        """
+        """Run this read."""
         with translated():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection)
 

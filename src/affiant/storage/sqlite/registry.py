@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from affiant.storage.records import AlreadyExists, Api, Client, InitialAccessToken, NotFound, SigningKey, spent
+from affiant.storage.ports import Tell
+from affiant.storage.records import AlreadyExists, Api, Beside, Client, InitialAccessToken, NotFound, SigningKey, spent
 from affiant.storage.sqlite.connection import translated
 from affiant.storage.sqlite.ledger import commit
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Sequence
-
-    from affiant.storage.ports import Tell
-    from affiant.storage.records import Beside
-    from affiant.storage.sqlite.pages import Pages
-    from affiant.storage.sqlite.writer import Transaction, Writer
+from affiant.storage.sqlite.pages import Pages
+from affiant.storage.sqlite.writer import Transaction, Writer
 
 
 class Table:
@@ -47,12 +43,10 @@ class SqliteClients(Table):
     """See ports.Clients."""
 
     async def find(self, client_id: str) -> Client | None:
-        """See ports.Clients."""
         with translated():
             return _client(self._reader(), client_id)
 
     async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
-        """See ports.Clients."""
         query = "SELECT record FROM client WHERE client_id > ? ORDER BY client_id LIMIT ?"
 
         def read(connection: sqlite3.Connection) -> list[Client]:
@@ -62,8 +56,6 @@ class SqliteClients(Table):
         return await self._pages().read(read)
 
     async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
-        """See ports.Clients."""
-
         def work(transaction: Transaction) -> None:
             execute = transaction.connection.execute
             # Both are looked at before anything is written: what is refused must leave nothing behind.
@@ -86,8 +78,6 @@ class SqliteClients(Table):
         tell: Tell | None = None,
         beside: Beside | None = None,
     ) -> Client:
-        """See ports.Clients."""
-
         def work(transaction: Transaction) -> Client:
             before = _get(transaction.connection, client_id)
             client = change(before)
@@ -101,8 +91,6 @@ class SqliteClients(Table):
         return changed
 
     async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
-        """See ports.Clients."""
-
         def work(transaction: Transaction) -> None:
             before = _get(transaction.connection, client_id)
             _check(transaction.connection, beside, before, None)
@@ -117,17 +105,13 @@ class SqliteApis(Table):
     """See ports.Apis."""
 
     async def find(self, identifier: str) -> Api | None:
-        """See ports.Apis."""
         with translated():
             return _api(self._reader(), identifier)
 
     async def list(self) -> list[Api]:
-        """See ports.Apis."""
         return await self._pages().read(_apis)
 
     async def add(self, api: Api, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
-
         def work(transaction: Transaction) -> None:
             query = "INSERT INTO api (identifier, record) VALUES (?, ?) ON CONFLICT DO NOTHING"
             row = (api.identifier, msgspec.json.encode(api))
@@ -140,8 +124,6 @@ class SqliteApis(Table):
         await self._writer().change(work)
 
     async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
-        """See ports.Apis."""
-
         def work(transaction: Transaction) -> Api:
             before = _get_api(transaction.connection, identifier)
             api = change(before)
@@ -156,8 +138,6 @@ class SqliteApis(Table):
         return changed
 
     async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
-        """See ports.Apis."""
-
         def work(transaction: Transaction) -> None:
             before = _get_api(transaction.connection, identifier)
             transaction.connection.execute("DELETE FROM api WHERE identifier = ?", (identifier,))
@@ -166,7 +146,6 @@ class SqliteApis(Table):
         await self._writer().change(work)
 
     async def default(self) -> Api | None:
-        """See ports.Apis."""
         return next((api for api in await self.list() if api.is_default), None)
 
 
@@ -174,14 +153,12 @@ class SqliteSigningKeys(Table):
     """See ports.SigningKeys."""
 
     async def list(self) -> list[SigningKey]:
-        """See ports.SigningKeys."""
         with translated():
             return _signing_keys(self._reader())
 
     async def change(
         self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
     ) -> None:
-        """See ports.SigningKeys."""
         query = (
             "INSERT INTO signing_key (kid, record) VALUES (?, ?)"
             " ON CONFLICT (kid) DO UPDATE SET record = excluded.record"
@@ -202,13 +179,11 @@ class SqliteSettings(Table):
     """See ports.Settings."""
 
     async def get(self, name: str) -> str | None:
-        """See ports.Settings."""
         with translated():
             row = self._reader().execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else None
 
     async def put(self, name: str, value: str) -> None:
-        """See ports.Settings."""
         query = "INSERT INTO setting VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
         def work(transaction: Transaction) -> None:

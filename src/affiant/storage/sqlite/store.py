@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import sqlite3
+from pathlib import Path
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.sqlite.connection import connect, create, migrate, translated
@@ -14,20 +15,11 @@ from affiant.storage.sqlite.pages import Pages
 from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
 from affiant.storage.sqlite.writer import Writer
 
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
 FILE_NAME = "affiant.db"
 
 
 class SqliteStore:
-    """The store in this file. Several processes may open it at once.
-
-    Args:
-        path: the file.
-        audit_key: what audit records are chained under, the same for every process; the empty one everybody has.
-    """
+    """The store in this file. Several processes may open it at once."""
 
     def __init__(self, path: Path, *, audit_key: bytes = b"") -> None:
         self._path = path
@@ -48,11 +40,7 @@ class SqliteStore:
         self.ledger = SqliteLedger(self._writer, self._reader, audit_key)
 
     async def open(self) -> None:
-        """See Store.
-
-        Raises:
-            ConfigError: the file or its folder cannot be made, opened or written.
-        """
+        """See Store."""
         create(self._path)
         if restoring(self._path).exists():
             raise ConfigError(
@@ -70,7 +58,6 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        """See Store."""
         if self._writing is not None:
             self._writing.close()
             self._writing = None
@@ -83,7 +70,6 @@ class SqliteStore:
         self._lock.close()
 
     async def version(self) -> int:
-        """See Store."""
         with translated():
             (number,) = self._reader().execute("SELECT number FROM version").fetchone()
         return int(number)

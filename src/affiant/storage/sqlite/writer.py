@@ -13,17 +13,15 @@ import queue
 import sqlite3
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from affiant.errors import Error, StoreError
 from affiant.storage.entries import PROBE, PROBE_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
+Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
 
 MAX_GROUP = 256
 MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: refuse, do not pile up
@@ -67,15 +65,7 @@ class Writer:
         self._thread.start()
 
     async def submit(self, work: Work, item: Any) -> Any:
-        """Let `work` treat this item, with others of the same work, in the next transaction.
-
-        Args:
-            work: takes the transaction and the items, and returns for each a result, or an Error to be raised here.
-            item: what it is to treat.
-
-        Raises:
-            StoreError: it was not committed, or too much is waiting.
-        """
+        """Let `work` treat this item, with others of the same work, in the next transaction."""
         if self._closing or len(self._jobs) >= MAX_QUEUE:
             raise StoreError("the database is closing" if self._closing else "too many writes are waiting")
         loop = asyncio.get_running_loop()
@@ -91,9 +81,6 @@ class Writer:
         """Write PROBE_BYTES and delete them, if a commit has failed since this last succeeded.
 
         A full disk is noticed before a commit fails, and by every worker.
-
-        Raises:
-            StoreError: nothing is committed still, or the disk is full.
         """
         if (left := _space(self._path)) < 2 * PROBE_BYTES:
             self._has_failed = True
@@ -104,11 +91,7 @@ class Writer:
             self._has_failed = False
 
     async def change(self, work: Callable[[Transaction], Any]) -> Any:
-        """Run this in the next transaction; return what it returns, or raise the Error it raises.
-
-        Raises:
-            StoreError: it was not committed, or too much is waiting.
-        """
+        """Run this in the next transaction; return what it returns, or raise the Error it raises."""
         return await self.submit(_each, work)
 
     def close(self) -> None:

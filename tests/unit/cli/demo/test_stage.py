@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affiant.cli.demo import stage
 from affiant.cli.demo.stage import Stage
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_signal_waits_until_the_process_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -18,11 +20,7 @@ from affiant.cli.listening import connection, loop, table
 from affiant.cli.listening.connection import Connection
 from affiant.cli.listening.table import Caps
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    Scenario = Callable[["Running"], Awaitable[None]]
+Scenario = Callable[["Running"], Awaitable[None]]
 
 LONG = b"x" * 30_000
 WAIT_SECONDS = 10  # far longer than anything takes

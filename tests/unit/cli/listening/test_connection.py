@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
-from tests.unit.cli.listening.conftest import request
+from tests.unit.cli.listening.conftest import Running, request
 
 from affiant.cli.listening import connection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.cli.listening.conftest import Running
 
 pytestmark = pytest.mark.usefixtures("quick")
 UNFINISHED = {

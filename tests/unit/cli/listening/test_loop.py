@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections.abc import Callable
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
 
 import pytest
-from tests.unit.cli.listening.conftest import request
+from tests.unit.cli.listening.conftest import Running, request
 
 from affiant.cli.listening import connection, files
 from affiant.cli.listening.table import Caps, parse_networks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.unit.cli.listening.conftest import Running
 
 LOCAL = (ip_network("127.0.0.0/8"),)
 

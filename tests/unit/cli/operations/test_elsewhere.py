@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,7 @@ from affiant.cli.main import main
 from affiant.cli.operations import answers
 from affiant.server.admin.app import DECLARED
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Ask = Callable[..., tuple[int, str, str]]
+Ask = Callable[..., tuple[int, str, str]]
 
 COMMANDS: tuple[str, ...] = (
     "client list", "client show x", "client key list x", "client new x", "client disable x", "client secret new x",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -12,11 +14,6 @@ from affiant.cli.registry.api import api
 from affiant.cli.registry.client import client
 from affiant.client import credentials
 from affiant.errors import Error
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import click
 
 
 @pytest.fixture(autouse=True)

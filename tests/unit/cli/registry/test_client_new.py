@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from affiant.cli.registry.client import client
 from affiant.cli.registry.handover import delivery
 from affiant.client import credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
 
 pytestmark = pytest.mark.anyio
 MADE = credentials.Credentials("https://as.example", "billing", "private_key_jwt")

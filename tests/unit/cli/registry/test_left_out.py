@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from affiant.cli.main import main
 from affiant.jose import keys
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., tuple[int, dict[str, Any], str]]
+Run = Callable[..., tuple[int, dict[str, Any], str]]
 
 pytestmark = pytest.mark.rfc(7517, "5")
 MINE, NEXT = keys.generate("ES256").public(), keys.generate("ES256").public()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from affiant.cli.registry.register import register
 from affiant.errors import Unreachable
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 
 def test_server_that_was_not_found_has_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

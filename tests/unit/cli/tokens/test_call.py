@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant.cli.output import Answered
 from affiant.cli.tokens.call import call
+from affiant.jose.keys import PrivateKey
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from affiant.jose.keys import PrivateKey
-
-    Call = Callable[..., Result]
+Call = Callable[..., Result]
 
 CHALLENGED = Answer(401, {}, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 

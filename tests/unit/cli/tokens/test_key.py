@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from tests.unit.client.conftest import Answer, metadata_answer
+from click.testing import CliRunner, Result
+from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.tokens import key as commands
 from affiant.errors import LocalError
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-    from tests.unit.client.conftest import Foreign
-
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 RSA = keys.generate("RS256")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,7 @@ from affiant.errors import LocalError
 from affiant.jose import compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., tuple[int, Any]]
+Run = Callable[..., tuple[int, Any]]
 
 ISSUER = "https://as.example"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -13,9 +13,6 @@ from affiant.cli.operations import elsewhere
 from affiant.cli.tokens.call import call
 from affiant.cli.tokens.token import assertion, token
 from affiant.errors import LocalError
-
-if TYPE_CHECKING:
-    import click
 
 WHO = {"affiant": 1, "issuer": "https://as.example", "client_id": "billing"}
 LACKS = (

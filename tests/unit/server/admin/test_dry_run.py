@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from tests.desk import ADMIN, asking, member
@@ -10,11 +11,7 @@ from tests.desk import ADMIN, asking, member
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
 from affiant.storage.memory.registry import MemoryClients
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.records import Client
+from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
 VIEWER = Principal("v", Role.VIEWER)

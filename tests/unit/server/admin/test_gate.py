@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,10 +11,8 @@ from tests.desk import ADMIN, NOW, OWNER, asking, make_desk, make_gate
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
 from affiant.server.admin import app
+from affiant.server.admin.roles import Principal
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from affiant.server.admin.roles import Principal
 
 pytestmark = pytest.mark.anyio
 

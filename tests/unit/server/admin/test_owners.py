@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.desk import ADMIN, NOW, make_desk, member
@@ -13,9 +12,7 @@ from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.visit import Visit
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from affiant.storage.records import Beside
+from affiant.storage.records import Beside
 
 pytestmark = pytest.mark.anyio
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
 from affiant.server.admin.reads import slices
 from affiant.server.admin.reads.slices import Slices
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 pytestmark = pytest.mark.anyio
 SLICE_SECONDS, ROW_SECONDS = 1.0, 0.25  # whole in binary

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.desk import make_desk, member
@@ -13,9 +14,6 @@ from affiant.server.admin import app
 from affiant.server.admin.reads import lists, turns
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000

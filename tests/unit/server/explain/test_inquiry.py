@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,9 +20,6 @@ from affiant.server.registry import rules
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.server.request.visit import Visit
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from affiant.server.explain import near
 from affiant.storage.memory import MemoryStore
+from affiant.storage.memory.registry import MemoryClients
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from affiant.storage.memory.registry import MemoryClients
 
 pytestmark = pytest.mark.anyio
 CROWD = [f"client-{number:05}" for number in range(3000)]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from affiant.jose import compact, keys
+from affiant.jose.keys import PrivateKey
 from affiant.oauth.standing.revocations import FAMILY_MARK
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured
-from affiant.server.explain.explanation import members
+from affiant.server.explain.explanation import Explanation, members
+from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
@@ -20,11 +22,6 @@ from affiant.server.registry import rules
 from affiant.server.registry.directory import Directory
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PrivateKey
-    from affiant.server.explain.explanation import Explanation
-    from affiant.server.explain.walk import Explainer
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000

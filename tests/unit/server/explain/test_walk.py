@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -13,13 +13,11 @@ from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, remote
+from affiant.server.explain.explanation import Explanation
+from affiant.server.explain.walk import Explainer
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from affiant.server.explain.explanation import Explanation
-    from affiant.server.explain.walk import Explainer
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000

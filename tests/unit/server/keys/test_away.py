@@ -7,10 +7,12 @@ import contextlib
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import pytest
+from tests import softhsm
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import SignerError
@@ -24,11 +26,6 @@ from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory, rules
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests import softhsm
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, MASTER = "https://as.example", "https://api.example", MasterKey.from_bytes(bytes(32))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings, stateful
@@ -16,9 +16,6 @@ from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, SEEN_SECONDS, Calendar
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import NotFound, SigningKey
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NOW, CALENDAR = 1_800_000_000, Calendar()
 

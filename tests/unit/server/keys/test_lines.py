@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import msgspec
@@ -28,11 +29,7 @@ from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
 from affiant.server.registry import directory, rules
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.storage.records import SigningKey
+from affiant.storage.records import SigningKey
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW, MASTER = "https://as.example", 1_800_000_000, MasterKey.from_bytes(bytes(32))

@@ -9,11 +9,13 @@ import os
 import stat
 import threading
 import warnings
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pkcs11 import Attribute, Mechanism, exceptions
+from tests import softhsm
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import ConfigError, StoreError
@@ -25,13 +27,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import TokenKey, Vault, signing_key_purpose
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests import softhsm
-
-    from affiant.storage.ports import Store
+from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
 MASTER, NOW = MasterKey.from_bytes(bytes(32)), 1_800_000_000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import msgspec
@@ -20,9 +21,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW, MASTER = "https://as.example", 1_800_000_000, MasterKey.from_bytes(bytes(32))

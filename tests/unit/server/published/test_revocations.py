@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, running
+from tests.rfc.conftest import ISSUER, NOW, Server, running
 
 from affiant.jose import compact
 from affiant.oauth.claims import LEEWAY
@@ -16,13 +19,6 @@ from affiant.server.published import revocations as published
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    import httpx2
-    from tests.rfc.conftest import Server
 
 pytestmark = pytest.mark.anyio
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")

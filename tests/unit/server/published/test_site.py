@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -11,9 +11,6 @@ from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory
 from affiant.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 ISSUER = "https://as.example"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +9,6 @@ from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.server import settings
 from affiant.server.registration import software_statement
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ISSUER, KEY = "https://publisher.example", keys.generate("ES256")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,15 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from affiant.errors import ConfigError, Error
 from affiant.jose import keys as jose
-from affiant.jose.keys import parse_public_jwk
+from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.server.registry import client_keys
 from affiant.server.registry.client_keys import MAX_KEYS, MAX_REVOKED, ClientKeys
 from affiant.server.registry.credentials import rotation
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from affiant.jose.keys import PublicKey
-    from affiant.storage.records import ClientKey
+from affiant.storage.records import ClientKey, NotFound
 
 NOW = 1_800_000_000
 Keys = tuple["ClientKey", ...]

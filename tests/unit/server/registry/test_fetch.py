@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpcore2
 import pytest
@@ -26,10 +28,6 @@ from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.registry import fetch, remote_keys
 from affiant.server.registry.fetch import MAX_BYTES, Resolver
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable
 
 pytestmark = pytest.mark.anyio
 SET: dict[str, Any] = {"keys": []}

@@ -3,13 +3,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from affiant.errors import Rejected
 from affiant.jose import keys
+from affiant.jose.keys import PublicKey
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
 from affiant.server.registry import client_keys, remote_keys
@@ -18,11 +20,6 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.fetch import Fetched
 from affiant.server.registry.remote_keys import MAX_WAITING, RemoteKeys, Wanted
 from affiant.storage.records import Client
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from affiant.jose.keys import PublicKey
 
 pytestmark = pytest.mark.anyio
 NOW, URI = 1_800_000_000.0, "https://keys.example/jwks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,7 @@ from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
-
-if TYPE_CHECKING:
-    from affiant.storage.records import Client
+from affiant.storage.records import Client
 
 NOW, URI = 1_800_000_000, "https://keys.example/jwks"
 FIRST, SECOND = (keys.generate("ES256").public() for _ in range(2))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from tests.desk import MASTER, NOW
 
 from affiant.errors import ConfigError
 from affiant.server.registry import rules
 from affiant.storage.entries import LONGEST_TOKEN
-
-if TYPE_CHECKING:
-    from affiant.storage.records import Api, Client
+from affiant.storage.records import Api, Client
 
 
 def _client(**more: object) -> Client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from affiant.errors import ConfigError
 from affiant.reasons import Reason
 from affiant.server.request.limits import Limited, Limits, Rate, Rates, network
 from affiant.server.request.visit import Visit
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOW, KEY = 1_800_000_000.0, bytes(32)
 THREE = Rates(failures=Rate(3, 0.5), tokens=Rate(2, 10.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,9 +10,6 @@ from affiant.errors import StoreError
 from affiant.server.request.uses import Uses
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import KeyUse
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NOW = 1_800_000_000.5
 

@@ -5,31 +5,26 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from affiant.cli.operations.road import admin_options, existing, new_or_existing, run_admin
+from affiant.cli.operations.road import Admin, Place, admin_options, existing, new_or_existing, run_admin
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.declared import desired as file_of
 from affiant.cli.registry.declared import dry_run, registered_keys
 from affiant.cli.registry.declared import plan as planning
 from affiant.cli.registry.declared import schema as schema_of_file
 from affiant.cli.registry.declared import steps as taking
+from affiant.cli.registry.declared.desired import Desired
+from affiant.cli.registry.declared.plan import Change, Step
 from affiant.cli.registry.handover import draft
 from affiant.errors import ConfigError, Error
-from affiant.server.admin.roles import identifier
+from affiant.server.admin.roles import Role, identifier
 from affiant.storage.audit_chain import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.cli.registry.declared.desired import Desired
-    from affiant.cli.registry.declared.plan import Change, Step
-    from affiant.server.admin.roles import Role
 
 Failure = TypeVar("Failure", bound=BaseException)
 DRIFT = 6
@@ -187,11 +182,7 @@ async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool
 
 
 def _check_folder(steps: Sequence[Step], folder: Path | None) -> None:
-    """See before anything is done that each secret can be kept.
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """See before anything is done that each secret can be kept."""
     makers = [step.name for step in steps if step.makes_secret]
     if makers and folder is None:
         raise ConfigError(f"a secret is made for {', '.join(makers)}: say where to, with --credentials-to DIR")

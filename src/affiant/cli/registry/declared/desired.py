@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,9 +18,6 @@ from affiant.oauth import assertion, names
 from affiant.server.admin.documents.apis import TYP, Typ
 from affiant.server.admin.documents.base import LIFETIME, OnlyTrue, TokenLifetime
 from affiant.server.admin.documents.clients import Policies
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_BYTES = 4 << 20
 KEEP, REVOKE = "keep", "revoke"
@@ -98,11 +96,7 @@ class Desired(_Entry):
 
 
 def read(path: Path) -> Desired:
-    """What the file says, with the keys of the files that it names in the place of their names.
-
-    Raises:
-        ConfigError: it cannot be read, or says what cannot be; every mistake, in one message.
-    """
+    """What the file says, with the keys of the files that it names in the place of their names."""
     document = _document(path)
     document.pop("$schema", None) if isinstance(document, dict) else None
     try:

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
+from affiant.cli.operations.road import Admin
 from affiant.errors import ConfigError, Refused
 from affiant.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.storage.audit_chain import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from affiant.cli.operations.road import Admin
 
 _MOST_BYTES, _MOST = 48 << 10, 1000  # of one request: the admin API reads 64 KiB, and so many changes
 _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
 
 
 async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Collection[str] = ()) -> Role:
-    """Return the role that these changes need; raise if the server would refuse one of them.
-
-    Args:
-        api: the admin API.
-        changes: in their order.
-        first: names that must be judged in one request: whether an owner is left depends on all of them.
-
-    Raises:
-        ConfigError: the server would refuse one; the notes name each, and why.
-    """
+    """Return the role that these changes need; raise if the server would refuse one of them."""
     refused: list[Mapping[str, Any]] = []
     needs = Role.VIEWER
     for part in _parts(sorted(changes, key=lambda change: change["name"] not in first)):

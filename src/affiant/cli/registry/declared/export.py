@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
-from affiant.cli.operations.road import admin_options, run_admin, segment
+from affiant.cli.operations.road import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.declared.desired import DesiredApi, DesiredClient
 from affiant.server.admin import shown
 from affiant.storage import records
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from affiant.cli.operations.road import Admin, Place
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _DEL = "\x7f"  # JSON allows it unescaped, TOML does not

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.cli.registry.declared import registered_keys
-from affiant.cli.registry.declared.desired import KEEP, default_method
+from affiant.cli.registry.declared.desired import KEEP, Desired, DesiredApi, DesiredClient, default_method
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.admin.roles import SCOPES
 from affiant.server.registry.rules import SERVERS_CHOICE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from affiant.cli.registry.declared.desired import Desired, DesiredApi, DesiredClient
 
 _FIXED = ("token_endpoint_auth_method", "token_endpoint_auth_signing_alg")
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
@@ -91,18 +87,7 @@ def build(
     prune: bool = False,
     keep: Iterable[str] = (),
 ) -> list[Step]:
-    """The steps, in an order in which each can be taken: APIs before the clients that ask for them.
-
-    Args:
-        desired: what the file says.
-        apis: those that are registered, as the admin API shows them.
-        clients: likewise.
-        prune: remove what the file does not name.
-        keep: names that are never pruned.
-
-    Raises:
-        ConfigError: something is to be changed that is fixed.
-    """
+    """The steps, in an order in which each can be taken: APIs before the clients that ask for them."""
     standing_apis = {api["identifier"]: api for api in apis}
     standing = {client["client_id"]: client for client in clients}
     steps = [_api(wanted, standing_apis.get(wanted.identifier)) for wanted in desired.apis]

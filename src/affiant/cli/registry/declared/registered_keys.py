@@ -7,17 +7,13 @@ becomes valid again: "keep" reports it, "revoke" rejects it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from affiant.cli.registry.declared.desired import KEEP
+from affiant.cli.registry.declared.desired import KEEP, Desired
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from affiant.cli.registry.declared.desired import Desired
-    from affiant.jose.keys import PublicKey
+from affiant.jose.keys import PublicKey
 
 OWN_KEYS = "own_keys"
 _BY_OPERATOR = "operator"

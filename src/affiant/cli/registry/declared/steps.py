@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from affiant.cli.operations.road import segment
-from affiant.cli.registry.declared.plan import must_stay
+from affiant.cli.operations.road import Admin, segment
+from affiant.cli.registry.declared.desired import Desired
+from affiant.cli.registry.declared.plan import Step, must_stay
 from affiant.cli.registry.handover import delivery, draft
 from affiant.client.credentials import file_name
 from affiant.errors import ConfigError, Refused
 from affiant.server.admin.roles import identifier
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
-
-    from affiant.cli.operations.road import Admin
-    from affiant.cli.registry.declared.desired import Desired
-    from affiant.cli.registry.declared.plan import Step
 
 _CHANGED = "admin.changed"
 _FOLDERS = {"api": "/apis", "client": "/clients"}
@@ -44,15 +38,6 @@ async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, do
     """Execute these steps, and report each one to `done`.
 
     Ctrl-C ends it between two steps: a secret that was made is never lost for want of its file.
-
-    Args:
-        api: the admin API.
-        steps: in their order.
-        folder: where the secrets go that are made.
-        done: called after each step.
-
-    Raises:
-        Error: the first failure; the steps after it were not taken.
     """
     for step in steps:
         await delivery.to_the_end(_take(api, step, folder, done))

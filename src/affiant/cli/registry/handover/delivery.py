@@ -10,25 +10,21 @@ import asyncio
 import secrets
 import shlex
 import time
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from affiant.cli.operations.road import segment
+from affiant.cli.operations.road import Admin, segment
 from affiant.cli.registry.handover import draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.client import credentials
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, Error, Refused, RemoteError, StoreError
 from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
 from affiant.server.registry.credentials.client_secrets import METHODS
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
-    from pathlib import Path
-
-    from affiant.cli.operations.road import Admin
-    from affiant.jose.keys import PrivateKey
 
 Result = TypeVar("Result")
 _FAILED = 500
@@ -53,18 +49,7 @@ def credentials_of(
 
 
 async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: PrivateKey | None = None) -> dict[str, Any]:
-    """Register a client and write its credentials file, or finish what a stopped run began; return the client.
-
-    Args:
-        api: the admin API.
-        wanted: the client, as the admin API takes it.
-        path: the credentials file to be written.
-        key: the private key of the client, where one was made for it.
-
-    Raises:
-        ConfigError: the file cannot be written; then there is no client, or a note says what to do.
-        Error: the server refuses, or does not answer.
-    """
+    """Register a client and write its credentials file, or finish what a stopped run began; return the client."""
     name = wanted["client_id"]
     if (left := draft.find(path)) is not None:
         finished = await finish(api, left, wanted)
@@ -81,11 +66,7 @@ async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: Priva
 
 
 async def finish(api: Admin, left: Draft, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Finish what a stopped run began. Return the client, or None if it must be registered again.
-
-    Raises:
-        ConfigError: the draft or the file belongs to another server or client.
-    """
+    """Finish what a stopped run began. Return the client, or None if it must be registered again."""
     name = wanted["client_id"]
     if (left.issuer, left.name) != (api.issuer, name):
         raise ConfigError(
@@ -152,9 +133,6 @@ async def replace_secret(api: Admin, path: Path, found: Credentials, wanted: Map
     """Start a rotation of a client's secret, write the next one into its credentials file, and return the answer.
 
     If a stopped run lost the next secret, cancel that one first.
-
-    Raises:
-        Error: the server refuses, or does not answer; or the file cannot be written.
     """
     at = f"/clients/{segment(found.client_id)}/secrets"
     left, before = draft.find(path), draft.digest(found.client_secret)
@@ -181,11 +159,7 @@ def _is_written(left: Draft) -> bool:
 
 
 async def asked(begun: Draft, request: Coroutine[Any, Any, Result]) -> Result:
-    """Return the answer. Remove the draft if the server certainly did nothing.
-
-    Raises:
-        Error: as the request.
-    """
+    """Return the answer. Remove the draft if the server certainly did nothing."""
     try:
         return await request
     except Error as error:
@@ -204,11 +178,7 @@ def is_certain(error: Error) -> bool:
 
 
 async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
-    """Write the credentials file of a client that was just registered; if that fails, remove the client.
-
-    Raises:
-        ConfigError: the file cannot be written; a note says so if the client could not be removed.
-    """
+    """Write the credentials file of a client that was just registered; if that fails, remove the client."""
     try:
         made.write(begun.path)
     except ConfigError as failure:

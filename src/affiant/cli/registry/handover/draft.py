@@ -12,13 +12,11 @@ import os
 import stat
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from affiant.client.credentials import put_private
 from affiant.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _VERSION = 1
 _MAX_BYTES = 65_536

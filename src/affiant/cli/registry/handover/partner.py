@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from affiant.client.credentials import VERSION, file_name
 from affiant.oauth import names
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _IN_FILE = ("issuer", "client_id", "auth_method", "alg", "kid", "scope")
 

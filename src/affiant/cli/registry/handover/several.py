@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from affiant.cli.operations.road import new_or_existing, run_admin
+from affiant.cli.operations.road import Admin, Place, new_or_existing, run_admin
 from affiant.cli.registry.declared import dry_run
 from affiant.cli.registry.handover import delivery, draft, partner
 from affiant.client.credentials import file_name
 from affiant.errors import Error
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from affiant.cli.operations.road import Admin, Place
-    from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +33,7 @@ class New:
 
 
 def build(name: str, members: Mapping[str, Any], *, alg: str | None, writes: str) -> New:
-    """Return a client to be registered.
-
-    Args:
-        name: its client_id.
-        members: what it is registered for.
-        alg: what it signs with.
-        writes: ``key`` for a file with a key that is made, ``file`` for one without, ``nothing``.
-    """
+    """Return a client to be registered."""
     key = keys.generate(alg or "ES256") if writes == "key" else None
     wanted = {**members, "client_id": name}
     if key is not None:
@@ -58,9 +47,6 @@ def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:
     """Register these clients in order. Return each as registered, with `credentials` and, without a file, `hand_over`.
 
     If a stopped run left a draft, skip the clients whose files exist.
-
-    Raises:
-        Error: the first that fails; the notes say which were registered.
     """
     if any(each.path is not None and draft.place(each.path).exists() for each in clients):
         clients = [each for each in clients if not _is_done(each)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -10,11 +11,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.documents.base import Problem
 from affiant.server.admin.problems import MEDIA_TYPE
 from affiant.server.admin.reads.lists import LINES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.declared import Declared
 
 # Reasons that every route may refuse with: before it is reached, or because the store or the signer fails.
 _ALWAYS = (

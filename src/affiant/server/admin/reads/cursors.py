@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
-
-if TYPE_CHECKING:
-    from affiant.server.keys.master_key import MasterKey
+from affiant.server.keys.master_key import MasterKey
 
 MAX_CHARACTERS = 1024
 _MAC_BYTES = 32
@@ -29,11 +26,7 @@ class Cursors:
         return base64url.encode(self._mac(data, over) + data)
 
     def open(self, cursor: str, *, over: str) -> str:
-        """The place.
-
-        Raises:
-            Rejected: ADMIN_CURSOR: not made here, or for another list.
-        """
+        """The place."""
         try:
             data = base64url.decode(cursor)
         except ValueError:

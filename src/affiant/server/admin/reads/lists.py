@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from affiant.server.admin.calls import Call
 from affiant.server.admin.reads import cursors
+from affiant.server.admin.reads.slices import Slices
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-
-    from pydantic import BaseModel
-    from starlette.requests import Request
-
-    from affiant.server.admin.calls import Call
-    from affiant.server.admin.reads.slices import Slices
-
-    _Shown = tuple[str, list[bytes]]  # the place after a row, and its items
+_Shown = tuple[str, list[bytes]]  # the place after a row, and its items
 
 Row = TypeVar("Row")
 LINES = "application/jsonl"
@@ -51,11 +46,7 @@ class Source(Generic[Row]):
 
 
 async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Response:
-    """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl.
-
-    Raises:
-        Rejected: ADMIN_CURSOR.
-    """
+    """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl."""
     over = _name(call.request)
     place = call.desk.cursors.open(cursor, over=over) if cursor is not None else ""
     reading = _Reading(call.desk.reads, source)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -19,9 +17,6 @@ class Slices:
 
     A thread would be worse: it keeps the interpreter lock for 5 ms each time a request releases it, and a request
     releases it for every socket, commit and signature.
-
-    Args:
-        rest: seconds that pass after each second of work; 0 for a process that has no requests.
     """
 
     def __init__(self, *, rest: float = 1.0) -> None:

@@ -6,20 +6,16 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from starlette.types import Message
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin.reads.slices import Slices
+from affiant.server.request import http
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from starlette.types import Message
-
-    from affiant.server.request import http
-
-    Read = Callable[[http.Receive, http.Send], Awaitable[None]]
+Read = Callable[[http.Receive, http.Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 OPEN = 8  # reads of one process; each keeps one page in memory
@@ -37,11 +33,7 @@ class Reads(Slices):
         self._left = asyncio.Condition()
 
     async def serve(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
-        """Run this read when there is a place; cancel it when its reader disconnects or stops reading.
-
-        Raises:
-            Rejected: ADMIN_BUSY: too many reads are open, and nothing was sent.
-        """
+        """Run this read when there is a place; cancel it when its reader disconnects or stops reading."""
         body = await receive()  # one whole message: the gate has read the body
         tasks = [
             asyncio.create_task(self._admitted(caller, read, _only(body), send)),

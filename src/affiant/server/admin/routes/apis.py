@@ -44,11 +44,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
 
 
 def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
-    """Return the API that this document asks for, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """Return the API that this document asks for, not stored yet."""
     is_default = wanted.is_default
     if is_default is None:
         is_default = not has_default and wanted.identifier != call.desk.identifier
@@ -110,11 +106,7 @@ async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = Non
 
 
 async def get(call: Call, identifier: str) -> Api:
-    """The API of this identifier.
-
-    Raises:
-        NotFound: there is none.
-    """
+    """The API of this identifier."""
     try:
         found = await call.desk.store.apis.find(rules.check_identifier(identifier))
     except ConfigError:
@@ -130,12 +122,7 @@ def unknown() -> NotFound:
 
 
 def build_changed(call: Call, standing: Api, wanted: ApiChanges) -> Api:
-    """Return the API with these changes, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-        Rejected: ADMIN_LAST_OWNER.
-    """
+    """Return the API with these changes, not stored yet."""
     owners.check_admin_api(call, standing.identifier)
     scopes, types = wanted.scopes, wanted.authorization_details_types
     changed = rules.change_api(
@@ -160,11 +147,7 @@ async def _prepare(call: Call, api: Api) -> None:
 
 
 def _check_admin_api(call: Call, api: Api) -> None:
-    """Who names no API gets a token for the default one: nobody must get one for this API without asking.
-
-    Raises:
-        ConfigError: it is the admin API, and would be the default, or have tokens that it refuses itself.
-    """
+    """Who names no API gets a token for the default one: nobody must get one for this API without asking."""
     if api.identifier != call.desk.identifier:
         return
     if api.is_default:

@@ -145,11 +145,7 @@ async def show_record(call: Call, trace_id: TraceId) -> Any:
 
 
 async def get(call: Call, trace_id: str) -> dict[str, Any]:
-    """The record of this request.
-
-    Raises:
-        NotFound: there is none.
-    """
+    """The record of this request."""
     found = await call.desk.store.audit_log.find(trace_id)
     if found is None:
         raise NotFound(f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log")

@@ -60,11 +60,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
 
 
 def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
-    """Return the client that this document asks for, with these keys, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """Return the client that this document asks for, with these keys, not stored yet."""
     _check_method(call, wanted.token_endpoint_auth_method)
     return rules.build_client(
         wanted.client_id,
@@ -145,11 +141,7 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
 
 
 async def get(call: Call, client_id: str) -> Client:
-    """The client of this name.
-
-    Raises:
-        NotFound: there is none.
-    """
+    """The client of this name."""
     found = await call.desk.store.clients.find(client_id) if rules.is_client_id(client_id) else None
     if found is None:
         raise unknown(client_id, *await near.find(call.desk.store.clients, client_id))
@@ -174,11 +166,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside 
 
 
 def build_changed(call: Call, standing: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
-    """Return the client with these changes, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """Return the client with these changes, not stored yet."""
     given = wanted.model_dump(exclude_unset=True, exclude_none=True)
     if wanted.token_endpoint_auth_method is not None:
         _check_method(call, wanted.token_endpoint_auth_method)

@@ -107,9 +107,6 @@ async def _begin(call: Call, client_id: str) -> dict[str, Any]:
     """What the record of the change begins with, and to whom it may be made: who can sign for an owner is one.
 
     That is judged in the commit, where nobody can be given a role meanwhile.
-
-    Raises:
-        NotFound: there is no such client.
     """
     await clients.get(call, client_id)
     record = changes.record(call, f"client {client_id}", outcome="")

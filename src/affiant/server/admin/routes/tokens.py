@@ -96,11 +96,7 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
 
 
 def _name(wanted: RevocationNew) -> str:
-    """What is revoked.
-
-    Raises:
-        ConfigError: that is not said, or more than that.
-    """
+    """What is revoked."""
     if (wanted.kind == "all") == bool(wanted.value):
         raise ConfigError("value names which; for kind all there is none")
     if (wanted.kind == "key") != (wanted.client_id is not None):
@@ -112,9 +108,6 @@ async def _check_reach(call: Call, wanted: RevocationNew) -> None:
     """Keep operators from ending owners' tokens by name: of a key for an hour, and then again, they would be shut out.
 
     Who must stop everything at once can still do that (`all`): it ends what was issued until now.
-
-    Raises:
-        Rejected: ADMIN_OWNER_ONLY.
     """
     named = wanted.value if wanted.kind == "client" else wanted.client_id
     client = await call.desk.store.clients.find(named) if named is not None else None

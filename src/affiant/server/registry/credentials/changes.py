@@ -7,35 +7,30 @@ the credential obtained, and revokes the refresh tokens.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from affiant.errors import ConfigError
+from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.standing.revocations import of_key
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import client_secrets, rotation
-from affiant.server.registry.profiles import NONE
+from affiant.server.registry.profiles import NONE, Demands
 from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
-from affiant.storage.records import NotFound
+from affiant.storage.ports import Store
+from affiant.storage.records import Client, ClientKey, NotFound
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from affiant.jose.keys import PublicKey
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.server.registry.profiles import Demands
-    from affiant.storage.ports import Store
-    from affiant.storage.records import Client, ClientKey
-
-    Step = Callable[[Client], Client]
-    KeyStep = Callable[[tuple[ClientKey, ...]], tuple[ClientKey, ...]]
-    Leaked = Callable[[Client], str]
-    Allow = Callable[[Client], None]
+Step = Callable[[Client], Client]
+KeyStep = Callable[[tuple[ClientKey, ...]], tuple[ClientKey, ...]]
+Leaked = Callable[[Client], str]
+Allow = Callable[[Client], None]
 
 
 def anybody(_: Client) -> None:
@@ -43,12 +38,7 @@ def anybody(_: Client) -> None:
 
 
 def by_operator(by: str, now: int) -> AuditRecord:
-    """What the record of a change begins with that no request asked for.
-
-    Args:
-        by: who makes it, such as ``cli, root``.
-        now: seconds since the epoch.
-    """
+    """What the record of a change begins with that no request asked for."""
     return AuditRecord(at=now, trace_id=new_trace_id(), endpoint="client-keys", outcome="", by=by)
 
 
@@ -62,23 +52,7 @@ async def change(
     leaked: Leaked | None = None,
     allow: Allow = anybody,
 ) -> Client:
-    """Change a client and record the change, in one commit.
-
-    Args:
-        store: where it is.
-        client_id: which.
-        step: makes the changed client from the stored one; if it raises an Error, nothing changes.
-        record: who asked for it, and when.
-        outcome: what was done, in one word.
-        leaked: returns the thumbprint of the key, or the id of the secret, whose tokens to revoke. Called in the
-            commit: between an earlier look-up and the commit, a kid may get another key.
-        allow: judges the stored client in the commit; if it raises an Error, nothing changes. A judgement from before
-            the commit may be outdated.
-
-    Raises:
-        NotFound: there is no such client.
-        StoreError: it is not known to be changed.
-    """
+    """Change a client and record the change, in one commit."""
 
     def tell(before: Client, after: Client) -> list[Entry]:
         was, became = (_differing(one, other) for one, other in ((before, after), (after, before)))
@@ -95,13 +69,7 @@ async def change(
 
 
 async def change_keys(store: Store, client_id: str, step: KeyStep, **asked: Any) -> Client:
-    """The same for its keys alone: `step` is one of rotation.py.
-
-    Raises:
-        NotFound: there is no such client, or no such key.
-        ConfigError: the step says why not.
-        StoreError: it is not known to be changed.
-    """
+    """The same for its keys alone: `step` is one of rotation.py."""
 
     def keys_step(client: Client) -> Client:
         return replace(client, keys=step(client.keys))
@@ -112,11 +80,7 @@ async def change_keys(store: Store, client_id: str, step: KeyStep, **asked: Any)
 async def start_key_rotation(
     store: Store, client_id: str, key: PublicKey, *, record: AuditRecord, not_before: int = 0, allow: Allow = anybody
 ) -> Client:
-    """Add a client's next key beside those that stand; what an operator registers needs no proof.
-
-    Raises:
-        NotFound, ConfigError, StoreError: as change_keys; or its clients' keys are not kept here.
-    """
+    """Add a client's next key beside those that stand; what an operator registers needs no proof."""
     now = int(record.at)
     added = client_keys.build(key, now=now, not_before=not_before)
 
@@ -132,11 +96,7 @@ async def start_key_rotation(
 async def complete_key_rotation(
     store: Store, client_id: str, kid: str, *, record: AuditRecord, overlap: int = 0, allow: Allow = anybody
 ) -> Client:
-    """Retire the old key: its tokens live until they expire. Whether that is safe, completion.judge says.
-
-    Raises:
-        NotFound, ConfigError, StoreError: as change_keys.
-    """
+    """Retire the old key: its tokens live until they expire. Whether that is safe, completion.judge says."""
     step = partial(rotation.retire, kid=kid, now=int(record.at), overlap=overlap)
     return await change_keys(store, client_id, step, record=record, outcome="completed", allow=allow)
 
@@ -144,11 +104,7 @@ async def complete_key_rotation(
 async def cancel_key_rotation(
     store: Store, client_id: str, kid: str, *, record: AuditRecord, allow: Allow = anybody
 ) -> Client:
-    """Take the new key back, whatever it was used for; a retiring one is used as before.
-
-    Raises:
-        NotFound, ConfigError, StoreError: as change_keys.
-    """
+    """Take the new key back, whatever it was used for; a retiring one is used as before."""
     now = int(record.at)
 
     def step(keys: Sequence[ClientKey]) -> tuple[ClientKey, ...]:
@@ -166,11 +122,7 @@ async def cancel_key_rotation(
 
 
 async def revoke_key(store: Store, client_id: str, kid: str, *, record: AuditRecord, allow: Allow = anybody) -> Client:
-    """End a key that somebody else may have, and all that it obtained; also when it is the last, or ended already.
-
-    Raises:
-        NotFound, StoreError: as change_keys.
-    """
+    """End a key that somebody else may have, and all that it obtained; also when it is the last, or ended already."""
     now = int(record.at)
     step = partial(rotation.revoke, kid=kid, now=now, spares_one=False)
 
@@ -190,22 +142,7 @@ async def start_secret_rotation(
     name: str | None = None,
     allow: Allow = anybody,
 ) -> tuple[Client, str]:
-    """Give a client its next secret, which is shown this once; the old one stays good.
-
-    Args:
-        store: where the client is.
-        master_key: seals or digests the secret.
-        client_id: which.
-        record: who asked for it, and when.
-        old_expires_at: when the old one ends by itself, if nobody completes the rotation before.
-        name: the id of the secret; a new one when left out.
-        allow: as in change.
-
-    Raises:
-        NotFound: there is no such client.
-        ConfigError: it has no secret, or a rotation has begun.
-        StoreError: it is not known to be changed.
-    """
+    """Give a client its next secret, which is shown this once; the old one stays good."""
     standing, now = await _find(store, client_id), int(record.at)
     text, made = client_secrets.make(
         client_id,
@@ -222,12 +159,7 @@ async def start_secret_rotation(
 async def complete_secret_rotation(
     store: Store, client_id: str, *, record: AuditRecord, allow: Allow = anybody
 ) -> Client:
-    """End the old secret; the tokens that it obtained live until they expire.
-
-    Raises:
-        NotFound, StoreError: as change.
-        ConfigError: no rotation has begun.
-    """
+    """End the old secret; the tokens that it obtained live until they expire."""
     step = partial(client_secrets.complete, now=int(record.at))
     return await change(store, client_id, step, record=record, outcome="completed", allow=allow)
 
@@ -235,12 +167,7 @@ async def complete_secret_rotation(
 async def cancel_secret_rotation(
     store: Store, client_id: str, *, record: AuditRecord, allow: Allow = anybody
 ) -> Client:
-    """End the new secret, and keep the old one.
-
-    Raises:
-        NotFound, StoreError: as change.
-        ConfigError: no rotation has begun.
-    """
+    """End the new secret, and keep the old one."""
     step = partial(client_secrets.cancel, now=int(record.at))
     return await change(store, client_id, step, record=record, outcome="cancelled", allow=allow)
 
@@ -248,12 +175,7 @@ async def cancel_secret_rotation(
 async def revoke_secret(
     store: Store, client_id: str, secret_id: str, *, record: AuditRecord, allow: Allow = anybody
 ) -> Client:
-    """End a secret that somebody else may have, and all that it obtained.
-
-    Raises:
-        NotFound: there is no such client, or no such secret.
-        StoreError: it is not known to be changed.
-    """
+    """End a secret that somebody else may have, and all that it obtained."""
     step = partial(client_secrets.revoke, name=secret_id, now=int(record.at))
     return await change(
         store, client_id, step, record=record, outcome="revoked", leaked=lambda _: secret_id, allow=allow
@@ -261,21 +183,13 @@ async def revoke_secret(
 
 
 def check_kept(client: Client) -> None:
-    """Let a client pass whose keys are kept here.
-
-    Raises:
-        ConfigError: it authenticates in another way, or its keys are fetched.
-    """
+    """Let a client pass whose keys are kept here."""
     if client.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.jwks_uri is not None:
         raise ConfigError(f"{client.client_id} has no keys here: it authenticates otherwise, or by its jwks_uri")
 
 
 def check_fits(client: Client, keys: Sequence[PublicKey], *, demands: Demands = NONE) -> None:
-    """Let keys pass one of which the client can sign with.
-
-    Raises:
-        ConfigError: it is registered for another algorithm, or held to others.
-    """
+    """Let keys pass one of which the client can sign with."""
     alg = client.token_endpoint_auth_signing_alg
     if alg is not None and keys and not any(alg in key.algorithms for key in keys):
         raise ConfigError(f"a key for {alg}, for which the client is registered")

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.oauth import names
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import secret_purpose
-from affiant.storage.records import NotFound, StoredSecret
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.records import Client
+from affiant.storage.records import Client, NotFound, StoredSecret
 
 METHODS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
 _BYTES = 32
@@ -26,16 +21,7 @@ _HASH_BYTES = {"HS384": 48, "HS512": 64}  # RFC 7518 section 3.2: a secret is as
 def make(
     client_id: str, *, auth_method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None = None
 ) -> tuple[str, StoredSecret]:
-    """A new secret: its text, which is shown once, and what is kept of it.
-
-    Args:
-        client_id: whose.
-        auth_method: client_secret_jwt needs the secret itself, sealed; others need to recognise it only.
-        alg: what client_secret_jwt signs with.
-        master_key: seals or digests it.
-        now: seconds since the epoch.
-        name: its id; a new one when left out.
-    """
+    """A new secret: its text, which is shown once, and what is kept of it."""
     text = base64url.encode(secrets.token_bytes(_HASH_BYTES.get(alg or "", _BYTES)))
     name = name or secrets.token_hex(8)
     if auth_method == names.CLIENT_SECRET_JWT:
@@ -51,17 +37,7 @@ def live(standing: Sequence[StoredSecret], now: float) -> list[StoredSecret]:
 
 
 def start(client: Client, added: StoredSecret, *, now: int, old_expires_at: int | None = None) -> Client:
-    """The client with this secret as well; what has ended is forgotten.
-
-    Args:
-        client: as it is.
-        added: its next secret.
-        now: seconds since the epoch.
-        old_expires_at: when the present one ends by itself, if nobody completes the rotation before.
-
-    Raises:
-        ConfigError: the client has no secret, or two already; or the end is over.
-    """
+    """The client with this secret as well; what has ended is forgotten."""
     if client.token_endpoint_auth_method not in METHODS:
         raise ConfigError(f"{client.client_id} authenticates by {client.token_endpoint_auth_method}: it has no secret")
     standing = live(client.secrets, now)
@@ -76,21 +52,13 @@ def start(client: Client, added: StoredSecret, *, now: int, old_expires_at: int 
 
 
 def complete(client: Client, *, now: int) -> Client:
-    """The client with its newest secret alone: the old one ends now, the tokens that it obtained live on.
-
-    Raises:
-        ConfigError: no rotation has begun.
-    """
+    """The client with its newest secret alone: the old one ends now, the tokens that it obtained live on."""
     *old, newest = _both(client, now)
     return replace(client, secrets=(*(replace(secret, expires_at=now) for secret in old), newest))
 
 
 def cancel(client: Client, *, now: int) -> Client:
-    """The client with its old secret alone, which has no end then; the new one ends now.
-
-    Raises:
-        ConfigError: no rotation has begun.
-    """
+    """The client with its old secret alone, which has no end then; the new one ends now."""
     *old, newest = _both(client, now)
     return replace(
         client,
@@ -99,11 +67,7 @@ def cancel(client: Client, *, now: int) -> Client:
 
 
 def revoke(client: Client, name: str, *, now: int) -> Client:
-    """The client without this secret, which somebody else may have; who commits this ends its tokens too.
-
-    Raises:
-        NotFound: it has no secret of this id.
-    """
+    """The client without this secret, which somebody else may have; who commits this ends its tokens too."""
     if not any(secret.id == name for secret in client.secrets):
         raise NotFound(f"{client.client_id} has no secret {name}")
     ended = (

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from affiant.storage.entries import LONGEST_TOKEN
+from affiant.storage.records import KeyUse
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from affiant.storage.records import KeyUse
 
 # A process that holds a token needs its credential again when that ends: one that was silent for so long has moved on.
 QUIET_SECONDS = LONGEST_TOKEN
@@ -29,13 +25,7 @@ class Completion(Value, frozen=True):
 
 
 def judge(old: KeyUse | None, successors: Iterable[KeyUse | None], *, now: int) -> Completion:
-    """Judge one credential that has successors.
-
-    Args:
-        old: how it was used; None for never.
-        successors: how those were used that are newer and may be used.
-        now: seconds since the epoch.
-    """
+    """Judge one credential that has successors."""
     used = [use for use in successors if use is not None]
     if not used:
         return Completion(is_safe=False, why="its successor was not used yet")

@@ -6,28 +6,20 @@ client that lost the answer asks again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affiant.errors import ConfigError
+from affiant.jose.keys import PublicKey
 from affiant.server.registry import client_keys
-from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.jose.keys import PublicKey
-    from affiant.storage.records import ClientKey
+from affiant.storage.records import ClientKey, NotFound
 
 LONGEST_OVERLAP = 30 * 86_400  # seconds that a key may stay good after its successor took over
 
 
 def announce(standing: Sequence[ClientKey], announced: ClientKey, *, now: int) -> tuple[ClientKey, ...]:
-    """Register the client's next key; it may authenticate nobody before it is proved.
-
-    Raises:
-        ConfigError: as client_keys.add; or it stands there under another name, or for another time.
-    """
+    """Register the client's next key; it may authenticate nobody before it is proved."""
     old = _find(standing, client_keys.thumbprint(announced), now)
     if old is None:
         client_keys.check_name(standing, announced, now)
@@ -38,11 +30,7 @@ def announce(standing: Sequence[ClientKey], announced: ClientKey, *, now: int) -
 
 
 def prove(standing: Sequence[ClientKey], thumbprint: str, *, now: int) -> tuple[ClientKey, ...]:
-    """Let the key be used that has just signed: from now on, or from its `not_before`.
-
-    Raises:
-        NotFound: it is not there any more.
-    """
+    """Let the key be used that has just signed: from now on, or from its `not_before`."""
     key = _find(standing, thumbprint, now)
     if key is None:
         raise NotFound("the key is not there any more")
@@ -52,20 +40,7 @@ def prove(standing: Sequence[ClientKey], thumbprint: str, *, now: int) -> tuple[
 def retire(
     standing: Sequence[ClientKey], kid: str, *, now: int, overlap: int = 0, signer: str | None = None
 ) -> tuple[ClientKey, ...]:
-    """Let a key end `overlap` seconds from now, because it has a successor. The tokens that it obtained live on.
-
-    Args:
-        standing: all keys.
-        kid: which, by its kid or its thumbprint.
-        now: seconds since the epoch.
-        overlap: how long processes that still sign with it may do so; 0 to LONGEST_OVERLAP.
-        signer: the thumbprint of the key that asks for it; None for an operator.
-
-    Raises:
-        NotFound: there is no such key.
-        ConfigError: the kid names several keys, no other key would be left, it asks for its own end, or it is only
-            announced.
-    """
+    """Let a key end `overlap` seconds from now, because it has a successor. The tokens that it obtained live on."""
     if not 0 <= overlap <= LONGEST_OVERLAP:
         raise ConfigError(f"overlap is 0 to {LONGEST_OVERLAP} seconds")
     key = client_keys.get(standing, kid, now)
@@ -78,12 +53,7 @@ def retire(
 
 
 def resume(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[ClientKey, ...]:
-    """Let a retiring key be used as before: its successor turned out to be wrong.
-
-    Raises:
-        NotFound: there is no such key.
-        ConfigError: it has ended, or the kid names several keys.
-    """
+    """Let a retiring key be used as before: its successor turned out to be wrong."""
     key = client_keys.get(standing, kid, now)
     if client_keys.state(key, now) == "revoked":
         raise ConfigError(f"the key {kid} has ended, and never comes back")
@@ -91,12 +61,7 @@ def resume(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 
 
 def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[ClientKey, ...]:
-    """Remove an announced key.
-
-    Raises:
-        NotFound: there is no such key.
-        ConfigError: it is in use, or the kid names several keys.
-    """
+    """Remove an announced key."""
     key = client_keys.get(standing, kid, now)
     state = client_keys.state(key, now)
     if state == "revoked":
@@ -109,19 +74,7 @@ def cancel(standing: Sequence[ClientKey], kid: str, *, now: int) -> tuple[Client
 def revoke(
     standing: Sequence[ClientKey], kid: str, *, now: int, signer: str | None = None, spares_one: bool = True
 ) -> tuple[ClientKey, ...]:
-    """Revoke a key at once, because an attacker may have it. The commit must also revoke its tokens.
-
-    Args:
-        standing: all keys.
-        kid: which, by its kid or its thumbprint.
-        now: seconds since the epoch.
-        signer: the thumbprint of the key that asks for it; None for an operator.
-        spares_one: whether the last key that may be used is kept; an operator may shut a client out.
-
-    Raises:
-        NotFound: there is no such key.
-        ConfigError: the kid names several keys, no other key would be left, or it asks for its own end.
-    """
+    """Revoke a key at once, because an attacker may have it. The commit must also revoke its tokens."""
     key = client_keys.get(standing, kid, now)
     if client_keys.is_revoked(key, now):
         return tuple(standing)
@@ -136,9 +89,6 @@ def host(
     """Exactly these keys, as a client's own key set would have them; the key that signs the request vouches for them.
 
     Those that are left out end now, as by `retire`: the tokens that they obtained live on.
-
-    Raises:
-        ConfigError: as client_keys.add; none could be used now; or one stands there under another name.
     """
     names: dict[str, set[str]] = {}
     for key in wanted:

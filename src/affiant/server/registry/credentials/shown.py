@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import completion
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from affiant.storage.records import ClientKey, KeyUse
+from affiant.storage.records import ClientKey, KeyUse
 
 _IN_USE = ("active", "retiring")
 
 
 def keys(records: Sequence[ClientKey], uses: Sequence[KeyUse], *, now: int) -> list[dict[str, Any]]:
-    """Every key, in the order of their registration; instants in seconds since the epoch.
-
-    Args:
-        records: the client's keys.
-        uses: the uses of its credentials.
-        now: seconds since the epoch.
-    """
+    """Every key, in the order of their registration; instants in seconds since the epoch."""
     by_name = {use.credential: use for use in uses}
     shown = []
     for place, key in enumerate(records):

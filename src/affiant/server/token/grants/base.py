@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from affiant.oauth.parameters.authorization_details import Details
+from affiant.oauth.parameters.form import Form
+from affiant.server.client_auth.ladder import Authenticated
+from affiant.storage.entries import RefreshToken
 from affiant.values import Value
-
-if TYPE_CHECKING:
-    from affiant.oauth.parameters.authorization_details import Details
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated
-    from affiant.storage.entries import RefreshToken
 
 
 class Authorization(Value, frozen=True):
@@ -46,9 +44,4 @@ class Grant(Protocol):
         """Its name (RFC 6749, or a URN)."""
 
     async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:
-        """What this client may have by this request.
-
-        Raises:
-            Rejected: nothing.
-            StoreError: it cannot be found out.
-        """
+        """What this client may have by this request."""

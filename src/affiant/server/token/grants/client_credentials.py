@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affiant.oauth import names
+from affiant.oauth.parameters.form import Form
+from affiant.server.client_auth.ladder import Authenticated
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
-
-if TYPE_CHECKING:
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated
 
 
 class ClientCredentials:

@@ -10,18 +10,14 @@ with the assertion could get more than the client signed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affiant.errors import Rejected
 from affiant.oauth import names
+from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticated
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
-
-if TYPE_CHECKING:
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated
 
 
 class JwtBearer:
@@ -30,11 +26,7 @@ class JwtBearer:
     grant_type = names.JWT_BEARER
 
     async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:  # noqa: ARG002
-        """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one).
-
-        Raises:
-            Rejected: SCOPE_NOT_ALLOWED, RESOURCE_NOT_ALLOWED, or as the parameters and the claim are read.
-        """
+        """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one)."""
         scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked_scope)
         if scope is not None and signed is not None and not are_covered(scope, signed):
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(signed))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.oauth.parameters import authorization_details
+from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
-
-if TYPE_CHECKING:
-    from affiant.oauth.parameters.form import Form
-    from affiant.server.client_auth.ladder import Authenticated
-    from affiant.server.keys.master_key import MasterKey
-    from affiant.storage.ports import RefreshTokens
+from affiant.storage.ports import RefreshTokens
 
 
 class RefreshTokenGrant:
@@ -32,10 +28,6 @@ class RefreshTokenGrant:
         """What the refresh token stands for.
 
         That it was not used before is decided in the commit, where no other request can come between.
-
-        Raises:
-            Rejected: MISSING_PARAMETER, REFRESH_UNKNOWN, REFRESH_REVOKED, REFRESH_EXPIRED, SCOPE_NOT_ALLOWED,
-                RESOURCE_NOT_ALLOWED, DETAILS_MALFORMED or DETAILS_NOT_ALLOWED.
         """
         presented = form.get("refresh_token")
         if presented is None:

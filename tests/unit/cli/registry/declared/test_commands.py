@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -16,13 +17,9 @@ from affiant.cli.data import with_store
 from affiant.cli.main import main
 from affiant.jose import keys
 from affiant.server.registry import client_keys
+from affiant.storage.ports import Store
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from affiant.storage.ports import Store
-
-    Run = Callable[..., tuple[int, Any]]
+Run = Callable[..., tuple[int, Any]]
 
 KEY = next(key for _ in range(99) if (key := keys.generate("ES256").public()).thumbprint[0] != "-")  # no option
 NEXT = keys.generate("Ed25519").public()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -20,9 +21,6 @@ from affiant.errors import ConfigError, Error, Refused
 from affiant.jose import keys
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = keys.generate("ES256").public()
 JWKS = {"keys": [KEY.to_jwk()]}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from affiant.cli.registry.declared import desired, plan
 from affiant.errors import ConfigError
 from affiant.jose import keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY, OTHER = keys.generate("ES256").public(), keys.generate("Ed25519").public()
 FILE = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.desk import ADMIN, ISSUER, make_gate
@@ -16,10 +18,6 @@ from affiant.cli.registry.handover import draft
 from affiant.errors import ConfigError, Refused, RemoteError
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 WANTED = Desired.model_validate({"clients": [{"client_id": "billing", "scope": ["read"]}]})
