@@ -7,6 +7,7 @@ makes either. A JWS whose payload may be anything is an Envelope: the same reade
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import isawaitable
@@ -98,6 +99,17 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
     """Believe who signed it."""
     key.verify(unverified.alg, unverified.signing_input, unverified.signature)
     return Verified(unverified.header, unverified.claims, key)
+
+
+def verify_any(unverified: Unverified, keys: Iterable[VerificationKey]) -> Verified:
+    """Verify with the first of these keys that made the signature; raise the refusal of the last one."""
+    refusal = Rejected(Reason.SIGNATURE)
+    for key in keys:
+        try:
+            return verify(unverified, key)
+        except Rejected as error:
+            refusal = error
+    raise refusal
 
 
 def canonical(verified: Verified, whole: bytes) -> bytes:

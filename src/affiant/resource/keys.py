@@ -167,9 +167,8 @@ class IssuerKeys:
 
 
 def _verify(unverified: Unverified, keys: tuple[PublicKey, ...]) -> Verified | None:
-    for key in keys:
-        with contextlib.suppress(Rejected):
-            return compact.verify(unverified, key)
+    with contextlib.suppress(Rejected):
+        return compact.verify_any(unverified, keys)
     return None
 
 

@@ -146,3 +146,14 @@ def _key(jwk: dict[str, Any]) -> keys.VerificationKey:
     if jwk["kty"] == "oct":
         return keys.SecretKey(base64url.decode(jwk["k"]), jwk["alg"])
     return KeySet.parse({"keys": [jwk]}).keys[0]
+
+
+def test_verify_any_takes_the_first_key_that_fits() -> None:
+    first, second, other = (keys.generate("ES256") for _ in range(3))
+    unverified = compact.parse(compact.sign({}, {"sub": "a"}, second))
+    public = [key.public() for key in (first, second)]
+    assert compact.verify_any(unverified, public).key is public[1]
+    with pytest.raises(Rejected, match=Reason.SIGNATURE.code):
+        compact.verify_any(unverified, [first.public(), other.public()])
+    with pytest.raises(Rejected, match=Reason.SIGNATURE.code):
+        compact.verify_any(unverified, [])
