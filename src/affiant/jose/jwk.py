@@ -1,36 +1,47 @@
-"""JSON Web Keys read and written (RFC 7517, RFC 7518 section 6, RFC 8037, RFC 9964), and what is too weak refused.
+"""Read and write JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037, RFC 9964), and reject weak ones.
 
-joserfc knows RSA, EC and OKP, akp.py knows AKP. Members that say nothing about the key are not kept.
+Only the members that make up the key are read and kept. The numbers are checked by `cryptography`.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from affiant.errors import ConfigError
-from affiant.jose import akp, base64url, weak
-from affiant.jose.algorithms import PrivateCryptoKey, PublicCryptoKey, fitting
+from affiant.jose import base64url, weak
+from affiant.jose.algorithms import MLDSAPrivateKey, MLDSAPublicKey, PrivateCryptoKey, PublicCryptoKey, fitting
+
+CryptoKey = PublicCryptoKey | PrivateCryptoKey
 
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 MAX_KID = 256  # characters
-CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-_CURVES_OF = {"EC": (*CURVES.values(),), "OKP": ("Ed25519",)}
-_COORDINATE_BYTES = {"P-256": 32, "P-384": 48, "P-521": 66}  # RFC 7518 section 6.2.1.2
-
-_MAKERS: dict[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
+_CURVE_NAMES = {curve.name: name for name, curve in CURVES.items()}
+_RSA_PRIMES = ("p", "q", "dp", "dq", "qi")
+# RFC 9964. The private member is the seed of 32 bytes, never the expanded key.
+SEED_BYTES = 32
+PUBLIC_BYTES = {"ML-DSA-44": 1312, "ML-DSA-65": 1952, "ML-DSA-87": 2592}  # RFC 9964 section 5, FIPS 204 table 2
+ML_DSA: dict[str, tuple[type[MLDSAPublicKey], type[MLDSAPrivateKey]]] = {
+    "ML-DSA-44": (mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey),
+    "ML-DSA-65": (mldsa.MLDSA65PublicKey, mldsa.MLDSA65PrivateKey),
+    "ML-DSA-87": (mldsa.MLDSA87PublicKey, mldsa.MLDSA87PrivateKey),
+}
 # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964 section 6: what a thumbprint is made of, in order.
-_THUMBPRINT = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y"), "OKP": ("crv", "kty", "x")}
-_THUMBPRINT["AKP"] = ("alg", "kty", "pub")
+_THUMBPRINT = {
+    "RSA": ("e", "kty", "n"),
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+    "AKP": ("alg", "kty", "pub"),
+}
 _BYTES = ("n", "e", "x", "y", "d", "p", "q", "dp", "dq", "qi", "pub", "priv")
 IS_PRIVATE = "the key has private members: register only the public part"
 _NOT_ACCEPTED = "keys of this type are not accepted: use EC (P-256, P-384, P-521), Ed25519, RSA or ML-DSA"
@@ -38,69 +49,145 @@ _NOT_ACCEPTED = "keys of this type are not accepted: use EC (P-256, P-384, P-521
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a JWK holds once it was checked.
-
-    Attributes:
-        kty: RSA, EC, OKP or AKP.
-        crv: the curve; for AKP the parameter set; None for RSA.
-        public: the public key.
-        private: the private key, where the JWK has one.
-        members: kty and the members of its type, spelt anew from the key; private ones among them where it is private.
-        thumbprint: RFC 7638, SHA-256.
-        certificate: the first one of x5c, as it stands there; None where there is none.
-    """
+    """The content of a JWK that passed all checks."""
 
     kty: str
-    crv: str | None
+    crv: str | None  # for AKP the parameter set, for RSA None
     public: PublicCryptoKey
     private: PrivateCryptoKey | None
-    members: dict[str, Any]
-    thumbprint: str
-    certificate: str | None = None
+    members: dict[str, Any]  # kty and the members of its type, encoded again from the key
+    thumbprint: str  # RFC 7638, SHA-256
+    certificate: str | None = None  # the first of x5c, unchanged
 
 
 def parse(jwk: dict[str, Any]) -> Material:
-    """The key in this JWK."""
+    """Return the key in this JWK.
+
+    Raises ConfigError for an unknown type or curve, missing or wrong members, a private part that does not belong to
+    the public one, a weak key, and a certificate (x5c) of another key.
+    """
     kty = check_kind(jwk)
     for name in _BYTES:
         if name in jwk:
             _check_base64url(name, jwk[name])
-    key = akp.parse(jwk) if kty == "AKP" else _import(kty, jwk)
+    try:
+        key = _READERS[kty](jwk)
+    except UnsupportedAlgorithm:
+        raise ConfigError(f"{jwk['alg']} needs a cryptography that was built with OpenSSL 3.5 or newer") from None
+    except (KeyError, ValueError) as error:
+        raise ConfigError("the JWK cannot be read: a member is missing or wrong") from error
     private = cast("PrivateCryptoKey", key) if hasattr(key, "private_bytes") else None
     public = private.public_key() if private is not None else cast("PublicCryptoKey", key)
     members = build(key)
-    # cryptography compares the two parts of an RSA or EC key itself.
-    if private is not None and kty == "OKP" and members["x"] != jwk["x"]:
-        raise ConfigError("x is not the public part of d")
     crv = members["alg"] if kty == "AKP" else members.get("crv")
     return Material(kty, crv, public, private, members, thumbprint(members), _certificate(jwk, public))
 
 
+def _rsa(jwk: dict[str, Any]) -> rsa.RSAPublicKey | rsa.RSAPrivateKey:
+    public = rsa.RSAPublicNumbers(_number(jwk["e"]), _number(jwk["n"]))
+    weak.check_rsa(public.n, public.e)  # before cryptography computes anything with it
+    if "d" not in jwk:
+        return public.public_key()
+    if "oth" in jwk:
+        raise ValueError("more than two primes")
+    d = _number(jwk["d"])
+    if not any(name in jwk for name in _RSA_PRIMES):
+        p, q = rsa.rsa_recover_prime_factors(public.n, d, public.e)
+        dp, dq, qi = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
+    else:  # RFC 7518 section 6.3.2: all of them or none
+        p, q, dp, dq, qi = (_number(jwk[name]) for name in _RSA_PRIMES)
+    return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
+
+
+def _ec(jwk: dict[str, Any]) -> ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey:
+    curve = CURVES[jwk["crv"]]
+    size = (curve.key_size + 7) // 8
+    for name in ("x", "y"):  # RFC 7518 section 6.2.1.2
+        if len(base64url.decode(jwk[name])) != size:
+            raise ConfigError(f"{name} must be {size} bytes: the full size of a coordinate on {jwk['crv']}")
+    public = ec.EllipticCurvePublicNumbers(_number(jwk["x"]), _number(jwk["y"]), curve)
+    if "d" not in jwk:
+        return public.public_key()
+    return ec.EllipticCurvePrivateNumbers(_number(jwk["d"]), public).private_key()
+
+
+def _ed25519(jwk: dict[str, Any]) -> ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey:
+    x = base64url.decode(jwk["x"])
+    weak.check_ed25519(x)
+    if "d" not in jwk:
+        return ed25519.Ed25519PublicKey.from_public_bytes(x)
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(base64url.decode(jwk["d"]))
+    if private.public_key().public_bytes_raw() != x:
+        raise ConfigError("x is not the public part of d")
+    return private
+
+
+def _ml_dsa(jwk: dict[str, Any]) -> MLDSAPublicKey | MLDSAPrivateKey:
+    alg = jwk.get("alg")
+    if not isinstance(alg, str) or alg not in ML_DSA:
+        raise ConfigError(f"a key of type AKP needs alg, one of: {', '.join(ML_DSA)} (RFC 9964)")
+    public, private = ML_DSA[alg]
+    pub = _bytes_of(jwk, "pub", PUBLIC_BYTES[alg])
+    if "priv" not in jwk:
+        return public.from_public_bytes(pub)
+    key = private.from_seed_bytes(_bytes_of(jwk, "priv", SEED_BYTES))
+    if key.public_key().public_bytes_raw() != pub:
+        raise ConfigError("pub is not the public part of priv")
+    return key
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], CryptoKey]] = {
+    "RSA": _rsa,
+    "EC": _ec,
+    "OKP": _ed25519,
+    "AKP": _ml_dsa,
+}
+
+
 def build(key: object) -> dict[str, Any]:
-    """Return the JWK of a key of cryptography, with the private members of a private one."""
-    if (members := akp.build(key)) is not None:
-        return members
-    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
-        maker: Any = RSAKey
-    elif isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
-        if key.curve.name not in CURVES:
+    """Return the JWK of a key of cryptography: kty and the members of its type, private ones where it is private.
+
+    Raises ConfigError for a type or curve that is not accepted.
+    """
+    if hasattr(key, "private_bytes"):
+        return {**build(cast("PrivateCryptoKey", key).public_key()), **_private_members(key)}
+    if isinstance(key, rsa.RSAPublicKey):
+        modulus = key.public_numbers()
+        return {"kty": "RSA", "n": _text(modulus.n), "e": _text(modulus.e)}
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        crv = _CURVE_NAMES.get(key.curve.name)
+        if crv is None:
             raise ConfigError("the curve must be P-256, P-384 or P-521")
-        maker = ECKey
-    elif isinstance(key, ed25519.Ed25519PublicKey | ed25519.Ed25519PrivateKey):
-        maker = OKPKey
-    else:
-        raise ConfigError(_NOT_ACCEPTED)
-    return dict(maker.import_key(key).as_dict(private=hasattr(key, "private_bytes")))
+        point, size = key.public_numbers(), (key.key_size + 7) // 8
+        return {"kty": "EC", "crv": crv, "x": _text(point.x, size), "y": _text(point.y, size)}
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(key.public_bytes_raw())}
+    for alg, (public, _) in ML_DSA.items():
+        if isinstance(key, public):
+            return {"kty": "AKP", "alg": alg, "pub": base64url.encode(key.public_bytes_raw())}
+    raise ConfigError(_NOT_ACCEPTED)
+
+
+def _private_members(key: object) -> dict[str, str]:
+    if isinstance(key, rsa.RSAPrivateKey):
+        secret = key.private_numbers()
+        numbers = (secret.d, secret.p, secret.q, secret.dmp1, secret.dmq1, secret.iqmp)
+        return dict(zip(("d", *_RSA_PRIMES), map(_text, numbers), strict=True))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return {"d": _text(key.private_numbers().private_value, (key.key_size + 7) // 8)}
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return {"d": base64url.encode(key.private_bytes_raw())}
+    return {"priv": base64url.encode(cast("MLDSAPrivateKey", key).private_bytes_raw())}
 
 
 def thumbprint(members: dict[str, Any]) -> str:
-    """The thumbprint of these members (RFC 7638), SHA-256 in base64url."""
+    """Return the thumbprint of these members (RFC 7638): SHA-256 in base64url."""
     named = {name: members[name] for name in _THUMBPRINT[members["kty"]]}
     return base64url.encode(sha256(json.dumps(named, separators=(",", ":")).encode()).digest())
 
 
 def bound_alg(jwk: dict[str, Any], kty: str, crv: str | None) -> str | None:
-    """The one algorithm that the JWK names (RFC 7517 section 4.4), or None."""
+    """Return the one algorithm that the JWK names (RFC 7517 section 4.4), or None; reject one of another key type."""
     alg = jwk.get("alg")
     if alg is None:
         return None
@@ -110,7 +197,7 @@ def bound_alg(jwk: dict[str, Any], kty: str, crv: str | None) -> str | None:
 
 
 def kid(jwk: dict[str, Any]) -> str | None:
-    """The name that the JWK gives its key, or None."""
+    """Return the kid, or None. Reject one that a terminal could not print."""
     name = jwk.get("kid")
     if name is not None and (not isinstance(name, str) or not 1 <= len(name) <= MAX_KID or not name.isprintable()):
         raise ConfigError(f"kid must be a string of 1 to {MAX_KID} printable characters")
@@ -118,7 +205,7 @@ def kid(jwk: dict[str, Any]) -> str | None:
 
 
 def check_public(jwk: dict[str, Any]) -> None:
-    """Reject a key with private members."""
+    """Reject a key with private members, as every symmetric key has."""
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise ConfigError(IS_PRIVATE)
 
@@ -126,52 +213,42 @@ def check_public(jwk: dict[str, Any]) -> None:
 def check_kind(jwk: dict[str, Any]) -> str:
     """Return the kty if the type and the curve are accepted. The key itself is not parsed."""
     kty = jwk.get("kty")
-    if kty not in ("RSA", "EC", "OKP", "AKP"):
+    if not isinstance(kty, str) or kty not in _READERS:
         raise ConfigError("kty must be RSA, EC, OKP or AKP")
-    if kty in ("EC", "OKP") and jwk.get("crv") not in _CURVES_OF[kty]:
+    accepted = {"EC": (*CURVES,), "OKP": ("Ed25519",)}
+    if kty in accepted and jwk.get("crv") not in accepted[kty]:
         # RFC 9864: EdDSA on Ed448 has a name of its own, and is not supported.
         raise ConfigError("the curve must be P-256, P-384, P-521 or Ed25519")
-    return str(kty)
+    return kty
 
 
 def check_use(jwk: dict[str, Any], operation: str) -> None:
-    """Let a key pass that is meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3)."""
+    """Reject a key that is not meant for this operation, ``sign`` or ``verify`` (RFC 7517 sections 4.2 and 4.3)."""
     if jwk.get("use", "sig") != "sig":
         raise ConfigError("the key is not for signatures (use)")
     operations = jwk.get("key_ops", [operation])
     if not isinstance(operations, list) or operation not in operations:
         raise ConfigError(f"the key is not for this (key_ops lacks {operation})")
-    # RFC 7517 section 4.3: no operation twice, and with use they must tell the same.
+    # RFC 7517 section 4.3: no operation twice, and no contradiction to use.
     if operations.count("sign") > 1 or operations.count("verify") > 1:
         raise ConfigError("key_ops names an operation twice")
     if "use" in jwk and any(name not in ("sign", "verify") for name in operations):
         raise ConfigError("use and key_ops disagree")
 
 
-def _import(kty: str, jwk: dict[str, Any]) -> object:
-    plain = {"kty": kty, **{name: jwk[name] for name in ("crv", "oth", *_BYTES) if name in jwk}}
-    if kty == "RSA" and {"n", "e"} <= plain.keys():  # before cryptography or joserfc does anything with it
-        weak.check_rsa(_number(plain["n"]), _number(plain["e"]))
-    if kty == "EC":
-        _check_coordinates(plain)
-    try:
-        imported = _MAKERS[kty].import_key(plain)
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise ConfigError("the JWK cannot be read: a member is missing or wrong") from error
-    if kty == "OKP":
-        weak.check_ed25519(imported.public_key.public_bytes_raw())
-    return imported.private_key or imported.public_key
-
-
-def _check_coordinates(jwk: dict[str, Any]) -> None:
-    size = _COORDINATE_BYTES.get(jwk["crv"])
-    for name in ("x", "y"):
-        if size is not None and name in jwk and len(base64url.decode(jwk[name])) != size:
-            raise ConfigError(f"{name} must be {size} bytes: the full size of a coordinate on {jwk['crv']}")
-
-
 def _number(text: str) -> int:
     return int.from_bytes(base64url.decode(text), "big")
+
+
+def _text(number: int, size: int | None = None) -> str:
+    return base64url.encode(number.to_bytes(size or (number.bit_length() + 7) // 8, "big"))
+
+
+def _bytes_of(jwk: dict[str, Any], name: str, size: int) -> bytes:
+    value = base64url.decode(jwk.get(name, ""))
+    if len(value) != size:
+        raise ConfigError(f"{name} of a key for {jwk['alg']} must be {size} bytes in base64url without padding")
+    return value
 
 
 def _check_base64url(name: str, value: object) -> None:
@@ -184,7 +261,7 @@ def _check_base64url(name: str, value: object) -> None:
 
 
 def _certificate(jwk: dict[str, Any], public: PublicCryptoKey) -> str | None:
-    # RFC 7517 section 4.7: the first certificate is of this key. Nothing else in it is believed.
+    # RFC 7517 section 4.7: the first certificate must be of this key. Nothing else in it is used.
     if "x5c" not in jwk:
         return None
     from cryptography import x509  # noqa: PLC0415 - few keys bring one

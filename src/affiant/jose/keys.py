@@ -14,18 +14,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from affiant.errors import ConfigError, Rejected
-from affiant.jose import akp, base64url, jwk
+from affiant.jose import base64url, jwk
 from affiant.jose.algorithms import ALGORITHMS, PrivateCryptoKey, PublicCryptoKey, fitting
 from affiant.reasons import Reason
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _DEFAULT_ALG = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
 _RSA_BITS = 3072  # NIST SP 800-57 part 1 table 2: 128 bits of strength
-_CURVES: dict[str | None, ec.EllipticCurve] = {
-    "P-256": ec.SECP256R1(),
-    "P-384": ec.SECP384R1(),
-    "P-521": ec.SECP521R1(),
-}
 
 
 def _verify(key: object, alg: str, signature: bytes, data: bytes) -> None:
@@ -215,9 +210,9 @@ def generate(alg: str) -> PrivateKey:
     if algorithm.kty == "RSA":
         key: object = rsa.generate_private_key(65537, _RSA_BITS)
     elif algorithm.kty == "EC":
-        key = ec.generate_private_key(_CURVES[algorithm.crv])
+        key = ec.generate_private_key(jwk.CURVES[str(algorithm.crv)])
     elif algorithm.kty == "AKP":
-        key = akp.generate(alg)
+        key = jwk.ML_DSA[alg][1].generate()
     else:
         key = ed25519.Ed25519PrivateKey.generate()
     return parse_private_jwk(jwk.build(key), alg=alg)
