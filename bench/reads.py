@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx2
 
-from affiant.cli.data import open_store
+from affiant.cli.connection.data import open_store
 from affiant.jose import keys
 from affiant.server import settings
 from affiant.server.admin import roles

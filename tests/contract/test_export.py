@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
-from affiant.cli.operations.road import Admin, _call
-from affiant.cli.registry.declared import desired, export, plan, steps
-from affiant.cli.registry.declared.desired import Desired
+from affiant.cli.connection.place import Admin, _call
+from affiant.cli.registry.manifest import desired, export, plan, steps
+from affiant.cli.registry.manifest.desired import Desired
 from affiant.jose import keys
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault

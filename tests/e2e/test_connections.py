@@ -17,7 +17,7 @@ import pytest
 from tests import certificates
 from tests.e2e.conftest import Child
 
-from affiant.cli.serve import DRAIN_SECONDS
+from affiant.cli.server.serve import DRAIN_SECONDS
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"

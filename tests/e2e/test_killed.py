@@ -13,7 +13,7 @@ import pytest
 from tests.e2e import forked
 from tests.e2e.conftest import Server
 
-from affiant.cli.data import with_store
+from affiant.cli.connection.data import with_store
 from affiant.client import credentials
 from affiant.jose import keys
 from affiant.server.keys.master_key import MasterKey

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from tests.e2e.conftest import Server, _free_port
 
-from affiant.cli.data import with_store
+from affiant.cli.connection.data import with_store
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.server.keys.master_key import MasterKey

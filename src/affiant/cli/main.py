@@ -22,15 +22,15 @@ from affiant.cli.arguments import hide_secrets, usage_message, with_thumbprints
 from affiant.cli.output import Answered, show_error
 
 COMMANDS = {
-    "serve": "affiant.cli.serve:serve",
-    "client": "affiant.cli.registry:client",
+    "serve": "affiant.cli.server.serve:serve",
+    "client": "affiant.cli.registry.client:client",
     "api": "affiant.cli.registry.api:api",
     "invitation": "affiant.cli.registry.invitation:invitation",
     "register": "affiant.cli.registry.register:register",
-    "signing-key": "affiant.cli.registry.signing_key:signing_key",
-    "plan": "affiant.cli.registry.declared.commands:plan",
-    "apply": "affiant.cli.registry.declared.commands:apply",
-    "export": "affiant.cli.registry.declared.export:export",
+    "signing-key": "affiant.cli.server.signing_key:signing_key",
+    "plan": "affiant.cli.registry.manifest.commands:plan",
+    "apply": "affiant.cli.registry.manifest.commands:apply",
+    "export": "affiant.cli.registry.manifest.export:export",
     "grants": "affiant.cli.operations.issued:grants",
     "issued": "affiant.cli.operations.issued:issued",
     "revoke": "affiant.cli.operations.revoke:revoke",
@@ -38,13 +38,13 @@ COMMANDS = {
     "token": "affiant.cli.tokens.token:token",
     "assertion": "affiant.cli.tokens.token:assertion",
     "call": "affiant.cli.tokens.call:call",
-    "inspect": "affiant.cli.inspect_jwt:inspect",
-    "explain": "affiant.cli.explain:explain",
+    "inspect": "affiant.cli.diagnosis.inspect:inspect",
+    "explain": "affiant.cli.diagnosis.explain:explain",
     "admin": "affiant.cli.operations.admin:admin",
-    "settings": "affiant.cli.operations.settings:settings",
+    "settings": "affiant.cli.server.settings:settings",
     "audit": "affiant.cli.operations.audit:audit",
-    "db": "affiant.cli.operations.db:db",
-    "demo": "affiant.cli.demo.command:demo",
+    "db": "affiant.cli.server.db:db",
+    "demo": "affiant.cli.diagnosis.demo.command:demo",
 }
 # The list in `affiant --help`, by what one wants to do. It stands here so that the help loads no command.
 GROUPS = {

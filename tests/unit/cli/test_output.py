@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from affiant.cli.data import load, with_new_store
+from affiant.cli.connection.data import load, with_new_store
 from affiant.cli.main import main
 from affiant.cli.output import Listing, instant, render_members, show_list
 from affiant.server.keys.master_key import MasterKey

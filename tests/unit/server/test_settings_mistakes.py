@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from affiant.cli.data import load
+from affiant.cli.connection.data import load
 from affiant.errors import ConfigError
 from affiant.server import settings
 from affiant.server.settings import Settings

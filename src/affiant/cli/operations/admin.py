@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
+from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.client.credentials import file_name

@@ -16,8 +16,8 @@ from typing import Any
 import click
 import msgspec
 
+from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.operations import following
-from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.operations.selection import ALL, Selection, selection_options
 from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.errors import ConfigError, RemoteError

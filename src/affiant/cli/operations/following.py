@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from affiant.cli.operations.road import Admin
+from affiant.cli.connection.place import Admin
 from affiant.cli.operations.selection import Selection
 
 LOOK_SECONDS = 1.0

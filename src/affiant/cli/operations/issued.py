@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
+from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, show, show_list
 from affiant.storage.audit_chain import shown
 

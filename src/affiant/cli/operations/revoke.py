@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.operations.issued import revocation_line
-from affiant.cli.operations.road import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.output import json_option, show
 from affiant.errors import Error
 from affiant.storage.audit_chain import shown

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
+from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, render_members, show, show_list
 from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
 from affiant.errors import ConfigError

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from affiant.cli.operations.road import Admin, Place, admin_options, new_or_existing, run_admin, segment
+from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, instant, json_option, show, show_list
-from affiant.cli.registry.client import details_option
+from affiant.cli.registry.client.registration import details_option
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.client.credentials import put_private

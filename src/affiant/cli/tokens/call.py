@@ -14,7 +14,7 @@ import httpx2
 from affiant.cli.output import Answered, json_option, show
 from affiant.cli.tokens.exchange import METHOD, read_body, read_headers, shown_on_stderr
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
-from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
+from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.credentials import Credentials
 from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth

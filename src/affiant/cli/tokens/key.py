@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.output import instant, json_option, show, warn_left_out
-from affiant.cli.tokens.who import credentials_option
+from affiant.cli.tokens.options import credentials_option
 from affiant.client import credentials as credentials_file
 from affiant.client import keys
 from affiant.client.credentials import ENVIRONMENT

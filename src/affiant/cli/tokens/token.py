@@ -8,7 +8,7 @@ import click
 
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
-from affiant.cli.tokens.who import credentials_option, find, resource_option, scope_option
+from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 
 
 @click.command()

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from tests.desk import NOW, member
 
-from affiant.cli.registry.declared import desired
+from affiant.cli.registry.manifest import desired
 from affiant.server.admin import documents, shown
 from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
 from affiant.storage.records import Api, InitialAccessToken

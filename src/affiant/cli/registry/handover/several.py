@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affiant.cli.operations.road import Admin, Place, new_or_existing, run_admin
-from affiant.cli.registry.declared import dry_run
+from affiant.cli.connection.place import Admin, Place, new_or_existing, run_admin
+from affiant.cli.registry import dry_run
 from affiant.cli.registry.handover import delivery, draft, partner
 from affiant.client.credentials import file_name
 from affiant.errors import Error

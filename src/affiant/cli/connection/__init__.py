@@ -1,0 +1,1 @@
+"""Where the server or its data is, and how a command asks its admin API."""

@@ -1,0 +1,175 @@
+"""The seven steps of the guide, four refusals, the guide's own request, and a refresh."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import httpx2
+
+from affiant.cli.diagnosis.demo.api import SCOPE
+from affiant.cli.diagnosis.demo.stage import Stage, set_up
+from affiant.cli.diagnosis.inspect import describe
+from affiant.client import credentials
+from affiant.errors import Error
+from affiant.jose import compact, keys
+from affiant.jose.keys import SecretKey
+from affiant.oauth import assertion, names
+
+OK, REFUSED, MISPLACED = 200, 401, 400
+
+
+class _Failed(Error):
+    """A step did not do what it says."""
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="end after the last step, on a terminal too")
+def demo(once: bool) -> None:
+    """Walk the whole road on this machine, with a real server, a real API and real refusals."""
+    begun = time.perf_counter()
+    _unwind_on_end()
+    is_done = False
+    try:
+        with set_up() as stage:
+            _say("1 the basics: an authorization server and a guarded API, each its own process", begun)
+            click.echo(f"    server  {stage.issuer}\n    API     {stage.api}/orders")
+            _walk(stage)
+            is_done = True
+            click.echo("\nEvery step did what it says.")
+            if sys.stdout.isatty() and not once:
+                click.echo(f"Still up: {stage.issuer}/errors   Ctrl-C stops")
+                while True:
+                    time.sleep(3600)
+    except KeyboardInterrupt:
+        if not is_done:
+            raise
+        click.echo("\nstopped")
+
+
+def _unwind_on_end() -> None:
+    """Let a supervisor's SIGTERM, or the end of the terminal, take everything away as Ctrl-C does."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not break into the clearing away
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+            signal.signal(number, end)
+
+
+def _walk(stage: Stage) -> None:
+    begun = time.perf_counter()
+    stage.affiant("api", "new", "orders", "--identifier", stage.api, "--scope", SCOPE)
+    grants = ("--grant", "client_credentials", "--grant", "refresh_token")
+    stage.affiant("client", "new", "billing", "--scope", SCOPE, *grants)
+    mine = credentials.read(stage.folder / "billing.affiant.json")
+    key = keys.parse_private_jwk(mine.key or {})
+    _say("2 registered: billing, with a key that was made here and never left", begun)
+    click.echo(f"    kid     {key.kid}  {key.alg}")
+    with httpx2.Client() as http:
+        Walk(stage, http, key).run()
+
+
+class Walk:
+    """Steps 3 to 7."""
+
+    def __init__(self, stage: Stage, http: httpx2.Client, key: keys.PrivateKey) -> None:
+        self._stage = stage
+        self._http = http
+        self._key = key
+
+    def run(self) -> None:
+        """Each step prints what went over the wire, and fails if it did not do what it says."""
+        begun = time.perf_counter()
+        first = self._assertion()
+        _say("3 a client assertion, signed", begun)
+        _show(first)
+        token = self._expect("4 an access token for it", OK, lambda: self._post(_form(first)))
+        _show(token["access_token"], title="5 the answer, stored until it expires")
+        click.echo(f"    expires in {token['expires_in']} s, scope {token['scope']}")
+        self._call(token["access_token"], "6 called the API")
+        self._refusals(first)
+        self._guide()
+        form = {**_form(self._assertion()), "grant_type": names.REFRESH_TOKEN, "refresh_token": token["refresh_token"]}
+        renewed = self._expect("7 refreshed", OK, lambda: self._post(form))
+        self._call(renewed["access_token"], "  and the API takes the new token")
+
+    def _refusals(self, used: str) -> None:
+        click.echo("\nand it refuses:")
+        self._expect("  a replayed assertion", REFUSED, lambda: self._post(_form(used)))
+        elsewhere = self._assertion(audience=f"{self._stage.issuer}/token")
+        self._expect("  the wrong audience", REFUSED, lambda: self._post(_form(elsewhere)))
+        head, _, signature = self._assertion().split(".")
+        tampered = f"{head}.{used.split('.')[1]}.{signature}"
+        self._expect("  a tampered payload", REFUSED, lambda: self._post(_form(tampered)))
+        misplaced = {"grant_type": names.CLIENT_CREDENTIALS, "assertion": self._assertion(), "client_id": "billing"}
+        self._expect("  the guide's misplaced parameter", MISPLACED, lambda: self._post(misplaced))
+
+    def _guide(self) -> None:
+        click.echo("\nunless the client has the guide profile:")
+        self._stage.affiant("client", "new", "guided", "--profile", "guide", "--scope", SCOPE)
+        secret = credentials.read(self._stage.folder / "guided.affiant.json").client_secret or ""
+        claims = {
+            "iss": "guided",
+            "sub": "unique_request",
+            "aud": self._stage.issuer,
+            "exp": int(time.time()) + 300,
+        }
+        text = compact.sign({"typ": "JWT"}, claims, SecretKey(secret.encode()))
+        form = {
+            "grant_type": names.CLIENT_CREDENTIALS,
+            "assertion": text,
+            "client_id": "guided",
+            "client_secret": secret,
+        }
+        token = self._expect("  the guide's own request", OK, lambda: self._post(form))
+        self._call(token["access_token"], "  and the API takes its token")
+
+    def _assertion(self, *, audience: str | None = None) -> str:
+        return assertion.build("billing", issuer=audience or self._stage.issuer, signer=self._key, now=time.time())
+
+    def _post(self, form: dict[str, str]) -> httpx2.Response:
+        return self._http.post(f"{self._stage.issuer}/token", data=form)
+
+    def _call(self, token: str, what: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._expect(what, OK, lambda: self._http.get(f"{self._stage.api}/orders", headers=headers))
+
+    def _expect(self, what: str, status: int, send: Callable[[], httpx2.Response]) -> dict[str, Any]:
+        begun = time.perf_counter()
+        reply = send()
+        if reply.status_code != status:
+            raise _Failed(f"{what.strip()}: expected {status}, got {reply.status_code} {reply.text}")
+        _say(what, begun)
+        members: dict[str, Any] = reply.json()
+        told = members.get("error_description") or ("" if "access_token" in members else reply.text)
+        code = f"{members['error']}: " if "error" in members else ""
+        click.echo(f"    {reply.request.method} {reply.request.url} → {status} {code}{told}".rstrip())
+        return members
+
+
+def _form(text: str) -> dict[str, str]:
+    return {
+        "grant_type": names.CLIENT_CREDENTIALS,
+        "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+        "client_assertion": text,
+    }
+
+
+def _say(what: str, begun: float) -> None:
+    click.echo(f"✓ {what:<66} {(time.perf_counter() - begun) * 1000:7.1f} ms")
+
+
+def _show(jwt: str, *, title: str | None = None) -> None:
+    if title:
+        click.echo(f"✓ {title}")
+    read = compact.parse(jwt)
+    for line in describe(read.header, read.claims).splitlines():
+        click.echo(f"    {line}")
+    click.echo(f"    {jwt[:24]}…  (signature cut)")

@@ -1,0 +1,96 @@
+"""`affiant export`: what is registered, as a file that `affiant apply` reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
+from affiant.cli.output import json_option, show
+from affiant.cli.registry.manifest.desired import DesiredApi, DesiredClient
+from affiant.server.admin import shown
+from affiant.storage import records
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_DEL = "\x7f"  # JSON allows it unescaped, TOML does not
+
+
+@click.command()
+@admin_options
+@json_option
+def export(place: Place, as_json: bool) -> None:
+    """Print what is registered as a file for `affiant apply`; no secret is in it.
+
+    \b
+    affiant export > registry.toml
+    affiant plan registry.toml
+
+    What a service or an API has by default is left out, and so are services that registered themselves.
+    """
+    document, left_out = run_admin(place, build)
+    note = [f"# left out, for they registered themselves: {', '.join(left_out)}", ""] if left_out else []
+    show(document, "\n".join([*note, render(document)]).rstrip(), as_json=as_json)
+
+
+async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:
+    """Return the document, and the clients that are not in it."""
+    clients = await api.all("/clients")
+    left_out = [found["client_id"] for found in clients if found["registered_itself"]]
+    apis = [_api(found) for found in await api.all("/apis")]
+    return {
+        "apis": apis,
+        "clients": [await _client(api, found) for found in clients if not found["registered_itself"]],
+    }, left_out
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """Return the document as TOML."""
+    return "\n".join(line for kind in document for entry in document[kind] for line in _table(kind, entry))
+
+
+def _api(found: Mapping[str, Any]) -> dict[str, Any]:
+    usual = shown.api(records.Api("", "", (), is_default=False, created_at=0))
+    return _differing(DesiredApi.model_fields, found, usual.model_dump())
+
+
+async def _client(api: Admin, found: Mapping[str, Any]) -> dict[str, Any]:
+    usual = shown.client(records.Client("", "private_key_jwt"), 0)
+    members = _differing(DesiredClient.model_fields, found, usual.model_dump())
+    if found["keys"] and found["jwks_uri"] is None:
+        known = await api.get(f"/clients/{segment(found['client_id'])}/keys")
+        if jwks := [key["jwk"] for key in known if key["state"] != "revoked"]:
+            members["jwks"] = {"keys": jwks}
+    return members
+
+
+def _differing(names: Mapping[str, Any], found: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found and found[name] not in (None, usual.get(name))}
+
+
+def _table(kind: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    yield f"[[{kind}]]"
+    for name, value in entry.items():
+        if name == "jwks":
+            yield "jwks.keys = ["
+            yield from (f"  {_value(key)}," for key in value["keys"])
+            yield "]"
+        else:
+            yield f"{_name(name)} = {_value(value)}"
+    yield ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_name(name)} = {_value(each)}" for name, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    # TOML's basic strings, numbers and booleans are spelt as in JSON.
+    return json.dumps(value, ensure_ascii=False).replace(_DEL, "\\u007f")
+
+
+def _name(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _value(name)

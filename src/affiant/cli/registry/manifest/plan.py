@@ -1,0 +1,203 @@
+"""What must be done so that what is registered is what the file says. Pure: documents in, steps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affiant.cli.registry.manifest import registered_keys
+from affiant.cli.registry.manifest.desired import KEEP, Desired, DesiredApi, DesiredClient, default_method
+from affiant.errors import ConfigError
+from affiant.oauth import names
+from affiant.server.admin.roles import SCOPES
+from affiant.server.registry.rules import SERVERS_CHOICE
+
+_FIXED = ("token_endpoint_auth_method", "token_endpoint_auth_signing_alg")
+_SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
+_UNORDERED = frozenset(
+    {"scope", "scopes", "resources", "introspects", "grant_types", "authorization_details_types", "observe", "jwks"}
+)
+_NOT_SENT_WHEN_MADE = ("enabled",)
+_SECRET = "client_secret"  # noqa: S105 - the name of a member
+_SECRETS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
+# How the file says that there is none, where leaving it out says that the file does not care.
+_NONE = {"profile": "none", "signing_alg": SERVERS_CHOICE, "access_token_lifetime": 0}
+_LABEL = 100  # characters of a name for people
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One member that is to be another; of keys, their thumbprints."""
+
+    member: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        action: ``create``, ``update`` or ``remove``.
+        kind: ``api`` or ``client``.
+        name: which.
+        changes: what differs; of what is removed, nothing.
+        members: what is sent.
+        then: what is sent after that: a client is registered enabled, and disabled then.
+    """
+
+    action: str
+    kind: str
+    name: str
+    changes: tuple[Change, ...]
+    members: Mapping[str, Any]
+    then: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.kind} {self.name}"
+
+    def as_change(self) -> dict[str, Any]:
+        """Return it as a dry run of the admin API takes it."""
+        named = {"action": self.action, "kind": self.kind, "name": self.name}
+        return {**named, "members": dict(self.members), "then": dict(self.then)}
+
+    @property
+    def makes_secret(self) -> bool:
+        """Whether the answer to it has a secret, this once."""
+        is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in _SECRETS
+        return is_new or self.recovers_secret
+
+    @property
+    def recovers_secret(self) -> bool:
+        """Whether it gives a client another secret, since the file of the first was never written."""
+        return any(change.member == _SECRET for change in self.changes)
+
+    def is_still(self, found: Mapping[str, Any]) -> bool:
+        """Whether this is as it was when the step was planned, as far as the step changes it."""
+        return all(_same(c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
+
+
+def build(
+    desired: Desired,
+    apis: Sequence[Mapping[str, Any]],
+    clients: Sequence[Mapping[str, Any]],
+    *,
+    prune: bool = False,
+    keep: Iterable[str] = (),
+) -> list[Step]:
+    """The steps, in an order in which each can be taken: APIs before the clients that ask for them."""
+    standing_apis = {api["identifier"]: api for api in apis}
+    standing = {client["client_id"]: client for client in clients}
+    steps = [_api(wanted, standing_apis.get(wanted.identifier)) for wanted in desired.apis]
+    steps += [_client(wanted, standing.get(wanted.client_id)) for wanted in desired.clients]
+    if prune:
+        kept = set(keep)
+        steps += [_removal(kind, name) for kind, name in unnamed(desired, apis, clients) if name not in kept]
+    return [step for step in steps if step is not None]
+
+
+def recovery(client_id: str) -> Step:
+    """Return the step that gives a client another secret, when a run was stopped before it wrote the first one down."""
+    lost = Change(_SECRET, "lost: a run was stopped before it wrote it down", "a new one")
+    return Step("update", "client", client_id, (lost,), {}, {})
+
+
+def unnamed(
+    desired: Desired, apis: Sequence[Mapping[str, Any]], clients: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """What is registered and not in the file, by kind and name; clients before the APIs that they ask for."""
+    named = {client.client_id for client in desired.clients}
+    named_apis = {api.identifier for api in desired.apis}
+    return [
+        *(("client", name) for name in sorted(client["client_id"] for client in clients) if name not in named),
+        *(("api", name) for name in sorted(api["identifier"] for api in apis) if name not in named_apis),
+    ]
+
+
+def unprunable(clients: Iterable[Mapping[str, Any]], admin_api: str) -> list[str]:
+    """What no file removes: the admin API, whoever has a part in it, and clients that registered themselves.
+
+    A file that forgets an owner must not shut everybody out; and those who came by themselves no file can know.
+    """
+    return [admin_api, *(client["client_id"] for client in clients if must_stay(client, admin_api))]
+
+
+def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
+    """Whether this client is never pruned."""
+    has_part = admin_api in (*client["resources"], *client["introspects"]) or any(s in SCOPES for s in client["scope"])
+    return has_part or bool(client["registered_itself"])
+
+
+def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:
+    members = wanted.model_dump(exclude_none=True)
+    if found is None:
+        members.setdefault("name", wanted.identifier[:_LABEL])
+        return _creation("api", wanted.identifier, members, {})
+    del members["identifier"]
+    return _update("api", wanted.identifier, members, found)
+
+
+def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | None:
+    members = wanted.model_dump(exclude_none=True)
+    if found is None:
+        members["token_endpoint_auth_method"] = default_method(wanted)
+        members.pop("own_keys", None)
+        later = {name: members.pop(name) for name in _NOT_SENT_WHEN_MADE if name in members}
+        return _creation("client", wanted.client_id, members, later)
+    del members["client_id"]
+    own_keys = members.pop("own_keys", None) or KEEP
+    if (wanted_keys := members.pop("jwks", None)) is not None:
+        members |= registered_keys.wanted(wanted.client_id, wanted_keys, found, own_keys=own_keys)
+    for name in _FIXED:
+        value = members.pop(name, None)
+        if {value, found.get(name)} == _SAME_SECRET:
+            members[name] = value
+        elif value is not None and value != found.get(name):
+            raise ConfigError(
+                f"client {wanted.client_id}: {name} is {found.get(name)}, and stays so: to make it {value}, give the"
+                " client another client_id, or remove it first (affiant client remove)"
+            )
+    return _update("client", wanted.client_id, members, found)
+
+
+def _creation(kind: str, name: str, members: Mapping[str, Any], then: Mapping[str, Any]) -> Step:
+    sent = {member: value for member, value in members.items() if value != _NONE.get(member)}
+    changes = tuple(Change(member, None, _shown(member, value)) for member, value in {**sent, **then}.items())
+    return Step("create", kind, name, changes, sent, then)
+
+
+def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str, Any]) -> Step | None:
+    changes = [
+        Change(member, _before(member, found, members), _shown(member, after))
+        for member, after in members.items()
+        if member != registered_keys.OWN_KEYS
+    ]
+    changes = [change for change in changes if not _same(change.member, change.before, change.after)]
+    if not changes:
+        return None
+    sent = {change.member: members[change.member] for change in changes}
+    if "jwks" in sent:
+        sent[registered_keys.OWN_KEYS] = members[registered_keys.OWN_KEYS]
+    if "observe" in sent:  # what is observed no more is enforced
+        sent["enforce"] = sorted(set(found["observe"]) - set(sent["observe"]))
+    return Step("update", kind, name, tuple(changes), sent, {})
+
+
+def _removal(kind: str, name: str) -> Step:
+    return Step("remove", kind, name, (), {}, {})
+
+
+def _before(member: str, found: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
+    return registered_keys.judged(found, members) if member == "jwks" else found.get(member)
+
+
+def _shown(member: str, value: Any) -> Any:
+    if member == "jwks":
+        return registered_keys.thumbprints(value)
+    return None if value == _NONE.get(member) else value
+
+
+def _same(member: str, one: Any, other: Any) -> bool:
+    return (sorted(set(one or ())) == sorted(set(other or ()))) if member in _UNORDERED else bool(one == other)

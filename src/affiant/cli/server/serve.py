@@ -1,0 +1,299 @@
+"""`affiant serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
+
+from affiant.cli.connection.data import (
+    ISSUER,
+    has_data,
+    load,
+    open_store,
+    open_vault,
+    place_options,
+    settle_issuer,
+    shown_place,
+    with_new_store,
+)
+from affiant.cli.server.listening import files, loop
+from affiant.cli.server.listening.connection import Connection
+from affiant.cli.server.listening.table import Caps, parse_networks
+from affiant.errors import ConfigError
+from affiant.server import app, settings
+from affiant.server.keys import calendar, master_key, signing_keys
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.published.revocations import MAX_WAITING
+from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.storage.ports import Store
+from affiant.storage.sqlite import copies
+from affiant.storage.sqlite.store import FILE_NAME
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
+DRAIN_SECONDS = 10
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+LIMITS_NAME = "limits"  # the file in the data folder by which the workers count together
+
+
+@click.command()
+@place_options
+@click.option("--issuer", metavar="URL", help="issuer identifier, when clients reach the server by another address")
+@click.option("--host", help="address to listen on (default: 127.0.0.1)")
+@click.option("--port", metavar="NUMBER", help="port to listen on (default: 8377; 0: a free one)")
+@click.option("--workers", metavar="NUMBER", help="processes (default: 1)")
+@click.option("--tls-cert", type=_FILE, help="certificate of this server, PEM: listen with TLS")
+@click.option("--tls-key", type=_FILE, help="its private key, PEM")
+@click.option("--tls-client-ca", type=_FILE, help="authorities of client certificates, PEM: ask for them")
+@click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
+def serve(as_json: bool, **options: Any) -> None:
+    """Start the authorization server.
+
+    \b
+    affiant serve
+    affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
+    AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
+
+    It runs where its data is: there is no --url for it.
+    """
+    chosen = load(**options)
+    given = [name for name, value in options.items() if value is not None]
+    _check_tls(chosen)
+    for warning in (*settings.warnings_of_names(), *chosen.warnings):
+        click.echo(f"! {warning}", err=True)
+    listening = _listen(chosen.host, chosen.port)
+    port: int = listening.getsockname()[1]
+
+    async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
+        remembered = await store.settings.get(ISSUER)
+        issuer = settle_issuer(chosen, remembered, port)
+        vault, now = open_vault(chosen, key), int(time.time())
+        try:
+            await signing_keys.ensure(store, vault, now=now, alg=chosen.signing_alg)
+            await signing_keys.check(store, vault, now=now)
+        finally:
+            await vault.close()
+        await _check_signing(store, chosen)
+        if issuer != remembered:
+            await store.settings.put(ISSUER, issuer)
+        return issuer, remembered
+
+    if chosen.database is None and has_data(chosen):
+        copies.check(chosen.data / FILE_NAME, fast=True)
+    issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # the line below names it
+    _warn_of_folder(chosen)
+    _announce(issuer, remembered, chosen, as_json=as_json)
+    _run(chosen, issuer, listening, given)
+
+
+def application() -> Starlette:
+    """The application of a worker, as its parent decided."""
+    decided = json.loads(os.environ[_SERVE])
+    if decided["parent"] is not None:
+        threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
+    return _build(settings.Settings.model_validate_json(decided["settings"]), decided["issuer"], decided["options"])
+
+
+def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Starlette:
+    key = master_key.load(chosen.data)
+    rates = Rates(
+        failures=Rate(chosen.failure_burst, chosen.failure_rate), tokens=Rate(chosen.token_burst, chosen.token_rate)
+    )
+    built = app.build(
+        issuer=issuer,
+        store=open_store(chosen, key),
+        master_key=key,
+        vault=open_vault(chosen, key),
+        options=app.Options(
+            access_token_lifetime=chosen.access_token_lifetime,
+            calendar=chosen.calendar,
+            dpop_nonces=chosen.dpop_nonces,
+            auth_methods=chosen.methods,
+            demands=chosen.demands,
+            authorization_endpoint=chosen.authorization_endpoint,
+            software_statement_issuers=chosen.trusted_issuers,
+            certificates=chosen.certificates,
+            mtls_url=chosen.mtls_url,
+            jwks_uri_allowed=chosen.jwks_uri_allowed,
+            # Attack: requests that wait for the feed hold their connections, and must leave most for others.
+            max_waiting=min(MAX_WAITING, files.raise_limit(chosen.max_connections) // 4),
+        ),
+        limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
+        at_end=_at_end,
+        settings=settings.described(chosen, options=given, issuer=issuer),
+    )
+    # Imported modules are never garbage: a full collection over them stops every request for 20 to 80 ms.
+    gc.freeze()
+    return built
+
+
+def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given: Sequence[str]) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    options: dict[str, Any] = {
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        # Nobody's word about another address is taken unless the operator says whose: limits and audit go by it.
+        "proxy_headers": bool(chosen.forwarding),
+        "forwarded_allow_ips": chosen.forwarding or None,
+        "timeout_graceful_shutdown": DRAIN_SECONDS,
+        "http": Connection,
+        "ws": "none",
+        "loop": partial(loop.make, _caps(chosen)),
+        **_tls(chosen),
+    }
+    if chosen.workers == 1:
+        config = uvicorn.Config(_build(chosen, issuer, given), **options)
+        uvicorn.Server(config).run(sockets=[listening])
+        return
+    decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid(), "options": given}
+    os.environ[_SERVE] = json.dumps(decided)
+    config = uvicorn.Config("affiant.cli.server.serve:application", factory=True, workers=chosen.workers, **options)
+    workers = _Workers(config, sockets=[listening])
+    workers.run()
+    if workers.is_interrupted:  # ends like one worker does
+        raise KeyboardInterrupt
+
+
+def _caps(chosen: settings.Settings) -> Caps:
+    """Return how many connections a process may keep open, once the limit of open files has been raised for them."""
+    total = files.raise_limit(chosen.max_connections)
+    if total < chosen.max_connections:
+        click.echo(
+            f"! the limit of open files allows {total} connections a process, not max_connections = "
+            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting",
+            err=True,
+        )
+    proxies = parse_networks(*chosen.forwarding, chosen.client_certificate_proxies)
+    return Caps(total, chosen.max_connections_per_address, proxies)
+
+
+def _at_end(tell: Callable[[], None]) -> None:
+    """Tell it when a signal ends the process, before uvicorn does, which waits for the last answer first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        standing = signal.getsignal(number)
+
+        def end(number: int, frame: FrameType | None, standing: Any = standing) -> None:
+            loop.call_soon_threadsafe(tell)
+            if callable(standing):
+                standing(number, frame)
+
+        if callable(standing):
+            signal.signal(number, end)
+
+
+class _Workers(Multiprocess):
+    """uvicorn's, which does not tell what ended it."""
+
+    is_interrupted = False
+
+    def terminate_all(self) -> None:
+        # Order: a successor can listen on the port only when this process has closed it too.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
+
+    def handle_int(self) -> None:
+        self.is_interrupted = True
+        super().handle_int()
+
+
+def _tls(chosen: settings.Settings) -> dict[str, Any]:
+    """The options of uvicorn for TLS; a certificate is asked for, and who has none is served as well."""
+    if chosen.tls_cert is None:
+        return {}
+    options: dict[str, Any] = {"ssl_certfile": str(chosen.tls_cert), "ssl_keyfile": str(chosen.tls_key)}
+    if chosen.tls_client_ca is not None:
+        options |= {"ssl_ca_certs": str(chosen.tls_client_ca), "ssl_cert_reqs": ssl.CERT_OPTIONAL}
+    return options
+
+
+def _check_tls(chosen: settings.Settings) -> None:
+    """Say now what else each worker would, one after the other and for ever."""
+    if chosen.tls_cert is None or chosen.tls_key is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Without a way to ask for it: nobody sits before a server.
+        context.load_cert_chain(chosen.tls_cert, chosen.tls_key, password="")
+        if chosen.tls_client_ca is not None:
+            context.load_verify_locations(chosen.tls_client_ca)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
+        raise ConfigError(f"the files for TLS cannot be used ({why}): --tls-cert, --tls-key, --tls-client-ca") from None
+
+
+async def _check_signing(store: Store, chosen: settings.Settings) -> None:
+    signer = calendar.find_signer(calendar.of_line(await store.signing_keys.list(), ""), time.time())
+    if signer is not None and not chosen.demands.allows_algorithm(signer.alg):
+        raise ConfigError(
+            f"the signing key is of {signer.alg}, which FAPI 2.0 does not allow:"
+            " affiant signing-key rotate --alg ES256  first"
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port"
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps({"ok": True, "data": {"issuer": issuer, "data": shown_place(chosen), "pid": os.getpid()}})
+        )
+        return
+    if remembered is not None and remembered != issuer:
+        click.echo(f"! the issuer was {remembered}: credentials files that name it must be made again", err=True)
+    stops = "   Ctrl-C stops" if sys.stdout.isatty() else ""
+    click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}{stops}")
+    if remembered is None:  # the first start
+        click.echo("next     affiant api new orders --identifier https://orders.example --scope orders.read")
+        click.echo("         affiant client new billing --scope orders.read")
+
+
+def _warn_of_folder(chosen: settings.Settings) -> None:
+    folder = chosen.data.absolute()
+    if chosen.database is None and folder.stat().st_mode & _OTHERS_WRITE:
+        mode = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
+        click.echo(f"! others may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}", err=True)
+
+
+def _follow(parent: int) -> None:
+    """End when the parent has died: an orphan would keep the port from the server that replaces it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,211 @@
+"""In the wrong folder: what only asks makes nothing, what makes something says where, and another server is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
+from affiant.cli.main import affiant
+from affiant.jose.keys import generate
+from affiant.storage.records import NotFound
+
+URL, KID = "https://orders.example", "a-kid"
+# What a command needs besides the arguments that it requires.
+MORE: dict[str, tuple[str, ...]] = {
+    "client update": ("--scope", "x"),
+    "api update": ("--scope", "x"),
+    "revoke": ("--client", "billing"),
+    "explain": ("--at", "1"),
+}
+MAKES: dict[str, tuple[str, ...]] = {
+    "client new": ("billing",),
+    "api new": ("orders", "--identifier", URL, "--scope", "x"),
+    "invitation new": (),
+    "admin bootstrap": (),
+    "apply": ("registry.toml", "--yes"),
+    "db migrate": (),
+}
+OTHERS = {"serve", "demo", "db restore"}  # they listen, or need a backup; they have tests of their own
+
+
+@pytest.fixture(autouse=True)
+def _with_file(no_settings: None) -> None:
+    Path("registry.toml").write_text("")
+
+
+def _run(*words: str) -> Result:
+    return CliRunner().invoke(affiant, words)
+
+
+def _leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Every command that has --data."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _leaves(found, (*words, name))
+    elif any(parameter.name == "data" for parameter in command.params):
+        yield " ".join(words), command
+
+
+def _required(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        if parameter.required:
+            yield from parameter.opts[:1] if isinstance(parameter, click.Option) else ()
+            if isinstance(parameter.type, click.Choice):
+                yield parameter.type.choices[0]
+            else:
+                yield "registry.toml" if isinstance(parameter.type, click.Path) else "x=y"
+
+
+ASKS = {name: command for name, command in _leaves(affiant) if name not in {*MAKES, *OTHERS}}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_what_asks_makes_nothing(name: str, tmp_path: Path) -> None:
+    Path("registry.toml").write_text(json.dumps(generate("ES256").public().to_jwk()) if "key" in name else "")
+    done = _run(*name.split(), *_required(ASKS[name]), *MORE.get(name, ()))
+    assert done.exception is not None
+    assert str(tmp_path / "affiant-data") in str(done.exception), (done.exception, done.output)
+    assert os.listdir() == ["registry.toml"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("command", MAKES)
+def test_what_makes_a_folder_says_its_full_path_once(command: str, tmp_path: Path) -> None:
+    words = (*command.split(), *MAKES[command])
+    assert f"affiant: made {tmp_path / 'affiant-data'}\n" in _run(*words).stderr
+    assert (tmp_path / "affiant-data" / "master.key").exists()
+    assert "affiant: made" not in _run("api", "new", "another", "--identifier", f"{URL}/2", "--scope", "x").output
+
+
+def test_a_database_without_tables_is_left_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFFIANT_DATABASE", database)
+    monkeypatch.setenv("AFFIANT_MASTER_KEY", "ab" * 32)
+    for words in (("client", "list"), ("settings",), ("audit", "verify")):
+        done = _run(*words)
+        assert isinstance(done.exception, NotFound)
+        assert "has no tables of affiant" in str(done.exception)
+    assert os.listdir() == ["registry.toml"]  # noqa: PTH208
+    assert _tables(database) == 0
+    assert _run("api", "new", "orders", "--identifier", URL, "--scope", "x").exception is None
+    assert _tables(database) > 0
+    assert _run("client", "list").exception is None
+
+
+def _tables(url: str) -> int:
+    import asyncio
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(url)
+        try:
+            number: int = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            return number
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def other_server() -> Iterator[Callable[[bytes], str]]:
+    """A server on this machine that answers /jwks with this; its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def begin(body: bytes) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                assert self.path == "/jwks"
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever).start()
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _remember(issuer: str) -> list[str]:
+    """Make a store that remembers this issuer; the kids of its signing keys."""
+
+    async def work(store: Any, _: object) -> None:
+        await store.settings.put(ISSUER, issuer)
+
+    with_new_store(load(), work)
+    assert _run("signing-key", "rotate", "--now").exception is None
+
+    async def kids(store: Any, _: object) -> list[str]:
+        return [key.kid for key in await store.signing_keys.list()]
+
+    return with_store(load(), kids)
+
+
+@pytest.mark.parametrize(
+    "words", [("client", "new", "fresh"), ("api", "new", "orders", "--identifier", URL, "--scope", "x")]
+)
+def test_a_server_with_other_keys_is_noticed(other_server: Callable[[bytes], str], words: tuple[str, ...]) -> None:
+    issuer = other_server(json.dumps({"keys": [{"kid": KID}]}).encode())
+    _remember(issuer)
+    done = _run(*words)
+    assert done.exception is None
+    assert f"! the server at {issuer} has other signing keys than {Path('affiant-data').absolute()}" in done.stderr
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"keys": 1}', b'{"keys": []}', b'{"keys": [{"kid": []}]}', None])
+def test_the_server_of_this_data_and_what_is_no_server_are_not(
+    other_server: Callable[[bytes], str], body: bytes | None
+) -> None:
+    sent = [body or b""]
+    issuer = other_server(b"".join(sent)) if body is not None else "http://127.0.0.1:1"
+    kids = _remember(issuer)
+    assert "!" not in _run("client", "new", "one").stderr
+    same = other_server(json.dumps({"keys": [{"kid": kid} for kid in (KID, *kids)]}).encode())
+    _remember(same)
+    assert "!" not in _run("client", "new", "two").stderr
+
+
+def test_settings_say_whose_they_are(tmp_path: Path) -> None:
+    _remember("https://as.example")
+    done = _run("settings")
+    head, running, _, *rows = done.output.splitlines()
+    assert head == (
+        f"settings of a server that would start now from {tmp_path}, with the data in {tmp_path / 'affiant-data'}"
+    )
+    assert running.endswith("affiant settings --url https://as.example -c FILE")
+    assert ["issuer", "remembered", "https://as.example"] in [row.split() for row in rows]
+
+
+def test_explain_names_the_data_that_it_judged_by(tmp_path: Path) -> None:
+    assert _run("client", "new", "billing").exception is None
+    done = _run("explain", "grant_type=client_credentials&client_assertion=x")
+    assert done.output.splitlines()[-1].split() == ["judged", "by", str(tmp_path / "affiant-data")]
+
+
+def test_an_issuer_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is registered before the server ever ran would name the default address."""
+    told = "! no server has run with "
+    assert told in _run("admin", "bootstrap", "alice").stderr
+    monkeypatch.setenv("AFFIANT_ISSUER", "https://as.example")
+    assert told not in _run("admin", "bootstrap", "carol").stderr
+    monkeypatch.delenv("AFFIANT_ISSUER")
+    with_store(Path("affiant-data"), lambda store, _: store.settings.put(ISSUER, "https://as.example"))
+    assert told not in _run("client", "new", "billing").stderr

@@ -1,0 +1,33 @@
+"""What the demo starts is ended, whenever it is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affiant.cli.diagnosis.demo import stage
+from affiant.cli.diagnosis.demo.stage import Stage
+
+
+def test_a_signal_waits_until_the_process_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the very moment of the start: the process has ended when that is told."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    standing = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stage._process(Stage(tmp_path, "", ""), "http.server", "0"):
+        pytest.fail("it went on")
+    (process,) = started
+    assert process.returncode is not None
+    assert signal.getsignal(signal.SIGINT) is standing

@@ -1,0 +1,76 @@
+"""Whose keys the file decides about: the operator's, and a client's own only where the file says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from affiant.cli.registry.manifest import plan, registered_keys
+from affiant.cli.registry.manifest.desired import Desired
+from affiant.errors import ConfigError
+from affiant.jose import keys
+from affiant.jose.key_set import KeySet
+
+OLD, NEW, NEXT = (keys.generate("ES256").public() for _ in range(3))
+
+
+def _key(key: Any, state: str = "active", source: str = "operator") -> dict[str, Any]:
+    return {"thumbprint": key.thumbprint, "kid": key.kid, "alg": key.alg, "state": state, "source": source}
+
+
+def _plan(wanted: list[Any], standing: list[dict[str, Any]], **more: Any) -> tuple[list[plan.Step], list[str]]:
+    file = Desired.model_validate(
+        {"clients": [{"client_id": "billing", "jwks": KeySet(tuple(wanted)).to_jwks(), **more}]}
+    )
+    found = {"client_id": "billing", "token_endpoint_auth_method": "private_key_jwt", "keys": standing}
+    return plan.build(file, [], [found]), registered_keys.notes(file, [found])
+
+
+@pytest.mark.parametrize("source", ["client", "registration"])
+@pytest.mark.parametrize("state", ["active", "retiring"])
+def test_a_key_that_its_owner_rotated_in_is_no_drift(state: str, source: str) -> None:
+    steps, notes = _plan([OLD], [_key(OLD, state), _key(NEW, source=source)])
+    assert steps == []
+    assert notes == [f"client billing: the client added the key {NEW.thumbprint} itself; it stays"]
+
+
+def test_after_a_rotation_the_first_key_is_reported_and_not_brought_back() -> None:
+    steps, notes = _plan([OLD], [_key(OLD, "revoked"), _key(NEW, source="client")])
+    assert steps == []
+    assert (
+        notes[1]
+        == f"client billing: the key {OLD.thumbprint} has ended and does not come back; take it out of the file"
+    )
+
+
+def test_a_key_of_the_operator_follows_the_file() -> None:
+    """The client's own keys stay beside it, and are no part of what is compared again before the change."""
+    standing = [_key(OLD), _key(NEW, source="client")]
+    (step,), _ = _plan([NEXT], standing)
+    assert step.changes == (plan.Change("jwks", [OLD.thumbprint], [NEXT.thumbprint]),)
+    assert (step.members["own_keys"], step.members["jwks"]) == ("keep", {"keys": [NEXT.to_jwk()]})
+    assert step.is_still({"keys": [_key(OLD), _key(keys.generate("ES256").public(), source="client")]})
+    assert not step.is_still({"keys": [_key(OLD), _key(NEW)]})
+
+
+def test_an_ended_key_beside_a_new_one_is_left_out_of_what_is_sent() -> None:
+    (step,), _ = _plan([OLD, NEXT], [_key(OLD, "revoked"), _key(NEW, source="client")])
+    assert step.members["jwks"] == {"keys": [NEXT.to_jwk()]}
+
+
+def test_a_client_of_which_no_key_is_left_is_refused() -> None:
+    """The operator revoked it: the file does not bring it back, and says so."""
+    with pytest.raises(ConfigError, match="client billing: every key of it has ended"):
+        _plan([OLD], [_key(OLD, "revoked")])
+
+
+def test_a_file_may_be_all_there_is() -> None:
+    (step,), notes = _plan([OLD], [_key(OLD), _key(NEW, source="client")], own_keys="revoke")
+    assert step.changes == (plan.Change("jwks", sorted([OLD.thumbprint, NEW.thumbprint]), [OLD.thumbprint]),)
+    assert (step.members["own_keys"], notes) == ("revoke", [])
+
+
+def test_a_key_of_the_client_that_the_file_names_is_no_drift() -> None:
+    assert _plan([OLD, NEW], [_key(OLD), _key(NEW, source="client")])[0] == []
+    assert _plan([OLD, NEW], [_key(OLD), _key(NEW, source="client")], own_keys="revoke")[0] == []

@@ -1,0 +1,223 @@
+"""Plan, schema and apply refuse the same files; and what a dry run judges, it leaves as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.desk import ADMIN, ISSUER, asking, make_gate, member, open_api
+
+from affiant.cli.connection.place import Admin, _call
+from affiant.cli.registry import dry_run
+from affiant.cli.registry.manifest import plan, schema, steps
+from affiant.cli.registry.manifest.desired import Desired
+from affiant.errors import ConfigError, Error, Refused
+from affiant.jose import keys
+from affiant.server.admin.roles import Principal, Role
+from affiant.storage.memory import MemoryStore
+
+KEY = keys.generate("ES256").public()
+JWKS = {"keys": [KEY.to_jwk()]}
+API = "https://orders.example"
+
+_SCHEMA = jsonschema.Draft202012Validator(schema.build())
+_NAMES = st.sampled_from(["a", "b.c", "urn:app:two", "..", "x" * 64, "x" * 300, "é", 'say "x"', "owner"])
+_SCOPES = st.lists(st.sampled_from(["read", 'wr"ite', "x" * 257, "admin.owner", "admin.viewer"]), max_size=2)
+_APIS = st.lists(st.sampled_from([API, ADMIN, "nowhere", "urn:x", "https://x#y"]), max_size=2)
+_CLIENTS = st.fixed_dictionaries(
+    {"client_id": _NAMES},
+    optional={
+        "client_name": st.sampled_from(["Billing", "x" * 101, "\x07"]),
+        "token_endpoint_auth_method": st.sampled_from(
+            ["private_key_jwt", "client_secret_basic", "client_secret_jwt", "tls_client_auth", "none"]
+        ),
+        "token_endpoint_auth_signing_alg": st.sampled_from(["ES256", "HS256", "RS256", "none"]),
+        "jwks": st.just(JWKS),
+        "jwks_uri": st.sampled_from(["https://one.example/j", "http://one.example/j", "https://one.example:22/j"]),
+        "scope": _SCOPES,
+        "resources": _APIS,
+        "grant_types": st.lists(st.sampled_from(["client_credentials", "refresh_token", "password"]), min_size=1),
+        "introspects": _APIS,
+        "tls_client_auth_san_dns": st.sampled_from(["one.example", "not a name"]),
+        "tls_client_auth_subject_dn": st.sampled_from(["CN=one", "nonsense"]),
+        "profile": st.sampled_from(["none", "fapi", "guide", "fips"]),
+        "audience_policy": st.sampled_from(["strict", "legacy"]),
+        "observe": st.lists(st.sampled_from(["typ"]), max_size=1),
+        "authorization_details_types": st.lists(st.sampled_from(["payment", "a b"]), max_size=1),
+        "access_token_lifetime": st.sampled_from([0, 5, 300, 10**6]),
+        "subject_policy": st.sampled_from(["strict", "absent"]),
+        "enabled": st.booleans(),
+    },
+)
+_API_ENTRIES = st.fixed_dictionaries(
+    {"identifier": st.sampled_from([API, ADMIN, "nowhere", "urn:x"])},
+    optional={
+        "name": st.sampled_from(["orders", "x" * 101, ""]),
+        "scopes": _SCOPES,
+        "is_default": st.just(True),
+        "signing_alg": st.sampled_from(["ES256", "default", "HS256"]),
+        "access_token_lifetime": st.sampled_from([0, 5, 300]),
+        "access_token_typ": st.sampled_from(["at+jwt", "JWT"]),
+    },
+)
+
+
+def _id(entry: dict[str, Any]) -> str:
+    return str(entry.get("client_id") or entry.get("identifier"))
+
+
+_FILES = st.fixed_dictionaries(
+    {
+        "apis": st.lists(_API_ENTRIES, max_size=2, unique_by=_id),
+        "clients": st.lists(_CLIENTS, max_size=3, unique_by=_id),
+    }
+)
+
+
+async def _registry(who: Principal) -> tuple[MemoryStore, Admin]:
+    store = MemoryStore()
+    await open_api(store)
+    await store.clients.add(member("owner"))
+    await store.clients.add(member("b.c", Role.VIEWER))
+    return store, Admin(partial(_call, make_gate(store, who)), ISSUER)
+
+
+async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
+    return plan.build(wanted, await api.all("/apis"), await api.all("/clients"))
+
+
+async def _check(api: Admin, wanted: Desired) -> Role:
+    return await dry_run.check(api, [step.as_change() for step in await _plan(api, wanted)])
+
+
+async def _refuses(api: Admin, wanted: Desired) -> bool:
+    try:
+        await _check(api, wanted)
+    except ConfigError:
+        return True
+    return False
+
+
+async def _fails(api: Admin, wanted: Desired, folder: Path) -> bool:
+    try:
+        await steps.take_all(api, await _plan(api, wanted), folder, done=lambda _: None)
+    except Error:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("who", [Principal("owner", Role.OWNER), Principal("cli", Role.OWNER, is_local=True)])
+def test_plan_refuses_what_apply_would(who: Principal, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of any file: the dry run finds something if, and only if, a change would be refused; it changes nothing."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(_FILES)
+    def check(document: dict[str, Any]) -> None:
+        try:
+            wanted = Desired.model_validate(document)
+        except ValueError:
+            return
+
+        async def both() -> None:
+            store, api = await _registry(who)
+            version = await store.version()
+            refused = await _refuses(api, wanted)
+            assert await store.version() == version
+            assert await _fails(api, wanted, tmp_path_factory.mktemp("kept")) == refused
+
+        asyncio.run(both())
+
+    check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(_FILES)
+def test_the_schema_refuses_nothing_that_can_be_registered(document: dict[str, Any]) -> None:
+    if _SCHEMA.is_valid(document):
+        return
+
+    async def refused() -> bool:
+        _, api = await _registry(Principal("owner", Role.OWNER))
+        try:
+            return await _refuses(api, Desired.model_validate(document))
+        except (ValueError, ConfigError):
+            return True
+
+    assert asyncio.run(refused())
+
+
+@pytest.mark.parametrize(
+    ("member_", "value"),
+    [
+        *(("client_id", value) for value in ("..", "é", "", "a\u0000b")),
+        *(("scope", [value]) for value in ('say "x"', "a b", "x" * 257, "")),
+        *(("resources", [value]) for value in ("nowhere", "https://x#y")),
+        *(("jwks_uri", value) for value in ("http://one.example/j", "https://a@one.example/j")),
+        *(("grant_types", value) for value in ([], ["password"])),
+        ("scope", ["x"] * 65),
+        ("token_endpoint_auth_method", "none"),
+        ("profile", "fips"),
+        ("client_name", "\x07"),
+        *(("access_token_lifetime", value) for value in (5, 10**6, "300")),
+    ],
+)
+def test_an_editor_marks_what_a_pattern_says(member_: str, value: Any) -> None:
+    """Made of the rule itself, so the two cannot differ."""
+    assert _SCHEMA.is_valid({"clients": [{"client_id": "a"}]})
+    assert not _SCHEMA.is_valid({"clients": [{"client_id": "a", member_: value}]})
+
+
+@pytest.mark.anyio
+async def test_the_last_owner_is_seen_although_two_changes_end_both() -> None:
+    store, api = await _registry(Principal("owner", Role.OWNER))
+    await store.clients.add(member("second"))
+    for left in ({"enabled": True}, {"enabled": False}):
+        file = {"clients": [{"client_id": "owner", "enabled": False}, {"client_id": "second", **left}]}
+        refused = await _refuses(api, Desired.model_validate(file))
+        assert refused == (not left["enabled"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
+async def test_a_role_that_is_too_low_ends_it_before_the_first_change(role: Role) -> None:
+    """A viewer may plan: what is refused then is the file, not the caller."""
+    _, api = await _registry(Principal("watcher", role))
+    update = Desired.model_validate({"clients": [{"client_id": "b.c", "scope": ["read"]}]})
+    needs = await _check(api, update)
+    assert needs is Role.OWNER, "the client has a part in the admin API"
+    with pytest.raises(Refused, match=f"this takes owner, not {role.value}"):
+        await dry_run.check_role(api, needs)
+
+
+@pytest.mark.anyio
+async def test_many_changes_are_judged_in_requests_that_are_read() -> None:
+    """Of 400 clients with keys: more than one body of the admin API holds."""
+    _, api = await _registry(Principal("owner", Role.OWNER))
+    many = [{"client_id": f"c{number}", "jwks": JWKS} for number in range(400)]
+    wanted = Desired.model_validate({"clients": [*many, {"client_id": "..", "jwks": JWKS}]})
+    assert len(json.dumps(many)) > 1 << 16
+    with pytest.raises(ConfigError, match="1 of 401 changes"):
+        await _check(api, wanted)
+
+
+@pytest.mark.anyio
+async def test_a_change_that_no_route_takes_is_refused_as_there() -> None:
+    store, _ = await _registry(Principal("owner", Role.OWNER))
+    async with asking(store, Principal("watcher", Role.VIEWER)) as http:
+        changes = [
+            {"action": "create", "kind": "client", "name": "a", "members": {"client_id": "a", "secret": "x"}},
+            {"action": "create", "kind": "client", "name": "a", "members": {"client_id": "b", "jwks": JWKS}},
+            {"action": "create", "kind": "client", "name": "owner", "members": {"client_id": "owner", "jwks": JWKS}},
+            {"action": "update", "kind": "client", "name": "nobody", "members": {}},
+            {"action": "remove", "kind": "api", "name": ADMIN},
+        ]
+        answer = await http.post("/dry-run", json={"changes": changes})
+    reasons = [refused["reason"] for refused in answer.json()["refused"]]
+    assert reasons == ["admin.invalid", "admin.exists", "admin.exists", "admin.not_found", "admin.last_owner"]

@@ -1,0 +1,216 @@
+"""A peer that sends nothing, too much, too slowly or reads nothing loses its connection; an answer arrives whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from tests.unit.cli.server.listening.conftest import Running, request
+
+from affiant.cli.server.listening import connection
+
+pytestmark = pytest.mark.usefixtures("quick")
+UNFINISHED = {
+    "nothing": b"",
+    "a byte": b"G",
+    "line ends": b"\r\n\r\n",
+    "headers without an end": b"GET / HTTP/1.1\r\nHost: x\r\n",
+}
+
+
+@pytest.mark.attack(14)
+@pytest.mark.parametrize("sent", UNFINISHED.values(), ids=UNFINISHED)
+def test_headers_that_never_end_are_given_up(run: Callable[..., None], sent: bytes) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(sent)
+        said = await peer.rest()
+        assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
+        assert bool(said) == bool(sent)
+        await running.until_open(0)
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_bytes_now_and_then_keep_nothing_open(run: Callable[..., None]) -> None:
+    """Neither before the first request nor after it."""
+
+    async def scenario(running: Running) -> None:
+        first, later = await running.connect(), await running.ask()
+
+        async def drip() -> None:
+            for _ in range(200):
+                await asyncio.gather(first.send(b"G"), later.send(b"\r\n"), return_exceptions=True)
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert (await first.rest())[:13] in {b"HTTP/1.1 408 ", b"HTTP/1.1 400 "}
+        assert (await later.rest())[:13] in {b"", b"HTTP/1.1 408 "}
+        dripping.cancel()
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_handshake_that_never_ends_is_given_up(run: Callable[..., None]) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect(with_tls=False)
+        await running.until_open(1)
+        assert not await peer.rest() or running.client is None
+        await running.until_open(0)
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_body_that_never_ends_is_given_up(run: Callable[..., None]) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request("/read", b"Content-Length: 10", method="POST") + b"x")
+        assert await peer.rest() == b""
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_peer_that_reads_nothing_is_given_up(run: Callable[..., None]) -> None:
+    """While an answer is written, and after its last byte was."""
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await peer.send(request("/long"))
+        await running.until_open(1)
+        await running.until_open(0)
+
+    run(scenario)
+
+
+@pytest.mark.rfc(9112, "9.3")
+@pytest.mark.parametrize("more", [b"", b"Expect: 100-continue"], ids=["plain", "expects"])
+def test_answer_before_the_end_of_the_body_closes(run: Callable[..., None], more: bytes) -> None:
+    """It says so, it arrives whatever the peer still sends, and no second request is read."""
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request("/refuse", b"Content-Length: 3000000000", *filter(None, [more]), method="POST"))
+        await peer.send(b"x" * 100_000)
+        assert b"connection: close" in await peer.head()
+        began = time.monotonic()
+        assert await peer.rest() == b""
+        assert time.monotonic() - began < 5
+        await running.until_open(0)
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_what_follows_a_refusal_is_not_read_for_long(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 GiB were: a peer that goes on to send is cut off after the first megabytes."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 60.0)
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request("/refuse", b"Content-Length: 3000000000", method="POST"))
+        assert await peer.flood(100_000_000) < 50_000_000
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/", "/read"])
+def test_body_that_was_sent_keeps_the_connection(run: Callable[..., None], path: str) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        for _ in range(3):
+            await peer.send(request(path, b"Content-Length: 5", method="POST") + b"hello")
+            assert b"connection: close" not in await peer.head()
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_headers_have_a_size(run: Callable[..., None]) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(20):
+            await peer.send(b"x" * 10_000)
+        assert (await peer.rest()).startswith(b"HTTP/1.1 431 ")
+
+    run(scenario)
+
+
+@pytest.mark.attack(14)
+def test_trailers_have_a_size(run: Callable[..., None]) -> None:
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request("/read", b"Transfer-Encoding: chunked", method="POST") + b"0\r\nX: ")
+        assert await peer.flood(100_000_000) < 50_000_000
+
+    run(scenario)
+
+
+@pytest.mark.attack(30)
+def test_pipeline_is_answered_in_order_and_has_an_end(run: Callable[..., None]) -> None:
+    """The answers before the limit all arrive, and then the server closes; there is no end to what a peer could ask."""
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request() * (connection.MAX_PIPELINED + 100))
+        said = await peer.rest()
+        assert said.count(b"HTTP/1.1 200 ") == connection.MAX_PIPELINED + 1
+        assert said.count(b"HTTP/1.1 ") == connection.MAX_PIPELINED + 1
+        assert said.count(b"connection: close") == 1
+
+    run(scenario)
+
+
+@pytest.mark.attack(30)
+def test_nonsense_behind_a_request_is_refused_behind_its_answer(run: Callable[..., None]) -> None:
+    """Else a client would take the 400 for the answer to its request."""
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(request("/slow") + b"nonsense\r\n\r\n")
+        said = await peer.rest()
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert said.count(b"HTTP/1.1 ") == 1
+
+    run(scenario)
+
+
+def test_upgrade_is_ignored(run: Callable[..., None]) -> None:
+    """RFC 9110 7.8: Java's client asks for h2c; nothing here is a WebSocket."""
+
+    async def scenario(running: Running) -> None:
+        for name in (b"h2c", b"websocket"):
+            peer = await running.connect()
+            for _ in range(2):
+                await peer.send(request("/", b"Connection: Upgrade", b"Upgrade: " + name))
+                assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+            await running.until_open(1)
+            peer.writer.close()
+            await running.until_open(0)
+
+    run(scenario)
+
+
+@pytest.mark.attack(13)
+def test_what_follows_an_upgrade_is_answered(run: Callable[..., None]) -> None:
+    """In one piece, as in several; CONNECT, which is nothing but an upgrade, ends the connection."""
+    wish = request("/", b"Connection: Upgrade, keep-alive", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
+
+    async def scenario(running: Running) -> None:
+        peer = await running.connect()
+        await peer.send(wish * 3)
+        for _ in range(3):
+            assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
+        await peer.send(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n" + request("/"))
+        said = await peer.rest()
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert said.count(b"HTTP/1.1 ") == 1
+
+    run(scenario)
