@@ -1,4 +1,4 @@
-"""`python -m reference` makes every page of docs/reference that is made from the code; with a name, it prints one."""
+"""`python -m reference` makes every page of docs/ that is made from the code; with names, it prints those pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that are made from the code, by the names of their files."""
+"""The pages of docs/ that are made from the code, by the names of their files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from reference import admin_api, cli, endpoints, metadata, settings
 
 from affiant.server.published import reference as reasons
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES: dict[str, Callable[[], str]] = {
-    "admin-api": admin_api.build,
-    "cli": cli.build,
-    "endpoints": endpoints.build,
-    "metadata": metadata.build,
-    "reasons": reasons.build,
-    "settings": settings.build,
+    "reference/admin-api": admin_api.build,
+    "reference/cli": cli.build,
+    "reference/endpoints": endpoints.build,
+    "reference/metadata": metadata.build,
+    "reference/reasons": reasons.build,
+    "reference/settings": settings.build,
 }

@@ -232,13 +232,18 @@ def test_reason_is_told_where_it_is_reached(reason: Reason) -> None:
 
 
 def test_audit_record_has_every_member_in_its_order() -> None:
-    table = (FOLDER / "audit.md").read_text("utf-8").partition("## A record\n")[2].partition("\n\n| `endpoint` | |")[0]
+    table = (
+        (FOLDER / "reference" / "audit.md")
+        .read_text("utf-8")
+        .partition("## A record\n")[2]
+        .partition("\n\n| `endpoint` | |")[0]
+    )
     first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     assert [name for cell in first for name in re.findall(r"`(\w+)`", cell)] == list(AuditRecord.__struct_fields__)
 
 
 def test_settings_are_all_there() -> None:
-    page = PAGES["settings"]()
+    page = PAGES["reference/settings"]()
     assert re.findall(r"^\| `([a-z0-9_]+)` \|", page, re.MULTILINE) == list(Settings.model_fields)
     assert all(field.description for field in Settings.model_fields.values())
     for path in PACKAGE.rglob("*.py"):
@@ -259,14 +264,14 @@ def test_commands_say_what_they_do() -> None:
 def test_admin_routes_are_all_there() -> None:
     from affiant.server.admin.app import DECLARED
 
-    page = PAGES["admin-api"]()
+    page = PAGES["reference/admin-api"]()
     found = re.findall(r"^## `([A-Z]+) (\S+)`$", page, re.MULTILINE)
     assert sorted(found) == sorted((one.method, one.path.replace(":path", "")) for one in DECLARED)
 
 
 def test_readme_has_every_page() -> None:
     """Each page of the reference and of the how-tos is linked, and no link leads nowhere."""
-    root = FOLDER.parent.parent
+    root = FOLDER.parent
     linked = set(re.findall(r"\]\((docs/[^)#]+)", (root / "README.md").read_text("utf-8")))
     pages = {
         path.relative_to(root).as_posix()
