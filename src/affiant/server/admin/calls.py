@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
@@ -17,7 +18,6 @@ from affiant.server.admin import problems, roles
 from affiant.server.admin.reads.cursors import Cursors
 from affiant.server.admin.reads.turns import Reads
 from affiant.server.admin.roles import Principal
-from affiant.server.explain.walk import Explainer
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
@@ -28,6 +28,9 @@ from affiant.server.request.visit import Visit
 from affiant.server.settings import Setting
 from affiant.storage.entries import Entry
 from affiant.storage.ports import Store
+
+if TYPE_CHECKING:  # it loads the token endpoint, which few calls need
+    from affiant.server.explain.walk import Explainer
 
 # Failures that the caller did not cause: the store is unreachable, or other readers have every place.
 _UNRECORDED = (Reason.STORE, Reason.ADMIN_BUSY)
