@@ -22,7 +22,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_i
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test tests lint demo soak interop bench lock clean
+.PHONY: help venv test tests quick lint demo soak interop bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ test: lint tests ## what every change must pass: lint, types, tests (ARGS="-k au
 tests: $(READY)
 	@echo "· pytest"
 	@$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+
+quick: $(READY) ## the tests of what you changed, within a minute (ARGS="--base main" to compare with main)
+	@$(BIN)/python -m tests.quick $(ARGS)
 
 lint: $(READY) ## ruff, import-linter, mypy
 	@echo "· ruff"
