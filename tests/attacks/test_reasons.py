@@ -44,7 +44,6 @@ from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 from affiant.resource import Guard
-from affiant.resource.answers import deny
 from affiant.resource.request import Proved
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.published import reference
@@ -441,7 +440,7 @@ async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None
         with pytest.raises(Rejected) as caught:
             await guard.check(values, need=["w"], proved=proved)
     assert caught.value.reason is reason
-    denied = deny(guard, caught.value, values)
+    denied = guard.deny(caught.value, values)
     assert (denied.status, json.loads(denied.body)["error"]) == (reason.value.status, reason.value.error)
     scheme = "DPoP" if values and values[0].startswith(b"DPoP") else "Bearer"
     assert denied.headers["WWW-Authenticate"].startswith(f"{scheme} ")

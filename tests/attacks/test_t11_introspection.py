@@ -30,7 +30,7 @@ from tests.attacks.conftest import running
 
 from affiant.errors import Rejected, StoreError
 from affiant.jose import base64url, compact, keys
-from affiant.oauth.standing.revocations import of_key
+from affiant.oauth.revocations import of_key
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.server.request.limits import Rate, Rates

@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 from tests.chaos.history import ISSUED, LOST, MALFORMED, REFUSED, UNAVAILABLE, Event
 
-from affiant.oauth import assertion, claims
+from affiant.jose import claims
+from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.storage.audit_chain import Broken, Verification
 from affiant.storage.entries import AuditRow

@@ -9,7 +9,7 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.jose.keys import PublicKey
-from affiant.oauth.standing.revocations import of_key
+from affiant.oauth.revocations import of_key
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import changes, rotation
 from affiant.storage.entries import AuditRecord

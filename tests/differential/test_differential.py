@@ -23,8 +23,8 @@ from tests.differential.tokens import CHANGES, CLIENT, ISSUER, NOW, Token, make
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY
 from affiant.oauth import assertion
-from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.rfc.conftest import NOW, Server, running
 
-from affiant.oauth.claims import LEEWAY
+from affiant.jose.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore

@@ -11,7 +11,7 @@ from tests.rfc.standing import apis, introspect
 
 from affiant.errors import Rejected
 from affiant.jose import compact
-from affiant.oauth.standing.introspection import MEDIA_TYPE, verify
+from affiant.oauth.introspection import MEDIA_TYPE, verify
 from affiant.reasons import Reason
 from affiant.resource import Guard
 

@@ -48,7 +48,7 @@ def _by_sdk(url: str) -> str:
 def _by_guard(url: str) -> str:
     async def ask() -> None:
         issuer = Issuer(url, http=None)
-        async with issuer.asking() as http:
+        async with issuer.connect() as http:
             await issuer.get(http, url, timeout=2)
 
     with pytest.raises(Unreachable) as failed:
@@ -235,5 +235,5 @@ def test_variable_that_cannot_be_used_is_named(
 
 
 async def _open(issuer: Issuer) -> None:
-    async with issuer.asking():
+    async with issuer.connect():
         pass

@@ -11,13 +11,14 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, token
-from affiant.oauth.metadata import Metadata, openid_url, well_known_url
+from affiant.oauth.metadata import NOT_FOUND, OK, TOO_MANY, Metadata
 from affiant.oauth.token import TokenResponse
 
 if TYPE_CHECKING:
@@ -31,12 +32,10 @@ SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused ass
 LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
 TIMEOUT_SECONDS = 10.0
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
-_TOO_MANY = 429
-_SERVER_ERRORS = range(500, 600)
 NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
 TRY_AGAIN = NOT_TAKEN | {502, 504}
 _MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
-_OK, _REFUSED, _NOT_FOUND = 200, (400, 401, 403), 404
+_REFUSED = (400, 401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +84,12 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
         metadata.check_issuer(issuer)
     except ValueError as error:
         raise LocalError(f"{issuer!r} cannot be an issuer: {error}") from None
-    url = well_known_url(issuer)
-    reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
-    if reply.status == _NOT_FOUND:
-        url = openid_url(issuer)
-        reply = yield from persist(lambda: Send("GET", url), Patience(), TRY_AGAIN, clock)
-    if reply.status == _TOO_MANY or reply.status in _SERVER_ERRORS:
-        raise RemoteError(f"{url} answered {reply.status}: the server is not available now, try again later")
-    if reply.status != _OK:
-        raise RemoteError(f"{url} answered {reply.status}: is {issuer} the right issuer?")
-    try:
-        return metadata.parse(reply.body, issuer=issuer)
-    except ValueError as error:
-        raise RemoteError(f"{url}: {error}") from None
+    url, fallback = metadata.urls(issuer)
+    reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
+    if reply.status == NOT_FOUND:
+        url = fallback
+        reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
+    return metadata.parse_response(reply.status, reply.body, url=url, issuer=issuer)
 
 
 def request_token(
@@ -210,7 +202,7 @@ def persist(
 
 
 def _read(server: Metadata, reply: Reply, scheme: str) -> TokenResponse:
-    if reply.status == _OK:
+    if reply.status == OK:
         try:
             answer = token.parse_response(reply.body)
         except ValueError as error:
@@ -270,7 +262,7 @@ def _skew(reply: Reply, now: float) -> float:
 def _delay(reply: Reply, patience: Patience, again: frozenset[int], now: float) -> float:
     """Seconds to wait before the next attempt; infinite where another makes no sense."""
     asked = _retry_after(reply, now)
-    if reply.status not in again or (reply.status == _TOO_MANY and asked is None):
+    if reply.status not in again or (reply.status == TOO_MANY and asked is None):
         return math.inf
     return asked if asked is not None else _backoff(patience)
 

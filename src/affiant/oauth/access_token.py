@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
 from affiant.jose.signer import AnySigner, Signer
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
 from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
-from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.oauth.parameters import scope
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.reasons import Reason

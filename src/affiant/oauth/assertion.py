@@ -9,10 +9,10 @@ from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.signer import Signer
 from affiant.oauth import names
-from affiant.oauth.claims import LEEWAY, instant, media_type, text
 from affiant.reasons import Reason
 from affiant.values import Value
 

@@ -47,6 +47,11 @@ def parse_max_age(cache_control: str) -> int | None:
     return min(map(int, _MAX_AGE.findall(cache_control)), default=None)
 
 
+def lifetime(max_age: int | None, *, default: float, least: float, most: float) -> float:
+    """Return for how many seconds a key set with this max-age is cached: within limits, or the default without one."""
+    return default if max_age is None else min(max(float(max_age), least), most)
+
+
 def _literal(host: str) -> None:
     try:
         IPv6Address(host)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from affiant.errors import RemoteError
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 
@@ -14,6 +15,8 @@ _URL = re.compile(
     r"[a-z]+://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?", re.ASCII
 )
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+OK, NOT_FOUND, TOO_MANY = 200, 404, 429
+_SERVER_ERRORS = range(500, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Metadata:
 
     Attributes:
         jwks_uri: the address of its keys; optional, since a client needs none (RFC 8414 section 2).
-        revocations_uri: the address of its feed of revocations (oauth/standing/revocations.py); only affiant has one.
+        revocations_uri: the address of its feed of revocations (oauth/revocations.py); only affiant has one.
     """
 
     issuer: str
@@ -102,6 +105,23 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
         if not isinstance(url, str) or not is_safe_url(url):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
     return Metadata(issuer, found["token_endpoint"], found.get("jwks_uri"), members, found.get("revocations_uri"))
+
+
+def urls(issuer: str) -> tuple[str, str]:
+    """Return where the metadata of this issuer may be: at the second URL if the first one answers 404."""
+    return well_known_url(issuer), openid_url(issuer)
+
+
+def parse_response(status: int, body: bytes, *, url: str, issuer: str) -> Metadata:
+    """Read the response of one of `urls`; raise RemoteError if it has no metadata of this issuer."""
+    if status == TOO_MANY or status in _SERVER_ERRORS:
+        raise RemoteError(f"{url} answered {status}: the server is not available now, try again later")
+    if status != OK:
+        raise RemoteError(f"{url} answered {status}: is {issuer} the right issuer?")
+    try:
+        return parse(body, issuer=issuer)
+    except ValueError as error:
+        raise RemoteError(f"{url}: {error}") from None
 
 
 def is_safe_url(url: str) -> bool:

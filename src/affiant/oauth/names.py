@@ -23,7 +23,7 @@ ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105
 ACCESS_TOKEN_TYPES = (ACCESS_TOKEN_TYP, "JWT")  # that an API may have; RFC 9068 section 2.1 knows the first alone
 DPOP_TYP = "dpop+jwt"
 INTROSPECTION_TYP = "token-introspection+jwt"
-REVOCATIONS_TYP = "revocations+jwt"  # ours: see oauth/standing/revocations.py
+REVOCATIONS_TYP = "revocations+jwt"  # ours: see oauth/revocations.py
 
 WELL_KNOWN_OAUTH = "/.well-known/oauth-authorization-server"
 WELL_KNOWN_OPENID = "/.well-known/openid-configuration"

@@ -1,7 +1,9 @@
 """The guard that an API puts in front of its routes."""
 
-from affiant.resource.guard import Caller, Guard
+from affiant.resource.answers import Denied
+from affiant.resource.caller import Caller
+from affiant.resource.guard import Guard
 from affiant.resource.introspect import Introspection
 from affiant.resource.metadata import ResourceMetadata
 
-__all__ = ["Caller", "Guard", "Introspection", "ResourceMetadata"]
+__all__ = ["Caller", "Denied", "Guard", "Introspection", "ResourceMetadata"]

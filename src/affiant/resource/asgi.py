@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
-from affiant.errors import Rejected, RemoteError
-from affiant.resource.answers import Denied, deny
+from affiant.resource.answers import Denied
 from affiant.resource.guard import Guard, check_list
-from affiant.resource.request import read, read_certificate
+from affiant.resource.request import Scope
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -26,6 +23,9 @@ class GuardMiddleware:
         guard: checks the tokens.
         need: the scopes that every token must have; as a str, separated by spaces.
         public: paths that need no token.
+
+    Raises:
+        ConfigError: `public` is not a list of str.
     """
 
     def __init__(self, app: App, guard: Guard, *, need: Sequence[str] = (), public: Sequence[str] = ()) -> None:
@@ -36,7 +36,7 @@ class GuardMiddleware:
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request or a WebSocket, then pass it on; lifespan passes as it is."""
+        """Check a request or a WebSocket, then pass it on. Lifespan is passed on unchecked."""
         published = self._guard.published
         if published is not None and scope["type"] == "http" and scope["path"] == published.path:
             status, headers, body = published.answer(scope["method"])
@@ -48,20 +48,16 @@ class GuardMiddleware:
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"GuardMiddleware knows no ASGI scope of type {scope['type']!r}")
-        values, proved = read(scope, base=self._guard.url)
-        try:
-            certificate = read_certificate(scope, self._guard.certificate_proxies)
-            scope["affiant.caller"] = await self._guard.check(
-                values, need=self._need, proved=proved, certificate=certificate
-            )
-        except (Rejected, RemoteError) as error:
-            await _send(deny(self._guard, error, values), scope, send)
+        found = await self._guard.check_scope(scope, need=self._need)
+        if isinstance(found, Denied):
+            await _send(found, scope, send)
             return
+        scope["affiant.caller"] = found
         await self._app(scope, receive, send)
 
 
 async def _send(denied: Denied, scope: Scope, send: Send) -> None:
-    """Answer a request; refuse a WebSocket before it is accepted, with the same answer where the server can."""
+    """Answer a request. Refuse a WebSocket before it is accepted, with the same answer if the server can send one."""
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):

@@ -1,90 +1,70 @@
-"""Guard: who calls this API, and may they? (RFC 6750, RFC 9068 section 4, RFC 9449 section 7)."""
+"""The guard: authenticate the caller of an API (RFC 6750, RFC 9068 section 4, RFC 9449 section 7)."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from affiant.errors import ConfigError, Rejected
-from affiant.jose import compact
+from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.jose.compact import Unverified, Verified
-from affiant.oauth import access_token, bearer
-from affiant.oauth.access_token import AccessToken
-from affiant.oauth.binding.dpop import Nonces, Replays, normalise
-from affiant.oauth.binding.dpop import verify as verify_proof
+from affiant.jose.compact import Verified
+from affiant.oauth import bearer
+from affiant.oauth.binding import resource_request
+from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
-from affiant.oauth.claims import LEEWAY
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
+from affiant.resource.answers import Challenges, Denied
+from affiant.resource.caller import Caller
 from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
 from affiant.resource.metadata import ResourceMetadata, publish
-from affiant.resource.request import Proved
+from affiant.resource.request import Proved, Scope, read, read_certificate
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
 
 if TYPE_CHECKING:
-    import httpx2
+    import httpx2  # loaded by the first request
 
-MAX_REMEMBERED = 1024
+MAX_REMEMBERED = 1024  # tokens whose signature is not verified again
 DPOP_POLICIES = ("optional", "required")
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls: a client whose access token holds here and now.
-
-    Attributes:
-        client_id: the client.
-        sub: the subject; for a service the same.
-        scopes: what it may do.
-        token_id: the token's jti, for logs.
-        claims: all that the token says.
-    """
-
-    client_id: str
-    sub: str
-    scopes: frozenset[str]
-    token_id: str
-    claims: dict[str, Any] = field(repr=False, compare=False)
 
 
 class Guard:
     """Checks access tokens of one issuer for one API.
 
     Args:
-        issuer: whose tokens are accepted, exactly as its metadata spell it.
-        audience: the identifier of this API. There is no default: a guard that takes any audience is none.
-        algorithms: what tokens may be signed with; never a shared secret.
-        realm: for the challenge.
+        issuer: the only issuer whose tokens are accepted, exactly as its metadata spell it.
+        audience: the identifier of this API. There is no default: a guard that accepts any audience protects nothing.
+        algorithms: of the tokens' signatures (RFC 7518 names); asymmetric ones only.
+        realm: for the challenge; the audience if left out.
         dpop: ``optional`` (bearer tokens, and bound ones with their proof), or ``required`` (only the latter).
-        url: where callers reach this API, before the path, such as ``https://api.example``: what proofs must name.
-            When left out, what each request says of its host; behind a proxy that is another.
+        url: where callers reach this API, before the path, such as ``https://api.example``: the address in proofs. If
+            left out, the scheme and Host of each request, which behind a proxy are different.
         certificate_proxies: addresses and networks of the proxies that end TLS and send the client's certificate in a
-            header; from any other peer that header means nothing.
-        certificate_header: what those proxies write: ``rfc9440`` (Client-Cert), ``nginx`` (ssl-client-cert) or
+            header; from any other peer that header is ignored.
+        certificate_header: its format: ``rfc9440`` (Client-Cert), ``nginx`` (ssl-client-cert) or
             ``nginx:HEADER-NAME``, ``xfcc`` (Envoy), ``alb`` or ``alb-passthrough``.
-        proof_algorithms: what proofs may be signed with; every challenge lists them.
+        proof_algorithms: of the proofs' signatures; every challenge lists them.
         nonce_key: at least 16 secret bytes, the same in every process of this API; proofs must then have a nonce.
-        metadata: what this API publishes of itself (RFC 9728); every challenge then names where.
-        revocations: ``optional`` (tokens that the issuer revoked are refused within seconds, where it tells of them;
-            while it is away, what is known counts), ``required`` (nobody passes when that is older than half a minute)
-            or ``off``.
-        introspection: how the issuer is asked, with each request, whether the token still stands; nobody passes while
-            it does not answer. It needs `http`, whose connections stay open between the questions.
-        http: an httpx2.AsyncClient to ask the issuer with.
+        metadata: of this API, to be published (RFC 9728); every challenge then has their URL.
+        revocations: ``optional`` (tokens that the issuer revoked are rejected within seconds, if it publishes its
+            revocations; while it is unreachable, the last known ones count), ``required`` (all tokens are rejected when
+            those are older than 30 seconds) or ``off``.
+        introspection: how to ask the issuer about each token; all tokens are rejected while it does not answer. Needs
+            `http`, whose connections stay open.
+        http: an httpx2.AsyncClient for requests to the issuer.
         clock: seconds since the epoch.
 
     Raises:
-        ConfigError: no audience, no possible issuer, a symmetric algorithm, a URL that is none, or introspection
-            without `http`.
+        ConfigError: no audience, an impossible issuer, a symmetric algorithm, a wrong URL, or introspection without
+            `http`.
     """
 
     def __init__(
@@ -110,23 +90,32 @@ class Guard:
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
         self.issuer, self.audience = issuer, audience
-        self._wanted: dict[str, Any] = {"issuer": issuer, "audience": audience, "leeway": LEEWAY}
-        self.realm = realm or audience
         self._algorithms = frozenset(_algorithms("algorithms", algorithms))
-        self.proof_algorithms = _algorithms("proof_algorithms", proof_algorithms)
-        asked = Issuer(issuer, http=http)
-        self._keys = IssuerKeys(asked, clock=clock)
-        self._revocations = Followed(asked, self._keys, policy=revocations, clock=clock)
+        self._rules = resource_request.Rules(
+            issuer,
+            audience,
+            schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
+            proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
+            nonces=Nonces(nonce_key) if nonce_key is not None else None,
+        )
+        source = Issuer(issuer, http=http)
+        self._keys = IssuerKeys(source, clock=clock)
+        self._revocations = Followed(source, self._keys, policy=revocations, clock=clock)
         self._introspected = (
-            Introspected(asked, self._keys, introspection, audience=audience, clock=clock) if introspection else None
+            Introspected(source, self._keys, introspection, audience=audience, clock=clock) if introspection else None
         )
         self._clock = clock
         self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
-        self.schemes = (bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,)
         self.url = _base(url)
-        self.certificate_proxies = _proxies(certificate_proxies, certificate_header)
-        self._nonces, self._replays = Nonces(nonce_key) if nonce_key is not None else None, Replays()
-        self.published = publish(metadata, self) if metadata else None
+        self._proxies = _proxies(certificate_proxies, certificate_header)
+        self.published = publish(metadata, self._rules) if metadata else None
+        self._challenges = Challenges(
+            issuer,
+            realm or audience,
+            self._rules.schemes,
+            tuple(self._rules.proof_algorithms),
+            self.published.url if self.published is not None else None,
+        )
 
     async def check(
         self,
@@ -136,96 +125,89 @@ class Guard:
         proved: Proved | None = None,
         certificate: Certificate | None = None,
     ) -> Caller:
-        """The caller of a request.
+        """Return the caller of a request.
 
         Args:
             authorization: every value of its Authorization header.
             need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3).
-            proved: the request with its proof, where it has one; without it no token is taken that is bound to a key.
-            certificate: that the request came with (resource/request.py); without it no token is taken that is bound to
-                one (RFC 8705 section 3).
+            proved: the request with its DPoP proofs, if it has any; needed for a token that is bound to a key.
+            certificate: the client certificate of the request (resource/request.py), if it has one; needed for a token
+                that is bound to one (RFC 8705 section 3).
 
         Raises:
             Rejected: TOKEN_MISSING where there is no token, a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT.
-            RemoteError: the issuer's keys are not known and cannot be fetched, or its revocations, where they are
-                required, or it does not answer where it is asked for each token: answer 503.
+            RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
+                or it does not answer the introspection: respond with 503.
         """
         shown = bearer.parse_authorization(authorization)
         if shown is None:
             raise Rejected(Reason.TOKEN_MISSING)
-        if shown.scheme == bearer.BEARER:
-            token = await self._verify(shown.token, certificate)
-        else:
-            token = await self._verify_bound(shown.token, proved, certificate)
+        verified = await self._verify(shown.token)
+        token = resource_request.verify(
+            verified, shown, rules=self._rules, now=self._clock(), proved=proved, certificate=certificate
+        )
         await self._revocations.check(token.claims)
         if self._introspected is not None:
             await self._introspected.check(shown.token, token)
-        # Scope comes last: who is nobody is told so (401), not that a scope is missing (403).
+        # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         wanted = need.split() if isinstance(need, str) else need
         if not token.scopes.issuperset(wanted):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=" ".join(wanted))
         return Caller(token.client_id, token.sub, token.scopes, token.jti, token.claims)
 
-    def __call__(self, *scopes: str) -> Callable[[Any], Awaitable[Caller]]:
-        """For FastAPI and Starlette: ``Depends(guard("orders.read"))``. See affiant.resource.fastapi."""
-        from affiant.resource.fastapi import dependency  # noqa: PLC0415 - only who uses FastAPI loads it
+    async def check_scope(self, scope: Scope, need: Sequence[str] = ()) -> Caller | Denied:
+        """Check a request or a WebSocket of ASGI.
 
-        return dependency(self, *scopes)
+        Args:
+            scope: of ASGI, not a scope of OAuth.
+            need: the scopes that the token must have, as in `check`.
+
+        Returns:
+            The caller, or the whole response for a request that is refused.
+        """
+        authorization, proved = read(scope, base=self.url)
+        try:
+            certificate = read_certificate(scope, self._proxies)
+            return await self.check(authorization, need=need, proved=proved, certificate=certificate)
+        except (Rejected, RemoteError) as error:
+            return self.deny(error, authorization)
+
+    def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes] = ()) -> Denied:
+        """Return the whole response for a request that `check` refused.
+
+        Args:
+            error: the exception that `check` raised.
+            authorization: every value of the Authorization header; the challenge names its scheme first.
+        """
+        return self._challenges.deny(error, authorization, self.current_nonce())
+
+    def __call__(self, *scopes: str) -> Callable[..., Awaitable[Caller]]:
+        """Return a dependency for FastAPI: ``Depends(guard("orders.read"))``. See affiant.resource.fastapi."""
+        from affiant.resource.fastapi import dependency  # noqa: PLC0415 - only APIs with FastAPI have it
+
+        check_list("scopes", scopes)
+        return dependency(partial(self.check_scope, need=scopes))
 
     def current_nonce(self) -> str | None:
-        """What proofs must have now, for the header DPoP-Nonce; None where none is demanded."""
-        return self._nonces.current(self._clock()) if self._nonces is not None else None
+        """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""
+        nonces = self._rules.nonces
+        return nonces.current(self._clock()) if nonces is not None else None
 
-    async def _verify(self, text: str, certificate: Certificate | None) -> AccessToken:
-        verified, now = await self._believe(text), self._clock()
-        token = access_token.verify(verified, now=now, certificate=certificate, **self._wanted)
-        if bearer.BEARER not in self.schemes:
-            raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
-        return token
-
-    async def _verify_bound(self, text: str, proved: Proved | None, certificate: Certificate | None) -> AccessToken:
-        """The token first, its proof then: who has no token here can make us neither verify nor remember anything."""
-        verified, now = await self._believe(text), self._clock()
-        bound = access_token.verify_bound(verified, now=now, certificate=certificate, **self._wanted)
-        if proved is None:
-            raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
-        proof = verify_proof(
-            proved.proofs,
-            method=proved.method,
-            urls=(proved.url,),
-            now=now,
-            access_token=text,
-            nonces=self._nonces,
-            algorithms=self.proof_algorithms,
-        )
-        token = access_token.release(bound, proof)
-        self._replays.claim(proof, now)
-        return token
-
-    async def _believe(self, text: str) -> Verified:
-        """What a signature proved stays proved while the keys are the same; whether the token holds is for others."""
+    async def _verify(self, text: str) -> Verified:
+        """Verify the signature, or use a remembered result while the keys are the same. Claims are always checked."""
         digest = sha256(text.encode("ascii")).digest()
         if digest in self._remembered:
             await self._keys.refresh()
         edition, verified = self._remembered.get(digest, (None, None))
         if verified is None or edition != self._keys.edition:
-            verified = await self._prove(_parse(text))
+            unverified = resource_request.parse(text)
+            if unverified.alg not in self._algorithms:
+                raise Rejected(Reason.TOKEN_ALGORITHM)
+            verified = await self._keys.verify(unverified)
             self._remembered[digest] = (self._keys.edition, verified)
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         return verified
-
-    async def _prove(self, unverified: Unverified) -> Verified:
-        if unverified.alg not in self._algorithms:
-            raise Rejected(Reason.TOKEN_ALGORITHM)
-        return await self._keys.verify(unverified)
-
-
-def _parse(text: str) -> Unverified:
-    try:
-        return compact.parse(text)
-    except Rejected as refusal:
-        raise Rejected(Reason.TOKEN_MALFORMED, detail=refusal.reason.code) from None
 
 
 def _check(issuer: str, audience: str, dpop: str, revocations: str) -> None:
@@ -244,7 +226,7 @@ def _check(issuer: str, audience: str, dpop: str, revocations: str) -> None:
 
 
 def _algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
-    """In the order in which they are given: a header lists them so."""
+    """Return the algorithms in their order, in which the challenge lists them."""
     check_list(name, given)
     if not given or not set(given) <= set(ASYMMETRIC):
         raise ConfigError(f"{name}= takes one or more of: {', '.join(ASYMMETRIC)}")
@@ -252,11 +234,7 @@ def _algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_list(name: str, value: object) -> None:
-    """Pass a list or a tuple: a str would be read letter by letter.
-
-    Raises:
-        ConfigError: it is neither.
-    """
+    """Reject a str, which would be read letter by letter, and anything but a collection of str."""
     if isinstance(value, str):
         raise ConfigError(f"{name}= takes a list of str: write [{value!r}]")
     if not isinstance(value, Collection) or not all(isinstance(item, str) for item in value):

@@ -1,4 +1,4 @@
-"""One issuer, asked over HTTP: what it publishes and what it answers, within limits of time and size."""
+"""HTTP requests of the guard to its issuer, limited in time and size."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.oauth import metadata
-from affiant.oauth.metadata import Metadata, openid_url, well_known_url
+from affiant.oauth.metadata import Metadata
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
 if TYPE_CHECKING:
-    import httpx2
+    import httpx2  # loaded by the first request
 
 MAX_BYTES = 262_144
 TIMEOUT_SECONDS = 3.0
-OK, NOT_MODIFIED, NOT_FOUND = 200, 304, 404
+OK, NOT_MODIFIED = 200, 304
 
 
-class Published(Value, frozen=True):
-    """What an issuer answered."""
-
+class Response(Value, frozen=True):
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"body"})
 
     status: int
@@ -37,17 +35,12 @@ class Published(Value, frozen=True):
 
     @property
     def media_type(self) -> str:
-        """What the body is, without parameters and in lower case."""
+        """The Content-Type without parameters, in lower case."""
         return self.content_type.partition(";")[0].strip().lower()
 
 
 class Issuer:
-    """The issuer of this identifier.
-
-    Args:
-        identifier: exactly as its metadata spell it.
-        http: what to ask with; when left out, a client of its own for each `asking`.
-    """
+    """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own."""
 
     def __init__(self, identifier: str, *, http: httpx2.AsyncClient | None) -> None:
         self.identifier = identifier
@@ -56,18 +49,13 @@ class Issuer:
         self._metadata: Metadata | None = None
 
     @contextlib.asynccontextmanager
-    async def asking(self) -> AsyncIterator[httpx2.AsyncClient]:
-        """What to ask with; a failure of the network, or an answer that is none, becomes a RemoteError.
-
-        Raises:
-            Unreachable: the issuer does not answer.
-            RemoteError: what it answers cannot be used.
-        """
+    async def connect(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """Yield the HTTP client; turn network errors into Unreachable, and unusable responses into RemoteError."""
         import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
 
         try:
             if self._http is None:
-                # One that was kept for longer would belong to one event loop.
+                # Not kept: an HTTP client belongs to one event loop.
                 async with async_http_client(verify=await self._authorities()) as http:
                     yield http
             else:
@@ -83,7 +71,7 @@ class Issuer:
             raise RemoteError(f"{self.identifier}: {error}") from None
 
     async def _authorities(self) -> ssl.SSLContext:
-        """Who vouches for servers: read once, and not in the event loop, which would stand still for 50 ms."""
+        """Return the certificate authorities, read once, in a thread: it takes 50 ms."""
         if self._tls is None:
             try:
                 self._tls = await asyncio.to_thread(authorities)
@@ -92,14 +80,14 @@ class Issuer:
         return self._tls
 
     async def metadata(self, http: httpx2.AsyncClient) -> Metadata:
-        """Its metadata, fetched once."""
+        """Return the issuer's metadata, fetched once."""
         if self._metadata is None:
-            found = await self.get(http, well_known_url(self.identifier))
-            if found.status == NOT_FOUND:
-                found = await self.get(http, openid_url(self.identifier))
-            if found.status != OK:
-                raise RemoteError(f"the metadata of {self.identifier} answered {found.status}")
-            self._metadata = metadata.parse(found.body, issuer=self.identifier)
+            url, fallback = metadata.urls(self.identifier)
+            found = await self.get(http, url)
+            if found.status == metadata.NOT_FOUND:
+                url = fallback
+                found = await self.get(http, url)
+            self._metadata = metadata.parse_response(found.status, found.body, url=url, issuer=self.identifier)
         return self._metadata
 
     async def get(
@@ -110,26 +98,17 @@ class Issuer:
         headers: dict[str, str] | None = None,
         limit: int = MAX_BYTES,
         timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's own
-    ) -> Published:
-        """What is at this address, as it is told now: nothing is followed elsewhere.
-
-        Raises:
-            RemoteError: more than `limit` bytes.
-            TimeoutError: it was not all there within `timeout` seconds.
-        """
-        asked = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
-        async with asyncio.timeout(timeout):  # the client's own is for each piece of an answer
-            return await _read(asked, url, limit)
+    ) -> Response:
+        """Send GET without following redirects; `timeout` is for the whole response."""
+        request = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
+        async with asyncio.timeout(timeout):  # the HTTP client's timeout is for each part of a response
+            return await _read(request, url, limit)
 
     async def post(
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]
-    ) -> Published:
-        """What is answered to this form. It says by itself who asks, whatever the HTTP client was set up with.
-
-        Raises:
-            RemoteError: more than MAX_BYTES.
-        """
-        asked = http.stream(
+    ) -> Response:
+        """Send a form. It authenticates by itself, whatever `auth` the HTTP client has."""
+        request = http.stream(
             "POST",
             url,
             content=urlencode(form),
@@ -138,21 +117,21 @@ class Issuer:
             follow_redirects=False,
             timeout=TIMEOUT_SECONDS,
         )
-        return await _read(asked, url, MAX_BYTES)
+        return await _read(request, url, MAX_BYTES)
 
 
-async def _read(asked: AbstractAsyncContextManager[httpx2.Response], url: str, limit: int) -> Published:
-    async with asked as response:
+async def _read(request: AbstractAsyncContextManager[httpx2.Response], url: str, limit: int) -> Response:
+    async with request as response:
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > limit:
                 raise RemoteError(f"{url} answered with more than {limit} bytes")
-        told = response.headers
-        return Published(
+        headers = response.headers
+        return Response(
             response.status_code,
             bytes(body),
-            told.get("cache-control", ""),
-            told.get("etag"),
-            told.get("content-type", ""),
+            headers.get("cache-control", ""),
+            headers.get("etag"),
+            headers.get("content-type", ""),
         )

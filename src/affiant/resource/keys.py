@@ -1,4 +1,4 @@
-"""The issuer's keys: fetched when needed, cached as its Cache-Control says, and fetched again when one is missing.
+"""The issuer's keys: fetched when needed, cached as Cache-Control says, and fetched again when a key is missing.
 
 A key is missing if none has the kid of a token, or if none of that kid made its signature: the issuer may have replaced
 a key under the same kid. Both kinds of fetch share one budget: a flood of tokens must not become a flood of fetches.
@@ -6,10 +6,10 @@ a key under the same kid. Both kinds of fetch share one budget: a flood of token
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from affiant.errors import Error, Rejected, RemoteError
 from affiant.jose import compact
@@ -17,24 +17,21 @@ from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.jwks_uri import parse_max_age
+from affiant.oauth.jwks_uri import lifetime, parse_max_age
 from affiant.reasons import Reason
 from affiant.resource.issuer import OK, Issuer
+from affiant.system.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 300.0  # that keys are cached if the issuer's answer has no Cache-Control
-LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # within which the issuer's Cache-Control is followed
-STALE_SECONDS = 86_400.0  # how long known keys serve while the issuer is away
+FRESH_SECONDS = 300.0  # cache lifetime if the response has no Cache-Control
+LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # limits of a lifetime from Cache-Control
+STALE_SECONDS = 86_400.0  # for which cached keys are used while the issuer is unreachable
 BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for missing keys
 
 
 class IssuerKeys:
-    """The keys of one issuer.
-
-    Attributes:
-        edition: a number that changes when the keys do.
-    """
+    """The keys of one issuer. `edition` changes when they do."""
 
     def __init__(self, issuer: Issuer, *, clock: Callable[[], float]) -> None:
         self._issuer = issuer
@@ -45,84 +42,69 @@ class IssuerKeys:
         self._fetches = 0
         self._fetched_at = float("-inf")
         self._fresh_until = float("-inf")
-        self._tokens, self._refilled_at = BURST, clock()
-        self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._tokens, self._refilled_at = BURST, clock()  # a token bucket
+        self._flight = SingleFlight[None]()
 
     async def verify(self, unverified: Unverified) -> Verified:
-        """What one of the keys signed.
+        """Verify by the key of this kid, or by any that fits if the JWS names none.
 
-        Raises:
-            Rejected: TOKEN_KEY or TOKEN_SIGNATURE.
-            RemoteError: no key is known, or none of this kid, and the issuer does not answer.
+        Raises TOKEN_KEY or TOKEN_SIGNATURE; RemoteError if no key, or none of this kid, is known and the issuer does
+        not answer.
         """
         fetches = self._fetches
-        tried = await self.find(unverified.kid, unverified.alg)
-        verified = _verify(unverified, tried)
-        if verified is None and self._fetches == fetches:  # otherwise they were fetched for this token
-            verified = _verify(unverified, await self._find_others(unverified, tried))
-        if verified is None:
-            age = max(0, int(self._clock() - self._fetched_at))
-            raise Rejected(Reason.TOKEN_SIGNATURE, detail=f"by the keys of the issuer, fetched {age} s ago")
-        return verified
+        tried = await self._find(unverified)
+        with contextlib.suppress(Rejected):
+            return compact.verify_any(unverified, tried)
+        if self._fetches == fetches:  # otherwise they were fetched for this token
+            others = await self._find_others(unverified, tried)
+            with contextlib.suppress(Rejected):
+                return compact.verify_any(unverified, others)
+        age = max(0, int(self._clock() - self._fetched_at))
+        raise Rejected(Reason.TOKEN_SIGNATURE, detail=f"by the keys of the issuer, fetched {age} s ago")
 
-    async def find(self, kid: str | None, alg: str) -> tuple[PublicKey, ...]:
-        """The keys that may have signed: the one of this kid, or every fitting one where the token names none.
+    async def refresh(self) -> None:
+        """Fetch the keys if the copy is too old; raise RemoteError if that fails and no copy can be used."""
+        now = self._clock()
+        if self._keys is None or now >= self._fresh_until:
+            await self._fetch_once(now)
 
-        Raises:
-            Rejected: TOKEN_KEY.
-            RemoteError: no key is known, or none of this kid, and the issuer does not answer.
-        """
+    async def _find(self, unverified: Unverified) -> Sequence[PublicKey]:
         await self.refresh()
-        # An unknown kid may be a new key; a known one is never kept waiting by unknown ones.
-        found = self._candidates(kid, alg) or await self._look_again(kid, alg)
+        # An unknown kid may be a new key. Tokens with a known kid never wait for it.
+        found = self._candidates(unverified) or await self._look_again(unverified)
         if not found:
             raise Rejected(Reason.TOKEN_KEY, detail=describe(self._keys.left_out) if self._keys is not None else "")
         return found
 
-    async def refresh(self) -> None:
-        """Fetch the keys if the copy is too old.
-
-        Raises:
-            Unreachable: no key is known, or none is young enough, and the issuer does not answer.
-        """
-        now = self._clock()
-        if self._keys is None or now >= self._fresh_until:
-            await self._renew(now)
-
-    async def _find_others(self, unverified: Unverified, tried: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+    async def _find_others(self, unverified: Unverified, tried: Sequence[PublicKey]) -> Sequence[PublicKey]:
         """Return keys of the same kid that the issuer has published since, without those that were tried."""
         try:
-            return await self._look_again(unverified.kid, unverified.alg, tried)
+            return await self._look_again(unverified, tried)
         except RemoteError:
             # By the known keys the signature is invalid: an unreachable issuer must not turn a forged token into a 503.
             return ()
 
-    async def _look_again(self, kid: str | None, alg: str, tried: tuple[PublicKey, ...] = ()) -> tuple[PublicKey, ...]:
-        now, paid = self._clock(), False
-        found: tuple[PublicKey, ...] = ()
-        if self._is_fetching():  # begun before this token came: perhaps before its key was published
-            await self._renew(now, is_needed=True)
-            found = self._candidates(kid, alg, tried)
-        if not found and not self._is_fetching():
-            if not self._may_fetch(now):
-                if self._failure is not None:
-                    raise RemoteError(self._failure)
-                return ()
-            paid = True
-        if not found:
-            await self._renew(now, is_needed=True)
-            found = self._candidates(kid, alg, tried)
-        if found and paid:
-            self._tokens += 1  # only the issuer can bring a new key about: its rotations are no storm
+    async def _look_again(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
+        now = self._clock()
+        if self._flight.find() is not None:  # it began before this token came: perhaps before its key was published
+            await self._fetch_once(now, is_needed=True)
+            if found := self._candidates(unverified, tried):
+                return found
+        is_paid = self._flight.find() is None
+        if is_paid and not self._may_fetch(now):
+            if self._failure is not None:
+                raise RemoteError(self._failure)
+            return ()
+        await self._fetch_once(now, is_needed=True)
+        found = self._candidates(unverified, tried)
+        if found and is_paid:
+            self._tokens += 1  # only the issuer can publish a new key: its rotations are no flood
         return found
 
-    def _is_fetching(self) -> bool:
-        return asyncio.get_running_loop() in self._flights
-
-    def _candidates(self, kid: str | None, alg: str, tried: tuple[PublicKey, ...] = ()) -> tuple[PublicKey, ...]:
+    def _candidates(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
         if self._keys is None:
             return ()
-        return tuple(key for key in self._keys.candidates(alg, kid) if key not in tried)
+        return [key for key in self._keys.candidates(unverified.alg, unverified.kid) if key not in tried]
 
     def _may_fetch(self, now: float) -> bool:
         self._tokens = min(BURST, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
@@ -132,30 +114,25 @@ class IssuerKeys:
         self._tokens -= 1
         return True
 
-    async def _renew(self, now: float, *, is_needed: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        flight = self._flights.get(loop)
-        if flight is None:
-            flight = self._flights[loop] = asyncio.create_task(self._fetch(now))
-            flight.add_done_callback(lambda _: self._flights.pop(loop, None))
+    async def _fetch_once(self, now: float, *, is_needed: bool = False) -> None:
         try:
-            await asyncio.shield(flight)
+            await self._flight.run(partial(self._fetch, now))
         except Error as error:
             self._failure = str(error)
             if self._keys is None or now - self._fetched_at > STALE_SECONDS:
                 raise
-            log.warning("the keys of %s cannot be fetched, those known serve on: %s", self._issuer.identifier, error)
+            log.warning("the keys of %s cannot be fetched, cached ones are used: %s", self._issuer.identifier, error)
             self._fresh_until = now + REFILL_SECONDS
-            if is_needed:  # nobody can say whether the issuer has such a key: that is no fault of the token
+            if is_needed:  # the issuer may have such a key: do not blame the token
                 raise
 
     async def _fetch(self, now: float) -> None:
-        async with self._issuer.asking() as http:
+        async with self._issuer.connect() as http:
             jwks_uri = (await self._issuer.metadata(http)).require_jwks_uri()
-            published = await self._issuer.get(http, jwks_uri)
-            if published.status != OK:
-                raise RemoteError(f"{jwks_uri} answered {published.status}")
-            fetched = KeySet.parse(parse_object(published.body))
+            response = await self._issuer.get(http, jwks_uri)
+            if response.status != OK:
+                raise RemoteError(f"{jwks_uri} answered {response.status}")
+            fetched = KeySet.parse(parse_object(response.body))
         self._failure = None
         self._fetches += 1
         if fetched != self._keys:
@@ -163,15 +140,6 @@ class IssuerKeys:
             if fetched.left_out:
                 log.info("the keys of %s: %s", self._issuer.identifier, describe(fetched.left_out))
         self._keys = fetched
-        self._fetched_at, self._fresh_until = now, now + _age(published.cache_control)
-
-
-def _verify(unverified: Unverified, keys: tuple[PublicKey, ...]) -> Verified | None:
-    with contextlib.suppress(Rejected):
-        return compact.verify_any(unverified, keys)
-    return None
-
-
-def _age(cache_control: str) -> float:
-    wished = parse_max_age(cache_control)
-    return FRESH_SECONDS if wished is None else min(max(float(wished), LEAST_SECONDS), MOST_SECONDS)
+        max_age = parse_max_age(response.cache_control)
+        self._fetched_at = now
+        self._fresh_until = now + lifetime(max_age, default=FRESH_SECONDS, least=LEAST_SECONDS, most=MOST_SECONDS)

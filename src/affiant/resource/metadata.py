@@ -1,20 +1,18 @@
-"""What an API publishes of itself, so that a client finds out where its tokens come from (RFC 9728)."""
+"""The metadata that an API publishes, so that a client finds its authorization server (RFC 9728)."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 from affiant.oauth import bearer, names
+from affiant.oauth.binding.resource_request import Rules
 from affiant.oauth.metadata import well_known_url
 
-if TYPE_CHECKING:
-    from affiant.resource.guard import Guard
-
-MAX_AGE = 300  # seconds that a copy may be used
+MAX_AGE = 300  # seconds that a copy may be cached
 _METHODS = b"GET, HEAD, OPTIONS"
 # The document is public, so pages of any origin may read it. MCP-Protocol-Version causes a preflight.
 _ANY_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff")]
@@ -27,12 +25,12 @@ _PREFLIGHT = [
 
 @dataclass(frozen=True, slots=True)
 class ResourceMetadata:
-    """What an API tells of itself beside its identifier and its issuer (RFC 9728 section 2).
+    """The metadata of an API, besides its identifier and its issuer (RFC 9728 section 2).
 
     Attributes:
         scopes: the scopes that it knows.
-        name: what people call it.
-        documentation: the URL of a page for those who write clients.
+        name: its name for people.
+        documentation: the URL of a page for developers of clients.
     """
 
     scopes: tuple[str, ...] = ()
@@ -42,7 +40,7 @@ class ResourceMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The document, and where it is.
+    """The document and its place.
 
     Attributes:
         url: its URL, for the challenge of a refusal (section 5.1).
@@ -55,7 +53,7 @@ class Published:
     body: bytes
 
     def answer(self, method: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Return status, headers in the form of ASGI, and body of the answer to a request for the document."""
+        """Return status, headers in the form of ASGI, and body of the response to a request for the document."""
         if method == "OPTIONS":
             return 204, [*_ANY_ORIGIN, *_PREFLIGHT], b""
         if method not in ("GET", "HEAD"):
@@ -68,35 +66,28 @@ class Published:
         return 200, [*_ANY_ORIGIN, *headers], self.body if method == "GET" else b""
 
 
-def publish(told: ResourceMetadata, guard: Guard) -> Published:
-    """The metadata of the API of this guard.
-
-    Args:
-        told: what it tells of itself.
-        guard: checks its tokens.
-
-    Raises:
-        ConfigError: its identifier is no https URL that metadata could be found by.
-    """
-    audience = guard.audience
-    parts = urlsplit(audience)
+def publish(metadata: ResourceMetadata, rules: Rules) -> Published:
+    """Return the document of an API; its identifier must be a URL, or clients could not find it."""
+    parts = urlsplit(rules.audience)
     if parts.scheme not in ("https", "http") or not parts.netloc or parts.query or parts.fragment:
-        raise ConfigError(f"an API publishes metadata only where its identifier is a URL without a query: {audience!r}")
-    url = well_known_url(audience, suffix=names.WELL_KNOWN_RESOURCE)
-    body = json.dumps(_document(told, guard), separators=(",", ":")).encode()
+        raise ConfigError(
+            f"an API publishes metadata only where its identifier is a URL without a query: {rules.audience!r}"
+        )
+    url = well_known_url(rules.audience, suffix=names.WELL_KNOWN_RESOURCE)
+    body = json.dumps(_document(metadata, rules), separators=(",", ":")).encode()
     return Published(url, urlsplit(url).path, body)
 
 
-def _document(told: ResourceMetadata, guard: Guard) -> dict[str, Any]:
+def _document(metadata: ResourceMetadata, rules: Rules) -> dict[str, Any]:
     members = {
-        "resource": guard.audience,
-        "authorization_servers": [guard.issuer],
-        "scopes_supported": list(told.scopes),
+        "resource": rules.audience,
+        "authorization_servers": [rules.issuer],
+        "scopes_supported": list(metadata.scopes),
         "bearer_methods_supported": ["header"],
-        "resource_name": told.name,
-        "resource_documentation": told.documentation,
-        "dpop_signing_alg_values_supported": list(guard.proof_algorithms),
-        "dpop_bound_access_tokens_required": bearer.BEARER not in guard.schemes or None,
+        "resource_name": metadata.name,
+        "resource_documentation": metadata.documentation,
+        "dpop_signing_alg_values_supported": list(rules.proof_algorithms),
+        "dpop_bound_access_tokens_required": bearer.BEARER not in rules.schemes or None,
     }
-    # Section 3.2: what has no element is left out.
+    # Section 3.2: a member without elements is omitted.
     return {name: value for name, value in members.items() if value not in (None, [])}

@@ -153,7 +153,7 @@ class Revocation(Value, frozen=True):
         kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), ``key`` (those that a
             key obtained, by its thumbprint; or by `of_key` those that this client obtained with it), and of those
             issued until `at`: ``client`` (a client's), ``api`` (those for an API), ``all``. The rule is in
-            oauth/standing/revocations.py.
+            oauth/revocations.py.
         value: which; empty for ``all``.
         at: when it was revoked, in seconds since the epoch.
         until: when the last of them would have ended.

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
+from affiant.jose.claims import LEEWAY
 from affiant.oauth import assertion
 from affiant.oauth.assertion import ClientAssertion, Rules
-from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 
 ISSUER, NOW = "https://as.example", 1_800_000_000

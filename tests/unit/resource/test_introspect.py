@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from affiant.client.auth import Assertion, SecretBasic
 from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
 from affiant.jose import compact, keys
-from affiant.oauth.standing import introspection
+from affiant.oauth import introspection
 from affiant.reasons import Reason
 from affiant.resource import Guard, Introspection, introspect
 from affiant.resource.asgi import GuardMiddleware
@@ -241,7 +241,7 @@ async def test_nothing_is_kept_without_a_cache(issuer: Issuer) -> None:
     await guard.check([issuer.token()])
     assert guard._introspected is not None
     assert not guard._introspected._answers
-    assert not guard._introspected._flights
+    assert not guard._introspected._flights._tasks
 
 
 _LIES: dict[str, dict[str, Any]] = {

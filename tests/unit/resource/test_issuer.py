@@ -10,7 +10,7 @@ import pytest
 
 from affiant.errors import RemoteError
 from affiant.jose import compact, keys
-from affiant.oauth.standing import revocations as feed
+from affiant.oauth import revocations as feed
 from affiant.resource import Guard, revocations
 from affiant.resource.issuer import Issuer
 

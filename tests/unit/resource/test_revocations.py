@@ -11,7 +11,7 @@ import pytest
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact, keys
-from affiant.oauth.standing import revocations as feed
+from affiant.oauth import revocations as feed
 from affiant.reasons import Reason
 from affiant.resource import Guard, revocations
 
@@ -279,7 +279,7 @@ async def test_a_guard_that_nobody_asks_asks_nobody(issuer: Issuer) -> None:
     issuer.changed.set()
     await guard.check([issuer.token()])
     issuer.now += revocations.IDLE_SECONDS
-    await _eventually(lambda: not guard._revocations._flights)
+    await _eventually(lambda: not guard._revocations._tasks)
     asked = len(issuer.asked)
     issuer.revoke("jti", "1")
     # And when somebody comes again, it is not by what was known long ago that he is judged.
@@ -315,7 +315,7 @@ def test_each_event_loop_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(3):
         issuer.changed = asyncio.run(_event())
         assert asyncio.run(_reason(guard, issuer.token())) is None
-    assert not guard._revocations._flights
+    assert not guard._revocations._tasks
 
 
 async def _event() -> asyncio.Event:

@@ -10,7 +10,7 @@ import click
 from affiant.cli.connection.data import KEY_CHECK, check_data, check_mark, store_options, with_new_store, with_store
 from affiant.cli.output import json_option, show
 from affiant.errors import ConfigError
-from affiant.oauth.claims import LEEWAY
+from affiant.jose.claims import LEEWAY
 from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.identifiers import new_trace_id

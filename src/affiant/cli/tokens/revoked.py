@@ -14,8 +14,8 @@ from affiant.errors import Error, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.standing import revocations
-from affiant.oauth.standing.revocations import Feed
+from affiant.oauth import revocations
+from affiant.oauth.revocations import Feed
 from affiant.system import network
 
 _OK = 200

@@ -21,11 +21,11 @@ from urllib.parse import quote
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import base64url, compact
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.claims import instant, media_type, text
 from affiant.jose.compact import Unverified
 from affiant.jose.keys import PrivateKey, PublicKey, parse_public_jwk
 from affiant.jose.signer import Signer
 from affiant.oauth import names
-from affiant.oauth.claims import instant, media_type, text
 from affiant.reasons import Reason
 from affiant.values import Value
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from affiant.errors import Rejected
-from affiant.jose import compact
-from affiant.jose.compact import Verified
-from affiant.oauth import access_token, bearer
+from affiant.oauth import bearer
 from affiant.oauth.access_token import AccessToken
-from affiant.oauth.binding import dpop
+from affiant.oauth.binding import resource_request
 from affiant.reasons import Reason
 from affiant.server.admin import roles
 from affiant.server.admin.calls import Call, Desk
@@ -22,74 +20,43 @@ from affiant.server.admin.roles import Principal
 from affiant.server.request import http
 from affiant.server.request.deadline import Deadline
 from affiant.server.request.visit import Visit
-from affiant.server.token import standing
+from affiant.server.token.active import is_revoked
 
 Recognise = Callable[[http.Scope, float], Awaitable[Principal]]
 
 
 class Tokens:
-    """Recognises who calls by an access token of this same server, for the admin API alone."""
+    """Authenticates callers of the admin API by access tokens of this server, issued for the admin API alone."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         parts = urlsplit(desk.issuer)
         self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._replays = dpop.Replays()
+        self._rules = resource_request.Rules(desk.issuer, desk.identifier, leeway=0, nonces=desk.nonces)
 
     async def __call__(self, scope: http.Scope, now: float) -> Principal:
-        """Who calls."""
         await self._desk.directory.refresh()
-        shown = bearer.parse_authorization(http.header(scope, b"authorization"))
+        authorization, proved = resource_request.read(scope, base=self._origin)
+        shown = bearer.parse_authorization(authorization)
         if shown is None:
             raise Rejected(Reason.TOKEN_MISSING)
-        verified = self._verify(shown.token)
-        token = self._judge(verified, shown, scope, now)
-        # A token for two APIs would let the other one act here in its client's name.
+        verified = resource_request.verify_signature(shown.token, self._desk.directory.published_keys())
+        certificate = self._desk.certificates.find(scope)
+        token = resource_request.verify(
+            verified, shown, rules=self._rules, now=now, proved=proved, certificate=certificate
+        )
+        # Attack: a token for two APIs. The other API could act here in the name of the client.
         if token.claims.get("aud") != self._desk.identifier:
             raise Rejected(Reason.TOKEN_AUDIENCE, expected=self._desk.identifier)
-        await self._check_standing(shown.token, now)
-        return await self._principal(token)
-
-    def _verify(self, text: str) -> Verified:
-        try:
-            unverified = compact.parse(text)
-        except Rejected as refusal:
-            raise Rejected(Reason.TOKEN_MALFORMED, detail=refusal.reason.code) from None
-        key = self._desk.directory.published_keys().find(unverified.kid) if unverified.kid is not None else None
-        if key is None:
-            raise Rejected(Reason.TOKEN_KEY)
-        try:
-            return compact.verify(unverified, key)
-        except Rejected:
-            raise Rejected(Reason.TOKEN_SIGNATURE) from None
-
-    def _judge(self, verified: Verified, shown: bearer.Shown, scope: http.Scope, now: float) -> AccessToken:
-        here: dict[str, Any] = {"issuer": self._desk.issuer, "audience": self._desk.identifier, "now": now, "leeway": 0}
-        here["certificate"] = self._desk.certificates.find(scope)
-        if shown.scheme == bearer.BEARER:
-            return access_token.verify(verified, **here)
-        bound = access_token.verify_bound(verified, **here)
-        proofs = http.header(scope, b"dpop")
-        if not proofs:
-            raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
-        url = self._origin + _path(scope)
-        proof = dpop.verify(
-            proofs, method=scope["method"], urls=(url,), now=now, access_token=shown.token, nonces=self._desk.nonces
-        )
-        token = access_token.release(bound, proof)
-        self._replays.claim(proof, now)
-        return token
-
-    async def _check_standing(self, text: str, now: float) -> None:
-        found = standing.find(text, self._desk.directory, issuer=self._desk.issuer, now=now)
-        if found is None or await standing.is_revoked(found, self._desk.store.revocations):
+        if await is_revoked(token.claims, self._desk.store.revocations):
             raise Rejected(Reason.TOKEN_REVOKED)
+        return await self._principal(token)
 
     async def _principal(self, token: AccessToken) -> Principal:
         client = await self._desk.directory.client(token.client_id)
         if client is None or not client.record.enabled or self._desk.directory.api(self._desk.identifier) is None:
             raise Rejected(Reason.TOKEN_REVOKED)
-        # What was taken from a client since is gone at once, whatever its token still says.
+        # A scope that the client has lost since no longer counts, although its token has it.
         registered = roles.role_of(client.record, self._desk.identifier)
         granted = roles.highest(token.scopes & set(client.record.scope))
         if registered is None or granted is None:
@@ -125,16 +92,10 @@ class Gate:
         else:
             inner = {**scope, "state": {**scope.get("state", {}), "call": call}, "root_path": self.prefix}
             # Routes are chosen by the path as it was sent: a client named a/keys is not the keys of a client named a.
-            inner["path"] = _path(scope)
+            inner["path"] = resource_request.path_of(scope)
             await self._inner(inner, _replay(body, receive), _send_with(send, call))
             return
         await answer(scope, receive, send)
-
-
-def _path(scope: http.Scope) -> str:
-    """As it came, where the server tells it: what is decoded cannot be spelt again with certainty."""
-    raw: bytes | None = scope.get("raw_path")
-    return raw.decode("latin-1") if raw else quote(scope["path"], safe="/%:@!$&'()*+,;=~-._")
 
 
 def _replay(body: bytes, receive: http.Receive) -> http.Receive:

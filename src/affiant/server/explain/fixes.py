@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from urllib.parse import quote_plus
 
 from affiant.errors import Rejected
+from affiant.jose.claims import LEEWAY
 from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES, MAX_LIFETIME
-from affiant.oauth.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.explain.facts import Facts
 from affiant.server.registry.directory import RegisteredClient

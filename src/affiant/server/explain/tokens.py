@@ -9,16 +9,16 @@ from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY, audiences, media_type, text
 from affiant.jose.compact import Verified
 from affiant.oauth import access_token, names
-from affiant.oauth.claims import LEEWAY, audiences, media_type, text
-from affiant.oauth.standing import revocations as rule
+from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, Explanation, Line, note_time
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
 from affiant.server.registry.directory import Directory
-from affiant.server.token import standing
+from affiant.server.token import active
 from affiant.storage.ports import Revocations
 
 _AT = names.ACCESS_TOKEN_TYP
@@ -121,7 +121,7 @@ async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -
     api = directory.api(wanted)
     if api is not None and media_type(facts.header.get("typ")) == api.access_token_typ.lower() != _AT:
         # An API of another verifier: affiant's guard takes at+jwt alone.
-        if standing.find(facts.text, directory, issuer=facts.issuer, now=facts.now) is None:
+        if active.find(facts.text, directory, issuer=facts.issuer, now=facts.now) is None:
             raise Rejected(Reason.TOKEN_EXPIRED)
         return await _check_revoked(claims, facts.now, revocations)
     try:

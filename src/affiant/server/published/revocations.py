@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from affiant.errors import ConfigError, StoreError
 from affiant.jose import base64url
 from affiant.oauth import names
-from affiant.oauth.standing import revocations as feed
+from affiant.oauth import revocations as feed
 from affiant.server.published import preconditions
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Revocations

@@ -10,10 +10,10 @@ from typing import Any
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.compact import Unverified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.claims import LEEWAY, instant, media_type, text
 from affiant.oauth.registration import MEMBERS, STATEMENT
 from affiant.reasons import Reason
 

@@ -6,8 +6,8 @@ import contextlib
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
+from affiant.oauth import introspection
 from affiant.oauth.parameters.scope import is_covered
-from affiant.oauth.standing import introspection
 from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Authenticated
 from affiant.server.registry.directory import Directory
@@ -15,8 +15,8 @@ from affiant.server.request import http
 from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint, required
 from affiant.server.request.visit import Visit
-from affiant.server.token import described, standing
-from affiant.server.token.standing import Standing
+from affiant.server.token import active, described
+from affiant.server.token.active import ActiveToken
 from affiant.storage.ports import Revocations
 from affiant.storage.records import Api
 
@@ -65,18 +65,18 @@ class IntrospectionEndpoint(ClientEndpoint):
         return http.Answer(200, members, headers, body, _MEDIA_TYPE)
 
     async def _judge(self, token: str, client: Authenticated, visit: Visit) -> dict[str, Any]:
-        found = standing.find(token, self._directory, issuer=self._issuer, now=visit.now)
+        found = active.find(token, self._directory, issuer=self._issuer, now=visit.now)
         # Section 2.2: of a token that is none, that has ended or that is for others, nothing is told but that.
         asking = self._asking(found, client) if found is not None else []
         if found is None or not asking:
             return _INACTIVE
         visit.note = f"jti {found.jti}"
         owner = await self._directory.client(found.client_id)
-        if owner is None or not owner.record.enabled or await standing.is_revoked(found, self._revocations):
+        if owner is None or not owner.record.enabled or await active.is_revoked(found.claims, self._revocations):
             return _INACTIVE
         return {"active": True, **_told(found, asking), "token_type": "DPoP" if _is_dpop(found) else "Bearer"}
 
-    def _asking(self, found: Standing, client: Authenticated) -> list[Api]:
+    def _asking(self, found: ActiveToken, client: Authenticated) -> list[Api]:
         """The APIs that the token is for and that the caller speaks for; one that is removed has no tokens."""
         named = [self._directory.api(name) for name in found.audience if name in client.client.record.introspects]
         return [api for api in named if api is not None]
@@ -92,7 +92,7 @@ class IntrospectionEndpoint(ClientEndpoint):
         return signed.encode("ascii")
 
 
-def _told(found: Standing, asking: list[Api]) -> dict[str, Any]:
+def _told(found: ActiveToken, asking: list[Api]) -> dict[str, Any]:
     """What the token says to these APIs: what it says to others is not theirs to know (RFC 7662 section 2.2)."""
     claims = found.claims
     told = {name: claims[name] for name in _TOLD if name in claims}
@@ -108,6 +108,6 @@ def _told(found: Standing, asking: list[Api]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value not in ("", [])}
 
 
-def _is_dpop(found: Standing) -> bool:
+def _is_dpop(found: ActiveToken) -> bool:
     cnf = found.claims.get("cnf")
     return isinstance(cnf, dict) and "jkt" in cnf

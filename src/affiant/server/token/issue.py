@@ -14,7 +14,7 @@ from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.scope import render
-from affiant.oauth.standing.revocations import FAMILY_MARK
+from affiant.oauth.revocations import FAMILY_MARK
 from affiant.oauth.token import TokenResponse
 from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Authenticated

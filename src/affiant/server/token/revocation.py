@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
-from affiant.oauth.claims import LEEWAY
+from affiant.jose.claims import LEEWAY
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import Directory
@@ -13,7 +13,7 @@ from affiant.server.request import http
 from affiant.server.request.described import Described
 from affiant.server.request.endpoint import ClientEndpoint, required
 from affiant.server.request.visit import Visit
-from affiant.server.token import described, standing
+from affiant.server.token import active, described
 from affiant.storage.entries import Revocation
 from affiant.storage.ports import RefreshTokens
 
@@ -58,7 +58,7 @@ class RevocationEndpoint(ClientEndpoint):
             _check_owner(refresh.client_id, client_id)
             visit.note = f"family {refresh.family}"
             return (), refresh.family
-        access = standing.find(token, self._directory, issuer=self._issuer, now=visit.now, late=_LATE)
+        access = active.find(token, self._directory, issuer=self._issuer, now=visit.now, late=_LATE)
         if access is None:
             visit.note = "unknown"
             return (), None

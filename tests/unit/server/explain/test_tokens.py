@@ -9,7 +9,7 @@ import pytest
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
-from affiant.oauth.standing.revocations import FAMILY_MARK
+from affiant.oauth.revocations import FAMILY_MARK
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured

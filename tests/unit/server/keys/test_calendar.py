@@ -10,7 +10,7 @@ from hypothesis import settings, stateful
 from hypothesis import strategies as st
 
 from affiant.errors import ConfigError
-from affiant.oauth.claims import LEEWAY
+from affiant.jose.claims import LEEWAY
 from affiant.resource.keys import MOST_SECONDS
 from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, SEEN_SECONDS, Calendar

@@ -13,8 +13,8 @@ import pytest
 from tests.rfc.conftest import ISSUER, NOW, Server, running
 
 from affiant.jose import compact
-from affiant.oauth.claims import LEEWAY
-from affiant.oauth.standing import revocations as feed
+from affiant.jose.claims import LEEWAY
+from affiant.oauth import revocations as feed
 from affiant.server.published import revocations as published
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore

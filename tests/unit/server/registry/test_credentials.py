@@ -9,7 +9,7 @@ import pytest
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.oauth.standing.revocations import of_key
+from affiant.oauth.revocations import of_key
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys, rules
 from affiant.server.registry.credentials import changes, client_secrets

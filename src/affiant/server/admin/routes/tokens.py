@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from affiant.errors import ConfigError, Rejected
-from affiant.oauth.standing import revocations as rule
+from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, owners, shown
 from affiant.server.admin.documents import RevocationNew

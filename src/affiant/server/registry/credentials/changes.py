@@ -17,7 +17,7 @@ import msgspec
 from affiant.errors import ConfigError
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
-from affiant.oauth.standing.revocations import of_key
+from affiant.oauth.revocations import of_key
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import client_keys
 from affiant.server.registry.credentials import client_secrets, rotation

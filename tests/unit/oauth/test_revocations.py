@@ -8,9 +8,8 @@ import pytest
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
-from affiant.oauth import access_token, names
-from affiant.oauth.standing import revocations
-from affiant.oauth.standing.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, verify
+from affiant.oauth import access_token, names, revocations
+from affiant.oauth.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, verify
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000

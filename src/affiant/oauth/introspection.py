@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from affiant.jose import compact
+from affiant.jose.claims import LEEWAY, instant, media_type
 from affiant.jose.compact import Verified
 from affiant.jose.signer import AnySigner
 from affiant.oauth import names
-from affiant.oauth.claims import LEEWAY, instant, media_type
 
 MEDIA_TYPE = f"application/{names.INTROSPECTION_TYP}"
 _MAX_ACCEPT = 1024  # characters of the header that are looked at

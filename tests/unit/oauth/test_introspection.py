@@ -8,7 +8,7 @@ import pytest
 
 from affiant.jose import compact, keys
 from affiant.oauth import names
-from affiant.oauth.standing.introspection import MEDIA_TYPE, build, verify, wants_jwt
+from affiant.oauth.introspection import MEDIA_TYPE, build, verify, wants_jwt
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from affiant.jose import base64url, compact
+from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
 from affiant.jose.signer import AnySigner
 from affiant.oauth import names
-from affiant.oauth.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.values import Value
 
 FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one

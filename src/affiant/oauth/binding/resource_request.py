@@ -1,0 +1,142 @@
+"""A request to a protected resource: read its access token with its binding, and judge it.
+
+RFC 6750 for bearer tokens, RFC 9449 section 7 for DPoP, RFC 8705 section 3 for tokens bound to a certificate. The guard
+of an API and the admin API share this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from affiant.errors import Rejected
+from affiant.jose import compact
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.claims import LEEWAY
+from affiant.jose.compact import Unverified, Verified
+from affiant.jose.key_set import KeySet
+from affiant.oauth import access_token, bearer
+from affiant.oauth.access_token import AccessToken
+from affiant.oauth.binding import dpop
+from affiant.oauth.binding.dpop import Nonces, Replays
+from affiant.oauth.binding.mtls import Certificate
+from affiant.reasons import Reason
+from affiant.values import Value
+
+Scope = MutableMapping[str, Any]  # of ASGI
+
+# A WebSocket begins as a GET of http (RFC 6455 section 4.1), and that is what a proof names.
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+class Proved(Value, frozen=True):
+    """A request with proofs of possession (RFC 9449).
+
+    Attributes:
+        method: of the request.
+        url: of the request, as its sender knows it.
+        proofs: every value of its DPoP header.
+    """
+
+    method: str
+    url: str
+    proofs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one protected resource, and its memory of used proofs."""
+
+    issuer: str
+    audience: str
+    leeway: int = LEEWAY  # seconds
+    schemes: tuple[str, ...] = (bearer.BEARER, bearer.DPOP)
+    proof_algorithms: Sequence[str] = ASYMMETRIC
+    nonces: Nonces | None = None
+    replays: Replays = field(default_factory=Replays)
+
+
+def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]:
+    """Return every value of the Authorization header, and what a proof must match if the request has one.
+
+    `base` is where callers reach the resource, before the path; None takes scheme and Host from the request.
+    """
+    authorization, proofs = [], []
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization.append(value)
+        elif name == b"dpop":
+            proofs.append(value)
+    if not proofs:
+        return authorization, None
+    url = (base or _origin(scope)) + path_of(scope)
+    return authorization, Proved(scope.get("method", "GET"), url, tuple(proofs))
+
+
+def _origin(scope: Scope) -> str:
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    return f"{_SCHEMES.get(scope.get('scheme', 'http'), 'http')}://{hosts[0] if hosts else ''}"
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path as it was sent, if the server passes it on: a decoded path has several encodings."""
+    raw: bytes | None = scope.get("raw_path")
+    return raw.decode("latin-1") if raw else quote(scope["path"], safe="/%:@!$&'()*+,;=~-._")
+
+
+def parse(text: str) -> Unverified:
+    """Take an access token apart; raise TOKEN_MALFORMED."""
+    try:
+        return compact.parse(text)
+    except Rejected as refusal:
+        raise Rejected(Reason.TOKEN_MALFORMED, detail=refusal.reason.code) from None
+
+
+def verify_signature(text: str, keys: KeySet) -> Verified:
+    """Verify a token by the issuer's own keys; raise TOKEN_MALFORMED, TOKEN_KEY or TOKEN_SIGNATURE."""
+    unverified = parse(text)
+    key = keys.find(unverified.kid) if unverified.kid is not None else None
+    if key is None:
+        raise Rejected(Reason.TOKEN_KEY)
+    try:
+        return compact.verify(unverified, key)
+    except Rejected:
+        raise Rejected(Reason.TOKEN_SIGNATURE) from None
+
+
+def verify(
+    verified: Verified,
+    shown: bearer.Shown,
+    *,
+    rules: Rules,
+    now: float,
+    proved: Proved | None,
+    certificate: Certificate | None,
+) -> AccessToken:
+    """Return the token if it is valid here and now, and if its sender may use it. Use up the proof.
+
+    Order: the proof comes last, so that a caller without a valid token costs neither a signature nor memory.
+    """
+    expected: dict[str, Any] = {"issuer": rules.issuer, "audience": rules.audience, "leeway": rules.leeway}
+    if shown.scheme == bearer.BEARER:
+        token = access_token.verify(verified, now=now, certificate=certificate, **expected)
+        if bearer.BEARER not in rules.schemes:
+            raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
+        return token
+    bound = access_token.verify_bound(verified, now=now, certificate=certificate, **expected)
+    if proved is None:
+        raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
+    proof = dpop.verify(
+        proved.proofs,
+        method=proved.method,
+        urls=(proved.url,),
+        now=now,
+        access_token=shown.token,
+        nonces=rules.nonces,
+        algorithms=rules.proof_algorithms,
+    )
+    token = access_token.release(bound, proof)
+    rules.replays.claim(proof, now)
+    return token
