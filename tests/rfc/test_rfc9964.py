@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.rfc.conftest import API, ISSUER, Server, refusal, running
@@ -54,8 +55,8 @@ async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, 
     async with running(store) as server:
         sealed = server.master_key.seal(json.dumps(key.to_jwk()).encode(), purpose=signing_key_purpose(key.kid))
         public = json.dumps(key.public().to_jwk())
-        store.signing_keys._rows[:] = [SigningKey(key.kid, alg, public, sealed, 0)]
-        await store.settings.put("changed", "yes")
+        made = SigningKey(key.kid, alg, public, sealed, 0)
+        await store.signing_keys.change(lambda old: [*(replace(one, removed_at=1) for one in old), made])
         await server.register("c1")
         token = (await server.token())["access_token"]
         assert compact.parse(token, limit=16_384).alg == alg

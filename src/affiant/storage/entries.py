@@ -23,9 +23,6 @@ RETRY_WINDOW = 120  # seconds in which a client can retry a refresh with a lost 
 PROBE_BYTES = 1 << 18
 PROBE = "probe"  # the setting for these bytes
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
-# What tells one state of the revocations that stand at an instant from another, in any SQL; the instant follows. None
-# of them is deleted, so both numbers only grow.
-MARK = "SELECT count(*), coalesce(sum(at + until), 0) FROM revocation WHERE until >= "
 # C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -269,11 +266,6 @@ class AuditHead(NamedTuple):
     given: int
 
 
-def end_of_family(family: str, now: int) -> Revocation:
-    """What takes the access tokens along when their refresh tokens are revoked."""
-    return Revocation("family", family, now, now + LONGEST_TOKEN)
-
-
 def reaches(token: RefreshToken) -> tuple[str, ...]:
     """The reach of every selection that may fit this token."""
     return "all", f"client {token.client_id}", f"family {token.family}"
@@ -285,39 +277,6 @@ def as_ended(token: RefreshToken, ends: Iterable[RefreshEnd]) -> RefreshToken:
         fitting = (end.at for end in ends if token.began <= end.number and end.selection.fits(token))
         return replace(token, revoked_at=min(fitting, default=None))
     return token
-
-
-def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:
-    """What this use of a refresh token is; every adapter applies this one rule inside its commit."""
-    if token is None:
-        return Outcome.REFRESH_UNKNOWN
-    if token.revoked_at is not None:
-        return Outcome.REFRESH_REVOKED
-    if token.spent_at is not None:
-        # Before its age: a stolen token that comes back after its end betrays the thief all the same, and the
-        # family may still live.
-        # A used successor closes the window: the client got the answer (RFC 9700 section 4.14.2).
-        was_used = successor is not None and successor.spent_at is not None
-        in_window = rotation.now - token.spent_at <= rotation.retry_window and not was_used
-        if not in_window or token.successor != rotation.successor:
-            return Outcome.REFRESH_REUSED
-        # The line has its last second, too, for who asks again because an answer was lost.
-        return Outcome.REPEATED if rotation.now < token.expires_at else Outcome.REFRESH_EXPIRED
-    if rotation.now >= token.expires_at or rotation.now >= token.idle_expires_at:
-        return Outcome.REFRESH_EXPIRED
-    return Outcome.FIRST
-
-
-def succeed(token: RefreshToken, rotation: Rotation) -> RefreshToken:
-    """The successor of a token: same family, same grant, same last day."""
-    return replace(
-        token,
-        digest=rotation.successor,
-        issued_at=rotation.now,
-        idle_expires_at=min(rotation.now + rotation.idle_seconds, token.expires_at),
-        spent_at=None,
-        successor=None,
-    )
 
 
 def _spelled(value: object) -> object:

@@ -2,87 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
-from affiant.storage.records import Api, Beside, Client, InitialAccessToken, KeyUse, SigningKey
+from affiant.storage.records import KeyUse
+from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys, Tables, Tell
 
-Tell = Callable[[Any, Any], Sequence[Entry]]
-
-
-class Clients(Protocol):
-    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
-
-    async def find(self, client_id: str) -> Client | None:
-        """The client of this name, enabled or not."""
-
-    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
-        """Those whose names follow this one, by name; at most `limit`."""
-
-    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
-        """Register it; of two that add one name at once, one succeeds and the other gets AlreadyExists.
-
-        `spend` is the id of an initial access token, which lets one client fewer in from then on, or NotFound is
-        raised: it is used up, or gone. Of any number that spend its last use at once, one succeeds.
-        """
-
-    async def update(
-        self,
-        client_id: str,
-        change: Callable[[Client], Client],
-        *,
-        tell: Tell | None = None,
-        beside: Beside | None = None,
-    ) -> Client:
-        """Put what `change` makes of it in its place, with nobody else's change in between; or raise NotFound.
-
-        An Error that `change` raises, or the check of `beside`, leaves it as it was.
-        """
-
-    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
-        """Remove it, its refresh tokens and the uses of its keys in one commit, or raise NotFound.
-
-        An Error that the check of `beside` raises leaves all as it was.
-        """
-
-
-class Apis(Protocol):
-    """The protected APIs. Every change is durable when the call returns, and changes the store's version."""
-
-    async def find(self, identifier: str) -> Api | None:
-        """The API of this identifier."""
-
-    async def list(self) -> list[Api]:
-        """All of them, by identifier."""
-
-    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
-        """Register it, or raise AlreadyExists; one that is the default takes that place from another."""
-
-    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
-        """As Clients.update; one that becomes the default takes that place from another."""
-
-    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
-        """Remove it, or raise NotFound."""
-
-    async def default(self) -> Api | None:
-        """The API that a token is for when none is asked for."""
-
-
-class InitialAccessTokens(Protocol):
-    """What lets clients register themselves; each is spent in Clients.add."""
-
-    async def find(self, digest: bytes) -> InitialAccessToken | None:
-        """The token of this digest, used up or not."""
-
-    async def list(self) -> list[InitialAccessToken]:
-        """All of them, the newest first."""
-
-    async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
-        """Keep it, or raise AlreadyExists."""
-
-    async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
-        """Forget it, or raise NotFound."""
+__all__ = [
+    "Apis",
+    "AuditLog",
+    "Clients",
+    "InitialAccessTokens",
+    "KeyUses",
+    "Ledger",
+    "RefreshTokens",
+    "Revocations",
+    "Settings",
+    "SigningKeys",
+    "Store",
+    "Tables",
+    "Tell",
+]
 
 
 class KeyUses(Protocol):
@@ -93,23 +34,6 @@ class KeyUses(Protocol):
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
         """The uses of these clients' credentials."""
-
-
-class SigningKeys(Protocol):
-    """The server's own keys, sealed."""
-
-    async def list(self) -> list[SigningKey]:
-        """All of them, the newest first."""
-
-    async def change(
-        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
-    ) -> None:
-        """Store the keys that `change` makes of all that stand, with nobody else's change in between.
-
-        It is given them newest first; a key of a new kid is added, others are replaced. Of any number of tasks,
-        threads, processes and nodes that add one where one is due, exactly one finds that it is due. When it makes
-        none, or raises an Error, all stays as it was, the store's version too, and nothing is told.
-        """
 
 
 class RefreshTokens(Protocol):
@@ -193,48 +117,19 @@ class AuditLog(Protocol):
         """Where the log ends; number 0 and GENESIS when it is empty."""
 
 
-class Settings(Protocol):
-    """What the store remembers of itself."""
-
-    async def get(self, name: str) -> str | None:
-        """The value, or None."""
-
-    async def put(self, name: str, value: str) -> None:
-        """Set it."""
-
-
 class Store(Protocol):
-    """All ports of one store."""
+    """All ports of one store. Clients to Settings are made of a store's Tables; the others it implements itself."""
 
-    @property
-    def clients(self) -> Clients: ...
-
-    @property
-    def apis(self) -> Apis: ...
-
-    @property
-    def initial_access_tokens(self) -> InitialAccessTokens: ...
-
-    @property
-    def key_uses(self) -> KeyUses: ...
-
-    @property
-    def signing_keys(self) -> SigningKeys: ...
-
-    @property
-    def revocations(self) -> Revocations: ...
-
-    @property
-    def refresh_tokens(self) -> RefreshTokens: ...
-
-    @property
-    def ledger(self) -> Ledger: ...
-
-    @property
-    def audit_log(self) -> AuditLog: ...
-
-    @property
-    def settings(self) -> Settings: ...
+    clients: Clients
+    apis: Apis
+    initial_access_tokens: InitialAccessTokens
+    signing_keys: SigningKeys
+    settings: Settings
+    key_uses: KeyUses
+    revocations: Revocations
+    refresh_tokens: RefreshTokens
+    ledger: Ledger
+    audit_log: AuditLog
 
     async def open(self) -> None:
         """Make it ready, with its schema up to date.

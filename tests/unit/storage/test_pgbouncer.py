@@ -13,7 +13,7 @@ from tests import pgbouncer
 from affiant.errors import ConfigError
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.postgres import PostgresStore, connection
-from affiant.storage.postgres.address import parse_address
+from affiant.storage.postgres.connection import parse_address
 from affiant.storage.records import Client
 
 pytestmark = [

@@ -19,9 +19,9 @@ from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore, group
-from affiant.storage.postgres.address import parse_address
-from affiant.storage.postgres.connection import connect, is_text
+from affiant.storage.postgres.connection import connect, parse_address
 from affiant.storage.records import Client
+from affiant.storage.sql import is_text
 
 pytestmark = pytest.mark.anyio
 
@@ -305,7 +305,7 @@ async def test_a_database_that_takes_no_writes_is_noticed_by_whoever_does_not_pu
         name = database.rsplit("/", 1)[1]
         await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await connection.close()
-        other._lines.hang_up()
+        other._pool.hang_up()
         with pytest.raises(StoreError, match="no writes"):
             await other.ledger.purge(2)
 

@@ -150,4 +150,4 @@ async def test_ends_in_memory_go_too() -> None:
     await store.ledger.claim(Entry(AUDIT, new_refresh=replace(TOKEN, digest=b"later", expires_at=END + 1)))
     for late, left in ((END, 1), (END + 1, 0)):
         await store.ledger.purge(late + KEPT_SECONDS)
-        assert len(store.ledger._ends) == left
+        assert len(store._tables._ledger._ends) == left

@@ -188,20 +188,21 @@ async def test_pages_are_read_beside_the_loop(store: SqliteStore, tmp_path: Path
     """A disk that does not answer delays a list, and nothing else."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def stuck(found: sqlite3.Connection) -> int:
+    def stuck() -> int:
         begun.set()
-        assert go_on.wait(10)
-        return int(found.execute("SELECT 1").fetchone()[0])
+        return go_on.wait(10)
 
-    reading = asyncio.create_task(store._pages().read(stuck))
+    assert store._reads._pages is not None
+    store._reads._pages.create_function("stuck", 0, stuck)
+    reading = asyncio.create_task(store._reads.page("SELECT stuck()"))
     assert await asyncio.to_thread(begun.wait, 10)
     assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
     assert await store.clients.find("c") is None
     assert not reading.done()
     go_on.set()
-    assert await reading == 1
+    assert await reading == [(1,)]
 
 
 async def test_pages_change_nothing(store: SqliteStore) -> None:
     with pytest.raises(StoreError, match="readonly"):
-        await store._pages().read(lambda found: found.execute("DELETE FROM version"))
+        await store._reads.page("DELETE FROM version")

@@ -1,16 +1,17 @@
-"""Connections that keep their deadlines: whatever goes wrong on one, it is hung up, and the next call makes another."""
+"""Connections that keep their deadlines: after any failure one is closed, and the next call makes another."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
 from affiant.errors import ConfigError, Error, StoreError
-from affiant.storage.postgres.address import Address
 
 # A request ends within 3 s, also when the network swallows everything: a look-up, or the commit with its waiting.
 CALL_SECONDS = 1.5
@@ -39,10 +40,51 @@ _SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
 _OTHER_SESSION = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _POOLER = "connect to PostgreSQL itself, or set pool_mode=session"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# Strict, so that what is shown holds nothing of the password: in a URL with a stray "/" or "@" a part of it would
+# stand where the host should.
+_URL = re.compile(
+    r"postgres(?:ql)?://(?:[^:@/?#\s]*(?::[^:@/?#\s]*)?@)?(?P<host>[^@/?#\s]*)/(?P<name>[^@/?#\s]+)(?:\?[^\s#]*)?"
+)
+# A list of hosts, each with a port or without. The driver reads a wrong port only when it connects.
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\],]*)(?::(?P<port>[0-9]{0,5}))?")
+_LAST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The URL of a database; text and repr are without user, password and parameters."""
+
+    url: str = field(repr=False)
+    shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def parse_address(url: str) -> Address:
+    """Read the URL of a database.
+
+    Raises:
+        ConfigError: it is none; the message does not repeat it.
+    """
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise ConfigError(
+            "the database must be postgresql://USER@HOST/NAME, with every reserved character of its user and password"
+            " percent-encoded"
+        )
+    for host in found["host"].split(","):
+        part = _HOST.fullmatch(host)
+        if part is None or int(part["port"] or 0) > _LAST_PORT:
+            raise ConfigError(
+                "the database must be postgresql://USER@HOST:PORT/NAME, with a port up to 65535 and brackets around an"
+                " IPv6 address"
+            )
+    return Address(url, f"postgresql://{found['host']}/{found['name']}")
 
 
 def translated(address: Address, error: BaseException) -> StoreError:
-    """What the adapter's callers are told of a failure of the engine or the network."""
+    """The StoreError for a failure of the engine or the network."""
     if isinstance(error, TimeoutError):
         return StoreError(f"the database {address} did not answer in time")
     if isinstance(error, _OTHER_SESSION):
@@ -51,7 +93,12 @@ def translated(address: Address, error: BaseException) -> StoreError:
 
 
 async def connect(address: Address) -> Any:
-    """A connection whose commits survive a power cut. The caller keeps the deadline."""
+    """Open a connection whose commits survive a power cut. The caller keeps the deadline.
+
+    Raises:
+        ConfigError: the URL cannot be used, or the database would lose acknowledged commits.
+        StoreError: it does not answer, or refuses the connection.
+    """
     try:
         connection = await asyncpg.connect(address.url, server_settings={"application_name": "affiant"})
     except ValueError:  # its text may repeat a part of the URL; asyncpg.ClientConfigurationError is one
@@ -97,8 +144,8 @@ def _check(address: Address, found: dict[str, str]) -> None:
         )
 
 
-class Lines:
-    """A few connections, each made when it is needed, and made anew after it broke."""
+class Pool:
+    """At most `size` connections, each made when a call needs one. A call waits for a free one within its deadline."""
 
     def __init__(self, address: Address, size: int) -> None:
         self._address = address
@@ -107,21 +154,23 @@ class Lines:
         self._is_open = False
 
     def open(self) -> None:
-        """Allow calls."""
         self._is_open = True
 
     @contextlib.asynccontextmanager
     async def take(self, seconds: float = CALL_SECONDS) -> AsyncIterator[Any]:
-        """One of them, for so many seconds, waiting and connecting included."""
+        """Lend a connection for so many seconds, waiting and connecting included.
+
+        After a StoreError, a commit that was in flight may have happened or not.
+        """
         try:
-            async with asyncio.timeout(seconds), self._turns, self._line() as connection:
+            async with asyncio.timeout(seconds), self._turns, self._connection() as connection:
                 yield connection
         except _LOST as error:
             raise translated(self._address, error) from error
 
     @contextlib.asynccontextmanager
     async def change(self) -> AsyncIterator[Any]:
-        """A transaction on one of them; an Error undoes it."""
+        """Run a transaction; an Error undoes it. After a StoreError it may have been committed or not."""
         # Not asyncpg's own transaction: that waits for its ROLLBACK when the deadline has passed already.
         async with self.take() as connection:
             await connection.execute("BEGIN")
@@ -132,13 +181,20 @@ class Lines:
                 raise
             await connection.execute("COMMIT")
 
+    async def fetch(self, query: str, *values: Any) -> Sequence[Any]:
+        async with self.take() as connection:
+            rows: Sequence[Any] = await connection.fetch(query, *values)
+        return rows
+
+    page = fetch
+
     def hang_up(self) -> None:
-        """Forget the connections that nobody uses: when one has died unnoticed, so have they."""
+        """Drop the idle connections: if one has died unnoticed, so have they."""
         while self._free:
             self._free.pop().terminate()
 
     async def close(self) -> None:
-        """Hang up, once all have been given back."""
+        """Close the connections, once all have been returned."""
         self._is_open = False
         free, self._free = self._free, []
         for connection in free:
@@ -146,7 +202,7 @@ class Lines:
                 await connection.close(timeout=CALL_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def _line(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncIterator[Any]:
         if not self._is_open:
             raise StoreError("the database is not open")
         connection = None
@@ -165,8 +221,3 @@ class Lines:
             self.hang_up()
             raise
         self._free.append(connection)
-
-
-def is_text(name: str) -> bool:
-    """Whether PostgreSQL can hold it: what it cannot is nobody's name, and no reason to fail."""
-    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -1,19 +1,65 @@
-"""The groups of a node: what arrives while a commit runs shares the next one."""
+"""The commits of a node: what arrives while one runs shares the next one.
+
+In one transaction a group claims its jtis, changes refresh tokens, and chains and appends its audit records. The chain
+is one for all nodes, and its key is not in the database: a node must know the newest link to make the next. The node
+that committed last knows it, unless another has committed since. So a group begins with a guess, that none has and that
+its jtis are new, and then takes one round trip. A node that guessed wrong asks first, which takes four; it asks until
+it finds that it was alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import asyncpg
+import msgspec
 
 from affiant.errors import Error, StoreError
-from affiant.storage.entries import Entry, Outcome
-
-_Waiting = tuple[Entry, asyncio.Future[Outcome]]
+from affiant.storage.commit import Commit, named, parse_ends, seal
+from affiant.storage.entries import Entry, Outcome, RefreshToken, as_ended, reaches
+from affiant.storage.postgres.connection import Pool
 
 MAX_GROUP = 256
 MAX_QUEUE = 20_000  # more than this waiting means the database does not keep up: refuse, do not pile up
 WAIT_SECONDS = 2.5  # how long an entry waits, its commit included
+COMMIT_SECONDS = 2.0
+
+_GUESS = "SELECT commit_as_guessed($1, $2, $3, $4, $5, $6)"
+# The lock comes in a statement of its own: the next one then sees all that was committed before it was granted.
+LOCK_HEAD = "SELECT FROM audit_head FOR UPDATE"
+_BEGIN = f"BEGIN; {LOCK_HEAD}"
+_CLAIM = (
+    "WITH won AS (INSERT INTO jti SELECT claim.* FROM unnest($1::bytea[], $2::bigint[]) AS claim (claimed, until),"
+    " audit_head WHERE until > forgotten ON CONFLICT DO NOTHING RETURNING claimed)"
+    " SELECT number, link, forgotten, ARRAY(SELECT claimed FROM won) FROM audit_head"
+)
+_APPEND = (
+    "WITH appended AS (INSERT INTO audit SELECT $1 + place, trace_id, record, link"
+    " FROM unnest($2::text[], $3::bytea[], $4::bytea[]) WITH ORDINALITY AS row (trace_id, record, link, place))"
+    " UPDATE audit_head SET number = $1 + $5, link = $6"
+)
+_KEEP = (
+    "INSERT INTO refresh_token SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])"
+    " ON CONFLICT (digest) DO UPDATE SET family = excluded.family, client_id = excluded.client_id,"
+    " record = excluded.record, ends_at = excluded.ends_at"
+)
+# Where there are no refresh tokens, there is nothing to end.
+_END = (
+    "INSERT INTO refresh_end SELECT row.*, last.until FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[])"
+    " AS row, (SELECT max(ends_at) AS until FROM refresh_token) AS last WHERE last.until IS NOT NULL"
+    " ON CONFLICT (selection) DO UPDATE SET number = excluded.number, at = excluded.at,"
+    " until = greatest(refresh_end.until, excluded.until)"
+)
+_REVOKE = (
+    "INSERT INTO revocation SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])"
+    " ON CONFLICT (kind, value) DO UPDATE SET at = greatest(revocation.at, excluded.at),"
+    " until = greatest(revocation.until, excluded.until)"
+)
+Waiting = tuple[Entry, asyncio.Future[Outcome]]
 
 
 class NotCommitted(StoreError):
@@ -23,23 +69,21 @@ class NotCommitted(StoreError):
 class Groups:
     """Commits entries together, one group after the other.
 
-    Attributes:
-        has_failed: whether a commit has failed since the last reset, for another cause than one of its entries.
+    `commit` takes a group, and returns an outcome for each once they are durable.
     """
 
     def __init__(self, commit: Callable[[Sequence[Entry]], Awaitable[Sequence[Outcome]]]) -> None:
         self._commit = commit
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         self._is_closing = False
-        self.has_failed = False
+        self.has_failed = False  # since the last reset, and not because of an entry
 
     def open(self) -> None:
-        """Begin, or begin again."""
         self._is_closing = False
 
     async def submit(self, entry: Entry) -> Outcome:
-        """Commit this entry with others."""
+        """Commit this entry with others. After a StoreError it may have been committed or not."""
         if self._is_closing or len(self._waiting) >= MAX_QUEUE:
             raise StoreError("the database is closing" if self._is_closing else "too many writes are waiting")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -54,7 +98,7 @@ class Groups:
             raise StoreError("the database did not commit in time") from None
 
     async def close(self) -> None:
-        """Commit what is waiting, and end."""
+        """Commit what is waiting."""
         self._is_closing = True
         if self._running is not None:
             await self._running
@@ -71,7 +115,7 @@ class Groups:
         finally:
             self._running = None
 
-    async def _settle(self, group: list[_Waiting]) -> None:
+    async def _settle(self, group: list[Waiting]) -> None:
         try:
             outcomes = await self._commit([entry for entry, _ in group])
         except NotCommitted as error:
@@ -90,8 +134,117 @@ class Groups:
                     future.set_result(outcome)
 
 
-def _fail(group: list[_Waiting], error: Exception) -> None:
+def _fail(group: list[Waiting], error: Exception) -> None:
     said = str(error) if isinstance(error, Error) else f"the database did not commit: {error!r}"
     for _, future in group:
         if not future.done():
             future.set_exception(StoreError(said))
+
+
+class Commits:
+    """Commits the groups of one node, one after the other, on one connection."""
+
+    def __init__(self, pool: Pool, audit_key: bytes) -> None:
+        self._pool = pool
+        self._audit_key = audit_key
+        self._head: bytes | None = None  # the newest link, as far as this node knows
+        self._may_guess = False
+
+    async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Commit these.
+
+        Raises:
+            NotCommitted: an entry cannot be written, and nothing was.
+            StoreError: the group may have been committed or not.
+        """
+        # Until the answer has arrived, the newest link is not known.
+        head, self._head = self._head, None
+        try:
+            async with self._pool.take(COMMIT_SECONDS) as connection:
+                if head is not None and self._may_guess and _is_plain(entries):
+                    links = await self._guess(connection, head, entries)
+                    if links:
+                        self._head = links[-1]
+                        return [Outcome.FIRST] * len(entries)
+                return await self._ask(connection, head, entries)
+        except Exception as error:
+            # DataError: an argument that no column can hold. It came from the arguments, so before any COMMIT.
+            if isinstance(error.__cause__, asyncpg.DataError):
+                raise NotCommitted(str(error)) from error
+            raise
+
+    async def _guess(self, connection: Any, head: bytes, entries: Sequence[Entry]) -> list[bytes] | None:
+        rows = seal(0, head, entries, [Outcome.FIRST] * len(entries), self._audit_key)
+        _, traces, records, links = map(list, zip(*rows, strict=True))
+        done = await connection.fetchval(_GUESS, head, *_claims(entries), traces, records, links)
+        return links if done else None
+
+    async def _ask(self, connection: Any, guessed: bytes | None, entries: Sequence[Entry]) -> list[Outcome]:
+        await connection.execute(_BEGIN)
+        outcomes, head, newest = await append(connection, entries, self._audit_key)
+        await connection.execute("COMMIT")
+        self._head, self._may_guess = newest, head == guessed
+        return outcomes
+
+
+async def append(connection: Any, entries: Sequence[Entry], audit_key: bytes) -> tuple[list[Outcome], bytes, bytes]:
+    """Do what these entries want, in a transaction that has locked the head of the audit log, and append their records.
+
+    All that change refresh tokens lock the head first: what is read here stays true until the commit.
+
+    Returns:
+        An outcome for each, the newest link as it was, and as it is now.
+    """
+    number, head, forgotten, won = await connection.fetchrow(_CLAIM, *_claims(entries))
+    work = Commit(number=number, forgotten=forgotten, tokens=await _load(connection, named(entries)))
+    firsts = _firsts(entries, set(won))
+    outcomes = [work.apply(entry, is_first=is_first) for entry, is_first in zip(entries, firsts, strict=True)]
+    for statement, rows in zip((_KEEP, _END, _REVOKE), work.rows(), strict=True):
+        if rows:
+            await connection.execute(statement, *map(list, zip(*rows, strict=True)))
+    records = seal(number, head, entries, outcomes, audit_key)
+    _, traces, texts, links = map(list, zip(*records, strict=True))
+    await connection.execute(_APPEND, number, traces, texts, links, len(links), links[-1])
+    return outcomes, head, links[-1]
+
+
+async def _load(connection: Any, digests: Sequence[bytes]) -> list[RefreshToken]:
+    if not digests:
+        return []
+    rows = await connection.fetch("SELECT record FROM refresh_token WHERE digest = ANY($1)", digests)
+    tokens = [msgspec.json.decode(record, type=RefreshToken) for (record,) in rows]
+    found = list({reach for token in tokens for reach in reaches(token)})
+    ends = parse_ends(
+        await connection.fetch("SELECT selection, number, at FROM refresh_end WHERE reach = ANY($1)", found)
+    )
+    return [as_ended(token, ends) for token in tokens]
+
+
+def _firsts(entries: Sequence[Entry], won: set[bytes]) -> list[bool]:
+    firsts = []
+    for entry in entries:
+        key = None if entry.claim is None else claim_key(entry.claim.client_id, entry.claim.digest)
+        firsts.append(key is None or key in won)
+        won.discard(key or b"")  # of several in one group, the one that came first
+    return firsts
+
+
+def _is_plain(entries: Sequence[Entry]) -> bool:
+    """Whether the one round trip can do it: no refresh tokens, and no jti twice."""
+    keys, _ = _claims(entries)
+    return len(keys) == len(set(keys)) and all(map(_is_claim_alone, entries))
+
+
+def _is_claim_alone(entry: Entry) -> bool:
+    changes = (entry.rotation, entry.new_refresh, entry.revoke_family, entry.revoke_refresh)
+    return all(change is None for change in changes) and not entry.revocations
+
+
+def claim_key(client_id: str, digest: bytes) -> bytes:
+    """A client's jti in the table: 128 bits, for which no second pair can be found."""
+    return sha256(digest + client_id.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _claims(entries: Sequence[Entry]) -> tuple[list[bytes], list[int]]:
+    claims = [entry.claim for entry in entries if entry.claim is not None]
+    return [claim_key(c.client_id, c.digest) for c in claims], [c.expires_at for c in claims]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
-
-import msgspec
 
 from affiant.errors import StoreError
-from affiant.storage.entries import GENESIS, KEPT_SECONDS, PROBE, PROBE_BYTES, AuditHead, AuditRow, Entry, Outcome
-from affiant.storage.postgres.commit import LOCK_HEAD, Commits, claim_key
-from affiant.storage.postgres.connection import Lines, is_text
-from affiant.storage.postgres.group import Groups
+from affiant.storage.entries import KEPT_SECONDS, PROBE, PROBE_BYTES, Entry, Outcome
+from affiant.storage.postgres.connection import Pool
+from affiant.storage.postgres.group import LOCK_HEAD, Commits, Groups, claim_key
 from affiant.storage.postgres.watch import Watch
 
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
@@ -43,39 +39,35 @@ _FORGET_ENDS = (
     f"SELECT ctid FROM refresh_end WHERE {_OVER} ORDER BY until LIMIT 1000)); COMMIT"
 )
 _FILL = "INSERT INTO setting VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-_EXPORT = "SELECT number, trace_id, record, link FROM audit WHERE number >= $1 ORDER BY number LIMIT $2"
-_NEWEST = "SELECT number, trace_id, record, link FROM audit WHERE number < $1 ORDER BY number DESC LIMIT $2"
 # One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
-_HEAD = (
+HEAD = (
     "SELECT coalesce(last.number, 0), coalesce(last.link, $1), audit_head.number FROM audit_head"
     " LEFT JOIN LATERAL (SELECT number, link FROM audit ORDER BY number DESC LIMIT 1) AS last ON true"
 )
-_BEFORE_ALL, _AFTER_ALL = -(2**63), 2**63 - 1
 
 
 class PostgresLedger:
-    """See ports.Ledger."""
+    """Claims go through the pool of one connection, all else through the other."""
 
-    def __init__(self, lines: Lines, line: Lines, watch: Watch, audit_key: bytes) -> None:
-        self._lines = lines
+    def __init__(self, pool: Pool, commits: Pool, watch: Watch, audit_key: bytes) -> None:
+        self._pool = pool
         self._watch = watch
-        self._groups = Groups(Commits(line, audit_key).commit)
+        self._groups = Groups(Commits(commits, audit_key).commit)
 
     async def claim(self, entry: Entry) -> Outcome:
         self._watch.check_clock()
         return await self._groups.submit(entry)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
-        async with self._lines.take() as connection:
-            found: int | None = await connection.fetchval(_FIND, claim_key(client_id, digest))
-        return found
+        rows = await self._pool.fetch(_FIND, claim_key(client_id, digest))
+        return rows[0][0] if rows else None
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         # A node with a wrong clock would delete what others still need.
         self._watch.check_clock()
         if self._groups.has_failed:
             await self._prove()
-        async with self._lines.take() as connection:
+        async with self._pool.take() as connection:
             if not self._watch.is_runner:
                 # The callers of this learn from it whether the store can be written: nobody else's work tells them.
                 if await connection.fetchval("SHOW transaction_read_only") == "on":
@@ -89,45 +81,14 @@ class PostgresLedger:
         return deleted + refresh
 
     async def _prove(self) -> None:
-        """Write PROBE_BYTES and delete them, in two commits."""
-        async with self._lines.take() as connection:
+        # In two commits: a full disk is noticed by the first.
+        async with self._pool.take() as connection:
             await connection.execute(_FILL, PROBE, secrets.token_hex(PROBE_BYTES // 2))
             await connection.execute("DELETE FROM setting WHERE name = $1", PROBE)
         self._groups.has_failed = False
 
     def open(self) -> None:
-        """Take entries."""
         self._groups.open()
 
     async def close(self) -> None:
-        """Commit what is waiting."""
         await self._groups.close()
-
-
-class PostgresAuditLog:
-    """See ports.AuditLog."""
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-
-    async def find(self, trace_id: str) -> dict[str, Any] | None:
-        if not is_text(trace_id):
-            return None
-        async with self._lines.take() as connection:
-            record = await connection.fetchval("SELECT record FROM audit WHERE trace_id = $1 LIMIT 1", trace_id)
-        return None if record is None else msgspec.json.decode(record, type=dict[str, Any])
-
-    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        start = _BEFORE_ALL if after is None else min(after + 1, _AFTER_ALL)
-        async with self._lines.take() as connection:
-            rows = await connection.fetch(_EXPORT, start, limit)
-        return [AuditRow(*row) for row in rows]
-
-    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        end = _AFTER_ALL if before is None else max(min(before, _AFTER_ALL), _BEFORE_ALL)
-        async with self._lines.take() as connection:
-            return [AuditRow(*row) for row in await connection.fetch(_NEWEST, end, limit)]
-
-    async def head(self) -> AuditHead:
-        async with self._lines.take() as connection:
-            return AuditHead(*await connection.fetchrow(_HEAD, GENESIS))

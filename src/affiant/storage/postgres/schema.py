@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Any
 
 from affiant.errors import ConfigError
-from affiant.storage.postgres.address import Address
+from affiant.storage.postgres.connection import Address
 
 # Advisory locks are plain numbers that a database shares among all its programs: "affi" in ASCII, and what for.
 _AFFIANT = 0x61666669
@@ -25,6 +25,9 @@ async def migrate(connection: Any, address: Address) -> None:
     """Apply every numbered file that was not applied yet; of several nodes at once, one does and the others wait.
 
     The connection keeps the lock, and must be closed after this.
+
+    Raises:
+        ConfigError: the database was made by a newer affiant.
     """
     files = _files()
     if await _done(connection, address, len(files)) == len(files):

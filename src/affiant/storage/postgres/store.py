@@ -10,39 +10,49 @@ from typing import Any
 import asyncpg
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.postgres.address import Address, parse_address
-from affiant.storage.postgres.connection import CALL_SECONDS, Lines, check_session, connect
-from affiant.storage.postgres.keys import PostgresInitialAccessTokens, PostgresKeyUses
-from affiant.storage.postgres.ledger import PostgresAuditLog, PostgresLedger
-from affiant.storage.postgres.refresh import PostgresRefreshTokens, PostgresRevocations
-from affiant.storage.postgres.registry import PostgresApis, PostgresClients, PostgresSettings, PostgresSigningKeys
+from affiant.storage import ports
+from affiant.storage.postgres.connection import CALL_SECONDS, Address, Pool, check_session, connect, parse_address
+from affiant.storage.postgres.ledger import HEAD, PostgresLedger
+from affiant.storage.postgres.registry import PostgresKeyUses, PostgresTables
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import Watch
+from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys
+from affiant.storage.sql import SqlAuditLog, SqlRefreshTokens, SqlRevocations
 
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
 
 
 class PostgresStore:
-    """The store in this database, for the event loop that opens it. Any number of nodes may open it at once."""
+    """The store in this database, for the event loop that opens it. Any number of nodes may open it at once.
+
+    Args:
+        url: ``postgresql://USER@HOST/NAME``; what it leaves out comes from the usual PG variables and the passfile.
+        audit_key: key of the audit log's chain, the same for every node; without one, the chain shows only accidents.
+        clock: seconds since the epoch, compared with the database's own.
+
+    Raises:
+        ConfigError: the URL is none.
+    """
 
     def __init__(self, url: str, *, audit_key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
         self._address = parse_address(url)
-        self._lines = Lines(self._address, READERS)
-        self._commits = Lines(self._address, 1)
+        self._pool = pool = Pool(self._address, READERS)
+        self._commits = Pool(self._address, 1)
         self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
-        self.clients = PostgresClients(self._lines, self._watch, audit_key)
-        self.apis = PostgresApis(self._lines, self._watch, audit_key)
-        self.signing_keys = PostgresSigningKeys(self._lines, self._watch, audit_key)
-        self.initial_access_tokens = PostgresInitialAccessTokens(self._lines, self._watch, audit_key)
-        self.key_uses = PostgresKeyUses(self._lines, self._watch)
-        self.settings = PostgresSettings(self._lines, self._watch)
-        self.refresh_tokens = PostgresRefreshTokens(self._lines)
-        self.revocations = PostgresRevocations(self._lines)
-        self.audit_log = PostgresAuditLog(self._lines)
-        self.ledger = PostgresLedger(self._lines, self._commits, self._watch, audit_key)
+        self._ledger = PostgresLedger(pool, self._commits, self._watch, audit_key)
+        tables = PostgresTables(pool, self._watch, audit_key)
+        self.clients = Clients(tables)
+        self.apis = Apis(tables)
+        self.signing_keys = SigningKeys(tables)
+        self.initial_access_tokens = InitialAccessTokens(tables)
+        self.settings = Settings(tables)
+        self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
+        self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(pool)
+        self.revocations: ports.Revocations = SqlRevocations(pool)
+        self.audit_log: ports.AuditLog = SqlAuditLog(pool, HEAD)
+        self.ledger: ports.Ledger = self._ledger
 
     async def open(self) -> None:
-        """See Store."""
         connection = await _connect(self._address)
         try:
             async with asyncio.timeout(CALL_SECONDS):
@@ -50,7 +60,7 @@ class PostgresStore:
             async with asyncio.timeout(MIGRATION_SECONDS):
                 await migrate(connection, self._address)
             await self._watch.open()
-            for part in (self._lines, self._commits, self.ledger):
+            for part in (self._pool, self._commits, self._ledger):
                 part.open()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreError) as error:
             raise ConfigError(f"the database {self._address} cannot be used: {error}") from error
@@ -58,21 +68,25 @@ class PostgresStore:
             connection.terminate()
 
     async def close(self) -> None:
-        await self.ledger.close()
+        await self._ledger.close()
         await self._watch.close()
-        await self._lines.close()
+        await self._pool.close()
         await self._commits.close()
 
     async def version(self) -> int:
         return await self._watch.version()
 
     def _hang_up(self) -> None:
-        self._lines.hang_up()
+        self._pool.hang_up()
         self._commits.hang_up()
 
 
 async def is_made(url: str) -> bool:
-    """Whether a store was ever opened in this database."""
+    """Whether a store was ever opened in this database.
+
+    Raises:
+        ConfigError: the database cannot be reached.
+    """
     address = parse_address(url)
     connection = await _connect(address)
     try:

@@ -15,8 +15,7 @@ from typing import Any
 import asyncpg
 
 from affiant.errors import Error, StoreError
-from affiant.storage.postgres.address import Address
-from affiant.storage.postgres.connection import CALL_SECONDS, connect
+from affiant.storage.postgres.connection import CALL_SECONDS, Address, connect
 from affiant.storage.postgres.schema import RUNNER_LOCK
 
 CHANNEL = "affiant_changed"
@@ -31,7 +30,13 @@ _RUN = "SELECT pg_try_advisory_lock($1)"
 
 
 class Watch:
-    """Keeps an eye on the database."""
+    """Keeps an eye on the database.
+
+    Args:
+        address: of the database.
+        on_loss: called when the connection was lost, so that others can be looked after.
+        clock: seconds since the epoch.
+    """
 
     def __init__(self, address: Address, *, on_loss: Callable[[], None], clock: Callable[[], float]) -> None:
         self._address = address
@@ -47,7 +52,11 @@ class Watch:
         self.clock_offset = 0.0
 
     async def open(self) -> None:
-        """Begin."""
+        """Begin.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
         await self._ask()
         self._task = asyncio.create_task(self._run())
 
@@ -69,7 +78,11 @@ class Watch:
         self._number = max(self._number, number)
 
     async def version(self) -> int:
-        """The store's version, as it was half a second ago or later."""
+        """The store's version, as it was half a second ago or later.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
         if time.monotonic() - self._seen_at > FRESH_SECONDS:
             # Asked once for all who wait; who stops waiting does not take the answer from the others.
             if self._asking is None or self._asking.done():
@@ -79,7 +92,11 @@ class Watch:
         return self._number
 
     def check_clock(self) -> None:
-        """Let nothing be decided by a clock that is wrong."""
+        """Let nothing be decided by a clock that is wrong.
+
+        Raises:
+            StoreError: this node's clock and the database's are too far apart.
+        """
         if abs(self.clock_offset) > MAX_CLOCK_OFFSET:
             raise StoreError(
                 f"this node's clock is {self.clock_offset:+.0f} s from that of the database {self._address}, more than"

@@ -1,15 +1,18 @@
-"""Opening the file, and bringing its schema up to date."""
+"""Open the file, bring its schema up to date, and read from it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.system.files import denied, ensure_private
@@ -18,7 +21,7 @@ BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it 
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection whose commits survive a power cut."""
+    """Open a connection whose commits survive a power cut; ConfigError if it cannot be opened for several processes."""
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -37,7 +40,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to WAL; the switch does not wait for other processes as a commit does, so wait here."""
+    # Unlike a commit, this switch does not wait for other processes: wait here.
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -51,7 +54,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def create(path: Path) -> None:
-    """Make the folder (0700) and the file (0600) if they are missing."""
+    """Create the folder (0700) and the file (0600) if they are missing."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(ensure_private(path))
@@ -62,20 +65,14 @@ def create(path: Path) -> None:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply every numbered file that was not applied yet; of two processes at once, one does and the other waits."""
-    files = sorted(
-        (
-            entry
-            for entry in resources.files("affiant.storage.migrations.sqlite").iterdir()
-            if entry.name.endswith(".sql")
-        ),
-        key=lambda entry: entry.name,
-    )
+    folder = resources.files("affiant.storage.migrations.sqlite")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     if _pending(connection, files):
         _apply(connection, files)
 
 
 def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Sequence[Traversable]:
-    """Return the pending migrations. Only a read: a command that lists must not wait for a server that writes."""
+    # Only a read: a command that lists must not wait for a server that writes.
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     if done > len(files):
         raise ConfigError("the database was made by a newer affiant: use that version")
@@ -98,8 +95,50 @@ def _apply(connection: sqlite3.Connection, files: Sequence[Traversable]) -> None
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Let no error of the engine through but as StoreError."""
+    """Turn an error of the engine into StoreError."""
     try:
         yield
     except sqlite3.Error as error:
         raise StoreError(f"the database failed: {error}") from error
+
+
+class Reads:
+    """The reads of a process: quick ones on the event loop, pages in a thread, each on a connection of its own.
+
+    Each is one statement outside of a transaction. So no snapshot outlives a page, and a long list never blocks the
+    checkpoint of the write-ahead log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = contextlib.ExitStack()
+        self._reader: sqlite3.Connection | None = None
+        self._pages: sqlite3.Connection | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    def open(self) -> None:
+        self._reader = self._opened.enter_context(contextlib.closing(connect(self._path)))
+        with translated():
+            migrate(self._reader)
+        self._pages = self._opened.enter_context(contextlib.closing(connect(self._path)))
+        self._pages.execute("PRAGMA query_only=ON")
+        self._thread = ThreadPoolExecutor(1, "affiant-pages")
+        self._opened.callback(self._thread.shutdown, cancel_futures=True)
+
+    def close(self) -> None:
+        """Finish the current page, and start no other."""
+        self._opened.close()
+        self._reader = self._pages = self._thread = None
+
+    async def fetch(self, query: str, *values: Any) -> list[Any]:
+        return _fetch(self._reader, query, values)
+
+    async def page(self, query: str, *values: Any) -> list[Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _fetch, self._pages, query, values)
+
+
+def _fetch(connection: sqlite3.Connection | None, query: str, values: Sequence[Any]) -> list[Any]:
+    if connection is None:
+        raise StoreError("the database is not open")
+    with translated():
+        return connection.execute(query.replace("$", "?"), values).fetchall()

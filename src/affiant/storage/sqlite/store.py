@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from pathlib import Path
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.sqlite.connection import connect, create, migrate, translated
+from affiant.storage import ports
+from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys
+from affiant.storage.sql import SqlAuditLog, SqlRefreshTokens, SqlRevocations
+from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
-from affiant.storage.sqlite.keys import SqliteInitialAccessTokens, SqliteKeyUses
-from affiant.storage.sqlite.ledger import SqliteAuditLog, SqliteLedger, SqliteRefreshTokens, SqliteRevocations
-from affiant.storage.sqlite.pages import Pages
-from affiant.storage.sqlite.registry import SqliteApis, SqliteClients, SqliteSettings, SqliteSigningKeys
+from affiant.storage.sqlite.ledger import HEAD, SqliteLedger
+from affiant.storage.sqlite.registry import SqliteKeyUses, SqliteTables
 from affiant.storage.sqlite.writer import Writer
 
 FILE_NAME = "affiant.db"
 
 
 class SqliteStore:
-    """The store in this file. Several processes may open it at once."""
+    """The store in this file. Several processes may open it at once.
+
+    Args:
+        path: the file.
+        audit_key: key of the audit log's chain, the same for every process; without one the chain shows only accidents.
+    """
 
     def __init__(self, path: Path, *, audit_key: bytes = b"") -> None:
         self._path = path
         self._lock = contextlib.ExitStack()
-        self._reading: sqlite3.Connection | None = None
-        self._paging: Pages | None = None
+        self._reads = reads = Reads(path)
         self._writing: Writer | None = None
-        parts = (self._reader, self._pages, self._writer, audit_key)
-        self.clients = SqliteClients(*parts)
-        self.apis = SqliteApis(*parts)
-        self.signing_keys = SqliteSigningKeys(*parts)
-        self.initial_access_tokens = SqliteInitialAccessTokens(*parts)
-        self.key_uses = SqliteKeyUses(*parts)
-        self.settings = SqliteSettings(*parts)
-        self.refresh_tokens = SqliteRefreshTokens(self._reader, self._pages)
-        self.revocations = SqliteRevocations(self._reader, self._pages)
-        self.audit_log = SqliteAuditLog(self._reader, self._pages)
-        self.ledger = SqliteLedger(self._writer, self._reader, audit_key)
+        tables = SqliteTables(reads, self._writer, audit_key)
+        self.clients = Clients(tables)
+        self.apis = Apis(tables)
+        self.signing_keys = SigningKeys(tables)
+        self.initial_access_tokens = InitialAccessTokens(tables)
+        self.settings = Settings(tables)
+        self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
+        self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(reads)
+        self.revocations: ports.Revocations = SqlRevocations(reads)
+        self.audit_log: ports.AuditLog = SqlAuditLog(reads, HEAD)
+        self.ledger: ports.Ledger = SqliteLedger(reads, self._writer, audit_key)
 
     async def open(self) -> None:
-        """See Store."""
         create(self._path)
         if restoring(self._path).exists():
             raise ConfigError(
@@ -48,11 +51,8 @@ class SqliteStore:
             )
         self._lock.enter_context(locked(self._path, alone=False))
         try:
-            self._reading = connect(self._path)
-            with translated():
-                migrate(self._reading)
-            self._paging = Pages(self._path, connect)
-            self._writing = Writer(self._path, connect)
+            self._reads.open()
+            self._writing = Writer(self._path)
         except BaseException:
             await self.close()
             raise
@@ -61,28 +61,11 @@ class SqliteStore:
         if self._writing is not None:
             self._writing.close()
             self._writing = None
-        if self._paging is not None:
-            self._paging.close()
-            self._paging = None
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        self._reads.close()
         self._lock.close()
 
     async def version(self) -> int:
-        with translated():
-            (number,) = self._reader().execute("SELECT number FROM version").fetchone()
-        return int(number)
-
-    def _reader(self) -> sqlite3.Connection:
-        if self._reading is None:
-            raise StoreError("the database is not open")
-        return self._reading
-
-    def _pages(self) -> Pages:
-        if self._paging is None:
-            raise StoreError("the database is not open")
-        return self._paging
+        return int((await self._reads.fetch("SELECT number FROM version"))[0][0])
 
     def _writer(self) -> Writer:
         if self._writing is None:

@@ -20,9 +20,9 @@ from typing import Any
 
 from affiant.errors import Error, StoreError
 from affiant.storage.entries import PROBE, PROBE_BYTES
+from affiant.storage.sqlite.connection import connect
 
 Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
-
 MAX_GROUP = 256
 MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: refuse, do not pile up
 
@@ -52,7 +52,7 @@ class _Job:
 class Writer:
     """Runs pieces of work, each all or nothing, in shared transactions."""
 
-    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = connect(path)
         self._file = _identity(path)
@@ -65,7 +65,15 @@ class Writer:
         self._thread.start()
 
     async def submit(self, work: Work, item: Any) -> Any:
-        """Let `work` treat this item, with others of the same work, in the next transaction."""
+        """Let `work` treat this item, with others of the same work, in the next transaction.
+
+        Args:
+            work: takes the transaction and the items, and returns for each a result, or an Error to be raised here.
+            item: what it is to treat.
+
+        Raises:
+            StoreError: it was not committed, or too much is waiting.
+        """
         if self._closing or len(self._jobs) >= MAX_QUEUE:
             raise StoreError("the database is closing" if self._closing else "too many writes are waiting")
         loop = asyncio.get_running_loop()
@@ -81,6 +89,9 @@ class Writer:
         """Write PROBE_BYTES and delete them, if a commit has failed since this last succeeded.
 
         A full disk is noticed before a commit fails, and by every worker.
+
+        Raises:
+            StoreError: nothing is committed still, or the disk is full.
         """
         if (left := _space(self._path)) < 2 * PROBE_BYTES:
             self._has_failed = True
@@ -91,7 +102,11 @@ class Writer:
             self._has_failed = False
 
     async def change(self, work: Callable[[Transaction], Any]) -> Any:
-        """Run this in the next transaction; return what it returns, or raise the Error it raises."""
+        """Run this in the next transaction; return what it returns, or raise the Error it raises.
+
+        Raises:
+            StoreError: it was not committed, or too much is waiting.
+        """
         return await self.submit(_each, work)
 
     def close(self) -> None:

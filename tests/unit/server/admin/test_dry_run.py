@@ -10,7 +10,7 @@ from tests.desk import ADMIN, asking, member
 
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
-from affiant.storage.memory.registry import MemoryClients
+from affiant.storage.ports import Clients
 from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
@@ -34,13 +34,13 @@ async def test_all_clients_are_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
     store, pages = MemoryStore(), list[str]()
     for name in ("a", *(f"client{number}" for number in range(50))):
         await store.clients.add(member(name) if name == "a" else member(name, Role.VIEWER))
-    read = MemoryClients.list
+    read = Clients.list
 
-    async def counted(self: MemoryClients, *, after: str = "", limit: int = 100) -> Sequence[Client]:
+    async def counted(self: Clients, *, after: str = "", limit: int = 100) -> Sequence[Client]:
         pages.append(after)
         return await read(self, after=after, limit=limit)
 
-    monkeypatch.setattr(MemoryClients, "list", counted)
+    monkeypatch.setattr(Clients, "list", counted)
     assert await judge(store, *[demote("a")] * 200) == ["a"] * 200
     assert len(pages) <= 2
 

@@ -6,7 +6,7 @@ import pytest
 
 from affiant.server.explain import near
 from affiant.storage.memory import MemoryStore
-from affiant.storage.memory.registry import MemoryClients
+from affiant.storage.ports import Clients
 from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ CROWD = [f"client-{number:05}" for number in range(3000)]
 class _Counting:
     """Lists the clients of a store, and counts them."""
 
-    def __init__(self, clients: MemoryClients) -> None:
+    def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self.listed = 0
 

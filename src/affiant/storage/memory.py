@@ -1,0 +1,271 @@
+"""A store in memory, for tests and trials. It forgets everything when it ends, used jtis too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from affiant.storage import ports
+from affiant.storage.commit import Commit, later, named, seal
+from affiant.storage.entries import (
+    GENESIS,
+    KEPT_SECONDS,
+    AuditHead,
+    AuditRow,
+    Entry,
+    Outcome,
+    RefreshEnd,
+    RefreshSelection,
+    RefreshToken,
+    Revocation,
+    as_ended,
+)
+from affiant.storage.records import KeyUse
+from affiant.storage.registry import (
+    Apis,
+    Append,
+    Clients,
+    Drop,
+    Forget,
+    Get,
+    InitialAccessTokens,
+    Put,
+    Record,
+    Result,
+    Rows,
+    Settings,
+    SigningKeys,
+    Step,
+    Steps,
+    drive,
+)
+
+
+class MemoryStore:
+    """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
+
+    def __init__(self, *, audit_key: bytes = b"") -> None:
+        lock = threading.RLock()
+        ledger = MemoryLedger(lock, audit_key)
+        uses = MemoryKeyUses(lock)
+        self._tables = tables = MemoryTables(lock, ledger, uses)
+        self.clients = Clients(tables)
+        self.apis = Apis(tables)
+        self.initial_access_tokens = InitialAccessTokens(tables)
+        self.signing_keys = SigningKeys(tables)
+        self.settings = Settings(tables)
+        self.key_uses: ports.KeyUses = uses
+        self.revocations: ports.Revocations = MemoryRevocations(ledger)
+        self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)
+        self.ledger: ports.Ledger = ledger
+        self.audit_log: ports.AuditLog = ledger
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def version(self) -> int:
+        return self._tables.version
+
+
+class MemoryTables:
+    def __init__(self, lock: threading.RLock, ledger: MemoryLedger, uses: MemoryKeyUses) -> None:
+        self._lock = lock
+        self._ledger = ledger
+        self._uses = uses
+        self._records: dict[str, dict[str, Any]] = {}
+        self.version = 1
+
+    async def get(self, step: Get[Record]) -> Record | None:
+        with self._lock:
+            return self._get(step)
+
+    async def rows(self, step: Rows[Record]) -> list[Record]:
+        with self._lock:
+            return self._rows(step)
+
+    async def change(self, steps: Callable[[], Steps[Result]]) -> Result:
+        with self._lock:
+            self._has_written = False
+            result = drive(steps(), self._perform)
+            self.version += self._has_written
+            return result
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Get():
+                return self._get(step)
+            case Rows():
+                return self._rows(step)
+            case Put(table, key, record):
+                self._records.setdefault(table.name, {})[key] = record
+            case Drop(table, key):
+                del self._records[table.name][key]
+            case Forget(client_id):
+                self._ledger.forget(client_id)
+                self._uses.forget(client_id)
+            case Append(entries):
+                for entry in entries:
+                    self._ledger.commit(entry)
+        self._has_written = True
+        return None
+
+    def _get(self, step: Get[Record]) -> Record | None:
+        records = self._records.get(step.table.name, {})
+        if step.column is None:
+            return records.get(str(step.value))
+        return next((row for row in records.values() if getattr(row, step.column) == step.value), None)
+
+    def _rows(self, step: Rows[Record]) -> list[Record]:
+        records = self._records.get(step.table.name, {})
+        if step.table.is_by_age:
+            return list(records.values())[::-1]
+        return [records[key] for key in sorted(key for key in records if key > step.after)[: step.limit]]
+
+
+class MemoryKeyUses:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[tuple[str, str], KeyUse] = {}
+
+    async def add(self, uses: Sequence[KeyUse]) -> None:
+        with self._lock:
+            for use in uses:
+                key = (use.client_id, use.credential)
+                old = self._rows.get(key, msgspec.structs.replace(use, count=0))
+                first, last = min(old.first_at, use.first_at), max(old.last_at, use.last_at)
+                self._rows[key] = KeyUse(*key, old.count + use.count, first, last)
+
+    async def list(self, *client_ids: str) -> list[KeyUse]:
+        with self._lock:
+            return [use for use in self._rows.values() if use.client_id in client_ids]
+
+    def forget(self, client_id: str) -> None:
+        self._rows = {key: use for key, use in self._rows.items() if use.client_id != client_id}
+
+
+class MemoryLedger:
+    """The ledger, and the audit log."""
+
+    def __init__(self, lock: threading.RLock, audit_key: bytes) -> None:
+        self._lock = lock
+        self._audit_key = audit_key
+        self._claims: dict[tuple[str, bytes], int] = {}
+        self._refresh: dict[bytes, RefreshToken] = {}
+        self._ends: dict[RefreshSelection, RefreshEnd] = {}
+        self._revoked: dict[tuple[str, str], Revocation] = {}
+        self._forgotten = 0
+        self._audit: list[AuditRow] = []
+
+    async def claim(self, entry: Entry) -> Outcome:
+        with self._lock:
+            return self.commit(entry)
+
+    def commit(self, entry: Entry) -> Outcome:
+        """Do what the entry wants; the caller has the lock."""
+        number, link = len(self._audit), self._audit[-1].link if self._audit else GENESIS
+        tokens = [token for digest in named([entry]) if (token := self.refresh_token(digest)) is not None]
+        work = Commit(number=number, forgotten=self._forgotten, tokens=tokens)
+        outcome = work.apply(entry, is_first=self._claim(entry))
+        self._refresh.update(work.kept)
+        self._ends.update(work.ends)
+        for key, revocation in work.revoked.items():
+            self._revoked[key] = later(self._revoked.get(key), revocation)
+        self._audit += seal(number, link, [entry], [outcome], self._audit_key)
+        return outcome
+
+    async def find_claim(self, client_id: str, digest: bytes) -> int | None:
+        return self._claims.get((client_id, digest))
+
+    async def purge(self, before: int, *, limit: int = 100) -> int:
+        with self._lock:
+            ended = [key for key, end in self._claims.items() if end < before][:limit]
+            for key in ended:
+                self._forgotten = max(self._forgotten, self._claims.pop(key))
+            return len(ended) + self._purge_refresh(before - KEPT_SECONDS, limit)
+
+    def refresh_token(self, digest: bytes) -> RefreshToken | None:
+        with self._lock:
+            token = self._refresh.get(digest)
+            return None if token is None else as_ended(token, self._ends.values())
+
+    def refresh_digests(self, client_id: str | None) -> list[bytes]:
+        with self._lock:
+            return sorted(digest for digest, row in self._refresh.items() if client_id in (None, row.client_id))
+
+    def revoked(self) -> list[Revocation]:
+        with self._lock:
+            return list(self._revoked.values())
+
+    def forget(self, client_id: str) -> None:
+        """Drop a client's refresh tokens; the caller has the lock."""
+        self._refresh = {key: row for key, row in self._refresh.items() if row.client_id != client_id}
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        return next((msgspec.json.decode(row.record) for row in self._audit if row.trace_id == trace_id), None)
+
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        start = max(after or 0, 0)
+        return self._audit[start : start + limit]
+
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        end = len(self._audit) if before is None else max(before - 1, 0)
+        return self._audit[:end][::-1][:limit]
+
+    async def head(self) -> AuditHead:
+        last = self._audit[-1:]
+        return AuditHead(last[0].number, last[0].link, last[0].number) if last else AuditHead(0, GENESIS, 0)
+
+    def _claim(self, entry: Entry) -> bool:
+        if (claim := entry.claim) is None:
+            return True
+        key = (claim.client_id, claim.digest)
+        if key in self._claims or claim.expires_at <= self._forgotten:
+            return False
+        self._claims[key] = claim.expires_at
+        return True
+
+    def _purge_refresh(self, before: int, limit: int) -> int:
+        self._revoked = {key: row for key, row in self._revoked.items() if row.until >= before}
+        expired = [key for key, row in self._refresh.items() if row.expires_at < before][:limit]
+        for key in expired:
+            del self._refresh[key]
+        # Not by a clock: an end outlives every token that began before it.
+        oldest = min((row.began for row in self._refresh.values()), default=len(self._audit) + 1)
+        self._ends = {key: end for key, end in self._ends.items() if end.number >= oldest}
+        return len(expired)
+
+
+class MemoryRefreshTokens:
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def find(self, digest: bytes) -> RefreshToken | None:
+        return self._ledger.refresh_token(digest)
+
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        digests = [digest for digest in self._ledger.refresh_digests(client_id) if digest > after][:limit]
+        return [token for digest in digests if (token := self._ledger.refresh_token(digest)) is not None]
+
+
+class MemoryRevocations:
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        return [row for row in self._ledger.revoked() if (row.kind, row.value) in names]
+
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
+        rows = sorted((row for row in self._ledger.revoked() if row.until >= now), key=_order)
+        return [row for row in rows if after is None or _order(row) > _order(after)][:limit]
+
+    async def mark(self, now: int) -> str:
+        rows = [row for row in self._ledger.revoked() if row.until >= now]
+        return f"{len(rows)} {sum(row.at + row.until for row in rows)}"
+
+
+def _order(row: Revocation) -> tuple[int, str, str]:
+    return -row.at, row.value, row.kind

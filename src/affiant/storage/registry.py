@@ -1,0 +1,405 @@
+"""Clients, APIs, keys and settings: each operation once, for every store.
+
+An operation is a generator that yields steps and is sent their results (as in client/flow.py). A store only performs
+them: a read in one snapshot, a change in one transaction, with no other change in between.
+
+Order: an operation refuses before its first write. SQLite runs several changes in one transaction, so a write that came
+before a refusal would be committed with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from affiant.storage.entries import Entry
+from affiant.storage.records import AlreadyExists, Api, Beside, Client, InitialAccessToken, NotFound, SigningKey, spent
+
+Record = TypeVar("Record")
+Result = TypeVar("Result")
+
+# Makes the audit entries of a change, from the record before it and after it (None: there is none). They are committed
+# with the change, and must be such that cannot be refused: no claim, no rotation.
+Tell = Callable[[Any, Any], Sequence[Entry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Record]):
+    """Records by key: `key` is a column, and `column` has the encoded record."""
+
+    name: str
+    key: str
+    type: type[Record]
+    column: str = "record"
+    is_by_age: bool = False  # listed newest first, not by key
+    copied: tuple[str, ...] = ()  # fields of the record that have a column too
+    taken: str = ""
+    missing: str = ""
+
+    def encode(self, record: Record) -> str | bytes:
+        return record if isinstance(record, str) else msgspec.json.encode(record)
+
+    def decode(self, stored: Any) -> Record:
+        found: Record = stored if self.type is str else msgspec.json.decode(stored, type=self.type)
+        return found
+
+
+CLIENTS = Table(
+    "client", "client_id", Client, taken="a client named {} exists already", missing="there is no client named {}"
+)
+APIS = Table(
+    "api",
+    "identifier",
+    Api,
+    taken="an API with the identifier {} exists already",
+    missing="there is no API with the identifier {}",
+)
+INITIAL_ACCESS_TOKENS = Table(
+    "initial_access_token",
+    "id",
+    InitialAccessToken,
+    is_by_age=True,
+    copied=("digest",),
+    taken="an initial access token {} exists already",
+    missing="there is no initial access token {}",
+)
+SIGNING_KEYS = Table("signing_key", "kid", SigningKey, is_by_age=True)
+SETTINGS = Table("setting", "name", str, column="value")
+
+
+@dataclass(frozen=True, slots=True)
+class Get(Generic[Record]):
+    """The record whose key, or whose `column`, has this value; or None."""
+
+    table: Table[Record]
+    value: str | bytes
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[Record]):
+    """At most `limit` records: by key, from the one that follows `after`; or all, newest first."""
+
+    table: Table[Record]
+    after: str = ""
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put(Generic[Record]):
+    """Insert the record, or replace the one with this key."""
+
+    table: Table[Record]
+    key: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete the record with this key."""
+
+    table: Table[Any]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete a client's refresh tokens and the uses of its keys."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Commit these entries with the change."""
+
+    entries: Sequence[Entry]
+
+
+Write = Put[Any] | Drop | Forget
+Step = Get[Any] | Rows[Any] | Write | Append
+Steps = Generator[Step, Any, Result]
+
+
+class Tables(Protocol):
+    """What a store implements, so that everything in this module works on it."""
+
+    async def get(self, step: Get[Record]) -> Record | None:
+        """The record that the step names."""
+
+    async def rows(self, step: Rows[Record]) -> list[Record]:
+        """The records that the step names, all of one moment."""
+
+    async def change(self, steps: Callable[[], Steps[Result]]) -> Result:
+        """Perform these steps in one transaction; an Error that they raise undoes it.
+
+        Durable when the call returns. A change that writes gives the store another version; one that only reads does
+        not. `steps` may be called again if the transaction is.
+        """
+
+
+def drive(steps: Steps[Result], perform: Callable[[Step], Any]) -> Result:
+    """Perform these steps one after the other; return what they return."""
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        answer = perform(step)
+
+
+class Clients:
+    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client of this name, enabled or not."""
+        return await self._tables.get(Get(CLIENTS, client_id))
+
+    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
+        """Those whose names follow this one, by name; at most `limit`."""
+        return await self._tables.rows(Rows(CLIENTS, after, limit))
+
+    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
+        """Register a client. If two add one name at once, one succeeds.
+
+        Args:
+            client: the client.
+            tell: makes the audit entries of the change.
+            spend: id of the initial access token that lets it in and loses one use. Of any number that spend the last
+                use at once, one succeeds.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            NotFound: the initial access token is used up, or does not exist.
+        """
+
+        def steps() -> Steps[None]:
+            yield from _check_free(CLIENTS, client.client_id)
+            writes: list[Write] = [Put(CLIENTS, client.client_id, client)]
+            if spend is not None:
+                left = spent((yield Get(INITIAL_ACCESS_TOKENS, spend)), spend)
+                writes.append(Put(INITIAL_ACCESS_TOKENS, spend, left))
+            yield from _write(writes, tell, None, client)
+
+        await self._tables.change(steps)
+
+    async def update(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        *,
+        tell: Tell | None = None,
+        beside: Beside | None = None,
+    ) -> Client:
+        """Replace a client by what `change` returns for it, with no other change in between.
+
+        An Error that `change` raises, or the check of `beside`, leaves it as it was.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+
+        def steps() -> Steps[Client]:
+            before = yield from _require(CLIENTS, client_id)
+            after = change(before)
+            yield from _check(beside, before, after)
+            yield from _write([Put(CLIENTS, client_id, after)], tell, before, after)
+            return after
+
+        return await self._tables.change(steps)
+
+    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
+        """Remove a client, its refresh tokens and the uses of its keys in one commit.
+
+        An Error that the check of `beside` raises leaves all as it was.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+
+        def steps() -> Steps[None]:
+            before = yield from _require(CLIENTS, client_id)
+            yield from _check(beside, before, None)
+            yield from _write([Drop(CLIENTS, client_id), Forget(client_id)], tell, before, None)
+
+        await self._tables.change(steps)
+
+
+class Apis:
+    """The protected APIs. Every change is durable when the call returns, and changes the store's version."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def find(self, identifier: str) -> Api | None:
+        """The API of this identifier."""
+        return await self._tables.get(Get(APIS, identifier))
+
+    async def list(self) -> list[Api]:
+        """All of them, by identifier."""
+        return await self._tables.rows(Rows(APIS))
+
+    async def default(self) -> Api | None:
+        """The API that a token is for when the request names none."""
+        return next((api for api in await self.list() if api.is_default), None)
+
+    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
+        """Register an API; if it is the default, the one before is no longer.
+
+        Raises:
+            AlreadyExists: the identifier is taken.
+        """
+
+        def steps() -> Steps[None]:
+            yield from _check_free(APIS, api.identifier)
+            writes = yield from _put_api(api)
+            yield from _write(writes, tell, None, api)
+
+        await self._tables.change(steps)
+
+    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
+        """As Clients.update; if it becomes the default, the one before is no longer."""
+
+        def steps() -> Steps[Api]:
+            before = yield from _require(APIS, identifier)
+            after = change(before)
+            writes = yield from _put_api(after)
+            yield from _write(writes, tell, before, after)
+            return after
+
+        return await self._tables.change(steps)
+
+    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
+        """Remove an API.
+
+        Raises:
+            NotFound: there is no such API.
+        """
+        await self._tables.change(lambda: _remove(APIS, identifier, tell))
+
+
+class InitialAccessTokens:
+    """Initial access tokens, with which clients register themselves; Clients.add spends them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def find(self, digest: bytes) -> InitialAccessToken | None:
+        """The token of this digest, used up or not."""
+        return await self._tables.get(Get(INITIAL_ACCESS_TOKENS, digest, column="digest"))
+
+    async def list(self) -> list[InitialAccessToken]:
+        """All of them, newest first."""
+        return await self._tables.rows(Rows(INITIAL_ACCESS_TOKENS))
+
+    async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
+        """Keep a token.
+
+        Raises:
+            AlreadyExists: the id is taken.
+        """
+
+        def steps() -> Steps[None]:
+            yield from _check_free(INITIAL_ACCESS_TOKENS, token.id)
+            yield from _write([Put(INITIAL_ACCESS_TOKENS, token.id, token)], tell, None, token)
+
+        await self._tables.change(steps)
+
+    async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
+        """Remove a token.
+
+        Raises:
+            NotFound: there is no such token.
+        """
+        await self._tables.change(lambda: _remove(INITIAL_ACCESS_TOKENS, id, tell))
+
+
+class SigningKeys:
+    """The server's own keys, sealed."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def list(self) -> list[SigningKey]:
+        """All of them, newest first."""
+        return await self._tables.rows(Rows(SIGNING_KEYS))
+
+    async def change(
+        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
+    ) -> None:
+        """Store the keys that `change` returns for all present ones, with no other change in between.
+
+        It gets them newest first. A key with a new kid is added, others are replaced. Of any number of tasks, threads,
+        processes and nodes that each add a key where one is due, exactly one finds it due. If `change` returns no key,
+        or raises an Error, everything stays as it was: the store's version and the audit log too.
+        """
+
+        def steps() -> Steps[None]:
+            before: list[SigningKey] = yield Rows(SIGNING_KEYS)
+            changed = change(before)
+            if changed:
+                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], tell, before, changed)
+
+        await self._tables.change(steps)
+
+
+class Settings:
+    """What the store remembers about itself."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None."""
+        return await self._tables.get(Get(SETTINGS, name))
+
+    async def put(self, name: str, value: str) -> None:
+        """Set the value; it changes the store's version."""
+        await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None, None, value))
+
+
+def _write(writes: Sequence[Write], tell: Tell | None, before: Any, after: Any) -> Steps[None]:
+    """Write, and append the audit entries. The last part of every change: nothing in it refuses."""
+    entries = tell(before, after) if tell is not None else ()
+    yield from writes
+    if entries:
+        yield Append(entries)
+
+
+def _check_free(table: Table[Record], key: str) -> Steps[None]:
+    if (yield Get(table, key)) is not None:
+        raise AlreadyExists(table.taken.format(key))
+
+
+def _require(table: Table[Record], key: str) -> Steps[Record]:
+    record: Record | None = yield Get(table, key)
+    if record is None:
+        raise NotFound(table.missing.format(key))
+    return record
+
+
+def _remove(table: Table[Any], key: str, tell: Tell | None) -> Steps[None]:
+    before = yield from _require(table, key)
+    yield from _write([Drop(table, key)], tell, before, None)
+
+
+def _check(beside: Beside | None, before: Client, after: Client | None) -> Steps[None]:
+    if beside is not None:
+        beside.check(before, after, (yield Get(CLIENTS, beside.client_id)))
+
+
+def _put_api(api: Api) -> Steps[list[Write]]:
+    writes: list[Write] = [Put(APIS, api.identifier, api)]
+    if api.is_default:
+        others: list[Api] = yield Rows(APIS)
+        old = [row for row in others if row.is_default and row.identifier != api.identifier]
+        writes += [Put(APIS, row.identifier, replace(row, is_default=False)) for row in old]
+    return writes

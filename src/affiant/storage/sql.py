@@ -1,0 +1,186 @@
+"""What SQLite and PostgreSQL have in common: the reads, and the SQL of the steps of storage/registry.
+
+Values are written as PostgreSQL's `$1`; SQLite takes `?1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from affiant.storage.commit import parse_ends
+from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, as_ended, reaches
+from affiant.storage.records import KeyUse
+from affiant.storage.registry import Drop, Forget, Get, Put, Record, Rows, Write
+
+TOKEN = "SELECT record FROM refresh_token WHERE digest = $1"  # noqa: S105 - a query
+_REVOCATION = "SELECT kind, value, at, until FROM revocation WHERE"
+_AUDIT = "SELECT number, trace_id, record, link FROM audit WHERE"
+_LOWEST, HIGHEST = -(2**63), 2**63 - 1  # of a column
+Statement = tuple[str, tuple[Any, ...]]
+
+
+class Reads(Protocol):
+    """Runs one SELECT; StoreError if the database fails."""
+
+    async def fetch(self, query: str, *values: Any) -> Sequence[Sequence[Any]]:
+        """A few rows, found by an index."""
+
+    async def page(self, query: str, *values: Any) -> Sequence[Sequence[Any]]:
+        """Many rows."""
+
+
+def is_text(name: object) -> bool:
+    """Whether a column can have it: a text with NUL, or half a surrogate pair, is the name of nothing."""
+    if not isinstance(name, str):
+        return True
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def among(column: str, values: Sequence[Any]) -> str:
+    return f"{column} IN ({', '.join(f'${place}' for place in range(1, len(values) + 1))})"
+
+
+def select(step: Get[Any] | Rows[Any]) -> Statement:
+    table = step.table
+    query = f"SELECT {table.column} FROM {table.name}"  # noqa: S608 - names of our own
+    if isinstance(step, Get):
+        return f"{query} WHERE {step.column or table.key} = $1", (step.value,)
+    if table.is_by_age:
+        return f"{query} ORDER BY number DESC", ()
+    limit = HIGHEST if step.limit is None else step.limit
+    return f"{query} WHERE {table.key} > $1 ORDER BY {table.key} LIMIT $2", (step.after, limit)
+
+
+def write(step: Write) -> list[Statement]:
+    match step:
+        case Put(table, key, record):
+            values = (key, *(getattr(record, name) for name in table.copied), table.encode(record))
+            columns = ", ".join((table.key, *table.copied, table.column))
+            marks = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+            put = (
+                f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names of our own
+                f" ON CONFLICT ({table.key}) DO UPDATE SET {table.column} = excluded.{table.column}"
+            )
+            return [(put, values)]
+        case Drop(table, key):
+            return [(f"DELETE FROM {table.name} WHERE {table.key} = $1", (key,))]  # noqa: S608 - the same
+        case Forget(client_id):
+            tables = ("refresh_token", "key_use")
+            return [(f"DELETE FROM {name} WHERE client_id = $1", (client_id,)) for name in tables]  # noqa: S608
+
+
+class SqlTables:
+    """The reads of storage.registry.Tables."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def get(self, step: Get[Record]) -> Record | None:
+        query, values = select(step)
+        rows = await self._reads.fetch(query, *values) if is_text(step.value) else ()
+        return step.table.decode(rows[0][0]) if rows else None
+
+    async def rows(self, step: Rows[Record]) -> list[Record]:
+        query, values = select(step)
+        rows = await self._reads.page(query, *values) if is_text(step.after) else ()
+        return [step.table.decode(stored) for (stored,) in rows]
+
+
+class SqlKeyUses:
+    """The reads of ports.KeyUses."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def list(self, *client_ids: str) -> list[KeyUse]:
+        known = list(filter(is_text, client_ids))
+        query = "SELECT client_id, credential, count, first_at, last_at FROM key_use WHERE"
+        rows = await self._reads.page(f"{query} {among('client_id', known)}", *known) if known else ()
+        return [KeyUse(*row) for row in rows]
+
+
+class SqlRefreshTokens:
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def find(self, digest: bytes) -> RefreshToken | None:
+        tokens = await _tokens(self._reads, await self._reads.fetch(TOKEN, digest))
+        return tokens[0] if tokens else None
+
+    async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
+        query = "SELECT record FROM refresh_token WHERE digest > $1"
+        if client_id is None:
+            return await _tokens(self._reads, await self._reads.page(f"{query} ORDER BY digest LIMIT $2", after, limit))
+        if not is_text(client_id):
+            return []
+        # A query of its own: with one for both, SQLite looks through the tokens of all clients.
+        mine = f"{query} AND client_id = $3 ORDER BY digest LIMIT $2"
+        return await _tokens(self._reads, await self._reads.page(mine, after, limit, client_id))
+
+
+class SqlRevocations:
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+
+    async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
+        known = [name for name in names if is_text(name[1])]
+        if not known:
+            return []
+        pairs = ", ".join(f"(${place}, ${place + 1})" for place in range(1, 2 * len(known), 2))
+        query = f"{_REVOCATION} (kind, value) IN (VALUES {pairs})"
+        return [Revocation(*row) for row in await self._reads.fetch(query, *(part for name in known for part in name))]
+
+    async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
+        most = HIGHEST if limit is None else limit
+        order = "ORDER BY at DESC, value, kind"
+        if after is None:
+            rows = await self._reads.page(f"{_REVOCATION} until >= $1 {order} LIMIT $2", now, most)
+        else:
+            query = f"{_REVOCATION} until >= $1 AND (-at, value, kind) > ($3, $4, $5) {order} LIMIT $2"
+            rows = await self._reads.page(query, now, most, -after.at, after.value, after.kind)
+        return [Revocation(*row) for row in rows]
+
+    async def mark(self, now: int) -> str:
+        # Rows are deleted only when `until` is past, so that both numbers only grow.
+        query = "SELECT count(*), coalesce(sum(at + until), 0) FROM revocation WHERE until >= $1"
+        return "{} {}".format(*(await self._reads.fetch(query, now))[0])
+
+
+class SqlAuditLog:
+    """The audit log; `head` selects the newest number and link ($1 for none) and the highest number ever given."""
+
+    def __init__(self, reads: Reads, head: str) -> None:
+        self._reads = reads
+        self._head = head
+
+    async def find(self, trace_id: str) -> dict[str, Any] | None:
+        query = "SELECT record FROM audit WHERE trace_id = $1 LIMIT 1"
+        rows = await self._reads.fetch(query, trace_id) if is_text(trace_id) else ()
+        return msgspec.json.decode(rows[0][0], type=dict[str, Any]) if rows else None
+
+    async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        start = _LOWEST if after is None else min(after + 1, HIGHEST)
+        rows = await self._reads.page(f"{_AUDIT} number >= $1 ORDER BY number LIMIT $2", start, limit)
+        return [AuditRow(*row) for row in rows]
+
+    async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
+        end = HIGHEST if before is None else max(min(before, HIGHEST), _LOWEST)
+        rows = await self._reads.page(f"{_AUDIT} number < $1 ORDER BY number DESC LIMIT $2", end, limit)
+        return [AuditRow(*row) for row in rows]
+
+    async def head(self) -> AuditHead:
+        return AuditHead(*(await self._reads.fetch(self._head, GENESIS))[0])
+
+
+async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshToken]:
+    tokens = [msgspec.json.decode(record, type=RefreshToken) for (record,) in rows]
+    found = list({reach for token in tokens for reach in reaches(token)})
+    if not found:
+        return []
+    # Order: the ends after the tokens, so that an end that was committed before this call is always among them.
+    query = f"SELECT selection, number, at FROM refresh_end WHERE {among('reach', found)}"  # noqa: S608
+    ends = parse_ends(await reads.fetch(query, *found))
+    return [as_ended(token, ends) for token in tokens]
