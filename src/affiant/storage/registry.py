@@ -36,8 +36,7 @@ class Table(Generic[Record]):
     column: str = "record"
     is_by_age: bool = False  # listed newest first, not by key
     copied: tuple[str, ...] = ()  # fields of the record that have a column too
-    taken: str = ""
-    missing: str = ""
+    title: str = ""  # in messages, before the key
 
     def encode(self, record: Record) -> str | bytes:
         return record if isinstance(record, str) else msgspec.json.encode(record)
@@ -47,24 +46,10 @@ class Table(Generic[Record]):
         return found
 
 
-CLIENTS = Table(
-    "client", "client_id", Client, taken="a client named {} exists already", missing="there is no client named {}"
-)
-APIS = Table(
-    "api",
-    "identifier",
-    Api,
-    taken="an API with the identifier {} exists already",
-    missing="there is no API with the identifier {}",
-)
+CLIENTS = Table("client", "client_id", Client, title="client named")
+APIS = Table("api", "identifier", Api, title="API with the identifier")
 INITIAL_ACCESS_TOKENS = Table(
-    "initial_access_token",
-    "id",
-    InitialAccessToken,
-    is_by_age=True,
-    copied=("digest",),
-    taken="an initial access token {} exists already",
-    missing="there is no initial access token {}",
+    "initial_access_token", "id", InitialAccessToken, title="initial access token", is_by_age=True, copied=("digest",)
 )
 SIGNING_KEYS = Table("signing_key", "kid", SigningKey, is_by_age=True)
 SETTINGS = Table("setting", "name", str, column="value")
@@ -375,14 +360,15 @@ def _write(writes: Sequence[Write], tell: Tell | None, before: Any, after: Any) 
 
 
 def _check_free(table: Table[Record], key: str) -> Steps[None]:
+    article = "a" if table.title.startswith("client") else "an"
     if (yield Get(table, key)) is not None:
-        raise AlreadyExists(table.taken.format(key))
+        raise AlreadyExists(f"{article} {table.title} {key} exists already")
 
 
 def _require(table: Table[Record], key: str) -> Steps[Record]:
     record: Record | None = yield Get(table, key)
     if record is None:
-        raise NotFound(table.missing.format(key))
+        raise NotFound(f"there is no {table.title} {key}")
     return record
 
 
