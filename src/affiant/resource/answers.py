@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from affiant.errors import Rejected, RemoteError
 from affiant.oauth import bearer
+from affiant.oauth.binding.resource_request import Rules
 from affiant.reasons import Reason
+from affiant.resource.metadata import Published
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,9 @@ class Denied:
 class Challenges:
     """The parts of a refusal that are the same for all requests to one API."""
 
-    issuer: str
+    rules: Rules
     realm: str
-    schemes: tuple[str, ...]  # that the API accepts
-    proof_algorithms: tuple[str, ...]
-    metadata_url: str | None  # RFC 9728 section 5.1
+    published: Published | None
 
     def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes], nonce: str | None) -> Denied:
         """Return the response for this error. The token is neither logged nor sent.
@@ -54,7 +54,7 @@ class Challenges:
         `authorization` is every value of the request's header: the challenge names its scheme first.
         """
         if not isinstance(error, Rejected):
-            log.error("no token of %s can be checked: %s", self.issuer, error)
+            log.error("no token of %s can be checked: %s", self.rules.issuer, error)
             return _answer(503, {"Retry-After": "5"}, "temporarily_unavailable", "the token cannot be checked now")
         row = error.reason.value
         log.info("refused: %s %s", row.code, error.detail)
@@ -68,18 +68,20 @@ class Challenges:
     def _header(self, error: Rejected, authorization: Sequence[bytes]) -> str:
         """Return a challenge for each accepted scheme; the one that the request used carries the error."""
         row = error.reason.value
-        details: dict[str, str | None] = {"realm": self.realm, "resource_metadata": self.metadata_url}
+        details: dict[str, str | None] = {"realm": self.realm}
+        if self.published is not None:
+            details["resource_metadata"] = self.published.url  # RFC 9728 section 5.1
         # RFC 6750 section 3.1: a request without credentials gets no error code.
         if error.reason is not Reason.TOKEN_MISSING:
             scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
             details |= {"error": row.error, "description": row.sentence, "scope": scope}
         with_dpop = bool(authorization) and authorization[0][:5].lower() == b"dpop "
-        used = bearer.DPOP if with_dpop or bearer.BEARER not in self.schemes else bearer.BEARER
-        others = [scheme for scheme in self.schemes if scheme != used]
+        used = bearer.DPOP if with_dpop or bearer.BEARER not in self.rules.schemes else bearer.BEARER
+        others = [scheme for scheme in self.rules.schemes if scheme != used]
         return ", ".join([self._challenge(used, **details), *map(self._challenge, others)])
 
     def _challenge(self, scheme: str, **details: str | None) -> str:
-        algs = " ".join(self.proof_algorithms) if scheme == bearer.DPOP else None
+        algs = " ".join(self.rules.proof_algorithms) if scheme == bearer.DPOP else None
         return bearer.challenge(**details, algs=algs, scheme=scheme)
 
 

@@ -89,7 +89,8 @@ class Guard:
         _check(issuer, audience, dpop, revocations)
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
-        self.issuer, self.audience = issuer, audience
+        self.issuer, self.audience, self.url = issuer, audience, _base(url)
+        self._clock = clock
         self._algorithms = frozenset(_algorithms("algorithms", algorithms))
         self._rules = resource_request.Rules(
             issuer,
@@ -98,24 +99,16 @@ class Guard:
             proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
             nonces=Nonces(nonce_key) if nonce_key is not None else None,
         )
+        self._proxies = _proxies(certificate_proxies, certificate_header)
+        self.published = publish(metadata, self._rules) if metadata else None
+        self._challenges = Challenges(self._rules, realm or audience, self.published)
         source = Issuer(issuer, http=http)
         self._keys = IssuerKeys(source, clock=clock)
         self._revocations = Followed(source, self._keys, policy=revocations, clock=clock)
-        self._introspected = (
-            Introspected(source, self._keys, introspection, audience=audience, clock=clock) if introspection else None
-        )
-        self._clock = clock
+        self._introspected: Introspected | None = None
+        if introspection is not None:
+            self._introspected = Introspected(source, self._keys, introspection, audience=audience, clock=clock)
         self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
-        self.url = _base(url)
-        self._proxies = _proxies(certificate_proxies, certificate_header)
-        self.published = publish(metadata, self._rules) if metadata else None
-        self._challenges = Challenges(
-            issuer,
-            realm or audience,
-            self._rules.schemes,
-            tuple(self._rules.proof_algorithms),
-            self.published.url if self.published is not None else None,
-        )
 
     async def check(
         self,
