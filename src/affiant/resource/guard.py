@@ -17,6 +17,7 @@ from affiant.oauth.binding import resource_request
 from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.binding.resource_request import Rules
 from affiant.oauth.metadata import check_issuer
 from affiant.reasons import Reason
 from affiant.resource.answers import Challenges, Denied
@@ -86,19 +87,13 @@ class Guard:
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        _check(issuer, audience, dpop, revocations)
+        _check(issuer, audience, revocations)
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
         self.issuer, self.audience, self.url = issuer, audience, _base(url)
         self._clock = clock
         self._algorithms = frozenset(_algorithms("algorithms", algorithms))
-        self._rules = resource_request.Rules(
-            issuer,
-            audience,
-            schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
-            proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
-            nonces=Nonces(nonce_key) if nonce_key is not None else None,
-        )
+        self._rules = _rules(issuer, audience, dpop, proof_algorithms, nonce_key)
         self._proxies = _proxies(certificate_proxies, certificate_header)
         self.published = publish(metadata, self._rules) if metadata else None
         self._challenges = Challenges(self._rules, realm or audience, self.published)
@@ -203,7 +198,7 @@ class Guard:
         return verified
 
 
-def _check(issuer: str, audience: str, dpop: str, revocations: str) -> None:
+def _check(issuer: str, audience: str, revocations: str) -> None:
     try:
         check_issuer(issuer)
     except ValueError as error:
@@ -212,10 +207,20 @@ def _check(issuer: str, audience: str, dpop: str, revocations: str) -> None:
         raise ConfigError(f"audience= is one identifier, a str, not {type(audience).__name__}: make a guard for each")
     if not audience:
         raise ConfigError("a guard needs its audience: the identifier that this API is registered with")
-    if dpop not in DPOP_POLICIES:
-        raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
     if revocations not in REVOCATION_POLICIES:
         raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
+
+
+def _rules(issuer: str, audience: str, dpop: str, proof_algorithms: Sequence[str], nonce_key: bytes | None) -> Rules:
+    if dpop not in DPOP_POLICIES:
+        raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
+    return Rules(
+        issuer,
+        audience,
+        schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
+        proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
+        nonces=Nonces(nonce_key) if nonce_key is not None else None,
+    )
 
 
 def _algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
