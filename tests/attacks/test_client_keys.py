@@ -13,7 +13,7 @@ from tests.attacks.bench import API, KEY, NOW, OTHER, STRANGER, TYPE, Bench, Rep
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
-from affiant.server.registry import client_keys
+from affiant.server.credentials import keys as client_keys
 
 pytestmark = pytest.mark.anyio
 PATH = "/client-keys"

@@ -13,7 +13,8 @@ from tests.rfc.conftest import NOW, OTHER_API, Server, running
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.server.registry import client_keys, directory
+from affiant.server.credentials import keys as client_keys
+from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClientKey
 

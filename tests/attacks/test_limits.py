@@ -11,9 +11,10 @@ import pytest
 
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
-from affiant.server import app, background
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import rules
+from affiant.server.request import background
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 

@@ -36,8 +36,9 @@ from affiant.jose import compact, keys
 from affiant.jose.signer import Signer
 from affiant.reasons import Reason
 from affiant.server import app
+from affiant.server.credentials import keys as client_keys
 from affiant.server.explain import captured, explanation
-from affiant.server.registry import client_keys, fetch
+from affiant.server.registry import fetch
 from affiant.storage.memory import MemoryStore
 
 Place = tuple[Bench, KeyServer]

@@ -322,7 +322,7 @@ async def test_client_has_a_new_key(bench: Bench) -> None:
 
 
 def _with_key(client: Any, key: keys.PrivateKey) -> Any:
-    from affiant.server.registry import client_keys
+    from affiant.server.credentials import keys as client_keys
 
     return replace(client, keys=client_keys.put((), [key.public()], now=0))
 

@@ -41,7 +41,7 @@ async def _full(bench: Bench) -> AsyncIterator[None]:
 
 async def _use_up(bench: Bench) -> None:
     for number in range(10_000):
-        least = AuditRecord(at=bench.now[0], trace_id=str(number), endpoint="", outcome="")
+        least = AuditRecord(at=bench.now[0], trace_id=str(number), endpoint="", outcome="read")
         await bench.store.ledger.claim(Entry(least))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ def _event(jti: str = "j1", outcome: str = ISSUED, trace: str | None = "t1", **m
     return Event("token", "c1", jti, members.get("start", 0.0), members.get("end", 0.1), outcome, NOW + 60, trace=trace)
 
 
-def _record(trace: str = "t1", jti: str = "j1", outcome: str = ISSUED, client: str = "c1") -> AuditRecord:
+def _record(trace: str = "t1", jti: str = "j1", outcome: Any = ISSUED, client: str = "c1") -> AuditRecord:
     reason = Reason.REPLAYED.code if outcome == REFUSED else None
     return AuditRecord(float(NOW), trace, "token", outcome, reason, client_id=client, jti_digest=checker.digest(jti))
 

@@ -14,9 +14,10 @@ from tests.rfc.conftest import ASSERTION_TYPE, ISSUER, NOW
 from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.reasons import Reason
-from affiant.server import app, background
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory, rules
+from affiant.server.request import background
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio

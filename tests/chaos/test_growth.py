@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.chaos.node import resident
 
-from affiant.server.background import Background
+from affiant.server.request.background import Background
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
@@ -97,7 +97,7 @@ def sizes(file: Path) -> dict[str, tuple[int, int]]:
 @pytest.fixture
 async def motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Motion:
     """At 1_800_000_000, with an empty store."""
-    monkeypatch.setattr("affiant.server.background.PAUSE_SECONDS", 0.0, raising=False)
+    monkeypatch.setattr("affiant.server.request.background.PAUSE_SECONDS", 0.0, raising=False)
     store = SqliteStore(tmp_path / "growth.db", audit_key=bytes(32))
     return Motion(store, tmp_path / "growth.db")
 

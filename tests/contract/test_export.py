@@ -15,9 +15,9 @@ from affiant.cli.connection.place import Admin, _call
 from affiant.cli.registry.manifest import desired, export, plan, steps
 from affiant.cli.registry.manifest.desired import Desired
 from affiant.jose import keys
+from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import client_keys
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Client

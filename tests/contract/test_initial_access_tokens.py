@@ -24,7 +24,9 @@ def _client(number: int = 0) -> Client:
 
 
 def _told(trace_id: str) -> Callable[[object, object], Sequence[Entry]]:
-    return lambda before, after: [Entry(AuditRecord(1, trace_id, "register", f"{before is None} {after is None}"))]
+    return lambda before, after: [
+        Entry(AuditRecord(1, trace_id, "register", "read", detail=f"{before is None} {after is None}"))
+    ]
 
 
 async def _left(store: Store, digest: bytes) -> int:
@@ -63,7 +65,7 @@ async def test_what_is_removed_lets_nobody_in(store: Store) -> None:
     assert await store.clients.find("c0") is None
     found = await store.audit_log.find("x")
     assert found is not None
-    assert found["outcome"] == "False True"
+    assert found["detail"] == "False True"
 
 
 async def test_a_use_is_spent_with_the_client(store: Store) -> None:
@@ -72,7 +74,7 @@ async def test_a_use_is_spent_with_the_client(store: Store) -> None:
     assert await _left(store, _token().digest) == 1
     found = await store.audit_log.find("x")
     assert found is not None
-    assert found["outcome"] == "True False"
+    assert found["detail"] == "True False"
 
 
 async def test_of_many_that_spend_the_last_use_one_succeeds(store: Store) -> None:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.jose.keys import PublicKey
 from affiant.oauth.revocations import of_key
-from affiant.server.registry import client_keys
-from affiant.server.registry.credentials import changes, rotation
+from affiant.server.credentials import actions
+from affiant.server.credentials import keys as client_keys
 from affiant.storage.entries import AuditRecord
-from affiant.storage.ports import Store
 from affiant.storage.records import Client
+
+if TYPE_CHECKING:
+    from affiant.jose.keys import PublicKey
+    from affiant.server.credentials.actions import Action
+    from affiant.storage.ports import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(7517, "4.5")]
 NOW = 1_800_000_000
 OLD, NEW = (keys.parse_public_jwk({**keys.generate("Ed25519").public().to_jwk(), "kid": "main"}) for _ in range(2))
 
 
-def by(seconds: int) -> AuditRecord:
-    return changes.by_operator("cli, root", NOW + seconds)
+async def commit(store: Store, action: Action, at: int) -> None:
+    record = AuditRecord(at=NOW + at, trace_id="trace", endpoint="admin", outcome="changed", by="cli, root")
+    await actions.commit(store, "c", action, record=record)
 
 
 async def register(store: Store) -> None:
@@ -31,13 +36,7 @@ async def register(store: Store) -> None:
 
 async def put(store: Store, *wanted: PublicKey, at: int = 1) -> None:
     """The client puts its key set, as with PUT /client-keys."""
-    await changes.change_keys(
-        store,
-        "c",
-        lambda standing: rotation.host(standing, wanted, now=NOW + at),
-        record=by(at),
-        outcome="put",
-    )
+    await commit(store, actions.put_keys(wanted, detail="put"), at)
 
 
 async def states(store: Store, at: int = 9) -> dict[str, str]:
@@ -54,16 +53,12 @@ async def test_the_leaked_old_key_ends_and_the_good_one_stays(store: Store) -> N
     await register(store)
     await put(store, NEW)
     before = await store.version()
-    for call in (
-        changes.revoke_key(store, "c", "main", record=by(2)),
-        changes.complete_key_rotation(store, "c", "main", record=by(2)),
-        changes.cancel_key_rotation(store, "c", "main", record=by(2)),
-    ):
+    for action in (actions.revoke_key("main"), actions.retire_key("main"), actions.cancel_key("main")):
         with pytest.raises(ConfigError, match="2 keys have the kid main") as refused:
-            await call
+            await commit(store, action, 2)
         assert f"{NEW.thumbprint} (active), {OLD.thumbprint} (revoked)" in str(refused.value)
     assert (await store.version(), await ended(store)) == (before, [])
-    await changes.revoke_key(store, "c", OLD.thumbprint, record=by(2))
+    await commit(store, actions.revoke_key(OLD.thumbprint), 2)
     assert await ended(store) == [of_key("c", OLD.thumbprint)]
     assert await states(store) == {OLD.thumbprint: "revoked", NEW.thumbprint: "active"}
 
@@ -71,11 +66,11 @@ async def test_the_leaked_old_key_ends_and_the_good_one_stays(store: Store) -> N
 async def test_each_step_takes_a_thumbprint(store: Store) -> None:
     await register(store)
     await put(store, OLD, NEW)
-    await changes.complete_key_rotation(store, "c", OLD.thumbprint, record=by(2), overlap=60)
+    await commit(store, actions.retire_key(OLD.thumbprint, overlap=60), 2)
     assert await states(store) == {OLD.thumbprint: "retiring", NEW.thumbprint: "active"}
-    await changes.cancel_key_rotation(store, "c", NEW.thumbprint, record=by(3))
+    await commit(store, actions.cancel_key(NEW.thumbprint), 3)
     assert await states(store) == {OLD.thumbprint: "active", NEW.thumbprint: "revoked"}
-    await changes.revoke_key(store, "c", OLD.thumbprint, record=by(4))
+    await commit(store, actions.revoke_key(OLD.thumbprint), 4)
     assert await ended(store) == [of_key("c", OLD.thumbprint)]
 
 
@@ -85,7 +80,7 @@ async def test_which_key_is_meant_is_decided_in_the_commit(store: Store) -> None
 
     async def revoke() -> str:
         try:
-            await changes.revoke_key(store, "c", "main", record=by(2))
+            await commit(store, actions.revoke_key("main"), 2)
         except ConfigError:
             return "ambiguous"
         return "revoked"

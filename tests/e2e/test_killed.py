@@ -16,10 +16,10 @@ from tests.e2e.conftest import Server
 from affiant.cli.connection.data import with_store
 from affiant.client import credentials
 from affiant.jose import keys
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
-from affiant.server.registry import client_keys
-from affiant.server.registry.credentials import client_secrets
 from affiant.storage.ports import Store
 from affiant.storage.records import Client
 

@@ -12,8 +12,8 @@ from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, NOW, Server, ba
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
+from affiant.server.credentials.completion import QUIET_SECONDS
 from affiant.server.registry import directory
-from affiant.server.registry.credentials.completion import QUIET_SECONDS
 from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
 
@@ -155,7 +155,7 @@ async def test_every_change_is_written_down_with_who_and_what(server: Server) ->
     await _ask(server, "cancel", kid=other.kid)
     await _ask(server, "retire", new, kid=KEY.kid)
     told = await _changes(server)
-    assert [row["outcome"] for row in told] == ["announced", "proved", "announced", "cancelled", "retired"]
+    assert [row["outcome"] for row in told] == ["added", "proved", "added", "cancelled", "retired"]
     assert {(row["by"], row["subject"], row["client_id"]) for row in told} == {("c1", "client c1", "c1")}
     assert [row["thumbprint"] for row in told][1] == new.public().thumbprint, "by which key it was asked for"
     assert "keys" not in json.loads(told[0]["before"])

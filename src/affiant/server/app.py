@@ -19,7 +19,6 @@ from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin import Late
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
-from affiant.server.background import Background, Piece
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.ladder import Ladder
 from affiant.server.explain import inquiry
@@ -44,6 +43,7 @@ from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.fetch import Fetcher
 from affiant.server.registry.remote_keys import Fetch, RemoteKeys
+from affiant.server.request.background import Background, Piece
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.endpoint import Endpoint
 from affiant.server.request.limits import Limits, Rates

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -79,6 +80,18 @@ class Rotation:
     retry_window: int = RETRY_WINDOW
 
 
+# What a record says became of a request; docs/reference/audit.md has the table.
+AuditOutcome = Literal[
+    "issued", "refused", "explained",
+    "introspected", "listed", "accepted",
+    "added", "proved", "retired", "cancelled", "revoked", "put",
+    "registered", "read", "replaced", "deleted",
+    "created", "changed", "removed",
+    "announced", "advanced",
+    "limited", "restored",
+]  # fmt: skip
+
+
 class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One decision, a Struct because it is written on the hot path. Never holds a secret, an assertion or a token.
 
@@ -100,7 +113,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float
     trace_id: str
     endpoint: str
-    outcome: str
+    outcome: AuditOutcome
     reason: str | None = None
     client_claimed: str | None = None
     client_id: str | None = None
@@ -132,6 +145,13 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         """The same request, refused in the commit itself."""
         return msgspec.structs.replace(self, outcome="refused", reason=reason)
 
+    def with_change(self, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> AuditRecord:
+        """Return the record with the members that a change makes differ; with all of a view where the other is None."""
+        if before is not None and after is not None:
+            before, after = _differing(before, after), _differing(after, before)
+        texts = [json.dumps(view) if view is not None else None for view in (before, after)]
+        return msgspec.structs.replace(self, before=texts[0], after=texts[1])
+
     def to_json(self) -> bytes:
         """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
         try:
@@ -141,6 +161,21 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
             data = msgspec.json.encode({name: _spelled(value) for name, value in shown.items() if value is not None})
         # JSON leaves DEL and the C1 controls as they are; a terminal that shows the log would obey them.
         return data if data.isascii() and b"\x7f" not in data else escape_controls(data)
+
+
+def _differing(view: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that differ; of a list of objects, only the objects."""
+    differing: dict[str, Any] = {}
+    for name, value in view.items():
+        others = other.get(name)
+        if value == others:
+            continue
+        if isinstance(value, list) and any(isinstance(item, dict) for item in (*value, *(others or ()))):
+            items = [item for item in value if item not in (others or ())]
+            differing |= {name: items} if items else {}
+        else:
+            differing[name] = value
+    return differing
 
 
 class Revocation(Value, frozen=True):

@@ -34,7 +34,7 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A public key of a client; what it may do at an instant, server/registry/client_keys.py says.
+    """A public key of a client; what it may do at an instant, server/credentials/keys.py says.
 
     Attributes:
         kid: its name among the client's keys.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from affiant.reasons import Reason
 from affiant.server.admin import shown
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Out
-from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
+from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.ports import Tell
 
 Show = Callable[[Any], dict[str, Any]]
@@ -31,7 +30,7 @@ def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], End
 
     def written(before: Any, after: Any) -> list[Entry]:
         was, is_now = (show(value) if value is not None else None for value in (before, after))
-        entry = record(call, subject, outcome=_outcome(was, is_now), **_differing(was, is_now))
+        entry = record(call, subject, outcome=_outcome(was, is_now)).with_change(was, is_now)
         ended = ends(before, after) if ends is not None else None
         if ended is None:
             return [Entry(entry)]
@@ -47,9 +46,7 @@ def check_match(if_match: str | None, document: Out) -> None:
         raise Rejected(Reason.ADMIN_CHANGED)
 
 
-def record(
-    call: Call, subject: str, *, outcome: str, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None
-) -> AuditRecord:
+def record(call: Call, subject: str, *, outcome: AuditOutcome) -> AuditRecord:
     """The record of a change."""
     call.visit.outcome = outcome
     call.visit.subject = subject
@@ -59,22 +56,8 @@ def record(
         client_id=client_id,
         by=call.who.name,
         subject=subject,
-        before=_text(before),
-        after=_text(after),
     )
 
 
-def _outcome(before: object, after: object) -> str:
+def _outcome(before: object, after: object) -> AuditOutcome:
     return "created" if before is None else "removed" if after is None else "changed"
-
-
-def _differing(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
-    """Of a change, the members that differ; of what comes or goes, all."""
-    if before is None or after is None:
-        return {"before": before, "after": after}
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return {"before": {name: before.get(name) for name in names}, "after": {name: after.get(name) for name in names}}
-
-
-def _text(members: dict[str, Any] | None) -> str | None:
-    return json.dumps(members) if members is not None else None

@@ -10,8 +10,8 @@ from typing import Any
 from affiant.jose import base64url
 from affiant.oauth import assertion
 from affiant.server.admin import documents, roles
+from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import calendar
-from affiant.server.registry import client_keys
 from affiant.storage.entries import Revocation
 from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
 

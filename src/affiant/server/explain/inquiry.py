@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from affiant.server.client_auth import dummy
 from affiant.server.client_auth.findings import Evidence
@@ -21,7 +22,7 @@ from affiant.storage.ports import Ledger
 SECONDS = 1.0  # between two looks
 SEARCHES = 2  # in one look
 _WAITING = 8  # requests that wait for one; more are not examined
-EXPLAINED = "explained"  # the outcome of such a record
+EXPLAINED: Final = "explained"  # the outcome of such a record
 
 
 def trace_id(of: str) -> str:

@@ -13,7 +13,7 @@ from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.vault import Vault
 from affiant.server.request.identifiers import new_trace_id
-from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.entries import AuditOutcome, AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import NotFound, SigningKey
 
@@ -211,7 +211,7 @@ def _tell(
     ]
 
 
-def _told(before: SigningKey | None, key: SigningKey) -> tuple[str, str] | None:
+def _told(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, str] | None:
     """What happened to the key, and its instant; None when only its successor is another."""
     if not key.sealed:
         return "removed", "no token under it is good any more"
@@ -223,7 +223,7 @@ def _told(before: SigningKey | None, key: SigningKey) -> tuple[str, str] | None:
 
 
 def _record(
-    before: SigningKey | None, key: SigningKey, outcome: str, detail: str, *, by: str, trace_id: str, now: int
+    before: SigningKey | None, key: SigningKey, outcome: AuditOutcome, detail: str, *, by: str, trace_id: str, now: int
 ) -> AuditRecord:
     return AuditRecord(
         at=now,

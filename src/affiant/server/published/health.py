@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from affiant.errors import ConfigError, StoreError
-from affiant.server.background import Background
 from affiant.server.registry.directory import Directory
+from affiant.server.request.background import Background
 
 _HEADERS = {"Cache-Control": "no-store"}
 

@@ -1,36 +1,50 @@
-"""POST and PUT /client-keys: a client leads its own keys from one to the next, without an administrator.
+"""POST and PUT /client-keys: a client rotates its own keys, without an administrator.
 
-read the form → authenticate the client → may it, and with this key? → what becomes of its keys → claim the jti →
-the change and its record in one commit → answer
+read the form → authenticate the client → parse its action → may it, with this key? → what would its keys be? →
+claim the jti → the change and its record in one commit → answer
 
-Announce the next key with the present one, prove the next one by a signature of its own, retire the old one with the
-next. The key that is announced can do nothing but prove itself, so nobody is shut out by a key that does not work.
+A client announces its next key with the present one, proves the next one by a signature of its own, and retires the old
+one with the next. An announced key can do nothing but prove itself, so a key that does not work shuts no client out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from affiant.errors import ConfigError, Rejected
+from affiant.jose import strict_json
+from affiant.jose.key_set import KeySet, LeftOut, describe
+from affiant.jose.keys import parse_public_jwk
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.registration import described, key_actions
-from affiant.server.registration.key_actions import LIST, PROVE, Action
+from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.credentials import actions, completion, keys
+from affiant.server.credentials.actions import Action
+from affiant.server.registration import described
 from affiant.server.registration.registrar import LEFT_OUT
-from affiant.server.registry import client_keys
-from affiant.server.registry.credentials import changes, shown
 from affiant.server.request import http
 from affiant.server.request.described import Described
-from affiant.server.request.endpoint import ClientEndpoint
+from affiant.server.request.endpoint import ClientEndpoint, required
 from affiant.server.request.visit import Visit
 from affiant.storage.ports import Store
-from affiant.storage.records import Client, ClientKey, NotFound
+from affiant.storage.records import Client, NotFound
 
 SHOWN_REVOKED = 16  # keys that have ended, of which the answer still tells
+_CREATED = 201
+_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
+
+
+class Asked(NamedTuple):
+    """What a request asks for; `action` is None for the list alone."""
+
+    action: Action | None
+    status: int = 200
+    left_out: tuple[LeftOut, ...] = ()  # members of the JWK Set that are not registered
 
 
 class ClientKeysEndpoint(ClientEndpoint):
@@ -38,81 +52,144 @@ class ClientKeysEndpoint(ClientEndpoint):
 
     described: ClassVar[Described] = described.CLIENT_KEYS
     methods: ClassVar[tuple[str, ...]] = ("POST", "PUT")
-    counts_uses: ClassVar[bool] = False  # a key that only leads its own rotation is not in use
+    counts_uses: ClassVar[bool] = False  # a key that only rotates itself is not in use
 
     def __init__(self, *, store: Store, **shared: Any) -> None:
         super().__init__("client-keys", **shared)
         self._store = store
 
     def metadata(self) -> dict[str, Any]:
-        """See Endpoint; this member is ours."""
-        return {"client_keys_endpoint": f"{self._issuer}/client-keys"}
+        return {"client_keys_endpoint": f"{self._issuer}/client-keys"}  # a member of ours
 
     def proves_key(self, form: Form, scope: http.Scope) -> bool:
-        return scope["method"] == "POST" and form.get("action") == PROVE
+        return scope["method"] == "POST" and form.get("action") == "prove"
 
     async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
         form, client = await self.enter(visit, scope, receive)
-        # What stands now: the client may ask another worker than the one that has just changed it.
-        record = await self._store.clients.find(client.client.client_id) or client.client.record
-        _check_kept(record)
-        with _judging():
-            action = key_actions.parse(scope["method"], form, signer=client.thumbprint or "", now=int(visit.now))
-            _check_signer(action, record, client.thumbprint, visit.now)
-            changes.check_fits(record, action.added, demands=client.client.demands)
-            after = action.step(record.keys)
+        # As stored: another worker may have changed the client a moment ago.
+        stored = await self._store.clients.find(client.client.client_id) or client.client.record
+        _check_kept(stored)
+        asked = parse(scope["method"], form, signer=client.thumbprint or "", now=int(visit.now))
+        action, is_change = asked.action, False
+        if action is not None:
+            with _judging():
+                _check_allowed(action, stored, client, visit.now)
+                is_change = action.step(stored, int(visit.now)) != stored or action.leaked is not None
         await self.check_limits(visit)
-        visit.outcome, visit.note = "listed" if action.name == LIST else "accepted", action.told or None
+        visit.outcome, visit.note = ("accepted", action.detail) if action is not None else ("listed", None)
         await self.commit_with(visit, client)
-        # Once more on what stands when it is committed: another change may have come in between.
-        is_done = after == record.keys and action.leaked is None
-        return await self._answer_with(visit, action, record.keys if is_done else await self._change(visit, action))
+        if action is not None and is_change:
+            stored = await self._commit(visit, client, action)
+        return await self._answer_with(visit, asked, stored)
 
-    async def _change(self, visit: Visit, action: Action) -> tuple[ClientKey, ...]:
-        """Commit it, now that the request is known to be the first of its kind."""
-        client = visit.authenticated
-        assert client is not None  # noqa: S101 - `enter` has returned
-        record = msgspec.structs.replace(visit.record(), by=client.client.client_id, detail=action.told)
-        # From here on the jti is used up; who is refused now is not refused for showing it twice.
+    async def _commit(self, visit: Visit, client: Authenticated, action: Action) -> Client:
+        """Change the client as it is stored now: another change may have come in between."""
+        record = msgspec.structs.replace(visit.record(), by=client.client.client_id)
+        # From here on the jti is used up: a refusal must not be reported as a replay.
         visit.authenticated = msgspec.structs.replace(client, claim=None)
-        who = client.client.client_id
+
+        def allow(stored: Client) -> None:
+            _check_allowed(action, stored, client, visit.now)
+
         with _judging():
-            changed = await changes.change_keys(
-                self._store, who, action.step, record=record, outcome=action.outcome, leaked=action.leaked
-            )
-        return changed.keys
+            return await actions.commit(self._store, client.client.client_id, action, record=record, allow=allow)
 
-    async def _answer_with(self, visit: Visit, action: Action, keys: tuple[ClientKey, ...]) -> http.Answer:
-        client, now = visit.authenticated, int(visit.now)
-        assert client is not None  # noqa: S101 - `enter` has returned
-        revoked = [key for key in keys if client_keys.is_revoked(key, now)]
+    async def _answer_with(self, visit: Visit, asked: Asked, client: Client) -> http.Answer:
+        now = int(visit.now)
+        revoked = [key for key in client.keys if keys.is_revoked(key, now)]
         hidden = {id(key) for key in revoked[:-SHOWN_REVOKED]}
-        uses = await self._store.key_uses.list(client.client.client_id)
-        told = shown.keys([key for key in keys if id(key) not in hidden], uses, now=now)
-        members: dict[str, Any] = {"client_id": client.client.client_id, "keys": told}
-        if action.left_out:
-            members[LEFT_OUT] = list(map(str, action.left_out))
-        return http.Answer(action.status, members, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
+        uses = await self._store.key_uses.list(client.client_id)
+        shown = completion.view([key for key in client.keys if id(key) not in hidden], uses, now=now)
+        members: dict[str, Any] = {"client_id": client.client_id, "keys": shown}
+        if asked.left_out:
+            members[LEFT_OUT] = list(map(str, asked.left_out))
+        return http.Answer(asked.status, members, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
 
 
-def _check_kept(record: Client) -> None:
+def parse(method: str, form: Form, *, signer: str, now: int) -> Asked:
+    """Return what a client asks for; `signer` is the thumbprint of the key that signed the request."""
+    if method == "PUT":
+        return _put(form)
+    match required(form, "action"):
+        case "list":
+            return Asked(None)
+        case "announce":
+            return _announce(form, now)
+        case "prove":
+            return Asked(actions.prove_key(signer))
+        case "retire":
+            overlap = _seconds(form, "overlap") or 0
+            return Asked(actions.retire_key(required(form, "kid"), overlap=overlap, signer=signer))
+        case "revoke":
+            return Asked(actions.revoke_key(required(form, "kid"), signer=signer))
+        case "cancel":
+            return Asked(actions.cancel_key(required(form, "kid"), signer=signer))
+        case _:
+            raise Rejected(Reason.KEYS_ACTION, expected="list, announce, prove, retire, revoke or cancel")
+
+
+def _put(form: Form) -> Asked:
+    with _parsing():
+        given = KeySet.parse_given(_object(required(form, "jwks")))
+    detail = "; ".join(filter(None, (f"exactly {len(given.keys)} keys", describe(given.left_out))))
+    return Asked(actions.put_keys(given.keys, detail=detail), left_out=given.left_out)
+
+
+def _announce(form: Form, now: int) -> Asked:
+    with _parsing():
+        key = parse_public_jwk(_object(required(form, "jwk")))
+    not_before, expires_at = _seconds(form, "not_before") or 0, _seconds(form, "expires_at")
+    if expires_at is not None and expires_at <= max(now, not_before):
+        raise Rejected(Reason.KEYS_MALFORMED, expected="an expires_at in the future, and after not_before")
+    announced = keys.build(key, now=now, source="client", not_before=not_before, expires_at=expires_at, is_proved=False)
+    return Asked(actions.add_key(announced), status=_CREATED)
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
-        changes.check_kept(record)
+        return strict_json.parse_object(text.encode())
+    except (ValueError, RecursionError):
+        # Attack: a message must not repeat the text, which may be a private key.
+        raise ConfigError("one strict JSON object") from None
+
+
+def _seconds(form: Form, name: str) -> int | None:
+    text = form.get(name)
+    if text is None:
+        return None
+    if _SECONDS.fullmatch(text) is None:
+        raise Rejected(Reason.KEYS_MALFORMED, expected=f"{name} as a number of seconds")
+    return int(text)
+
+
+def _check_kept(stored: Client) -> None:
+    try:
+        actions.check_kept(stored)
     except ConfigError as error:
         raise Rejected(Reason.KEYS_ELSEWHERE, detail=str(error)) from None
 
 
-def _check_signer(action: Action, record: Client, signer: str | None, now: float) -> None:
-    """What is on its way out, or not proved, must not decide what follows."""
-    if action.name in (LIST, PROVE):
-        return
-    if not any(client_keys.thumbprint(k) == signer and client_keys.state(k, now) == "active" for k in record.keys):
+def _check_allowed(action: Action, stored: Client, client: Authenticated, now: float) -> None:
+    """Let only an active key decide about others, and only keys be added that the client's profile allows."""
+    active = {keys.thumbprint(key) for key in stored.keys if keys.state(key, now) == "active"}
+    if action.outcome != "proved" and client.thumbprint not in active:
         raise ConfigError("a signature of a key that is active, not retiring")
+    demands = client.client.demands
+    if action.added and not any(demands.allows_algorithm(alg) for key in action.added for alg in key.algorithms):
+        raise ConfigError(f"a key for one of: {', '.join(demands.algorithms or ())}")
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise Rejected(Reason.KEYS_MALFORMED, expected=str(error)) from None
 
 
 @contextlib.contextmanager
 def _judging() -> Iterator[None]:
-    """Tell the client why not, in the words of the rule."""
+    """Refuse in the words of the rule."""
     try:
         yield
     except NotFound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from affiant.jose.key_set import MAX_GIVEN
 from affiant.oauth.registration import MAX_TEXT, MAX_VALUES
 from affiant.server.client_auth import described as client_auth
-from affiant.server.registry.credentials.rotation import LONGEST_OVERLAP
+from affiant.server.credentials.actions import LONGEST_OVERLAP
 from affiant.server.request.described import Described, Member, Parameter
 
 _METHODS_RFC = "RFC 7591 2"

@@ -12,9 +12,9 @@ from affiant.jose.key_set import LeftOut
 from affiant.oauth import registration
 from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
+from affiant.server.credentials import secrets
 from affiant.server.registration import described, records
 from affiant.server.registration.registrar import Registrar, bearer_token, traced
-from affiant.server.registry.directory import secret_purpose
 from affiant.server.registry.rules import Registered, is_client_id
 from affiant.server.request import http
 from affiant.server.request.described import Described
@@ -134,7 +134,7 @@ class ManagementEndpoint(Registrar):
     def _is_secret(self, standing: Client, stored: StoredSecret, sent: str) -> bool:
         if stored.sealed is None:
             return hmac.compare_digest(stored.digest or _NOBODY, self._master_key.digest(sent))
-        plain = self._master_key.unseal(stored.sealed, purpose=secret_purpose(standing.client_id))
+        plain = self._master_key.unseal(stored.sealed, purpose=secrets.purpose(standing.client_id))
         return hmac.compare_digest(plain, sent.encode())
 
 

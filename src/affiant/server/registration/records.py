@@ -15,10 +15,10 @@ from affiant.oauth import names, registration
 from affiant.oauth.parameters import scope as scopes
 from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
+from affiant.server.credentials import keys as client_keys
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import client_keys, rules
+from affiant.server.registry import rules
 from affiant.server.registry.addresses import Allowed, find_forbidden
-from affiant.server.registry.credentials import rotation
 from affiant.server.registry.profiles import Demands
 from affiant.server.registry.rules import Registered
 from affiant.storage.records import Client, ClientKey, InitialAccessToken
@@ -230,7 +230,7 @@ def _put_keys(standing: Client, metadata: ClientMetadata, now: int) -> tuple[Cli
     if metadata.jwks_uri is not None:
         # Forgotten, not revoked: the set at the address mostly has the very keys that were registered.
         return tuple(key for key in standing.keys if client_keys.is_revoked(key, now))
-    put_keys = rotation.host if metadata.jwks else client_keys.put
+    put_keys = client_keys.put_vouched if metadata.jwks else client_keys.put
     try:
         client_keys.check_certificates(metadata.token_endpoint_auth_method, standing.keys, metadata.jwks, now=now)
         return put_keys(standing.keys, metadata.jwks, now=now, source=SOURCE)

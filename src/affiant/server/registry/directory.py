@@ -13,11 +13,13 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials import secrets
+from affiant.server.credentials.keys import ClientKeys
 from affiant.server.keys import calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Opened, Vault
-from affiant.server.registry import client_keys, profiles
-from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.registry import profiles
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
@@ -55,11 +57,6 @@ class RegisteredClient:
     def secrets(self, now: float) -> tuple[SecretKey, ...]:
         """The secrets that are live now, as MAC keys."""
         return tuple(key for key, end in self.macs if end is None or end > now)
-
-
-def secret_purpose(client_id: str) -> str:
-    """What a client's secret is sealed for."""
-    return f"client-secret/{client_id}"
 
 
 class Directory:
@@ -169,7 +166,7 @@ class Directory:
         macs: tuple[tuple[SecretKey, int | None], ...] = ()
         if record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
             alg = record.token_endpoint_auth_signing_alg or "HS256"
-            purpose = secret_purpose(record.client_id)
+            purpose = secrets.purpose(record.client_id)
             macs = tuple(
                 (
                     SecretKey(self._master_key.unseal(secret.sealed, purpose=purpose), alg, secret.id or None),

@@ -9,9 +9,9 @@ from affiant.jose.algorithms import ASYMMETRIC, SYMMETRIC
 from affiant.jose.keys import PublicKey
 from affiant.oauth import jwks_uri as oauth_jwks_uri
 from affiant.oauth import names
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import client_keys
-from affiant.server.registry.credentials import client_secrets
 from affiant.server.registry.profiles import GUIDE
 from affiant.storage.records import Client, StoredSecret
 

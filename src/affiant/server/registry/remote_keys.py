@@ -20,8 +20,8 @@ from affiant.jose.key_set import LeftOut, Reader, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
-from affiant.server.registry import client_keys
-from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import ClientKey
 

@@ -12,8 +12,9 @@ from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.oauth.binding.subject import check_subject
 from affiant.oauth.parameters import authorization_details, resource_indicator, scope
+from affiant.server.credentials import keys as client_keys
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import client_keys, methods, profiles
+from affiant.server.registry import methods, profiles
 from affiant.server.registry.profiles import Demands
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import Api, Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from affiant.errors import Rejected
 from affiant.oauth.binding.mtls import Certificate
@@ -13,12 +13,12 @@ from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth.findings import Findings
 from affiant.server.request.identifiers import new_trace_id
-from affiant.storage.entries import AuditRecord
+from affiant.storage.entries import AuditOutcome, AuditRecord
 
 if TYPE_CHECKING:
     from affiant.server.client_auth.ladder import Authenticated
 
-REFUSED = "refused"  # the outcome of a request that was not let through
+REFUSED: Final = "refused"  # the outcome of a request that was not let through
 MAX_SHOWN = 256  # characters of anything that a caller chose
 MAX_NAME = 256  # of the claimed client_id, as long as registered ones may be
 # What looks like a token, wherever it stands; and in a parameter that is no place for one, what looks like a secret.
@@ -42,7 +42,7 @@ class Visit:
     authenticated: Authenticated | None = None
     findings: Findings | None = None  # about an assertion that is not accepted
     is_read: bool = False
-    outcome: str = "issued"
+    outcome: AuditOutcome = "issued"
     note: str | None = None
     token: str | None = None
     certificate: Certificate | None = None  # that the request came with, whoever it is of

@@ -8,9 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from affiant.server import app, background
+from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory
+from affiant.server.request import background
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,9 @@ from affiant.jose import keys
 from affiant.jose.keys import PublicKey
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
-from affiant.server.registry import client_keys, remote_keys
-from affiant.server.registry.client_keys import ClientKeys
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials.keys import ClientKeys
+from affiant.server.registry import remote_keys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.fetch import Fetched
 from affiant.server.registry.remote_keys import MAX_WAITING, RemoteKeys, Wanted

@@ -23,7 +23,7 @@ from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, Error, Refused, RemoteError, StoreError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.server.registry.credentials.client_secrets import METHODS
+from affiant.server.credentials.secrets import METHODS
 from affiant.storage.records import NotFound
 
 Result = TypeVar("Result")

@@ -15,8 +15,9 @@ from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
+from affiant.server.credentials import keys as client_keys
 from affiant.server.explain import near
-from affiant.server.registry import client_keys, rules
+from affiant.server.registry import rules
 from affiant.server.registry.rules import Registered
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Beside, Client, KeyUse, NotFound

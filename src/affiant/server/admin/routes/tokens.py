@@ -86,7 +86,7 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     await _check_reach(call, wanted)
     told = shown.revocation(ended)
     subject = f"tokens {ended.kind} {ended.value}".strip()
-    record = changes.record(call, subject, outcome="revoked", after=told.model_dump(mode="json"))
+    record = changes.record(call, subject, outcome="revoked").with_change(None, told.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None
     selection = _selection(wanted)
     await call.desk.store.ledger.claim(

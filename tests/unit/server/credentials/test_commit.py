@@ -10,10 +10,12 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.oauth.revocations import of_key
+from affiant.server.credentials import actions, secrets
+from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials.actions import Action
+from affiant.server.credentials.completion import QUIET_SECONDS, judge
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import client_keys, rules
-from affiant.server.registry.credentials import changes, client_secrets
-from affiant.server.registry.credentials.completion import QUIET_SECONDS, judge
+from affiant.server.registry import rules
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshToken
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Client, KeyUse, NotFound
@@ -56,8 +58,18 @@ async def _store(method: str = "private_key_jwt", alg: str | None = None) -> Mem
     return store
 
 
-def _by(seconds: int = 0) -> AuditRecord:
-    return changes.by_operator("cli, root", NOW + seconds)
+def _record(at: int) -> AuditRecord:
+    return AuditRecord(at=NOW + at, trace_id="trace", endpoint="admin", outcome="changed", by="cli, root")
+
+
+async def _commit(store: MemoryStore, action: Action, at: int = 0) -> Client:
+    return await actions.commit(store, "c", action, record=_record(at))
+
+
+async def _add_secret(store: MemoryStore, at: int = 0, *, old_expires_at: int | None = None) -> str:
+    action, text = actions.add_secret(await _client(store), MASTER, now=NOW + at, old_expires_at=old_expires_at)
+    await _commit(store, action, at)
+    return text
 
 
 async def _told(store: MemoryStore) -> list[dict[str, Any]]:
@@ -71,7 +83,7 @@ async def _client(store: MemoryStore) -> Client:
 
 
 async def _live(store: MemoryStore, at: int) -> list[str]:
-    return [secret.id for secret in client_secrets.live((await _client(store)).secrets, NOW + at)]
+    return [secret.id for secret in secrets.live((await _client(store)).secrets, NOW + at)]
 
 
 @pytest.mark.anyio
@@ -80,33 +92,33 @@ async def test_a_secret_is_rotated(method: str) -> None:
     """Both are good in between; then the new one alone. The text is shown, and stands nowhere."""
     store = await _store(method)
     (old,) = await _live(store, 0)
-    started, text = await changes.start_secret_rotation(store, MASTER, "c", record=_by(1))
+    text = await _add_secret(store, 1)
     assert len(text) >= 43
     _, new = await _live(store, 1)
     with pytest.raises(ConfigError, match="begun already"):
-        await changes.start_secret_rotation(store, MASTER, "c", record=_by(2))
-    await changes.complete_secret_rotation(store, "c", record=_by(3))
+        await _add_secret(store, 2)
+    await _commit(store, actions.retire_secret(), 3)
     assert await _live(store, 3) == [new]
     with pytest.raises(ConfigError, match="no rotation"):
-        await changes.complete_secret_rotation(store, "c", record=_by(4))
-    await changes.start_secret_rotation(store, MASTER, "c", record=_by(5))
+        await _commit(store, actions.retire_secret(), 4)
+    await _add_secret(store, 5)
     assert old not in [secret.id for secret in (await _client(store)).secrets], "what has ended is forgotten"
     told = await _told(store)
     assert [(row["outcome"], row["by"], row["subject"]) for row in told] == [
-        (outcome, "cli, root", "client c") for outcome in ("started", "completed", "started")
+        (outcome, "cli, root", "client c") for outcome in ("added", "retired", "added")
     ]
-    assert text not in json.dumps(told) + repr(started)
+    assert text not in json.dumps(told)
 
 
 @pytest.mark.anyio
 async def test_a_secret_rotation_is_cancelled() -> None:
     store = await _store("client_secret_basic")
     (old,) = await _live(store, 0)
-    await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW + 100)
-    await changes.cancel_secret_rotation(store, "c", record=_by(50))
+    await _add_secret(store, old_expires_at=NOW + 100)
+    await _commit(store, actions.cancel_secret(), 50)
     assert await _live(store, 1000) == [old]
     with pytest.raises(ConfigError, match="no rotation"):
-        await changes.cancel_secret_rotation(store, "c", record=_by(60))
+        await _commit(store, actions.cancel_secret(), 60)
 
 
 @pytest.mark.anyio
@@ -114,8 +126,8 @@ async def test_an_old_secret_ends_by_itself() -> None:
     store = await _store("client_secret_post")
     (old,) = await _live(store, 0)
     with pytest.raises(ConfigError, match="future"):
-        await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW)
-    await changes.start_secret_rotation(store, MASTER, "c", record=_by(), old_expires_at=NOW + 100)
+        await _add_secret(store, old_expires_at=NOW)
+    await _add_secret(store, old_expires_at=NOW + 100)
     assert (await _live(store, 99))[0] == old
     assert old not in await _live(store, 100)
 
@@ -123,7 +135,7 @@ async def test_an_old_secret_ends_by_itself() -> None:
 @pytest.mark.anyio
 async def test_a_secret_for_a_longer_hash_is_longer() -> None:
     store = await _store("client_secret_jwt", "HS512")
-    _, text = await changes.start_secret_rotation(store, MASTER, "c", record=_by())
+    text = await _add_secret(store)
     assert len(text) == 86
 
 
@@ -132,8 +144,8 @@ async def test_a_leaked_secret_takes_its_tokens_along() -> None:
     store = await _store("client_secret_basic")
     (old,) = await _live(store, 0)
     token = RefreshToken(b"r", "f", "c", (), "https://a", NOW, NOW + 9, NOW + 9, key_thumbprint=old)
-    await store.ledger.claim(Entry(_by(), new_refresh=token))
-    await changes.revoke_secret(store, "c", old, record=_by(1))
+    await store.ledger.claim(Entry(_record(0), new_refresh=token))
+    await _commit(store, actions.revoke_secret(old), 1)
     assert await _live(store, 1) == []
     (ended,) = await store.revocations.list(NOW)
     assert (ended.kind, ended.value, ended.until) == ("key", of_key("c", old), NOW + 1 + LONGEST_TOKEN)
@@ -141,7 +153,7 @@ async def test_a_leaked_secret_takes_its_tokens_along() -> None:
     assert found is not None
     assert found.revoked_at is not None
     with pytest.raises(NotFound):
-        await changes.revoke_secret(store, "c", "nobody", record=_by(2))
+        await _commit(store, actions.revoke_secret("unknown"), 2)
 
 
 @pytest.mark.anyio
@@ -151,24 +163,25 @@ async def test_what_an_operator_does_to_keys() -> None:
     async def states(at: int) -> list[str]:
         return [client_keys.state(key, NOW + at) for key in (await _client(store)).keys]
 
-    await changes.start_key_rotation(store, "c", NEW, record=_by())
+    await _commit(store, actions.add_key(client_keys.build(NEW, now=NOW)))
     assert await states(0) == ["active", "active"]
-    await changes.complete_key_rotation(store, "c", OLD.kid, record=_by(1), overlap=60)
+    await _commit(store, actions.retire_key(OLD.kid, overlap=60), 1)
     assert await states(1) == ["retiring", "active"]
-    await changes.cancel_key_rotation(store, "c", NEW.kid, record=_by(2))
+    await _commit(store, actions.cancel_key(NEW.kid), 2)
     assert await states(2) == ["active", "revoked"]
-    await changes.revoke_key(store, "c", OLD.kid, record=_by(3))
+    await _commit(store, actions.revoke_key(OLD.kid), 3)
     assert await states(3) == ["revoked", "revoked"], "an operator may shut a client out"
     assert [row.value for row in await store.revocations.list(NOW)] == [of_key("c", OLD.thumbprint)]
-    assert [row["outcome"] for row in await _told(store)] == ["started", "completed", "cancelled", "revoked"]
+    assert [row["outcome"] for row in await _told(store)] == ["added", "retired", "cancelled", "revoked"]
     before = await store.version()
-    for call in (
-        changes.start_key_rotation(store, "c", OLD, record=_by(4)),
-        changes.complete_key_rotation(store, "c", "nobody", record=_by(4)),
-        changes.revoke_key(store, "nobody", OLD.kid, record=_by(4)),
-        changes.start_secret_rotation(store, MASTER, "c", record=_by(4)),
+    for action in (
+        actions.add_key(client_keys.build(OLD, now=NOW)),
+        actions.retire_key("unknown"),
+        actions.add_secret(await _client(store), MASTER, now=NOW)[0],
     ):
         with pytest.raises((ConfigError, NotFound)):
-            await call
+            await _commit(store, action, 4)
+    with pytest.raises(NotFound):
+        await actions.commit(store, "unknown", actions.revoke_key(OLD.kid), record=_record(4))
     assert await store.version() == before
     assert len(await _told(store)) == 4

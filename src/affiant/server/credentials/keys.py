@@ -1,6 +1,6 @@
-"""The keys of a client: announced, active, retiring, revoked.
+"""The public keys of a client: announced, active, retiring, revoked.
 
-What a key may do follows from the instants stored with it, so every worker and node says the same without a message.
+The state of a key follows from the instants stored with it, so every worker and node agrees without a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def build(
     expires_at: int | None = None,
     is_proved: bool = True,
 ) -> ClientKey:
-    """The key as it is stored."""
+    """Return the key as it is stored; `is_proved` says that it needs no signature to be known as the client's own."""
     return ClientKey(
         kid=key.kid,
         jwk=json.dumps(key.to_jwk()),
@@ -44,15 +44,24 @@ def build(
 
 @lru_cache(maxsize=_CACHED)
 def parse(jwk: str) -> PublicKey:
-    """The key itself."""
-    # Parsed once for all its life: after each change of the store every client is looked up anew, and reading an RSA
-    # key takes so long that the time of an answer would tell who exists.
+    # Attack: reading an RSA key takes so long that the time of an answer would tell which clients exist. A change of
+    # the store makes every client be looked up again, so each key is parsed once for all its life.
     return parse_public_jwk(json.loads(jwk))
 
 
+def thumbprint(key: ClientKey) -> str:
+    """Return the name (RFC 7638) by which the uses of a key are counted and its tokens are revoked."""
+    return parse(key.jwk).thumbprint
+
+
 def is_revoked(key: ClientKey, now: float) -> bool:
-    """Whether it is good for nothing any more."""
+    """Whether the key is of no use any more: revoked, retired or expired."""
     return any(end is not None and end <= now for end in (key.revoked_at, key.expires_at))
+
+
+def may_be_proved(key: ClientKey, now: float) -> bool:
+    """Whether a signature by the key shows that it is the client's own."""
+    return not is_revoked(key, now)
 
 
 def may_authenticate(key: ClientKey, now: float) -> bool:
@@ -60,13 +69,8 @@ def may_authenticate(key: ClientKey, now: float) -> bool:
     return key.proved_at is not None and key.not_before <= now and not is_revoked(key, now)
 
 
-def thumbprint(key: ClientKey) -> str:
-    """What it is counted and revoked by (RFC 7638)."""
-    return parse(key.jwk).thumbprint
-
-
 def state(key: ClientKey, now: float) -> str:
-    """``announced``, ``active``, ``retiring`` or ``revoked``."""
+    """Return ``announced``, ``active``, ``retiring`` or ``revoked``."""
     if is_revoked(key, now):
         return "revoked"
     if not may_authenticate(key, now):
@@ -74,73 +78,16 @@ def state(key: ClientKey, now: float) -> str:
     return "retiring" if key.retiring_at is not None and key.retiring_at <= now else "active"
 
 
-def may_be_proved(key: ClientKey, now: float) -> bool:
-    """Whether a signature of it shows that it is the client's own."""
-    return not is_revoked(key, now)
-
-
 def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:
-    """Those that are not revoked, in their order."""
+    """Return the keys that are not revoked, in their order."""
     return [key for key in keys if not is_revoked(key, now)]
-
-
-def add(standing: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) -> tuple[ClientKey, ...]:
-    """Return the keys with these added.
-
-    A kid may name several keys, and a key may have several names among those that are added (RFC 7517 section 4.5).
-    """
-    known = {thumbprint(key): key for key in standing}
-    for key in added:
-        old = known.get(thumbprint(key))
-        if old is not None:
-            what = "was revoked, and never comes back: make a new one" if is_revoked(old, now) else "is there already"
-            raise ConfigError(f"the key {key.kid} {what}")
-    return _checked((*standing, *added), now)
-
-
-def check_name(standing: Sequence[ClientKey], added: ClientKey, now: float) -> None:
-    """Raise ConfigError if another live key of the client has the kid of this one."""
-    if any(key.kid == added.kid and thumbprint(key) != thumbprint(added) for key in live(standing, now)):
-        raise ConfigError(f"another key of the client has the kid {added.kid}: give this one a kid of its own")
-
-
-def put(
-    standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
-) -> tuple[ClientKey, ...]:
-    """Return exactly these keys: keep the wanted live ones unchanged, revoke the others, and add the new ones."""
-    kept: dict[str, list[ClientKey]] = {}
-    for key in live(standing, now):
-        kept.setdefault(thumbprint(key), []).append(key)
-    wanted_of = {name: [key for key in wanted if key.thumbprint == name] for name in kept}
-    named = {name: _named(keys, wanted_of[name]) for name, keys in kept.items() if wanted_of[name]}
-    left = [
-        key if is_revoked(key, now) or thumbprint(key) in named else replace(key, revoked_at=now)
-        for key in standing
-        if is_revoked(key, now) or key in named.get(thumbprint(key), [key])
-    ]
-    new = [build(key, now=now, source=source) for key in wanted if key.thumbprint not in kept]
-    further = [key for keys in named.values() for key in keys if key not in standing]
-    return _checked((*add(left, new, now=now), *further), now)
-
-
-def check_certificates(
-    auth_method: str, standing: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int
-) -> None:
-    """Raise ConfigError if a registered key comes with another certificate: it keeps its first one."""
-    if auth_method != names.SELF_SIGNED_TLS_CLIENT_AUTH:
-        return
-    keys = [parse(key.jwk) for key in live(standing, now)]
-    certificates = {key.thumbprint: key.certificate for key in keys}
-    for key in wanted:
-        if certificates.get(key.thumbprint, key.certificate) != key.certificate:
-            raise ConfigError(f"the key {key.kid} was registered with another certificate or none: make a new key")
 
 
 def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
     """Return the key with this thumbprint, or else with this kid; also a revoked one.
 
-    A thumbprint names one key. A kid may name several, and the server must not guess: if it revoked the wrong key, the
-    tokens of the leaked one would stay valid.
+    A thumbprint names one key. A kid may name several, and then ConfigError is raised: if the server guessed and
+    revoked the wrong key, the tokens of the leaked one would stay valid.
     """
     named = [key for key in keys if thumbprint(key) == name] or [key for key in keys if key.kid == name]
     if not named:
@@ -155,29 +102,97 @@ def get(keys: Sequence[ClientKey], name: str, now: float) -> ClientKey:
     return named[-1]
 
 
+def add(held: Sequence[ClientKey], added: Sequence[ClientKey], *, now: int) -> tuple[ClientKey, ...]:
+    """Return the keys with these added; raise ConfigError for a known key, also a revoked one, and for too many.
+
+    A kid may name several keys, and a key may have several names among those that are added (RFC 7517 section 4.5).
+    """
+    known = {thumbprint(key): key for key in held}
+    for key in added:
+        old = known.get(thumbprint(key))
+        if old is not None:
+            what = "was revoked, and never comes back: make a new one" if is_revoked(old, now) else "is there already"
+            raise ConfigError(f"the key {key.kid} {what}")
+    return _checked((*held, *added), now)
+
+
+def put(
+    held: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "operator"
+) -> tuple[ClientKey, ...]:
+    """Return exactly these keys: keep the wanted live ones unchanged, revoke the others, and add the new ones."""
+    kept: dict[str, list[ClientKey]] = {}
+    for key in live(held, now):
+        kept.setdefault(thumbprint(key), []).append(key)
+    wanted_of = {name: [key for key in wanted if key.thumbprint == name] for name in kept}
+    named = {name: _named(keys, wanted_of[name]) for name, keys in kept.items() if wanted_of[name]}
+    left = [
+        key if is_revoked(key, now) or thumbprint(key) in named else replace(key, revoked_at=now)
+        for key in held
+        if is_revoked(key, now) or key in named.get(thumbprint(key), [key])
+    ]
+    new = [build(key, now=now, source=source) for key in wanted if key.thumbprint not in kept]
+    further = [key for keys in named.values() for key in keys if key not in held]
+    return _checked((*add(left, new, now=now), *further), now)
+
+
+def put_vouched(
+    held: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int, source: str = "client"
+) -> tuple[ClientKey, ...]:
+    """Return exactly these keys, proved and not retiring: the key that signed the client's request vouches for them.
+
+    The tokens of the keys that are left out stay valid until they expire.
+    """
+    kids: dict[str, set[str]] = {}
+    for key in wanted:
+        kids.setdefault(key.thumbprint, set()).add(key.kid)
+    for record in live(held, now):
+        if record.kid not in kids.get(thumbprint(record), {record.kid}):
+            raise ConfigError(f"one of the keys is there already under the name {record.kid}: send it as that")
+    after = tuple(
+        replace(key, proved_at=key.proved_at or now, retiring_at=None, revoked_at=None)
+        if thumbprint(key) in kids and not is_revoked(key, now)
+        else key
+        for key in put(held, wanted, now=now, source=source)
+    )
+    if not any(state(key, now) == "active" for key in after):
+        raise ConfigError("none of these keys could be used now")
+    return after
+
+
+def check_certificates(auth_method: str, held: Sequence[ClientKey], wanted: Sequence[PublicKey], *, now: int) -> None:
+    """Raise ConfigError if a registered key comes with another certificate: it keeps its first one."""
+    if auth_method != names.SELF_SIGNED_TLS_CLIENT_AUTH:
+        return
+    keys = [parse(key.jwk) for key in live(held, now)]
+    certificates = {key.thumbprint: key.certificate for key in keys}
+    for key in wanted:
+        if certificates.get(key.thumbprint, key.certificate) != key.certificate:
+            raise ConfigError(f"the key {key.kid} was registered with another certificate or none: make a new key")
+
+
 def _checked(keys: tuple[ClientKey, ...], now: float) -> tuple[ClientKey, ...]:
     if len(live(keys, now)) > MAX_KEYS:
         raise ConfigError(f"a client has at most {MAX_KEYS} keys at one time: revoke some")
     return _without_the_oldest(keys, now)
 
 
-def _named(standing: Sequence[ClientKey], wanted: Sequence[PublicKey]) -> list[ClientKey]:
+def _named(held: Sequence[ClientKey], wanted: Sequence[PublicKey]) -> list[ClientKey]:
     """Return the records of one live key under the kids that a set gives it.
 
     A key with one kid keeps it, and its alg, whatever the set says: processes that sign with that kid must not fail. A
     key with several kids gets those of the set; a new kid has the state of the key.
     """
-    if not {key.kid for key in standing} & {key.kid for key in wanted}:
-        return list(standing)
+    if not {key.kid for key in held} & {key.kid for key in wanted}:
+        return list(held)
     found = []
     for kid in dict.fromkeys(key.kid for key in wanted):
-        records = [key for key in standing if key.kid == kid]
+        records = [key for key in held if key.kid == kid]
         keys = [key for key in wanted if key.kid == kid]
         algs = {parse(record.jwk).alg: record for record in records}
         if len(records) == len(keys) == 1:
             found += records
         else:
-            found += [algs.get(k.alg) or replace(standing[0], kid=kid, jwk=json.dumps(k.to_jwk())) for k in keys]
+            found += [algs.get(k.alg) or replace(held[0], kid=kid, jwk=json.dumps(k.to_jwk())) for k in keys]
     return found
 
 
@@ -189,7 +204,7 @@ def _without_the_oldest(keys: tuple[ClientKey, ...], now: float) -> tuple[Client
 
 
 class ClientKeys:
-    """The keys of one client, ready to verify."""
+    """The keys of one client, ready to verify with; announced ones only where they may prove themselves."""
 
     __slots__ = ("_keys", "_may", "records")
 
@@ -199,9 +214,7 @@ class ClientKeys:
         self._may = may_be_proved if admits_announced else may_authenticate
 
     def proving(self) -> ClientKeys:
-        """The same, and those that are announced may authenticate the client too."""
         return ClientKeys(self.records, admits_announced=True)
 
     def usable(self, now: float) -> list[PublicKey]:
-        """Those that may authenticate the client."""
         return [key for record, key in self._keys if self._may(record, now)]
