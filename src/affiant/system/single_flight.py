@@ -18,15 +18,15 @@ class SingleFlight(Generic[Result]):
         self._tasks: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Task[Result]] = {}
 
     def find(self, key: Hashable = None) -> asyncio.Task[Result] | None:
-        return self._tasks.get((asyncio.get_running_loop(), key))
+        task = self._tasks.get((asyncio.get_running_loop(), key))
+        return task if task is not None and not task.done() else None
 
     def begin(self, work: Work[Result], *, key: Hashable = None) -> asyncio.Task[Result]:
         """Return the task in flight, or begin one."""
-        loop = asyncio.get_running_loop()
-        task = self._tasks.get((loop, key))
+        task = self.find(key)
         if task is None:
+            loop = asyncio.get_running_loop()
             task = self._tasks[loop, key] = loop.create_task(work())
-            # Order: before any other callback, so that a caller that was waiting begins the next task.
             task.add_done_callback(partial(self._end, (loop, key)))
         return task
 
@@ -43,6 +43,7 @@ class SingleFlight(Generic[Result]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _end(self, place: tuple[asyncio.AbstractEventLoop, Hashable], task: asyncio.Task[Result]) -> None:
-        self._tasks.pop(place, None)
+        if self._tasks.get(place) is task:  # otherwise the next one has begun
+            del self._tasks[place]
         if not task.cancelled():
             task.exception()  # if all callers were cancelled, asyncio would log it as never retrieved

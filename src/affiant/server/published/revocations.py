@@ -20,6 +20,7 @@ from affiant.oauth import revocations as feed
 from affiant.server.published import preconditions
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Revocations
+from affiant.system.single_flight import SingleFlight
 from affiant.values import Value
 
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
@@ -58,7 +59,7 @@ class RevocationFeed:
         self._clock = clock
         self._edition: _Edition | None = None
         self._fresh_until = float("-inf")
-        self._looking: asyncio.Task[_Edition] | None = None
+        self._looks = SingleFlight[_Edition]()
         self._waiting = 0
         self._watch: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -119,10 +120,7 @@ class RevocationFeed:
         """The feed as it is now. Who comes while somebody looks waits for that, and hears of its failure."""
         if self._edition is not None and time.monotonic() < self._fresh_until:
             return self._edition
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._renew())
-            self._looking.add_done_callback(_heed)
-        return await asyncio.shield(self._looking)
+        return await self._looks.run(self._renew)
 
     async def _renew(self) -> _Edition:
         begun_at = time.monotonic()
@@ -151,12 +149,6 @@ def _etag(*parts: str) -> str:
 def _wait(request: Request) -> int:
     value = request.query_params.get("wait", "")
     return min(int(value), LONGEST_WAIT) if _SECONDS.fullmatch(value) else 0
-
-
-def _heed(looked: asyncio.Task[_Edition]) -> None:
-    """Those who waited were told; when all have gone, nobody needs to be."""
-    if not looked.cancelled():
-        looked.exception()
 
 
 async def _gone(request: Request) -> None:

@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from affiant.errors import ConfigError, Rejected
@@ -19,11 +20,13 @@ from affiant.jose.jwk import IS_PRIVATE
 from affiant.jose.key_set import LeftOut, Reader, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
+from affiant.oauth.jwks_uri import lifetime
 from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import ClientKey
+from affiant.system.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from affiant.server.registry.fetch import Fetched
@@ -77,7 +80,7 @@ class _Known:
     missed_at: float = float("-inf")
     absent: dict[str, float] = field(default_factory=dict)
     problem: Rejected | None = None
-    flight: asyncio.Task[None] | None = None
+    is_fetching: bool = False
     waiting: int = 0
 
     def age(self, now: float) -> float:
@@ -91,7 +94,7 @@ class _Known:
     def may_begin(self, now: float) -> bool:
         """Whether a fetch may begin: none is in flight, and the last one did not fail within RETRY_SECONDS."""
         has_failed = self.problem is not None and _is_within(RETRY_SECONDS, self.begun_at, now)
-        return self.flight is None and not has_failed
+        return not self.is_fetching and not has_failed
 
     def may_refresh(self, now: float) -> bool:
         """Whether a fetch may begin because the copy is old."""
@@ -117,7 +120,7 @@ class RemoteKeys:
         self._fetch = fetch
         self._known: dict[str, _Known] = {}
         self._free = asyncio.Semaphore(MAX_FETCHING)
-        self._flights: set[asyncio.Task[None]] = set()
+        self._flights = SingleFlight[None]()
 
     async def complete(self, client: RegisteredClient, wanted: Wanted, *, now: float) -> RegisteredClient:
         """The client with the keys that it publishes; as it is, where it has registered no jwks_uri.
@@ -158,9 +161,7 @@ class RemoteKeys:
 
     async def close(self) -> None:
         """End what is on its way."""
-        for flight in self._flights:
-            flight.cancel()
-        await asyncio.gather(*self._flights, return_exceptions=True)
+        await self._flights.close()
 
     def _find(self, client_id: str, uri: str) -> _Known:
         known = self._known.pop(client_id, None)
@@ -207,30 +208,29 @@ class RemoteKeys:
     def _begin(self, client_id: str, known: _Known, now: float) -> bool:
         if self._fetch is None or not known.may_begin(now):
             return False
-        known.begun_at = now
-        known.flight = asyncio.create_task(self._fly(client_id, known, self._fetch, now))
-        self._flights.add(known.flight)
-        known.flight.add_done_callback(self._flights.discard)
+        known.begun_at, known.is_fetching = now, True
+        _ = self._flights.begin(partial(self._renew, client_id, known, self._fetch, now), key=id(known))
         return True
 
     async def _wait(self, known: _Known) -> None:
-        if known.flight is None or known.waiting >= MAX_WAITING:
+        flight = self._flights.find(id(known))
+        if flight is None or known.waiting >= MAX_WAITING:
             return
         known.waiting += 1
         try:
             # Not await: a cancelled request must not cancel the fetch that others wait for.
-            await asyncio.wait([known.flight])
+            await asyncio.wait([flight])
         finally:
             known.waiting -= 1
 
-    async def _fly(self, client_id: str, known: _Known, fetch: Fetch, now: float) -> None:
+    async def _renew(self, client_id: str, known: _Known, fetch: Fetch, now: float) -> None:
         try:
             async with asyncio.timeout(TURN_SECONDS), self._free:
                 fetched = await fetch(known.uri)
                 known.keys, known.left_out = await _read(fetched.body, client_id)
                 known.problem = None
-            wished = FRESH_SECONDS if fetched.max_age is None else fetched.max_age
-            known.fetched_at, known.lifetime = now, min(max(wished, LEAST_SECONDS), MOST_SECONDS)
+            known.lifetime = lifetime(fetched.max_age, default=FRESH_SECONDS, least=LEAST_SECONDS, most=MOST_SECONDS)
+            known.fetched_at = now
         except (Rejected, TimeoutError) as error:
             known.problem = error if isinstance(error, Rejected) else Rejected(Reason.JWKS_TIMEOUT)
             log.warning(
@@ -240,7 +240,7 @@ class RemoteKeys:
             log.exception("the keys of client %s cannot be fetched", client_id)
             known.problem = Rejected(Reason.JWKS_UNAVAILABLE)
         finally:
-            known.flight = None
+            known.is_fetching = False
 
 
 async def _read(body: bytes, client_id: str) -> tuple[tuple[ClientKey, ...], tuple[LeftOut, ...]]:

@@ -70,8 +70,8 @@ class Place:
 
     async def settle(self) -> None:
         """Let what goes on in the background come to its end."""
-        while self.remote._flights:
-            await asyncio.wait(self.remote._flights)
+        while tasks := self.remote._flights._tasks.values():
+            await asyncio.wait(tasks)
 
     @property
     def fetches(self) -> int:
