@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.loopback import free_port
+
 MISSING = "no PgBouncer to test with: install it (Debian, Ubuntu: pgbouncer)"
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 # What PgBouncer needs to run; everything that is not here is its default.
@@ -34,9 +36,7 @@ def before(url: str, *, mode: str) -> Iterator[str]:
     """Run a PgBouncer in this mode before the database of this URL, and yield the URL through it."""
     assert PROGRAM is not None
     parts = urlsplit(url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = free.getsockname()[1]
+    listen = free_port()
     with tempfile.TemporaryDirectory(prefix="affiant-pgbouncer-") as folder:
         path = Path(folder) / "pgbouncer.ini"
         words = {"host": parts.hostname, "port": parts.port, "user": parts.username, "password": parts.password}

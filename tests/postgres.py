@@ -7,7 +7,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+from tests.loopback import free_port
 
 ENVIRONMENT = "AFFIANT_TEST_POSTGRES"
 MISSING = (
@@ -82,9 +82,7 @@ def make() -> Postgres | None:
         return None
     folder = Path(tempfile.mkdtemp(prefix="affiant-postgres-"))
     programs = _programs(Path(spec.origin).parent, folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "password").write_text(PASSWORD)
     if os.geteuid() == 0:
         shutil.chown(folder, _nobody().pw_uid)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from tests.attacks.bench import API, FILE, FOREIGN, ISSUER, NOW, OTHER, OTHER_API, PROXY, Bench
-from tests.e2e.conftest import Server, _serve
 from tests.key_server import LOOPBACK, KeyServer, fetcher
+from tests.process import Server
 
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
@@ -106,4 +106,6 @@ async def durable(
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server in a process of its own, for what only a real socket can send."""
-    yield from _serve(tmp_path_factory.mktemp("server"), 1)
+    with Server(tmp_path_factory.mktemp("server")) as server:
+        server.add_api()
+        yield server

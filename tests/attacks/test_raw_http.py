@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from tests.attacks.bench import FILE, TYPE, piece_of
-from tests.e2e.conftest import Server, _serve
+from tests.process import Server
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
@@ -213,7 +213,8 @@ def test_nothing_is_on_stderr_or_in_the_folder(clients: Clients) -> None:
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[Clients]:
     """Clients of a server that may be stopped."""
-    for server in _serve(tmp_path, 1):
+    with Server(tmp_path) as server:
+        server.add_api()
         yield Clients(server)
 
 

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from tests.chaos import checker
 from tests.chaos.history import History
 from tests.chaos.load import Crowd
-from tests.e2e.conftest import AFFIANT, READY_SECONDS, Child
+from tests.process import READY_SECONDS, Server
 
 from affiant.jose import keys
 from affiant.server.keys import master_key
@@ -31,21 +32,11 @@ UNLIMITED = {"AFFIANT_FAILURE_BURST": "0", "AFFIANT_TOKEN_BURST": "0"}  # few cl
 
 
 @dataclass
-class Node:
-    """A server on a data folder, with a few clients that all have KEY."""
+class Node(Server):
+    """A server with a few clients that all have KEY."""
 
-    folder: Path
-    port: int
-    workers: int = 1
     environment: dict[str, str] = field(default_factory=lambda: dict(UNLIMITED))
-    prefix: tuple[str, ...] = ()  # a command that starts the server
-    child: Child | None = None
     crowds: list[Crowd] = field(default_factory=list)
-
-    @property
-    def data(self) -> Path:
-        """The data folder."""
-        return self.folder / "affiant-data"
 
     @property
     def file(self) -> Path:
@@ -64,8 +55,16 @@ class Node:
         assert self.child is not None
         return self.child.process.pid
 
-    async def prepare(self) -> None:
-        """Make the database, with an API and the clients."""
+    @contextlib.asynccontextmanager
+    async def prepared(self) -> AsyncIterator[Self]:
+        """Make the database, with an API and the clients; in the end, stop the server."""
+        try:
+            await self._prepare()
+            yield self
+        finally:
+            self.close()
+
+    async def _prepare(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         store = SqliteStore(self.file, audit_key=self.master_key.audit)
         await store.open()
@@ -87,12 +86,7 @@ class Node:
         finally:
             await store.close()
 
-    def launch(self) -> None:
-        """Start it, and do not wait."""
-        words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)
-
-    async def start(self) -> float:
+    async def boot(self) -> float:
         """Start it; seconds until it was ready."""
         begun = time.monotonic()
         self.launch()
@@ -130,16 +124,6 @@ class Node:
     def is_ended(self) -> bool:
         """Whether its process is gone."""
         return self.child is None or self.child.process.poll() is not None
-
-    def kill(self) -> None:
-        """Kill -9, of all of its processes."""
-        assert self.child is not None
-        self.child.kill()
-
-    def stop(self) -> None:
-        """End it, however it stands."""
-        if self.child is not None:
-            self.child.stop()
 
     async def end(self, seconds: float) -> tuple[int, float]:
         """SIGTERM; the exit code and the seconds that it took, or subprocess.TimeoutExpired."""

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,15 +43,11 @@ def _mounted(place: Path, options: str) -> Iterator[None]:
 
 
 @pytest.fixture
-async def small(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Node]:
+async def small(tmp_path: Path) -> AsyncIterator[Node]:
     """A server whose data folder is a small disk of its own."""
     with _mounted(tmp_path / "affiant-data", f"size={SIZE},mode=0700"):
-        made = Node(tmp_path, free_port())
-        await made.prepare()
-        try:
+        async with Node(tmp_path).prepared() as made:
             yield made
-        finally:
-            made.close()
 
 
 def _fill(folder: Path) -> Path:
@@ -70,7 +66,7 @@ def _fill(folder: Path) -> Path:
 async def test_full_disk_is_answered_with_503(small: Node) -> None:
     """Nothing is issued that was not written; what only reads goes on; with space it goes on by itself."""
     crowd = small.crowd()
-    await small.start()
+    await small.boot()
     async with crowd.running(8):
         await crowd.answered(50)
         ballast = _fill(small.data)
@@ -103,7 +99,7 @@ async def test_health_of_a_full_disk_does_not_flap(small: Node, left: int, worke
     """With or without requests, and while small commits fit now and then; in every worker."""
     crowd = small.crowd()
     small.workers = workers
-    await small.start()
+    await small.boot()
     async with crowd.running(1):
         await crowd.answered(20)
     ballast = _fill(small.data)
@@ -125,7 +121,7 @@ async def test_full_disk_does_not_end_the_server(small: Node) -> None:
     small.environment = {}
     crowd = small.crowd()
     crowd.clients = CLIENTS[:1]
-    await small.start()
+    await small.boot()
     async with crowd.running(4):
         await crowd.answered(WAL_PAGES // 4)
         ballast = _fill(small.data)
@@ -142,7 +138,7 @@ async def test_full_disk_does_not_end_the_server(small: Node) -> None:
 async def test_file_size_limit_is_answered_with_503(node: Node) -> None:
     """The same without a disk of its own: `ulimit -f`, lowered and raised while the server runs."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(8):
         await crowd.answered(50)
         log = node.file.with_name(f"{node.file.name}-wal").stat().st_size
@@ -193,7 +189,7 @@ async def test_read_only_place_is_refused_at_start(mortal: Node, name: str) -> N
         _refuses(mortal)
     finally:
         place.chmod(mode)
-    await mortal.start()
+    await mortal.boot()
 
 
 async def test_read_only_folder_is_not_called_damaged(mortal: Node) -> None:
@@ -214,13 +210,13 @@ async def test_read_only_disk_is_refused_at_start(small: Node) -> None:
     _refuses(small)
     options[2] = "remount,rw"
     subprocess.run(options, check=True)
-    await small.start()
+    await small.boot()
 
 
 async def test_place_made_read_only_under_load_loses_nothing(mortal: Node) -> None:
     """The files are open already: whatever is issued then is still written."""
     crowd = mortal.crowd()
-    await mortal.start()
+    await mortal.boot()
     async with crowd.running(8):
         await crowd.answered(50)
         places = {place: place.stat().st_mode for place in (*mortal.data.iterdir(), mortal.data)}

@@ -44,13 +44,13 @@ async def test_server_with_a_wrong_clock_accepts_nothing(
 ) -> None:
     """Used at the right time, sent again to a server with a wrong clock, and again when it is right: one token."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(4):
         await crowd.answered(20)
     node.kill()
     used = [crowd.shots[event.jti] for event in crowd.history.of(ISSUED)]
     usual, node.environment = node.environment, {**node.environment, "LD_PRELOAD": faketime, "FAKETIME": offset}
-    await node.start()
+    await node.boot()
     seen = len(crowd.history.events)
     await crowd.replay([*used, *(crowd.fresh() for _ in range(20))])
     wrong = crowd.history.events[seen:]
@@ -60,7 +60,7 @@ async def test_server_with_a_wrong_clock_accepts_nothing(
     await crowd.until(lambda: time.monotonic() > end or not checker.read_sqlite(node.file).claims)
     node.kill()
     node.environment = usual
-    await node.start()
+    await node.boot()
     again = await crowd.replay(used)
     assert {(event.outcome, event.reason) for event in again} == {(REFUSED, Reason.REPLAYED.code)}
     node.stop()

@@ -38,7 +38,7 @@ async def _round(node: Node, crowd: Crowd, random_: random.Random) -> float:
         await crowd.answered(random_.randint(20, 400))
         node.kill()
         await crowd.until(lambda: crowd.history.events[-1].outcome == LOST)
-    seconds = await node.start()
+    seconds = await node.boot()
     issued, lost = ([e for e in crowd.history.events[seen:] if e.outcome == kind] for kind in (ISSUED, LOST))
     again = await crowd.replay(_sample(random_, crowd, issued))
     assert {(event.outcome, event.reason) for event in again} == {(REFUSED, Reason.REPLAYED.code)}
@@ -51,7 +51,7 @@ async def _round(node: Node, crowd: Crowd, random_: random.Random) -> float:
 async def test_kill_of_the_server_loses_nothing(node: Node, rounds: int) -> None:
     """Every acknowledged token has its jti and its record, no assertion gets two, and it is soon back."""
     random_, crowd = random.Random(SEED), node.crowd()
-    await node.start()
+    await node.boot()
     seconds = [await _round(node, crowd, random_) for _ in range(rounds)]
     node.stop()
     verdict = node.approve(crowd)
@@ -66,7 +66,7 @@ async def test_kill_of_one_worker_is_hardly_noticed(node: Node, rounds: int) -> 
     """The other goes on at once, and the dead one is replaced."""
     node.workers = 2
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     gaps = []
     for _ in range(rounds):
         async with crowd.running(CONNECTIONS):

@@ -20,7 +20,7 @@ MORE_MEMORY = 32 << 20  # bytes that so many waiting requests may take
 async def test_locked_database_is_answered_with_503(node: Node) -> None:
     """In time, with Retry-After; nothing is issued twice, and it heals by itself."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(16):
         await crowd.answered(100)
         async with holding(node.file, HELD) as holder:
@@ -47,7 +47,7 @@ async def test_locked_database_is_answered_with_503(node: Node) -> None:
 async def test_locked_database_is_not_ready(node: Node) -> None:
     """Whoever decides where requests go is told within the deadline that none could be answered."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(16):
         await crowd.answered(100)
         async with holding(node.file, 12):
@@ -59,7 +59,7 @@ async def test_locked_database_is_not_ready(node: Node) -> None:
 async def test_slow_disk_does_not_pile_up(node: Node, slices: int) -> None:
     """The lock is free for 5 ms after every 200: each request is answered in time, and memory stays where it was."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(CROWD):
         await crowd.answered(CROWD * 2)
         before = most = resident(node.pid)
@@ -83,7 +83,7 @@ async def test_slow_disk_does_not_pile_up(node: Node, slices: int) -> None:
 async def test_stopped_disk_does_not_pile_up(node: Node) -> None:
     """Held for a second at a time, with gaps that are mostly missed: 503 in time, and memory stays where it was."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(2 * CROWD):
         await crowd.answered(CROWD * 4)
         before = most = resident(node.pid)

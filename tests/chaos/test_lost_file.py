@@ -14,6 +14,7 @@ import pytest
 from tests.chaos.history import ISSUED, UNAVAILABLE
 from tests.chaos.load import Crowd
 from tests.chaos.node import Node
+from tests.process import READY_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ def _replace(node: Node) -> None:
 
 async def _stops_issuing(node: Node, crowd: Crowd, harm: Callable[[Node], None]) -> None:
     _ = node.master_key
-    await node.start()
+    await node.boot()
     async with crowd.running(4):
         await crowd.answered(20)
         harm(node)
@@ -92,7 +93,7 @@ async def test_truncated_database_is_refused_at_start(node: Node, pages: int) ->
 async def test_database_without_its_last_page_is_refused_at_start(node: Node) -> None:
     """The smallest cut, of 4 KB, in a database that has been used: no token from what is not whole."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(8):
         await crowd.answered(200)
     node.stop()
@@ -100,14 +101,14 @@ async def test_database_without_its_last_page_is_refused_at_start(node: Node) ->
     _cut(node.file, node.file.stat().st_size - PAGE)
     node.launch()
     assert node.child is not None
-    await crowd.until(node.is_ended, seconds=5)
+    await crowd.until(node.is_ended, seconds=READY_SECONDS)
     assert node.child.process.wait(1) in (7, 8)
 
 
 async def test_database_cut_under_load_answers_as_promised(node: Node) -> None:
     """What is lost is lost; but every answer is a well-formed one in time, and the process lives."""
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(8):
         await crowd.answered(200)
         _settle(node.file)

@@ -11,7 +11,7 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,15 +72,13 @@ def disk(tmp_path: Path) -> Disk:
 
 
 @pytest.fixture
-async def powered(disk: Disk, tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[Node]:
+async def powered(disk: Disk, tmp_path: Path) -> AsyncIterator[Node]:
     """A server on that disk."""
-    made = Node(tmp_path, free_port())
     try:
-        await made.prepare()
-        os.sync()
-        yield made
+        async with Node(tmp_path).prepared() as made:
+            os.sync()
+            yield made
     finally:
-        made.close()
         with suppress(subprocess.CalledProcessError):
             disk.unplug()
 
@@ -90,7 +88,7 @@ async def test_power_cut_loses_nothing(powered: Node, disk: Disk, rounds: int) -
     """Every token that was acknowledged before the cut is known after it, and no assertion gets a second one."""
     crowd = powered.crowd()
     for _ in range(rounds):
-        await powered.start()
+        await powered.boot()
         seen = len(crowd.history.events)
         async with crowd.running(CONNECTIONS):
             await crowd.answered(300)
@@ -99,7 +97,7 @@ async def test_power_cut_loses_nothing(powered: Node, disk: Disk, rounds: int) -
             disk.lose_power()
         disk.unplug()
         disk.plug_in()
-        await powered.start()
+        await powered.boot()
         issued = [crowd.shots[event.jti] for event in crowd.history.events[seen:] if event.outcome == ISSUED]
         again = await crowd.replay(issued[-200:])
         assert {event.outcome for event in again} == {REFUSED}

@@ -20,7 +20,7 @@ async def test_sigterm_finishes_what_is_under_way(node: Node, workers: int) -> N
     """No request that the server had read is left without its answer; the end comes in time."""
     node.workers = workers
     crowd = node.crowd()
-    await node.start()
+    await node.boot()
     async with crowd.running(CONNECTIONS):
         await crowd.answered(200)
         asked = time.monotonic()

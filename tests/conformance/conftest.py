@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conformance.suite import Client, Prover
-from tests.e2e.conftest import Child, Server, _free_port
+from tests.loopback import free_port
+from tests.process import Server, guarded_api
 
 E2E = Path(__file__).parents[1] / "e2e"
 
@@ -16,32 +16,17 @@ E2E = Path(__file__).parents[1] / "e2e"
 @pytest.fixture(scope="session")
 def fapi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server."""
-    server = Server(tmp_path_factory.mktemp("fapi"), _free_port(), environment={"AFFIANT_FAPI": "on"})
-    try:
-        server.start()
+    with Server(tmp_path_factory.mktemp("fapi"), environment={"AFFIANT_FAPI": "on"}) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def fapi_api(fapi_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API (tests/e2e/guarded_api.py)."""
-    port = _free_port()
-    identifier = f"http://127.0.0.1:{port}"
-    fapi_server.affiant("api", "new", "orders", "--identifier", identifier, "--scope", "orders.read")
-    child = Child.start(
-        tmp_path_factory.mktemp("api"),
-        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", str(E2E)),
-        *("--port", str(port), "--log-level", "warning"),
-        GUARD_ISSUER=fapi_server.issuer,
-        GUARD_AUDIENCE=identifier,
-    )
-    try:
-        child.until_healthy(identifier)
+    identifier = f"http://127.0.0.1:{free_port()}"
+    fapi_server.add_api(identifier)
+    with guarded_api(tmp_path_factory.mktemp("api"), fapi_server.issuer, identifier):
         yield identifier
-    finally:
-        child.stop()
 
 
 @pytest.fixture(scope="session")

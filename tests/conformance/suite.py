@@ -16,7 +16,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ABSENT = "absent"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.conformance.suite import ABSENT, Client, Prover, check_error
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 NO_CLIENT = ("invalid_client", "invalid_request")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 
 def elsewhere(server: Server, who: str, *words: str) -> tuple[int, Any]:

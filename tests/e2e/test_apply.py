@@ -7,11 +7,10 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import AFFIANT, Child, Server
+from tests.process import AFFIANT, Launch, Server
 
 from affiant.jose import compact, keys
 
@@ -74,9 +73,7 @@ def test_a_client_of_the_file_gets_tokens_and_drift_is_put_right(lone_server: Se
     server.affiant("audit", "verify")
 
 
-def test_ctrl_c_ends_it_between_two_steps(
-    lone_server: Server, road: tuple[str, ...], launch: Callable[..., Child]
-) -> None:
+def test_ctrl_c_ends_it_between_two_steps(lone_server: Server, road: tuple[str, ...], launch: Launch) -> None:
     """What was said to be done is done, nothing else is, and once more does the rest."""
     server = lone_server
     names = [f"c{number}" for number in range(MANY)]

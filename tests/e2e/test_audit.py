@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from tests.e2e.conftest import AFFIANT, Server
+from tests.process import AFFIANT, Server
 
 from affiant.jose import compact, keys
 from affiant.oauth import assertion

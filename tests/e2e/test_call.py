@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.e2e.conftest import Server
+from tests.loopback import free_port
+from tests.process import Server
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_call_json_of_a_refusal(server: Server, api: str, writer: tuple[str, str
     assert done.stderr == ""
 
 
-def test_call_unreachable(server: Server, reader: tuple[str, str], free_port: Callable[[], int]) -> None:
+def test_call_unreachable(server: Server, reader: tuple[str, str]) -> None:
     """Nobody listens: exit 5, and the address is named; the token was for there, so nothing else is tried."""
     url = f"http://127.0.0.1:{free_port()}/orders"
     done = server.run("call", url, *reader)

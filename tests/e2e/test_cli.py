@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e import forked
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 
 def _run(

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.client import credentials, keys
 from affiant.client.keys import KeyRing

@@ -9,17 +9,16 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 from tests import certificates
-from tests.e2e.conftest import Child
+from tests.loopback import free_port, is_free
+from tests.process import AFFIANT, Child, Launch
 
 from affiant.cli.server.serve import DRAIN_SECONDS
 
-AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = (
     b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
@@ -32,7 +31,7 @@ def _connect(port: int, tls: ssl.SSLContext | None = None) -> socket.socket:
     return made if tls is None else tls.wrap_socket(made, server_hostname="localhost")
 
 
-def _serve(launch: Callable[..., Child], port: int, *words: str, **environment: str) -> Child:
+def _serve(launch: Launch, port: int, *words: str, **environment: str) -> Child:
     child = launch(*AFFIANT, "serve", "--port", str(port), *words, **environment)
     child.until_healthy(f"http://127.0.0.1:{port}")
     return child
@@ -40,9 +39,7 @@ def _serve(launch: Callable[..., Child], port: int, *words: str, **environment: 
 
 @pytest.mark.attack(14)
 @pytest.mark.parametrize("name", ["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS"])
-def test_silent_connections_shut_nobody_out(
-    launch: Callable[..., Child], free_port: Callable[[], int], name: str
-) -> None:
+def test_silent_connections_shut_nobody_out(launch: Launch, name: str) -> None:
     port = free_port()
     _serve(launch, port, **{f"AFFIANT_{name}": "32"})
     with contextlib.ExitStack() as stack:
@@ -53,7 +50,7 @@ def test_silent_connections_shut_nobody_out(
 
 
 @pytest.mark.attack(14)
-def test_body_that_is_too_large_is_not_read(launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+def test_body_that_is_too_large_is_not_read(launch: Launch) -> None:
     """The answer is 413, says that the connection ends, and what follows it is cut off."""
     port, sent = free_port(), 0
     _serve(launch, port)
@@ -73,7 +70,7 @@ def test_body_that_is_too_large_is_not_read(launch: Callable[..., Child], free_p
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("has_tls", [False, True], ids=["plain", "tls"])
 def test_idle_connections_do_not_hold_up_the_end(
-    launch: Callable[..., Child], free_port: Callable[[], int], tmp_path: Path, workers: str, *, has_tls: bool
+    launch: Launch, tmp_path: Path, workers: str, *, has_tls: bool
 ) -> None:
     """Their peers do not read, as a pool does not; it took 10 seconds with TLS."""
     port, words, client = free_port(), ["--workers", workers], None
@@ -105,9 +102,7 @@ def _is_up(port: int, client: ssl.SSLContext | None) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_successor_is_there_before_the_last_answer(
-    launch: Callable[..., Child], free_port: Callable[[], int], workers: str
-) -> None:
+def test_successor_is_there_before_the_last_answer(launch: Launch, workers: str) -> None:
     """The port is free as soon as the process is told to end; a request that it has begun to read is still answered."""
     port = free_port()
     old = _serve(launch, port, "--workers", workers)
@@ -115,24 +110,15 @@ def test_successor_is_there_before_the_last_answer(
         slow.sendall(POST % 10 + b"grant")
         time.sleep(0.1)  # until it is read
         old.process.send_signal(signal.SIGTERM)
-        old.until(lambda: _is_free(port))
+        old.until(lambda: is_free(port))
         assert old.process.poll() is None
         slow.sendall(b"_type")
         assert slow.recv(65_536).startswith(b"HTTP/1.1 400 ")
     _serve(launch, port, "--workers", workers)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as listening, contextlib.suppress(OSError):
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
-        listening.listen()
-        return True
-    return False
-
-
 @linux
-def test_limit_of_open_files_is_raised(launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+def test_limit_of_open_files_is_raised(launch: Launch) -> None:
     """As far as the hard limit; where that is too low, it is said, and the cap is lowered."""
     for hard, soft in ((5000, 4352), (1000, 1000)):
         port = free_port()

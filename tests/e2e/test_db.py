@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import httpx2
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.jose import keys
 from affiant.oauth import assertion

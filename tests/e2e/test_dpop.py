@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import httpx
 import httpx2
 import pytest
 import requests
-from tests.e2e.conftest import Child, Server, _free_port, _serve
 from tests.e2e.test_node_clients import _run, node_project
+from tests.loopback import free_port
+from tests.process import Server, guarded_api
 
 from affiant import Service
 from affiant.client import credentials
@@ -28,31 +28,19 @@ def bound_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Nonces are demanded; the workers share nothing but the data folder."""
     folder = tmp_path_factory.mktemp("bound")
     (folder / "affiant.toml").write_text('dpop_nonces = "on"\n')
-    yield from _serve(folder, 2)
+    with Server(folder, workers=2) as server:
+        server.add_api()
+        yield server
 
 
 @pytest.fixture(scope="module")
 def bound_api(bound_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An API of two workers that demands nonces too."""
-    identifier = f"http://127.0.0.1:{_free_port()}"
-    bound_server.affiant("api", "new", "live", "--identifier", identifier, "--scope", "orders.read")
-    words = [
-        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build"),
-        "--app-dir",
-        str(Path(__file__).parent),
-    ]
-    child = Child.start(
-        tmp_path_factory.mktemp("api"),
-        *(*words, "--port", identifier.rpartition(":")[2], "--workers", "2", "--log-level", "warning"),
-        GUARD_ISSUER=bound_server.issuer,
-        GUARD_AUDIENCE=identifier,
-        GUARD_NONCE_KEY=NONCE_KEY,
-    )
-    try:
-        child.until_healthy(identifier)
+    identifier = f"http://127.0.0.1:{free_port()}"
+    bound_server.add_api(identifier, name="live")
+    folder = tmp_path_factory.mktemp("api")
+    with guarded_api(folder, bound_server.issuer, identifier, "--workers", "2", GUARD_NONCE_KEY=NONCE_KEY):
         yield identifier
-    finally:
-        child.stop()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.jose import base64url, keys
 from affiant.oauth import assertion

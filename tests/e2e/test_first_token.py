@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant import Guard, Service
 from affiant.jose import keys

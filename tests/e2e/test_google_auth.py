@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from google.auth.exceptions import RefreshError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "google-auth.md"
 KEY = rsa.generate_private_key(65537, 2048)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
-from tests.e2e.conftest import Child, Server, _free_port
+from tests.loopback import free_port
+from tests.process import Server, guarded_api
 
 from affiant import Service
 from affiant.jose.keys import parse_private_jwk
 from affiant.oauth import assertion, names
 
 NAME = "asked"
-
-
-def _start(server: Server, launch: Callable[..., Child], identifier: str) -> Child:
-    """The API in its own process, without the feed: all that it hears, it asks for."""
-    child = launch(
-        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", str(Path(__file__).parent)),
-        *("--port", identifier.rpartition(":")[2], "--log-level", "warning"),
-        GUARD_ISSUER=server.issuer,
-        GUARD_AUDIENCE=identifier,
-        GUARD_CREDENTIALS=str(server.folder / f"{NAME}-api.affiant.json"),
-        GUARD_REVOCATIONS="off",
-    )
-    child.until_healthy(identifier)
-    return child
 
 
 def _call(api: str, token: str) -> httpx2.Response:
@@ -53,13 +38,19 @@ def _statuses(api: str, *tokens: str) -> list[int]:
 
 
 @pytest.mark.attack(261)
-def test_revoked_and_refused_by_the_next_request(lone_server: Server, launch: Callable[..., Child]) -> None:
+def test_revoked_and_refused_by_the_next_request(lone_server: Server, tmp_path: Path) -> None:
     """And 503 with Retry-After while the server is away; when it is back, so is the API."""
-    server, identifier = lone_server, f"http://127.0.0.1:{_free_port()}"
-    server.affiant("api", "new", "live", "--identifier", identifier, "--scope", "orders.read")
+    server, identifier = lone_server, f"http://127.0.0.1:{free_port()}"
+    server.add_api(identifier, name="live")
     server.affiant("client", "new", NAME, "--scope", "orders.read", "--resource", identifier)
     server.affiant("client", "new", f"{NAME}-api", "--introspect", identifier)
-    _start(server, launch, identifier)
+    credentials = str(server.folder / f"{NAME}-api.affiant.json")
+    # Without the feed: the guard knows only the answers to its own questions.
+    with guarded_api(tmp_path, server.issuer, identifier, GUARD_CREDENTIALS=credentials, GUARD_REVOCATIONS="off"):
+        _revoke_and_call(server, identifier)
+
+
+def _revoke_and_call(server: Server, identifier: str) -> None:
     kept = _token(server)
     for _ in range(5):
         ended = _token(server)

@@ -17,8 +17,8 @@ from typing import Any
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.e2e.conftest import Server, _free_port
 from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, running
+from tests.process import END_SECONDS, Server
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
@@ -26,7 +26,6 @@ from affiant.oauth import assertion
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FIRST, SECOND = keys.generate("ES256"), keys.generate("ES256")
-END_SECONDS = 15
 
 
 @dataclass
@@ -78,34 +77,34 @@ def remote() -> Iterator[Remote]:
         made.stop()
 
 
-def _serve(folder: Path, **environment: str) -> Iterator[Server]:
+@contextlib.contextmanager
+def _serving(folder: Path, **environment: str) -> Iterator[Server]:
     (folder / "ca.pem").write_bytes(authority().certificate.public_bytes(Encoding.PEM))
-    server = Server(folder, _free_port(), environment=environment)
-    try:
-        server.start()
-        server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
+    with Server(folder, environment=environment) as server:
+        server.add_api()
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
 def trusting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """As docs/how-to/jwks-uri.md says it: an authority of one's own, and a network that is let through."""
     folder = tmp_path_factory.mktemp("trusting")
-    yield from _serve(folder, SSL_CERT_FILE=str(folder / "ca.pem"), AFFIANT_JWKS_URI_ALLOW="127.0.0.0/8")
+    with _serving(folder, SSL_CERT_FILE=str(folder / "ca.pem"), AFFIANT_JWKS_URI_ALLOW="127.0.0.0/8") as server:
+        yield server
 
 
 @pytest.fixture
 def believing_nobody(tmp_path: Path) -> Iterator[Server]:
     """It may connect to the key server, and does not know its authority."""
-    yield from _serve(tmp_path, AFFIANT_JWKS_URI_ALLOW=LOOPBACK)
+    with _serving(tmp_path, AFFIANT_JWKS_URI_ALLOW=LOOPBACK) as server:
+        yield server
 
 
 @pytest.fixture
 def public_only(tmp_path: Path) -> Iterator[Server]:
     """It knows the authority, and was not told to let anything through."""
-    yield from _serve(tmp_path, SSL_CERT_FILE=str(tmp_path / "ca.pem"))
+    with _serving(tmp_path, SSL_CERT_FILE=str(tmp_path / "ca.pem")) as server:
+        yield server
 
 
 @dataclass

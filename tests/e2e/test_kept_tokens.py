@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.jose import compact
 

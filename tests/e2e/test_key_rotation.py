@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.e2e.conftest import Server, _serve
+from tests.process import Server
 
 from affiant import Guard
 from affiant.errors import Rejected
@@ -35,7 +35,8 @@ PRIVATE = ("sealed", '"d"', "priv", "PRIVATE")
 @pytest.fixture
 def rotating(tmp_path: Path) -> Iterator[Server]:
     """A server with two workers: one may sign with a key when the other is asked for the key set."""
-    for server in _serve(tmp_path, 2):
+    with Server(tmp_path, workers=2) as server:
+        server.add_api()
         server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
         yield server
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e import forked
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.cli.connection.data import with_store
 from affiant.client import credentials

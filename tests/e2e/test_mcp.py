@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,7 +14,8 @@ from mcp.client.auth.extensions.client_credentials import PrivateKeyJWTOAuthProv
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
-from tests.e2e.conftest import Child, Server, _free_port
+from tests.loopback import free_port
+from tests.process import Server, uvicorn
 
 from affiant.client import Service
 from affiant.jose import compact
@@ -46,39 +45,20 @@ class Storage:
 @pytest.fixture(scope="module")
 def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with an authorization endpoint."""
-    server = Server(tmp_path_factory.mktemp("mcp"), _free_port(), environment={"AFFIANT_AUTHORIZATION_ENDPOINT": "on"})
-    try:
-        server.start()
+    environment = {"AFFIANT_AUTHORIZATION_ENDPOINT": "on"}
+    with Server(tmp_path_factory.mktemp("mcp"), environment=environment) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
 def tools(issuer: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The MCP server's URL (mcp_tools.py)."""
-    base = f"http://127.0.0.1:{(port := _free_port())}"
-    scopes = ("--scope", "tools.call", "--scope", "tools.reset")
-    issuer.affiant("api", "new", "tools", "--identifier", f"{base}/mcp", *scopes)
-    child = Child.start(
-        tmp_path_factory.mktemp("tools"),
-        *(sys.executable, "-m", "uvicorn", "--factory", "mcp_tools:build", "--app-dir", str(Path(__file__).parent)),
-        *("--port", str(port), "--log-level", "warning"),
-        GUARD_ISSUER=issuer.issuer,
-        GUARD_AUDIENCE=f"{base}/mcp",
-    )
-    try:
-        child.until(lambda: _is_up(base))
-        yield f"{base}/mcp"
-    finally:
-        child.stop()
-
-
-def _is_up(base: str) -> bool:
-    try:
-        return httpx2.get(f"{base}/.well-known/oauth-protected-resource/mcp", timeout=5).is_success
-    except httpx2.TransportError:
-        return False
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/mcp"
+    issuer.add_api(url, "--scope", "tools.reset", name="tools", scope="tools.call")
+    environment = {"GUARD_ISSUER": issuer.issuer, "GUARD_AUDIENCE": url}
+    with uvicorn(tmp_path_factory.mktemp("tools"), "mcp_tools", port, **environment):
+        yield url
 
 
 @pytest.fixture(scope="module")

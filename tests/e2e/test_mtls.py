@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests.certificates import lasting
-from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+from tests.loopback import free_port
+from tests.process import Server, guarded_api
 
 from affiant import Service
 from affiant.errors import LocalError, Refused, Unreachable
@@ -29,21 +28,6 @@ BILLING = lasting(dn="CN=billing", dns=("billing.example",), by=AUTHORITY)
 STRANGER = lasting(dn="CN=stranger", dns=("billing.example",), by=OTHERS)
 ELSEWHO = lasting(dn="CN=elsewho", dns=("elsewho.example",), by=AUTHORITY)
 SELF = lasting(dn="CN=self")
-
-
-@dataclass
-class TlsServer(Server):
-    """A server that ends TLS itself."""
-
-    @property
-    def issuer(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        words = ["serve", "--port", str(self.port), "--workers", str(self.workers)]
-        words += ["--tls-cert", "server.pem", "--tls-key", "server.key", "--tls-client-ca", "authority.pem"]
-        self.child = Child.start(self.folder, *AFFIANT, *words, name="server")
-        self.child.until_healthy(self.issuer)
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +48,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def tls_server(folder: Path) -> Iterator[TlsServer]:
-    server = TlsServer(folder, _free_port(), 2)
-    try:
-        server.start()
+def tls_server(folder: Path) -> Iterator[Server]:
+    """A server that ends TLS itself."""
+    words = ("--tls-cert", "server.pem", "--tls-key", "server.key", "--tls-client-ca", "authority.pem")
+    with Server(folder, workers=2, origin="https://127.0.0.1", options=words) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
-def bound_api(tls_server: TlsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def bound_api(tls_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An API whose proxy is on this machine."""
-    identifier = f"http://127.0.0.1:{_free_port()}"
-    words = ("--scope", "orders.read", "--details-type", "order")
-    tls_server.affiant("api", "new", "live", "--identifier", identifier, *words)
-    child = Child.start(
-        tmp_path_factory.mktemp("api"),
-        *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", str(Path(__file__).parent)),
-        *("--port", identifier.rpartition(":")[2], "--log-level", "warning", "--no-proxy-headers"),
-        GUARD_ISSUER=tls_server.issuer,
-        GUARD_AUDIENCE=identifier,
-        GUARD_PROXIES="127.0.0.1",
-    )
-    try:
-        child.until_healthy(identifier)
+    identifier = f"http://127.0.0.1:{free_port()}"
+    tls_server.add_api(identifier, "--details-type", "order", name="live")
+    folder = tmp_path_factory.mktemp("api")
+    with guarded_api(folder, tls_server.issuer, identifier, "--no-proxy-headers", GUARD_PROXIES="127.0.0.1"):
         yield identifier
-    finally:
-        child.stop()
 
 
 @pytest.fixture(scope="module")
-def billing(tls_server: TlsServer, bound_api: str) -> Path:
+def billing(tls_server: Server, bound_api: str) -> Path:
     """The credentials of a client that is known by its certificate."""
     words = ("--auth", "tls_client_auth", "--tls-san-dns", "billing.example")
     made = tls_server.affiant(
@@ -112,7 +83,7 @@ def service(file: Path, name: str, **options: Any) -> Service:
     )
 
 
-def test_metadata_tell_of_it(tls_server: TlsServer, billing: Path) -> None:
+def test_metadata_tell_of_it(tls_server: Server, billing: Path) -> None:
     members = service(billing, "billing").discover().raw
     assert members["issuer"] == tls_server.issuer
     assert members["tls_client_certificate_bound_access_tokens"] is True
@@ -133,7 +104,7 @@ def test_client_authenticates_and_calls(billing: Path, bound_api: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tls_server: TlsServer, billing: Path) -> str:
+def whole(tls_server: Server, billing: Path) -> str:
     """A credentials file that names the certificate."""
     members = json.loads(billing.read_text())
     paths = {
@@ -176,7 +147,7 @@ def looking(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_certificate_in_the_credentials_file(tls_server: TlsServer, whole: str) -> None:
+def test_certificate_in_the_credentials_file(tls_server: Server, whole: str) -> None:
     """Then the commands need nothing more."""
     done = tls_server.affiant("token", "-c", whole, "--no-cache")
     assert compact.parse(done["access_token"]).claims["client_id"] == "billing"
@@ -184,7 +155,7 @@ def test_certificate_in_the_credentials_file(tls_server: TlsServer, whole: str) 
 
 @pytest.mark.parametrize("more", [(), ("--no-cache",)])
 def test_call_shows_the_certificate_that_the_token_is_bound_to(
-    tls_server: TlsServer, whole: str, bound_api: str, looking: str, more: tuple[str, ...]
+    tls_server: Server, whole: str, bound_api: str, looking: str, more: tuple[str, ...]
 ) -> None:
     told = tls_server.affiant("call", looking, "-c", whole, "--resource", bound_api, *more)
     assert json.loads(told["body"]) == [BILLING.thumbprint, BILLING.thumbprint]
@@ -222,7 +193,7 @@ def test_without_a_certificate_nothing_is_sent(billing: Path) -> None:
         Service.from_credentials(billing, certificate=billing).token()
 
 
-def test_header_is_not_believed_from_a_client(tls_server: TlsServer, billing: Path) -> None:
+def test_header_is_not_believed_from_a_client(tls_server: Server, billing: Path) -> None:
     """The server ends TLS itself and has no proxy: a header is what anybody writes."""
     form = {"grant_type": "client_credentials", "client_id": "billing"}
     context = ssl.create_default_context(cafile=str(tls_server.folder / "authority.pem"))
@@ -231,7 +202,7 @@ def test_header_is_not_believed_from_a_client(tls_server: TlsServer, billing: Pa
     assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
 
 
-def test_bound_client_by_key(tls_server: TlsServer, bound_api: str) -> None:
+def test_bound_client_by_key(tls_server: Server, bound_api: str) -> None:
     words = ("--scope", "orders.read", "--resource", bound_api, "--certificate-bound", "required")
     tls_server.affiant("client", "new", "keyed", *words)
     file = tls_server.folder / "keyed.affiant.json"
@@ -243,7 +214,7 @@ def test_bound_client_by_key(tls_server: TlsServer, bound_api: str) -> None:
     assert compact.parse(token).claims["cnf"] == {"x5t#S256": ELSEWHO.thumbprint}
 
 
-def test_files_that_cannot_be_used_are_told_at_once(tls_server: TlsServer, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_told_at_once(tls_server: Server, tmp_path: Path) -> None:
     wrong = ("--tls-cert", "server.pem", "--tls-key", "billing.key")
     done = tls_server.run("serve", "--data", str(tmp_path / "other"), *wrong)
     assert (done.returncode != 0, "--tls-key" in done.stderr) == (True, True)
@@ -255,7 +226,7 @@ def test_files_that_cannot_be_used_are_told_at_once(tls_server: TlsServer, tmp_p
 def proxied(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server behind a proxy on this machine, which lets in what no authority issued."""
     data = tmp_path_factory.mktemp("proxied")
-    port = _free_port()
+    port = free_port()
     settings = (
         'trusted_proxies = "127.0.0.1"',
         'client_certificate_proxies = "127.0.0.1"',
@@ -263,15 +234,11 @@ def proxied(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         f'mtls_url = "http://localhost:{port}"',
     )
     (data / "affiant.toml").write_text("\n".join(settings) + "\n")
-    server = Server(data, port, 2)
-    try:
-        server.start()
-        server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
+    with Server(data, port, workers=2) as server:
+        server.add_api()
         words = ("--auth", "self_signed_tls_client_auth", "--certificate", str(folder / "self.pem"))
         server.affiant("client", "new", "alone", *words, "--scope", "orders.read")
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("forwarded", [None, "203.0.113.7"])
@@ -309,10 +276,8 @@ def test_address_out_of_a_header_is_no_proxy(tmp_path: Path) -> None:
     """A client whose address is told as that of the certificate proxy is still a client."""
     settings = ('trusted_proxies = "127.0.0.1"', 'client_certificate_proxies = "10.9.9.9"')
     (tmp_path / "affiant.toml").write_text("\n".join(settings) + "\n")
-    server = Server(tmp_path, _free_port())
-    try:
-        server.start()
-        server.affiant("api", "new", "orders", "--identifier", "https://orders.example")
+    with Server(tmp_path) as server:
+        server.add_api()
         server.affiant("client", "new", "named", "--auth", "tls_client_auth", "--tls-san-dns", "billing.example")
         headers = {"Client-Cert": BILLING.text, "X-Forwarded-For": "10.9.9.9"}
         form = {"grant_type": "client_credentials", "client_id": "named"}
@@ -320,5 +285,3 @@ def test_address_out_of_a_header_is_no_proxy(tmp_path: Path) -> None:
         assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
         told = server.run("explain", reply.headers["x-trace-id"], "--json").stdout
         assert "client.no_credentials" in told
-    finally:
-        server.stop()

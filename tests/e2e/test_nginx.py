@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import ssl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from tests.certificates import Made, lasting
-from tests.e2e.conftest import Child, Server, _free_port
+from tests.loopback import free_port
+from tests.process import Child, Server, guarded_api
 
 from affiant.jose import compact
 
@@ -91,36 +92,20 @@ def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
         made.write(folder, name)
     settings = ('client_certificate_proxies = "127.0.0.1"', 'client_certificate_header = "nginx"')
     (folder / "affiant.toml").write_text("\n".join(settings) + "\n")
-    server, ports = Server(folder, _free_port()), (_free_port(), _free_port())
+    ports = (free_port(), free_port())
     identifier = f"https://127.0.0.1:{ports[1]}"
-    children: list[Child] = []
-    try:
-        server.start()
-        server.affiant("api", "new", "orders", "--identifier", identifier, "--scope", "orders.read")
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Server(folder))
+        server.add_api(identifier)
         words = ("--auth", "tls_client_auth", "--tls-subject-dn", REGISTERED)
         server.affiant("client", "new", "billing", *words, "--scope", "orders.read")
-        here = str(Path(__file__).parent)
-        api = f"http://127.0.0.1:{_free_port()}"
-        children.append(
-            Child.start(
-                folder,
-                *(sys.executable, "-m", "uvicorn", "--factory", "guarded_api:build", "--app-dir", here),
-                *("--port", api.rpartition(":")[2], "--log-level", "warning", "--no-proxy-headers"),
-                name="api",
-                GUARD_ISSUER=server.issuer,
-                GUARD_AUDIENCE=identifier,
-                GUARD_PROXIES="127.0.0.1",
-                GUARD_CERTIFICATE_HEADER="nginx",
-            )
-        )
-        children[0].until_healthy(api)
-        children.append(start_nginx(folder, server.issuer, api, ports))
-        children[1].until(lambda: is_open(folder, ports[0]))
+        environment = {"GUARD_PROXIES": "127.0.0.1", "GUARD_CERTIFICATE_HEADER": "nginx"}
+        port = free_port()
+        api = guarded_api(folder, server.issuer, identifier, "--no-proxy-headers", port=port, **environment)
+        stack.enter_context(api)
+        nginx = stack.enter_context(start_nginx(folder, server.issuer, f"http://127.0.0.1:{port}", ports))
+        nginx.until(lambda: is_open(folder, ports[0]))
         yield Fronted(server, f"https://127.0.0.1:{ports[0]}/token", f"{identifier}/orders", folder)
-    finally:
-        for child in reversed(children):
-            child.stop()
-        server.stop()
 
 
 def start_nginx(folder: Path, authorization_server: str, api: str, ports: tuple[int, int]) -> Child:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 PROJECT = Path(__file__).parent / "node"
 LIBRARIES = ["openid-client", "oauth4webapi"]

@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests import softhsm
-from tests.e2e.conftest import Server, _free_port
 from tests.e2e.test_key_rotation import API, _client_key, _kid, _published, _token
+from tests.process import Server
 
 from affiant import Guard
 from affiant.server.keys.calendar import SEEN_SECONDS
@@ -32,13 +32,13 @@ def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> softhsm.SoftHsm:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path, _free_port(), 2)
+    made = Server(tmp_path, workers=2)
     yield made
     made.stop()
 
 
 def _register(server: Server) -> None:
-    server.affiant("api", "new", "orders", "--identifier", API, "--scope", "orders.read")
+    server.add_api()
     server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
 
 

@@ -17,8 +17,9 @@ from typing import Any, Self
 
 import httpx2
 import pytest
-from tests.e2e.conftest import AFFIANT, Child, _free_port, _run
+from tests.loopback import free_port
 from tests.postgres import PASSWORD, Postgres
+from tests.process import AFFIANT, Child, run
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
@@ -33,7 +34,7 @@ class Nodes:
 
     folder: Path
     database: str
-    ports: list[int] = field(default_factory=lambda: [_free_port(), _free_port()])
+    ports: list[int] = field(default_factory=lambda: [free_port(), free_port()])
     children: list[Child] = field(default_factory=list)
     master_key: str = field(default_factory=lambda: secrets.token_hex(32))
     key: PrivateKey | None = None
@@ -70,7 +71,7 @@ class Nodes:
             child.stop()
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return _run(self.folder, *words, **{**self.environment, **environment})
+        return run(self.folder, *words, **{**self.environment, **environment})
 
     def affiant(self, *words: str) -> Any:
         done = self.run(*words, "--json")
@@ -175,7 +176,7 @@ def test_another_master_key_is_refused(nodes: Nodes) -> None:
 )
 def test_a_database_that_cannot_be_used_is_told_of_without_its_password(tmp_path: Path, url: str) -> None:
     for words in (("serve", "--port", "0", "--database", url), ("client", "list", "--database", url)):
-        done = _run(tmp_path, *words)
+        done = run(tmp_path, *words)
         assert done.returncode == 8
         assert done.stderr.count("\n") == 1
         assert "database" in done.stderr

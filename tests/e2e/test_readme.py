@@ -6,11 +6,11 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Child
+from tests.loopback import free_port
+from tests.process import Child, Launch
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -23,7 +23,7 @@ LINES = 6
 class Reader:
     """Somebody who types what the README says."""
 
-    def __init__(self, folder: Path, launch: Callable[..., Child], ports: dict[str, str]) -> None:
+    def __init__(self, folder: Path, launch: Launch, ports: dict[str, str]) -> None:
         self._folder = folder
         self._launch = launch
         self._ports = ports
@@ -76,7 +76,7 @@ def test_short(block: tuple[str, str]) -> None:
     assert len(lines) <= LINES
 
 
-def test_line_by_line(tmp_path: Path, launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+def test_line_by_line(tmp_path: Path, launch: Launch) -> None:
     reader = Reader(tmp_path, launch, {SERVER: str(free_port()), API: str(free_port())})
     (commands,) = _blocks("Run the server", "console")
     printed = [reader.types(line) for line in commands.splitlines()]

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from tests.e2e.conftest import Server, _free_port
+from tests.process import Server
 
 from affiant.cli.connection.data import with_store
 from affiant.jose import keys
@@ -110,17 +110,13 @@ def registrar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "affiant.toml").write_text(
         f'[software_statement_issuers]\n"{PUBLISHER_ISSUER}" = "publisher.jwks.json"\n'
     )
-    server = Server(folder, _free_port(), 2)
-    try:
-        server.start()
+    with Server(folder, workers=2) as server:
         _prepare(server)
         yield server
-    finally:
-        server.stop()
 
 
 def _prepare(server: Server) -> None:
-    server.affiant("api", "new", "orders", "--identifier", API, "--scope", "orders.read")
+    server.add_api()
     server.affiant("client", "new", "reader", "--auth", "client_secret_post", "--introspect", API)
 
 
@@ -212,13 +208,9 @@ class Killed:
 
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Killed]:
-    server = Server(tmp_path, _free_port(), 2)
-    try:
-        server.start()
+    with Server(tmp_path, workers=2) as server:
         _prepare(server)
         yield Killed(server)
-    finally:
-        server.stop()
 
 
 def test_what_was_answered_survives_sigkill(killed: Killed) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Server, _serve
+from tests.process import Server
 
 from affiant.client.identity import Service
 from affiant.errors import Refused
@@ -23,7 +23,8 @@ API = "https://orders.example"
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one worker, and the credentials of an owner beside it."""
-    for server in _serve(tmp_path_factory.mktemp("owned"), 1):
+    with Server(tmp_path_factory.mktemp("owned")) as server:
+        server.add_api()
         server.affiant("admin", "bootstrap", "chief")
         yield server
 

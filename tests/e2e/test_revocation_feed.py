@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
-from tests.e2e.conftest import Child, Server
+from tests.loopback import free_port
+from tests.process import Launch, Server
 
 from affiant.jose.keys import parse_private_jwk
 from affiant.oauth import assertion
@@ -89,9 +89,7 @@ def test_a_client_that_an_operator_lets_in_no_more(server: Server, api: str, ver
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_who_waits_does_not_hold_the_server_up(
-    launch: Callable[..., Child], free_port: Callable[[], int], workers: int
-) -> None:
+def test_who_waits_does_not_hold_the_server_up(launch: Launch, workers: int) -> None:
     """SIGTERM answers everybody at once; the server ends quietly, long before the wait would have."""
     import socket
     import sys

@@ -11,24 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Child
+from tests.loopback import free_port, is_free
+from tests.process import AFFIANT, Child, Launch
 
-AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 SECONDS = 12  # serve lets requests under way end for 10
 INTERRUPTED = 130
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            listening.bind(("127.0.0.1", port))
-            return True
-    return False
 
 
 def _end(child: Child, number: signal.Signals, *, whole: bool = False) -> int:
@@ -39,29 +29,27 @@ def _end(child: Child, number: signal.Signals, *, whole: bool = False) -> int:
     return code
 
 
-def _serving(launch: Callable[..., Child], port: int, workers: int) -> Child:
+def _serving(launch: Launch, port: int, workers: int) -> Child:
     child = launch(*AFFIANT, "serve", "--port", str(port), "--workers", str(workers))
     child.until_healthy(f"http://127.0.0.1:{port}")
     return child
 
 
-def test_ctrl_c_of_two_workers_says_so(launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+def test_ctrl_c_of_two_workers_says_so(launch: Launch) -> None:
     """The exit code of Ctrl-C is 130, however many workers there are."""
     assert _end(_serving(launch, free_port(), 2), signal.SIGINT) == INTERRUPTED
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends(
-    launch: Callable[..., Child], free_port: Callable[[], int], workers: int, number: signal.Signals
-) -> None:
+def test_serve_ends(launch: Launch, workers: int, number: signal.Signals) -> None:
     """In time and quietly; the port is free at once, and the next server takes it and the same data."""
     port = free_port()
     child = _serving(launch, port, workers)
     code = _end(child, number, whole=number is signal.SIGINT)
     assert code in ({INTERRUPTED} if number is signal.SIGINT else {0, -number})
     assert child.err.strip() in {"", "affiant: stopped"}
-    assert _is_free(port)
+    assert is_free(port)
     assert _is_gone(child.process.pid)
     if (number, workers) == (signal.SIGTERM, 2):
         _serving(launch, port, 1)
@@ -79,7 +67,7 @@ def _is_gone(group: int) -> bool:
     return False
 
 
-def test_serve_ends_with_an_open_connection(launch: Callable[..., Child], free_port: Callable[[], int]) -> None:
+def test_serve_ends_with_an_open_connection(launch: Launch) -> None:
     """A client that keeps its connection open does not keep the server up."""
     port = free_port()
     child = _serving(launch, port, 1)
@@ -100,7 +88,7 @@ def _server_of_demo(folder: Path) -> int | None:
     return None
 
 
-def _demo(launch: Callable[..., Child], folder: Path) -> tuple[Child, int]:
+def _demo(launch: Launch, folder: Path) -> tuple[Child, int]:
     """A demo that is under way, and the server that it started."""
     child = launch(*AFFIANT, "demo", TMPDIR=str(folder))
     child.until(lambda: _server_of_demo(folder) is not None)
@@ -113,7 +101,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks f
 
 
 @linux
-def test_demo_interrupted_cleans_up(launch: Callable[..., Child], tmp_path: Path) -> None:
+def test_demo_interrupted_cleans_up(launch: Launch, tmp_path: Path) -> None:
     """Ctrl-C in the middle: no process and no folder is left."""
     child, _ = _demo(launch, tmp_path)
     _end(child, signal.SIGINT)
@@ -123,14 +111,14 @@ def test_demo_interrupted_cleans_up(launch: Callable[..., Child], tmp_path: Path
 
 
 @linux
-def test_demo_interrupted_is_not_done(launch: Callable[..., Child], tmp_path: Path) -> None:
+def test_demo_interrupted_is_not_done(launch: Launch, tmp_path: Path) -> None:
     """Exit 0 means that every step did what it says."""
     child, _ = _demo(launch, tmp_path)
     assert _end(child, signal.SIGINT) == INTERRUPTED
 
 
 @linux
-def test_demo_terminated_cleans_up(launch: Callable[..., Child], tmp_path: Path) -> None:
+def test_demo_terminated_cleans_up(launch: Launch, tmp_path: Path) -> None:
     """SIGTERM, as from a supervisor, leaves nothing either."""
     child, server = _demo(launch, tmp_path)
     try:
@@ -159,7 +147,7 @@ def test_demo_on_a_terminal_stays_until_ctrl_c(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(SECONDS) == 0
         assert "Traceback" not in shown + _read(ours)
-        assert all(_is_free(int(port)) for port in set(base))
+        assert all(is_free(int(port)) for port in set(base))
     finally:
         os.close(theirs)
         os.close(ours)

@@ -6,7 +6,7 @@ import socket
 import time
 
 import httpx2
-from tests.e2e.conftest import Server
+from tests.process import Server
 
 from affiant.server.request.deadline import REQUEST_SECONDS
 

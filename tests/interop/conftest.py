@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.certificates import lasting
-from tests.e2e.conftest import AFFIANT, Child, Server, _free_port
+from tests.process import Server
 
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".venv-interop" / "bin" / "python"
 CLIENT_SECONDS = 60
-
-
-@dataclass
-class TlsServer(Server):
-    """A server with TLS, whose issuer has a path."""
-
-    path: str = "/as"
-    more: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def issuer(self) -> str:
-        return f"https://localhost:{self.port}{self.path}"
-
-    def start(self) -> None:
-        words = [
-            "serve",
-            "--port",
-            str(self.port),
-            "--issuer",
-            self.issuer,
-            "--tls-cert",
-            "tls.pem",
-            "--tls-key",
-            "tls.key",
-        ]
-        self.child = Child.start(self.folder, *AFFIANT, *words, name="server", **self.more)
-        self.child.until_healthy(self.issuer)
 
 
 @pytest.fixture(scope="session")
@@ -69,39 +42,34 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ[name] = value
 
 
-def _serve(server: Server) -> Iterator[Server]:
-    try:
-        server.start()
-        server.affiant("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
-        yield server
-    finally:
-        server.stop()
-
-
-def _with_certificate(folder: Path, authority: Path) -> Path:
-    for name in ("tls.pem", "tls.key"):
-        shutil.copy(authority / name, folder / name)
-    return folder
+def _with_tls(folder: Path, authority: Path, path: str, environment: dict[str, str]) -> Server:
+    words = ("--tls-cert", str(authority / "tls.pem"), "--tls-key", str(authority / "tls.key"))
+    return Server(folder, origin="https://localhost", path=path, options=words, environment=environment)
 
 
 @pytest.fixture(scope="session")
 def plain(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """http://127.0.0.1:PORT, all defaults."""
-    yield from _serve(Server(tmp_path_factory.mktemp("plain"), _free_port()))
+    with Server(tmp_path_factory.mktemp("plain")) as server:
+        server.add_api()
+        yield server
 
 
 @pytest.fixture(scope="session")
 def with_path(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """https://localhost:PORT/as, which publishes an authorization_endpoint."""
-    folder = _with_certificate(tmp_path_factory.mktemp("path"), authority)
-    yield from _serve(TlsServer(folder, _free_port(), path="/as", more={"AFFIANT_AUTHORIZATION_ENDPOINT": "on"}))
+    environment = {"AFFIANT_AUTHORIZATION_ENDPOINT": "on"}
+    with _with_tls(tmp_path_factory.mktemp("path"), authority, "/as", environment) as server:
+        server.add_api()
+        yield server
 
 
 @pytest.fixture(scope="session")
 def okta_like(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """https://localhost:PORT/oauth2/v1."""
-    folder = _with_certificate(tmp_path_factory.mktemp("okta"), authority)
-    yield from _serve(TlsServer(folder, _free_port(), path="/oauth2/v1"))
+    with _with_tls(tmp_path_factory.mktemp("okta"), authority, "/oauth2/v1", {}) as server:
+        server.add_api()
+        yield server
 
 
 @pytest.fixture(scope="session")

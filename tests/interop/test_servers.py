@@ -18,7 +18,8 @@ import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.e2e.conftest import Child, Server, _free_port
+from tests.loopback import free_port, listens
+from tests.process import Child, Launch, Server
 
 pytestmark = pytest.mark.interop
 ORDERS = "https://orders.example"
@@ -40,17 +41,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     def run(port: int, *command: str, **environment: str) -> Child:
         child = Child.start(tmp_path, *command, name=f"program{len(children)}", **environment)
         children.append(child)
-        child.until(lambda: _listens(port))
+        child.until(lambda: listens(port))
         return child
 
     yield run
     for child in children:
         child.stop()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ask(port: int, token: str | None) -> httpx2.Response:
@@ -99,10 +95,10 @@ def _apache(folder: Path, port: int, module: str, location: str) -> list[str]:
     return [_program("apache2"), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
 
 
-def test_apache_mod_oauth2(plain: Server, apis: dict[str, str], tmp_path: Path, start: Callable[..., Child]) -> None:
+def test_apache_mod_oauth2(plain: Server, apis: dict[str, str], tmp_path: Path, start: Launch) -> None:
     if not (MODULES / "mod_oauth2.so").exists():
         pytest.skip("mod_oauth2 is not installed: apt-get install libapache2-mod-oauth2")
-    port = _free_port()
+    port = free_port()
     location = f"""
         <Location />
             AuthType oauth2
@@ -121,16 +117,14 @@ def test_apache_mod_oauth2(plain: Server, apis: dict[str, str], tmp_path: Path, 
     assert _ask(port, None).status_code == 401
 
 
-def test_apache_mod_auth_openidc(
-    with_path: Server, authority: Path, tmp_path: Path, start: Callable[..., Child]
-) -> None:
+def test_apache_mod_auth_openidc(with_path: Server, authority: Path, tmp_path: Path, start: Launch) -> None:
     """It asks no JWK Set over http."""
     if not (MODULES / "mod_auth_openidc.so").exists():
         pytest.skip("mod_auth_openidc is not installed: apt-get install libapache2-mod-auth-openidc")
     with_path.affiant("client", "new", "openidc", "--scope", "orders.read")
     words = ("token", "-c", "openidc.affiant.json", "--scope", "orders.read")
     token = with_path.affiant(*words)["access_token"]
-    port = _free_port()
+    port = free_port()
     location = f"""
         OIDCOAuthVerifyJwksUri {with_path.issuer}/jwks
         OIDCOAuthRemoteUserClaim sub
@@ -150,9 +144,9 @@ def test_apache_mod_auth_openidc(
     assert _ask(port, None).status_code == 401
 
 
-def test_haproxy(plain: Server, apis: dict[str, str], tmp_path: Path, start: Callable[..., Child]) -> None:
+def test_haproxy(plain: Server, apis: dict[str, str], tmp_path: Path, start: Launch) -> None:
     """HAProxy reads no JWK Set: it is given the public key of the moment."""
-    program, port = _program("haproxy"), _free_port()
+    program, port = _program("haproxy"), free_port()
     (jwk,) = httpx2.get(f"{plain.issuer}/jwks").json()["keys"]
     key: Any = jwt.PyJWK(jwk)
     pem = key.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -188,7 +182,7 @@ frontend api
 @pytest.fixture
 def judge(plain: Server, tmp_path: Path) -> Iterator[int]:
     """The port of a process with our guard, which answers 200, or what the caller must be told."""
-    port = _free_port()
+    port = free_port()
     app = f"""
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
@@ -204,14 +198,14 @@ app = GuardMiddleware(ok, Guard("{plain.issuer}", audience="{ORDERS}"), need=["o
     words = ("-m", "uvicorn", "judge:app", "--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning")
     child = Child.start(tmp_path, sys.executable, *words, name="judge")
     try:
-        child.until(lambda: _listens(port))
+        child.until(lambda: listens(port))
         yield port
     finally:
         child.stop()
 
 
-def test_nginx_auth_request(apis: dict[str, str], judge: int, tmp_path: Path, start: Callable[..., Child]) -> None:
-    program, port = _program("nginx"), _free_port()
+def test_nginx_auth_request(apis: dict[str, str], judge: int, tmp_path: Path, start: Launch) -> None:
+    program, port = _program("nginx"), free_port()
     paths = "".join(
         f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -249,8 +243,8 @@ http {{
     assert _ask(port, None).status_code == 401
 
 
-def test_caddy_forward_auth(apis: dict[str, str], judge: int, tmp_path: Path, start: Callable[..., Child]) -> None:
-    program, port = _program("caddy"), _free_port()
+def test_caddy_forward_auth(apis: dict[str, str], judge: int, tmp_path: Path, start: Launch) -> None:
+    program, port = _program("caddy"), free_port()
     (tmp_path / "Caddyfile").write_text(
         f"""
 {{
@@ -273,9 +267,9 @@ http://127.0.0.1:{port} {{
     assert "invalid_token" in refused.headers["WWW-Authenticate"]
 
 
-def test_prometheus(plain: Server, tmp_path: Path, start: Callable[..., Child]) -> None:
+def test_prometheus(plain: Server, tmp_path: Path, start: Launch) -> None:
     """Its scrape of a target brings our token."""
-    program, port, target = _program("prometheus"), _free_port(), _free_port()
+    program, port, target = _program("prometheus"), free_port(), free_port()
     plain.affiant("client", "new", "prometheus", "--auth", "client_secret_basic", "--scope", "orders.read")
     (tmp_path / "target.py").write_text(
         f"""
@@ -328,7 +322,7 @@ def test_rabbitmq(with_path: Server, authority: Path, tmp_path: Path) -> None:
         "urn:rabbitmq",
     )
     token = with_path.affiant("token", "-c", "broker-job.affiant.json", "--resource", "urn:rabbitmq")["access_token"]
-    amqp, management, distribution = _free_port(), _free_port(), _free_port()
+    amqp, management, distribution = free_port(), free_port(), free_port()
     (tmp_path / "rabbitmq.conf").write_text(
         f"""
 listeners.tcp.default = 127.0.0.1:{amqp}
@@ -356,7 +350,7 @@ auth_oauth2.https.cacertfile = {authority}/authority.pem
     child = Child.start(tmp_path, program, name="rabbitmq", **environment)
     try:
         end = time.monotonic() + 90
-        while not _listens(management):
+        while not listens(management):
             assert time.monotonic() < end, child.out + child.err
             assert child.process.poll() is None, child.out + child.err
             time.sleep(0.2)

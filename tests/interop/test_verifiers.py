@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.e2e.conftest import Server
 from tests.interop.conftest import Foreign
+from tests.process import Server
 
 pytestmark = pytest.mark.interop
 ORDERS, DATA = "https://orders.example", "https://data.example"

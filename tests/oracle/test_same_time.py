@@ -10,7 +10,7 @@ from statistics import median
 from urllib.parse import urlencode
 
 import pytest
-from tests.e2e.conftest import Server, _serve
+from tests.process import Server
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
@@ -28,7 +28,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one worker and no limits, and the client `known`."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AFFIANT_FAILURE_BURST", "0")
-        for started in _serve(tmp_path_factory.mktemp("oracle"), 1):
+        with Server(tmp_path_factory.mktemp("oracle")) as started:
+            started.add_api()
             started.affiant("client", "new", KNOWN, "--scope", "orders.read")
             yield started
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.e2e.conftest import Server, _serve
+from tests.process import Server
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
@@ -29,7 +29,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A server with so many workers, and the client `racer`."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AFFIANT_FAILURE_BURST", "0")  # no limit: every copy must reach the claim
-        for started in _serve(tmp_path_factory.mktemp("race"), request.param):
+        with Server(tmp_path_factory.mktemp("race"), workers=request.param) as started:
+            started.add_api()
             started.affiant("client", "new", "racer", "--scope", "orders.read")
             yield started
 

@@ -1,0 +1,206 @@
+"""Real processes for tests: `affiant serve` on a data folder, an API behind our guard, the command line."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+from tests.e2e import forked
+from tests.loopback import free_port, listens
+
+from affiant.server.registry.directory import FRESH_SECONDS
+
+AFFIANT = (sys.executable, "-m", "affiant.cli.main")
+APPS = Path(__file__).with_name("e2e")  # guarded_api.py and mcp_tools.py
+ORDERS = "https://orders.example"
+READY_SECONDS, END_SECONDS = 30, 15
+_CHANGES = {"update", "enable", "disable", "apply", "api", "signing-key"}
+
+
+def is_healthy(base: str) -> bool:
+    try:
+        return httpx2.get(f"{base}/health", timeout=5).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
+    """Keep the cache in the test's own folder."""
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **more}
+
+
+def run(folder: Path, *words: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `affiant WORDS` in this folder, with `given` on its standard input."""
+    return forked.run(folder, words, _environment(folder, environment), given=given, timeout=60)
+
+
+@dataclass
+class Child:
+    """A process in a session of its own, its output in files, so that nothing it starts can outlive the test."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    name: str
+
+    @classmethod
+    def start(cls, folder: Path, *command: str, name: str = "child", **environment: str) -> Self:
+        with (folder / f"{name}.out").open("ab") as out, (folder / f"{name}.err").open("ab") as err:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=_environment(folder, environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return cls(folder, process, name)
+
+    @property
+    def out(self) -> str:
+        return (self.folder / f"{self.name}.out").read_text("utf-8", "replace")
+
+    @property
+    def err(self) -> str:
+        return (self.folder / f"{self.name}.err").read_text("utf-8", "replace")
+
+    def until(self, is_ready: Callable[[], bool], *, seconds: float = READY_SECONDS) -> None:
+        """Wait for it, as long as the process lives."""
+        end = time.monotonic() + seconds
+        while not is_ready():
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.out}{self.err}"
+            assert time.monotonic() < end, f"not ready within {seconds} s: {self.out}{self.err}"
+            time.sleep(0.05)
+
+    def until_listening(self, port: int) -> Self:
+        self.until(lambda: listens(port))
+        return self
+
+    def until_healthy(self, base: str) -> Self:
+        self.until(lambda: is_healthy(base))
+        return self
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(END_SECONDS)
+
+    def stop(self) -> None:
+        """Ask it to end; whatever is left of its session is killed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
+        self.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+Launch = Callable[..., Child]
+
+
+@dataclass
+class Server:
+    """`affiant serve` on a data folder; a context manager that starts it, and stops it in the end."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    workers: int = 1
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)  # of `serve`
+    origin: str = "http://127.0.0.1"
+    path: str = ""
+    prefix: tuple[str, ...] = ()  # a command that starts the server
+    child: Child | None = None
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}:{self.port}{self.path}"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "affiant-data"
+
+    def run(self, *words: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return run(self.folder, *words, given=given, **environment)
+
+    def affiant(self, *words: str) -> Any:
+        """Run a command that succeeds, and return the data that it prints."""
+        end = words.index("--") if "--" in words else len(words)  # a name follows, which may begin with a hyphen
+        done = self.run(*words[:end], "--json", *words[end:])
+        assert done.returncode == 0, done.stdout + done.stderr
+        if _CHANGES & set(words):
+            time.sleep(2 * FRESH_SECONDS)  # until every worker looks again at what is registered
+        return json.loads(done.stdout)["data"]
+
+    def add_api(self, identifier: str = ORDERS, *words: str, name: str = "orders", scope: str = "orders.read") -> None:
+        self.affiant("api", "new", name, "--identifier", identifier, "--scope", scope, *words)
+
+    def credentials(self, name: str) -> dict[str, Any]:
+        members: dict[str, Any] = json.loads((self.folder / f"{name}.affiant.json").read_text())
+        return members
+
+    def token(self, **form: str) -> httpx2.Response:
+        return httpx2.post(f"{self.issuer}/token", data=form, timeout=20)
+
+    def launch(self) -> Child:
+        """Start it, and do not wait."""
+        words = ["serve", "--port", str(self.port), "--workers", str(self.workers), *self.options]
+        words += ["--issuer", self.issuer] if self.path else []
+        self.child = Child.start(self.folder, *self.prefix, *AFFIANT, *words, name="server", **self.environment)
+        return self.child
+
+    def start(self) -> None:
+        self.launch().until_healthy(self.issuer)
+
+    def kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def uvicorn(folder: Path, app: str, port: int, *words: str, **environment: str) -> Child:
+    """Start an application of APPS, and wait until it listens."""
+    command = ("-m", "uvicorn", "--factory", f"{app}:build", "--app-dir", str(APPS), "--port", str(port))
+    child = Child.start(
+        folder, sys.executable, *command, "--log-level", "warning", *words, name=f"{app}-{port}", **environment
+    )
+    try:
+        return child.until_listening(port)
+    except BaseException:
+        child.stop()
+        raise
+
+
+def guarded_api(
+    folder: Path, issuer: str, audience: str, *words: str, port: int | None = None, **environment: str
+) -> Child:
+    """Start an API behind the guard (guarded_api.py), on the port of its audience unless another one is given."""
+    port = port or int(audience.rpartition(":")[2])
+    return uvicorn(folder, "guarded_api", port, *words, GUARD_ISSUER=issuer, GUARD_AUDIENCE=audience, **environment)
