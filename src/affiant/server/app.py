@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from affiant.jose.key_set import KeySet
-from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin import Late
 from affiant.server.admin.roles import PATH as ADMIN_PATH
@@ -32,23 +30,20 @@ from affiant.server.keys.vault import Vault
 from affiant.server.published import absent, authorize, metadata, site
 from affiant.server.published.health import Health
 from affiant.server.published.jwks import Jwks
-from affiant.server.published.revocations import MAX_WAITING, RevocationFeed
+from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.management import ManagementEndpoint
 from affiant.server.registration.records import Policy
 from affiant.server.registration.register import RegistrationEndpoint
 from affiant.server.registration.registrar import PATH
-from affiant.server.registry import profiles
-from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.fetch import Fetcher
 from affiant.server.registry.remote_keys import Fetch, RemoteKeys
 from affiant.server.request.background import Background, Piece
-from affiant.server.request.certificate import Certificates
 from affiant.server.request.endpoint import Endpoint
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
-from affiant.server.settings import Setting
+from affiant.server.settings import Options, Setting
 from affiant.server.token.decision import Decider
 from affiant.server.token.dpop import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
@@ -58,6 +53,8 @@ from affiant.server.token.grants.refresh_token import RefreshTokenGrant
 from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
 from affiant.storage.ports import Store
+
+__all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
 
 
 class Server(Starlette):
@@ -81,38 +78,6 @@ class Server(Starlette):
         if f"{path}/".startswith(f"{self._admin_path}/"):
             return self._admin
         return self._endpoints.get(path) or self._endpoints.get(path[: path.rfind("/") + 1])
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What an operator chooses.
-
-    Attributes:
-        access_token_lifetime: seconds.
-        calendar: when signing keys follow each other.
-        dpop_nonces: ``on`` where DPoP proofs must have a nonce of this server (RFC 9449 section 8), or ``off``.
-        auth_methods: how clients may authenticate.
-        demands: what every client is held to.
-        certificates: where client certificates come from.
-        max_waiting: how many requests may wait for the revocation feed to change.
-        jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
-        mtls_url: the base of the endpoints that ask for a certificate, where they have one of their own (RFC 8705
-            section 5).
-        software_statement_issuers: of software statements that are trusted, each with its keys (RFC 7591 section 2.3).
-        authorization_endpoint: ``on`` to publish an authorization endpoint that refuses every request, or ``off``.
-    """
-
-    access_token_lifetime: int = 600
-    calendar: Calendar = field(default_factory=Calendar)
-    dpop_nonces: str = "off"
-    auth_methods: tuple[str, ...] = names.AUTH_METHODS
-    demands: profiles.Demands = profiles.NONE
-    authorization_endpoint: str = "off"
-    software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
-    certificates: Certificates = field(default_factory=Certificates)
-    jwks_uri_allowed: Allowed = field(default_factory=Allowed)
-    max_waiting: int = MAX_WAITING
-    mtls_url: str | None = None
 
 
 def build(

@@ -259,14 +259,7 @@ async def _gate(store: Store, key: MasterKey, chosen: Settings, vault: Any, opti
     def explainer() -> Explainer:  # with it comes the whole server, and few commands need that
         from affiant.server import app as server
 
-        options = server.Options(
-            access_token_lifetime=chosen.access_token_lifetime,
-            auth_methods=chosen.methods,
-            demands=chosen.demands,
-            certificates=chosen.certificates,
-            mtls_url=chosen.mtls_url,
-        )
-        return server.build_explainer(issuer=issuer, store=store, master_key=key, options=options)
+        return server.build_explainer(issuer=issuer, store=store, master_key=key, options=chosen.options)
 
     desk = Desk(
         issuer=issuer,

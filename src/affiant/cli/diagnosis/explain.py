@@ -157,14 +157,7 @@ def _locally(request: Captured, chosen: Settings, now: float) -> Explanation:
 
 
 def _explainer(issuer: str, store: Store, key: MasterKey, chosen: Settings) -> Explainer:
-    options = app.Options(
-        access_token_lifetime=chosen.access_token_lifetime,
-        auth_methods=chosen.methods,
-        demands=chosen.demands,
-        certificates=chosen.certificates,
-        mtls_url=chosen.mtls_url,
-    )
-    return app.build_explainer(issuer=issuer, store=store, master_key=key, options=options)
+    return app.build_explainer(issuer=issuer, store=store, master_key=key, options=chosen.options)
 
 
 def _remotely(request: Captured, issuer: str, now: float) -> Explanation:

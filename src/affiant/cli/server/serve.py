@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -125,20 +126,8 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
         store=open_store(chosen, key),
         master_key=key,
         vault=open_vault(chosen, key),
-        options=app.Options(
-            access_token_lifetime=chosen.access_token_lifetime,
-            calendar=chosen.calendar,
-            dpop_nonces=chosen.dpop_nonces,
-            auth_methods=chosen.methods,
-            demands=chosen.demands,
-            authorization_endpoint=chosen.authorization_endpoint,
-            software_statement_issuers=chosen.trusted_issuers,
-            certificates=chosen.certificates,
-            mtls_url=chosen.mtls_url,
-            jwks_uri_allowed=chosen.jwks_uri_allowed,
-            # Attack: requests that wait for the feed hold their connections, and must leave most for others.
-            max_waiting=min(MAX_WAITING, files.raise_limit(chosen.max_connections) // 4),
-        ),
+        # Attack: requests that wait for the feed hold their connections, and must leave most for others.
+        options=replace(chosen.options, max_waiting=min(MAX_WAITING, files.raise_limit(chosen.max_connections) // 4)),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
         at_end=_at_end,
         settings=settings.described(chosen, options=given, issuer=issuer),

@@ -6,6 +6,7 @@ together and turns every mistake into one line.
 
 from affiant.server.settings.fields import DEFAULT_HOST, DEFAULT_PORT, Settings
 from affiant.server.settings.loading import Setting, described, load
+from affiant.server.settings.options import Options
 from affiant.server.settings.sources import warnings as warnings_of_names
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "Setting", "Settings", "described", "load", "warnings_of_names"]
+__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "Options", "Setting", "Settings", "described", "load", "warnings_of_names"]

@@ -14,15 +14,15 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.binding.forwarded import Header, Proxies
 from affiant.oauth.metadata import check_own_issuer
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.registration import software_statement
 from affiant.server.registry import profiles
-from affiant.server.registry.addresses import Allowed, parse_allowed
+from affiant.server.registry.addresses import parse_allowed
 from affiant.server.request.certificate import Certificates
+from affiant.server.settings.options import Options
 from affiant.server.settings.sources import PREFIX, read_file, read_renamed
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
@@ -298,14 +298,19 @@ class Settings(BaseSettings):
         return tuple(name for name in names.AUTH_METHODS if name in chosen and self.demands.allows_method(name))
 
     @property
-    def trusted_issuers(self) -> dict[str, KeySet]:
-        """The issuers of software statements, each with its keys."""
-        return software_statement.load(self.software_statement_issuers)
-
-    @property
-    def jwks_uri_allowed(self) -> Allowed:
-        """Which hosts and networks of clients' key sets need not be public."""
-        return parse_allowed(self.jwks_uri_allow)
+    def options(self) -> Options:
+        return Options(
+            access_token_lifetime=self.access_token_lifetime,
+            calendar=self.calendar,
+            dpop_nonces=self.dpop_nonces,
+            auth_methods=self.methods,
+            demands=self.demands,
+            authorization_endpoint=self.authorization_endpoint,
+            software_statement_issuers=software_statement.load(self.software_statement_issuers),
+            certificates=self.certificates,
+            jwks_uri_allowed=parse_allowed(self.jwks_uri_allow),
+            mtls_url=self.mtls_url,
+        )
 
     @property
     def forwarding(self) -> list[str]:

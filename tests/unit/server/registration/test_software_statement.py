@@ -43,7 +43,7 @@ def test_the_setting_is_a_table_and_is_checked_at_once(tmp_path: Path, monkeypat
     path = _file(tmp_path, {"keys": [KEY.public().to_jwk()]})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "affiant.toml").write_text(f'[software_statement_issuers]\n"{ISSUER}" = "{path.name}"\n')
-    assert settings.load().trusted_issuers[ISSUER].keys == (KEY.public(),)
+    assert settings.load().options.software_statement_issuers[ISSUER].keys == (KEY.public(),)
     path.write_text("{}")
     with pytest.raises(ConfigError, match="software_statement_issuers"):
         settings.load()
@@ -54,6 +54,6 @@ def test_the_setting_can_come_from_the_environment(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AFFIANT_SOFTWARE_STATEMENT_ISSUERS", json.dumps({ISSUER: str(path)}))
     loaded = settings.load()
-    assert list(loaded.trusted_issuers) == [ISSUER]
+    assert list(loaded.options.software_statement_issuers) == [ISSUER]
     again = settings.Settings.model_validate_json(loaded.model_dump_json())  # how a worker process gets it
-    assert again.trusted_issuers == loaded.trusted_issuers
+    assert again.options.software_statement_issuers == loaded.options.software_statement_issuers

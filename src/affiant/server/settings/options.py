@@ -1,0 +1,45 @@
+"""What an operator chooses, parsed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from affiant.jose.key_set import KeySet
+from affiant.oauth import names
+from affiant.server.keys.calendar import Calendar
+from affiant.server.published.revocations import MAX_WAITING
+from affiant.server.registry import profiles
+from affiant.server.registry.addresses import Allowed
+from affiant.server.request.certificate import Certificates
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The choices of an operator, for `affiant.server.app.build`; `Settings.options` has those of the settings.
+
+    Attributes:
+        access_token_lifetime: seconds.
+        calendar: when signing keys follow each other.
+        dpop_nonces: ``on`` to require a nonce of this server in DPoP proofs (RFC 9449 section 8), or ``off``.
+        auth_methods: how clients may authenticate.
+        demands: what every client must fulfil.
+        authorization_endpoint: ``on`` to publish an authorization endpoint that refuses every request, or ``off``.
+        software_statement_issuers: trusted issuers of software statements, each with its keys (RFC 7591 section 2.3).
+        certificates: where client certificates come from.
+        jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
+        max_waiting: how many requests may wait for a change of the revocation feed.
+        mtls_url: base of the endpoints that request a certificate, if they have one of their own (RFC 8705 section 5).
+    """
+
+    access_token_lifetime: int = 600
+    calendar: Calendar = field(default_factory=Calendar)
+    dpop_nonces: str = "off"
+    auth_methods: tuple[str, ...] = names.AUTH_METHODS
+    demands: profiles.Demands = profiles.NONE
+    authorization_endpoint: str = "off"
+    software_statement_issuers: Mapping[str, KeySet] = field(default_factory=dict)
+    certificates: Certificates = field(default_factory=Certificates)
+    jwks_uri_allowed: Allowed = field(default_factory=Allowed)
+    max_waiting: int = MAX_WAITING
+    mtls_url: str | None = None
