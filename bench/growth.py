@@ -23,8 +23,9 @@ from pathlib import Path
 
 from affiant.jose import keys
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry.clients import build as build_client
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim
+from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
 
 GROUP, ROUNDS, NOW = 32, 200, 1_800_000_000
@@ -104,13 +105,11 @@ async def clients(path: Path, number: int) -> float:
     store = SqliteStore(path)
     await store.open()
     try:
-        made = rules.build_client(
-            "client",
-            auth_method="private_key_jwt",
+        made = build_client(
+            Client("client", "private_key_jwt", scope=("orders.read",)),
             master_key=MASTER_KEY,
             now=NOW,
             keys=(keys.generate("ES256").public(),),
-            scopes=("orders.read",),
         )
         for start in range(0, number, 250):
             names = (f"client{n}" for n in range(start, min(start + 250, number)))

@@ -29,8 +29,9 @@ from affiant.jose import keys
 from affiant.server import settings
 from affiant.server.admin import roles
 from affiant.server.keys import master_key
-from affiant.server.registry import rules
+from affiant.server.registry.clients import build as build_client
 from affiant.storage.entries import AuditRecord, Entry
+from affiant.storage.records import Api, Client
 
 PORT = 8398
 ISSUER = f"http://127.0.0.1:{PORT}"
@@ -63,21 +64,18 @@ async def fill(folder: Path, database: str | None, records: int, clients: int) -
     try:
         apis = (("orders", "https://orders.example", ("read",)), ("admin", ADMIN, roles.SCOPES))
         for name, identifier, scopes in apis:
-            await store.apis.add(
-                rules.build_api(name, identifier=identifier, scopes=scopes, is_default=name == "orders", now=0)
-            )
+            await store.apis.add(Api(identifier, name, scopes, is_default=name == "orders", created_at=0))
         for name, scope, resource in ((READER, "admin.viewer", ADMIN), (CLIENT, "read", "https://orders.example")):
-            made = rules.build_client(
-                name, auth_method="client_secret_basic", master_key=key, now=0, scopes=(scope,), resources=(resource,)
+            made = build_client(
+                Client(name, "client_secret_basic", scope=(scope,), resources=(resource,)), master_key=key, now=0
             )
             await store.clients.add(made.client)
             secrets[name] = made.client_secret or ""
         public = keys.generate("ES256").public()
         for number in range(clients):
-            made = rules.build_client(
-                f"client-{number:06}", auth_method="private_key_jwt", master_key=key, now=0, keys=(public,),
-                scopes=("read",),
-            )  # fmt: skip
+            made = build_client(
+                Client(f"client-{number:06}", "private_key_jwt", scope=("read",)), master_key=key, now=0, keys=(public,)
+            )
             await store.clients.add(made.client)
         now = time.time()
         for first in range(0, records, 256):
@@ -90,12 +88,23 @@ async def fill(folder: Path, database: str | None, records: int, clients: int) -
 
 def _entry(number: int, now: float) -> Entry:
     record = AuditRecord(
-        at=now, trace_id=f"{number:012}", endpoint="token", outcome="issued", client_id=f"client-{number % 9973:06}",
-        method="private_key_jwt", alg="ES256", kid="JSWN_ffxhxCSQIONXNV9v8cjxUsNlzmdwIRcpZfBTyU",
-        thumbprint="JSWN_ffxhxCSQIONXNV9v8cjxUsNlzmdwIRcpZfBTyU", jti_digest=f"{number:064}",
-        grant="client_credentials", scope="read", resource="https://orders.example", address="192.0.2.17",
-        token=f"token-{number}", milliseconds=0.731,
-    )  # fmt: skip
+        at=now,
+        trace_id=f"{number:012}",
+        endpoint="token",
+        outcome="issued",
+        client_id=f"client-{number % 9973:06}",
+        method="private_key_jwt",
+        alg="ES256",
+        kid="JSWN_ffxhxCSQIONXNV9v8cjxUsNlzmdwIRcpZfBTyU",
+        thumbprint="JSWN_ffxhxCSQIONXNV9v8cjxUsNlzmdwIRcpZfBTyU",
+        jti_digest=f"{number:064}",
+        grant="client_credentials",
+        scope="read",
+        resource="https://orders.example",
+        address="192.0.2.17",
+        token=f"token-{number}",
+        milliseconds=0.731,
+    )
     return Entry(record)
 
 

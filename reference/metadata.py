@@ -11,6 +11,11 @@ from affiant.server.token import described as token
 
 _TEXT = """\
 Members that are not listed are not there. Where the source is `affiant`, no standard has the member."""
+_REGISTERED = """\
+Members that a client may send to `/register` (RFC 7591). Null and an empty array count as left out. A string has at \
+most 200 characters, all of which can be seen. `token_endpoint_auth_method` is `client_secret_basic` when left out. \
+`scope` and `authorization_details_types` are among those of the initial access token; all scopes when left out. A \
+client can ask for bound tokens, but not take that back."""
 _SECTIONS = (
     (
         "Server metadata",
@@ -19,7 +24,7 @@ _SECTIONS = (
     ),
     (
         "Client metadata",
-        "What a client may send to `/register` (RFC 7591). What is null or an empty array counts as left out.",
+        _REGISTERED,
         registration.METADATA,
     ),
     ("Access token claims", "The access token is a JWT with the `typ` `at+jwt` (RFC 9068).", token.ACCESS_TOKEN),

@@ -11,9 +11,9 @@ from affiant.oauth import names
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
 from affiant.server.request.certificate import Certificates
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api
 
 ISSUER = "https://as.example"
 _OPTIONS = app.Options(
@@ -39,9 +39,7 @@ async def _metadata() -> dict[str, Any]:
     store = MemoryStore()
     built = server(store)
     transport = httpx2.ASGITransport(app=built)
-    api = rules.build_api(
-        "api", identifier="https://api.example", scopes=(), is_default=True, now=0, details_types=("payment",)
-    )
+    api = Api("https://api.example", "api", (), is_default=True, created_at=0, authorization_details_types=("payment",))
     await store.open()
     await store.apis.add(api)
     async with built.router.lifespan_context(built), httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:

@@ -15,11 +15,11 @@ from affiant.server.admin.roles import SCOPES, Principal, Role
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.registry.directory import Directory
 from affiant.server.request.limits import Limits, Rates
 from affiant.storage.ports import Store
-from affiant.storage.records import Client
+from affiant.storage.records import Api, Client
 
 ISSUER, NOW = "https://as.example", 1_800_000_000
 ADMIN = roles.identifier(ISSUER)
@@ -58,17 +58,9 @@ def asking(store: Store, who: Principal = OWNER) -> httpx2.AsyncClient:
 
 def member(name: str, role: Role = Role.OWNER, **more: Any) -> Client:
     """A client with a role."""
-    made = rules.build_client(
-        name,
-        auth_method="client_secret_basic",
-        master_key=MASTER,
-        now=NOW,
-        scopes=(role.scope,),
-        resources=(ADMIN,),
-        **more,
-    )
-    return made.client
+    wanted = Client(name, "client_secret_basic", scope=(role.scope,), resources=(ADMIN,), **more)
+    return clients.build(wanted, master_key=MASTER, now=NOW).client
 
 
 async def open_api(store: Store) -> None:
-    await store.apis.add(rules.build_api("admin", identifier=ADMIN, scopes=SCOPES, is_default=False, now=NOW))
+    await store.apis.add(Api(ADMIN, "admin", SCOPES, is_default=False, created_at=NOW))

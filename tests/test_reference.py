@@ -18,12 +18,12 @@ from tests.attacks import test_reasons as reached
 from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server
 from tests.rfc.conftest import running as serving
 
-from affiant.oauth import access_token, registration
+from affiant.oauth import access_token
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.reasons import Reason
 from affiant.server.published import described as published
 from affiant.server.registration import described as registering
-from affiant.server.registration import initial_tokens
+from affiant.server.registration import initial_tokens, metadata
 from affiant.server.registry import directory
 from affiant.server.request.described import Member
 from affiant.server.settings import Settings
@@ -145,7 +145,7 @@ def test_server_metadata_are_those_of_the_server() -> None:
 
 
 def test_client_metadata_are_those_that_are_read() -> None:
-    assert names(registering.METADATA) == registration.MEMBERS
+    assert names(registering.METADATA) == metadata.MEMBERS
 
 
 def test_claims_are_those_of_a_token_with_everything() -> None:
@@ -167,7 +167,7 @@ async def test_token_answer_and_introspection_have_what_is_told() -> None:
     async with serving(MemoryStore()) as server:
         grants = ("client_credentials", "refresh_token")
         await server.register("c1", grant_types=grants)
-        await server.register("asker", introspects=(API,), scopes=())
+        await server.register("asker", introspects=(API,), scope=())
         answer = await server.token(scope="read")
         assert names(token.TOKEN.answers) - {"authorization_details"} == answer.keys()
         assertion = server.assertion(iss="asker", sub="asker")

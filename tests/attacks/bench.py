@@ -18,14 +18,16 @@ import pytest
 from starlette.applications import Starlette
 
 from affiant.jose import base64url, compact, keys
+from affiant.jose.keys import PublicKey
 from affiant.jose.signer import Signer
 from affiant.oauth.assertion import digest
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.request.certificate import PEER
 from affiant.server.request.deadline import Deadline
 from affiant.storage.ports import Store
+from affiant.storage.records import Client
 
 ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -147,13 +149,19 @@ class Bench:
     folder: Path | None = None  # of its database
     taken: int = 0  # bytes that the server read of the last body
 
-    async def register(self, client_id: str, auth_method: str = "private_key_jwt", **options: Any) -> None:
+    async def register(
+        self,
+        client_id: str,
+        auth_method: str = "private_key_jwt",
+        *,
+        keys: tuple[PublicKey, ...] | None = None,
+        **members: Any,
+    ) -> None:
         """Register a client, with KEY where the method takes keys; its secret is then in `secrets`."""
-        if auth_method == "private_key_jwt":
-            options.setdefault("keys", (KEY.public(),))
-        made = rules.build_client(
-            client_id, auth_method=auth_method, master_key=self.master_key, now=NOW, **{"scopes": ("r",), **options}
-        )
+        if keys is None:
+            keys = (KEY.public(),) if auth_method == "private_key_jwt" else ()
+        wanted = Client(client_id, auth_method, **{"scope": ("r",), **members})
+        made = clients.build(wanted, keys=keys, master_key=self.master_key, now=NOW)
         await self.store.clients.add(made.client)
         if made.client_secret is not None:
             self.secrets[client_id] = made.client_secret

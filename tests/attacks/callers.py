@@ -9,7 +9,7 @@ from tests.attacks.bench import ISSUER, NOW, Bench, Reply, Request, assertion, f
 
 from affiant.jose.signer import Signer
 from affiant.server.admin.roles import SCOPES, Role
-from affiant.server.registry import rules
+from affiant.storage.records import Api
 
 ADMIN = f"{ISSUER}/admin/api"
 NOBODY, CLIENT = "anonymous", "client"  # without a token; with a token for another API
@@ -19,11 +19,11 @@ OTHER_OWNER = "owner2"
 
 async def hire(bench: Bench) -> None:
     """Register the admin API, and a client of each role; there are two owners."""
-    api = rules.build_api("admin", identifier=ADMIN, scopes=SCOPES, is_default=False, now=NOW)
+    api = Api(ADMIN, "admin", SCOPES, is_default=False, created_at=NOW)
     await bench.store.apis.add(api)
     for role in Role:
-        await bench.register(role.value, scopes=(role.scope,), resources=(ADMIN,))
-    await bench.register(OTHER_OWNER, scopes=(Role.OWNER.scope,), resources=(ADMIN,))
+        await bench.register(role.value, scope=(role.scope,), resources=(ADMIN,))
+    await bench.register(OTHER_OWNER, scope=(Role.OWNER.scope,), resources=(ADMIN,))
 
 
 async def token(bench: Bench, client_id: str, *signer: Signer, **changes: str) -> str:

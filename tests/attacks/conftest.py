@@ -19,11 +19,12 @@ from affiant.oauth.binding.forwarded import Proxies
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.published import revocations
-from affiant.server.registry import directory, rules
+from affiant.server.registry import directory
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
+from affiant.storage.records import Api
 from affiant.storage.sqlite import SqliteStore
 
 NO_LIMITS = Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0))
@@ -64,7 +65,7 @@ async def running(
     built = app.build(issuer=ISSUER, store=store, master_key=master_key, **options)
     async with built.router.lifespan_context(built):
         for name, identifier, scopes in (("a", API, ("r", "w")), ("o", OTHER_API, ("r",))):
-            api = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW)
+            api = Api(identifier, name, scopes, is_default=identifier == API, created_at=NOW)
             await store.apis.add(api)
         bench = Bench(built, store, master_key, now, log)
         await _register(bench)
@@ -81,8 +82,8 @@ async def _register(bench: Bench) -> None:
     await bench.register("refreshing", grant_types=BOTH_GRANTS)
     for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
         await bench.register(method, method)
-    await bench.register("bound", dpop="required")
-    await bench.register("certified", certificate_bound="required")
+    await bench.register("bound", dpop_bound_access_tokens=True)
+    await bench.register("certified", tls_client_certificate_bound_access_tokens=True)
     await bench.register("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
     await bench.register("guide", "client_secret_jwt", profile="guide")
 

@@ -27,7 +27,7 @@ async def refreshing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     grants = ("client_credentials", "refresh_token")
     async with running(MemoryStore()) as server:
-        await server.register("r1", grant_types=grants, resources=(OTHER_API,), scopes=("other.read",))
+        await server.register("r1", grant_types=grants, resources=(OTHER_API,), scope=("other.read",))
         yield server
 
 

@@ -13,10 +13,11 @@ from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.request import background
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -49,12 +50,10 @@ class House:
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     store, now, master = MemoryStore(), [float(NOW)], MasterKey.from_bytes(bytes(32))
-    await store.apis.add(
-        rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
-    )
+    await store.apis.add(Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW))
     for name in ("c1", "c2"):
-        made = rules.build_client(
-            name, auth_method="private_key_jwt", master_key=master, now=NOW, keys=(KEY.public(),), scopes=("r",)
+        made = clients.build(
+            Client(name, "private_key_jwt", scope=("r",)), master_key=master, now=NOW, keys=(KEY.public(),)
         )
         await store.clients.add(made.client)
     limits = Limits(Rates(failures=Rate(3, 0.1), tokens=Rate(5, 0.1)), key=bytes(32))

@@ -125,7 +125,7 @@ async def test_stranger_makes_nothing_be_fetched(place: Place, what: Request) ->
 
 async def test_algorithm_of_no_key_makes_nothing_be_fetched(place: Place) -> None:
     bench, server = place
-    await bench.register("pinned", keys=(), jwks_uri=server.uri(), alg="PS256")
+    await bench.register("pinned", keys=(), jwks_uri=server.uri(), token_endpoint_auth_signing_alg="PS256")
     await refused(bench, request(client_id="pinned"), Reason.KEY_ALGORITHM)
     mac = keys.SecretKey(bytes(32))
     await refused(bench, request(mac), Reason.KEY_ALGORITHM)

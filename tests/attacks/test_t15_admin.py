@@ -274,7 +274,7 @@ async def test_removed_client_takes_its_tokens_along(staffed: Bench) -> None:
     standing = await token(staffed, OTHER_OWNER)
     assert (await ask(staffed, "owner", f"DELETE /clients/{OTHER_OWNER}")).status == 204
     assert await _status(staffed, standing) == 401
-    await staffed.register(OTHER_OWNER, scopes=("admin.owner",), resources=(ADMIN,))
+    await staffed.register(OTHER_OWNER, scope=("admin.owner",), resources=(ADMIN,))
     assert await _status(staffed, standing) == 401, "a namesake brought it back"
 
 
@@ -335,7 +335,7 @@ async def test_admin_api_is_never_the_default(staffed: Bench) -> None:
 async def test_token_is_good_as_long_as_what_it_says_is_true(staffed: Bench) -> None:
     """Demoted, disabled, revoked, or for two APIs at once: at once no more."""
     both = ("https://api.example", ADMIN)
-    await staffed.register("two", scopes=("admin.owner", "r"), resources=both)
+    await staffed.register("two", scope=("admin.owner", "r"), resources=both)
     standing = await token(staffed, "operator")
     for change, status in (({"scope": ()}, 403), ({"resources": ()}, 403), ({"enabled": False}, 401)):
         kept = await staffed.store.clients.find("operator")
@@ -351,7 +351,7 @@ async def test_token_is_good_as_long_as_what_it_says_is_true(staffed: Bench) -> 
 @pytest.mark.attack(287)
 async def test_scope_of_the_token_is_the_limit(staffed: Bench) -> None:
     """An owner who asked for less can do less."""
-    await staffed.register("careful", scopes=roles.SCOPES, resources=(ADMIN,))
+    await staffed.register("careful", scope=roles.SCOPES, resources=(ADMIN,))
     text = await token(staffed, "careful", scope="admin.viewer")
     authorization = (b"authorization", f"Bearer {text}".encode())
     sent = Request(b"", "DELETE", "/admin/api/clients/c1", headers=(authorization,))

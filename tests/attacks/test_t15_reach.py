@@ -179,7 +179,9 @@ async def test_strangers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture, m
 @pytest.mark.attack(285)
 async def test_certificate_bound_token_needs_its_certificate(staffed: Bench) -> None:
     """RFC 8705 section 3: without it, with another, or told by anybody but the proxy, it is a stolen one."""
-    await staffed.register("bound-owner", scopes=("admin.owner",), resources=(ADMIN,), certificate_bound="required")
+    await staffed.register(
+        "bound-owner", scope=("admin.owner",), resources=(ADMIN,), tls_client_certificate_bound_access_tokens=True
+    )
     text = assertion(iss="bound-owner", sub="bound-owner", jti="x5t")
     reply = await staffed.send(replace(post(form(text, resource=ADMIN), CERTIFICATE.header), peer=PROXY))
     held = reply.json()["access_token"]
@@ -244,7 +246,7 @@ ENDS: dict[str, Callable[[dict[str, Any]], Revocation]] = {
 @pytest.mark.parametrize("kind", [*ENDS, "disabled", "removed", "without its API", "signing key", "none"])
 async def test_found_token_says_whether_it_stands(staffed: Bench, kind: str) -> None:
     """What introspection would say: by whatever name it ended."""
-    await staffed.register("reader", scopes=("admin.viewer",), resources=(ADMIN,), keys=(OTHER.public(),))
+    await staffed.register("reader", scope=("admin.viewer",), resources=(ADMIN,), keys=(OTHER.public(),))
     text = assertion(iss="refreshing", sub="refreshing", jti="t")
     claims = compact.parse((await staffed.send(post(form(text)))).json()["access_token"]).claims
     other = compact.parse((await staffed.send(post())).json()["access_token"]).claims

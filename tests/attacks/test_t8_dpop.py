@@ -348,7 +348,7 @@ async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
 @pytest.mark.attack(189)
 async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Bench) -> None:
     """A header without a proof is none either; the refresh token that comes along is not spent."""
-    await bench.register("bound-too", dpop="required", grant_types=BOTH_GRANTS)
+    await bench.register("bound-too", dpop_bound_access_tokens=True, grant_types=BOTH_GRANTS)
     made = assertion(iss="bound-too", sub="bound-too", jti="first")
     token = (await bench.send(post(form(made), dpop(proof())))).json()["refresh_token"]
     text = assertion(iss="bound-too", sub="bound-too", jti="second")

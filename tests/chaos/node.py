@@ -22,7 +22,8 @@ from tests.process import READY_SECONDS, Server
 from affiant.jose import keys
 from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
+from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
 
@@ -69,18 +70,14 @@ class Node(Server):
         store = SqliteStore(self.file, audit_key=self.master_key.audit)
         await store.open()
         try:
-            api = rules.build_api(
-                "orders", identifier="https://orders.example", scopes=("read",), is_default=True, now=0
-            )
+            api = Api("https://orders.example", "orders", ("read",), is_default=True, created_at=0)
             await store.apis.add(api)
             for name in CLIENTS:
-                made = rules.build_client(
-                    name,
-                    auth_method="private_key_jwt",
+                made = clients.build(
+                    Client(name, "private_key_jwt", scope=("read",)),
                     master_key=self.master_key,
                     now=0,
                     keys=(KEY.public(),),
-                    scopes=("read",),
                 )
                 await store.clients.add(made.client)
         finally:

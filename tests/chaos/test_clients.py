@@ -19,10 +19,10 @@ from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.registry.directory import MAX_CLIENTS
 from affiant.server.request.limits import Limits, Rate, Rates
-from affiant.storage.records import Client
+from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +82,7 @@ async def _running(path: Path, number: int, known: int) -> AsyncIterator[Registr
     limits = Limits(Rates(Rate(0, 1.0), Rate(0, 1.0)), key=bytes(16))
     server = app.build(issuer=ISSUER, store=store, master_key=MASTER_KEY, limits=limits)
     await store.open()
-    await store.apis.add(rules.build_api("a", identifier="https://a.example", scopes=("r",), is_default=True, now=0))
+    await store.apis.add(Api("https://a.example", "a", ("r",), is_default=True, created_at=0))
     kept = await _register(store, number, known)
     await store.close()
     async with server.router.lifespan_context(server):
@@ -108,8 +108,8 @@ async def _register(store: SqliteStore, number: int, known: int) -> list[tuple[s
 
 
 def _client(name: str, key: PrivateKey) -> Client:
-    return rules.build_client(
-        name, auth_method="private_key_jwt", master_key=MASTER_KEY, now=0, keys=(key.public(),), scopes=("r",)
+    return clients.build(
+        Client(name, "private_key_jwt", scope=("r",)), master_key=MASTER_KEY, now=0, keys=(key.public(),)
     ).client
 
 

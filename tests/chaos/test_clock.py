@@ -16,8 +16,9 @@ from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.server.request import background
+from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -67,10 +68,10 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(background, "PURGE_SECONDS", 1e6)
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with _running(tmp_path / "clock.db", [float(NOW)]) as made:
-        api = rules.build_api("api", identifier="https://api.example", scopes=("read",), is_default=True, now=0)
+        api = Api("https://api.example", "api", ("read",), is_default=True, created_at=0)
         await made.store.apis.add(api)
-        client = rules.build_client(
-            "c1", auth_method="private_key_jwt", master_key=MASTER_KEY, now=0, keys=(KEY.public(),), scopes=("read",)
+        client = clients.build(
+            Client("c1", "private_key_jwt", scope=("read",)), master_key=MASTER_KEY, now=0, keys=(KEY.public(),)
         )
         await made.store.clients.add(client.client)
         yield made

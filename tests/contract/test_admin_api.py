@@ -21,7 +21,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, KeyUse
@@ -144,8 +144,8 @@ async def test_operator_does_not_overtake_who_gives_a_role(
 ) -> None:
     """An owner gives a client a role between the moment that an operator's call finds it and its commit."""
     method = "client_secret_basic" if path.startswith("secrets") else "private_key_jwt"
-    made = rules.build_client(
-        "c", auth_method=method, master_key=MASTER, now=NOW, keys=() if "secrets" in path else (KEY.public(),)
+    made = clients.build(
+        Client("c", method), master_key=MASTER, now=NOW, keys=() if "secrets" in path else (KEY.public(),)
     )
     twice = tuple(replace(secret, id=name) for secret in made.client.secrets for name in ("one", "two"))
     await store.clients.add(replace(made.client, secrets=twice[: 1 if path == "secrets" else 2]))

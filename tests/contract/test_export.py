@@ -12,8 +12,8 @@ import pytest
 from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
 from affiant.cli.connection.place import Admin, _call
-from affiant.cli.registry.manifest import desired, export, plan, steps
-from affiant.cli.registry.manifest.desired import Desired
+from affiant.cli.registry.manifest import export, plan, registry_file, steps
+from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.jose import keys
 from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import signing_keys
@@ -93,8 +93,8 @@ async def test_a_plan_of_what_is_registered_has_nothing_to_do(store: Store, tmp_
     document, left_out = await export.build(api)
     (tmp_path / "registry.toml").write_text(export.render(document))
     (tmp_path / "registry.json").write_text(json.dumps(document))
-    wanted = desired.read(tmp_path / "registry.toml")
-    assert wanted == desired.read(tmp_path / "registry.json")
+    wanted = registry_file.read(tmp_path / "registry.toml")
+    assert wanted == registry_file.read(tmp_path / "registry.json")
     assert await _plan(api, wanted) == []
     assert left_out == ["itself"]
     text = export.render(document)
@@ -109,7 +109,7 @@ async def test_another_server_becomes_the_same(store: Store, tmp_path: Path) -> 
     (tmp_path / "registry.toml").write_text(export.render(document))
     other = _ask(MemoryStore())
     await steps.take_all(
-        other, await _plan(other, desired.read(tmp_path / "registry.toml")), tmp_path, done=lambda _: None
+        other, await _plan(other, registry_file.read(tmp_path / "registry.toml")), tmp_path, done=lambda _: None
     )
     again, _ = await export.build(other)
     assert again == document

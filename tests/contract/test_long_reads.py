@@ -20,10 +20,9 @@ from affiant.server import app
 from affiant.server.admin.app import DECLARED
 from affiant.server.admin.reads import lists, slices
 from affiant.server.admin.routes.declared import Declared
-from affiant.server.registry import rules
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
-from affiant.storage.records import Client, InitialAccessToken
+from affiant.storage.records import Api, Client, InitialAccessToken
 
 pytestmark = pytest.mark.anyio
 ROWS = 60
@@ -56,7 +55,7 @@ async def server(make_store: Callable[..., Store]) -> AsyncIterator[Server]:
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=ISSUER)
     async with built.router.lifespan_context(built), http:
         url = "https://default.example"
-        await store.apis.add(rules.build_api("api", identifier=url, scopes=("read",), is_default=True, now=NOW))
+        await store.apis.add(Api(url, "api", ("read",), is_default=True, created_at=NOW))
         for number in range(ROWS):
             await store.clients.add(Client(f"client-{number:04}", "private_key_jwt", scope=("read",)))
         await asyncio.gather(*(_add(store, number) for number in range(ROWS)))
@@ -72,7 +71,7 @@ async def _add(store: Store, number: int) -> None:
     )
     if number % 4 == 0:
         url = f"https://api{number:03}.example"
-        await store.apis.add(rules.build_api("api", identifier=url, scopes=("read",), is_default=False, now=NOW))
+        await store.apis.add(Api(url, "api", ("read",), is_default=False, created_at=NOW))
         await store.initial_access_tokens.add(InitialAccessToken(str(number), digest, (), (), NOW, NOW + 600, 1))
 
 

@@ -13,14 +13,15 @@ from urllib.parse import urlencode
 from starlette.applications import Starlette
 
 from affiant.jose import base64url, compact, keys
-from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain.inquiry import EXPLAINED
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -139,9 +140,7 @@ class House:
     async def _open(self) -> None:
         self._store, self.seen, self.secrets = MemoryStore(), 0, {}
         master_key = MasterKey.from_bytes(bytes(32))
-        await self._store.apis.add(
-            rules.build_api("a", identifier=API, scopes=("read", "write"), is_default=True, now=NOW)
-        )
+        await self._store.apis.add(Api(API, "a", ("read", "write"), is_default=True, created_at=NOW))
         both, secret = ("client_credentials", "refresh_token"), "client_secret_jwt"
         await self._register(master_key, "c1", "private_key_jwt", keys=(KEY.public(), FOREIGN.public()))
         await self._register(master_key, "c2", "private_key_jwt", keys=(KEY.public(),), grant_types=both)
@@ -160,10 +159,11 @@ class House:
         self._app, self._stack = built, AsyncExitStack()
         await self._stack.enter_async_context(built.router.lifespan_context(built))
 
-    async def _register(self, master_key: MasterKey, name: str, method: str, **options: Any) -> None:
-        made = rules.build_client(
-            name, auth_method=method, master_key=master_key, now=NOW, scopes=("read", "write"), **options
-        )
+    async def _register(
+        self, master_key: MasterKey, name: str, method: str, keys: tuple[PublicKey, ...] = (), **members: Any
+    ) -> None:
+        wanted = Client(name, method, scope=("read", "write"), **members)
+        made = clients.build(wanted, keys=keys, master_key=master_key, now=NOW)
         await self._store.clients.add(replace(made.client, enabled=name != "off"))
         if made.client_secret is not None:
             self.secrets[name] = made.client_secret

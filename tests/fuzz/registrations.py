@@ -10,7 +10,7 @@ from tests.fuzz.house import FOREIGN, KEY, STRANGER, Request
 from tests.fuzz.strategies import INDEX, TEXTS, VALUES, some, spelt
 
 from affiant.jose import keys
-from affiant.oauth.registration import MEMBERS
+from affiant.server.registration.metadata import MEMBERS
 
 Strategy = st.SearchStrategy
 

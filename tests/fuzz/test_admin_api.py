@@ -19,9 +19,10 @@ from tests.attacks.callers import ADMIN, NOBODY, ROLES
 from affiant.server import app
 from affiant.server.admin.roles import SCOPES
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 CHECKS: list[Any] = [
     checks.not_a_server_error,
@@ -42,14 +43,11 @@ class Running:
     tokens: dict[str, str] = field(default_factory=dict)
 
     def register(self, who: str) -> None:
-        made = rules.build_client(
-            who,
-            auth_method="private_key_jwt",
+        made = clients.build(
+            Client(who, "private_key_jwt", scope=(f"admin.{who}",), resources=(ADMIN,)),
             master_key=MasterKey.from_bytes(bytes(32)),
             now=NOW,
             keys=(KEY.public(),),
-            scopes=(f"admin.{who}",),
-            resources=(ADMIN,),
         )
         self._call(self.store.clients.add, made.client)
 
@@ -94,7 +92,7 @@ def running() -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch, TestClient(built, base_url=ISSUER) as http:
         patch.setattr(directory, "FRESH_SECONDS", 0.0)
         made = Running(http, store, now)
-        api = rules.build_api("admin", identifier=ADMIN, scopes=SCOPES, is_default=False, now=NOW)
+        api = Api(ADMIN, "admin", SCOPES, is_default=False, created_at=NOW)
         made._call(store.apis.add, api)
         for who in ROLES:
             made.register(who)

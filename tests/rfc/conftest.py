@@ -18,16 +18,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from affiant.jose import compact, keys
-from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
 from affiant.jose.signer import Signer
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import signing_key_purpose
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
+from affiant.storage.records import Api, Client
 
 ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -69,12 +70,19 @@ class Server:
     secrets: dict[str, str] = field(default_factory=dict)
     serial: int = 0
 
-    async def register(self, client_id: str, auth_method: str = "private_key_jwt", **options: Any) -> None:
+    async def register(
+        self,
+        client_id: str,
+        auth_method: str = "private_key_jwt",
+        *,
+        keys: tuple[PublicKey, ...] | None = None,
+        **members: Any,
+    ) -> None:
         """Register a client, with KEY where the method takes keys; its secret is then in `secrets`."""
-        if auth_method == "private_key_jwt":
-            options.setdefault("keys", (KEY.public(),))
-        options.setdefault("scopes", ("read", "write"))
-        made = rules.build_client(client_id, auth_method=auth_method, master_key=self.master_key, now=NOW, **options)
+        if keys is None:
+            keys = (KEY.public(),) if auth_method == "private_key_jwt" else ()
+        wanted = Client(client_id, auth_method, **{"scope": ("read", "write"), **members})
+        made = clients.build(wanted, keys=keys, master_key=self.master_key, now=NOW)
         await self.store.clients.add(made.client)
         if made.client_secret is not None:
             self.secrets[client_id] = made.client_secret
@@ -149,7 +157,7 @@ async def running(store: Store, *, issuer: str = ISSUER, **options: Any) -> Asyn
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=issuer)
     async with built.router.lifespan_context(built), http:
         for name, identifier, scopes in (("api", API, ("read", "write")), ("other", OTHER_API, ("other.read",))):
-            api = rules.build_api(name, identifier=identifier, scopes=scopes, is_default=identifier == API, now=NOW)
+            api = Api(identifier, name, scopes, is_default=identifier == API, created_at=NOW)
             await store.apis.add(api)
         yield Server(built, http, store, master_key, now)
 

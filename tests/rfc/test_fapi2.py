@@ -15,17 +15,18 @@ from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, compact, keys
-from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey, PublicKey
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import settings
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import directory, profiles, rules
-from affiant.server.registry.profiles import FAPI, FAPI_2
+from affiant.server.registry import clients, directory, profiles
+from affiant.server.registry.profiles import FAPI, FAPI_2, NONE, Demands
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
+from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -207,6 +208,12 @@ async def test_metadata_list_what_is_allowed(store: Store) -> None:
         assert len(document["token_endpoint_auth_signing_alg_values_supported"]) == len(FAPI_2.algorithms or ())
 
 
+def _build(
+    method: str, *, keys: tuple[PublicKey, ...] = (), demands: Demands = NONE, **members: Any
+) -> clients.Registered:
+    return clients.build(Client("c", method, **members), master_key=MASTER, now=NOW, keys=keys, demands=demands)
+
+
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(6)")
 @pytest.mark.parametrize(
     ("method", "options"),
@@ -216,38 +223,36 @@ async def test_metadata_list_what_is_allowed(store: Store) -> None:
         ("client_secret_jwt", {}),
         ("private_key_jwt", {"keys": (P384.public(),)}),
         ("private_key_jwt", {"keys": (KEY.public(), P384.public())}),
-        ("private_key_jwt", {"keys": (RSA.public(),), "alg": "RS256"}),
+        ("private_key_jwt", {"keys": (RSA.public(),), "token_endpoint_auth_signing_alg": "RS256"}),
     ],
 )
 def test_others_cannot_be_registered(method: str, options: dict[str, Any]) -> None:
     for held in ({"profile": FAPI}, {"demands": FAPI_2}):
         with pytest.raises(ConfigError):
-            rules.build_client("c", auth_method=method, master_key=MASTER, now=NOW, **options, **held)
+            _build(method, **options, **held)
 
 
 def test_the_guide_s_clients_cannot_be_registered_at_such_a_server() -> None:
     with pytest.raises(ConfigError, match="fapi"):
-        rules.build_client(
-            "c", auth_method="client_secret_jwt", master_key=MASTER, now=NOW, profile="guide", demands=FAPI_2
-        )
+        clients.build(Client("c", "client_secret_jwt", profile="guide"), master_key=MASTER, now=NOW, demands=FAPI_2)
 
 
 def test_a_client_can_be_held_to_the_profile_later() -> None:
     """When it fits; and be let go."""
-    made = rules.build_client("c", auth_method="private_key_jwt", master_key=MASTER, now=NOW, keys=(KEY.public(),))
-    held = rules.change_client(made.client, now=NOW, profile=FAPI)
+    made = clients.build(Client("c", "private_key_jwt"), master_key=MASTER, now=NOW, keys=(KEY.public(),))
+    held = clients.change(made.client, {"profile": FAPI}, now=NOW)
     assert held.profile == FAPI
     with pytest.raises(ConfigError, match="PS256"):
-        rules.change_client(held, now=NOW, keys=(P384.public(),))
-    assert rules.change_client(held, now=NOW, scope=("a",)).profile == FAPI
-    assert rules.change_client(held, now=NOW, profile="none").profile is None
-    secret = rules.build_client("s", auth_method="client_secret_basic", master_key=MASTER, now=NOW)
+        clients.change(held, {}, now=NOW, keys=(P384.public(),))
+    assert clients.change(held, {"scope": ["a"]}, now=NOW).profile == FAPI
+    assert clients.change(held, {"profile": "none"}, now=NOW).profile is None
+    secret = clients.build(Client("s", "client_secret_basic"), master_key=MASTER, now=NOW)
     with pytest.raises(ConfigError, match="private_key_jwt"):
-        rules.change_client(secret.client, now=NOW, profile=FAPI)
-    guide = rules.build_client("g", auth_method="client_secret_jwt", master_key=MASTER, now=NOW, profile="guide")
+        clients.change(secret.client, {"profile": FAPI}, now=NOW)
+    guide = clients.build(Client("g", "client_secret_jwt", profile="guide"), master_key=MASTER, now=NOW)
     for profile in (FAPI, "none"):
         with pytest.raises(ConfigError, match="guide"):
-            rules.change_client(guide.client, now=NOW, profile=profile)
+            clients.change(guide.client, {"profile": profile}, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ async def test_only_who_authenticates_is_a_client(fapi: Server) -> None:
     reply = await fapi.post(form, headers=_proof(fapi))
     assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
     with pytest.raises(ConfigError):
-        rules.build_client("p", auth_method="none", master_key=MASTER, now=NOW, profile=FAPI)
+        clients.build(Client("p", "none", profile=FAPI), master_key=MASTER, now=NOW)
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(5)")
@@ -291,9 +296,9 @@ async def test_a_certificate_constrains_as_well(store: Store, monkeypatch: pytes
     profile = None if whole else FAPI
     async with running(store, certificates=CERTIFICATES, **options) as server, behind(server, PROXY) as http:
         server.http = http
-        named = {"tls_subject": ("tls_client_auth_san_dns", "svc.example")}
+        named: dict[str, Any] = {"tls_subject": ("tls_client_auth_san_dns", "svc.example")}
         await server.register("named", "tls_client_auth", profile=profile, **named)
-        await server.register("c1", profile=profile, certificate_bound="required")
+        await server.register("c1", profile=profile, tls_client_certificate_bound_access_tokens=True)
         shown = {"Client-Cert": NAMED.text}
         by_certificate = {"grant_type": "client_credentials", "client_id": "named"}
         for form in (by_certificate, server.form()):

@@ -181,7 +181,7 @@ async def test_a_mac_key_is_as_long_as_the_hash(server: Server, alg: str, size: 
     with pytest.raises(ConfigError, match=f"at least {size} bytes"):
         SecretKey(bytes(size - 1), alg)
     name = f"mac-{alg}"
-    await server.register(name, "client_secret_jwt", alg=alg)
+    await server.register(name, "client_secret_jwt", token_endpoint_auth_signing_alg=alg)
     assert len(server.secrets[name].encode()) >= size
     assert await _reason(server, server.mac_assertion(name, alg=alg)) == "issued"
 
@@ -250,7 +250,7 @@ async def test_a_public_key_is_no_mac_key(server: Server) -> None:
 
 @pytest.mark.rfc(8725, "3.1")
 async def test_a_secret_is_for_one_algorithm(server: Server) -> None:
-    await server.register("long", "client_secret_jwt", alg="HS512")
+    await server.register("long", "client_secret_jwt", token_endpoint_auth_signing_alg="HS512")
     assert await _reason(server, server.mac_assertion("long", alg="HS256")) == "key.algorithm"
 
 

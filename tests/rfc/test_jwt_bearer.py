@@ -114,7 +114,7 @@ async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: obj
 )
 async def test_resource_may_stand_in_the_grant(server: Server, signed: object, sent: Any, aud: Any) -> None:
     """What the client signed is what it asks for; a parameter may ask for less, and never for more."""
-    await server.register("kafka", grant_types=(GRANT,), scopes=("read", "other.read"), resources=(API, OTHER_API))
+    await server.register("kafka", grant_types=(GRANT,), scope=("read", "other.read"), resources=(API, OTHER_API))
     reply = await server.post(_form(server, resource=signed) | sent)
     if aud is None:
         assert (reply.status_code, reply.json()["error"]) == (400, "invalid_target")

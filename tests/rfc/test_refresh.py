@@ -129,7 +129,7 @@ async def test_a_removed_client_takes_its_tokens_along(server: Server) -> None:
 async def test_a_token_without_scopes_can_be_refreshed(server: Server) -> None:
     """No scope is a scope that stays the same."""
     grants = ("client_credentials", "refresh_token")
-    await server.register("plain", scopes=(), grant_types=grants)
+    await server.register("plain", scope=(), grant_types=grants)
     token = (await server.token(assertion=_assertion(server, "plain")))["refresh_token"]
     reply = await _use(server, token, by="plain")
     assert reply.status_code == 200
@@ -140,7 +140,7 @@ async def test_a_token_without_scopes_can_be_refreshed(server: Server) -> None:
 async def test_another_resource_than_the_granted_is_refused(server: Server) -> None:
     """The requested resource must be within the original grant."""
     grants = ("client_credentials", "refresh_token")
-    await server.register("two", scopes=("read",), resources=(API, OTHER_API), grant_types=grants)
+    await server.register("two", scope=("read",), resources=(API, OTHER_API), grant_types=grants)
     token = (await server.token(assertion=_assertion(server, "two"), resource=API))["refresh_token"]
     assert refusal(await _use(server, token, by="two", resource=OTHER_API)) == (400, "invalid_target")
     reply = await _use(server, token, by="two", resource=API)
@@ -151,7 +151,7 @@ async def test_another_resource_than_the_granted_is_refused(server: Server) -> N
 async def test_one_of_the_granted_resources_may_be_asked_for(server: Server) -> None:
     """The successor still stands for both."""
     grants = ("client_credentials", "refresh_token")
-    await server.register("two", scopes=("read",), resources=(API, OTHER_API), grant_types=grants)
+    await server.register("two", scope=("read",), resources=(API, OTHER_API), grant_types=grants)
     token = (await server.token(assertion=_assertion(server, "two"), resource=[API, OTHER_API]))["refresh_token"]
     one = (await _use(server, token, by="two", resource=API)).json()
     assert compact.parse(one["access_token"]).claims["aud"] == API

@@ -196,7 +196,7 @@ async def test_what_was_granted_without_a_wish_is_told(server: Server) -> None:
 @pytest.mark.rfc(6749, "3.3")
 async def test_an_empty_scope_is_left_out(server: Server) -> None:
     """Scope has at least one scope-token."""
-    await server.register("plain", scopes=())
+    await server.register("plain", scope=())
     reply = await server.post(server.form(server.assertion(iss="plain", sub="plain")))
     assert reply.status_code == 200
     assert "scope" not in reply.json()

@@ -13,7 +13,7 @@ from tests.rfc.conftest import API, ISSUER, Server, basic, running
 from tests.rfc.registering import MINE, NEXT, Registered, bearer, jwks, metadata, registered
 
 from affiant.reasons import Reason
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
@@ -137,7 +137,9 @@ async def test_what_an_operator_decided_stays(client: Registered, server: Server
     now = int(server.now[0])
     await server.store.clients.update(
         client.client_id,
-        lambda standing: rules.change_client(standing, now=now, scope=("read",), dpop="required", introspects=(API,)),
+        lambda standing: clients.change(
+            standing, {"scope": ["read"], "dpop_bound_access_tokens": True, "introspects": [API]}, now=now
+        ),
     )
     assert (await client.replace(scope="read write")).status_code == 400
     told = (await client.replace(scope=None, dpop_bound_access_tokens=False)).json()

@@ -60,7 +60,7 @@ async def meshed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     async with running(MemoryStore(), certificates=CERTIFICATES) as server, behind(server, PROXY) as http:
         server.http = http
         await server.register("c1")
-        await server.register("bound", certificate_bound="required")
+        await server.register("bound", tls_client_certificate_bound_access_tokens=True)
         await server.register("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "svc.example"))
         await server.register("self", "self_signed_tls_client_auth", keys=(SELF.public, make().public))
         await server.register(
@@ -113,9 +113,9 @@ async def test_client_id_is_required(meshed: Server) -> None:
 async def test_exactly_one_name_is_registered(meshed: Server) -> None:
     from affiant.errors import ConfigError
 
-    with pytest.raises(ConfigError, match="--tls-san-dns"):
+    with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
         await meshed.register("nameless", "tls_client_auth")
-    with pytest.raises(ConfigError, match="--tls-san-dns"):
+    with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
         await meshed.register("keyed", tls_subject=("tls_client_auth_san_dns", "svc.example"))
 
 

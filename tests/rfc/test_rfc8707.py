@@ -16,7 +16,7 @@ INVALID_TARGET = (400, "invalid_target")
 @pytest.fixture
 async def two(server: Server) -> Server:
     """The server, with the client `two` that may ask for both APIs."""
-    await server.register("two", scopes=("read", "other.read"), resources=(API, OTHER_API))
+    await server.register("two", scope=("read", "other.read"), resources=(API, OTHER_API))
     return server
 
 

@@ -71,7 +71,7 @@ async def test_no_two_tokens_share_a_jti(server: Server) -> None:
 @pytest.mark.rfc(9068, "2.2.3")
 async def test_every_scope_has_meaning_for_the_audience(server: Server) -> None:
     """The scopes of another API are not in the token, though the client may have them there."""
-    await server.register("both", scopes=("read", "other.read"), resources=(API, OTHER_API))
+    await server.register("both", scope=("read", "other.read"), resources=(API, OTHER_API))
     for resource, scope in ((API, "read"), (OTHER_API, "other.read")):
         assertion = server.assertion(iss="both", sub="both")
         token = (await server.token(assertion=assertion, resource=resource))["access_token"]
@@ -90,7 +90,7 @@ async def test_without_a_resource_the_default_is_the_audience(server: Server) ->
 async def test_without_a_default_the_token_is_refused(server: Server) -> None:
     """Never a token whose audience nobody chose."""
     third = "https://third.example"
-    await server.register("undecided", scopes=("other.read",), resources=(OTHER_API, third))
+    await server.register("undecided", scope=("other.read",), resources=(OTHER_API, third))
     form = server.form(server.assertion(iss="undecided", sub="undecided"))
     assert refusal(await server.post(form)) == (400, "invalid_target")
 
@@ -153,7 +153,7 @@ async def test_an_audience_without_this_api_is_refused(server: Server, api: http
 @pytest.mark.rfc(9068, "4(4)")
 async def test_a_token_for_another_api_is_refused(server: Server, api: httpx2.AsyncClient) -> None:
     """As it was really issued."""
-    await server.register("elsewhere", scopes=("read",), resources=(OTHER_API,))
+    await server.register("elsewhere", scope=("read",), resources=(OTHER_API,))
     token = (await server.token(assertion=server.assertion(iss="elsewhere", sub="elsewhere")))["access_token"]
     assert await _call(api, token) == INVALID_TOKEN
 

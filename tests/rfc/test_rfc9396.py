@@ -12,7 +12,7 @@ from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, refusal
 
 from affiant.jose import compact
 from affiant.reasons import Reason
-from affiant.server.registry import rules
+from affiant.storage.records import Api
 
 pytestmark = pytest.mark.anyio
 PAYMENT = {"type": "payment", "actions": ["initiate"], "amount": {"value": "1.50", "currency": "EUR"}}
@@ -28,7 +28,10 @@ async def rich(server: Server) -> Server:
         assert standing is not None
         await server.store.apis.remove(identifier)
         await server.store.apis.add(replace(standing, authorization_details_types=types))
-    options: dict[str, Any] = {"details_types": (*BOTH, "audit", "nowhere"), "resources": (API, OTHER_API)}
+    options: dict[str, Any] = {
+        "authorization_details_types": (*BOTH, "audit", "nowhere"),
+        "resources": (API, OTHER_API),
+    }
     await server.register("rich", **options)
     await server.register("again", grant_types=("client_credentials", "refresh_token"), **options)
     return server
@@ -167,9 +170,7 @@ async def test_metadata_tell_the_types_of_today(rich: Server) -> None:
         return found
 
     assert await told() == ["account", "audit", "payment"]
-    made = rules.build_api(
-        "new", identifier="https://new.example", scopes=(), is_default=False, now=NOW, details_types=("z",)
-    )
+    made = Api("https://new.example", "new", (), is_default=False, created_at=NOW, authorization_details_types=("z",))
     await rich.store.apis.add(made)
     assert await told() == ["account", "audit", "payment", "z"]
 

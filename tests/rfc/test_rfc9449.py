@@ -200,7 +200,7 @@ async def test_the_metadata_name_the_algorithms(server: Server) -> None:
 
 @pytest.mark.rfc(9449, "5.2")
 async def test_a_bound_client_gets_nothing_without_a_proof(server: Server) -> None:
-    await server.register("bound", dpop="required")
+    await server.register("bound", dpop_bound_access_tokens=True)
     asked = server.form(server.assertion(iss="bound", sub="bound"))
     assert refusal(await server.post(asked)) == (400, "invalid_dpop_proof")
     assert (await server.post(asked, headers={"dpop": _proof()})).json()["token_type"] == "DPoP"

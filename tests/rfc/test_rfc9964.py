@@ -26,7 +26,7 @@ async def test_a_client_signs_with_ml_dsa(server: Server, alg: str) -> None:
     """Its key is of type AKP and bound to the one algorithm; another parameter set is refused."""
     key = keys.generate(alg)
     assert (key.to_jwk()["kty"], key.to_jwk()["alg"]) == ("AKP", alg)
-    await server.register("pq", keys=(key.public(),), alg=alg)
+    await server.register("pq", keys=(key.public(),), token_endpoint_auth_signing_alg=alg)
     made = server.assertion(key, iss="pq", sub="pq")
     assert len(made) <= compact.MAX_CHARACTERS
     assert (await server.post(server.form(made))).status_code == 200
@@ -70,7 +70,7 @@ async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, 
 async def test_ed25519_has_two_names(server: Server, pinned: str | None) -> None:
     """The old name and the new one mean the same for an Ed25519 key, whichever the client is registered for."""
     key = keys.generate("Ed25519")
-    await server.register("ed", keys=(key.public(),), alg=pinned)
+    await server.register("ed", keys=(key.public(),), token_endpoint_auth_signing_alg=pinned)
     for name in ("Ed25519", "EdDSA"):
         signer = keys.parse_private_jwk({**key.to_jwk(), "alg": name})
         made = server.assertion(signer, iss="ed", sub="ed")

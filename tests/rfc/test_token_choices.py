@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _choose(server: Server, client: dict[str, Any], api: dict[str, Any], other: dict[str, Any]) -> None:
-    await server.register("two", scopes=("read", "other.read"), resources=(API, OTHER_API))
+    await server.register("two", scope=("read", "other.read"), resources=(API, OTHER_API))
     await server.store.clients.update("two", lambda found: replace(found, **client))
     await server.store.apis.update(API, lambda found: replace(found, **api))
     await server.store.apis.update(OTHER_API, lambda found: replace(found, **other))

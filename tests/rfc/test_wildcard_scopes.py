@@ -15,7 +15,7 @@ INVALID_SCOPE = (400, "invalid_scope")
 
 async def _smart(server: Server, *scopes: str, known: tuple[str, ...] = ("system/*.cruds",), **more: Any) -> None:
     await server.store.apis.update(API, lambda api: replace(api, scopes=known))
-    await server.register("smart", scopes=scopes, **more)
+    await server.register("smart", scope=scopes, **more)
 
 
 async def _scope(server: Server, scope: str | None = None, **more: Any) -> Any:

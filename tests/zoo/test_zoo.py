@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import shlex
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -25,7 +24,8 @@ from affiant.server.explain import captured, inquiry
 from affiant.server.explain.explanation import Explanation
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys import master_key
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
+from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
 
@@ -80,37 +80,36 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     server = app.build(issuer=ISSUER, store=store, master_key=key, clock=lambda: now[0])
     transport = httpx2.ASGITransport(app=server)
     async with server.router.lifespan_context(server), httpx2.AsyncClient(transport=transport) as http:
-        api = rules.build_api(
-            "api", identifier="https://api.example", scopes=(*SCOPES, "invoices.read"), is_default=True, now=NOW
-        )
+        api = Api("https://api.example", "api", (*SCOPES, "invoices.read"), is_default=True, created_at=NOW)
         await store.apis.add(api)
-        other = rules.build_api("other", identifier="https://other.example", scopes=SCOPES, is_default=False, now=NOW)
+        other = Api("https://other.example", "other", SCOPES, is_default=False, created_at=NOW)
         await store.apis.add(other)
         secrets = {}
-        for name, options in _registrations().items():
-            made = rules.build_client(name, master_key=key, now=NOW, scopes=SCOPES, **options)
+        for wanted, given in _registrations():
+            made = clients.build(wanted, keys=given, master_key=key, now=NOW)
             await store.clients.add(made.client)
-            secrets[name] = made.client_secret or ""
+            secrets[wanted.client_id] = made.client_secret or ""
         await store.settings.put("issuer", ISSUER)
         explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=key)
         yield House(http, explainer, tmp_path, now, secrets, store)
 
 
-def _registrations() -> dict[str, dict[str, Any]]:
-    by_key = {"auth_method": "private_key_jwt"}
-    return {
-        "billing-ec": {**by_key, "keys": (EC.public(),)},
-        "two": {**by_key, "keys": (EC.public(), OTHER_EC.public())},
-        "disabled": {**by_key, "keys": (EC.public(),)},
-        "rsa": {**by_key, "keys": (RSA.public(),), "alg": "RS256"},
-        "hmac": {"auth_method": "client_secret_jwt"},
-        "post": {"auth_method": "client_secret_post"},
-        "basic": {"auth_method": "client_secret_basic"},
-        "https://basic.example:8443/a@b": {"auth_method": "client_secret_basic"},
-        "kafka": {**by_key, "keys": (EC.public(),), "grant_types": (names.JWT_BEARER,)},
-        "dpop": {**by_key, "keys": (EC.public(),), "dpop": "required"},
-        "bound": {**by_key, "keys": (EC.public(),), "certificate_bound": "required"},
-    }
+def _registrations() -> Iterator[tuple[Client, tuple[keys.PublicKey, ...]]]:
+    by_key = Client("", "private_key_jwt", scope=SCOPES)
+    for method, name in (
+        ("client_secret_jwt", "hmac"),
+        ("client_secret_post", "post"),
+        ("client_secret_basic", "basic"),
+        ("client_secret_basic", "https://basic.example:8443/a@b"),
+    ):
+        yield Client(name, method, scope=SCOPES), ()
+    yield replace(by_key, client_id="billing-ec"), (EC.public(),)
+    yield replace(by_key, client_id="two"), (EC.public(), OTHER_EC.public())
+    yield replace(by_key, client_id="disabled"), (EC.public(),)
+    yield replace(by_key, client_id="rsa", token_endpoint_auth_signing_alg="RS256"), (RSA.public(),)
+    yield replace(by_key, client_id="kafka", grant_types=(names.JWT_BEARER,)), (EC.public(),)
+    yield replace(by_key, client_id="dpop", dpop_bound_access_tokens=True), (EC.public(),)
+    yield replace(by_key, client_id="bound", tls_client_certificate_bound_access_tokens=True), (EC.public(),)
 
 
 def _caller(house: House, mistake: Mistake) -> Caller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 
-_MAX_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 _HTTPS = 443
 _FIRST_UNPRIVILEGED = 1024
 _LAST = 65535
@@ -29,7 +29,7 @@ def parse(text: str) -> str:
 
     Which network addresses the host may stand for is judged later, when it is fetched.
     """
-    found = URI.fullmatch(text) if len(text) <= _MAX_CHARACTERS else None
+    found = URI.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
     if found is None:
         raise ValueError("not an https URI without user information and fragment")
     _literal(found["literal"]) if found["literal"] else _name(found["name"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,27 +9,20 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, render_members, show, show_list
-from affiant.cli.registry.choices import RARE, UNTYPED, lifetime_option, typ_option
+from affiant.cli.registry.options import member_options, members
 from affiant.errors import ConfigError
-from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import names
-from affiant.server.registry import rules
+from affiant.server.registry import fields
 from affiant.storage.records import NotFound
 
-_signing_option: Callable[[Any], Any] = click.option(
-    "--signing-alg",
-    type=click.Choice([rules.SERVERS_CHOICE, *ASYMMETRIC]),
-    metavar="ALG",
-    help="what its tokens are signed with, where that is not the server's own choice (default)",
+RARE = (
+    "warning: few libraries verify {alg}, and some cannot read a key set at /jwks that has such a key, so that the APIs"
+    " that keep another algorithm are affected too (docs/reference/signing-keys.md)"
 )
-_details_option: Callable[[Any], Any] = click.option(
-    "--details-type",
-    "details_types",
-    multiple=True,
-    metavar="T",
-    help="a type of authorization_details it understands; may repeat",
+UNTYPED = (
+    "warning: tokens of typ JWT are not RFC 9068 access tokens: a verifier cannot tell them from other JWTs of this"
+    " issuer by their typ, and the guard of affiant refuses them. Use it only for a verifier that knows no at+jwt"
 )
-_lifetime_option = lifetime_option("seconds that a token for it lives at most, or default for the server's setting")
 
 
 @click.group()
@@ -41,11 +33,7 @@ def api() -> None:
 @api.command()
 @click.argument("name")
 @click.option("--identifier", required=True, metavar="URL", help="what the token's aud will be")
-@click.option("--scope", "scopes", multiple=True, metavar="S", help="a scope it knows; may repeat")
-@_details_option
-@_signing_option
-@_lifetime_option
-@typ_option
+@member_options(fields.API)
 @admin_options
 @json_option
 def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any) -> None:
@@ -58,9 +46,10 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
     --signing-alg is for an API whose gateway or library does not verify what the server signs with (affiant
     signing-key list). A token has one signature: no token is for two APIs that have chosen differently.
     """
+    wanted = members(fields.API, options)
 
     async def work(admin: Admin) -> dict[str, Any]:
-        made: dict[str, Any] = await admin.post("/apis", {"name": name, "identifier": identifier, **_members(options)})
+        made: dict[str, Any] = await admin.post("/apis", {"name": name, "identifier": identifier, **wanted})
         return made
 
     made = run_admin(new_or_existing(place), work)
@@ -70,15 +59,11 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
 
 @api.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, metavar="S", help="the scopes it knows, instead of those before")
+@member_options(fields.API)
 @click.option("--default", "is_default", is_flag=True, help="tokens that name no API are for it")
-@_details_option
-@_signing_option
-@_lifetime_option
-@typ_option
 @admin_options
 @json_option
-def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
+def update(name: str, is_default: bool, place: Place, as_json: bool, **options: Any) -> None:
     """Change what an API is registered for, by its name or its identifier. What is not named stays as it is.
 
     \b
@@ -91,10 +76,13 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
     Tokens that were signed before stay good. Let the API accept the new algorithm before (the `algorithms` of its
     guard).
     """
+    wanted = members(fields.API, options)
+    if is_default:
+        wanted["is_default"] = True
 
     async def work(admin: Admin) -> dict[str, Any]:
-        standing = _named(await admin.all("/apis"), name)
-        changed: dict[str, Any] = await admin.patch(f"/apis/{segment(standing['identifier'])}", _members(options))
+        found = _named(await admin.all("/apis"), name)
+        changed: dict[str, Any] = await admin.patch(f"/apis/{segment(found['identifier'])}", wanted)
         return changed
 
     changed = run_admin(place, work)
@@ -170,17 +158,6 @@ def _warn(options: dict[str, Any]) -> None:
         click.echo(UNTYPED, err=True)
     if (alg := options["signing_alg"] or "").startswith("ML-DSA"):
         click.echo(RARE.format(alg=alg), err=True)
-
-
-def _members(options: dict[str, Any]) -> dict[str, Any]:
-    """What the options say, by the names of the admin API; what was not given is left out."""
-    return {
-        "authorization_details_types" if name == "details_types" else name: list(value)
-        if isinstance(value, tuple)
-        else value
-        for name, value in options.items()
-        if value or (value == 0 and value is not False)
-    }
 
 
 def _named(apis: list[Any], name: str) -> dict[str, Any]:

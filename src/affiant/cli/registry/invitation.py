@@ -10,14 +10,16 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
 from affiant.cli.output import Listing, instant, json_option, show, show_list
-from affiant.cli.registry.client.registration import details_option
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
+from affiant.cli.registry.options import member_options, members
 from affiant.client.credentials import put_private
 from affiant.errors import ConfigError
+from affiant.server.registry import fields
 from affiant.storage.records import NotFound
 
 _DAY = 86_400
+_REACH = [fields.CLIENT.rows[name] for name in ("scope", "resources", "authorization_details_types")]
 
 
 @click.group()
@@ -31,9 +33,7 @@ def invitation() -> None:
 
 
 @invitation.command()
-@click.option("--scope", multiple=True, metavar="S", help="a scope that a service may register for; may repeat")
-@click.option("--resource", "resources", multiple=True, metavar="URL", help="an API that it may ask for; may repeat")
-@details_option
+@member_options(_REACH)
 @click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="how many services it lets in")
 @click.option(
     "--expires-in",
@@ -58,13 +58,7 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: boo
 
     Whoever has it registers a service for no more than it says. Hand it over as you would a password.
     """
-    wanted = {
-        "scope": list(options["scope"]),
-        "resources": list(options["resources"]),
-        "authorization_details_types": list(options["details_types"]),
-        "uses": uses,
-        "lifetime_seconds": expires_in,
-    }
+    wanted = {**members(_REACH, options), "uses": uses, "lifetime_seconds": expires_in}
 
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
         if out is None:

@@ -16,7 +16,7 @@ from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import metadata, names
-from affiant.server.registry import rules
+from affiant.server.registry import kinds
 
 
 @key.command("new")
@@ -60,7 +60,7 @@ def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
     if len(set(client_ids)) < len(client_ids):
         raise click.UsageError("one name is given twice")
     for name in client_ids:
-        if not rules.is_client_id(name):
+        if not kinds.is_client_id(name):
             raise click.UsageError(f"{name!r} is not a name that a client may have; the folder is given with --to DIR")
     if issuer is not None:
         try:

@@ -17,5 +17,5 @@ def parse(text: str) -> str:
     if ABSOLUTE.fullmatch(text) is None:
         # RabbitMQ and others know their APIs by bare names, and take any text.
         example = f"urn:{text}" if _BARE.fullmatch(text) else "https://api.example"
-        raise ValueError(f"not an absolute URI without a fragment: write one, such as {example}")
+        raise ValueError(f"an absolute URI without a fragment, such as {example}")
     return text

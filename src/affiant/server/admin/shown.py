@@ -8,43 +8,25 @@ from hashlib import sha256
 from typing import Any
 
 from affiant.jose import base64url
-from affiant.oauth import assertion
 from affiant.server.admin import documents, roles
 from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import calendar
+from affiant.server.registry import fields
 from affiant.storage.entries import Revocation
 from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
 
-_POLICIES = [f"{rule}_policy" for rule in assertion.RULES]
-
 
 def client(record: Client, now: float) -> documents.Client:
-    """A client as it is shown."""
+    """Return the document of a client."""
     return documents.Client(
         client_id=record.client_id,
-        client_name=record.client_name,
-        token_endpoint_auth_method=record.token_endpoint_auth_method,
-        token_endpoint_auth_signing_alg=record.token_endpoint_auth_signing_alg,
-        grant_types=list(record.grant_types),
-        scope=list(record.scope),
-        resources=list(record.resources),
-        introspects=list(record.introspects),
-        dpop_bound_access_tokens=record.dpop_bound_access_tokens,
-        tls_client_certificate_bound_access_tokens=record.tls_client_certificate_bound_access_tokens,
-        authorization_details_types=list(record.authorization_details_types),
-        profile=record.profile,
-        observe=list(record.observe),
-        access_token_lifetime=record.access_token_lifetime,
-        jwks_uri=record.jwks_uri,
         registered_itself=roles.registered_itself(record),
-        enabled=record.enabled,
         created_at=record.created_at,
         keys=[_client_key(key, now) for key in record.keys],
         secrets=[
             documents.ClientSecret(id=s.id, created_at=s.created_at, expires_at=s.expires_at) for s in record.secrets
         ],
-        **{policy: getattr(record, policy) for policy in _POLICIES},
-        **dict([record.tls_subject] if record.tls_subject else []),
+        **fields.CLIENT.render(record),
     )
 
 
@@ -85,18 +67,8 @@ def initial_access_token(record: InitialAccessToken) -> documents.InitialAccessT
 
 
 def api(record: Api) -> documents.Api:
-    """An API as it is shown."""
-    return documents.Api(
-        identifier=record.identifier,
-        name=record.name,
-        scopes=list(record.scopes),
-        is_default=record.is_default,
-        created_at=record.created_at,
-        signing_alg=record.signing_alg,
-        authorization_details_types=list(record.authorization_details_types),
-        access_token_lifetime=record.access_token_lifetime,
-        access_token_typ=record.access_token_typ,
-    )
+    """Return the document of an API."""
+    return documents.Api(identifier=record.identifier, created_at=record.created_at, **fields.API.render(record))
 
 
 def revocation(record: Revocation) -> documents.Revocation:

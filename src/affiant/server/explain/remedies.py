@@ -16,7 +16,7 @@ from affiant.reasons import Reason
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.rules import GRANT_TYPES
+from affiant.server.registry.kinds import GRANT_TYPES
 
 Options = Callable[[Rejected, Facts, RegisteredClient], str | None]
 

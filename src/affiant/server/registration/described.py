@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from affiant.jose.key_set import MAX_GIVEN
-from affiant.oauth.registration import MAX_TEXT, MAX_VALUES
 from affiant.server.client_auth import described as client_auth
 from affiant.server.credentials.actions import LONGEST_OVERLAP
+from affiant.server.registry import fields
+from affiant.server.registry.fields import By
 from affiant.server.request.described import Described, Member, Parameter
 
-_METHODS_RFC = "RFC 7591 2"
-_TEXT = f"1 to {MAX_TEXT} characters that can be seen"
-# Client metadata: what a client may send, and is told again.
+# Client metadata: sent by a client, and returned.
 METADATA = (
-    Member("token_endpoint_auth_method", "how the client authenticates, one of the methods in the server's metadata; `client_secret_basic` when left out", _METHODS_RFC, "optional"),
-    Member("token_endpoint_auth_signing_alg", "the only `alg` of its assertions; any that its keys fit when left out", "OpenID Connect Registration 2", "optional"),
-    Member("grant_types", "`client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:jwt-bearer`; the first when left out", _METHODS_RFC, "optional"),
-    Member("scope", "what it may ask for, among the scopes of its initial access token; all of them when left out", _METHODS_RFC, "optional"),
-    Member("jwks", f"its public keys, a JWK Set with at most {MAX_GIVEN} keys for signatures; other members are left out, and named in `jwks_left_out`", _METHODS_RFC, "for methods by key, or `jwks_uri`"),
-    Member("jwks_uri", "the https URL of its public keys, at a public address; not beside `jwks`", _METHODS_RFC, "for methods by key, or `jwks`"),
-    Member("client_name", f"what people are shown: {_TEXT}", _METHODS_RFC, "optional"),
-    Member("client_uri", "the http or https URL of a page about it", _METHODS_RFC, "optional"),
-    Member("contacts", f"whom to ask: at most {MAX_VALUES} strings", _METHODS_RFC, "optional"),
-    Member("software_id", f"which software it is: {_TEXT}", _METHODS_RFC, "optional"),
-    Member("software_version", f"which version: {_TEXT}", _METHODS_RFC, "optional"),
-    Member("software_statement", "a JWT of an issuer that the operator trusts; what it says has precedence over the same members beside it", "RFC 7591 2.3", "optional"),
-    Member("tls_client_auth_subject_dn", "the subject that its certificate must have", "RFC 8705 2.1.2", "one of these five with `tls_client_auth`, and only then"),
-    Member("tls_client_auth_san_dns", "the DNS name that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
-    Member("tls_client_auth_san_uri", "the URI that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
-    Member("tls_client_auth_san_ip", "the IP address that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
-    Member("tls_client_auth_san_email", "the mail address that its certificate must have", "RFC 8705 2.1.2", "one of these five"),
-    Member("tls_client_certificate_bound_access_tokens", "true: every token is bound to its certificate; can be asked for, and not taken back", "RFC 8705 3.4", "optional"),
-    Member("dpop_bound_access_tokens", "true: every token is bound to a key; can be asked for, and not taken back", "RFC 9449 5.2", "optional"),
-    Member("authorization_details_types", "the types that it may ask for, among those of its initial access token", "RFC 9396 10", "optional"),
+    Member("jwks", f"its public keys, a JWK Set with at most {MAX_GIVEN} keys for signatures; other members are left out, and named in `jwks_left_out`", fields.RFC_7591, "for methods by key, or `jwks_uri`"),
+    *(
+        Member(row.name, row.meaning, row.source, "optional")
+        for table in (fields.CLIENT, fields.SOFTWARE)
+        for row in table.by(By.CLIENT)
+    ),
 )  # fmt: skip
 _LEFT_OUT = Member(
     "jwks_left_out",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry.rules import check_identifier, check_scopes, check_types
+from affiant.server.registry import kinds
 from affiant.storage.ports import Store, Tell
 from affiant.storage.records import InitialAccessToken
 
@@ -39,12 +39,12 @@ async def issue(
     token = InitialAccessToken(
         id=id or secrets.token_hex(8),
         digest=master_key.digest(text),
-        scope=check_scopes(scope),
-        resources=tuple(map(check_identifier, resources)),
+        scope=kinds.read("scope", kinds.SCOPE, scope),
+        resources=kinds.read("resources", kinds.APIS, resources),
         created_at=now,
         expires_at=now + lifetime_seconds,
         uses=uses,
-        authorization_details_types=check_types(types),
+        authorization_details_types=kinds.read("authorization_details_types", kinds.TYPES, types),
     )
     await store.initial_access_tokens.add(token, tell=tell)
     return token, text

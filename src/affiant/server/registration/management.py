@@ -9,13 +9,13 @@ import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut
-from affiant.oauth import registration
-from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
 from affiant.server.credentials import secrets
-from affiant.server.registration import described, records
+from affiant.server.registration import described, metadata, records
+from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import Registrar, bearer_token, traced
-from affiant.server.registry.rules import Registered, is_client_id
+from affiant.server.registry.clients import Registered
+from affiant.server.registry.kinds import is_client_id
 from affiant.server.request import http
 from affiant.server.request.described import Described
 from affiant.server.request.visit import MAX_SHOWN, Visit
@@ -57,7 +57,7 @@ class ManagementEndpoint(Registrar):
             await self.commit(visit, Entry(visit.record()))
         else:
             members = await self.read(visit, scope, receive)
-            registration.check_replacement(members, client.client_id)
+            metadata.check_replacement(members, client.client_id)
             wanted = self.parse(visit, members)
             registered, left_out = await self._replace(visit, client, members, wanted, text), wanted.left_out
         # The token is not changed by being used: who loses an answer would be shut out for good.
@@ -77,7 +77,7 @@ class ManagementEndpoint(Registrar):
         return client
 
     async def _replace(
-        self, visit: Visit, client: Client, members: dict[str, Any], wanted: ClientMetadata, text: str
+        self, visit: Visit, client: Client, members: dict[str, Any], wanted: Metadata, text: str
     ) -> Registered:
         now = int(visit.now)
         made: list[Registered] = []
@@ -85,7 +85,7 @@ class ManagementEndpoint(Registrar):
         def change(standing: Client) -> Client:
             # Judged as it stands in this very commit: it may have been changed since it was found.
             self._admit(standing, text)
-            self._check_secret(standing, members.get(registration.SECRET), visit.now)
+            self._check_secret(standing, members.get(metadata.SECRET), visit.now)
             built = records.build(
                 standing.client_id,
                 wanted,
@@ -98,7 +98,7 @@ class ManagementEndpoint(Registrar):
             return made[-1].client
 
         def tell(before: Client, after: Client) -> list[Entry]:
-            was, is_now = records.describe(before, visit.now), records.describe(after, visit.now)
+            was, is_now = metadata.describe(before, visit.now), metadata.describe(after, visit.now)
             return [Entry(msgspec.structs.replace(visit.record(), before=was, after=is_now))]
 
         visit.outcome = "replaced"
@@ -112,7 +112,7 @@ class ManagementEndpoint(Registrar):
         """Remove it with its refresh tokens, and end its access tokens in the same commit."""
 
         def tell(before: Client, _: None) -> list[Entry]:
-            record = msgspec.structs.replace(visit.record(), before=records.describe(before, visit.now))
+            record = msgspec.structs.replace(visit.record(), before=metadata.describe(before, visit.now))
             now = int(visit.now)
             return [Entry(record, revocations=(Revocation("client", before.client_id, now, now + LONGEST_TOKEN),))]
 

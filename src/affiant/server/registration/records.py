@@ -1,9 +1,9 @@
-"""From metadata to the client that is stored, by the rules that hold for every client, and back."""
+"""From the metadata of a client to the record that is stored: within its bounds, by the rules for every client."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
@@ -11,16 +11,17 @@ from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose.key_set import KeySet
-from affiant.oauth import names, registration
+from affiant.oauth import names
 from affiant.oauth.parameters import scope as scopes
-from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registration.metadata import Metadata, unregistrable
+from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.addresses import Allowed, find_forbidden
+from affiant.server.registry.clients import Registered
+from affiant.server.registry.fields import By
 from affiant.server.registry.profiles import Demands
-from affiant.server.registry.rules import Registered
 from affiant.storage.records import Client, ClientKey, InitialAccessToken
 
 SOURCE = "registration"  # of the keys that a client registers itself
@@ -28,195 +29,115 @@ SOURCE = "registration"  # of the keys that a client registers itself
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a client may register itself for at most; it gets all of the resources.
-
-    Attributes:
-        grants: None for any.
-        profile: what it is held to beyond that, because an operator said so.
-    """
+    """What a client may register for at most; it gets all of the resources."""
 
     scope: tuple[str, ...]
     types: tuple[str, ...]
     resources: tuple[str, ...]
-    grants: tuple[str, ...] | None = None
-    profile: str | None = None
+    grants: tuple[str, ...] | None = None  # None for any
+    profile: str | None = None  # set by an operator
 
     @classmethod
     def of_token(cls, token: InitialAccessToken) -> Bounds:
-        """Those of an initial access token."""
         return cls(token.scope, token.authorization_details_types, token.resources)
 
     @classmethod
     def of_client(cls, client: Client) -> Bounds:
-        """Those that were kept with a client."""
         reach = client.registration_scope, client.registration_types, client.resources
         return cls(*reach, client.registration_grants, client.profile)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a server holds every registration to.
-
-    Attributes:
-        methods: how clients may authenticate.
-        demands: what is demanded of every client.
-        issuers: of software statements that are trusted, each with its keys.
-        allowed: hosts and networks of clients' key sets that need not be public.
-        is_closed: whether a client could do what nobody registers itself for: a part in the admin API.
-    """
+    """The rules of a server for every registration."""
 
     methods: tuple[str, ...]
     demands: Demands
-    issuers: Mapping[str, KeySet]
-    allowed: Allowed
-    is_closed: Callable[[Client], bool]
+    issuers: Mapping[str, KeySet]  # of trusted software statements
+    allowed: Allowed  # hosts and networks of key sets that need not be public
+    is_closed: Callable[[Client], bool]  # whether a client has a part in the admin API
 
 
 def build(
     client_id: str,
-    metadata: ClientMetadata,
+    metadata: Metadata,
     bounds: Bounds,
     *,
     policy: Policy,
     master_key: MasterKey,
     now: int,
-    **more: Any,
+    registration_token: bytes | None = None,
+    registered_by: str | None = None,
 ) -> Registered:
-    """The client of these metadata."""
-    scope = _bounded_scope(metadata.scope, bounds.scope)
-    _check_address(metadata.jwks_uri, policy.allowed)
-    method = metadata.token_endpoint_auth_method
-    if method not in policy.methods:
+    """Return the client of these metadata, not stored yet; raise Rejected if it cannot be registered."""
+    wanted = _bounded(Client(client_id, names.CLIENT_SECRET_BASIC), metadata.values, bounds)
+    _check_address(wanted.jwks_uri, policy.allowed)
+    if wanted.token_endpoint_auth_method not in policy.methods:
         expected = f"token_endpoint_auth_method to be one of {', '.join(policy.methods)}"
         raise Rejected(Reason.REGISTRATION_METADATA, expected=expected)
+    wanted = replace(
+        wanted,
+        metadata=json.dumps(metadata.software),
+        registration_token=registration_token,
+        registered_by=registered_by,
+    )
     try:
-        built = rules.build_client(
-            client_id,
-            auth_method=method,
-            master_key=master_key,
-            now=now,
-            alg=metadata.token_endpoint_auth_signing_alg,
-            keys=metadata.jwks,
-            scopes=scope,
-            resources=bounds.resources,
-            grant_types=_grants(metadata.grant_types, bounds.grants),
-            profile=bounds.profile,
-            demands=policy.demands,
-            **_fields(metadata, bounds),
-            **more,
+        built = clients.build(
+            wanted, keys=metadata.jwks, source=SOURCE, master_key=master_key, now=now, demands=policy.demands
         )
     except ConfigError as error:
-        raise _unregistrable(error) from None
-    # Whatever let it in: an initial access token may have been made where nobody looked at that.
+        raise unregistrable(error) from None
+    # Attack: an initial access token that was made elsewhere opens the admin API.
     if policy.is_closed(built.client):
         raise Rejected(Reason.REGISTRATION_SCOPE, expected="no part in the admin API")
-    keys = tuple(replace(key, source=SOURCE) for key in built.client.keys)
-    return replace(built, client=replace(built.client, keys=keys))
+    return built
 
 
-def put(standing: Client, built: Registered, metadata: ClientMetadata, *, now: int) -> Registered:
-    """The client with what was built in place of what it registered before (RFC 7592 section 2.2).
+def put(stored: Client, built: Registered, metadata: Metadata, *, now: int) -> Registered:
+    """Return the client with what was built in place of what it registered before (RFC 7592 section 2.2).
 
-    What an operator decided about it stays, and so does a secret of the same kind. That its tokens are bound to a key
-    can be asked for, and not taken back.
+    Members that an operator set stay, and so does a secret of the same kind. A client can ask for bound tokens, but
+    not take that back.
     """
-    wanted, keeps_secret = built.client, _secret_kind(standing) == _secret_kind(built.client)
-    client = replace(
-        standing,
-        token_endpoint_auth_method=wanted.token_endpoint_auth_method,
-        token_endpoint_auth_signing_alg=wanted.token_endpoint_auth_signing_alg,
-        keys=_put_keys(standing, metadata, now),
-        jwks_uri=wanted.jwks_uri,
-        secrets=standing.secrets if keeps_secret else wanted.secrets,
-        grant_types=wanted.grant_types,
-        scope=wanted.scope,
-        tls_subject=wanted.tls_subject,
-        authorization_details_types=wanted.authorization_details_types,
-        client_name=wanted.client_name,
-        metadata=wanted.metadata,
-        dpop_bound_access_tokens=standing.dpop_bound_access_tokens or wanted.dpop_bound_access_tokens,
-        tls_client_certificate_bound_access_tokens=standing.tls_client_certificate_bound_access_tokens
-        or wanted.tls_client_certificate_bound_access_tokens,
-    )
+    wanted, keeps_secret = built.client, _secret_kind(stored) == _secret_kind(built.client)
+    values: dict[str, Any] = {"metadata": wanted.metadata, "tls_subject": wanted.tls_subject}
+    for row in fields.CLIENT.by(By.CLIENT):
+        if isinstance(row.kind, kinds.Flag):
+            values[row.name] = getattr(stored, row.name) or getattr(wanted, row.name)
+        elif not isinstance(row, fields.SubjectName):
+            values[row.name] = getattr(wanted, row.name)
+    secrets = stored.secrets if keeps_secret else wanted.secrets
+    client = replace(stored, **values, keys=_put_keys(stored, wanted, metadata, now), secrets=secrets)
     return Registered(client, None if keeps_secret else built.client_secret)
 
 
-def render(client: Client, now: float) -> dict[str, Any]:
-    """All that is registered of a client, and no secret (RFC 7591 section 3.2.1)."""
-    keys = [json.loads(key.jwk) for key in client_keys.live(client.keys, now)]
-    members = {
-        registration.CLIENT_ID: client.client_id,
-        registration.ISSUED_AT: client.created_at,
-        "token_endpoint_auth_method": client.token_endpoint_auth_method,
-        "token_endpoint_auth_signing_alg": client.token_endpoint_auth_signing_alg,
-        "grant_types": list(client.grant_types),
-        "response_types": [],
-        "scope": scopes.render(client.scope) or None,
-        "jwks": {"keys": keys} if keys else None,
-        "jwks_uri": client.jwks_uri,
-        "client_name": client.client_name,
-        "tls_client_certificate_bound_access_tokens": client.tls_client_certificate_bound_access_tokens,
-        "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
-        "authorization_details_types": list(client.authorization_details_types) or None,
-        **dict([client.tls_subject] if client.tls_subject is not None else []),
-        **json.loads(client.metadata or "{}"),
-    }
-    return {name: value for name, value in members.items() if value is not None}
+def _bounded(client: Client, values: Mapping[str, Any], bounds: Bounds) -> Client:
+    """Return the client with these values, and with its bounds where they leave the choice to the server."""
+    scope, types = values.get("scope", bounds.scope), values.get("authorization_details_types", ())
+    if not scopes.are_covered(scope, bounds.scope):
+        raise _out_of_bounds(bounds.scope)
+    if not set(types) <= set(bounds.types):
+        raise _out_of_bounds(bounds.types)
+    # RFC 7591 section 2 has authorization_code as the default, which needs a user.
+    grants = values.get("grant_types", bounds.grants or client.grant_types)
+    if bounds.grants is not None and not set(grants) <= set(bounds.grants):
+        raise Rejected(Reason.REGISTRATION_METADATA, expected=f"grant_types of: {' '.join(bounds.grants)}")
+    return replace(
+        client,
+        **{**values, "scope": scope, "grant_types": grants},
+        resources=bounds.resources,
+        profile=bounds.profile,
+        registration_scope=bounds.scope,
+        registration_types=bounds.types,
+    )
 
 
-def describe(client: Client, now: float) -> str:
-    """The same as JSON text for the audit log: keys by their thumbprints, and no statement, which is a whole JWS."""
-    left_out = ("jwks", registration.STATEMENT)
-    members = {name: value for name, value in render(client, now).items() if name not in left_out}
-    keys = [client_keys.thumbprint(key) for key in client_keys.live(client.keys, now)]
-    return json.dumps({**members, "keys": keys})
-
-
-def _fields(metadata: ClientMetadata, bounds: Bounds) -> dict[str, Any]:
-    return {
-        "details_types": _bounded(metadata.authorization_details_types, bounds.types),
-        "tls_subject": metadata.tls_subject,
-        "certificate_bound": _demand(metadata.tls_client_certificate_bound_access_tokens),
-        "dpop": _demand(metadata.dpop_bound_access_tokens),
-        "jwks_uri": metadata.jwks_uri,
-        "client_name": metadata.client_name,
-        "metadata": json.dumps(metadata.described),
-        "registration_scope": bounds.scope,
-        "registration_types": bounds.types,
-    }
-
-
-def _grants(wanted: tuple[str, ...], allowed: tuple[str, ...] | None) -> tuple[str, ...]:
-    if allowed is None:
-        # RFC 7591 section 2 would have authorization_code here, for which there is nobody to ask.
-        return wanted or (names.CLIENT_CREDENTIALS,)
-    if not set(wanted) <= set(allowed):
-        raise Rejected(Reason.REGISTRATION_METADATA, expected=f"grant_types of: {' '.join(allowed)}")
-    return wanted or allowed
-
-
-def _demand(is_demanded: bool) -> str:  # noqa: FBT001 - as it was registered
-    return "required" if is_demanded else "optional"
-
-
-def _bounded(wanted: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
-    if not set(wanted) <= set(allowed):
-        raise _unbounded(allowed)
-    return wanted
-
-
-def _bounded_scope(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    if wanted is not None and not scopes.are_covered(wanted, allowed):
-        raise _unbounded(allowed)
-    return allowed if wanted is None else wanted
-
-
-def _unbounded(allowed: tuple[str, ...]) -> Rejected:
+def _out_of_bounds(allowed: Collection[str]) -> Rejected:
     return Rejected(Reason.REGISTRATION_SCOPE, expected=" ".join(allowed) or "none")
 
 
 def _check_address(uri: str | None, allowed: Allowed) -> None:
-    """Refuse at once what would be refused with each fetch; of a name, the address is seen only then."""
+    """Reject an address that every fetch would reject; a host name is resolved only by the fetch."""
     host = urlsplit(uri).hostname if uri is not None else None
     try:
         address = ip_address(host or "")
@@ -226,23 +147,19 @@ def _check_address(uri: str | None, allowed: Allowed) -> None:
         raise Rejected(Reason.REGISTRATION_JWKS_URI, detail="not a public address")
 
 
-def _put_keys(standing: Client, metadata: ClientMetadata, now: int) -> tuple[ClientKey, ...]:
-    if metadata.jwks_uri is not None:
-        # Forgotten, not revoked: the set at the address mostly has the very keys that were registered.
-        return tuple(key for key in standing.keys if client_keys.is_revoked(key, now))
+def _put_keys(stored: Client, wanted: Client, metadata: Metadata, now: int) -> tuple[ClientKey, ...]:
+    if wanted.jwks_uri is not None:
+        # Removed, not revoked: the set at the address usually contains the registered keys.
+        return tuple(key for key in stored.keys if client_keys.is_revoked(key, now))
     put_keys = client_keys.put_vouched if metadata.jwks else client_keys.put
     try:
-        client_keys.check_certificates(metadata.token_endpoint_auth_method, standing.keys, metadata.jwks, now=now)
-        return put_keys(standing.keys, metadata.jwks, now=now, source=SOURCE)
+        client_keys.check_certificates(wanted.token_endpoint_auth_method, stored.keys, metadata.jwks, now=now)
+        return put_keys(stored.keys, metadata.jwks, now=now, source=SOURCE)
     except ConfigError as error:
-        raise _unregistrable(error) from None
+        raise unregistrable(error) from None
 
 
 def _secret_kind(client: Client) -> tuple[bool, bool, str | None]:
-    """What a secret is for: a secret that is recognised, or a key for one algorithm."""
+    """Return whether there is a secret, whether it is a key, and the one algorithm of that key."""
     sealed = any(secret.sealed for secret in client.secrets)
     return bool(client.secrets), sealed, client.token_endpoint_auth_signing_alg if sealed else None
-
-
-def _unregistrable(error: ConfigError) -> Rejected:
-    return Rejected(Reason.REGISTRATION_METADATA, expected=f"other metadata: {error}")

@@ -9,12 +9,11 @@ import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose import base64url
-from affiant.oauth import registration
-from affiant.oauth.registration import ClientMetadata
 from affiant.reasons import Reason
-from affiant.server.registration import described, records
+from affiant.server.registration import described, metadata, records
+from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import PATH, Registrar, bearer_token
-from affiant.server.registry.rules import Registered
+from affiant.server.registry.clients import Registered
 from affiant.server.request import http
 from affiant.server.request.described import Described
 from affiant.server.request.visit import Visit
@@ -40,12 +39,12 @@ class RegistrationEndpoint(Registrar):
         http.check_method(scope, "POST")
         token = await self._admit(visit, bearer_token(scope, otherwise=Reason.REGISTRATION_TOKEN))
         members = await self.read(visit, scope, receive)
-        registration.check_new(members)
+        metadata.check_new(members)
         access_token = base64url.encode(secrets.token_bytes(_TOKEN_BYTES))
-        metadata = self.parse(visit, members)
-        registered = self._build(visit, metadata, token, access_token)
+        wanted = self.parse(visit, members)
+        registered = self._build(visit, wanted, token, access_token)
         await self._add(visit, registered.client, token)
-        return self.answer_with(visit, registered, access_token, status=201, left_out=metadata.left_out)
+        return self.answer_with(visit, registered, access_token, status=201, left_out=wanted.left_out)
 
     async def _admit(self, visit: Visit, text: str) -> InitialAccessToken:
         token = await self._store.initial_access_tokens.find(self._master_key.digest(text))
@@ -57,13 +56,11 @@ class RegistrationEndpoint(Registrar):
         visit.by = f"initial access token {token.id}"
         return token
 
-    def _build(
-        self, visit: Visit, metadata: ClientMetadata, token: InitialAccessToken, access_token: str
-    ) -> Registered:
+    def _build(self, visit: Visit, wanted: Metadata, token: InitialAccessToken, access_token: str) -> Registered:
         return records.build(
             # Not of the client's choice, so that it cannot look like another; and not to be guessed.
             f"client-{secrets.token_hex(12)}",
-            metadata,
+            wanted,
             records.Bounds.of_token(token),
             policy=self._policy,
             master_key=self._master_key,
@@ -76,7 +73,7 @@ class RegistrationEndpoint(Registrar):
         visit.subject = f"client {client.client_id}"
 
         def tell(_: None, after: Client) -> list[Entry]:
-            return [Entry(msgspec.structs.replace(visit.record(), after=records.describe(after, visit.now)))]
+            return [Entry(msgspec.structs.replace(visit.record(), after=metadata.describe(after, visit.now)))]
 
         try:
             await self._store.clients.add(client, tell=tell, spend=token.id)

@@ -7,13 +7,13 @@ from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut, describe
-from affiant.oauth import bearer, registration
-from affiant.oauth.registration import ClientMetadata
+from affiant.oauth import bearer
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registration import records, software_statement
+from affiant.server.registration import metadata, software_statement
+from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.records import Policy
-from affiant.server.registry.rules import Registered
+from affiant.server.registry.clients import Registered
 from affiant.server.request import http
 from affiant.server.request.endpoint import Endpoint
 from affiant.server.request.visit import Visit
@@ -38,10 +38,14 @@ class Registrar(Endpoint):
         visit.is_read = True
         return members
 
-    def parse(self, visit: Visit, members: dict[str, Any]) -> ClientMetadata:
-        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1)."""
+    def parse(self, visit: Visit, members: dict[str, Any]) -> Metadata:
+        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
+
+        Raises:
+            Rejected: the statement does not hold, or a member cannot be registered.
+        """
         stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=visit.now)
-        found = registration.parse(stated)
+        found = metadata.parse(stated)
         visit.note = describe(found.left_out) or None
         return found
 
@@ -50,12 +54,12 @@ class Registrar(Endpoint):
     ) -> http.Answer:
         """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3)."""
         told = {
-            **records.render(registered.client, visit.now),
-            registration.TOKEN: access_token,
-            registration.URL: f"{self._issuer}/{PATH}/{registered.client.client_id}",
+            **metadata.render(registered.client, visit.now),
+            metadata.TOKEN: access_token,
+            metadata.URL: f"{self._issuer}/{PATH}/{registered.client.client_id}",
         }
         if registered.client_secret is not None:
-            told |= {registration.SECRET: registered.client_secret, registration.SECRET_END: 0}
+            told |= {metadata.SECRET: registered.client_secret, metadata.SECRET_END: 0}
         if left_out:
             told[LEFT_OUT] = list(map(str, left_out))
         return http.Answer(status, told, traced(visit))

@@ -14,8 +14,8 @@ from affiant.jose.claims import LEEWAY, instant, media_type, text
 from affiant.jose.compact import Unverified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
-from affiant.oauth.registration import MEMBERS, STATEMENT
 from affiant.reasons import Reason
+from affiant.server.registration.metadata import MEMBERS, STATEMENT
 
 log = logging.getLogger(__name__)
 

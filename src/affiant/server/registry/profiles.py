@@ -80,10 +80,7 @@ def check(
         raise ConfigError(f"by the fapi profile a client signs with one of: {', '.join(demands.algorithms or ())}")
 
 
-def change(standing: str | None, wanted: str | None) -> str | None:
-    """The profile of a client that had one, or none, and is to have another, or ``none``; None leaves it as it is."""
-    if wanted is None:
-        return standing
-    if GUIDE in (standing, wanted):
-        raise ConfigError("a client has the guide profile from its beginning to its end, or never: register another")
-    return None if wanted == "none" else wanted
+def check_change(before: str | None, after: str | None) -> None:
+    """Raise ConfigError for the guide profile: the secret of such a client was made for its requests."""
+    if GUIDE in (before, after):
+        raise ConfigError("a client has the guide profile from its registration on, or never: register another client")

@@ -76,7 +76,7 @@ def test_an_algorithm_that_few_verify_is_chosen_with_a_warning() -> None:
 )
 def test_a_name_that_is_no_identifier_is_refused_with_one(name: str, example: str) -> None:
     refused = CliRunner().invoke(api, ["new", "rmq", "--identifier", name, "--data", "data"])
-    assert str(refused.exception).endswith(f"is not an absolute URI without a fragment: write one, such as {example}")
+    assert str(refused.exception).endswith(f"identifier: must be an absolute URI without a fragment, such as {example}")
     assert _run(api, "new", "rmq", "--identifier", example)["identifier"] == example
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from tests.desk import NOW, member
 
-from affiant.cli.registry.manifest import desired
+from affiant.cli.registry.manifest import registry_file
 from affiant.server.admin import documents, shown
 from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
 from affiant.storage.records import Api, InitialAccessToken
@@ -84,8 +84,8 @@ def test_tag_changes_with_the_document() -> None:
 
 MODELS: list[type[BaseModel]] = [
     *sorted(every(In), key=lambda model: model.__name__),
-    desired.DesiredApi,
-    desired.DesiredClient,
+    registry_file.DesiredApi,
+    registry_file.DesiredClient,
 ]
 
 
@@ -115,14 +115,3 @@ def test_a_number_is_no_text() -> None:
         with pytest.raises(ValidationError) as found:
             model.model_validate({name: "5"})
         assert name in {error["loc"][0] for error in found.value.errors()}
-
-
-@pytest.mark.rfc(8705, "2.1.2")
-@pytest.mark.parametrize("model", [ClientNew, ClientChanges])
-def test_one_name_of_a_certificate_and_no_second(model: type[BaseModel]) -> None:
-    two = {"tls_client_auth_san_dns": "a.example", "tls_client_auth_san_uri": "spiffe://a/b"}
-    needed = {"client_id": "a"} if model is ClientNew else {}
-    with pytest.raises(ValidationError, match="give one of tls_client_auth_san_dns and tls_client_auth_san_uri"):
-        model.model_validate({**needed, **two})
-    for name, value in two.items():
-        assert model.model_validate({**needed, name: value}).tls_subject == (name, value)  # type: ignore[attr-defined]

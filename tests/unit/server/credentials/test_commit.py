@@ -15,7 +15,7 @@ from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.actions import Action
 from affiant.server.credentials.completion import QUIET_SECONDS, judge
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshToken
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Client, KeyUse, NotFound
@@ -53,7 +53,9 @@ def test_when_the_old_one_can_go(old: KeyUse | None, successors: list[KeyUse | N
 async def _store(method: str = "private_key_jwt", alg: str | None = None) -> MemoryStore:
     store = MemoryStore()
     public = (OLD,) if method == "private_key_jwt" else ()
-    made = rules.build_client("c", auth_method=method, master_key=MASTER, now=NOW, keys=public, alg=alg)
+    made = clients.build(
+        Client("c", method, token_endpoint_auth_signing_alg=alg), master_key=MASTER, now=NOW, keys=public
+    )
     await store.clients.add(made.client)
     return store
 

@@ -16,10 +16,11 @@ from affiant.server.client_auth.findings import Evidence, Findings
 from affiant.server.explain import hints, inquiry
 from affiant.server.explain.inquiry import Inquiry
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.server.request.visit import Visit
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -62,15 +63,13 @@ class Place:
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     made = Place()
-    api = rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+    api = Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW)
     await made.store.apis.add(api)
-    client = rules.build_client(
-        "c1",
-        auth_method="private_key_jwt",
+    client = clients.build(
+        Client("c1", "private_key_jwt", scope=("r",)),
         keys=(KEY.public(), OTHER.public()),
         master_key=made.master,
         now=NOW,
-        scopes=("r",),
     )
     await made.store.clients.add(client.client)
     limits = Limits(Rates(Rate(5, 0.001), Rate(0, 1.0)), key=bytes(32))

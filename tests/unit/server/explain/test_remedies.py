@@ -13,8 +13,9 @@ from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -24,11 +25,9 @@ JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 async def _explain(claims: dict[str, Any], *, asked: str = "", **options: Any) -> Any:
     store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
-    api = rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
+    api = Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW)
     await store.apis.add(api)
-    made = rules.build_client(
-        "c1", auth_method="private_key_jwt", keys=(KEY.public(),), master_key=master, now=NOW, **options
-    )
+    made = clients.build(Client("c1", "private_key_jwt", **options), keys=(KEY.public(),), master_key=master, now=NOW)
     await store.clients.add(replace(made.client, client_id="it's"))
     members = {"iss": "it's", "sub": "it's", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j", **claims}
     explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=master)
@@ -63,7 +62,7 @@ async def test_what_remains_is_said() -> None:
 
 async def test_scope_that_no_api_has_is_for_the_operator() -> None:
     """A letter is wrong in the registration: to leave the scope out of the request would not help."""
-    found = await _explain({}, asked="rr", scopes=("rr",))
+    found = await _explain({}, asked="rr", scope=("rr",))
     assert found.reason is Reason.SCOPE_NOT_ALLOWED
     assert found.fix.why == "the client is registered for rr; https://api.example has r"
     assert "affiant client update" in found.fix.line

@@ -18,10 +18,11 @@ from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.server.registry.directory import Directory
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
@@ -36,10 +37,10 @@ class Place:
 
     async def open(self) -> None:
         await self.store.apis.add(
-            rules.build_api("a", identifier=API, scopes=("r",), is_default=True, now=NOW),
+            Api(API, "a", ("r",), is_default=True, created_at=NOW),
         )
-        made = rules.build_client(
-            "c1", auth_method="private_key_jwt", keys=(KEY.public(),), master_key=self.master, now=NOW, scopes=("r",)
+        made = clients.build(
+            Client("c1", "private_key_jwt", scope=("r",)), keys=(KEY.public(),), master_key=self.master, now=NOW
         )
         await self.store.clients.add(made.client)
         await signing_keys.ensure(self.store, Vault(self.master), now=NOW)
@@ -131,7 +132,7 @@ async def test_a_bound_token(place: Place, cnf: dict[str, str], says: str) -> No
 
 
 async def test_a_token_of_an_api_that_takes_another_typ(place: Place) -> None:
-    api = rules.build_api("j", identifier="https://j.example", scopes=(), is_default=False, now=NOW)
+    api = Api("https://j.example", "j", (), is_default=False, created_at=NOW)
     await place.store.apis.add(replace(api, access_token_typ="JWT"))
     typ = {"typ": "JWT"}
     assert (await place.explain(place.token(typ, aud="https://j.example"))).reason is None

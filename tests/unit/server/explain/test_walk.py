@@ -16,8 +16,9 @@ from affiant.server.explain import captured, remote
 from affiant.server.explain.explanation import Explanation
 from affiant.server.explain.walk import Explainer
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import rules
+from affiant.server.registry import clients
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
@@ -41,14 +42,9 @@ def _marks(found: Explanation) -> str:
 @pytest.fixture
 async def explainer() -> Explainer:
     store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
-    await store.apis.add(
-        rules.build_api("a", identifier="https://api.example", scopes=("r",), is_default=True, now=NOW)
-    )
-    for name, options in {
-        "c1": {"auth_method": "private_key_jwt", "keys": (KEY.public(),)},
-        "basic": {"auth_method": "client_secret_basic"},
-    }.items():
-        made = rules.build_client(name, master_key=master, now=NOW, scopes=("r",), **options)  # type: ignore[arg-type]
+    await store.apis.add(Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW))
+    for name, method, given in (("c1", "private_key_jwt", (KEY.public(),)), ("basic", "client_secret_basic", ())):
+        made = clients.build(Client(name, method, scope=("r",)), keys=given, master_key=master, now=NOW)
         await store.clients.add(made.client)
     return app.build_explainer(issuer=ISSUER, store=store, master_key=master)
 

@@ -24,8 +24,9 @@ from affiant.server.keys import mechanisms, pkcs11, signers
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Api, Client
 
 pytestmark = pytest.mark.anyio
 ISSUER, API, MASTER = "https://as.example", "https://api.example", MasterKey.from_bytes(bytes(32))
@@ -80,9 +81,9 @@ async def served(
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what is registered is seen at once
     made = Served(Token(hsm.module, LABEL, PIN))
     async with made.app.router.lifespan_context(made.app), made.http:
-        await made.store.apis.add(rules.build_api("a", identifier=API, scopes=("r",), is_default=True, now=0))
-        built = rules.build_client(
-            "c1", auth_method="private_key_jwt", master_key=MASTER, now=0, keys=(KEY.public(),), scopes=("r",)
+        await made.store.apis.add(Api(API, "a", ("r",), is_default=True, created_at=0))
+        built = clients.build(
+            Client("c1", "private_key_jwt", scope=("r",)), master_key=MASTER, now=0, keys=(KEY.public(),)
         )
         await made.store.clients.add(built.client)
         yield made

@@ -27,9 +27,9 @@ from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import directory, rules
+from affiant.server.registry import clients, directory
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import SigningKey
+from affiant.storage.records import Api, Client, SigningKey
 
 pytestmark = pytest.mark.anyio
 ISSUER, NOW, MASTER = "https://as.example", 1_800_000_000, MasterKey.from_bytes(bytes(32))
@@ -54,13 +54,12 @@ class Served:
 
     async def register(self, alg: str) -> None:
         for api, chosen in ((PLAIN, None), (LEDGER, alg), (BOOKS, alg)):
-            options: dict[str, Any] = {"scopes": ("r",), "is_default": api == PLAIN, "now": NOW, "signing_alg": chosen}
-            await self.store.apis.add(rules.build_api(api[8:13], identifier=api, **options))
-        made = rules.build_client(
-            *("c1",), auth_method="private_key_jwt", master_key=MASTER, now=NOW, keys=(keys.parse_public_jwk(KEY.public().to_jwk()),),
-            scopes=("r",), resources=(PLAIN, LEDGER, BOOKS),
-        )  # fmt: skip
-        await self.store.clients.add(made.client)
+            made = Api(api, api[8:13], ("r",), is_default=api == PLAIN, created_at=NOW, signing_alg=chosen)
+            await self.store.apis.add(made)
+        key = keys.parse_public_jwk(KEY.public().to_jwk())
+        wanted = Client("c1", "private_key_jwt", scope=("r",), resources=(PLAIN, LEDGER, BOOKS))
+        built = clients.build(wanted, master_key=MASTER, now=NOW, keys=(key,))
+        await self.store.clients.add(built.client)
 
     async def choose(self, api: str, alg: str | None) -> None:
         await self.store.apis.update(api, lambda standing: replace(standing, signing_alg=alg))

@@ -12,7 +12,8 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import Listing, json_option, show, show_list
-from affiant.cli.registry.client.registration import client, public_keys
+from affiant.cli.registry import public_keys
+from affiant.cli.registry.client.registration import client
 from affiant.cli.registry.handover import delivery
 from affiant.cli.tokens.key import COLUMNS, cells, line
 from affiant.client import keys as client_keys
@@ -65,7 +66,7 @@ def add_key(name: str, public_key: Path, not_before: int | None, place: Place, a
     affiant client key list partner
     affiant client key complete partner OLD_KID
     """
-    (found,) = public_keys(None, public_key, None) or ()
+    found = public_keys.read_key(public_key)
     wanted = {"jwk": found.to_jwk(), **({"not_before": not_before} if not_before is not None else {})}
     _post(place, name, "keys", wanted, f"added {found.kid}", as_json=as_json)
 

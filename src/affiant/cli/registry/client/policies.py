@@ -13,45 +13,20 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.cli.registry.choices import policy_options
-from affiant.cli.registry.client.certificates import certificate_options
-from affiant.cli.registry.client.registration import (
-    client,
-    details_option,
-    dpop_option,
-    given_keys,
-    jwks_of,
-    keys_option,
-    members,
-    name_option,
-)
-from affiant.oauth import assertion, names
-from affiant.server.registry.profiles import FAPI
+from affiant.cli.registry.client.registration import client, given_keys, jwks_of, keys_option
+from affiant.cli.registry.options import member_options, members
+from affiant.oauth import assertion
+from affiant.server.registry import fields
+from affiant.server.registry.fields import By
 
 _DAY = 86_400
+_CHANGED = fields.CLIENT.by(By.CHANGE)
 
 
 @client.command()
 @click.argument("name")
-@click.option("--scope", "scope", multiple=True, metavar="S", help="the scopes it may ask for, instead of those before")
-@click.option("--resource", "resources", multiple=True, metavar="URL", help="the APIs, instead of those before")
-@click.option("--grant", "grant_types", multiple=True, metavar="G", help="the grants, instead of those before")
-@click.option(
-    "--introspect", "introspects", multiple=True, metavar="URL", help="the APIs whose tokens it may introspect"
-)
-@click.option(
-    "--auth",
-    "token_endpoint_auth_method",
-    type=click.Choice(names.AUTH_METHODS),
-    help="how it authenticates: client_secret_post for client_secret_basic, or the reverse",
-)
-@policy_options
+@member_options(_CHANGED)
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
-@name_option
-@details_option
-@dpop_option
-@certificate_options
-@click.option("--profile", type=click.Choice([FAPI, "none"]), help="what else it is held to")
 @keys_option
 @admin_options
 @json_option
@@ -66,7 +41,9 @@ def update(name: str, place: Place, as_json: bool, **options: Any) -> None:
     affiant client update msal --lifetime legacy --access-token-lifetime 900
     affiant client update pulsar --auth client_secret_post
     """
-    wanted = {**jwks_of(given_keys(None, options)), **members(options)}
+    wanted = {**jwks_of(given_keys(None, options)), **members(_CHANGED, options)}
+    if options["enforce"]:
+        wanted["enforce"] = list(options["enforce"])
 
     async def work(api: Admin) -> dict[str, Any]:
         changed: dict[str, Any] = await api.patch(f"/clients/{segment(name)}", wanted)

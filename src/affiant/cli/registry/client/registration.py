@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,53 +10,33 @@ from typing import Any
 import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
-from affiant.cli.output import Listing, instant, json_option, render_members, show, show_list, warn_left_out
-from affiant.cli.registry.choices import policy_options
-from affiant.cli.registry.client.certificates import certificate_options, key_of, take_subject
+from affiant.cli.output import Listing, instant, json_option, render_members, show, show_list
+from affiant.cli.registry import public_keys
 from affiant.cli.registry.handover import partner, several
+from affiant.cli.registry.options import member_options, members
 from affiant.errors import ConfigError
-from affiant.jose import keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
-from affiant.server.registry import rules
-from affiant.server.registry.profiles import GUIDE, PROFILES
+from affiant.server.registry import fields
+from affiant.server.registry.fields import By
+from affiant.server.registry.profiles import GUIDE
 
-_BOUND = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
-_MEMBERS = {
-    "dpop": "dpop_bound_access_tokens",
-    "certificate_bound": "tls_client_certificate_bound_access_tokens",
-    "details_types": "authorization_details_types",
-}
+_NEW = fields.CLIENT.by(By.NEW)
 _ONLY_WHERE_THERE_IS_ONE = ("client_secret", "jwks_left_out")
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _LAST = 10**11  # seconds since 1970 up to which an instant has a date
 
 
 def keys_option(command: Any) -> Any:
-    """--public-key, --jwks and --jwks-uri."""
-    told = "where it publishes its public keys (https), instead of giving them"
-    command = click.option("--jwks-uri", metavar="URL", help=told)(command)
-    jwks = click.option("--jwks", type=_FILE, help="its public keys, as a JWK Set")
-    return click.option("--public-key", type=_FILE, help="its public key, PEM or JWK")(jwks(command))
-
-
-def name_option(command: Any) -> Any:
-    """--name."""
-    return click.option("--name", "client_name", metavar="TEXT", help="what people call it")(command)
-
-
-def dpop_option(command: Any) -> Any:
-    """--dpop."""
-    return click.option(
-        "--dpop", type=click.Choice(rules.DPOP_POLICIES), help="whether its tokens must be bound to a key"
-    )(command)
-
-
-def details_option(command: Any) -> Any:
-    """--details-type."""
-    told = "a type of authorization_details (RFC 9396) that it may ask for; may repeat"
-    return click.option("--details-type", "details_types", multiple=True, metavar="T", help=told)(command)
+    """--public-key, --jwks and --certificate."""
+    for option, help_ in (
+        ("--certificate", "for self_signed_tls_client_auth: its certificate, PEM"),
+        ("--jwks", "its public keys, as a JWK Set"),
+        ("--public-key", "its public key, PEM or JWK"),
+    ):
+        command = click.option(option, type=_FILE, help=help_)(command)
+    return command
 
 
 @click.group()
@@ -67,23 +46,7 @@ def client() -> None:
 
 @client.command()
 @click.argument("client_names", metavar="NAME...", nargs=-1, required=True)
-@click.option(
-    "--auth",
-    "auth_method",
-    type=click.Choice(names.AUTH_METHODS),
-    help="how it authenticates (default: private_key_jwt)",
-)
-@click.option("--alg", help="what it signs with (default: ES256, or HS256 for client_secret_jwt)")
-@click.option("--scope", multiple=True, metavar="S", help="a scope it may ask for; may repeat")
-@click.option("--resource", "resources", multiple=True, metavar="URL", help="an API it may ask for; may repeat")
-@click.option("--grant", "grant_types", multiple=True, metavar="G", help="a grant it may use; may repeat")
-@click.option("--introspect", "introspects", multiple=True, metavar="URL", help="an API whose tokens it may introspect")
-@name_option
-@details_option
-@dpop_option
-@certificate_options
-@policy_options
-@click.option("--profile", type=click.Choice(PROFILES), help="what else it is held to, or allowed")
+@member_options(_NEW)
 @keys_option
 @admin_options
 @json_option
@@ -105,14 +68,16 @@ def new(client_names: tuple[str, ...], place: Place, as_json: bool, **options: A
     is given, no file is written: what its owner must know is printed. A run that was stopped is finished by the same
     command.
     """
-    usual = names.CLIENT_SECRET_JWT if options["profile"] == GUIDE else names.PRIVATE_KEY_JWT
-    method, alg = options.pop("auth_method") or usual, options.pop("alg")
-    given, wanted = given_keys(alg, options), members(options)
+    wanted = members(_NEW, options)
+    usual = names.CLIENT_SECRET_JWT if wanted.get("profile") == GUIDE else names.PRIVATE_KEY_JWT
+    method, alg = wanted.pop("token_endpoint_auth_method", usual), wanted.pop("token_endpoint_auth_signing_alg", None)
+    given, jwks_uri = given_keys(alg, options), wanted.get("jwks_uri")
     _check_several(client_names, given, wanted)
     wanted |= {"token_endpoint_auth_method": method, **jwks_of(given)}
     # A client that authenticates by TLS has the key of its certificate already; all else that it needs is in the file.
-    has_file = not (given or options["jwks_uri"]) or method in names.BY_TLS
-    writes = "key" if needs_key(method, given, options["jwks_uri"]) else "file" if has_file else "nothing"
+    has_file = not (given or jwks_uri) or method in names.BY_TLS
+    needs_key = method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
+    writes = "key" if needs_key else "file" if has_file else "nothing"
     wanted_clients = [several.build(name, wanted, alg=alg, writes=writes) for name in client_names]
     done = several.register_all(place, wanted_clients)
     data = [{n: v for n, v in one.items() if v or n not in _ONLY_WHERE_THERE_IS_ONE} for one in done]
@@ -210,65 +175,23 @@ _change("enable", "Let a disabled service in again.")
 _change("remove", "Forget a service and its keys; its tokens end at once.")
 
 
-def given_keys(alg: str | None, options: dict[str, Any]) -> tuple[PublicKey, ...] | None:
-    """The keys that --public-key, --jwks or --certificate name, out of the options; None where none was named."""
-    named = {option: options.pop(option) for option in ("public_key", "jwks", "certificate")}
-    if sum(path is not None for path in named.values()) > 1:
+def given_keys(alg: str | None, options: Mapping[str, Any]) -> tuple[PublicKey, ...] | None:
+    """Return the keys that --public-key, --jwks or --certificate names; None if none of them is given."""
+    named = [option for option in ("public_key", "jwks", "certificate") if options[option] is not None]
+    if not named:
+        return None
+    if len(named) > 1:
         raise ConfigError("give one of --public-key, --jwks and --certificate")
-    if named["certificate"] is not None:
-        return (key_of(named["certificate"]),)
-    return public_keys(alg, named["public_key"], named["jwks"])
-
-
-def needs_key(method: str, given: tuple[PublicKey, ...] | None, jwks_uri: str | None) -> bool:
-    """Whether a key is to be made for this client."""
-    return method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
+    path = options[named[0]]
+    if named == ["jwks"]:
+        return public_keys.read_set(path)
+    is_certificate = named == ["certificate"]
+    return (public_keys.read_certificate(path) if is_certificate else public_keys.read_key(path, alg=alg),)
 
 
 def jwks_of(public: tuple[PublicKey, ...] | None) -> dict[str, Any]:
     """The member for these keys; none where they are None."""
     return {"jwks": KeySet(public).to_jwks()} if public is not None else {}
-
-
-def members(options: dict[str, Any]) -> dict[str, Any]:
-    """What the options say, by the names of the admin API; what was not given is left out."""
-    subject = take_subject(options)
-    options = {_MEMBERS.get(option, option): value for option, value in options.items()}
-    bound = {name: value == "required" for name in _BOUND if (value := options.pop(name)) is not None}
-    told = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in options.items()
-        if value or value == 0  # of the seconds that a token lives: the setting of the server
-    }
-    return {**told, **bound, **dict([subject] if subject is not None else [])}
-
-
-def public_keys(alg: str | None, public_key: Path | None, jwks: Path | None) -> tuple[PublicKey, ...] | None:
-    """The keys in the file that was named, or None where none was."""
-    if jwks is not None:
-        given = KeySet.parse_given(_json(_read(jwks), jwks))
-        warn_left_out(jwks, given.left_out)
-        return given.keys
-    if public_key is None:
-        return None
-    text = _read(public_key)
-    if text.lstrip().startswith(b"{"):
-        return (keys.parse_public_jwk(_json(text, public_key)),)
-    return (keys.parse_public_pem(text, alg=alg),)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _json(text: bytes, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ConfigError(f"{path} is not JSON") from None
 
 
 def _told(registered: dict[str, Any]) -> str:

@@ -16,13 +16,11 @@ from affiant.cli.connection.place import Admin, Place, admin_options, existing, 
 from affiant.cli.output import json_option, show
 from affiant.cli.registry import dry_run
 from affiant.cli.registry.handover import draft
-from affiant.cli.registry.manifest import desired as file_of
+from affiant.cli.registry.manifest import client_keys, registry_file
 from affiant.cli.registry.manifest import plan as planning
-from affiant.cli.registry.manifest import registered_keys
-from affiant.cli.registry.manifest import schema as schema_of_file
 from affiant.cli.registry.manifest import steps as taking
-from affiant.cli.registry.manifest.desired import Desired
 from affiant.cli.registry.manifest.plan import Change, Step
+from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Error
 from affiant.server.admin.roles import Role, identifier
 from affiant.storage.audit_chain import shown
@@ -97,7 +95,7 @@ def plan(file: Path, prune: bool, folder: Path | None, place: Place, as_json: bo
 
     What the file leaves out is not its business: members of a client or an API, and whole ones, unless with --prune.
     """
-    wanted = file_of.read(file)
+    wanted = registry_file.read(file)
     found = run_admin(existing(place), lambda api: _plan(api, wanted, folder, prune=prune))
     show(found.as_data(), str(found), as_json=as_json)
     return 0 if found.in_sync else DRIFT
@@ -127,13 +125,13 @@ def apply(
     --prune never removes the admin API, who has a part in it, or clients that registered themselves.
     """
     if schema:
-        click.echo(json.dumps(schema_of_file.build(), indent=2))
+        click.echo(json.dumps(registry_file.schema(), indent=2))
         return
     if file is None:
         raise click.UsageError("Missing argument 'FILE'.")
     if not yes and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask at: look at  affiant plan FILE,  then give --yes")
-    _apply(file_of.read(file), place, prune=prune, yes=yes, folder=folder, as_json=as_json)
+    _apply(registry_file.read(file), place, prune=prune, yes=yes, folder=folder, as_json=as_json)
 
 
 def _apply(wanted: Desired, place: Place, *, prune: bool, yes: bool, folder: Path | None, as_json: bool) -> None:
@@ -179,7 +177,7 @@ async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool
     steps += [planning.recovery(name) for name in taking.lost(api, wanted, clients, folder)]
     needs = await dry_run.check(api, [step.as_change() for step in steps], first=keep)
     others = [(kind, name) for kind, name in planning.unnamed(wanted, apis, clients) if not prune or name in keep]
-    return _Planned(steps, needs, others, registered_keys.notes(wanted, clients))
+    return _Planned(steps, needs, others, client_keys.notes(wanted, clients))
 
 
 def _check_folder(steps: Sequence[Step], folder: Path | None) -> None:

@@ -11,7 +11,7 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
 from affiant.cli.output import json_option, show
-from affiant.cli.registry.manifest.desired import DesiredApi, DesiredClient
+from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient
 from affiant.server.admin import shown
 from affiant.storage import records
 

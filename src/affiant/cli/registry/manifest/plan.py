@@ -6,23 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from affiant.cli.registry.manifest import registered_keys
-from affiant.cli.registry.manifest.desired import KEEP, Desired, DesiredApi, DesiredClient, default_method
+from affiant.cli.registry.manifest import client_keys
+from affiant.cli.registry.manifest.registry_file import KEEP, Desired, DesiredApi, DesiredClient
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.admin.roles import SCOPES
-from affiant.server.registry.rules import SERVERS_CHOICE
+from affiant.server.registry import fields
+from affiant.server.registry.fields import By, Table
+from affiant.server.registry.kinds import Names
 
-_FIXED = ("token_endpoint_auth_method", "token_endpoint_auth_signing_alg")
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
-_UNORDERED = frozenset(
-    {"scope", "scopes", "resources", "introspects", "grant_types", "authorization_details_types", "observe", "jwks"}
-)
-_NOT_SENT_WHEN_MADE = ("enabled",)
+_ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API}
 _SECRET = "client_secret"  # noqa: S105 - the name of a member
 _SECRETS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
-# How the file says that there is none, where leaving it out says that the file does not care.
-_NONE = {"profile": "none", "signing_alg": SERVERS_CHOICE, "access_token_lifetime": 0}
 _LABEL = 100  # characters of a name for people
 
 
@@ -76,7 +72,7 @@ class Step:
 
     def is_still(self, found: Mapping[str, Any]) -> bool:
         """Whether this is as it was when the step was planned, as far as the step changes it."""
-        return all(_same(c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
+        return all(_same(self.kind, c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
 
 
 def build(
@@ -131,26 +127,25 @@ def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
 
 
 def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:
-    members = wanted.model_dump(exclude_none=True)
+    members = wanted.members()
     if found is None:
         members.setdefault("name", wanted.identifier[:_LABEL])
-        return _creation("api", wanted.identifier, members, {})
+        return _creation("api", wanted.identifier, members)
     del members["identifier"]
     return _update("api", wanted.identifier, members, found)
 
 
 def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | None:
-    members = wanted.model_dump(exclude_none=True)
+    members = wanted.members()
     if found is None:
-        members["token_endpoint_auth_method"] = default_method(wanted)
+        members["token_endpoint_auth_method"] = wanted.auth_method
         members.pop("own_keys", None)
-        later = {name: members.pop(name) for name in _NOT_SENT_WHEN_MADE if name in members}
-        return _creation("client", wanted.client_id, members, later)
+        return _creation("client", wanted.client_id, members)
     del members["client_id"]
-    own_keys = members.pop("own_keys", None) or KEEP
+    own_keys = members.pop("own_keys", KEEP)
     if (wanted_keys := members.pop("jwks", None)) is not None:
-        members |= registered_keys.wanted(wanted.client_id, wanted_keys, found, own_keys=own_keys)
-    for name in _FIXED:
+        members |= client_keys.wanted(wanted.client_id, wanted_keys, found, own_keys=own_keys)
+    for name in ("token_endpoint_auth_method", "token_endpoint_auth_signing_alg"):
         value = members.pop(name, None)
         if {value, found.get(name)} == _SAME_SECRET:
             members[name] = value
@@ -162,25 +157,27 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
     return _update("client", wanted.client_id, members, found)
 
 
-def _creation(kind: str, name: str, members: Mapping[str, Any], then: Mapping[str, Any]) -> Step:
-    sent = {member: value for member, value in members.items() if value != _NONE.get(member)}
-    changes = tuple(Change(member, None, _shown(member, value)) for member, value in {**sent, **then}.items())
-    return Step("create", kind, name, changes, sent, then)
+def _creation(kind: str, name: str, members: Mapping[str, Any]) -> Step:
+    given = {member: value for member, value in members.items() if not _is_none(kind, member, value)}
+    later = [row.name for row in _ROWS[kind] if By.NEW not in row.by]
+    changes = tuple(Change(member, None, _shown(kind, member, value)) for member, value in given.items())
+    then = {member: given.pop(member) for member in later if member in given}
+    return Step("create", kind, name, changes, given, then)
 
 
 def _update(kind: str, name: str, members: Mapping[str, Any], found: Mapping[str, Any]) -> Step | None:
     changes = [
-        Change(member, _before(member, found, members), _shown(member, after))
+        Change(member, _before(member, found, members), _shown(kind, member, after))
         for member, after in members.items()
-        if member != registered_keys.OWN_KEYS
+        if member != client_keys.OWN_KEYS
     ]
-    changes = [change for change in changes if not _same(change.member, change.before, change.after)]
+    changes = [change for change in changes if not _same(kind, change.member, change.before, change.after)]
     if not changes:
         return None
     sent = {change.member: members[change.member] for change in changes}
     if "jwks" in sent:
-        sent[registered_keys.OWN_KEYS] = members[registered_keys.OWN_KEYS]
-    if "observe" in sent:  # what is observed no more is enforced
+        sent[client_keys.OWN_KEYS] = members[client_keys.OWN_KEYS]
+    if "observe" in sent:  # a rule that is no longer observed is enforced
         sent["enforce"] = sorted(set(found["observe"]) - set(sent["observe"]))
     return Step("update", kind, name, tuple(changes), sent, {})
 
@@ -190,14 +187,23 @@ def _removal(kind: str, name: str) -> Step:
 
 
 def _before(member: str, found: Mapping[str, Any], members: Mapping[str, Any]) -> Any:
-    return registered_keys.judged(found, members) if member == "jwks" else found.get(member)
+    return client_keys.judged(found, members) if member == "jwks" else found.get(member)
 
 
-def _shown(member: str, value: Any) -> Any:
+def _shown(kind: str, member: str, value: Any) -> Any:
     if member == "jwks":
-        return registered_keys.thumbprints(value)
-    return None if value == _NONE.get(member) else value
+        return client_keys.thumbprints(value)
+    return None if _is_none(kind, member, value) else value
 
 
-def _same(member: str, one: Any, other: Any) -> bool:
-    return (sorted(set(one or ())) == sorted(set(other or ()))) if member in _UNORDERED else bool(one == other)
+def _is_none(kind: str, member: str, value: Any) -> bool:
+    """Whether the file says that the member has no value; leaving it out says that the file does not manage it."""
+    row = _ROWS[kind].rows.get(member)
+    return row is not None and row.kind.none is not None and value == row.kind.none
+
+
+def _same(kind: str, member: str, one: Any, other: Any) -> bool:
+    row = _ROWS[kind].rows.get(member)
+    if member == "jwks" or (row is not None and isinstance(row.kind, Names)):
+        return sorted(set(one or ())) == sorted(set(other or ()))
+    return bool(one == other)

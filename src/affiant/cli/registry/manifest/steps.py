@@ -9,8 +9,8 @@ from typing import Any
 
 from affiant.cli.connection.place import Admin, segment
 from affiant.cli.registry.handover import delivery, draft
-from affiant.cli.registry.manifest.desired import Desired
 from affiant.cli.registry.manifest.plan import Step, must_stay
+from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.client.credentials import file_name
 from affiant.errors import ConfigError, Refused
 from affiant.server.admin.roles import identifier

@@ -1,9 +1,8 @@
 """The documents of the admin API. None has a member for a stored secret."""
 
 from affiant.server.admin.documents.apis import Api, ApiChanges, ApiNew
-from affiant.server.admin.documents.base import LABEL, WORD, In, Label, Name, Out, Problem, Seconds, Word, Words, page
+from affiant.server.admin.documents.base import LABEL, WORD, In, Label, Name, Out, Problem, Seconds, Word, members, page
 from affiant.server.admin.documents.clients import (
-    CertificateName,
     ChangedClient,
     Client,
     ClientChanges,
@@ -17,9 +16,7 @@ from affiant.server.admin.documents.clients import (
     KeyCompleted,
     KeyNamed,
     KeyNew,
-    Policies,
     RegisteredClient,
-    Rules,
     SecretNamed,
     SecretNew,
     UsedClient,
@@ -50,7 +47,6 @@ __all__ = [
     "ApiNew",
     "AuditHead",
     "AuditRow",
-    "CertificateName",
     "ChangedClient",
     "Client",
     "ClientChanges",
@@ -71,9 +67,7 @@ __all__ = [
     "KeyNew",
     "Label",
     "Name",
-    "OnlyTrue",
     "Out",
-    "Policies",
     "Problem",
     "Question",
     "RefreshToken",
@@ -81,17 +75,15 @@ __all__ = [
     "RemovedSigningKey",
     "Revocation",
     "RevocationNew",
-    "Rules",
     "Seconds",
     "SecretNamed",
     "SecretNew",
     "Setting",
     "SigningKey",
     "SigningKeyNew",
-    "TokenLifetime",
     "UsedClient",
     "Verification",
     "Word",
-    "Words",
+    "members",
     "page",
 ]

@@ -15,11 +15,12 @@ from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, IfMatch, Routes
 from affiant.server.keys import signing_keys
-from affiant.server.registry import rules
+from affiant.server.registry import fields, kinds
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("apis")
+_SENT = [row for row in fields.API if row.name != "is_default"]  # which a new API may also deny
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
@@ -48,17 +49,8 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     is_default = wanted.is_default
     if is_default is None:
         is_default = not has_default and wanted.identifier != call.desk.identifier
-    built = rules.build_api(
-        wanted.name,
-        identifier=wanted.identifier,
-        scopes=tuple(wanted.scopes),
-        is_default=is_default,
-        now=call.now,
-        signing_alg=wanted.signing_alg,
-        details_types=tuple(wanted.authorization_details_types),
-        access_token_lifetime=wanted.access_token_lifetime,
-        access_token_typ=wanted.access_token_typ,
-    )
+    record = Api(wanted.identifier, wanted.name, (), is_default=is_default, created_at=call.now)
+    built = fields.API.put(record, documents.members(wanted, _SENT))
     _check_admin_api(call, built)
     return built
 
@@ -108,8 +100,8 @@ async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = Non
 async def get(call: Call, identifier: str) -> Api:
     """The API of this identifier."""
     try:
-        found = await call.desk.store.apis.find(rules.check_identifier(identifier))
-    except ConfigError:
+        found = await call.desk.store.apis.find(kinds.API.parse(identifier))
+    except ValueError:
         found = None
     if found is None:
         raise unknown()
@@ -124,17 +116,7 @@ def unknown() -> NotFound:
 def build_changed(call: Call, standing: Api, wanted: ApiChanges) -> Api:
     """Return the API with these changes, not stored yet."""
     owners.check_admin_api(call, standing.identifier)
-    scopes, types = wanted.scopes, wanted.authorization_details_types
-    changed = rules.change_api(
-        standing,
-        name=wanted.name,
-        scopes=tuple(scopes) if scopes is not None else None,
-        signing_alg=wanted.signing_alg,
-        details_types=tuple(types) if types is not None else None,
-        is_default=bool(wanted.is_default),
-        access_token_lifetime=wanted.access_token_lifetime,
-        access_token_typ=wanted.access_token_typ,
-    )
+    changed = fields.API.put(standing, documents.members(wanted, fields.API))
     _check_admin_api(call, changed)
     return changed
 

@@ -2,29 +2,29 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, owners, shown
-from affiant.server.admin.documents import ClientChanges, ClientNew, Policies
+from affiant.server.admin.documents import ClientChanges, ClientNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
 from affiant.server.credentials import keys as client_keys
 from affiant.server.explain import near
-from affiant.server.registry import rules
-from affiant.server.registry.rules import Registered
+from affiant.server.registry import clients, fields, kinds
+from affiant.server.registry.clients import Registered
+from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Beside, Client, KeyUse, NotFound
 
 ROUTES = Routes("clients")
 _Row = tuple[Client, Sequence[KeyUse]]
-_LISTS = ("scope", "resources", "introspects", "grant_types", "observe", "enforce")
 
 
 @ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
@@ -61,31 +61,21 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
 
 
 def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
-    """Return the client that this document asks for, with these keys, not stored yet."""
-    _check_method(call, wanted.token_endpoint_auth_method)
-    return rules.build_client(
-        wanted.client_id,
-        auth_method=wanted.token_endpoint_auth_method,
+    """Return the client that this document asks for, with these keys, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
+    members = documents.members(wanted, fields.CLIENT.by(By.NEW))
+    client = fields.CLIENT.put(Client(wanted.client_id, names.PRIVATE_KEY_JWT), members)
+    _check_method(call, client.token_endpoint_auth_method)
+    return clients.build(
+        client,
         master_key=call.desk.master_key,
         now=call.now,
-        alg=wanted.token_endpoint_auth_signing_alg,
         keys=given.keys if given is not None else (),
-        client_name=wanted.client_name,
-        client_secret_id=wanted.client_secret_id,
-        scopes=tuple(wanted.scope),
-        resources=tuple(wanted.resources),
-        grant_types=tuple(wanted.grant_types),
-        introspects=tuple(wanted.introspects),
-        profile=wanted.profile,
-        dpop=_policy(wanted.dpop_bound_access_tokens),
-        certificate_bound=_policy(wanted.tls_client_certificate_bound_access_tokens),
-        tls_subject=wanted.tls_subject,
-        details_types=tuple(wanted.authorization_details_types),
-        jwks_uri=wanted.jwks_uri,
         demands=call.desk.directory.demands,
-        observe=tuple(sorted(set(wanted.observe))),
-        access_token_lifetime=wanted.access_token_lifetime,
-        **_policies(wanted),
+        client_secret_id=wanted.client_secret_id,
     )
 
 
@@ -142,8 +132,12 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
 
 
 async def get(call: Call, client_id: str) -> Client:
-    """The client of this name."""
-    found = await call.desk.store.clients.find(client_id) if rules.is_client_id(client_id) else None
+    """The client of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = await call.desk.store.clients.find(client_id) if kinds.is_client_id(client_id) else None
     if found is None:
         raise unknown(client_id, *await near.find(call.desk.store.clients, client_id))
     return found
@@ -167,30 +161,18 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside 
 
 
 def build_changed(call: Call, standing: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
-    """Return the client with these changes, not stored yet."""
-    given = wanted.model_dump(exclude_unset=True, exclude_none=True)
-    if wanted.token_endpoint_auth_method is not None:
-        _check_method(call, wanted.token_endpoint_auth_method)
-    several: dict[str, Any] = {name: tuple(given[name]) for name in _LISTS if name in given}
-    bound, certificate_bound = wanted.dpop_bound_access_tokens, wanted.tls_client_certificate_bound_access_tokens
-    changed = rules.change_client(
-        standing,
-        now=call.now,
-        keys=_changed_keys(standing, key_set, wanted.own_keys, call.now),
-        jwks_uri=wanted.jwks_uri,
-        dpop=None if bound is None else _policy(bound),
-        certificate_bound=None if certificate_bound is None else _policy(certificate_bound),
-        tls_subject=wanted.tls_subject,
-        details_types=_several(wanted.authorization_details_types),
-        profile=wanted.profile,
-        client_name=wanted.client_name,
-        auth_method=wanted.token_endpoint_auth_method,
-        access_token_lifetime=wanted.access_token_lifetime,
-        **several,
-        **_policies(wanted),
-    )
-    enabled = standing.enabled if wanted.enabled is None else wanted.enabled
-    changed = replace(changed, enabled=enabled)
+    """Return the client with these changes, not stored yet.
+
+    Raises:
+        ConfigError: it may not be registered so.
+    """
+    members = documents.members(wanted, fields.CLIENT.by(By.CHANGE))
+    if "token_endpoint_auth_method" in members:
+        _check_method(call, members["token_endpoint_auth_method"])
+    if "observe" in members or wanted.enforce:
+        members["observe"] = sorted({*standing.observe, *members.get("observe", ())} - set(wanted.enforce or ()))
+    keys = _changed_keys(standing, key_set, wanted.own_keys, call.now)
+    changed = clients.change(standing, members, now=call.now, keys=keys)
     owners.check_registered_itself(call, changed)
     return changed
 
@@ -204,23 +186,9 @@ def _changed_keys(standing: Client, key_set: KeySet | None, own_keys: str, now: 
     return (*key_set.keys, *(key for key in own if key.thumbprint not in named))
 
 
-def _several(given: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(given) if given is not None else None
-
-
-def _policies(wanted: Policies) -> dict[str, Any]:
-    """The policy of each rule for which the document names one."""
-    given = wanted.model_dump(exclude_none=True)
-    return {name: given[name] for name in Policies.model_fields if name.endswith("_policy") and name in given}
-
-
 def _check_method(call: Call, method: str) -> None:
     if method not in call.desk.methods:
         raise ConfigError(f"this server takes clients that authenticate by: {', '.join(call.desk.methods)}")
-
-
-def _policy(is_bound: bool) -> str:  # noqa: FBT001 - a member of the document
-    return "required" if is_bound else "optional"
 
 
 def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:

@@ -13,7 +13,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import In
 from affiant.server.admin.roles import Role
-from affiant.server.registry.rules import MAX_CLIENT_ID
+from affiant.server.registry.kinds import MAX_CLIENT_ID
 
 __all__ = ["Call", "ClientId", "Declared", "IfMatch", "Routes"]
 _PLACES = ("path", "query", "header", "body")  # mistakes are listed in this order

@@ -17,7 +17,7 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.audit import MARGIN, instant, members_of
 from affiant.server.admin.routes.declared import Call, Routes
 from affiant.server.keys import calendar
-from affiant.server.registry.rules import MAX_CLIENT_ID
+from affiant.server.registry.kinds import MAX_CLIENT_ID
 from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelection, RefreshToken, Revocation
 from affiant.storage.records import Api, NotFound
 

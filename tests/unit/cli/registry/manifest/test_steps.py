@@ -13,8 +13,8 @@ from tests.desk import ADMIN, ISSUER, make_gate
 from affiant.cli.connection.place import Admin, _call
 from affiant.cli.registry.handover import draft
 from affiant.cli.registry.manifest import plan, steps
-from affiant.cli.registry.manifest.desired import Desired
 from affiant.cli.registry.manifest.plan import Step
+from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Refused, RemoteError
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
@@ -123,9 +123,8 @@ async def test_no_secret_is_made_that_has_no_place() -> None:
 @pytest.mark.parametrize("name", [".", ".."])
 async def test_a_name_that_no_client_can_have_is_told_as_that(name: str) -> None:
     api = Admin(partial(_call, make_gate(MemoryStore())), ISSUER)
-    planned = await _steps(api, Desired.model_validate({"clients": [{"client_id": name, "jwks_uri": KEYS}]}))
-    with pytest.raises(ConfigError, match=r"a client's name is .* not \. or \.\."):
-        await steps.take_all(api, planned, None, done=lambda _: None)
+    with pytest.raises(ConfigError, match=r"client_id: must be .* without a segment \. or \.\."):
+        await api.post("/clients", {"client_id": name, "jwks_uri": KEYS})
 
 
 class Promoted(Admin):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from affiant.cli.registry.manifest.desired import KEEP, Desired
+from affiant.cli.registry.manifest.registry_file import KEEP, Desired
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import PublicKey

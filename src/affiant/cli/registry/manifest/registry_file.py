@@ -1,0 +1,144 @@
+"""The file of `affiant apply`: the APIs and clients that are to be registered (TOML or JSON)."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from affiant.cli.registry import public_keys
+from affiant.errors import ConfigError
+from affiant.jose.key_set import KeySet
+from affiant.oauth import names
+from affiant.server.admin.documents.apis import Identifier
+from affiant.server.admin.documents.base import In, Word, takes
+from affiant.server.admin.documents.clients import ClientId, OwnKeys
+from affiant.server.registry import fields
+from affiant.server.registry.fields import By
+
+MAX_BYTES = 4 << 20
+SCHEMA_ID = "urn:affiant:registry"
+KEEP, REVOKE = "keep", "revoke"
+
+
+class _Entry(In):
+    model_config = ConfigDict(frozen=True)
+
+    def members(self) -> dict[str, Any]:
+        """Return the members that the file gives."""
+        return self.model_dump(exclude_none=True)
+
+
+@takes(fields.API)
+class DesiredApi(_Entry):
+    """An API; what is left out is not managed by this file."""
+
+    identifier: Identifier = Field(description="its resource indicator (RFC 8707), an absolute URI")
+
+
+@takes(fields.CLIENT.by(By.OPERATOR))
+class DesiredClient(_Entry):
+    """A client, with the names of RFC 7591 section 2; what is left out is not managed by this file."""
+
+    client_id: ClientId
+    public_keys: list[Word] | None = Field(
+        default=None,
+        description="files with its public keys (PEM, JWK, JWK Set, certificate), relative to this file; all of them",
+    )
+    jwks: dict[str, Any] | None = Field(default=None, description="its public keys, as a JWK Set; all of them")
+    own_keys: OwnKeys | None = Field(
+        default=None,
+        description="whether keys that the client added itself stay with those of this file; `keep` when left out",
+    )
+
+    @property
+    def auth_method(self) -> str:
+        return str(self.members().get("token_endpoint_auth_method", names.PRIVATE_KEY_JWT))
+
+
+class Desired(_Entry):
+    """The APIs and clients that are to be registered."""
+
+    apis: list[DesiredApi] = Field(default=[])
+    clients: list[DesiredClient] = Field(default=[])
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file. The server refuses what it refuses, and may refuse more."""
+    made = Desired.model_json_schema()
+    made["properties"]["$schema"] = {"type": "string", "description": "URL of this schema, for the editor"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **made}
+
+
+def read(path: Path) -> Desired:
+    """Return the content of the file, with public keys instead of the names of their files.
+
+    Raises ConfigError with every mistake in one message.
+    """
+    document = _document(path)
+    if isinstance(document, dict):
+        document.pop("$schema", None)
+    try:
+        desired = Desired.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(map(_mistake, error.errors()))) from None
+    _check_unique(path, "identifier", [api.identifier for api in desired.apis])
+    _check_unique(path, "client_id", [client.client_id for client in desired.clients])
+    if sum("is_default" in api.members() for api in desired.apis) > 1:
+        raise ConfigError(f"{path}: only one API can be the default")
+    clients = [_with_keys(client, path) for client in desired.clients]
+    return desired.model_copy(update={"clients": clients})
+
+
+def _document(path: Path) -> Any:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        if path.suffix == ".json":
+            return json.loads(raw)
+        return tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"{path} is not {kind}: {error}") from error
+
+
+def _mistake(found: Any) -> str:
+    where = ".".join(str(part + 1) if isinstance(part, int) else part for part in found["loc"])
+    return f"{where}: {'no such member' if found['type'] == 'extra_forbidden' else found['msg']}"
+
+
+def _check_unique(path: Path, member: str, values: list[str]) -> None:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ConfigError(f"{path}: {member} is repeated: {', '.join(repeated)}")
+
+
+def _with_keys(client: DesiredClient, path: Path) -> DesiredClient:
+    where, members = f"{path}: client {client.client_id}", client.members()
+    names_of_keys = ("public_keys", "jwks", "jwks_uri")
+    names_of_certificate = [row.name for row in fields.CLIENT if isinstance(row, fields.SubjectName)]
+    for alternatives in (names_of_keys, names_of_certificate):
+        given = [name for name in alternatives if name in members]
+        if len(given) > 1:
+            raise ConfigError(f"{where}: give one of {' and '.join(given)}")
+    try:
+        if client.jwks is not None:
+            found = public_keys.parse_set(client.jwks, where)
+        elif client.public_keys is not None:
+            alg = members.get("token_endpoint_auth_signing_alg")
+            files = [path.parent / name for name in client.public_keys]
+            found = tuple(key for file in files for key in public_keys.read(file, alg=alg))
+            if len({(key.thumbprint, key.kid, key.alg) for key in found}) != len(found):
+                raise ConfigError("public_keys names a key twice")
+        else:
+            return client
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return client.model_copy(update={"jwks": KeySet(found).to_jwks(), "public_keys": None})

@@ -1,0 +1,76 @@
+"""Options for the members of a client or an API, made from the rows of server/registry/fields.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+
+from affiant.server.registry.fields import Member
+from affiant.server.registry.kinds import Choice, Flag, Kind, Names, Seconds
+
+
+class _Binding(click.Choice[str]):
+    """``required`` or ``optional``, for true or false."""
+
+    def __init__(self) -> None:
+        super().__init__(("optional", "required"))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) == "required"
+
+
+class _Lifetime(click.ParamType[int]):
+    """Seconds, or ``default`` for the setting of the server."""
+
+    name = "seconds"
+
+    def __init__(self, kind: Seconds) -> None:
+        self._range = click.IntRange(kind.least, kind.most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return 0 if value == "default" else self._range.convert(value, param, ctx)
+
+
+def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
+    """Add the option of each row; the command gets its value by the name of the member."""
+
+    def add(command: Any) -> Any:
+        for row in reversed([row for row in rows if row.option is not None]):
+            is_list = isinstance(row.kind, Names)
+            command = click.option(
+                str(row.option),
+                row.name,
+                type=_type(row.kind),
+                multiple=is_list,
+                metavar=row.metavar,
+                help=f"{row.meaning}; may repeat" if is_list else row.meaning.replace("0 for the", "default for the"),
+            )(command)
+        return command
+
+    return add
+
+
+def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that the options give, as JSON values."""
+    given = {row.name: options[row.name] for row in rows if row.option is not None}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if value is not None and value != ()
+    }
+
+
+def _type(kind: Kind) -> click.ParamType[Any] | None:
+    match kind:
+        case Names():
+            return _type(kind.item)
+        case Choice():
+            return click.Choice(kind.words)
+        case Flag():
+            return _Binding()
+        case Seconds():
+            return _Lifetime(kind)
+        case _:
+            return None

@@ -1,0 +1,227 @@
+"""Kinds of JSON values in registrations: each one is read, limited and described in one place.
+
+`parse` returns the typed value, or raises a ValueError whose text completes "NAME must be ...". `none` is the JSON
+value for no value, where leaving a member out means that it stays; `rendered` is the type of the JSON value.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.oauth import assertion, jwks_uri, names
+from affiant.oauth.parameters import authorization_details, resource_indicator, scope
+from affiant.storage.entries import LONGEST_TOKEN
+
+GRANT_TYPES = (names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN, names.JWT_BEARER)
+SERVERS_CHOICE = "default"  # of an API without an algorithm of its own
+NONE = "none"  # of a client without a profile
+SHORTEST_TOKEN = 10  # seconds, as in the settings
+MAX_TEXT = 200  # characters
+MAX_CLIENT_ID = 256
+# Controls, formats (invisible, or change the direction of a line), surrogates, unassigned, private use, line ends.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string.
+
+    `pattern` is for JSON Schema, in the syntax that Python and ECMA-262 share; `check` decides.
+    """
+
+    rendered: ClassVar[Any] = str
+    none: ClassVar[object] = None
+    check: Callable[[str], object]
+    pattern: re.Pattern[str] | None = None
+    longest: int = 256
+
+    def parse(self, value: object) -> str:
+        if not isinstance(value, str) or not 0 < len(value) <= self.longest:
+            raise ValueError(f"a string of 1 to {self.longest:,} characters")
+        self.check(value)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": self.longest}
+        if self.pattern is not None:
+            # JSON Schema section 6.4: ECMA-262, which spells the names of groups in another way.
+            ecma = re.sub(r"\(\?P<[a-z]+>", "(?:", self.pattern.pattern).replace(r"\Z", "$")
+            described["pattern"] = f"^(?:{ecma})$"
+        return described
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of these words; `none` is the word for no value."""
+
+    rendered: ClassVar[Any] = str
+    words: tuple[str, ...]
+    none: str | None = None
+
+    def parse(self, value: object) -> str | None:
+        if value not in self.words or not isinstance(value, str):
+            raise ValueError(f"one of: {', '.join(self.words)}")
+        return None if value == self.none else value
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A list without order, in which a repeated item counts once."""
+
+    rendered: ClassVar[Any] = list[str]
+    none: ClassVar[object] = None
+    item: Text | Choice
+    least: int = 0
+    most: int = scope.MAX_NAMES
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not self.least <= len(value) <= self.most:
+            raise ValueError(f"an array of {f'{self.least} to' if self.least else 'at most'} {self.most} strings")
+        try:
+            return tuple(dict.fromkeys(str(self.item.parse(each)) for each in value))
+        except ValueError as error:
+            raise ValueError(f"an array in which each item is {error}") from None
+
+    def schema(self) -> dict[str, Any]:
+        least = {"minItems": self.least} if self.least else {}
+        return {"type": "array", "items": self.item.schema(), **least, "maxItems": self.most}
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeText:
+    """A scope as RFC 6749 section 3.3 writes it: names with single spaces between."""
+
+    rendered: ClassVar[Any] = str
+    none: ClassVar[object] = None
+
+    def parse(self, value: object) -> tuple[str, ...]:
+        try:
+            return scope.parse(value if isinstance(value, str) else "")
+        except ValueError:
+            raise ValueError(f"1 to {scope.MAX_NAMES} names of scopes with single spaces between") from None
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+    def render(self, value: Iterable[str]) -> str:
+        return " ".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false; with `only_true`, a flag that moves elsewhere instead of being cleared."""
+
+    rendered: ClassVar[Any] = bool
+    none: ClassVar[object] = None
+    only_true: bool = False
+
+    def parse(self, value: object) -> bool:
+        if not isinstance(value, bool):  # 1 equals true in Python
+            raise ValueError("true or false")  # noqa: TRY004 - callers catch one kind
+        if self.only_true and not value:
+            raise ValueError("true, or left out")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean", "const": True} if self.only_true else {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """The lifetime of access tokens; 0 is the setting of the server, and read as None."""
+
+    rendered: ClassVar[Any] = int
+    none: ClassVar[object] = 0
+    least: int = SHORTEST_TOKEN
+    most: int = LONGEST_TOKEN  # longer ones would outlive their revocation
+
+    def parse(self, value: object) -> int | None:
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or not (value == 0 or self.least <= value <= self.most)
+        ):
+            raise ValueError(f"{self.least} to {self.most} seconds, or 0 for the setting of the server")
+        return value or None
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": 0}, {"type": "integer", "minimum": self.least, "maximum": self.most}]}
+
+
+Kind = Text | Choice | Names | ScopeText | Flag | Seconds
+
+
+def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 256) -> Text:
+    """A text that matches the pattern as a whole."""
+
+    def check(text: str) -> None:
+        if pattern.fullmatch(text) is None:
+            raise ValueError(wanted)
+
+    return Text(check, pattern, longest)
+
+
+def check_visible(text: str) -> None:
+    """Raise ValueError if a person cannot see every character of the text."""
+    if any(unicodedata.category(character) in _UNSEEN for character in text):
+        raise ValueError("a string without control characters and others that cannot be seen")
+
+
+def _check_jwks_uri(text: str) -> None:
+    try:
+        jwks_uri.parse(text)
+    except ValueError as error:
+        raise ValueError(f"the https URL of a JWK Set ({error})") from None
+
+
+# RFC 6749 A.1 allows every visible character. These are the ones that occur in the ids of Keycloak, Kubernetes, SPIFFE,
+# Google and Gluu, and in URLs. Others mean something to a reader of the id: % is another character once decoded, a hash
+# ends a URL, quotes and brackets are for shells. RFC 3986 section 5.2.4: a segment . or .. is taken out of a path.
+CLIENT_ID = matching(
+    re.compile(rf"(?!(?:.*/)?\.\.?(?:/|\Z))[A-Za-z0-9._~:/@+=,!?&-]{{1,{MAX_CLIENT_ID}}}"),
+    f"1 to {MAX_CLIENT_ID} of the characters A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &, without a segment . or ..",
+    longest=MAX_CLIENT_ID,
+)
+VISIBLE = Text(check_visible, re.compile(r"[^\x00-\x1f\x7f-\x9f]+"), MAX_TEXT)
+LABEL = Text(check_visible, VISIBLE.pattern, 100)
+# It becomes a link: of a scheme that only shows a page, with a host that every browser reads alike.
+WEB_PAGE = matching(
+    re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?"),
+    "the http or https URL of a page",
+    longest=2000,
+)
+STATEMENT = Text(lambda _: None, longest=1 << 16)  # its signature was verified before
+API = Text(resource_indicator.parse, resource_indicator.ABSOLUTE)
+APIS = Names(API)
+JWKS_URI = Text(_check_jwks_uri, jwks_uri.URI, jwks_uri.MAX_CHARACTERS)
+SCOPE = Names(matching(scope.NAME, 'the name of a scope: printable ASCII without space, " and \\'))
+TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII characters without a space"))
+GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
+RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))
+SIGNING_ALG = Choice((*ASYMMETRIC, SERVERS_CHOICE), none=SERVERS_CHOICE)
+FLAG, LIFETIME = Flag(), Seconds()
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a client may have this name."""
+    try:
+        return bool(CLIENT_ID.parse(text))
+    except ValueError:
+        return False
+
+
+def read(name: str, kind: Kind, value: object) -> Any:
+    """Return the typed value of this member; raise ConfigError with its name if it has none."""
+    try:
+        return kind.parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be {error}") from None
