@@ -1,8 +1,8 @@
-"""Whether the audit log still is what was written: its chain, checked in one pass over any number of records.
+"""Check the chain of the audit log, in one pass over any number of records.
 
-The chain shows that a record was edited, dropped or moved by somebody without the key. It cannot show that the newest
-ones were dropped: what is left is a chain, too. For that the end must be known from elsewhere: the highest number
-that the database ever gave, or a head that was noted down (`affiant audit head`).
+The chain shows every edit, deletion or move without the key. It cannot show that the newest records were deleted, since
+the rest is a chain too. For that, the end must be known from elsewhere: the highest number that the database ever gave,
+or a head that was written down (`affiant audit head`).
 """
 
 from __future__ import annotations
@@ -16,31 +16,26 @@ import msgspec
 from affiant.errors import Error
 from affiant.storage.entries import GENESIS, AuditHead, AuditRow, chain, escape_controls
 from affiant.storage.ports import AuditLog
+from affiant.system.text import printable
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _PAGE = 1000
 
 
 class Damage(Enum):
-    """What it looks like; where two explanations leave the same traces, the message names both."""
+    """The likely damage; if two explanations fit, the message names both."""
 
     EDITED = "edited"
     DELETED = "deleted"
     INSERTED = "inserted"
     REORDERED = "reordered"
     CUT = "cut"  # the newest records are gone
-    REWRITTEN = "rewritten"  # the chain holds, and is not the one that was noted down
+    REWRITTEN = "rewritten"  # the chain is valid, but not the one that was written down
     OTHER_KEY = "other_key"
 
 
 class Broken(Error):
-    """The log is not what was written.
-
-    Attributes:
-        damage: what the first wrong place looks like.
-        number: of the first record that is wrong or missing.
-        trace_id: of that record, as far as it is known.
-    """
+    """The log was changed; `number` and `trace_id` are of the first record that is wrong or missing."""
 
     def __init__(self, message: str, *, damage: Damage, number: int, trace_id: str | None = None) -> None:
         super().__init__(message)
@@ -50,10 +45,10 @@ class Broken(Error):
 
 
 class Verification:
-    """Takes every row in the order of the log, and then says where the log ends, or what is wrong first.
+    """Takes every row in the order of the log; then returns the log's end, or raises the first damage.
 
-    After the first wrong place it reads on, because only what follows tells an edit from a move. It keeps no more
-    than a few rows.
+    After the first damage it reads on, because only later rows show whether a record was edited or moved. It keeps a
+    few rows.
     """
 
     def __init__(self, key: bytes, *, expected: AuditHead | None = None) -> None:
@@ -66,13 +61,13 @@ class Verification:
         self._rewritten = False
 
     def resume(self, row: AuditRow, previous: bytes) -> None:
-        """Let this row follow whatever stood before it: a selection has gaps, and in them nothing can be seen."""
+        """Accept a gap before this row: a selection has gaps, in which damage cannot be seen."""
         if self._suspect is None and row.number > self._number + 1:
             self._number, self._link = row.number - 1, previous
             self._stored = previous
 
     def feed(self, row: AuditRow, previous: bytes | None = None) -> None:
-        """Take the next row; an exported one says what it follows, too."""
+        """Take the next row; an exported row also has the link before it."""
         self._count += 1
         self._followed += chain(self._stored, row.record, self._key) == row.link
         self._stored = row.link
@@ -86,7 +81,7 @@ class Verification:
             self._suspect = _Suspect(row, follows=self._number + 1, previous=self._link, key=self._key)
 
     def finish(self, given: int = 0) -> AuditHead:
-        """Where the log ends."""
+        """The end of the log; `given` is the highest number ever given, if the store knows it."""
         if self._suspect is not None:
             raise self._suspect.verdict(strangers=0 if self._followed else self._count)
         noted = self._expected.number if self._expected is not None else 0
@@ -108,7 +103,7 @@ class Verification:
 
 
 class _Suspect:
-    """The first wrong row, and what the rows after it tell of it."""
+    """The first wrong row, and what later rows show about it."""
 
     def __init__(self, row: AuditRow, *, follows: int, previous: bytes, key: bytes) -> None:
         self.row = row
@@ -122,7 +117,7 @@ class _Suspect:
         self._after_moved: AuditRow | None = None
 
     def compare(self, row: AuditRow) -> None:
-        """Look whether this later row is the one that belongs at the wrong place, or tells what was done there."""
+        """Check whether this later row belongs in the place of the wrong one."""
         if self._next is None:
             self._next = row
         if self._moved is not None:
@@ -131,7 +126,7 @@ class _Suspect:
             self._moved = row
 
     def verdict(self, *, strangers: int) -> Broken:
-        """What it looks like; `strangers` counts the records, when none follows from the one before."""
+        """The likely damage; `strangers` is the number of records if none follows from the one before it."""
         if self.row.number < self._wanted:
             return self._named(Damage.INSERTED, "was inserted: its number had its turn already")
         if self._moved is not None:
@@ -165,7 +160,7 @@ class _Suspect:
         )
 
     def _is_inserted(self, moved: AuditRow) -> bool:
-        """Whether the log goes on undisturbed from where the right record stands with its link."""
+        """Whether the log goes on undamaged after the right record, where that is now."""
         if chain(self._previous, moved.record, self._key) != moved.link:
             return False
         if self._after_moved is not None:
@@ -196,11 +191,11 @@ def _cut(first: int, last: int, *, source: str) -> Broken:
 
 
 def _trace(trace_id: str | None) -> str:
-    return f" (trace {shown(trace_id)})" if trace_id else ""
+    return f" (trace {printable(trace_id)})" if trace_id else ""
 
 
 async def walk(log: AuditLog, *, after: int | None = None) -> AsyncIterator[AuditRow]:
-    """Every row after this number, a page at a time: no long read holds up who writes."""
+    """Every row after this number, a page at a time: a long read would block writers."""
     while page := await log.export(after=after, limit=_PAGE):
         for row in page:
             yield row
@@ -228,17 +223,17 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def build_line(row: AuditRow, previous: bytes) -> bytes:
-    """A row as one line of an export, with what it follows, so that it can be checked without its neighbours.
+    """A row as one line of an export, with the link before it, so that it can be checked alone.
 
-    The record stands in it byte for byte, because the chain is over its bytes. One that was damaged until it is no
-    JSON stands there as hexadecimal digits.
+    The record is included byte for byte, because the chain is over its bytes; as hexadecimal digits if it is damaged so
+    much that it is not JSON.
     """
-    record = row.record if _is_speakable(row.record) else msgspec.json.encode(row.record.hex())
+    record = row.record if _is_json(row.record) else msgspec.json.encode(row.record.hex())
     return msgspec.json.encode(_Line(row.number, previous.hex(), row.link.hex(), msgspec.Raw(record)))
 
 
 def parse_line(line: bytes) -> tuple[AuditRow, bytes]:
-    """The row of an exported line, and what it follows."""
+    """The row of an exported line, and the link before it."""
     try:
         members = msgspec.json.decode(line, type=_Line)
         record = bytes(members.record)
@@ -255,19 +250,13 @@ class _Traced(msgspec.Struct):
 
 
 def trace_id_of(record: bytes) -> str | None:
-    """The trace id that a record says."""
     try:
         return msgspec.json.decode(record, type=_Traced).trace_id
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def shown(text: str) -> str:
-    """Text from a log that anybody may have edited, with nothing in it that a terminal would obey."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-
-
-def _is_speakable(record: bytes) -> bool:
+def _is_json(record: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(record), dict) and escape_controls(record) == record
     except (msgspec.DecodeError, UnicodeDecodeError):

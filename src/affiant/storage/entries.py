@@ -1,4 +1,4 @@
-"""What is kept of requests: claims, tokens, revocations, audit records; instants in seconds since the epoch."""
+"""What requests leave in the store: claims, tokens, revocations, audit records. Instants are epoch seconds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import msgspec
 
 from affiant.values import Value
 
-# That a revocation outlives its tokens, and a line of refresh tokens its own end, whatever the clock says that deletes
-# it. Longer than any retry window.
+# How long a revocation outlives its tokens, and a family of refresh tokens its own end: longer than any retry window,
+# and than clocks may differ.
 KEPT_SECONDS = 86_400
 RETRY_WINDOW = 120  # seconds in which a client can retry a refresh with a lost answer
-# Bytes that a store writes to find out whether it takes writes again after one has failed. As much as a large commit:
-# on a full disk a small one still fits now and then.
+# Bytes that a store writes to see if it takes writes again after one has failed. As many as a large commit: a small one
+# may fit on a full disk.
 PROBE_BYTES = 1 << 18
 PROBE = "probe"  # the setting for these bytes
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
-# C0, DEL and C1, which a terminal obeys; and what ends a line, or turns the direction of one, for who reads Unicode.
+# C0, DEL and C1, which a terminal obeys, and Unicode's line ends and changes of direction.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -38,46 +38,34 @@ class JtiClaim(Value, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token by the keyed digest of its text.
-
-    Attributes:
-        resource: identifiers, separated by spaces.
-        key_thumbprint: of the client's key that obtained the first of its family, or the id of the secret.
-        authorization_details: as JSON text (RFC 9396).
-        began: number of the audit record with which the first of its family was made, as the store writes it down; 0
-            for what an older version made.
-    """
+    """A refresh token, by the keyed digest of its text."""
 
     digest: bytes = field(repr=False)
     family: str
     client_id: str
     scope: tuple[str, ...]
-    resource: str
+    resource: str  # identifiers, separated by spaces
     issued_at: int
     idle_expires_at: int
     expires_at: int
     spent_at: int | None = None
     successor: bytes | None = field(default=None, repr=False)
     revoked_at: int | None = None
-    key_thumbprint: str | None = None
-    authorization_details: str | None = None
+    key_thumbprint: str | None = None  # of the key, or the id of the secret, that obtained the first of its family
+    authorization_details: str | None = None  # JSON text (RFC 9396)
+    # Number of the audit record of the first of its family, set by the store; 0 in rows of older versions.
     began: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The use of a refresh token: `spent` is followed by `successor`; one that follows itself is not spent.
-
-    Attributes:
-        idle_seconds: how long the successor lives unused.
-        retry_window: seconds in which a repeated use is a retry and gets the same successor, until that one is used.
-    """
+    """The use of a refresh token: `successor` replaces `spent`; if they are equal, the token is not spent."""
 
     spent: bytes = field(repr=False)
     successor: bytes = field(repr=False)
     now: int
-    idle_seconds: int
-    retry_window: int = RETRY_WINDOW
+    idle_seconds: int  # how long the successor lives unused
+    retry_window: int = RETRY_WINDOW  # seconds in which a second use gets the same successor, unless that one was used
 
 
 # What a record says became of a request; docs/reference/audit.md has the table.
@@ -93,34 +81,20 @@ AuditOutcome = Literal[
 
 
 class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One decision, a Struct because it is written on the hot path. Never holds a secret, an assertion or a token.
-
-    Attributes:
-        client_claimed: who the request said it was.
-        client_id: who it proved to be.
-        thumbprint: of the client's key that signed; the id of the secret where there was one.
-        jti_digest: hexadecimal SHA-256 of ``jti:`` and the jti; without a jti, of ``jws:`` and the whole assertion.
-        hint: which known mistake explains a signature that does not verify, or a jti that was used before.
-        also: codes of what else would have stopped the request, separated by spaces.
-        policies: for each broken rule, the client's policy that accepts the assertion; ``none`` for none.
-        token: the jti of the access token that was issued.
-        by: who changed something: a client of the admin API, or the command line.
-        subject: what was changed.
-        before: as it was, as JSON text without secrets.
-        after: as it is now, likewise.
-    """
+    """One decision. It never has a secret, an assertion or a token."""
 
     at: float
     trace_id: str
     endpoint: str
     outcome: AuditOutcome
     reason: str | None = None
-    client_claimed: str | None = None
+    client_claimed: str | None = None  # client_id that the request claims
     client_id: str | None = None
     method: str | None = None
     alg: str | None = None
     kid: str | None = None
-    thumbprint: str | None = None
+    thumbprint: str | None = None  # of the client's key that signed, or the id of its secret
+    # Hexadecimal SHA-256 of `jti:` and the jti; without a jti, of `jws:` and the assertion.
     jti_digest: str | None = None
     grant: str | None = None
     scope: str | None = None
@@ -131,18 +105,18 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     got: str | None = None
     detail: str | None = None
     observed: str | None = None
-    hint: str | None = None
-    also: str | None = None
-    policies: str | None = None
-    token: str | None = None
-    by: str | None = None
-    subject: str | None = None
-    before: str | None = None
-    after: str | None = None
+    hint: str | None = None  # the known mistake that explains a bad signature or a repeated jti
+    also: str | None = None  # codes of further reasons to refuse the request, separated by spaces
+    policies: str | None = None  # per broken rule, the client's policy that accepts the assertion, or `none`
+    token: str | None = None  # jti of the issued access token
+    by: str | None = None  # who changed something: a client of the admin API, or the command line
+    subject: str | None = None  # what was changed
+    before: str | None = None  # JSON text without secrets
+    after: str | None = None  # the same
     milliseconds: float | None = None
 
     def refused(self, reason: str) -> AuditRecord:
-        """The same request, refused in the commit itself."""
+        """The same request, refused by the commit."""
         return msgspec.structs.replace(self, outcome="refused", reason=reason)
 
     def with_change(self, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> AuditRecord:
@@ -153,7 +127,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(self, before=texts[0], after=texts[1])
 
     def to_json(self) -> bytes:
-        """One line of JSON, members in a fixed order, without those that are None; controls are escaped."""
+        """One line of JSON: members in a fixed order, without None; control characters escaped."""
         try:
             data = msgspec.json.encode(self)
         except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
@@ -179,26 +153,21 @@ def _differing(view: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, A
 
 
 class Revocation(Value, frozen=True):
-    """Access tokens that end before their time.
+    """Access tokens that are revoked; oauth/revocations.py has the rule.
 
-    Attributes:
-        kind: ``jti`` (one token), ``family`` (those that came with one line of refresh tokens), ``key`` (those that a
-            key obtained, by its thumbprint; or by `of_key` those that this client obtained with it), and of those
-            issued until `at`: ``client`` (a client's), ``api`` (those for an API), ``all``. The rule is in
-            oauth/revocations.py.
-        value: which; empty for ``all``.
-        at: when it was revoked, in seconds since the epoch.
-        until: when the last of them would have ended.
+    `kind` is ``jti`` (one token), ``family`` (those of one family of refresh tokens), ``key`` (those obtained with a
+    key, by its thumbprint, or by `of_key` those that one client obtained with it), or, for tokens issued until `at`,
+    ``client``, ``api`` or ``all``.
     """
 
     kind: str
-    value: str
+    value: str  # empty for `all`
     at: int
-    until: int
+    until: int  # when the last of the tokens expires
 
 
 class RefreshSelection(Value, frozen=True):
-    """The refresh tokens to be revoked: those that fit all that is given."""
+    """The refresh tokens to revoke: those that match every given field."""
 
     client_id: str | None = None
     key_thumbprint: str | None = None
@@ -207,13 +176,12 @@ class RefreshSelection(Value, frozen=True):
 
     @property
     def reach(self) -> str:
-        """The narrowest name that they have in common; of those of one token, `reaches` has all."""
+        """The narrowest name for all of them; `reaches` has every such name of one token."""
         if self.family is not None:
             return f"family {self.family}"
         return "all" if self.client_id is None else f"client {self.client_id}"
 
     def fits(self, token: RefreshToken) -> bool:
-        """Whether this one is among them."""
         return (
             self.client_id in (None, token.client_id)
             and self.family in (None, token.family)
@@ -223,41 +191,28 @@ class RefreshSelection(Value, frozen=True):
 
 
 class RefreshEnd(Value, frozen=True):
-    """The end of all refresh tokens of a selection, in one row: ended one by one, many would take longer than there is.
-
-    Attributes:
-        number: of the audit record that was written with it. What began later lives on: clocks differ, but each commit
-            is before or after another.
-        at: when, in seconds since the epoch.
-    """
+    """The end of all refresh tokens of a selection, in one row: a row for each would take too long for a commit."""
 
     selection: RefreshSelection
-    number: int
+    number: int  # of the audit record; families that began later live on. Not by a clock: clocks of nodes differ
     at: int
 
 
 class Entry(Value, frozen=True):
-    """What one request wants committed, all or nothing.
-
-    Attributes:
-        tolerate_repeat: a claim that is lost is recorded, not refused (guide profile).
-        revocations: access tokens to be revoked.
-        revoke_family: the line of refresh tokens to be revoked.
-        revoke_refresh: more of them.
-    """
+    """What one request commits, all or nothing."""
 
     audit: AuditRecord
     claim: JtiClaim | None = None
-    tolerate_repeat: bool = False
+    tolerate_repeat: bool = False  # record a repeated jti instead of refusing it (guide profile)
     new_refresh: RefreshToken | None = None
     rotation: Rotation | None = None
     revocations: tuple[Revocation, ...] = ()
-    revoke_family: str | None = None
+    revoke_family: str | None = None  # a family of refresh tokens
     revoke_refresh: RefreshSelection | None = None
 
 
 class Outcome(Enum):
-    """What became of an entry."""
+    """The result of an entry."""
 
     FIRST = "first"
     REPEATED = "repeated"
@@ -269,23 +224,23 @@ class Outcome(Enum):
 
     @property
     def is_loss(self) -> bool:
-        """Whether nothing of the entry was done but a record of the refusal."""
+        """Whether the entry was refused, and only the refusal recorded."""
         return self not in (Outcome.FIRST, Outcome.REPEATED)
 
 
-GENESIS = bytes(32)  # what the first audit record is chained to
+GENESIS = bytes(32)  # the link before the first audit record
 
 
 def chain(previous: bytes, record: bytes, key: bytes = b"") -> bytes:
-    """The link for this record: whoever edits, drops or moves one without the key breaks all that follow.
+    """The link for this record. An edit, deletion or move without the key breaks every link that follows.
 
-    Under the empty key, which everybody has, the chain shows accidents and clumsy hands only.
+    With the empty key, which anyone has, the chain shows only accidents.
     """
     return hmac.digest(key, previous + record, sha256)
 
 
 class AuditRow(NamedTuple):
-    """An audit record as it stands in the log: `trace_id` is what it is looked up by, `record` what it says."""
+    """A row of the audit log; `record` is JSON."""
 
     number: int
     trace_id: str
@@ -294,7 +249,7 @@ class AuditRow(NamedTuple):
 
 
 class AuditHead(NamedTuple):
-    """Where the log ends: its newest record, and the highest number that was ever given."""
+    """The end of the log: number and link of its newest record, and the highest number ever given."""
 
     number: int
     link: bytes
@@ -302,12 +257,12 @@ class AuditHead(NamedTuple):
 
 
 def reaches(token: RefreshToken) -> tuple[str, ...]:
-    """The reach of every selection that may fit this token."""
+    """The reach of every selection that may match this token."""
     return "all", f"client {token.client_id}", f"family {token.family}"
 
 
 def as_ended(token: RefreshToken, ends: Iterable[RefreshEnd]) -> RefreshToken:
-    """The token as these ends leave it; every adapter applies this one rule to each that it reads."""
+    """The token, revoked if one of these ends matches it. Every store applies this to each token that it reads."""
     if token.revoked_at is None:
         fitting = (end.at for end in ends if token.began <= end.number and end.selection.fits(token))
         return replace(token, revoked_at=min(fitting, default=None))
@@ -319,5 +274,5 @@ def _spelled(value: object) -> object:
 
 
 def escape_controls(data: bytes) -> bytes:
-    """The same JSON, with nothing in it that a terminal or a reader of lines would obey."""
+    """The same JSON, without characters that a terminal or a line reader obeys."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode("utf-8")).encode("utf-8")

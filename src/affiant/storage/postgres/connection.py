@@ -15,8 +15,8 @@ from affiant.errors import ConfigError, Error, StoreError
 
 # A request ends within 3 s, also when the network swallows everything: a look-up, or the commit with its waiting.
 CALL_SECONDS = 1.5
-# The same, kept by the server: a node that was cut off in the middle of a commit must not keep the others out.
-# Set by a statement, since a pooler such as PgBouncer refuses or ignores them as parameters of a new connection.
+# The same on the server's side: a node that was cut off during a commit must not block the others. Set by a statement,
+# since a pooler such as PgBouncer refuses or ignores them as parameters of a new connection.
 _SESSION = {
     "default_transaction_isolation": "read committed",  # the adapter locks; each statement must see the newest
     "lock_timeout": "1500",
@@ -27,7 +27,7 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "jit": "off",
 }
-# remote_apply promises more than on; what promises less would lose the last commits, and with them used jtis.
+# remote_apply promises more than on. Any less would lose the last commits, and used jtis with them.
 _SET = (
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
@@ -40,12 +40,11 @@ _SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
 _OTHER_SESSION = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _POOLER = "connect to PostgreSQL itself, or set pool_mode=session"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-# Strict, so that what is shown holds nothing of the password: in a URL with a stray "/" or "@" a part of it would
-# stand where the host should.
+# Strict, so that `shown` never has a part of the password, which a stray "/" or "@" would put where the host belongs.
 _URL = re.compile(
     r"postgres(?:ql)?://(?:[^:@/?#\s]*(?::[^:@/?#\s]*)?@)?(?P<host>[^@/?#\s]*)/(?P<name>[^@/?#\s]+)(?:\?[^\s#]*)?"
 )
-# A list of hosts, each with a port or without. The driver reads a wrong port only when it connects.
+# One host of a list, with or without a port. The driver checks a port only when it connects.
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\],]*)(?::(?P<port>[0-9]{0,5}))?")
 _LAST_PORT = 65535
 
@@ -62,11 +61,7 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Read the URL of a database.
-
-    Raises:
-        ConfigError: it is none; the message does not repeat it.
-    """
+    """Parse the URL of a database. A ConfigError does not repeat it."""
     found = _URL.fullmatch(url)
     if found is None:
         raise ConfigError(
@@ -171,7 +166,7 @@ class Pool:
     @contextlib.asynccontextmanager
     async def change(self) -> AsyncIterator[Any]:
         """Run a transaction; an Error undoes it. After a StoreError it may have been committed or not."""
-        # Not asyncpg's own transaction: that waits for its ROLLBACK when the deadline has passed already.
+        # Not asyncpg's own transaction, which waits for its ROLLBACK even after the deadline.
         async with self.take() as connection:
             await connection.execute("BEGIN")
             try:
@@ -212,11 +207,11 @@ class Pool:
             connection = await connect(self._address)
         try:
             yield connection
-        except Error:  # refused by us, in good order
+        except Error:  # our own refusal: the connection is in order
             self._free.append(connection)
             raise
         except BaseException:
-            # A transaction may be open, an answer under way: only a new connection is in a state that is known.
+            # A transaction may be open, or an answer on its way: only a new connection has a known state.
             connection.terminate()
             self.hang_up()
             raise

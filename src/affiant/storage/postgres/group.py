@@ -29,7 +29,7 @@ WAIT_SECONDS = 2.5  # how long an entry waits, its commit included
 COMMIT_SECONDS = 2.0
 
 _GUESS = "SELECT commit_as_guessed($1, $2, $3, $4, $5, $6)"
-# The lock comes in a statement of its own: the next one then sees all that was committed before it was granted.
+# A statement of its own: the next one then sees everything that was committed before the lock was granted.
 LOCK_HEAD = "SELECT FROM audit_head FOR UPDATE"
 _BEGIN = f"BEGIN; {LOCK_HEAD}"
 _CLAIM = (
@@ -47,7 +47,7 @@ _KEEP = (
     " ON CONFLICT (digest) DO UPDATE SET family = excluded.family, client_id = excluded.client_id,"
     " record = excluded.record, ends_at = excluded.ends_at"
 )
-# Where there are no refresh tokens, there is nothing to end.
+# Without refresh tokens there is nothing to end.
 _END = (
     "INSERT INTO refresh_end SELECT row.*, last.until FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[])"
     " AS row, (SELECT max(ends_at) AS until FROM refresh_token) AS last WHERE last.until IS NOT NULL"
@@ -63,7 +63,7 @@ Waiting = tuple[Entry, asyncio.Future[Outcome]]
 
 
 class NotCommitted(StoreError):
-    """It is certain that nothing of the group was committed, and one entry alone may be to blame."""
+    """Nothing of the group was committed, and one of its entries may be the cause."""
 
 
 class Groups:
@@ -89,7 +89,7 @@ class Groups:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
         if self._running is None:
-            # Begins in the next turn of the loop: what this turn still brings is in the first group already.
+            # It begins in the next turn of the loop, so that the rest of this turn is in the first group too.
             self._running = asyncio.create_task(self._run())
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -108,7 +108,7 @@ class Groups:
             while self._waiting:
                 size = min(len(self._waiting), MAX_GROUP)
                 taken = [self._waiting.popleft() for _ in range(size)]
-                # Whoever stopped waiting got an error: what they asked for must not happen after all.
+                # A caller that stopped waiting has got an error: its entry must not be committed after all.
                 group = [(entry, future) for entry, future in taken if not future.done()]
                 if group:
                     await self._settle(group)
@@ -122,11 +122,11 @@ class Groups:
             if len(group) == 1:
                 _fail(group, error)
                 return
-            for one in group:  # find the one to blame, spare the rest
+            for one in group:  # so that only the bad entry fails
                 await self._settle([one])
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
+        except Exception as error:  # noqa: BLE001 - every entry of the group needs its answer
             self.has_failed = True
-            # Never again on our own: an answer that was lost may have been "committed".
+            # No retry: the commit may have happened, and only its answer been lost.
             _fail(group, error)
         else:
             for (_, future), outcome in zip(group, outcomes, strict=True):
@@ -147,7 +147,7 @@ class Commits:
     def __init__(self, pool: Pool, audit_key: bytes) -> None:
         self._pool = pool
         self._audit_key = audit_key
-        self._head: bytes | None = None  # the newest link, as far as this node knows
+        self._head: bytes | None = None  # the newest link that this node knows of
         self._may_guess = False
 
     async def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
@@ -168,7 +168,7 @@ class Commits:
                         return [Outcome.FIRST] * len(entries)
                 return await self._ask(connection, head, entries)
         except Exception as error:
-            # DataError: an argument that no column can hold. It came from the arguments, so before any COMMIT.
+            # DataError: no column can have this argument. Arguments are encoded before any COMMIT.
             if isinstance(error.__cause__, asyncpg.DataError):
                 raise NotCommitted(str(error)) from error
             raise
@@ -230,7 +230,7 @@ def _firsts(entries: Sequence[Entry], won: set[bytes]) -> list[bool]:
 
 
 def _is_plain(entries: Sequence[Entry]) -> bool:
-    """Whether the one round trip can do it: no refresh tokens, and no jti twice."""
+    """Whether one round trip can do it: claims only, and no jti twice."""
     keys, _ = _claims(entries)
     return len(keys) == len(set(keys)) and all(map(_is_claim_alone, entries))
 

@@ -11,8 +11,8 @@ from affiant.storage.postgres.group import LOCK_HEAD, Commits, Groups, claim_key
 from affiant.storage.postgres.watch import Watch
 
 _FIND = "SELECT expires_at FROM jti WHERE claimed = $1"
-# The head is locked before any claim, as in every commit: one that comes back while it is deleted would wait for this,
-# and this for the head. A condition without a column is looked at first.
+# Order: the head is locked before any claim, as in every commit. Otherwise a commit of a claim that is being deleted
+# would wait for this, and this for the head. PostgreSQL checks a condition without a column first.
 _PURGE = (
     "WITH head AS (SELECT FROM audit_head FOR UPDATE), ended AS (SELECT claimed FROM jti"
     " WHERE expires_at < $1 AND EXISTS (SELECT FROM head) ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
@@ -20,7 +20,7 @@ _PURGE = (
     ", noted AS (UPDATE audit_head SET forgotten = greatest(forgotten, (SELECT max(expires_at) FROM gone))"
     " WHERE EXISTS (SELECT FROM gone)) SELECT count(*) FROM gone"
 )
-# Those that a commit prolongs meanwhile are its own; and many at once would take longer than there is time.
+# SKIP LOCKED: a commit may be prolonging a row. At most 1000: more would exceed the deadline.
 _FORGET = (
     "DELETE FROM revocation WHERE ctid = ANY(ARRAY("
     "SELECT ctid FROM revocation WHERE until < $1 ORDER BY until LIMIT 1000 FOR UPDATE SKIP LOCKED))"
@@ -30,16 +30,16 @@ _FORGET_REFRESH = (
     "SELECT ctid FROM refresh_token WHERE ends_at < $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
     " SELECT count(*) FROM gone"
 )
-# Not by a clock: an end outlives all that began before it, and rotation prolongs no family.
+# Not by a clock: an end outlives every family that began before it, and rotation prolongs none.
 _OVER = "until < coalesce((SELECT min(ends_at) FROM refresh_token), 9223372036854775807)"
 _ARE_ENDS_OVER = f"SELECT EXISTS (SELECT FROM refresh_end WHERE {_OVER})"  # noqa: S608
-# With the head locked, and looked at anew: no commit ends or begins anything meanwhile.
+# Checked again with the head locked: then no commit ends or begins anything.
 _FORGET_ENDS = (
     f"BEGIN; {LOCK_HEAD}; DELETE FROM refresh_end WHERE ctid = ANY(ARRAY("  # noqa: S608
     f"SELECT ctid FROM refresh_end WHERE {_OVER} ORDER BY until LIMIT 1000)); COMMIT"
 )
 _FILL = "INSERT INTO setting VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-# One statement, so one moment. The head row keeps the highest number ever given, though rows be cut off the end.
+# One statement, so one moment. The head row has the highest number ever given, even if the newest rows are deleted.
 HEAD = (
     "SELECT coalesce(last.number, 0), coalesce(last.link, $1), audit_head.number FROM audit_head"
     " LEFT JOIN LATERAL (SELECT number, link FROM audit ORDER BY number DESC LIMIT 1) AS last ON true"
@@ -63,13 +63,13 @@ class PostgresLedger:
         return rows[0][0] if rows else None
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        # A node with a wrong clock would delete what others still need.
+        # A node whose clock is wrong would delete claims that others still need.
         self._watch.check_clock()
         if self._groups.has_failed:
             await self._prove()
         async with self._pool.take() as connection:
             if not self._watch.is_runner:
-                # The callers of this learn from it whether the store can be written: nobody else's work tells them.
+                # Another node deletes. But the caller must learn here whether the store takes writes.
                 if await connection.fetchval("SHOW transaction_read_only") == "on":
                     raise StoreError("the database takes no writes")
                 return 0
@@ -81,7 +81,7 @@ class PostgresLedger:
         return deleted + refresh
 
     async def _prove(self) -> None:
-        # In two commits: a full disk is noticed by the first.
+        # In two commits: within one, nothing need reach the disk.
         async with self._pool.take() as connection:
             await connection.execute(_FILL, PROBE, secrets.token_hex(PROBE_BYTES // 2))
             await connection.execute("DELETE FROM setting WHERE name = $1", PROBE)

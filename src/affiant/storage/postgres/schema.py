@@ -1,4 +1,4 @@
-"""Bringing the schema up to date."""
+"""Bring the schema up to date."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from affiant.errors import ConfigError
 from affiant.storage.postgres.connection import Address
 
-# Advisory locks are plain numbers that a database shares among all its programs: "affi" in ASCII, and what for.
+# Advisory locks are plain numbers that all programs of a database share: "affi" in ASCII, and a purpose.
 _AFFIANT = 0x61666669
 MIGRATION_LOCK = _AFFIANT << 32 | 1
 RUNNER_LOCK = _AFFIANT << 32 | 2
@@ -24,16 +24,13 @@ _TABLE = (
 async def migrate(connection: Any, address: Address) -> None:
     """Apply every numbered file that was not applied yet; of several nodes at once, one does and the others wait.
 
-    The connection keeps the lock, and must be closed after this.
-
-    Raises:
-        ConfigError: the database was made by a newer affiant.
+    The connection keeps the lock: close it afterwards.
     """
     files = _files()
     if await _done(connection, address, len(files)) == len(files):
         return
     await connection.execute(f"SET lock_timeout = 0; SET statement_timeout = {MIGRATION_SECONDS}000")
-    # Before the transaction: one that had begun would not notice the tables that another made while it waited.
+    # Order: before the transaction, which would not see the tables that another node created while this one waited.
     await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
     done = await _done(connection, address, len(files))
     await connection.execute("BEGIN")

@@ -1,7 +1,7 @@
-"""What a node hears of the database, on a connection of its own: changes, the time, and whether it is the runner.
+"""Watch the database on a connection of its own: its version, its clock, and whether this node is the runner.
 
-A change is announced to every node by NOTIFY. Since an announcement can be lost with its connection, the node asks
-too, several times a second; and when the last answer is old, whoever wants to know the version asks for himself.
+The runner is the node that purges. NOTIFY announces every change. Since an announcement can be lost with its
+connection, the node also polls several times a second; and a caller whose last answer is too old asks itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from affiant.storage.postgres.schema import RUNNER_LOCK
 
 CHANNEL = "affiant_changed"
 ASK_SECONDS = 0.25
-FRESH_SECONDS = 0.5  # how long an answer holds; with the 0.1 s of the server's own memory, a change is seen within 1 s
-# How far the clocks of node and database may be apart: the leeway that assertions are judged with. Beyond it this node
-# would let through what another calls expired, and delete claims whose assertions another still accepts.
+FRESH_SECONDS = 0.5  # age of a usable answer; with the 0.1 s of the server's own cache, a change is seen within 1 s
+# Between the clocks of node and database: the leeway of assertions. Beyond it this node would accept assertions that
+# have expired elsewhere, and delete claims whose assertions another node still accepts.
 MAX_CLOCK_OFFSET = 30.0
 
 _ASK = "SELECT number, extract(epoch FROM clock_timestamp())::float8 FROM version"
@@ -30,14 +30,6 @@ _RUN = "SELECT pg_try_advisory_lock($1)"
 
 
 class Watch:
-    """Keeps an eye on the database.
-
-    Args:
-        address: of the database.
-        on_loss: called when the connection was lost, so that others can be looked after.
-        clock: seconds since the epoch.
-    """
-
     def __init__(self, address: Address, *, on_loss: Callable[[], None], clock: Callable[[], float]) -> None:
         self._address = address
         self._on_loss = on_loss
@@ -52,16 +44,11 @@ class Watch:
         self.clock_offset = 0.0
 
     async def open(self) -> None:
-        """Begin.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
         await self._ask()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """End, and let another node be the runner."""
+        """End, so that another node becomes the runner."""
         for task in (self._task, self._asking):
             if task is not None:
                 task.cancel()
@@ -69,22 +56,18 @@ class Watch:
                     await task
         connection, self._connection, self.is_runner = self._connection, None, False
         if connection is not None:
-            # Closed and not cut, so that the lock is free when this returns.
+            # Closed, not terminated, so that the lock is free when this returns.
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=CALL_SECONDS)
 
     def note(self, number: int) -> None:
-        """A change was made, here or elsewhere, and this is the store's version since."""
+        """Note the store's version after a change."""
         self._number = max(self._number, number)
 
     async def version(self) -> int:
-        """The store's version, as it was half a second ago or later.
-
-        Raises:
-            StoreError: the database does not answer.
-        """
+        """The store's version, at most FRESH_SECONDS old."""
         if time.monotonic() - self._seen_at > FRESH_SECONDS:
-            # Asked once for all who wait; who stops waiting does not take the answer from the others.
+            # One query for all callers that wait; a caller that is cancelled does not cancel it.
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
                 self._asking.add_done_callback(_heed)
@@ -92,11 +75,7 @@ class Watch:
         return self._number
 
     def check_clock(self) -> None:
-        """Let nothing be decided by a clock that is wrong.
-
-        Raises:
-            StoreError: this node's clock and the database's are too far apart.
-        """
+        """Raise StoreError if this node's clock is too far from the database's."""
         if abs(self.clock_offset) > MAX_CLOCK_OFFSET:
             raise StoreError(
                 f"this node's clock is {self.clock_offset:+.0f} s from that of the database {self._address}, more than"
@@ -118,7 +97,7 @@ class Watch:
                 begun_at, asked_at = time.monotonic(), self._clock()
                 number, theirs = await self._connection.fetchrow(_ASK)
                 self.clock_offset = (asked_at + self._clock()) / 2 - theirs
-                # Behind a new connection may be another database: a replica that took over, a backup.
+                # A new connection may reach another database: a replica that took over, or a backup.
                 self._number = number if is_new else max(self._number, number)
                 self._seen_at = begun_at
                 if not self.is_runner:
@@ -130,7 +109,7 @@ class Watch:
             raise StoreError(f"the database {self._address} does not answer") from error
 
     async def _connect(self) -> None:
-        self._connection, self.is_runner = None, False  # the lock went with the old one
+        self._connection, self.is_runner = None, False  # the old connection had the lock
         self._connection = await connect(self._address)
         await self._connection.add_listener(CHANNEL, self._hear)
 
@@ -145,6 +124,6 @@ class Watch:
 
 
 def _heed(task: asyncio.Task[None]) -> None:
-    """Those who waited were told; when all have gone, nobody needs to be."""
+    # The callers have raised its exception; if all were cancelled, asyncio must not warn about it.
     if not task.cancelled():
         task.exception()

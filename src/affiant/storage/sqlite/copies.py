@@ -1,4 +1,4 @@
-"""Backups of the file, and putting one back, so that no crash in between leaves half of it or an old one unnoticed."""
+"""Back up the file, check it, and restore a backup. A crash during a restore is noticed at the next start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_DAMAGE = {
 }
 _REMEDY = ": put a backup in its place with  affiant db restore FILE"
 _LOG = ("-wal", "-shm")
-_BESIDE = (*_LOG, ".lock")
+_SIDE_FILES = (*_LOG, ".lock")
 _TABLES = ("client", "api", "signing_key", "setting", "version", "refresh_token")
 
 
@@ -56,9 +56,9 @@ def backup(source: Path, target: Path) -> None:
 
 
 def restore(copy: Path, target: Path, *, now: int) -> Path | None:
-    """Put a backup in the place of the database; what was there is kept under another name, which is returned.
+    """Replace the database by a backup; return the new name of the old database.
 
-    The database remembers when: jtis that were used after the backup was made are not in it.
+    The database keeps the time in the setting RESTORED_AT: jtis that were used after the backup are not in it.
     """
     check(copy, remedy=": name another backup")
     draft = restoring(target)
@@ -77,10 +77,13 @@ def restore(copy: Path, target: Path, *, now: int) -> Path | None:
 
 
 def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
-    """Let a database pass that is whole."""
+    """Raise ConfigError if the file is not a whole database of affiant.
+
+    `fast` leaves out the audit log and the jtis, which may be large; `remedy` ends the message.
+    """
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
-    # Before SQLite tries, and leaves a file beside it that nobody can write either.
+    # Order: before SQLite opens it and leaves a second file that cannot be written either.
     _check_access(path)
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -97,7 +100,7 @@ def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
 
 
 def _check_access(path: Path) -> None:
-    for place in (path, *(path.with_name(path.name + tail) for tail in _BESIDE), path.parent):
+    for place in (path, *(path.with_name(path.name + tail) for tail in _SIDE_FILES), path.parent):
         if place.exists() and not os.access(place, os.R_OK | os.W_OK):
             error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             raise ConfigError(
@@ -106,7 +109,7 @@ def _check_access(path: Path) -> None:
 
 
 def find_setting(path: Path, name: str) -> str | None:
-    """What a database that nobody has open remembers under this name; None when it cannot be read."""
+    """A setting of a database that may be closed; None if it cannot be read."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
@@ -116,13 +119,13 @@ def find_setting(path: Path, name: str) -> str | None:
 
 
 def restoring(path: Path) -> Path:
-    """The file that is there while a backup is put in the place of this database."""
+    """The file that exists during a restore."""
     return path.with_name(f"{path.name}.restoring")
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, alone: bool) -> Iterator[None]:
-    """Hold the lock of a database: all who use it share it, who replaces it has it alone."""
+    """Lock a database: shared by its users, alone for a restore."""
     lock = path.with_name(f"{path.name}.lock")
     try:
         descriptor = ensure_private(lock)
@@ -158,14 +161,14 @@ def _fill(copy: Path, draft: Path, now: int) -> None:
 
 
 def _set_aside(target: Path, now: int) -> Path | None:
-    """Keep what is there. While the draft stands, nobody opens it, so a crash in here is noticed."""
+    # While the draft exists, no process opens the database: a crash in here is noticed.
     if not target.exists():
         return None
     with contextlib.suppress(sqlite3.Error, ConfigError), contextlib.closing(connect(target)) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     kept = target.with_name(f"{target.name}.before-{now}")
     os.link(target, kept)
-    for tail in _LOG:  # left behind, they would be read into the new file
+    for tail in _LOG:  # left behind, SQLite would apply them to the new file
         with contextlib.suppress(FileNotFoundError):
             target.with_name(target.name + tail).replace(kept.with_name(kept.name + tail))
     return kept
@@ -176,7 +179,7 @@ def _make(path: Path) -> None:
 
 
 def _settle(path: Path) -> None:
-    """Bring the file and its name to the disk."""
+    # fsync of the file, and of the folder for its name.
     for place in (path, path.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:

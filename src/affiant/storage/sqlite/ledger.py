@@ -20,8 +20,8 @@ _REVOKE = (
 )
 _CLAIM = "INSERT INTO jti (client_id, digest, expires_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _AUDIT = "INSERT INTO audit (trace_id, record, link) VALUES (?, ?, ?)"
-# One statement, so one moment. SQLite keeps the highest number it ever gave apart from the rows: cutting rows off the
-# end leaves it.
+# One statement, so one moment. SQLite stores the highest number it ever gave apart from the rows, so that deleting the
+# newest rows leaves it.
 HEAD = (
     "SELECT coalesce(max(number), 0), coalesce((SELECT link FROM audit ORDER BY number DESC LIMIT 1), ?1),"
     " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) FROM audit"
@@ -30,7 +30,7 @@ _PURGE = (
     "DELETE FROM jti WHERE (client_id, digest) IN"
     " (SELECT client_id, digest FROM jti WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING expires_at"
 )
-# Many at once would keep the others waiting.
+# At most 1000: many at once would block other writes.
 _FORGET = (
     "DELETE FROM revocation WHERE (kind, value) IN"
     " (SELECT kind, value FROM revocation WHERE until < ? ORDER BY until LIMIT 1000)"
@@ -39,14 +39,14 @@ _FORGET_REFRESH = (
     "DELETE FROM refresh_token WHERE digest IN"
     " (SELECT digest FROM refresh_token WHERE ends_at < ? ORDER BY ends_at LIMIT ?)"
 )
-# Not by a clock: an end outlives all that began before it, and rotation prolongs no family.
+# Not by a clock: an end outlives every family that began before it, and rotation prolongs none.
 _FORGET_ENDS = (
     "DELETE FROM refresh_end WHERE selection IN (SELECT selection FROM refresh_end"
     " WHERE until < coalesce((SELECT min(ends_at) FROM refresh_token), ?) ORDER BY until LIMIT 1000)"
 )
 _KEEP = "INSERT OR REPLACE INTO refresh_token (digest, family, client_id, record, ends_at) VALUES (?, ?, ?, ?, ?)"
-# Where there are no refresh tokens, there is nothing to end. The innermost SELECT stands alone: SQLite would push the
-# condition into it, and look at every row instead of the last one.
+# Without refresh tokens there is nothing to end. The innermost SELECT has no condition: with one, SQLite would read
+# every row instead of the last.
 _END = (
     "INSERT INTO refresh_end (selection, reach, number, at, until) SELECT ?, ?, ?, ?, until"
     " FROM (SELECT (SELECT max(ends_at) FROM refresh_token) AS until) WHERE until IS NOT NULL ON CONFLICT (selection)"
@@ -59,7 +59,7 @@ class SqliteLedger:
     def __init__(self, reads: Reads, writer: Callable[[], Writer], audit_key: bytes) -> None:
         self._writer = writer
         self._reads = reads
-        # Made once: entries share a commit when they bring the same work.
+        # Made once: only entries with the same work share a commit.
         self._claim = partial(commit, audit_key)
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
@@ -88,7 +88,7 @@ class SqliteLedger:
 
 
 def commit(audit_key: bytes, transaction: Transaction, entries: Sequence[Entry]) -> list[Outcome]:
-    """Do what these entries want in this transaction, and append their records."""
+    """Apply these entries in this transaction, and append their audit records."""
     connection = transaction.connection
     # Read inside the transaction: another process may have written since the last one.
     (forgotten,) = connection.execute("SELECT until FROM forgotten").fetchone()

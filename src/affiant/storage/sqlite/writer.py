@@ -1,7 +1,7 @@
-"""The one writer of a process: what arrives while a commit runs shares the next one.
+"""The one writer of a process: work that arrives while a commit runs shares the next one.
 
-A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays
-answers but never the event loop; and since everything that waited goes into the next transaction, the wait is shared.
+A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays answers
+but never the event loop.
 """
 
 from __future__ import annotations
@@ -29,15 +29,8 @@ MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: re
 
 @dataclass(slots=True)
 class Transaction:
-    """The transaction that a piece of work runs in.
-
-    Attributes:
-        connection: of the writer.
-        changed: set when clients, APIs or keys changed.
-    """
-
     connection: sqlite3.Connection
-    changed: bool = False
+    changed: bool = False  # set by a change of clients, APIs, keys or settings: the store gets a new version
 
 
 @dataclass(slots=True)
@@ -65,33 +58,25 @@ class Writer:
         self._thread.start()
 
     async def submit(self, work: Work, item: Any) -> Any:
-        """Let `work` treat this item, with others of the same work, in the next transaction.
+        """Do this item in the next transaction, with others of the same work.
 
-        Args:
-            work: takes the transaction and the items, and returns for each a result, or an Error to be raised here.
-            item: what it is to treat.
-
-        Raises:
-            StoreError: it was not committed, or too much is waiting.
+        `work` takes the transaction and the items. For each it returns a result, or an Error, which is raised here.
         """
         if self._closing or len(self._jobs) >= MAX_QUEUE:
             raise StoreError("the database is closing" if self._closing else "too many writes are waiting")
         loop = asyncio.get_running_loop()
         job = _Job(work, item, loop, loop.create_future())
         self._jobs.append(job)
-        # One signal for all that this turn of the loop brings: each wakes the thread, and costs as much as an insert.
+        # One signal for a whole turn of the loop: each wakes the thread, and costs as much as an insert.
         if not self._is_signalled:
             self._is_signalled = True
             loop.call_soon(self._signal)
         return await job.future
 
     async def prove(self) -> None:
-        """Write PROBE_BYTES and delete them, if a commit has failed since this last succeeded.
+        """Raise StoreError if the disk is full, or if a commit has failed and PROBE_BYTES cannot be committed either.
 
-        A full disk is noticed before a commit fails, and by every worker.
-
-        Raises:
-            StoreError: nothing is committed still, or the disk is full.
+        So every worker notices a full disk, and before a commit fails.
         """
         if (left := _space(self._path)) < 2 * PROBE_BYTES:
             self._has_failed = True
@@ -102,22 +87,18 @@ class Writer:
             self._has_failed = False
 
     async def change(self, work: Callable[[Transaction], Any]) -> Any:
-        """Run this in the next transaction; return what it returns, or raise the Error it raises.
-
-        Raises:
-            StoreError: it was not committed, or too much is waiting.
-        """
+        """Run this in the next transaction; return its result, or raise its Error."""
         return await self.submit(_each, work)
 
     def close(self) -> None:
-        """Commit what is waiting, and end."""
+        """Commit the work that is waiting, and end the thread."""
         self._closing = True
         self._signals.put(None)
         self._thread.join()
         self._connection.close()
 
     def _signal(self) -> None:
-        # Lowered before the signal: whoever saw it raised has already put a job where the thread will look.
+        # Order: lowered before the signal. A caller that saw it raised has already queued its job.
         self._is_signalled = False
         self._signals.put(None)
 
@@ -133,9 +114,9 @@ class Writer:
     def _commit(self, group: list[_Job]) -> None:
         try:
             self._transact(group)
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may be left waiting
+        except Exception as error:  # noqa: BLE001 - every job of the group needs its answer
             self._roll_back()
-            # Locked, full or broken meets everybody. Anything else is one job's own fault: find it, spare the rest.
+            # A database that is locked, full or broken fails every job. Any other error comes from one: find it.
             if len(group) > 1 and not isinstance(error, sqlite3.OperationalError | StoreError):
                 for job in group:
                     self._commit([job])
@@ -148,10 +129,10 @@ class Writer:
 
     def _transact(self, group: list[_Job]) -> None:
         connection = self._connection
-        # What is written into a file without a name is lost with the process: nobody else sees it, nor does a restart.
+        # A file that was removed or replaced is lost with the process: no other process, and no restart, sees it.
         if _identity(self._path) != self._file:
-            raise StoreError(f"the database {self._path} was removed or replaced while it was used: start anew")
-        # IMMEDIATE: two processes that both read first and then wrote would each fail the other.
+            raise StoreError(f"the database {self._path} was removed or replaced while in use: restart the server")
+        # IMMEDIATE: two processes that both read first and then wrote would fail each other.
         connection.execute("BEGIN IMMEDIATE")
         transaction = Transaction(connection)
         by_work: dict[Work, list[_Job]] = {}
@@ -173,17 +154,16 @@ class Writer:
                 return
 
     def _report(self, group: list[_Job]) -> None:
-        # One wake-up of the loop for the group, not one for each.
+        # One wake-up of the loop for the whole group.
         for loop in {job.loop for job in group}:
             mine = [job for job in group if job.loop is loop]
             try:
                 loop.call_soon_threadsafe(_resolve, mine)
-            except RuntimeError:  # the loop has ended: nobody waits
+            except RuntimeError:  # the loop has ended, and its callers with it
                 continue
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name now."""
     try:
         found = path.stat()
     except OSError:
@@ -192,7 +172,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _space(path: Path) -> float:
-    """Return the free bytes of the disk; infinity if the file system does not count them."""
+    """Free bytes of the disk; infinity if the file system does not count them."""
     try:
         found = os.statvfs(path.parent)
     except OSError:
@@ -201,7 +181,7 @@ def _space(path: Path) -> float:
 
 
 def _fill(transaction: Transaction) -> None:
-    """Write and delete in two transactions: within one, nothing need reach the disk."""
+    # And deleted in another transaction: within one, nothing need reach the disk.
     transaction.connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (PROBE, "x" * PROBE_BYTES))
 
 
@@ -216,7 +196,7 @@ def _each(transaction: Transaction, works: Sequence[Callable[[Transaction], Any]
 def _one(transaction: Transaction, work: Callable[[Transaction], Any]) -> Any:
     try:
         return work(transaction)
-    except Error as error:  # work refuses before it writes, so the others may go on
+    except Error as error:  # it refused before its first write (see storage/registry): the others may go on
         return error
 
 
