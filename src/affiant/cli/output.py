@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.errors import Refused, RemoteError
-from affiant.storage.audit_chain import shown
+from affiant.system.text import printable
 
 if TYPE_CHECKING:
     from affiant.jose.key_set import LeftOut
@@ -90,10 +90,10 @@ def show(data: Any, text: str, *, as_json: bool) -> None:
 def show_list(found: list[Any], listing: Listing, *, as_json: bool) -> None:
     """Print a list: a table on a terminal, a line for each item in a pipe."""
     if as_json or not found or not sys.stdout.isatty():
-        lines = [shown(listing.line(item)) for item in found]
+        lines = [printable(listing.line(item)) for item in found]
         show(found, "\n".join(lines) or listing.nothing, as_json=as_json)
         return
-    rows = [[shown(str(cell)) for cell in listing.cells(item)] for item in found]
+    rows = [[printable(str(cell)) for cell in listing.cells(item)] for item in found]
     columns = [(head, *cells) for head, *cells in zip(listing.columns, *rows, strict=True) if any(cells)]
     _print_table(columns)
 
@@ -126,7 +126,7 @@ def render_members(found: Mapping[str, Any]) -> str:
     for name, value in found.items():
         values = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
         texts = [text for text in (_member(name, one) for one in values) if text]
-        lines += [f"{'' if number else shown(name):<{width}}{text}" for number, text in enumerate(texts)]
+        lines += [f"{'' if number else printable(name):<{width}}{text}" for number, text in enumerate(texts)]
     return "\n".join(lines)
 
 
@@ -141,8 +141,8 @@ def _member(name: str, value: Any) -> str:
             f"{_PHRASES[part]} {text}" if part in _PHRASES else text for part, text in parts.items() if text
         )
     if isinstance(value, list):
-        return ", ".join(shown(str(one)) for one in value)
-    return instant(value) if name.endswith("_at") else shown(str(value))
+        return ", ".join(printable(str(one)) for one in value)
+    return instant(value) if name.endswith("_at") else printable(str(value))
 
 
 def instant(at: object) -> str:

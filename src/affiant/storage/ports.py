@@ -1,4 +1,4 @@
-"""The ports: what every store promises. The contract suite (tests/contract) races each promise on each adapter."""
+"""The ports: what every store promises. tests/contract races each promise on each store."""
 
 from __future__ import annotations
 
@@ -27,98 +27,96 @@ __all__ = [
 
 
 class KeyUses(Protocol):
-    """Which credentials are in use. Told now and then by each worker, so a crash forgets the last moments."""
+    """How often clients use their credentials. Workers add now and then: a crash loses the last moments."""
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
-        """Add these to what is counted already; one credential may stand among them more than once."""
+        """Add to the stored counts; one credential may occur more than once."""
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
         """The uses of these clients' credentials."""
 
 
 class RefreshTokens(Protocol):
-    """Refresh tokens; they are made, rotated and ended in the ledger's commits."""
+    """Refresh tokens. The ledger's commits make, rotate and revoke them."""
 
     async def find(self, digest: bytes) -> RefreshToken | None:
-        """The token of this digest, spent or not."""
+        """The token with this digest, spent or not."""
 
     async def list(self, client_id: str | None = None, *, after: bytes = b"", limit: int = 100) -> list[RefreshToken]:
-        """Those whose digests follow this one, by digest; of this client, where one is named."""
+        """At most `limit` tokens, of this client or of all, by digest, from the one that follows `after`."""
 
 
 class Revocations(Protocol):
-    """The access tokens that end before their time; they are revoked through the ledger."""
+    """Revoked access tokens. The ledger's commits revoke them."""
 
     async def find(self, names: Sequence[tuple[str, str]]) -> list[Revocation]:
-        """Those of these (kind, value) that stand."""
+        """Revocations in force for these (kind, value) pairs."""
 
     async def list(self, now: int, *, after: Revocation | None = None, limit: int | None = None) -> list[Revocation]:
-        """Revocations of tokens that have not expired at this instant, the newest first, after this one."""
+        """Revocations of tokens that have not expired at `now` (epoch seconds), newest first, after this one."""
 
     async def mark(self, now: int) -> str:
-        """A text for what `list` has at this instant: another one whenever one of them was added or prolonged.
-
-        Quick to get, however many have ended.
-        """
+        """A text that changes with every new or prolonged revocation. Cheap, however many have expired."""
 
 
 class Ledger(Protocol):
-    """Where decisions become facts."""
+    """Commits decisions."""
 
     async def claim(self, entry: Entry) -> Outcome:
-        """Claim the jti, apply the refresh change and append the audit record, in one durable commit.
+        """Claim the jti, change refresh tokens and revocations, and append the audit record, in one durable commit.
 
         Of any number of entries with one (client, digest), from tasks, threads, processes or before a crash, exactly
-        one gets FIRST while the claim lives. Whoever loses the jti changes nothing else; whoever loses the refresh
-        token has used up its jti, and a token that comes back after it was spent ends its family. Both are written
-        down as refused. One refresh token never gets two successors. The call returns after the commit is durable.
+        one gets FIRST while the claim lives. An entry that loses the jti changes nothing else. One that loses the
+        refresh token has used up its jti; a spent token that is used again revokes its family. Both are recorded as
+        refused. One refresh token never gets two successors.
 
-        To end refresh tokens takes as long for a million as for one. All that fit, and whose family began before, have
-        ended with the commit; a family that begins in a later commit lives, whatever the clocks say.
+        Revoking a million refresh tokens takes as long as revoking one. A selection revokes every family that began
+        before this commit, and none that begins in a later commit, whatever the clocks say.
 
         Raises:
-            StoreError: nothing is known to be committed; nothing may be issued.
+            StoreError: the entry may have been committed or not. Issue nothing.
         """
 
     async def find_claim(self, client_id: str, digest: bytes) -> int | None:
-        """The second until which this jti of this client stays claimed, or None; it changes nothing."""
+        """Epoch second until which this jti of this client stays claimed, or None. Changes nothing."""
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
-        """Delete at most `limit` claims that ended before this instant, and as many refresh tokens; how many went.
+        """Delete at most `limit` claims that expired before this instant, and as many refresh tokens; return how many.
 
-        The end of the last one that was deleted is remembered: no claim that ends then or earlier is ever FIRST again,
-        so that a clock that ran ahead, and deleted what lives, makes nothing usable twice.
+        The store remembers the latest expiry that it deleted: no claim that expires then or earlier is ever FIRST
+        again. So a clock that ran ahead, and deleted live claims, makes no jti usable twice.
 
-        Refresh tokens go KEPT_SECONDS after their family's last day. One of a family that lives stays, however old: one
-        that was spent betrays who stole it. A revocation goes as long after the last token that it ended.
+        A refresh token is deleted KEPT_SECONDS after its family expires: a spent token of a live family still betrays a
+        thief. A revocation is deleted as long after the last token that it revokes.
 
-        0 where several nodes share the store and this is another's work.
+        With several nodes, one of them purges; the others return 0.
 
-        After a commit failed, it fails too until PROBE_BYTES were written: until the store really takes commits again.
+        Raises:
+            StoreError: the store does not take commits, or has failed one and cannot commit PROBE_BYTES yet.
         """
 
 
 class AuditLog(Protocol):
-    """The audit records, in the order of their commits, each chained to the one before under the store's audit key.
+    """The audit records in the order of their commits, each chained to the one before under the store's audit key.
 
-    Their numbers are 1, 2, 3 and so on; a number is never given twice, whatever is deleted.
+    Their numbers are 1, 2, 3 and so on. A number is never given twice, even after deletions.
     """
 
     async def find(self, trace_id: str) -> dict[str, Any] | None:
         """The record of this request."""
 
     async def export(self, *, after: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """The next records after this number; None begins before every number, those that nobody gave too."""
+        """The next records after this number. None begins before every number, forged negative ones too."""
 
     async def newest(self, *, before: int | None = None, limit: int = 1000) -> list[AuditRow]:
-        """The last records before this number, or of all; the newest first."""
+        """The last records before this number, or of all; newest first."""
 
     async def head(self) -> AuditHead:
-        """Where the log ends; number 0 and GENESIS when it is empty."""
+        """The end of the log; number 0 and GENESIS if it is empty."""
 
 
 class Store(Protocol):
-    """All ports of one store. Clients to Settings are made of a store's Tables; the others it implements itself."""
+    """All ports of one store. `clients` to `settings` run on its Tables; it implements the others itself."""
 
     clients: Clients
     apis: Apis
@@ -132,14 +130,14 @@ class Store(Protocol):
     audit_log: AuditLog
 
     async def open(self) -> None:
-        """Make it ready, with its schema up to date.
+        """Open the store, and bring its schema up to date.
 
         Raises:
-            ConfigError: it cannot be opened, and why.
+            ConfigError: it cannot be opened; the message says why.
         """
 
     async def close(self) -> None:
-        """Finish what was begun."""
+        """Finish what is in flight, and close."""
 
     async def version(self) -> int:
-        """A number that changes whenever a client, an API or a signing key changes, whoever changed it."""
+        """A number that changes with every change of a client, an API, a signing key or a setting, by any process."""

@@ -9,16 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affiant.storage.audit_chain import (
-    Broken,
-    Damage,
-    Verification,
-    build_head,
-    build_line,
-    parse_head,
-    parse_line,
-    shown,
-)
+from affiant.storage.audit_chain import Broken, Damage, Verification, build_head, build_line, parse_head, parse_line
 from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, AuditRow, chain
 
 KEY = b"k" * 32
@@ -285,7 +276,3 @@ def test_what_is_no_line_is_refused(line: bytes) -> None:
 def test_what_is_no_head_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="NUMBER:LINK"):
         parse_head(text)
-
-
-def test_a_terminal_obeys_nothing_that_is_shown() -> None:
-    assert shown("a\x1b[2J\x9b\u202eé") == "a\\u001b[2J\\u009b\\u202eé"

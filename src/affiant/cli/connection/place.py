@@ -36,9 +36,9 @@ from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH, Principal, Role
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
-from affiant.storage.audit_chain import shown
 from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, NotFound
+from affiant.system.text import printable
 from affiant.values import Value
 
 if TYPE_CHECKING:
@@ -346,8 +346,8 @@ def _fail(status: int, body: bytes, issuer: str) -> NoReturn:
     try:
         problem: dict[str, Any] = json.loads(body)
         # Whoever answers may have chosen it to command the terminal that shows it.
-        reason, title, detail = (shown(str(problem[name])) for name in ("reason", "title", "detail"))
-        trace_id, page = (shown(str(problem[name])) for name in ("trace_id", "type"))
+        reason, title, detail = (printable(str(problem[name])) for name in ("reason", "title", "detail"))
+        trace_id, page = (printable(str(problem[name])) for name in ("trace_id", "type"))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RemoteError(f"{issuer}{PATH} answered {status}, and not as an admin API does") from None
     if reason in _IN_A_SENTENCE:

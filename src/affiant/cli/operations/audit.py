@@ -27,6 +27,7 @@ from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken, Damage, Verification
 from affiant.storage.entries import AuditHead, AuditRow
 from affiant.storage.records import NotFound
+from affiant.system.text import printable
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
@@ -170,7 +171,7 @@ def show_(trace: str | None, wanted: Selection, count: int, follow: bool, place:
             # Beside the records stand other things of the log; no trace id is spelt as they are.
             record = await api.get(f"/audit/{segment(trace)}") if _TRACE.fullmatch(trace) else {}
             if record.get("trace_id") != trace:
-                raise NotFound(f"there is no record with the trace id {audit_chain.shown(trace)}")
+                raise NotFound(f"there is no record with the trace id {printable(trace)}")
             return record
         if follow:
             await following.follow(api, wanted, count, functools.partial(_print_row, as_json=as_json))
@@ -179,7 +180,7 @@ def show_(trace: str | None, wanted: Selection, count: int, follow: bool, place:
     with _quietly():
         found = run_admin(_existing(place), work)
         if isinstance(found, dict):
-            text = "\n".join(f"{name:<15}{audit_chain.shown(str(value))}" for name, value in found.items())
+            text = "\n".join(f"{name:<15}{printable(str(value))}" for name, value in found.items())
             show(found, text, as_json=as_json)
         else:
             none = "no records yet" if wanted == ALL else "no record is like this"
@@ -295,7 +296,7 @@ def _members(row: AuditRow) -> dict[str, Any]:
 
 def _summary(row: dict[str, Any]) -> str:
     _, when, *words = map(str, _cells(row))
-    return f"{row['number']:>6}  {when}  " + "  ".join(map(audit_chain.shown, words))
+    return f"{row['number']:>6}  {when}  " + "  ".join(map(printable, words))
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:

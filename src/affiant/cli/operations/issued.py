@@ -10,7 +10,7 @@ import click
 
 from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin, segment
 from affiant.cli.output import Listing, json_option, show, show_list
-from affiant.storage.audit_chain import shown
+from affiant.system.text import printable
 
 
 @click.group()
@@ -47,7 +47,7 @@ def find(jti: str, place: Place, as_json: bool) -> None:
 
     found = run_admin(existing(place), work)
     told = {**found, "issued_at": _instant(found["issued_at"])}
-    text = "\n".join(shown(f"{name:<12}{value}") for name, value in told.items() if value is not None)
+    text = "\n".join(printable(f"{name:<12}{value}") for name, value in told.items() if value is not None)
     show(found, text, as_json=as_json)
 
 
@@ -88,7 +88,7 @@ def _all(place: Place, path: str, **query: Any) -> list[dict[str, Any]]:
 
 
 def _show(found: list[dict[str, Any]], line: Callable[[dict[str, Any]], str], nothing: str, *, as_json: bool) -> None:
-    show(found, "\n".join(shown(line(row)) for row in found) or nothing, as_json=as_json)
+    show(found, "\n".join(printable(line(row)) for row in found) or nothing, as_json=as_json)
 
 
 def _grant(row: dict[str, Any]) -> str:

@@ -13,8 +13,8 @@ from affiant.cli.connection.place import Admin, Place, admin_options, existing, 
 from affiant.cli.operations.issued import revocation_line
 from affiant.cli.output import json_option, show
 from affiant.errors import Error
-from affiant.storage.audit_chain import shown
 from affiant.storage.records import NotFound
+from affiant.system.text import printable
 
 _REGISTERED = {"client": ("client", "/clients", "client_id"), "api": ("API", "/apis", "identifier")}
 _KINDS = ("jti", "family", "key", "client", "api", "all")
@@ -56,7 +56,7 @@ def revoke(everything: bool, yes: bool, place: Place, as_json: bool, **given: st
     if note is not None and not as_json:
         click.echo(f"affiant: {note}", err=True)
     told = {"note": note} if note is not None else {}
-    show({**ended, **told}, f"revoked  {shown(revocation_line(ended))}", as_json=as_json)
+    show({**ended, **told}, f"revoked  {printable(revocation_line(ended))}", as_json=as_json)
 
 
 async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
@@ -81,7 +81,7 @@ async def _note(api: Admin, members: dict[str, str]) -> str:
         known = {row[member].lower(): row[member] for row in await api.all(path)}
     close = get_close_matches(name.lower(), known, n=1)
     meant = f": is {known[close[0]]} meant?" if close else ""
-    return shown(f"no {what} {name} is registered now{meant}")
+    return printable(f"no {what} {name} is registered now{meant}")
 
 
 def _named(members: dict[str, str]) -> tuple[str, str]:

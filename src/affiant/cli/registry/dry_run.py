@@ -10,7 +10,7 @@ from affiant.cli.connection.place import Admin
 from affiant.errors import ConfigError, Refused
 from affiant.reasons import Reason
 from affiant.server.admin.roles import Role
-from affiant.storage.audit_chain import shown
+from affiant.system.text import printable
 
 _MOST_BYTES, _MOST = 48 << 10, 1000  # of one request: the admin API reads 64 KiB, and so many changes
 _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
@@ -27,7 +27,7 @@ async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Coll
     if refused:
         error = ConfigError(f"{len(refused)} of {len(changes)} changes cannot be made, so none is")
         for one in refused:
-            error.add_note(shown(f"{one['action']} {one['kind']} {one['name']}: {_why(one)}"))
+            error.add_note(printable(f"{one['action']} {one['kind']} {one['name']}: {_why(one)}"))
         raise error
     return needs
 

@@ -10,7 +10,7 @@ import click
 from affiant.cli.connection.data import shown_place
 from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin
 from affiant.cli.output import json_option, show
-from affiant.storage.audit_chain import shown
+from affiant.system.text import printable
 
 
 @click.command()
@@ -31,7 +31,7 @@ def settings(place: Place, as_json: bool) -> None:
     found, issuer = run_admin(existing(place), work)
     width = max((len(row["name"]) for row in found), default=0)
     lines = [f"{row['name']:<{width}}  {row['source']:<11}  {_plain(row['value'])}" for row in found]
-    show(found, "\n".join(map(shown, [*_whose(place, issuer), "", *lines])), as_json=as_json)
+    show(found, "\n".join(map(printable, [*_whose(place, issuer), "", *lines])), as_json=as_json)
 
 
 def _whose(place: Place, issuer: str) -> list[str]:

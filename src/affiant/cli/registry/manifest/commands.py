@@ -23,7 +23,7 @@ from affiant.cli.registry.manifest.plan import Change, Step
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Error
 from affiant.server.admin.roles import Role, identifier
-from affiant.storage.audit_chain import shown
+from affiant.system.text import printable
 
 Failure = TypeVar("Failure", bound=BaseException)
 DRIFT = 6
@@ -70,7 +70,7 @@ class _Planned:
         counts = {action: sum(step.action == action for step in self.steps) for action in _SIGNS}
         told = f"{counts['create']} to create, {counts['update']} to change, {counts['remove']} to remove"
         lines = [line for step in self.steps for line in _lines(step)]
-        lines += [f"note: {shown(note)}" for note in self.notes]
+        lines += [f"note: {printable(note)}" for note in self.notes]
         if self.others:
             lines.append(
                 "not in the file, and left alone: " + ", ".join(f"{kind} {name}" for kind, name in self.others)
@@ -156,7 +156,7 @@ def _take(found: _Planned, place: Place, folder: Path | None, *, as_json: bool) 
     def done(step: Step) -> None:
         taken.append(step)
         if not as_json:
-            click.echo(f"done  {shown(str(step))}")
+            click.echo(f"done  {printable(str(step))}")
 
     async def work(api: Admin) -> None:
         await dry_run.check_role(api, found.needs)
@@ -202,9 +202,9 @@ def _told(error: Failure, steps: Sequence[Step], taken: Sequence[Step]) -> Failu
 
 
 def _lines(step: Step) -> Iterator[str]:
-    yield shown(f"{_SIGNS[step.action]} {step.kind} {step.name}")
+    yield printable(f"{_SIGNS[step.action]} {step.kind} {step.name}")
     for change in step.changes:
-        yield from map(shown, _difference(change) if step.action == "update" else _given(change))
+        yield from map(printable, _difference(change) if step.action == "update" else _given(change))
 
 
 def _given(change: Change) -> Iterator[str]:
