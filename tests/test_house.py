@@ -1,6 +1,10 @@
 """The house rules that no linter knows: budgets, names, who loads whom, and who makes which proof."""
 
 import ast
+import graphlib
+import importlib
+import inspect
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +14,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "affiant"
 
-FILE_LINES = 400
+FILE_LINES = 500
+MEDIAN_LINES = 130
 FUNCTION_LINES = 40
 FOLDER_ENTRIES = 12
 BANNED_NAMES = {"common", "core", "handler", "helpers", "manager", "misc", "service", "shared", "utils"}
@@ -30,6 +35,18 @@ PROOFS = {
 # Every grant makes its own Authorization; each other proof has one maker.
 MADE_BY_MANY = {"Authorization"}
 
+# The public API: whatever these modules export has docstrings.
+PUBLIC = (
+    "affiant",
+    "affiant.client",
+    "affiant.errors",
+    "affiant.resource",
+    "affiant.server.app",
+    "affiant.server.settings",
+    "affiant.storage.ports",
+    "affiant.testing",
+)
+
 # Importing the role on the left must leave everything on the right unloaded.
 STRANGERS = {
     "affiant.client": ("affiant.server", "affiant.resource", "starlette", "uvicorn"),
@@ -37,6 +54,10 @@ STRANGERS = {
     "affiant.server": ("affiant.client", "affiant.resource"),
     "affiant.server.admin.app": ("affiant.client", "affiant.resource", "fastapi"),
 }
+
+# Bundles that nothing checks: click passes a command its options so, and httpx2 takes its own.
+BUNDLES: set[str] = set()
+being_reached = pytest.mark.skip("the restructuring has not reached this rule")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -83,6 +104,11 @@ def test_files_are_short() -> None:
     assert not long, f"Over {FILE_LINES} lines; split by subject, not by size:{listed(long)}"
 
 
+def test_the_median_file_is_short() -> None:
+    sizes = [len(path.read_text(encoding="utf-8").splitlines()) for path in modules() if path.name != "__init__.py"]
+    assert statistics.median(sizes) <= MEDIAN_LINES
+
+
 def test_functions_are_short() -> None:
     long = [
         f"{shown(path)}:{function.lineno} {function.name}: {lines} lines"
@@ -120,6 +146,82 @@ def test_names_say_something() -> None:
 def exists(module: str) -> bool:
     path = PACKAGE.parent.joinpath(*module.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def loaded_by(path: Path, known: set[str]) -> set[str]:
+    """The modules of ours that this one imports as soon as it is loaded."""
+    found = set[str]()
+    for node in tree(path).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= named & known or {str(node.module)}
+    return found & known - {module_name(path)}
+
+
+def test_imports_make_no_circle() -> None:
+    known = {module_name(path) for path in modules()}
+    try:
+        graphlib.TopologicalSorter({module_name(path): loaded_by(path, known) for path in modules()}).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"A circle of imports; move what both need below them: {' <- '.join(error.args[1])}")
+
+
+@being_reached
+def test_imports_for_types_alone_have_a_reason() -> None:
+    """As a comment behind `if TYPE_CHECKING:`: the circle, or what would be slow to load."""
+    silent = [
+        f"{shown(path)}:{node.lineno}"
+        for path in modules()
+        for node in tree(path).body
+        if is_for_types(node) and "#" not in path.read_text(encoding="utf-8").splitlines()[node.lineno - 1]
+    ]
+    assert not silent, f"Import plainly, or say why not in a comment on the line:{listed(silent)}"
+
+
+def bundles(path: Path) -> Iterator[str]:
+    for function in functions(path):
+        bundle = function.args.kwarg
+        if bundle and bundle.annotation and ast.unparse(bundle.annotation) == "Any":
+            yield f"{shown(path)} {function.name} **{bundle.arg}"
+
+
+@being_reached
+def test_parameters_are_named() -> None:
+    """The type checker sees nothing of `**options: Any`, and a misspelt name gets through."""
+    found = {bundle for path in modules() for bundle in bundles(path)}
+    new, stale = sorted(found - BUNDLES), sorted(BUNDLES - found)
+    assert not new, f"Name the parameters, or pass one value:{listed(new)}"
+    assert not stale, f"No longer there; take them off the list:{listed(stale)}"
+
+
+def undocumented(room: str) -> Iterator[str]:
+    module = importlib.import_module(room)
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == room]
+    for name in getattr(module, "__all__", None) or [name for name in own if not name.startswith("_")]:
+        value = getattr(module, name)
+        if inspect.isroutine(value) and not value.__doc__:
+            yield f"{room}.{name}"
+        if inspect.isclass(value):
+            members = [(f"{name}.{member}", found) for member, found in vars(value).items() if member[0] != "_"]
+            routines = [(place, getattr(found, "fget", found)) for place, found in members]
+            yield from (f"{room}.{place}" for place, found in routines if callable(found) and not found.__doc__)
+            yield from () if value.__doc__ else (f"{room}.{name}",)
+
+
+@pytest.mark.parametrize("room", [room for room in PUBLIC if exists(room)])
+def test_the_public_api_has_docstrings(room: str) -> None:
+    silent = list(undocumented(room))
+    assert not silent, f"Say what it means, its errors and units:{listed(silent)}"
 
 
 @pytest.mark.parametrize("role", [role for role in STRANGERS if exists(role)])
