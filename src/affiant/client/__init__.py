@@ -1,6 +1,6 @@
-"""The client: who I am (Service), and its token for what I call.
+"""The client: a service (Service) and its access tokens.
 
-The names here are loaded when they are used, so that a kept token is read without loading what signs.
+The names are loaded at their first use: a kept token is read without loading cryptography.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ways to authenticate, as values: each writes itself into a request (RFC 6749 section 2.3, RFC 7523 section 2.2)."""
+"""Ways to authenticate a client, as values that add themselves to a request (RFC 6749 section 2.3, RFC 7523)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ Form = list[tuple[str, str]]
 
 
 class ClientAuth(Protocol):
-    """Writes the client's proof into a request."""
+    """Adds the client's authentication to a request."""
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:
-        """Add to the form or the headers; called anew for every attempt."""
+        """Add it to the form or the headers; called for every attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion(NotPickled):
-    """private_key_jwt or client_secret_jwt: which of the two, the signer's algorithm decides."""
+    """private_key_jwt or client_secret_jwt, by the signer's algorithm.
+
+    Attributes:
+        signer: a private key or a secret.
+        lifetime: of each assertion, in seconds.
+    """
 
     signer: Signer = field(repr=False)
     lifetime: int = 60
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
-        """Add a new assertion: a second attempt with the first one's jti would be a replay."""
+        """Add a new assertion: the server would refuse a second one with the same jti as a replay."""
         text = assertion.build(client_id, issuer=issuer, signer=self.signer, now=now, lifetime=self.lifetime)
         # Optional (RFC 7521 section 4.2), but some servers look the client up by it.
         form += [("client_id", client_id)]
@@ -43,17 +48,17 @@ class SecretBasic(NotPickled):
     secret: str = field(repr=False)
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
-        """Add the header; both parts are form-encoded first (RFC 6749 section 2.3.1)."""
+        """Add the header, with both parts form-encoded (RFC 6749 section 2.3.1)."""
         pair = f"{quote_plus(client_id)}:{quote_plus(self.secret)}"
         headers["authorization"] = f"Basic {b64encode(pair.encode()).decode('ascii')}"
 
 
 @dataclass(frozen=True, slots=True)
 class OverTls(NotPickled):
-    """tls_client_auth and self_signed_tls_client_auth: the connection proves who this is (RFC 8705 section 2)."""
+    """tls_client_auth and self_signed_tls_client_auth: the connection authenticates the client (RFC 8705 section 2)."""
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
-        """Add the name alone; by it the server knows whose certificate it looks at."""
+        """Add the client_id, by which the server finds the client of the certificate."""
         form.append(("client_id", client_id))
 
 

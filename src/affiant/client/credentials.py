@@ -1,4 +1,4 @@
-"""The credentials file: one file that says who a service is, where, and with what key."""
+"""The credentials file: issuer, client_id and key of a service in one file."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, eve
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What `affiant client new` and `affiant register` write.
+    """The content of a credentials file, as `affiant client new` and `affiant register` write it.
 
     Attributes:
+        issuer: the identifier of the authorization server.
+        client_id: of the service.
+        auth_method: token_endpoint_auth_method (RFC 7591 section 2).
+        alg: of the key.
+        kid: of the key at the server, if that is not its own.
         key: the private JWK, or None; the content of `key_file` if the file names one.
         client_secret: the secret, or None.
+        scope: requested by default.
+        resource: requested by default.
         key_file: the path of the private key, PEM or JWK, relative to the credentials file.
-        certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with what leads to its authority.
-        certificate_key: the path of its private key, PEM, where that is another file.
-        next_key: the private JWK that is to follow `key`, while the server does not use it yet.
-        old_key: the private JWK that `key` followed, until the server knows that it can go.
-        registration_client_uri: of a client that registered itself, where its registration is (RFC 7592 section 3).
-        registration_access_token: what it is read, replaced and deleted with; as secret as the key.
+        certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with its intermediate certificates.
+        certificate_key: the path of its private key, PEM, if that is another file.
+        next_key: during a rotation, the private JWK that will replace `key`.
+        old_key: during a rotation, the private JWK that `key` replaced.
+        registration_client_uri: of a client that registered itself (RFC 7592 section 3).
+        registration_access_token: for that URI; as secret as the key.
     """
 
     issuer: str
@@ -59,15 +66,15 @@ class Credentials:
     registration_access_token: str | None = field(default=None, repr=False)
 
     def write(self, path: Path) -> None:
-        """Write the file, mode 0600, whole or not at all; never over another.
+        """Write a new file with mode 0600, whole or not at all.
 
         Raises:
             ConfigError: it exists, or its folder cannot be written.
         """
-        self._write(path, os.link)  # fails when the file exists, unlike a rename
+        self._write(path, os.link)  # unlike a rename, fails if the file exists
 
     def replace(self, path: Path) -> None:
-        """Write the file over the one that is there, if any: whoever reads finds the old or the new one whole.
+        """Write the file over an existing one: a reader gets the old or the new one, whole.
 
         Raises:
             ConfigError: its folder cannot be written.
@@ -83,15 +90,9 @@ class Credentials:
 
 
 def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os.link) -> None:
-    """Write a file that nobody else may read, mode 0600, whole or not at all.
+    """Write a file with mode 0600, whole or not at all.
 
-    Args:
-        path: the file.
-        text: what is to stand in it.
-        put: gives the finished file its name; ``os.link`` never takes another's, ``os.replace`` does.
-
-    Raises:
-        ConfigError: it exists, or its folder cannot be written.
+    `put` gives the finished file its name: ``os.link`` fails if the name exists, ``os.replace`` replaces it.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -111,7 +112,7 @@ def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os
 
 
 def _sync(folder: Path) -> None:
-    """See that the name of a new file outlives a power cut, as the file does."""
+    """Make the name of a new file survive a power cut."""
     with contextlib.suppress(OSError):  # not every file system can
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -132,33 +133,20 @@ def file_name(client_id: str) -> str:
 
 
 def read(path: Path) -> Credentials:
-    """Read a credentials file.
-
-    Raises:
-        LocalError: it is not there, not readable, readable for others, or not such a file.
-    """
+    """Read a credentials file; raise LocalError if others may read it, or if it is no such file."""
     try:
         text = read_private(path, what="the credentials file", variable=ENVIRONMENT).decode("utf-8")
     except FileNotFoundError as error:
         raise LocalError(f"the credentials file {path} cannot be read: {error.strerror}") from error
     except ConfigError as error:
         raise LocalError(str(error)) from error.__cause__
-    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+    except UnicodeDecodeError:  # not chained, since the exception contains the bytes
         raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
     return parse(text, name=str(path), folder=path.parent)
 
 
 def parse(text: str, *, name: str, folder: Path = Path()) -> Credentials:
-    """Read the text of a credentials file.
-
-    Args:
-        text: a JSON object.
-        name: what messages call it.
-        folder: where a `key_file` is looked for.
-
-    Raises:
-        LocalError: it is not one; the message names the member that is missing or wrong.
-    """
+    """Read the text of a credentials file; `name` is for messages, and a `key_file` is relative to `folder`."""
     try:
         members = json.loads(text)
     except ValueError:
@@ -178,7 +166,7 @@ def parse(text: str, *, name: str, folder: Path = Path()) -> Credentials:
 def _check_members(known: dict[str, Any], name: str) -> None:
     """Raise LocalError if a member has the wrong type, or if the credential does not fit the method."""
     for field_name, value in known.items():
-        if field_name == "key" and isinstance(value, str):  # not repeated: it may be the key itself
+        if field_name == "key" and isinstance(value, str):  # the message does not show it: it may be the key itself
             raise LocalError(f'"key" in {name} must be a private JWK, an object: for a file, write  "key_file": "FILE"')
         if not (isinstance(value, dict) if field_name in _KEYS else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
@@ -191,11 +179,7 @@ def _check_members(known: dict[str, Any], name: str) -> None:
 
 
 def _read_key(path: Path, alg: str | None, name: str) -> dict[str, Any]:
-    """Return the private key of this file, PEM or JWK.
-
-    Raises:
-        LocalError: there is none, others may read it, or it cannot be used.
-    """
+    """Return the private key of this file, PEM or JWK."""
     from affiant.jose import keys  # noqa: PLC0415 - it loads cryptography, which a kept token does not need
 
     try:
@@ -212,16 +196,12 @@ def _read_key(path: Path, alg: str | None, name: str) -> dict[str, Any]:
 
 
 def _is_text(value: object) -> bool:
-    # JSON can spell half a surrogate pair, which is no character and cannot be sent.
+    # A lone surrogate, which JSON can encode, cannot be sent.
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def find(path: str | Path | None = None) -> Credentials:
-    """The credentials named by the argument, or by AFFIANT_CREDENTIALS (a path, or the JSON itself).
-
-    Raises:
-        LocalError: none is named, or it cannot be used.
-    """
+    """Return the credentials named by the argument, or by AFFIANT_CREDENTIALS (a path, or the JSON itself)."""
     named = _named(path)
     if not named:
         raise LocalError(f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}")
@@ -229,7 +209,7 @@ def find(path: str | Path | None = None) -> Credentials:
 
 
 def name_of(path: str | Path | None = None) -> str:
-    """What messages call these credentials: their file, or AFFIANT_CREDENTIALS where that holds the JSON itself."""
+    """Return the name for messages: the file, or AFFIANT_CREDENTIALS if that is the JSON itself."""
     named = _named(path)
     return ENVIRONMENT if _is_whole(named) else named
 

@@ -1,6 +1,6 @@
-"""What the client says and in which order, without saying it: generators that yield requests and are sent replies.
+"""The client's requests and their order, as generators that yield requests and are sent replies.
 
-No network and no clock in it (the idea is httpx's auth_flow); transport.py drives it.
+They have no network and no clock (the idea is httpx's auth_flow); transport.py drives them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, token
 from affiant.oauth.metadata import NOT_FOUND, OK, TOO_MANY, Metadata
 from affiant.oauth.token import TokenResponse
+from affiant.system.text import printable
 
 if TYPE_CHECKING:
     from affiant.client.auth import ClientAuth, Form
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # of one request in all, whatever they fail for
-SKEW_SECONDS = 30  # a reply's Date further off than this explains a refused assertion
-LONGEST_WAIT = 30.0  # seconds that one request may spend waiting between its attempts
+ATTEMPTS = 3  # of one request, for all reasons together
+SKEW_SECONDS = 30  # a larger difference to a reply's Date explains a refused assertion
+LONGEST_WAIT = 30.0  # seconds in all between the attempts of one request
 TIMEOUT_SECONDS = 10.0
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
-NOT_TAKEN = frozenset({429, 503})  # nothing was done with the request
+NOT_TAKEN = frozenset({429, 503})  # the server did not process the request
 TRY_AGAIN = NOT_TAKEN | {502, 504}
 _MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
 _REFUSED = (400, 401, 403)
@@ -40,7 +41,7 @@ _REFUSED = (400, 401, 403)
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A request to be made. Redirects must not be followed: a proof is for one server only."""
+    """A request. Redirects must not be followed: a proof is for one server only."""
 
     method: str
     url: str
@@ -51,19 +52,17 @@ class Send:
 
 
 class NotSent(Unreachable):
-    """No connection was made, so the request cannot have been taken; drivers throw it into the flow."""
+    """No connection was made, so the server did not get the request. The driver throws it into the flow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Seconds to wait before going on."""
-
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; the names of headers in lower case."""
+    """A response; the names of its headers in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -74,12 +73,7 @@ Step = Send | Wait
 
 
 def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, Metadata]:
-    """Find the server of this issuer (RFC 8414).
-
-    Raises:
-        LocalError: the issuer cannot be one.
-        RemoteError: no metadata, or metadata of another issuer; or the server is not available now.
-    """
+    """Find the server of this issuer (RFC 8414)."""
     try:
         metadata.check_issuer(issuer)
     except ValueError as error:
@@ -92,6 +86,17 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
     return metadata.parse_response(reply.status, reply.body, url=url, issuer=issuer)
 
 
+def endpoint(server: Metadata, name: str, *, missing: str) -> str:
+    """Return the URL of an endpoint in the metadata; `missing` completes the message about an issuer without one."""
+    try:
+        url = server.endpoint(name)
+    except ValueError as error:
+        raise RemoteError(f"the metadata of {server.issuer}: {error}") from None
+    if url is None:
+        raise RemoteError(f"{server.issuer} {missing}")
+    return url
+
+
 def request_token(
     server: Metadata,
     client_id: str,
@@ -101,14 +106,8 @@ def request_token(
     clock: Callable[[], float],
     prover: Prover | None = None,
 ) -> Generator[Step, Reply | None, TokenResponse]:
-    """Ask for a token; every attempt signs a new assertion, and a new proof where the token is to be bound.
-
-    Raises:
-        Refused: the server's OAuth error.
-        RemoteError: an answer that is none.
-        Unreachable: no answer.
-    """
-    # A refresh token may be spent although no answer says so: it is sent again only where it cannot have been.
+    """Request a token. Every attempt has a new assertion, and a new proof if the token is to be bound."""
+    # A refresh token may be spent although no response came: send it again only if the server did not process it.
     again = NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else TRY_AGAIN
     url = server.token_endpoint
     reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again)
@@ -127,13 +126,9 @@ def ask(
     prover: Prover | None = None,
     again: frozenset[int] = TRY_AGAIN,
 ) -> Generator[Step, Reply | None, Reply]:
-    """Send a form to an endpoint that wants to know who asks; what it answers, refusals too.
+    """Send a form to an endpoint that authenticates clients, and return its response, refusals too.
 
-    Every attempt signs anew, and the clock of this machine is set right where the server's says so.
-
-    Raises:
-        RemoteError: no reply that can be used.
-        Unreachable: no answer.
+    Every attempt is signed again. If the server's clock differs, the next attempt has its time.
     """
     patience = Patience()
     offset = 0.0
@@ -153,7 +148,7 @@ def ask(
         log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
         offset = skew
         reply = yield from persist(signed, patience, again, clock)
-    # Only now that the clock is set right: an assertion is judged before its proof.
+    # Order: after the clock, since servers check the assertion before its proof.
     has_nonce = prover is not None and prover.learn(url, reply.headers)
     if patience.attempts and has_nonce and _error(reply) == "use_dpop_nonce":
         reply = yield from persist(signed, patience, again, clock)
@@ -162,7 +157,7 @@ def ask(
 
 @dataclass(slots=True)
 class Patience:
-    """What is left for one request: how many attempts, and how many seconds of waiting between them."""
+    """What is left for one request: attempts, and seconds to wait between them."""
 
     attempts: int = ATTEMPTS
     seconds: float = LONGEST_WAIT
@@ -171,16 +166,9 @@ class Patience:
 def persist(
     make: Callable[[], Send], patience: Patience, again: frozenset[int], clock: Callable[[], float]
 ) -> Generator[Step, Reply | None, Reply]:
-    """Send until there is an answer to go by, or patience ends.
+    """Send until there is a response to return, or patience ends. NotSent is raised if no connection was made.
 
-    Args:
-        make: makes the request, anew for each attempt.
-        patience: how often, and how long; it is used up.
-        again: statuses after which it may be sent again.
-        clock: seconds since the epoch.
-
-    Raises:
-        NotSent: no connection was made.
+    `make` makes the request for each attempt. After a status in `again` it may be sent again.
     """
     while True:
         patience.attempts -= 1
@@ -207,7 +195,7 @@ def _read(server: Metadata, reply: Reply, scheme: str) -> TokenResponse:
             answer = token.parse_response(reply.body)
         except ValueError as error:
             raise RemoteError(f"{server.token_endpoint}: {error}") from None
-        # RFC 6749 section 7.1: not understood, not used. RFC 9449 section 5: not bound, although it was to be, neither.
+        # RFC 6749 section 7.1: an unknown type must not be used. RFC 9449 section 5: nor a token that is not bound.
         if answer.token_type.lower() != scheme.lower():
             raise RemoteError(f"{server.token_endpoint} issued a token of another type than {scheme}")
         return answer
@@ -215,21 +203,21 @@ def _read(server: Metadata, reply: Reply, scheme: str) -> TokenResponse:
 
 
 def refusal(reply: Reply, url: str) -> RemoteError:
-    """The error in a reply."""
+    """Return the error in a reply."""
     members = _members(reply)
     code = members.get("error")
     if 300 <= reply.status < 400:  # noqa: PLR2004
         return RemoteError(
-            f"{url} answered {reply.status}, a redirect: not followed, for a proof is for one server only"
+            f"{url} answered {reply.status}, a redirect: not followed, since a proof is for one server only"
         )
     if not isinstance(code, str):
         return RemoteError(f"{url} answered {reply.status}, and not with an OAuth error")
     return Refused(
-        plain(code, 100),
-        description=plain(members.get("error_description"), 500),
-        trace_id=plain(members.get("trace_id"), 100) or None,
+        printable(code, 100),
+        description=printable(members.get("error_description"), 500),
+        trace_id=printable(members.get("trace_id"), 100) or None,
         status=reply.status,
-        error_uri=plain(members.get("error_uri"), 500) or None,
+        error_uri=printable(members.get("error_uri"), 500) or None,
     )
 
 
@@ -244,15 +232,8 @@ def _error(reply: Reply) -> object:
     return _members(reply).get("error") if reply.status in _REFUSED else None
 
 
-def plain(text: object, longest: int) -> str:
-    """Text of a stranger, safe for a terminal and a log."""
-    if not isinstance(text, str):
-        return ""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])[:longest]
-
-
 def _skew(reply: Reply, now: float) -> float:
-    """Seconds that the server's clock is ahead of ours."""
+    """Return how many seconds the server's clock is ahead of ours."""
     try:
         return parsedate_to_datetime(reply.headers["date"]).timestamp() - now
     except (KeyError, ValueError, TypeError, OverflowError):
@@ -260,7 +241,7 @@ def _skew(reply: Reply, now: float) -> float:
 
 
 def _delay(reply: Reply, patience: Patience, again: frozenset[int], now: float) -> float:
-    """Seconds to wait before the next attempt; infinite where another makes no sense."""
+    """Return the seconds to wait before the next attempt; infinite if there must be none."""
     asked = _retry_after(reply, now)
     if reply.status not in again or (reply.status == TOO_MANY and asked is None):
         return math.inf
@@ -268,12 +249,12 @@ def _delay(reply: Reply, patience: Patience, again: frozenset[int], now: float) 
 
 
 def _backoff(patience: Patience) -> float:
-    # Each client waits another while, so that those who failed together do not come back together.
+    # Jitter: clients that failed together must not come back together.
     return 0.2 * 2.0 ** (ATTEMPTS - patience.attempts) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
 def _retry_after(reply: Reply, now: float) -> float | None:
-    """Seconds, or a date (RFC 9110 section 10.2.3)."""
+    """Read seconds, or a date (RFC 9110 section 10.2.3)."""
     asked = reply.headers.get("retry-after", "")
     if asked.isascii() and asked.isdigit():
         return float(asked)
@@ -281,5 +262,5 @@ def _retry_after(reply: Reply, now: float) -> float | None:
         date = parsedate_to_datetime(asked).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
-    # Their own clock, where they tell it, so that a wrong one here does not matter.
+    # By the server's own clock, if the reply has its Date: ours may be wrong.
     return max(0.0, date - now - _skew(reply, now))

@@ -1,6 +1,6 @@
 """One `auth=` object for httpx2, httpx and requests; it depends on none of them.
 
-It has the bases of those that are installed, so that each recognises it.
+Its class is derived from the auth classes of those that are installed, so that each accepts it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
-from affiant.client.token import Token
+from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError
 
 if TYPE_CHECKING:
-    from affiant.client.prover import Prover
-    from affiant.client.token_source import Key
+    from affiant.client.prover import Prover  # loads cryptography, which a kept token does not need
 
 _UNAUTHORIZED = 401
 _RENEW, _PROVE = "renew the token", "prove with the nonce"
@@ -24,39 +23,39 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class WrongOrigin(LocalError):
-    """The request goes to another place than the token is for; nothing was sent."""
+    """The request goes to another origin than that of the token. Nothing was sent."""
 
 
 class Tokens(Protocol):
-    """Where the tokens come from."""
+    """A source of tokens."""
 
-    def get(self, key: Key) -> Token:
-        """A good one; blocks."""
+    def get(self, key: TokenKey) -> Token:
+        """Return a good token; block while it is requested."""
 
-    async def aget(self, key: Key) -> Token:
-        """The same, without blocking the event loop."""
+    async def aget(self, key: TokenKey) -> Token:
+        """Return a good token without blocking the event loop."""
 
-    def forget(self, key: Key, value: str) -> None:
-        """Do not give this one again: an API refused it."""
+    def forget(self, key: TokenKey, value: str) -> None:
+        """Drop a token that an API refused."""
 
 
 class ServiceAuth:
-    """Adds the token; renews it once when the API refuses it; sends it to one origin only.
+    """Adds the token to requests to one origin, and renews it once if the API refuses it.
 
-    With a prover, adds a proof to each request too, and makes another one once when the API gives a nonce for it.
+    With a prover, adds a DPoP proof too, and makes another one once if the API answers with a nonce.
     """
 
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, source: Tokens, key: Key, origin: str | None, prover: Prover | None = None) -> None:
+    def __init__(self, source: Tokens, key: TokenKey, origin: str | None, prover: Prover | None = None) -> None:
         self._source = source
         self._key = key
         self._origin = origin
         self._prover = prover
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("this auth holds tokens and is not pickled: make it where it is used")
+        raise TypeError("an auth contains tokens and cannot be pickled: make it in the process that uses it")
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """For httpx2.Client and httpx.Client."""
@@ -96,14 +95,14 @@ class ServiceAuth:
 
     def _again(self, response: Any, token: str, tried: set[str], options: dict[str, Any]) -> Any:
         sent = response.request
-        # requests takes the hook along when it follows a redirect, and drops the header on the way to another host.
-        # Where the token did not go, it must not go now.
+        # requests keeps the hook when it follows a redirect, and drops the header for another host: the token was not
+        # sent there, and must not be sent now.
         if sent.headers.get("Authorization") != self._credentials(token):
             return response
         remedy = self._remedy(sent, response, token, tried)
         if remedy is None or (sent.body is not None and not isinstance(sent.body, str | bytes)):
             return response  # a stream cannot be sent twice
-        _ = response.content  # lets the connection be used again
+        _ = response.content  # makes the connection free again
         again = sent.copy()
         if remedy == _RENEW:
             token = self._source.get(self._key).value
@@ -121,7 +120,7 @@ class ServiceAuth:
         return f"{'Bearer' if self._prover is None else 'DPoP'} {token}"
 
     def _remedy(self, request: Any, response: Any, token: str, tried: set[str]) -> str | None:
-        """What may help against this answer, each at most once; None for nothing. A refused token is forgotten."""
+        """Return what may help against this response, each remedy once, or None. Forget a refused token."""
         has_nonce = self._prover is not None and self._prover.learn(str(request.url), response.headers)
         remedy = _PROVE if has_nonce and _wants_nonce(response) else _RENEW if _is_refused(response) else None
         if remedy is None or remedy in tried:
@@ -134,28 +133,21 @@ class ServiceAuth:
     def _check(self, url: str) -> None:
         if self._origin is not None and _origin(url) != self._origin:
             raise WrongOrigin(
-                f"this token is for {self._origin}, and the request goes to {_origin(url)}:"
-                " nothing was sent; name the origin with service.auth(…, origin=…) if it is right"
+                f"this token is for {self._origin}, but the request goes to {_origin(url)}: nothing was sent;"
+                " if that is right, name the origin with service.auth(…, origin=…)"
             )
 
 
-def make_auth(source: Tokens, key: Key, *, origin: str | None = None, prover: Prover | None = None) -> ServiceAuth:
-    """A ServiceAuth that httpx2, httpx and requests recognise, as far as they are installed.
+def make_auth(source: Tokens, key: TokenKey, *, origin: str | None = None, prover: Prover | None = None) -> ServiceAuth:
+    """Return a ServiceAuth that httpx2, httpx and requests accept, as far as they are installed.
 
-    Args:
-        source: where the tokens come from.
-        key: the resource and the scope.
-        origin: where the token may go; that of the resource when left out, anywhere when the resource is no URL.
-        prover: makes the proofs, where the tokens are bound.
-
-    Raises:
-        LocalError: the origin is not an http or https URL.
+    The token is sent to this origin only: by default to that of the resource, or anywhere if the resource is no URL.
     """
     bases = [_base(name) for name in ("httpx2", "httpx")]
-    if "requests" in sys.modules:  # it takes anything that can be called
+    if "requests" in sys.modules:  # requests accepts any callable
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    made: ServiceAuth = kind(source, key, _bound(key[0], origin), prover)
+    made: ServiceAuth = kind(source, key, _bound(key.resource, origin), prover)
     return made
 
 
@@ -185,18 +177,18 @@ def _origin(url: str) -> str:
 
 
 def _is_refused(response: Any) -> bool:
-    """401, and not for another reason than the token (RFC 6750 section 3.1)."""
+    """Whether the API answered 401 because of the token (RFC 6750 section 3.1)."""
     challenge = str(response.headers.get("WWW-Authenticate", ""))
     return response.status_code == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
 
 
 def _wants_nonce(response: Any) -> bool:
-    """401 for want of a nonce (RFC 9449 section 9)."""
+    """Whether the API answered 401 because the proof needs a nonce (RFC 9449 section 9)."""
     return response.status_code == _UNAUTHORIZED and "use_dpop_nonce" in str(response.headers.get("WWW-Authenticate"))
 
 
 def _has_whole_body(request: Any) -> bool:
-    """Whether the body can be sent twice; a stream cannot."""
+    """Whether the body can be sent twice: a stream cannot."""
     try:
         _ = request.content
     except RuntimeError:  # httpx.RequestNotRead

@@ -1,4 +1,4 @@
-"""Service: who I am. Its tokens, and its `auth` for the HTTP client that you have already."""
+"""Service: the tokens of a registered service, and its `auth` for an HTTP client."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from affiant.client.auth import Assertion, ClientAuth, OverTls, SecretBasic, Sec
 from affiant.client.credentials import Credentials
 from affiant.client.http_auth import make_auth
 from affiant.client.prover import Prover
-from affiant.client.token import Token
-from affiant.client.token_source import Key, TokenSource
+from affiant.client.token import Token, TokenKey
+from affiant.client.token_source import TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys, pem
 from affiant.jose.keys import PrivateKey, SecretKey
@@ -31,8 +31,7 @@ from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_
 from affiant.system import network
 
 if TYPE_CHECKING:
-    import httpx2
-
+    import httpx2  # loaded by the first request
 
 _BY_KEY = (names.PRIVATE_KEY_JWT,)
 _BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
@@ -43,19 +42,19 @@ class Service:
 
     Args:
         issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
-        client_id: who this service is.
-        key: what signs: a private key as PEM or JWK, the path of a file with either, or any Signer.
+        client_id: of this service.
+        key: signs the assertions: a private key as PEM or JWK, the path of a file with either, or any Signer.
         secret: a client secret instead of a key.
-        auth_method: how a secret is used; client_secret_basic when left out.
-        alg: the algorithm, where the key does not say.
-        kid: the name of the key for the header; the key's own, or its thumbprint, when left out.
-        scope: asked for when a call names none.
-        resource: asked for when a call names none.
-        dpop: True, and every token is bound to a key that only this object has (RFC 9449); or the private key itself,
-            as PEM or JWK or the path of a file with either, so that several processes can use one token.
-        certificate: the file of a certificate for mutual TLS, PEM (RFC 8705): to authenticate with, or for tokens to be
-            bound to.
-        certificate_key: the file of its private key, PEM, where that is another.
+        auth_method: how the secret is sent; client_secret_basic if left out.
+        alg: the algorithm (RFC 7518), if the key does not name one.
+        kid: for the header; the key's own, or its thumbprint, if left out.
+        scope: requested when a call names none.
+        resource: requested when a call names none (RFC 8707).
+        dpop: True binds every token to a new key of this object (RFC 9449); a private key, as PEM or JWK or the path of
+            a file with either, binds them to that, so that several processes can use one token.
+        certificate: the file of a certificate, PEM, for mutual TLS (RFC 8705): to authenticate with, or to bind tokens
+            to.
+        certificate_key: the file of its private key, PEM, if that is another file.
         http: an httpx2.Client to use instead of one of its own.
         clock: seconds since the epoch.
 
@@ -140,15 +139,16 @@ class Service:
         *,
         authorization_details: Sequence[dict[str, Any]] | None = None,
     ) -> Token:
-        """A good access token for this resource and scope; blocks while one is fetched.
+        """Return a good access token, from the cache or the server. Blocks during a request.
 
         Args:
-            resource: the API, by its identifier.
-            scope: the scope to ask for.
-            authorization_details: what to ask for more finely than by a scope (RFC 9396).
+            resource: the identifier of the API (RFC 8707).
+            scope: to request, names separated by spaces.
+            authorization_details: to request, finer than by a scope (RFC 9396).
 
         Raises:
             Refused: the server's OAuth error.
+            RemoteError: the server answered with something else.
             Unreachable: the server did not answer.
         """
         return self._source.get(self._key(resource, scope, authorization_details))
@@ -160,11 +160,11 @@ class Service:
         *,
         authorization_details: Sequence[dict[str, Any]] | None = None,
     ) -> Token:
-        """The same, without blocking the event loop."""
+        """Return the same as `token`, without blocking the event loop."""
         return await self._source.aget(self._key(resource, scope, authorization_details))
 
     def tls(self) -> ssl.SSLContext:
-        """For the HTTP client that calls an API with tokens bound to the certificate: ``httpx2.Client(verify=...)``.
+        """Return the TLS settings for calls with tokens bound to the certificate: ``httpx2.Client(verify=...)``.
 
         Raises:
             LocalError: this service has no certificate, or it cannot be used.
@@ -173,9 +173,9 @@ class Service:
             raise LocalError("this service has no certificate: name its file with certificate=")
         context = network.authorities()
         try:
-            # With a password, so that nobody is asked for one where nobody sits.
+            # With a password, or OpenSSL would ask for one on the terminal.
             context.load_cert_chain(*self._certificate, password="")
-        except (OSError, ValueError) as error:  # neither shows a name: a key may stand there by mistake
+        except (OSError, ValueError) as error:  # no message shows the names: one may be a key, by mistake
             why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
             raise LocalError(f"certificate= and certificate_key= cannot be used ({why})") from None
         return context
@@ -184,7 +184,8 @@ class Service:
         """Use a refresh token (RFC 6749 section 6); for clients registered with that grant.
 
         Raises:
-            Refused: it is not good any more.
+            Refused: the refresh token is no longer valid.
+            RemoteError: as `token`.
         """
         return self._request(refresh_form(refresh_token, scope=scope))
 
@@ -196,13 +197,13 @@ class Service:
         origin: str | None = None,
         authorization_details: Sequence[dict[str, Any]] | None = None,
     ) -> Any:
-        """An `auth=` for httpx2, httpx and requests.
+        """Return an `auth=` for httpx2, httpx and requests.
 
         Args:
-            resource: the API, by its identifier.
-            scope: the scope to ask for.
-            origin: where the API listens, when that is not the origin of its identifier; the token goes nowhere else.
-            authorization_details: what to ask for more finely than by a scope (RFC 9396).
+            resource: the identifier of the API (RFC 8707).
+            scope: to request, names separated by spaces.
+            origin: of the API, if its identifier has another; the token is sent to no other.
+            authorization_details: to request, finer than by a scope (RFC 9396).
 
         Raises:
             LocalError: the origin is not an http or https URL.
@@ -211,28 +212,33 @@ class Service:
         return make_auth(self._source, key, origin=origin, prover=self._prover)
 
     def assertion(self) -> str:
-        """A new client assertion, for use by other means.
+        """Return a new client assertion (RFC 7523) for use by other means.
 
         Raises:
-            LocalError: this service authenticates by a secret alone.
+            LocalError: this service sends its secret and has no key.
         """
         if not isinstance(self._auth, Assertion):
             raise LocalError("this service sends its secret itself; it has no key to sign an assertion with")
         return assertion.build(self.client_id, issuer=self.issuer, signer=self._auth.signer, now=self._clock())
 
     def discover(self) -> Metadata:
-        """The server's metadata, fetched once."""
+        """Return the server's metadata (RFC 8414), fetched once.
+
+        Raises:
+            RemoteError: there are none, or those of another issuer.
+            Unreachable: the server did not answer.
+        """
         with self._client() as http:
             return self._discover(http)
 
-    def _key(self, resource: str | None, scope: str | None, details: Sequence[dict[str, Any]] | None = None) -> Key:
-        asked = (resource or self._resource, scope or self._scope)
-        return (*asked, json.dumps(list(details), sort_keys=True)) if details else asked
+    def _key(
+        self, resource: str | None, scope: str | None, details: Sequence[dict[str, Any]] | None = None
+    ) -> TokenKey:
+        text = json.dumps(list(details), sort_keys=True) if details else None
+        return TokenKey(resource or self._resource, scope or self._scope, text)
 
-    def _fetch(self, key: Key) -> TokenResponse:
-        resource, scope, *details = key
-        text = details[0] if details else None
-        return self._request(client_credentials_form(resource=resource, scope=scope, authorization_details=text))
+    def _fetch(self, key: TokenKey) -> TokenResponse:
+        return self._request(client_credentials_form(**key._asdict()))
 
     def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
         try:
@@ -268,11 +274,11 @@ class Service:
             except Refused:
                 raise
             except RemoteError:
-                self._metadata = None  # the endpoint may have moved: look again next time
+                self._metadata = None  # the endpoint may have moved: discover it again next time
                 raise
 
     def _discover(self, http: httpx2.Client) -> Metadata:
-        found = self._metadata  # another thread may forget it at any time
+        found = self._metadata  # another thread may set it to None at any time
         if found is None:
             found = transport.run(flow.discover(self.issuer, clock=self._clock), http)
             if self._certificate is not None or isinstance(self._auth, OverTls):
@@ -282,7 +288,7 @@ class Service:
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[httpx2.Client]:
-        """The given HTTP client, or one for this request: tokens are rare, and nothing is left open between them."""
+        """Yield the given HTTP client, or one for this request: token requests are rare, so no connection is kept."""
         if self._http is not None:
             yield self._http
             return
@@ -299,7 +305,7 @@ def _over_mtls(found: Metadata) -> Metadata:
 
 def _check_certificate(method: str | None, certificate: object, key: object, http: object) -> None:
     if certificate is not None and http is not None:
-        raise LocalError("give either http= or certificate=: who opens the connection shows the certificate")
+        raise LocalError("give either http= or certificate=: the HTTP client presents its own certificate")
     if certificate is None and (key is not None or (method in names.BY_TLS and http is None)):
         raise LocalError("the certificate is missing: name its file with certificate=")
 
@@ -309,7 +315,7 @@ def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | No
         return OverTls()
     if (key is None) == (secret is None):
         raise LocalError("a service needs either a key or a secret")
-    # What the method does not fit is refused: a secret must not travel in a way that nobody chose.
+    # Order: before a secret is sent in a way that the operator did not choose.
     methods = _BY_KEY if secret is None else _BY_SECRET
     if method is not None and method not in methods:
         given = "a key" if secret is None else "a secret"
@@ -349,17 +355,17 @@ def _proof_key(key: Any) -> ProofKey:
     except (ConfigError, LocalError) as error:
         raise LocalError(f"dpop=: {error}") from None
     if not isinstance(signer, PrivateKey):
-        raise LocalError("dpop= takes a private key: its public half stands in every proof")
+        raise LocalError("dpop= takes a private key, not another signer: every proof contains its public part")
     return ProofKey.of(signer)
 
 
 def _read_key(path: Path) -> str:
-    # Neither message shows the name: who passes the key itself by mistake must not find it in a log.
+    # Attack: a key that was passed as a path lands in a log. No message shows the name.
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
-        spellings = "with \\n spelt out, in quotation marks or in base64 too"
+        spellings = "also with \\n for line ends, in quotation marks or in base64"
         raise LocalError(
             f"key= is neither PEM nor a JWK ({spellings}), and no file that can be read either ({why})"
         ) from None
@@ -367,7 +373,7 @@ def _read_key(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A signer under the name that the server knows its key by."""
+    """A signer with the kid under which the server has its key."""
 
     signer: Signer
     kid: str | None

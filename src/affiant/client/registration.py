@@ -1,4 +1,4 @@
-"""A client registers itself (RFC 7591), and takes its registration back (RFC 7592 section 2.3)."""
+"""Register a client (RFC 7591), and delete its registration (RFC 7592 section 2.3)."""
 
 from __future__ import annotations
 
@@ -24,46 +24,25 @@ _MAX_TEXT = 2048
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a server answered to a client that registered itself (RFC 7591 section 3.2.1).
-
-    Attributes:
-        scope: what it may ask for, as the server says; it may be less than was asked.
-        uri: where it manages its registration; None where the server has no such thing.
-        token: what it does that with.
-    """
+    """The server's response to a registration (RFC 7591 section 3.2.1)."""
 
     client_id: str
-    scope: str | None
-    uri: str | None = None
-    token: str | None = field(default=None, repr=False)
+    scope: str | None  # that the server registered; it may be less than the requested one
+    uri: str | None = None  # registration_client_uri, if the server has RFC 7592
+    token: str | None = field(default=None, repr=False)  # registration_access_token
 
 
 def check_token(text: str) -> str:
-    """The same text, when it can be a bearer token.
-
-    Raises:
-        LocalError: it cannot; the message does not show it.
-    """
+    """Return the text if it can be a bearer token. The error does not show it."""
     if _TOKEN.fullmatch(text) is None:
-        raise LocalError("this is no initial access token: one line of letters, digits and . _ ~ + / -")
+        raise LocalError("this is not an initial access token: that is one line of letters, digits and . _ ~ + / -")
     return text
 
 
 def find_endpoint(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, str]:
-    """The address at which this server lets clients register; nothing of the client is sent.
-
-    Raises:
-        RemoteError: the server has no registration endpoint, or its answer cannot be used.
-        Unreachable: it does not answer.
-    """
+    """Return the URL of the registration endpoint. Nothing about the client is sent."""
     server = yield from flow.discover(issuer, clock=clock)
-    try:
-        url = server.endpoint("registration_endpoint")
-    except ValueError as error:
-        raise RemoteError(f"the metadata of {issuer}: {error}") from None
-    if url is None:
-        raise RemoteError(f"{issuer} lets no client register itself")
-    return url
+    return flow.endpoint(server, "registration_endpoint", missing="lets no client register itself")
 
 
 def register(
@@ -75,22 +54,7 @@ def register(
     scope: str | None = None,
     client_name: str | None = None,
 ) -> Generator[Step, Reply | None, Registration]:
-    """Register a client of private_key_jwt with this public key.
-
-    Args:
-        url: where, as `find_endpoint` found it.
-        initial_access_token: what lets it in.
-        key: its public key.
-        clock: seconds since the epoch.
-        scope: what it wants to be able to ask for; all that the token allows when left out.
-        client_name: what people call it.
-
-    Raises:
-        LocalError: the token cannot be one.
-        Refused: the server says why not.
-        RemoteError: its answer cannot be used.
-        Unreachable: it does not answer.
-    """
+    """Register a client of private_key_jwt with this public key; without a scope, for all that the token allows."""
     check_token(initial_access_token)
     wanted = {
         "token_endpoint_auth_method": names.PRIVATE_KEY_JWT,
@@ -103,7 +67,7 @@ def register(
     }
     body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
     send = Send("POST", url, {"content-type": "application/json", **_headers(initial_access_token)}, body)
-    # Sent again only where it cannot have been taken: each time, one more client would be registered.
+    # Sent again only if the server did not process it: a second request would register a second client.
     reply = yield from flow.persist(lambda: send, Patience(), NOT_TAKEN, clock)
     if reply.status != CREATED:
         raise flow.refusal(reply, url)
@@ -111,13 +75,7 @@ def register(
 
 
 def deregister(uri: str, token: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, None]:
-    """Take a registration back: the client is forgotten, and its tokens end.
-
-    Raises:
-        Refused: the server says why not.
-        RemoteError: another answer than this takes.
-        Unreachable: it does not answer.
-    """
+    """Delete the client at the server, and end its tokens."""
     send = Send("DELETE", uri, _headers(check_token(token)))
     reply = yield from flow.persist(lambda: send, Patience(), TRY_AGAIN, clock)
     if reply.status != NO_CONTENT:
@@ -134,8 +92,8 @@ def _read(reply: Reply, url: str) -> Registration:
     except ValueError:
         members = dict[str, Any]()
     if not _is_text(members.get("client_id")):
-        raise RemoteError(f"{url} answered with something else than a registration")
-    # RFC 7591 section 3.2.1: the server may have put something else in the place of what was asked for.
+        raise RemoteError(f"{url} did not answer with a registration")
+    # RFC 7591 section 3.2.1: the server may replace requested values.
     if members.get("token_endpoint_auth_method") != names.PRIVATE_KEY_JWT:
         raise RemoteError(f"{url} registered the client for another method than {names.PRIVATE_KEY_JWT}")
     uri, token = members.get("registration_client_uri"), members.get("registration_access_token")
@@ -149,9 +107,9 @@ def _read(reply: Reply, url: str) -> Registration:
 
 
 def _check_uri(uri: str, url: str) -> None:
-    """Let the token go to the server that made it, and nowhere else."""
+    """Reject a registration_client_uri at another origin: the token must be sent to its server only."""
     if not is_safe_url(uri) or urlsplit(uri)[:2] != urlsplit(url)[:2]:
-        raise RemoteError(f"{url} answered with a registration_client_uri at another place")
+        raise RemoteError(f"{url} answered with a registration_client_uri of another origin")
 
 
 def _is_text(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Tokens kept between runs of the command line: one small file each, for its owner only."""
+"""Tokens that runs of the command line share: one small file each, private to its owner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECK_SECONDS = 60.0  # between two checks whether a kept token was revoked
 
 
 class CannotKeep(LocalError):
-    """The folder cannot be used; nothing was asked for."""
+    """The folder cannot be used. No token was requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,9 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class FileTokenStore:
-    """Access tokens in a folder. Refresh tokens are not kept: they would be worth more than what they save.
+    """Access tokens in a folder. Refresh tokens are not kept: a stolen one is worth more than a saved request."""
 
-    Attributes:
-        folder: made with mode 0700 when it is missing.
-    """
-
-    folder: Path
+    folder: Path  # created with mode 0700
 
     def token(
         self,
@@ -58,17 +54,10 @@ class FileTokenStore:
         min_ttl: float = 0.0,
         is_revoked: Callable[[Token], bool] | None = None,
     ) -> Token:
-        """Return the token kept under these names, or a new one; processes that want the same one make one request.
+        """Return the token kept under these names, or a new one. Processes that need the same one make one request.
 
-        Args:
-            names: the parts of the key, such as issuer, client_id, resource and scope.
-            fetch: asks the server.
-            now: seconds since the epoch.
-            min_ttl: how many seconds a kept token must still live to be used.
-            is_revoked: asks the server whether a kept token was revoked; called every CHECK_SECONDS at most.
-
-        Raises:
-            CannotKeep: the folder cannot be used.
+        A kept token is returned if it lives for `min_ttl` seconds more. `is_revoked` asks the server about it, at most
+        once in CHECK_SECONDS.
         """
         path = self.folder / digest(names)
         kept = _read(path)
@@ -89,7 +78,7 @@ class FileTokenStore:
         return found
 
     def forget(self, names: tuple[str, ...], value: str) -> None:
-        """Drop a token that an API refused; not the one that another process fetched in its place."""
+        """Drop a token that an API refused, unless another process has replaced it."""
         path = self.folder / digest(names)
         with suppress(CannotKeep, OSError), self._locked(path):
             kept = _read(path)
@@ -98,11 +87,11 @@ class FileTokenStore:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
-        """Hold the lock of this token over processes, also while one of them asks: so the others need not."""
+        """Lock this token for all processes, also during a request, which the others then need not make."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            # The lock file is never removed: who waits on a removed one would hold nothing.
+            # Order: the lock file is never removed, since a process may wait for it.
             descriptor = os.open(path.with_suffix(".lock"), flags, 0o600)
         except OSError as error:
             raise self._cannot(error) from error
@@ -120,7 +109,7 @@ class FileTokenStore:
 
 
 def digest(names: tuple[str, ...]) -> str:
-    """SHA-256 of the names, each behind its length, so that no two tuples read the same."""
+    """Return SHA-256 of the names, each after its length, so that no two tuples have the same bytes."""
     parts = [name.encode() for name in names]
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
 
@@ -154,7 +143,7 @@ def _remove(path: Path) -> None:
 
 
 def _write(path: Path, token: Token, now: float) -> None:
-    """Keep a token; where the disk does not let us, it is used all the same."""
+    """Write the file. If that fails, the token is used without being kept."""
     members = {
         "value": token.value,
         "expires_at": token.expires_at,

@@ -1,20 +1,28 @@
-"""A token as a value. It loads next to nothing: `$(affiant token)` with a kept token should cost nothing."""
+"""A token as a value. This module loads next to nothing, so that `$(affiant token)` is quick with a kept token."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-LONGEST_LIFETIME = 86_400  # seconds; what claims to live longer than a day is nonsense
+LONGEST_LIFETIME = 86_400  # seconds; a longer one is taken for a mistake of the server
 
 
 class NotPickled:
-    """A value that holds a secret: neither pickle nor copy takes it along."""
+    """A value with a secret: it can be neither pickled nor copied."""
 
     __slots__ = ()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{type(self).__name__} holds a secret and is not pickled: make it where it is used")
+
+
+class TokenKey(NamedTuple):
+    """What a token is requested with; cached tokens are found by it."""
+
+    resource: str | None
+    scope: str | None
+    authorization_details: str | None = None  # as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,11 @@ class Token(NotPickled):
     Attributes:
         value: the text for the Authorization header; not in repr or str.
         expires_at: seconds since the epoch.
-        scope: what was granted.
+        scope: the granted scope, as far as the server named it.
+        token_type: ``Bearer`` or ``DPoP``.
+        refresh_token: if the server issued one; not in repr or str.
+        renew_at: seconds since the epoch; a Service then requests the next token.
+        leeway: seconds before `expires_at` in which the token is no longer sent.
     """
 
     value: str = field(repr=False)
@@ -36,5 +48,5 @@ class Token(NotPickled):
     leeway: float = field(default=0.0, repr=False)
 
     def is_good(self, now: float) -> bool:
-        """Whether it can still be sent."""
+        """Whether the token can still be sent at this instant, in seconds since the epoch."""
         return now < self.expires_at - self.leeway

@@ -1,11 +1,12 @@
-"""Driving a flow over HTTP. Those who await a token have it driven on a thread (token_source.py says why)."""
+"""Drive a flow over HTTP. Also for `await`, it runs in a thread (token_source.py says why)."""
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent import futures
 from concurrent.futures import Future
 from functools import partial
@@ -19,18 +20,12 @@ if TYPE_CHECKING:
     import httpx2
 
 Result = TypeVar("Result")
-_TIMES = 2  # its timeout, a request may take in all: as long to be connected as to be answered
+_TIMES = 2  # a request may take twice its timeout: once to connect, once for the response
 
 
 def run(
     flow: Generator[Step, Reply | None, Result], http: httpx2.Client, *, wait: Callable[[float], object] = time.sleep
 ) -> Result:
-    """Drive a flow.
-
-    Raises:
-        Unreachable: no answer came.
-        RemoteError: an answer that is too long or too slow, or what the flow makes of it.
-    """
     go: Callable[[], Step] = flow.__next__
     try:
         while True:
@@ -50,10 +45,10 @@ def run(
 
 
 def _in_time(step: Send, http: httpx2.Client) -> Reply:
-    """The reply, or nothing after a while: the HTTP library waits anew for each byte of a header, without an end."""
+    """Return the reply, or raise after a while: the HTTP library's timeout starts again with each byte of a header."""
     answered: Future[Reply] = Future()
     context = contextvars.copy_context()
-    # A daemon: who sends for ever must not keep the process from ending. What it is still sent then is thrown away.
+    # A daemon: a server that never stops sending must not keep the process from ending.
     threading.Thread(target=context.run, args=(_settle, answered, step, http), daemon=True).start()
     futures.wait([answered], step.timeout * _TIMES)
     if not answered.done():
@@ -64,7 +59,7 @@ def _in_time(step: Send, http: httpx2.Client) -> Reply:
 def _settle(answered: Future[Reply], step: Send, http: httpx2.Client) -> None:
     try:
         answered.set_result(_send(step, http))
-    except BaseException as error:  # noqa: BLE001 - it is for who waits
+    except BaseException as error:  # noqa: BLE001 - the waiting thread raises it
         answered.set_exception(error)
 
 
@@ -79,12 +74,12 @@ def _send(step: Send, http: httpx2.Client) -> Reply:
 
 def _arguments(step: Send) -> dict[str, Any]:
     return {
-        # Not compressed: a small answer must not become a large one.
+        # Attack: a small compressed response becomes a large one.
         "headers": {"accept-encoding": "identity", **step.headers},
         "content": step.body or None,
         "follow_redirects": False,
         "timeout": step.timeout,
-        "auth": None,  # whatever the client was set up with, this request proves who it is by itself
+        "auth": None,  # the HTTP client may have its own: this request authenticates by itself
     }
 
 
@@ -104,23 +99,16 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
     return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
-class _translated:  # noqa: N801 - used like a function
-    """Let no exception of the HTTP library through but as Unreachable."""
+@contextlib.contextmanager
+def _translated(step: Send, http: httpx2.Client) -> Iterator[None]:
+    """Turn the exceptions of the HTTP library into RemoteError, NotSent and Unreachable."""
+    import httpx2  # noqa: PLC0415 - loaded by the first request, not by the import of the client
 
-    def __init__(self, step: Send, http: httpx2.Client) -> None:
-        self._url = step.url
-        self._trust_env = http.trust_env
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        import httpx2  # noqa: PLC0415 - loaded by the first request, not by the import of the client
-
-        if isinstance(error, httpx2.InvalidURL):
-            raise RemoteError(f"{self._url!r} is not a URL that can be called") from None
-        if isinstance(error, httpx2.RequestError):
-            not_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-            kind = NotSent if not_sent else Unreachable
-            proxy = find_proxy(self._url) if self._trust_env else None
-            raise kind(failure(error, self._url, proxy=proxy)) from None
+    try:
+        yield
+    except httpx2.InvalidURL:
+        raise RemoteError(f"{step.url!r} is not a URL that can be called") from None
+    except httpx2.RequestError as error:
+        kind = NotSent if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout) else Unreachable
+        proxy = find_proxy(step.url) if http.trust_env else None
+        raise kind(failure(error, step.url, proxy=proxy)) from None

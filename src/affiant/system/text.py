@@ -13,6 +13,8 @@ def instant(at: float) -> str:
         return "at an impossible time"
 
 
-def printable(text: str, longest: int | None = None) -> str:
-    """Return the text with every unprintable character escaped, cut to `longest` characters."""
+def printable(text: object, longest: int | None = None) -> str:
+    """Return the text with every unprintable character escaped, cut to `longest` characters; "" if it is no str."""
+    if not isinstance(text, str):
+        return ""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:longest])[:longest]

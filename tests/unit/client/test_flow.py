@@ -231,7 +231,7 @@ def test_refusal_is_told_whole_and_harmless(foreign: Foreign, key: PrivateKey) -
         400,
         "https://as.example/e",
     )
-    assert error.description.startswith(r"no\x1b[2J\nsuch\u202e scope")
+    assert error.description.startswith(r"no\u001b[2J\u000asuch\u202e scope")
     assert len(error.description) == 500
 
 

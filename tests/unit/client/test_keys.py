@@ -31,7 +31,7 @@ def test_an_answer_that_has_no_keys(foreign: Foreign, http: httpx2.Client, key: 
     url = f"{foreign.url}/client-keys"
     foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, client_keys_endpoint=url)
     foreign.standing["/client-keys"] = Answer(200, raw=raw)
-    with pytest.raises(RemoteError, match="something else than the client's keys"):
+    with pytest.raises(RemoteError, match="did not answer with the client's keys"):
         KeyRing(foreign.url, "billing", http).ask(key, action="list")
 
 

@@ -125,14 +125,14 @@ def test_the_token_goes_nowhere_but_to_its_maker(
 ) -> None:
     place = server.url.removeprefix("http://")
     uri = uri.format(url=server.url, other=server.other_name, place=place)
-    with pytest.raises(RemoteError, match="at another place") as refusal:
+    with pytest.raises(RemoteError, match="of another origin") as refusal:
         _answered(server, http, key, registration_client_uri=uri)
     assert MANAGEMENT not in str(refusal.value)
 
 
 @pytest.mark.parametrize("client_id", [None, "", 7, True, ["c"], {"c": 1}, "a\nb", "a\x1b[2Jb", "a\u202eb", "a" * 3000])
 def test_a_name_that_can_be_none(server: Foreign, http: httpx2.Client, key: PrivateKey, client_id: Any) -> None:
-    with pytest.raises(RemoteError, match="something else than a registration") as refusal:
+    with pytest.raises(RemoteError, match="did not answer with a registration") as refusal:
         _answered(server, http, key, client_id=client_id)
     assert str(refusal.value).isprintable()
 
@@ -169,7 +169,7 @@ def test_another_method_than_was_asked_for(server: Foreign, http: httpx2.Client,
     ],
 )
 def test_an_answer_that_is_no_registration(server: Foreign, http: httpx2.Client, key: PrivateKey, raw: bytes) -> None:
-    with pytest.raises(RemoteError, match="something else than a registration"):
+    with pytest.raises(RemoteError, match="did not answer with a registration"):
         _register(server, http, key, Answer(201, raw=raw))
 
 

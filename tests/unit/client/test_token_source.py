@@ -12,13 +12,13 @@ import pytest
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
-from affiant.client.token import Token
-from affiant.client.token_source import Key, TokenSource
+from affiant.client.token import Token, TokenKey
+from affiant.client.token_source import TokenSource
 from affiant.errors import Refused, RemoteError
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.token import TokenResponse
 
-KEY = ("https://orders.example", "orders.read")
+KEY = TokenKey("https://orders.example", "orders.read")
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ class _Script:
         self._answers = list(answers)
         self.source = TokenSource(self._fetch, self.clock)
 
-    def _fetch(self, _: Key) -> TokenResponse:
+    def _fetch(self, _: TokenKey) -> TokenResponse:
         self.asked += 1
         try:
             answer = self._answers.pop(0)
@@ -222,7 +222,7 @@ def test_lifetime_is_bounded(expires_in: int | None, kept: int) -> None:
 def test_life_begins_when_it_is_asked_for() -> None:
     clock = _Clock()
 
-    def slow(_: Key) -> TokenResponse:
+    def slow(_: TokenKey) -> TokenResponse:
         clock.now += 20
         return _answer("a", 100)
 

@@ -16,10 +16,11 @@ from affiant.cli.tokens.exchange import METHOD, read_body, read_headers, shown_o
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.credentials import Credentials
-from affiant.client.flow import plain
 from affiant.client.http_auth import make_auth
+from affiant.client.token import TokenKey
 from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client
+from affiant.system.text import printable
 
 _LONGEST = 2000  # characters of a challenge that are shown; all of it with --json
 
@@ -56,7 +57,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
 
         auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
     else:
-        auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), (resource, scope), origin=url)
+        auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), TokenKey(resource, scope), origin=url)
     hooks = shown_on_stderr() if options["verbose"] else None
     with (
         _failures(url),
@@ -67,7 +68,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
         show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
     if reply.is_error:
         challenge = reply.headers.get("www-authenticate", "")
-        message = f"{url} answered {reply.status_code} {plain(challenge, _LONGEST)}".rstrip()
+        message = f"{url} answered {reply.status_code} {printable(challenge, _LONGEST)}".rstrip()
         raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import httpx2
 
-from affiant.client.flow import plain
+from affiant.system.text import printable
 
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, as the names of headers are
 _VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # section 5.5, without what is not ASCII
@@ -77,7 +77,7 @@ def _print(mark: str, token: str, first: str, headers: Iterable[tuple[str, str]]
         first.replace(token, "(token)"),
         *(f"{name}: {_value(name, value, token)}" for name, value in headers),
     ):
-        click.echo(f"{mark} {plain(line, _LONGEST)}", err=True)
+        click.echo(f"{mark} {printable(line, _LONGEST)}", err=True)
 
 
 def _value(name: str, value: str, token: str) -> str:

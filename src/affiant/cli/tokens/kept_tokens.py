@@ -13,16 +13,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.client.credentials import Credentials
 from affiant.client.store import CannotKeep, FileTokenStore
-from affiant.client.token import Token
-
-if TYPE_CHECKING:
-    from affiant.client.token_source import Key
+from affiant.client.token import Token, TokenKey
 
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
 
@@ -39,7 +36,7 @@ class KeptTokens:
         self._min_ttl = min_ttl
         self._keep = keep
 
-    def get(self, key: Key) -> Token:
+    def get(self, key: TokenKey) -> Token:
         """A kept one, or a new one; where the folder cannot be used, a new one each time."""
         fetch = partial(self._fetch, key)
         if not self._keep:
@@ -52,29 +49,29 @@ class KeptTokens:
             print(f"affiant: {error}: asked for a new one (with --no-cache this is not said)", file=sys.stderr)
             return fetch()
 
-    async def aget(self, key: Key) -> Token:
+    async def aget(self, key: TokenKey) -> Token:
         """The same, for who has an event loop."""
         from asyncio import to_thread
 
         return await to_thread(self.get, key)
 
-    def forget(self, key: Key, value: str) -> None:
+    def forget(self, key: TokenKey, value: str) -> None:
         """Do not use this one again: an API refused it."""
         if self._keep:
             _store().forget(self._names(key), value)
 
-    def _fetch(self, key: Key) -> Token:
+    def _fetch(self, key: TokenKey) -> Token:
         from affiant.client.identity import Service
 
         # A new one each time: it would serve from its own memory what was just forgotten.
-        return Service.from_credentials(self._found).token(key[0], key[1])
+        return Service.from_credentials(self._found).token(key.resource, key.scope)
 
     def _is_revoked(self, token: Token) -> bool:
         from affiant.cli.tokens import revoked
 
         return revoked.is_revoked(self._found.issuer, token.value)
 
-    def _names(self, key: Key) -> tuple[str, ...]:
+    def _names(self, key: TokenKey) -> tuple[str, ...]:
         """Who asks, and for what. With another key one is another, so that who registers anew starts anew."""
         mine = self._found
         public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
@@ -82,7 +79,7 @@ class KeptTokens:
         who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", shown)
         if mine.certificate is not None:  # a token may be bound to it
             who = (*who, mine.certificate)
-        return (*who, key[0] or mine.resource or "", key[1] or mine.scope or "")
+        return (*who, key.resource or mine.resource or "", key.scope or mine.scope or "")
 
 
 def _store() -> FileTokenStore:

@@ -15,12 +15,12 @@ from affiant.cli.tokens.options import credentials_option
 from affiant.client import credentials as credentials_file
 from affiant.client import keys
 from affiant.client.credentials import ENVIRONMENT
-from affiant.client.flow import plain
 from affiant.client.keys import DEFAULT_OVERLAP, KeyRing
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.system import network
+from affiant.system.text import printable
 
 if TYPE_CHECKING:
     import httpx2
@@ -75,7 +75,7 @@ def rotate(overlap: int, credentials: Path | None, as_json: bool) -> None:
             click.echo(step)
 
     with _http() as http:
-        done = keys.rotate(_path(credentials), http, overlap=overlap, tell=tell)
+        done = keys.rotate(_path(credentials), http, overlap=overlap, report=tell)
     data = {"kid": done.kid, "old_kid": done.old_kid, "old_ends_at": done.old_ends_at, "steps": steps}
     until = f"good until {instant(done.old_ends_at)}" if done.old_ends_at else "gone"
     show(data, f"the old key {done.old_kid} is {until}", as_json=as_json)
@@ -175,7 +175,7 @@ def line(known: dict[str, Any]) -> str:
     parts.append(f"used {known.get('use_count')} times, last {instant(used)}" if used else "never used")
     if "safe_to_complete" in known:
         parts.append(f"{'can go' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}")
-    return "  ".join(plain(str(part), 300) for part in parts if part)
+    return "  ".join(printable(str(part), 300) for part in parts if part)
 
 
 def cells(known: dict[str, Any]) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ import click
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
+from affiant.client.token import TokenKey
 
 
 @click.command()
@@ -45,7 +46,7 @@ def token(
     With --resource and without --scope, the token has every scope that the service may have there.
     """
     found = find(credentials, resource, scope)
-    got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get((resource, scope))
+    got = KeptTokens(found, min_ttl=min_ttl, keep=not no_cache).get(TokenKey(resource, scope))
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
         data["refresh_token"] = got.refresh_token

@@ -14,11 +14,12 @@ from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.tokens.kept_tokens import KeptTokens
 from affiant.client.credentials import Credentials
+from affiant.client.token import TokenKey
 from affiant.errors import Unreachable
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 
-ANY = (None, None)
+ANY = TokenKey(None, None)
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 
 
@@ -39,9 +40,9 @@ def mine(foreign: Foreign, key: PrivateKey) -> Credentials:
 def test_who_and_what_for_make_the_token(foreign: Foreign, mine: Credentials) -> None:
     """What a credentials file implies is the same as saying it; whatever differs is another token."""
     first = KeptTokens(mine).get(ANY).value
-    assert KeptTokens(mine).get((None, "a")).value == first
-    assert KeptTokens(replace(mine, resource="x:y")).get(("x:y", "a")).value == "token-2"
-    assert KeptTokens(mine).get(("x:y", None)).value == "token-2"
+    assert KeptTokens(mine).get(TokenKey(None, "a")).value == first
+    assert KeptTokens(replace(mine, resource="x:y")).get(TokenKey("x:y", "a")).value == "token-2"
+    assert KeptTokens(mine).get(TokenKey("x:y", None)).value == "token-2"
     other = keys.generate("ES256").to_jwk()
     changes: list[dict[str, Any]] = [{"client_id": "other"}, {"scope": "b"}, {"kid": "other"}, {"key": other}]
     assert len({KeptTokens(replace(mine, **change)).get(ANY).value for change in changes}) == len(changes)
