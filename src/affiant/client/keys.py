@@ -115,10 +115,7 @@ def rotate(
     """
     with alone(path) as (file, found):
         ring = KeyRing(found.issuer, found.client_id, http, clock)
-        if found.old_key is None:
-            renewed = _take_next_into_use(file, found, ring, report, wait)
-        else:
-            renewed = found
+        renewed = _take_next_into_use(file, found, ring, report, wait) if found.old_key is None else found
         return _retire_old(file, renewed, ring, overlap, report)
 
 
