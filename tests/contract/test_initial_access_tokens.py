@@ -56,7 +56,7 @@ async def test_one_name_is_added_once(store: Store) -> None:
 
 async def test_what_is_removed_lets_nobody_in(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
-    await store.initial_access_tokens.remove("t1", tell=_told("x"))
+    await store.initial_access_tokens.remove("t1", audit=_told("x"))
     assert await store.initial_access_tokens.list() == []
     with pytest.raises(NotFound):
         await store.clients.add(_client(), spend="t1")
@@ -70,7 +70,7 @@ async def test_what_is_removed_lets_nobody_in(store: Store) -> None:
 
 async def test_a_use_is_spent_with_the_client(store: Store) -> None:
     await store.initial_access_tokens.add(_token(uses=2))
-    await store.clients.add(_client(), spend="t1", tell=_told("x"))
+    await store.clients.add(_client(), spend="t1", audit=_told("x"))
     assert await _left(store, _token().digest) == 1
     found = await store.audit_log.find("x")
     assert found is not None
@@ -79,7 +79,7 @@ async def test_a_use_is_spent_with_the_client(store: Store) -> None:
 
 async def test_of_many_that_spend_the_last_use_one_succeeds(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
-    adding = (store.clients.add(_client(number), spend="t1", tell=_told(f"x{number}")) for number in range(20))
+    adding = (store.clients.add(_client(number), spend="t1", audit=_told(f"x{number}")) for number in range(20))
     added = await asyncio.gather(*adding, return_exceptions=True)
     assert added.count(None) == 1
     assert sum(isinstance(result, NotFound) for result in added) == 19
@@ -119,7 +119,7 @@ async def test_a_name_that_is_taken_spends_nothing(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
     await store.clients.add(_client())
     with pytest.raises(AlreadyExists):
-        await store.clients.add(_client(), spend="t1", tell=_told("x"))
+        await store.clients.add(_client(), spend="t1", audit=_told("x"))
     assert await _left(store, _token().digest) == 1
     assert await store.audit_log.find("x") is None
 
@@ -128,6 +128,6 @@ async def test_a_client_goes_with_its_tokens_in_one_commit(store: Store) -> None
     await store.clients.add(_client())
     ended = Revocation("client", "c0", 1_800_000_000, 1_800_003_600)
     record = AuditRecord(1, "x", "registration", "deleted")
-    await store.clients.remove("c0", tell=lambda *_: [Entry(record, revocations=(ended,))])
+    await store.clients.remove("c0", audit=lambda *_: [Entry(record, revocations=(ended,))])
     assert await store.revocations.find([("client", "c0")]) == [ended]
     assert await store.audit_log.find("x") is not None

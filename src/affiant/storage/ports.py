@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys, Tables, Tell
+from affiant.storage.registry import Apis, Audit, Clients, InitialAccessTokens, Settings, SigningKeys, Tables
 
 __all__ = [
     "Apis",
+    "Audit",
     "AuditLog",
     "Clients",
     "InitialAccessTokens",
@@ -22,7 +23,6 @@ __all__ = [
     "SigningKeys",
     "Store",
     "Tables",
-    "Tell",
 ]
 
 

@@ -85,7 +85,7 @@ class Client:
     created_at: int = 0
 
 
-class Beside(NamedTuple):
+class Condition(NamedTuple):
     """A second client that a change of one depends on, read in the same commit.
 
     `check` gets the client before and after the change, and the second one (None: there is none). If it raises an

@@ -16,14 +16,23 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from affiant.storage.entries import Entry
-from affiant.storage.records import AlreadyExists, Api, Beside, Client, InitialAccessToken, NotFound, SigningKey, spent
+from affiant.storage.records import (
+    AlreadyExists,
+    Api,
+    Client,
+    Condition,
+    InitialAccessToken,
+    NotFound,
+    SigningKey,
+    spent,
+)
 
 Record = TypeVar("Record")
 Result = TypeVar("Result")
 
 # Makes the audit entries of a change, from the record before it and after it (None: there is none). They are committed
 # with the change, and must be such that cannot be refused: no claim, no rotation.
-Tell = Callable[[Any, Any], Sequence[Entry]]
+Audit = Callable[[Any, Any], Sequence[Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +161,12 @@ class Clients:
         """Those whose names follow this one, by name; at most `limit`."""
         return await self._tables.rows(Rows(CLIENTS, after, limit))
 
-    async def add(self, client: Client, *, tell: Tell | None = None, spend: str | None = None) -> None:
+    async def add(self, client: Client, *, audit: Audit | None = None, spend: str | None = None) -> None:
         """Register a client. If two add one name at once, one succeeds.
 
         Args:
             client: the client.
-            tell: makes the audit entries of the change.
+            audit: makes the audit entries of the change.
             spend: id of the initial access token that lets it in and loses one use. Of any number that spend the last
                 use at once, one succeeds.
 
@@ -172,7 +181,7 @@ class Clients:
             if spend is not None:
                 left = spent((yield Get(INITIAL_ACCESS_TOKENS, spend)), spend)
                 writes.append(Put(INITIAL_ACCESS_TOKENS, spend, left))
-            yield from _write(writes, tell, None, client)
+            yield from _write(writes, audit, None, client)
 
         await self._tables.change(steps)
 
@@ -181,12 +190,12 @@ class Clients:
         client_id: str,
         change: Callable[[Client], Client],
         *,
-        tell: Tell | None = None,
-        beside: Beside | None = None,
+        audit: Audit | None = None,
+        condition: Condition | None = None,
     ) -> Client:
         """Replace a client by what `change` returns for it, with no other change in between.
 
-        An Error that `change` raises, or the check of `beside`, leaves it as it was.
+        An Error that `change` raises, or the check of `condition`, leaves it as it was.
 
         Raises:
             NotFound: there is no such client.
@@ -195,16 +204,16 @@ class Clients:
         def steps() -> Steps[Client]:
             before = yield from _require(CLIENTS, client_id)
             after = change(before)
-            yield from _check(beside, before, after)
-            yield from _write([Put(CLIENTS, client_id, after)], tell, before, after)
+            yield from _check(condition, before, after)
+            yield from _write([Put(CLIENTS, client_id, after)], audit, before, after)
             return after
 
         return await self._tables.change(steps)
 
-    async def remove(self, client_id: str, *, tell: Tell | None = None, beside: Beside | None = None) -> None:
+    async def remove(self, client_id: str, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
         """Remove a client, its refresh tokens and the uses of its keys in one commit.
 
-        An Error that the check of `beside` raises leaves all as it was.
+        An Error that the check of `condition` raises leaves all as it was.
 
         Raises:
             NotFound: there is no such client.
@@ -212,8 +221,8 @@ class Clients:
 
         def steps() -> Steps[None]:
             before = yield from _require(CLIENTS, client_id)
-            yield from _check(beside, before, None)
-            yield from _write([Drop(CLIENTS, client_id), Forget(client_id)], tell, before, None)
+            yield from _check(condition, before, None)
+            yield from _write([Drop(CLIENTS, client_id), Forget(client_id)], audit, before, None)
 
         await self._tables.change(steps)
 
@@ -236,7 +245,7 @@ class Apis:
         """The API that a token is for when the request names none."""
         return next((api for api in await self.list() if api.is_default), None)
 
-    async def add(self, api: Api, *, tell: Tell | None = None) -> None:
+    async def add(self, api: Api, *, audit: Audit | None = None) -> None:
         """Register an API; if it is the default, the one before is no longer.
 
         Raises:
@@ -246,29 +255,29 @@ class Apis:
         def steps() -> Steps[None]:
             yield from _check_free(APIS, api.identifier)
             writes = yield from _put_api(api)
-            yield from _write(writes, tell, None, api)
+            yield from _write(writes, audit, None, api)
 
         await self._tables.change(steps)
 
-    async def update(self, identifier: str, change: Callable[[Api], Api], *, tell: Tell | None = None) -> Api:
+    async def update(self, identifier: str, change: Callable[[Api], Api], *, audit: Audit | None = None) -> Api:
         """As Clients.update; if it becomes the default, the one before is no longer."""
 
         def steps() -> Steps[Api]:
             before = yield from _require(APIS, identifier)
             after = change(before)
             writes = yield from _put_api(after)
-            yield from _write(writes, tell, before, after)
+            yield from _write(writes, audit, before, after)
             return after
 
         return await self._tables.change(steps)
 
-    async def remove(self, identifier: str, *, tell: Tell | None = None) -> None:
+    async def remove(self, identifier: str, *, audit: Audit | None = None) -> None:
         """Remove an API.
 
         Raises:
             NotFound: there is no such API.
         """
-        await self._tables.change(lambda: _remove(APIS, identifier, tell))
+        await self._tables.change(lambda: _remove(APIS, identifier, audit))
 
 
 class InitialAccessTokens:
@@ -285,7 +294,7 @@ class InitialAccessTokens:
         """All of them, newest first."""
         return await self._tables.rows(Rows(INITIAL_ACCESS_TOKENS))
 
-    async def add(self, token: InitialAccessToken, *, tell: Tell | None = None) -> None:
+    async def add(self, token: InitialAccessToken, *, audit: Audit | None = None) -> None:
         """Keep a token.
 
         Raises:
@@ -294,17 +303,17 @@ class InitialAccessTokens:
 
         def steps() -> Steps[None]:
             yield from _check_free(INITIAL_ACCESS_TOKENS, token.id)
-            yield from _write([Put(INITIAL_ACCESS_TOKENS, token.id, token)], tell, None, token)
+            yield from _write([Put(INITIAL_ACCESS_TOKENS, token.id, token)], audit, None, token)
 
         await self._tables.change(steps)
 
-    async def remove(self, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
+    async def remove(self, id: str, *, audit: Audit | None = None) -> None:  # noqa: A002 - its name
         """Remove a token.
 
         Raises:
             NotFound: there is no such token.
         """
-        await self._tables.change(lambda: _remove(INITIAL_ACCESS_TOKENS, id, tell))
+        await self._tables.change(lambda: _remove(INITIAL_ACCESS_TOKENS, id, audit))
 
 
 class SigningKeys:
@@ -318,7 +327,7 @@ class SigningKeys:
         return await self._tables.rows(Rows(SIGNING_KEYS))
 
     async def change(
-        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, tell: Tell | None = None
+        self, change: Callable[[Sequence[SigningKey]], Sequence[SigningKey]], *, audit: Audit | None = None
     ) -> None:
         """Store the keys that `change` returns for all present ones, with no other change in between.
 
@@ -331,7 +340,7 @@ class SigningKeys:
             before: list[SigningKey] = yield Rows(SIGNING_KEYS)
             changed = change(before)
             if changed:
-                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], tell, before, changed)
+                yield from _write([Put(SIGNING_KEYS, key.kid, key) for key in changed], audit, before, changed)
 
         await self._tables.change(steps)
 
@@ -351,9 +360,9 @@ class Settings:
         await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None, None, value))
 
 
-def _write(writes: Sequence[Write], tell: Tell | None, before: Any, after: Any) -> Steps[None]:
+def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any) -> Steps[None]:
     """Write, and append the audit entries. The last part of every change: nothing in it refuses."""
-    entries = tell(before, after) if tell is not None else ()
+    entries = audit(before, after) if audit is not None else ()
     yield from writes
     if entries:
         yield Append(entries)
@@ -372,14 +381,14 @@ def _require(table: Table[Record], key: str) -> Steps[Record]:
     return record
 
 
-def _remove(table: Table[Any], key: str, tell: Tell | None) -> Steps[None]:
+def _remove(table: Table[Any], key: str, audit: Audit | None) -> Steps[None]:
     before = yield from _require(table, key)
-    yield from _write([Drop(table, key)], tell, before, None)
+    yield from _write([Drop(table, key)], audit, before, None)
 
 
-def _check(beside: Beside | None, before: Client, after: Client | None) -> Steps[None]:
-    if beside is not None:
-        beside.check(before, after, (yield Get(CLIENTS, beside.client_id)))
+def _check(condition: Condition | None, before: Client, after: Client | None) -> Steps[None]:
+    if condition is not None:
+        condition.check(before, after, (yield Get(CLIENTS, condition.client_id)))
 
 
 def _put_api(api: Api) -> Steps[list[Write]]:

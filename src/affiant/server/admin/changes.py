@@ -13,7 +13,7 @@ from affiant.server.admin import shown
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Out
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
-from affiant.storage.ports import Tell
+from affiant.storage.ports import Audit
 
 Show = Callable[[Any], dict[str, Any]]
 
@@ -25,7 +25,7 @@ class Ended(NamedTuple):
     refresh: RefreshSelection
 
 
-def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Tell:
+def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Audit:
     """What a store writes down of a change, in the commit of the change itself."""
 
     def written(before: Any, after: Any) -> list[Entry]:

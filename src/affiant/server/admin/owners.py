@@ -13,7 +13,7 @@ from affiant.reasons import Reason
 from affiant.server.admin import roles
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Role, touches_admin
-from affiant.storage.records import Beside, Client
+from affiant.storage.records import Client, Condition
 
 Result = TypeVar("Result")
 _PAGE = 1000
@@ -38,7 +38,7 @@ def check_registered_itself(call: Call, client: Client) -> None:
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
 
 
-async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None], Awaitable[Result]]) -> Result:
+async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | None], Awaitable[Result]]) -> Result:
     """Do something to a client that leaves at least one owner, whatever other nodes do in the same moment.
 
     That another owner stands is looked at in the commit itself; who it may be is found out before. Who sits at the data
@@ -51,7 +51,7 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Beside | None],
         if other is None:
             break
         with contextlib.suppress(_NoneLeft):
-            return await act(Beside(other, partial(_check_left, call.desk.identifier)))
+            return await act(Condition(other, partial(_check_left, call.desk.identifier)))
         other = await _find_another(call, client_id)
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 

@@ -53,7 +53,7 @@ async def commit(
             allow(client)
         return action.step(client, now)
 
-    def tell(before: Client, after: Client) -> list[Entry]:
+    def audit(before: Client, after: Client) -> list[Entry]:
         subject = f"client {client_id}"
         written = msgspec.structs.replace(record, outcome=action.outcome, subject=subject, detail=action.detail)
         written = written.with_change(_view(before), _view(after))
@@ -64,7 +64,7 @@ async def commit(
         refresh = RefreshSelection(client_id, key_thumbprint=leaked)
         return [Entry(written, revocations=(ended,), revoke_refresh=refresh)]
 
-    return await store.clients.update(client_id, step, tell=tell)
+    return await store.clients.update(client_id, step, audit=audit)
 
 
 def add_key(added: ClientKey) -> Action:

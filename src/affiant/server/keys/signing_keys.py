@@ -182,7 +182,7 @@ async def _take(
     gone: set[str] = set()
     try:
         await store.signing_keys.change(
-            change, tell=partial(_tell, by=by, trace_id=trace_id or new_trace_id(), now=now)
+            change, audit=partial(_tell, by=by, trace_id=trace_id or new_trace_id(), now=now)
         )
         gone = {key.kid for key in changed if not key.sealed}
     finally:  # of a commit that may or may not have happened, nothing is erased

@@ -9,7 +9,7 @@ from affiant.errors import ConfigError
 from affiant.jose import base64url
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import kinds
-from affiant.storage.ports import Store, Tell
+from affiant.storage.ports import Audit, Store
 from affiant.storage.records import InitialAccessToken
 
 MAX_USES = 10_000
@@ -28,7 +28,7 @@ async def issue(
     now: int,
     types: tuple[str, ...] = (),
     id: str | None = None,  # noqa: A002 - its name
-    tell: Tell | None = None,
+    audit: Audit | None = None,
 ) -> tuple[InitialAccessToken, str]:
     """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept."""
     if not 1 <= lifetime_seconds <= MAX_LIFETIME:
@@ -46,7 +46,7 @@ async def issue(
         uses=uses,
         authorization_details_types=kinds.read("authorization_details_types", kinds.TYPES, types),
     )
-    await store.initial_access_tokens.add(token, tell=tell)
+    await store.initial_access_tokens.add(token, audit=audit)
     return token, text
 
 
@@ -55,6 +55,6 @@ async def list(store: Store) -> Sequence[InitialAccessToken]:  # noqa: A001 - re
     return await store.initial_access_tokens.list()
 
 
-async def revoke(store: Store, id: str, *, tell: Tell | None = None) -> None:  # noqa: A002 - its name
+async def revoke(store: Store, id: str, *, audit: Audit | None = None) -> None:  # noqa: A002 - its name
     """Let nobody in by it any more; whom it let in stays."""
-    await store.initial_access_tokens.remove(id, tell=tell)
+    await store.initial_access_tokens.remove(id, audit=audit)

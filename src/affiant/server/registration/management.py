@@ -97,13 +97,13 @@ class ManagementEndpoint(Registrar):
             made.append(records.put(standing, built, wanted, now=now))
             return made[-1].client
 
-        def tell(before: Client, after: Client) -> list[Entry]:
+        def audit(before: Client, after: Client) -> list[Entry]:
             was, is_now = metadata.describe(before, visit.now), metadata.describe(after, visit.now)
             return [Entry(msgspec.structs.replace(visit.record(), before=was, after=is_now))]
 
         visit.outcome = "replaced"
         try:
-            await self._store.clients.update(client.client_id, change, tell=tell)
+            await self._store.clients.update(client.client_id, change, audit=audit)
         except NotFound:
             raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
         return made[-1]
@@ -111,14 +111,14 @@ class ManagementEndpoint(Registrar):
     async def _delete(self, visit: Visit, client: Client) -> None:
         """Remove it with its refresh tokens, and end its access tokens in the same commit."""
 
-        def tell(before: Client, _: None) -> list[Entry]:
+        def audit(before: Client, _: None) -> list[Entry]:
             record = msgspec.structs.replace(visit.record(), before=metadata.describe(before, visit.now))
             now = int(visit.now)
             return [Entry(record, revocations=(Revocation("client", before.client_id, now, now + LONGEST_TOKEN),))]
 
         visit.outcome = "deleted"
         try:
-            await self._store.clients.remove(client.client_id, tell=tell)
+            await self._store.clients.remove(client.client_id, audit=audit)
         except NotFound:
             raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
 

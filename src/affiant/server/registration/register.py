@@ -72,10 +72,10 @@ class RegistrationEndpoint(Registrar):
     async def _add(self, visit: Visit, client: Client, token: InitialAccessToken) -> None:
         visit.subject = f"client {client.client_id}"
 
-        def tell(_: None, after: Client) -> list[Entry]:
+        def audit(_: None, after: Client) -> list[Entry]:
             return [Entry(msgspec.structs.replace(visit.record(), after=metadata.describe(after, visit.now)))]
 
         try:
-            await self._store.clients.add(client, tell=tell, spend=token.id)
+            await self._store.clients.add(client, audit=audit, spend=token.id)
         except NotFound:
             raise Rejected(Reason.REGISTRATION_TOKEN, detail=f"{token.id}: used up meanwhile") from None

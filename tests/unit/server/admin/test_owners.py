@@ -12,7 +12,7 @@ from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.visit import Visit
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Beside
+from affiant.storage.records import Condition
 
 pytestmark = pytest.mark.anyio
 
@@ -33,10 +33,10 @@ async def staff(*names: str) -> MemoryStore:
 async def remove(
     store: MemoryStore, by: str, name: str, seen: list[str] | None = None, *, is_local: bool = False
 ) -> None:
-    async def act(beside: Beside | None) -> None:
-        if seen is not None and beside is not None:
-            seen.append(beside.client_id)
-        await store.clients.remove(name, beside=beside)
+    async def act(condition: Condition | None) -> None:
+        if seen is not None and condition is not None:
+            seen.append(condition.client_id)
+        await store.clients.remove(name, condition=condition)
 
     await owners.keeping_one(call(store, by, is_local=is_local), name, act)
 
@@ -71,12 +71,12 @@ async def test_who_was_found_and_is_gone_is_not_believed() -> None:
     """Between the look and the commit another node removes the one who was to be left, each time."""
     store, tried = await staff("a", *(f"b{number}" for number in range(20))), list[str]()
 
-    async def act(beside: Beside | None) -> None:
-        assert beside is not None
-        tried.append(beside.client_id)
-        if beside.client_id != "a":
-            await store.clients.remove(beside.client_id)
-        await store.clients.remove("a", beside=beside)
+    async def act(condition: Condition | None) -> None:
+        assert condition is not None
+        tried.append(condition.client_id)
+        if condition.client_id != "a":
+            await store.clients.remove(condition.client_id)
+        await store.clients.remove("a", condition=condition)
 
     with pytest.raises(Rejected) as error:
         await owners.keeping_one(call(store, "a"), "a", act)

@@ -45,7 +45,7 @@ async def test_they_are_listed_and_revoked() -> None:
 async def test_what_is_told_of_it_is_in_its_commit() -> None:
     store = MemoryStore()
     token, _ = await initial_tokens.issue(
-        store, MASTER_KEY, **GOOD, tell=lambda _, after: [Entry(AuditRecord(1, after.id, "cli", "issued"))]
+        store, MASTER_KEY, **GOOD, audit=lambda _, after: [Entry(AuditRecord(1, after.id, "cli", "issued"))]
     )
     assert await store.audit_log.find(token.id) is not None
 

@@ -40,7 +40,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one is the default, for tokens that name none, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
     await _prepare(call, built)
-    await call.desk.store.apis.add(built, tell=_tell(call, built.identifier))
+    await call.desk.store.apis.add(built, audit=_tell(call, built.identifier))
     return shown.api(built)
 
 
@@ -78,7 +78,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
         changes.check_match(if_match, shown.api(standing))
         return build_changed(call, standing, wanted)
 
-    changed = await call.desk.store.apis.update(identifier, change, tell=_tell(call, identifier))
+    changed = await call.desk.store.apis.update(identifier, change, audit=_tell(call, identifier))
     told = shown.api(changed)
     call.headers["ETag"] = shown.etag(told)
     return told
@@ -94,7 +94,7 @@ async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = Non
     """Forget an API; the access tokens for it end in the same moment."""
     changes.check_match(if_match, shown.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
-    await call.desk.store.apis.remove(identifier, tell=_tell(call, identifier))
+    await call.desk.store.apis.remove(identifier, audit=_tell(call, identifier))
 
 
 async def get(call: Call, identifier: str) -> Api:

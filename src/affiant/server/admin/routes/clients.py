@@ -21,7 +21,7 @@ from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
 from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
-from affiant.storage.records import Beside, Client, KeyUse, NotFound
+from affiant.storage.records import Client, Condition, KeyUse, NotFound
 
 ROUTES = Routes("clients")
 _Row = tuple[Client, Sequence[KeyUse]]
@@ -55,7 +55,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client; a secret that is made for it is in this answer, and nowhere else ever."""
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
-    await call.desk.store.clients.add(built.client, tell=_tell(call, built.client.client_id))
+    await call.desk.store.clients.add(built.client, audit=_tell(call, built.client.client_id))
     told = shown.client(built.client, call.now)
     return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
@@ -105,8 +105,10 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         owners.check_escalation(call, standing, changed)
         return changed
 
-    async def act(beside: Beside | None) -> Client:
-        return await call.desk.store.clients.update(client_id, change, tell=_tell(call, client_id), beside=beside)
+    async def act(condition: Condition | None) -> Client:
+        return await call.desk.store.clients.update(
+            client_id, change, audit=_tell(call, client_id), condition=condition
+        )
 
     changed = await owners.keeping_one(call, client_id, act)
     told = shown.client(changed, call.now)
@@ -124,9 +126,9 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
     """Forget a client, its keys and its refresh tokens; its access tokens end in the same moment."""
     await get(call, client_id)
 
-    async def act(beside: Beside | None) -> None:
-        condition = _unchanged(call, client_id, if_match, beside)
-        await call.desk.store.clients.remove(client_id, tell=_tell(call, client_id), beside=condition)
+    async def act(condition: Condition | None) -> None:
+        unchanged = _unchanged(call, client_id, if_match, condition)
+        await call.desk.store.clients.remove(client_id, audit=_tell(call, client_id), condition=unchanged)
 
     await owners.keeping_one(call, client_id, act)
 
@@ -149,15 +151,15 @@ def unknown(client_id: str, *similar: str) -> NotFound:
     return NotFound(f"there is no client named {client_id}: {meant}  affiant client list")
 
 
-def _unchanged(call: Call, client_id: str, if_match: str | None, beside: Beside | None) -> Beside:
+def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Condition | None) -> Condition:
     """This condition, and that the client still is what was read: both are looked at in the commit itself."""
 
     def check(before: Client, after: Client | None, other: Client | None) -> None:
         changes.check_match(if_match, shown.client(before, call.now))
-        if beside is not None:
-            beside.check(before, after, other)
+        if condition is not None:
+            condition.check(before, after, other)
 
-    return Beside(beside.client_id if beside is not None else client_id, check)
+    return Condition(condition.client_id if condition is not None else client_id, check)
 
 
 def build_changed(call: Call, standing: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:

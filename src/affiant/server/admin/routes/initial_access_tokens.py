@@ -47,7 +47,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         uses=wanted.uses,
         id=wanted.id,
         now=call.now,
-        tell=_tell(call),
+        audit=_tell(call),
     )
     told = shown.initial_access_token(token)
     return documents.IssuedInitialAccessToken(**told.model_dump(), initial_access_token=text)
@@ -58,7 +58,7 @@ async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002
     """Let nobody in by it any more; whom it let in stays."""
     if not any(token.id == id for token in await initial_tokens.list(call.desk.store)):
         raise NotFound("there is no initial access token of this id")
-    await initial_tokens.revoke(call.desk.store, id, tell=_tell(call))
+    await initial_tokens.revoke(call.desk.store, id, audit=_tell(call))
 
 
 def _tell(call: Call) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelection, RefreshToken, Revocation
-from affiant.storage.ports import Store, Tell
+from affiant.storage.ports import Audit, Store
 from affiant.storage.records import AlreadyExists, Api, Client, NotFound, SigningKey
 
 pytestmark = pytest.mark.anyio
@@ -23,14 +23,14 @@ KEY = SigningKey("k", "ES256", "{}", b"sealed", NOW)
 REFRESH = RefreshToken(b"r1", "f", "c", ("r",), "https://a https://b", NOW, NOW + 1000, NOW + 1500, key_thumbprint="t")
 
 
-def telling(seen: list[tuple[Any, Any]] | None = None, **wanted: Any) -> Tell:
-    def tell(before: Any, after: Any) -> Sequence[Entry]:
+def auditing(seen: list[tuple[Any, Any]] | None = None, **wanted: Any) -> Audit:
+    def audit(before: Any, after: Any) -> Sequence[Entry]:
         if seen is not None:
             seen.append((before, after))
         audit = AuditRecord(at=NOW, trace_id="t", endpoint="admin", outcome="changed", by="cli", subject="x")
         return [Entry(audit, **wanted)]
 
-    return tell
+    return audit
 
 
 async def told(store: Store) -> list[dict[str, Any]]:
@@ -45,16 +45,16 @@ async def told(store: Store) -> list[dict[str, Any]]:
 
 async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> None:
     seen: list[tuple[Any, Any]] = []
-    tell = telling(seen)
+    audit = auditing(seen)
     changed, named = replace(CLIENT, enabled=False), replace(API, name="b")
-    await store.clients.add(CLIENT, tell=tell)
-    await store.clients.update("c", lambda _: changed, tell=tell)
-    await store.clients.remove("c", tell=tell)
-    await store.apis.add(API, tell=tell)
-    await store.apis.update("https://a", lambda _: named, tell=tell)
-    await store.apis.remove("https://a", tell=tell)
-    await store.signing_keys.change(lambda _: [KEY], tell=tell)
-    await store.signing_keys.change(lambda _: [], tell=tell)
+    await store.clients.add(CLIENT, audit=audit)
+    await store.clients.update("c", lambda _: changed, audit=audit)
+    await store.clients.remove("c", audit=audit)
+    await store.apis.add(API, audit=audit)
+    await store.apis.update("https://a", lambda _: named, audit=audit)
+    await store.apis.remove("https://a", audit=audit)
+    await store.signing_keys.change(lambda _: [KEY], audit=audit)
+    await store.signing_keys.change(lambda _: [], audit=audit)
     assert seen == [
         *((None, CLIENT), (CLIENT, changed), (changed, None)),
         *((None, API), (API, named), (named, None)),
@@ -67,21 +67,21 @@ async def test_what_is_refused_is_not_told(store: Store) -> None:
     def refuse(_: Any) -> Any:
         raise NotFound("no")
 
-    tell = telling()
+    audit = auditing()
     await store.clients.add(CLIENT)
     await store.apis.add(API)
     before = await store.version()
     attempts: list[tuple[type[Exception], Any]] = [
-        (AlreadyExists, lambda: store.clients.add(CLIENT, tell=tell)),
-        (NotFound, lambda: store.clients.add(replace(CLIENT, client_id="d"), tell=tell, spend="none")),
-        (NotFound, lambda: store.clients.update("c", refuse, tell=tell)),
-        (NotFound, lambda: store.clients.update("\0", lambda client: client, tell=tell)),
-        (NotFound, lambda: store.clients.remove("nobody", tell=tell)),
-        (AlreadyExists, lambda: store.apis.add(API, tell=tell)),
-        (NotFound, lambda: store.apis.update("https://a", refuse, tell=tell)),
-        (NotFound, lambda: store.apis.update("https://nowhere", lambda api: api, tell=tell)),
-        (NotFound, lambda: store.apis.remove("https://nowhere", tell=tell)),
-        (NotFound, lambda: store.signing_keys.change(refuse, tell=tell)),
+        (AlreadyExists, lambda: store.clients.add(CLIENT, audit=audit)),
+        (NotFound, lambda: store.clients.add(replace(CLIENT, client_id="d"), audit=audit, spend="none")),
+        (NotFound, lambda: store.clients.update("c", refuse, audit=audit)),
+        (NotFound, lambda: store.clients.update("\0", lambda client: client, audit=audit)),
+        (NotFound, lambda: store.clients.remove("nobody", audit=audit)),
+        (AlreadyExists, lambda: store.apis.add(API, audit=audit)),
+        (NotFound, lambda: store.apis.update("https://a", refuse, audit=audit)),
+        (NotFound, lambda: store.apis.update("https://nowhere", lambda api: api, audit=audit)),
+        (NotFound, lambda: store.apis.remove("https://nowhere", audit=audit)),
+        (NotFound, lambda: store.signing_keys.change(refuse, audit=audit)),
     ]
     for error, attempt in attempts:
         with pytest.raises(error):
@@ -98,8 +98,8 @@ async def test_it_revokes_in_the_same_commit(store: Store) -> None:
         await store.ledger.claim(Entry(AuditRecord(NOW, "t", "token", "issued"), new_refresh=token))
     await store.clients.add(CLIENT)
     ended = Revocation("key", "t", NOW, NOW + 3600)
-    tell = telling(revocations=(ended,), revoke_refresh=RefreshSelection(key_thumbprint="t"))
-    await store.clients.update("c", lambda client: replace(client, enabled=False), tell=tell)
+    audit = auditing(revocations=(ended,), revoke_refresh=RefreshSelection(key_thumbprint="t"))
+    await store.clients.update("c", lambda client: replace(client, enabled=False), audit=audit)
     assert await store.revocations.find([("key", "t")]) == [ended]
     assert await store.refresh_tokens.find(b"r1") == replace(REFRESH, revoked_at=NOW)
     assert await store.refresh_tokens.find(b"r2") == other
@@ -141,7 +141,7 @@ async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
     claims = [
         store.ledger.claim(Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), NOW))) for number in range(40)
     ]
-    changes = [store.clients.add(replace(CLIENT, client_id=f"c{number}"), tell=telling()) for number in range(10)]
+    changes = [store.clients.add(replace(CLIENT, client_id=f"c{number}"), audit=auditing()) for number in range(10)]
     await asyncio.gather(*claims, *changes)
     records = await told(store)
     assert sorted(record["endpoint"] for record in records) == ["admin"] * 10 + ["token"] * 40
@@ -158,7 +158,7 @@ async def test_stores_on_one_database_tell_into_one_chain(make_store: Callable[.
             await asyncio.gather(
                 *(one.ledger.claim(Entry(audit)) for one in stores),
                 *(
-                    one.clients.add(Client(f"c{number}{place}", "x"), tell=telling())
+                    one.clients.add(Client(f"c{number}{place}", "x"), audit=auditing())
                     for place, one in enumerate(stores)
                 ),
             )

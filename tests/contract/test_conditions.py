@@ -11,7 +11,7 @@ import pytest
 
 from affiant.errors import Error
 from affiant.storage.ports import Store
-from affiant.storage.records import Beside, Client, NotFound
+from affiant.storage.records import Client, Condition, NotFound
 
 pytestmark = pytest.mark.anyio
 A, B = Client("a", "private_key_jwt"), Client("b", "private_key_jwt")
@@ -21,13 +21,13 @@ class AloneError(Error):
     """Nobody is left."""
 
 
-def needing(client_id: str) -> Beside:
+def needing(client_id: str) -> Condition:
     def check(before: Client, after: Client | None, other: Client | None) -> None:
         is_lost = before.enabled and (after is None or not after.enabled)
         if is_lost and (other is None or not other.enabled):
             raise AloneError
 
-    return Beside(client_id, check)
+    return Condition(client_id, check)
 
 
 def off(client: Client) -> Client:
@@ -39,8 +39,10 @@ async def test_check_is_given_what_stands(store: Store) -> None:
     for client in (A, B):
         await store.clients.add(client)
     for name in ("b", "nobody", "", "a"):
-        await store.clients.update("a", lambda client: client, beside=Beside(name, lambda *args: seen.append(args)))
-    await store.clients.remove("a", beside=Beside("b", lambda *args: seen.append(args)))
+        await store.clients.update(
+            "a", lambda client: client, condition=Condition(name, lambda *args: seen.append(args))
+        )
+    await store.clients.remove("a", condition=Condition("b", lambda *args: seen.append(args)))
     assert seen == [(A, A, B), (A, A, None), (A, A, None), (A, A, A), (A, None, B)]
 
 
@@ -49,18 +51,18 @@ async def test_what_it_refuses_is_not_done(store: Store) -> None:
     await store.clients.add(A)
     before = await store.version()
 
-    def tell(*change: object) -> list[object]:
+    def audit(*change: object) -> list[object]:
         told.append(change)
         return []
 
     for attempt in (
-        lambda: store.clients.update("a", off, tell=tell, beside=needing("b")),  # type: ignore[arg-type]
-        lambda: store.clients.remove("a", tell=tell, beside=needing("b")),  # type: ignore[arg-type]
+        lambda: store.clients.update("a", off, audit=audit, condition=needing("b")),  # type: ignore[arg-type]
+        lambda: store.clients.remove("a", audit=audit, condition=needing("b")),  # type: ignore[arg-type]
     ):
         with pytest.raises(AloneError):
             await attempt()
     with pytest.raises(NotFound):
-        await store.clients.remove("nobody", beside=needing("a"))
+        await store.clients.remove("nobody", condition=needing("a"))
     assert (await store.clients.find("a"), await store.version(), told) == (A, before, [])
 
 
@@ -73,8 +75,8 @@ async def test_of_two_that_end_each_other_one_stays(make_store: Callable[..., St
     first, second = stores
     try:
         ends: list[Callable[[Store, str, str], Awaitable[object]]] = [
-            lambda store, name, other: store.clients.remove(name, beside=needing(other)),
-            lambda store, name, other: store.clients.update(name, off, beside=needing(other)),
+            lambda store, name, other: store.clients.remove(name, condition=needing(other)),
+            lambda store, name, other: store.clients.update(name, off, condition=needing(other)),
         ]
         for number, (end_a, end_b) in enumerate(itertools.product(ends, repeat=2)):
             for _ in range(5):
