@@ -11,9 +11,9 @@ from reference.markdown import code, head, members, table
 
 from affiant.reasons import Reason
 from affiant.server.admin.roles import PATH as ADMIN_PATH
-from affiant.server.client_auth import described as client_auth
+from affiant.server.client_auth import descriptions as client_auth
 from affiant.server.published.described import BY_PATH
-from affiant.server.request.described import Described, Parameter
+from affiant.server.request.description import Description, Parameter
 from affiant.server.request.endpoint import Endpoint
 
 _TEXT = f"""\
@@ -56,14 +56,14 @@ def build() -> str:
     return head("Endpoints", _TEXT, change=_CHANGE) + shared + "".join(starmap(_section, mounted().items()))
 
 
-def mounted() -> dict[str, Described]:
+def mounted() -> dict[str, Description]:
     """What the server really has, by path.
 
     Raises:
         KeyError: something of it is not described.
     """
     server = running.server()
-    own = {path if path[-1] != "/" else f"{path}{{client_id}}": type(e).described for path, e in _endpoints(server)}
+    own = {path if path[-1] != "/" else f"{path}{{client_id}}": type(e).description for path, e in _endpoints(server)}
     return {**own, **{route.path: BY_PATH[route.path] for route in server.routes}}
 
 
@@ -76,7 +76,7 @@ def _endpoints(server: Any) -> list[tuple[str, Endpoint]]:
     return list(server._endpoints.items())  # noqa: SLF001 - nobody else needs to know
 
 
-def _section(path: str, described: Described) -> str:
+def _section(path: str, described: Description) -> str:
     is_client = set(client_auth.PARAMETERS) <= set(described.parameters)
     own = [one for one in described.parameters if not is_client or one not in client_auth.PARAMETERS]
     refused = [one for one in described.refuses if not is_client or one not in client_auth.REFUSES]

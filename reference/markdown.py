@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from affiant.server.request.described import Member
+from affiant.server.request.description import Member
 
 MEMBERS = ("member", "meaning", "when", "source")
 

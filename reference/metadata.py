@@ -7,7 +7,7 @@ from reference.markdown import head, members
 
 from affiant.server.published import described as published
 from affiant.server.registration import described as registration
-from affiant.server.token import described as token
+from affiant.server.token import descriptions as token
 
 _TEXT = """\
 Members that are not listed are not there. Where the source is `affiant`, no standard has the member."""

@@ -25,9 +25,9 @@ from affiant.server.published import described as published
 from affiant.server.registration import described as registering
 from affiant.server.registration import initial_tokens, metadata
 from affiant.server.registry import directory
-from affiant.server.request.described import Member
+from affiant.server.request.description import Member
 from affiant.server.settings import Settings
-from affiant.server.token import described as token
+from affiant.server.token import descriptions as token
 from affiant.storage.entries import AuditRecord
 from affiant.storage.memory import MemoryStore
 
@@ -89,7 +89,14 @@ class Reads(ast.NodeVisitor):
                 self.note("form", name)
             case ast.Call(args=[ast.Name("form"), name]) if not isinstance(name, ast.Attribute | ast.Call):
                 self.note_where_constant(name)
-            case ast.Call(func=ast.Name("header") | ast.Attribute(attr="header"), args=[ast.Name("scope"), name]):
+            case ast.Call(func=ast.Attribute(ast.Attribute(attr="form"), "get" | "all"), args=[name, *_]):
+                self.note("form", name)
+            case ast.Call(
+                func=ast.Name("header") | ast.Attribute(attr="header"),
+                args=[ast.Name("scope") | ast.Attribute(attr="scope"), name],
+            ):
+                self.note("header", name)
+            case ast.Call(func=ast.Attribute(ast.Name("sent"), "header"), args=[name]):
                 self.note("header", name)
             case ast.Call(func=ast.Attribute(ast.Attribute(attr="headers"), "get"), args=[name, *_]):
                 self.note("header", name)

@@ -18,7 +18,7 @@ class Row(NamedTuple):
         code: its dotted name.
         status: the HTTP status of the answer.
         error: the OAuth error code of the answer.
-        rung: the step of the ladder, 0 outside it.
+        step: of client authentication, 0 outside it.
         sentence: what happened, in the characters that RFC 6749 section 5.2 allows.
         fix: what to do about it.
         source: the paragraph that demands the refusal.
@@ -27,17 +27,17 @@ class Row(NamedTuple):
     code: str
     status: int
     error: str
-    rung: int
+    step: int
     sentence: str
     fix: str
     source: str
 
 
 class Reason(Enum):
-    """Every way to be refused: code, status, error, rung; the sentence; what to do, and the rule."""
+    """Every way to be refused: code, status, error, step; the sentence; what to do, and the rule."""
 
     # fmt: off
-    # rung 1: the form
+    # step 1: the form
     METHOD = Row("request.method", 405, "invalid_request", 1, "this endpoint does not take this method",
         "Send the request by a method that the Allow header of the answer names; tokens are asked for by POST.", "RFC 6749 3.2")
     CONTENT_TYPE = Row("request.content_type", 400, "invalid_request", 1, "the body must be application/x-www-form-urlencoded, in UTF-8",
@@ -60,7 +60,7 @@ class Reason(Enum):
         "Send the request again.", "RFC 9112 8")
     TOO_SLOW = Row("request.too_slow", 408, "invalid_request", 1, "the body did not arrive within 5 seconds",
         "Send the whole form at once.", "RFC 9110 15.5.9")
-    # rung 2: one way to authenticate
+    # step 2: one way to authenticate
     HALF_ASSERTION = Row("request.incomplete_assertion", 400, "invalid_request", 2, "client_assertion and client_assertion_type must come together",
         "Send client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer beside client_assertion.", "RFC 7521 4.2")
     ASSERTION_TYPE = Row("request.assertion_type", 400, "invalid_request", 2, "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
@@ -77,7 +77,7 @@ class Reason(Enum):
         "Form-encode both, join them with a colon, encode the result in base64.", "RFC 6749 2.3.1")
     CERTIFICATE_HEADER = Row("certificate.header", 400, "invalid_request", 2, "the client certificate that came with the request cannot be read",
         "Let the proxy send the certificate in one header, in the format that client_certificate_header names (see docs/how-to/mtls.md).", "RFC 9440 2.2")
-    # rung 3: the assertion is a compact JWS
+    # step 3: the assertion is a compact JWS
     JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 16,384 characters",
         "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")
     JWT_CHARACTERS = Row("assertion.characters", 401, "invalid_client", 3, "the assertion has characters outside A-Z a-z 0-9 _ - and the dots",
@@ -96,21 +96,21 @@ class Reason(Enum):
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.1")
     JWT_KID = Row("assertion.kid", 401, "invalid_client", 3, "the header has a kid that is not a string of 1 to 256 characters",
         "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.4")
-    # rung 4: whom it names
+    # step 4: whom it names
     JWT_TYP = Row("assertion.type", 401, "invalid_client", 4, "typ must be absent, JWT or client-authentication+jwt",
         "Set typ to client-authentication+jwt; an access token or a proof is no client assertion.", "RFC 8725 3.11")
     ISS_SUB = Row("assertion.issuer_subject", 401, "invalid_client", 4, "iss and sub must both be the client_id",
         "Set iss and sub to the client_id.", "RFC 7523 3")
     CLIENT_ID = Row("assertion.client_id", 401, "invalid_client", 4, "the parameter client_id names another client than the assertion",
         "Send the client_id of the assertion, or none.", "RFC 7521 4.2")
-    # rung 5: the client
+    # step 5: the client
     CLIENT_UNKNOWN = Row("client.unknown", 401, "invalid_client", 5, "no client has this client_id",
         "Register it: affiant client new.", "RFC 6749 5.2")
     CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5, "the client is disabled",
         "Enable it: affiant client enable.", "RFC 6749 5.2")
     CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another way to authenticate",
         "Authenticate as registered (affiant client show).", "RFC 7591 2")
-    # rung 6: the key
+    # step 6: the key
     KEY_ALGORITHM = Row("key.algorithm", 401, "invalid_client", 6, "the alg is not one that the client's key and method allow",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 8725 3.1")
     KEY_UNKNOWN = Row("key.unknown", 401, "invalid_client", 6, "no key with this kid is registered for the client",
@@ -133,7 +133,7 @@ class Reason(Enum):
         "Publish an object with an array of public keys, uncompressed, as application/jwk-set+json.", "RFC 7517 5")
     JWKS_STALE = Row("jwks.stale", 401, "invalid_client", 6, "the client's keys are too old, and its jwks_uri gives no new ones",
         "Let the server reach the jwks_uri: the keys it knows serve for 24 hours without.", "RFC 9111 4.2.4")
-    # rung 7: the proof
+    # step 7: the proof
     SIGNATURE = Row("signature.invalid", 401, "invalid_client", 7, "the signature does not verify",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 5.2")
     SECRET = Row("secret.invalid", 401, "invalid_client", 7, "the secret is not the client's",
@@ -142,14 +142,14 @@ class Reason(Enum):
         "Compare the certificate with the name or the key that is registered for this client (affiant client show).", "RFC 8705 2")
     CERTIFICATE_TIME = Row("certificate.not_valid_now", 401, "invalid_client", 7, "the certificate has expired, or is not valid yet",
         "Renew the certificate of the client.", "RFC 5280 4.1.2.5")
-    # rung 8: the audience
+    # step 8: the audience
     TYP_EXPLICIT = Row("assertion.type_not_explicit", 401, "invalid_client", 8, "this client's assertions must have typ client-authentication+jwt",
         "Set typ to client-authentication+jwt.", "RFC 8725 3.11")
     JKU = Row("assertion.jku", 401, "invalid_client", 8, "jku is not the jwks_uri that is registered for the client",
         "Set jku to the jwks_uri that is registered (affiant client show), or leave it out: keys are fetched from there only.", "RFC 7515 4.1.2")
     AUDIENCE = Row("assertion.audience", 401, "invalid_client", 8, "aud must be the issuer of this server, alone",
         "Set aud to the issuer exactly as the server's metadata spell it.", "draft-ietf-oauth-rfc7523bis 4")
-    # rung 9: the time
+    # step 9: the time
     EXP_MISSING = Row("assertion.exp", 401, "invalid_client", 9, "exp must be present and a number of seconds",
         "Set exp to now plus 60 seconds.", "RFC 7523 3")
     TIME_CLAIM = Row("assertion.time_claim", 401, "invalid_client", 9, "iat and nbf must be numbers of seconds, and not after exp",
@@ -166,7 +166,7 @@ class Reason(Enum):
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
     BEFORE_RESTORE = Row("assertion.before_restore", 401, "invalid_client", 9, "the server was restored from a backup, and what was signed before that may have been used",
         "Sign a new assertion, with iat, half a minute after the restore.", "RFC 7523 3")
-    # rung 10: the jti
+    # step 10: the jti
     JTI = Row("assertion.jti", 401, "invalid_client", 10, "jti must be a string of 1 to 256 characters",
         "Set jti to a new random value for each assertion.", "OpenID Connect Core 9")
     DPOP_MISSING = Row("dpop.missing", 400, "invalid_dpop_proof", 10, "this client's tokens are bound to a key, and the request brings no DPoP proof",
@@ -195,7 +195,7 @@ class Reason(Enum):
         "Make a new proof with that nonce, and a new client assertion, and send the request again. A nonce is taken for 5 minutes at least.", "RFC 9449 8")
     DPOP_REPLAYED = Row("dpop.replayed", 400, "invalid_dpop_proof", 10, "the DPoP proof was used before",
         "Make a new proof, with a new jti, for each request and each retry.", "RFC 9449 11.1")
-    # rung 11: once
+    # step 11: once
     REPLAYED = Row("assertion.replayed", 401, "invalid_client", 11, "this assertion was used before",
         "Sign a new assertion, with a new jti, for each request and each retry.", "RFC 7523 3")
     # grants, server, guard

@@ -35,7 +35,7 @@ FORM_TYPE = (b"content-type", b"application/x-www-form-urlencoded")
 PROXY = "10.0.0.1"
 ADDRESS, ABSENT, FILE = "203.0.113.7", "absent", "affiant.db"
 KEY, OTHER, STRANGER, FOREIGN = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "Ed25519"))
-SILENT_RUNGS, MAX_ERROR, MAX_CLAIMED, PIECE = range(5, 8), 1024, 256, 20
+SILENT_STEPS, MAX_ERROR, MAX_CLAIMED, PIECE = range(5, 8), 1024, 256, 20
 _CHANGED = "UPDATE version SET number = number + 1"
 _SECRET_PARAMETERS = {"client_assertion", "assertion", "client_secret", "refresh_token"}
 _OPEN_VALUES = {TYPE, API, OTHER_API, "client_credentials", "refresh_token"}  # they stand in sentences anyway
@@ -241,7 +241,7 @@ class Bench:
             "refused",
             reply.json()["trace_id"],
         )
-        proved = "c1" if reason.value.rung > 4 or (reason.value.rung == 0 and reason.value.status == 400) else None
+        proved = "c1" if reason.value.step > 4 or (reason.value.step == 0 and reason.value.status == 400) else None
         assert shown.get("client_claimed") == (claimed or (None if reason is Reason.GRANT_UNSUPPORTED else proved)), (
             line
         )
@@ -314,7 +314,7 @@ def check_answer(reply: Reply, reason: Reason, what: Request) -> None:
     table, members = reason.value, reply.json()
     assert (reply.status, members.get("error")) == (table.status, table.error), reply.body
     assert set(members) == {"error", "error_description", "error_uri", "trace_id"}
-    silent = table.rung in SILENT_RUNGS
+    silent = table.step in SILENT_STEPS
     assert members["error_uri"] == f"{ISSUER}/errors/{'client.authentication_failed' if silent else table.code}", (
         reply.body
     )
@@ -326,8 +326,8 @@ def check_answer(reply: Reply, reason: Reason, what: Request) -> None:
     assert reply.headers.get("www-authenticate") == (f'Basic realm="{ISSUER}"' if reply.status == 401 else None)
     text = reply.body.decode()
     assert piece_of(text, what.sensitive()) is None
-    assert "; got " not in members["error_description"] or not 0 < table.rung < 8
-    if table.rung < 8:  # who has proved who it is, is told what came
+    assert "; got " not in members["error_description"] or not 0 < table.step < 8
+    if table.step < 8:  # who has proved who it is, is told what came
         assert not [v for _, v in what.values() if len(v) > 5 and v not in _OPEN_VALUES and v in text]
 
 

@@ -14,7 +14,7 @@ from tests.certificates import Made, make
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Ladder
+from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request.certificate import Certificates
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(9700, "4.13")]
@@ -150,17 +150,16 @@ async def test_any_certificate_means_no_names(bench: Bench) -> None:
     """Where a proxy lets self-signed certificates in, anybody can write any name into one."""
     await bench.register("self", "self_signed_tls_client_auth", keys=(SELF.public,))
     endpoint: Any = bench.app._endpoints["/token"]  # type: ignore[attr-defined]
-    ladder: Ladder = endpoint._ladder
-    loose = Certificates(ladder._certificates.proxies, trust="any")
-    endpoint._decider._ladder = Ladder(directory=ladder._directory, master_key=bench.master_key, certificates=loose)
+    before: Authenticator = endpoint.authenticator
+    loose = Certificates(before._certificates.proxies, trust="any")
+    endpoint.authenticator = Authenticator(before._directory, bench.master_key, certificates=loose)
     await refused(bench, over_tls("named", NAMED.header), Reason.CLIENT_METHOD)
     assert (await issued(bench, over_tls("self", SELF.header)))["cnf"] == {mtls.CONFIRMATION: SELF.thumbprint}
 
 
 async def test_without_configuration_nobody_is_a_proxy(bench: Bench) -> None:
     endpoint: Any = bench.app._endpoints["/token"]  # type: ignore[attr-defined]
-    ladder: Ladder = endpoint._ladder
-    endpoint._decider._ladder = Ladder(directory=ladder._directory, master_key=bench.master_key)
+    endpoint.authenticator = Authenticator(endpoint.authenticator._directory, bench.master_key)
     await refused(bench, over_tls("named", NAMED.header), Reason.NO_CREDENTIALS)
 
 

@@ -530,11 +530,11 @@ def test_row_is_in_order(reason: Reason) -> None:
     assert not row.sentence.endswith(".")
     assert row.fix.endswith(".")
     assert row.source
-    assert 0 <= row.rung <= 11
+    assert 0 <= row.step <= 11
     if row.code.startswith("dpop."):  # RFC 9449 section 5: not the client's authentication, but its proof
-        assert (row.error in ("invalid_dpop_proof", "use_dpop_nonce"), row.rung in (0, 10)) == (True, True)
+        assert (row.error in ("invalid_dpop_proof", "use_dpop_nonce"), row.step in (0, 10)) == (True, True)
         return
-    if row.rung >= 2 and row.status == 401:
+    if row.step >= 2 and row.status == 401:
         assert row.error == "invalid_client"
-    if row.rung >= 3:
+    if row.step >= 3:
         assert row.status == 401

@@ -16,7 +16,7 @@ from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.explain.inquiry import EXPLAINED
+from affiant.server.explain.hints import EXPLAINED
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import clients
 from affiant.server.request.limits import Limits, Rate, Rates

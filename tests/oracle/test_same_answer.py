@@ -18,7 +18,7 @@ from affiant.reasons import Reason
 pytestmark = pytest.mark.attack(306)
 
 COUNT, SEED = 600, 306
-SILENT_RUNGS = range(5, 8)  # look-up, key, signature
+SILENT_STEPS = range(5, 8)  # look-up, key, signature
 _FORGED = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": KEY.kid})
 _FORGED_MAC, _OTHER_MAC = SecretKey(b"x" * 43), SecretKey(b"x" * 64, "HS512")
 
@@ -92,7 +92,7 @@ def test_failures_before_proof_have_one_answer(house: House) -> None:
     for name in order:
         reply = house.ask(CASES[name](house))
         told[name] = house.judge(reply)
-        assert Reason.from_code(told[name]).value.rung in SILENT_RUNGS, (name, told[name])
+        assert Reason.from_code(told[name]).value.step in SILENT_STEPS, (name, told[name])
         seen.add(_bare(reply))
     assert len(seen) == 1, seen
     # The operator does see which it was.

@@ -6,9 +6,13 @@ from typing import ClassVar
 
 import pytest
 
+from affiant.jose import compact
 from affiant.oauth.token import TokenResponse
-from affiant.server.client_auth.presented import Assertion, Guide, Secret
+from affiant.server.client_auth.methods.client_assertion import Assertion, GuideAssertion
+from affiant.server.client_auth.methods.client_secret import Secret
 from affiant.values import Value
+
+_UNVERIFIED = compact.parse("eyJhbGciOiJFUzI1NiIsIngiOiJzM2NyZXQifQ.e30.AA")
 
 
 class _Plain(Value, frozen=True):
@@ -43,8 +47,8 @@ def test_what_is_hidden_is_not_shown() -> None:
     "value",
     [
         Secret("client_secret_post", "c", "s3cret"),
-        Guide("s3cret", "c", "s3cret"),
-        Assertion("s3cret", "c"),
+        GuideAssertion("s3cret", _UNVERIFIED, "c", "c", "s3cret"),
+        Assertion("s3cret", _UNVERIFIED, "c"),
         TokenResponse("s3cret", "Bearer", 60, None, "s3cret"),
     ],
 )

@@ -20,9 +20,9 @@ from affiant.jose import keys
 from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.explain import captured, inquiry
+from affiant.server.explain import captured, hints
+from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
-from affiant.server.explain.walk import Explainer
 from affiant.server.keys import master_key
 from affiant.server.registry import clients, directory
 from affiant.storage.records import Api, Client
@@ -57,7 +57,7 @@ class House:
     async def trace(self, trace_id: str, *, looks: bool) -> Explanation:
         """What the log says of this request, once somebody has looked for its mistake."""
         for _ in range(1000 if looks else 0):
-            if await self.store.audit_log.find(inquiry.trace_id(trace_id)) is not None:
+            if await self.store.audit_log.find(hints.trace_id(trace_id)) is not None:
                 break
             await asyncio.sleep(0.01)
         record = await self.store.audit_log.find(trace_id)
@@ -71,7 +71,7 @@ class House:
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a command changes is seen at once
-    monkeypatch.setattr(inquiry, "SECONDS", 0.01)  # what a mistake was is found out at once
+    monkeypatch.setattr(hints, "SECONDS", 0.01)  # what a mistake was is found out at once
     data, now = tmp_path / "affiant-data", [float(NOW)]
     data.mkdir()
     master_key.make(data)

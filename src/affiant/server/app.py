@@ -17,11 +17,11 @@ from affiant.oauth.binding.dpop import Nonces
 from affiant.server.admin import Late
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
-from affiant.server.client_auth import dummy
-from affiant.server.client_auth.ladder import Ladder
-from affiant.server.explain import inquiry
-from affiant.server.explain.inquiry import Inquiry
-from affiant.server.explain.walk import Explainer
+from affiant.server.client_auth import stranger
+from affiant.server.client_auth.ladder import Authenticator
+from affiant.server.explain import hints
+from affiant.server.explain.explainer import Explainer
+from affiant.server.explain.hints import Inquiry
 from affiant.server.keys import signers, signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
@@ -40,12 +40,11 @@ from affiant.server.registry.directory import Directory
 from affiant.server.registry.fetch import Fetcher
 from affiant.server.registry.remote_keys import Fetch, RemoteKeys
 from affiant.server.request.background import Background, Piece
-from affiant.server.request.endpoint import Endpoint
+from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.request.uses import Uses
 from affiant.server.settings import Options, Setting
-from affiant.server.token.decision import Decider
-from affiant.server.token.dpop import Proofs
+from affiant.server.token.binding import Proofs
 from affiant.server.token.endpoint import TokenEndpoint
 from affiant.server.token.grants.client_credentials import ClientCredentials
 from affiant.server.token.grants.jwt_bearer import JwtBearer
@@ -110,7 +109,8 @@ def build(
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, fetch)
+    remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
+    parts = _Parts(issuer, store, master_key, options, vault, limits, clock, remote_keys)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
     feed = parts.feed()
@@ -148,42 +148,57 @@ class _Parts:
         vault: Vault,
         limits: Limits,
         clock: Callable[[], float],
-        fetch: Fetch | None,
+        remote_keys: RemoteKeys,
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
         self.directory = Directory(issuer, store, master_key, demands=options.demands, vault=vault, clock=clock)
-        self.remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
+        self.remote_keys = remote_keys
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
         self.signers = Signers(self.directory, store, vault, clock=clock)
-        self._ladder = _ladder(self.directory, master_key, options, self.remote_keys)
+        self.authenticator = Authenticator(
+            self.directory,
+            master_key,
+            certificates=options.certificates,
+            methods=options.auth_methods,
+            remote_keys=remote_keys,
+        )
+        self.context = Context(issuer, store.ledger, limits, self.uses, clock, self.inquiry.offer)
 
     def feed(self) -> RevocationFeed:
         """Build the feed of revocations."""
         where: dict[str, Any] = {"issuer": self.issuer, "clock": self.clock, "max_waiting": self.options.max_waiting}
         return RevocationFeed(self.directory, self.store.revocations, **where)
 
+    def token_endpoint(self) -> TokenEndpoint:
+        store, key, options = self.store, self.master_key, self.options
+        urls = tuple(f"{base}/token" for base in (self.issuer, options.mtls_url) if base is not None)
+        return TokenEndpoint(
+            self.context,
+            self.authenticator,
+            directory=self.directory,
+            grants=(ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, key), JwtBearer()),
+            proofs=Proofs(urls, nonces=_nonces(key, options), algorithms=options.demands.algorithms),
+            signers=self.signers,
+            master_key=key,
+            lifetime=options.access_token_lifetime,
+        )
+
     def endpoints(self) -> dict[str, Endpoint]:
         """The endpoints that decide something, by their paths below the issuer."""
-        alone: dict[str, Any] = {
-            "issuer": self.issuer,
-            "ledger": self.store.ledger,
-            "limits": self.limits,
-            "uses": self.uses,
-            "clock": self.clock,
-            "inquire": self.inquiry.offer,
-        }
-        for_clients = {**alone, "ladder": self._ladder}
-        shared = {**for_clients, "directory": self.directory}
-        key = self.master_key
-        decider = _decider(self.issuer, self._ladder, self.store, key, self.directory, self.options)
+        context, authenticator, store, key = self.context, self.authenticator, self.store, self.master_key
+        directory, revocations = self.directory, store.revocations
+        policy = self._policy()
         return {
-            "token": TokenEndpoint(decider=decider, signers=self.signers, master_key=key, **for_clients),
-            "introspect": IntrospectionEndpoint(revocations=self.store.revocations, **shared),
-            "revoke": RevocationEndpoint(refresh_tokens=self.store.refresh_tokens, master_key=key, **shared),
-            "client-keys": ClientKeysEndpoint(store=self.store, **for_clients),
-            **self._registration(alone),
+            "token": self.token_endpoint(),
+            "introspect": IntrospectionEndpoint(context, authenticator, directory=directory, revocations=revocations),
+            "revoke": RevocationEndpoint(
+                context, authenticator, directory=directory, refresh_tokens=store.refresh_tokens, master_key=key
+            ),
+            "client-keys": ClientKeysEndpoint(context, authenticator, store=store),
+            PATH: RegistrationEndpoint(context, store=store, master_key=key, policy=policy),
+            f"{PATH}/": ManagementEndpoint(context, store=store, master_key=key, policy=policy),
         }
 
     def pieces(self) -> list[Piece]:
@@ -191,7 +206,7 @@ class _Parts:
         return [
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
             ("signature", self.signers.prove, signers.PROVE_SECONDS),
-            ("hints", self.inquiry.work, inquiry.SECONDS),
+            ("hints", self.inquiry.work, hints.SECONDS),
         ]
 
     def admin(self, settings: Sequence[Setting]) -> Late:
@@ -200,7 +215,7 @@ class _Parts:
         return Late(
             clock=self.clock,
             explainer=partial(build_explainer, **chosen, options=self.options),
-            methods=self._ladder.methods,
+            methods=self.authenticator.methods,
             calendar=self.options.calendar,
             settings=settings,
             vault=self.vault,
@@ -211,13 +226,16 @@ class _Parts:
             **chosen,
         )
 
-    def _registration(self, alone: dict[str, Any]) -> dict[str, Endpoint]:
+    def _policy(self) -> Policy:
         chosen = self.options
-        allowed = chosen.jwks_uri_allowed
         is_closed = partial(touches_admin, api=identifier(self.issuer))
-        policy = Policy(self._ladder.methods, chosen.demands, chosen.software_statement_issuers, allowed, is_closed)
-        shared = {**alone, "store": self.store, "master_key": self.master_key, "policy": policy}
-        return {PATH: RegistrationEndpoint(**shared), f"{PATH}/": ManagementEndpoint(**shared)}
+        return Policy(
+            self.authenticator.methods,
+            chosen.demands,
+            chosen.software_statement_issuers,
+            chosen.jwks_uri_allowed,
+            is_closed,
+        )
 
 
 async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | authorize.Stub]) -> dict[str, Any]:
@@ -228,35 +246,14 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
 
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
-    """The same decisions, dry, on a store that is open."""
-    # Whether a proof has the nonce of its time cannot be told later; all else about it can.
-    options = replace(options or Options(), dpop_nonces="off")
-    # Nor can be told through whom it came: who captured it is believed, and the certificate in its header with them.
-    options = replace(options, certificates=options.certificates.believing_all())
-    directory = Directory(issuer, store, master_key, demands=options.demands)
-    ladder = _ladder(directory, master_key, options, RemoteKeys())
-    decider = _decider(issuer, ladder, store, master_key, directory, options)
-    return Explainer(issuer, decider, directory, store)
-
-
-def _ladder(directory: Directory, master_key: MasterKey, options: Options, remote_keys: RemoteKeys) -> Ladder:
-    return Ladder(
-        directory=directory,
-        master_key=master_key,
-        methods=options.auth_methods,
-        certificates=options.certificates,
-        remote_keys=remote_keys,
-    )
-
-
-def _decider(
-    issuer: str, ladder: Ladder, store: Store, master_key: MasterKey, directory: Directory, options: Options
-) -> Decider:
-    grants = (ClientCredentials(), RefreshTokenGrant(store.refresh_tokens, master_key), JwtBearer())
-    nonces = _nonces(master_key, options)
-    urls = [f"{base}/token" for base in (issuer, options.mtls_url) if base is not None]
-    proofs = Proofs(*urls, nonces=nonces, algorithms=options.demands.algorithms)
-    return Decider(ladder, grants, directory, proofs=proofs, lifetime=options.access_token_lifetime)
+    """The same decisions without a commit, on a store that is open."""
+    options = options or Options()
+    # Whether a proof has the nonce of its time, and which proxy sent the request, cannot be known later. A captured
+    # request is believed, and the certificate in its header with it.
+    options = replace(options, dpop_nonces="off", certificates=options.certificates.believing_all())
+    limits = Limits(Rates(), key=limits_key(master_key))
+    parts = _Parts(issuer, store, master_key, options, Vault(master_key), limits, time.time, RemoteKeys())
+    return Explainer(issuer, parts.token_endpoint(), parts.directory, store)
 
 
 def _nonces(master_key: MasterKey, options: Options) -> Nonces | None:
@@ -281,7 +278,7 @@ async def _life(parts: _Parts, background: Background) -> AsyncIterator[None]:
     await parts.store.open()
     await signing_keys.ensure(parts.store, parts.vault, now=int(parts.clock()))
     await parts.directory.refresh()
-    dummy.prepare()
+    stranger.prepare()
     try:
         async with background.running():
             yield

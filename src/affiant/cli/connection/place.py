@@ -43,7 +43,7 @@ from affiant.values import Value
 
 if TYPE_CHECKING:
     from affiant.server.admin.gate import Gate
-    from affiant.server.explain.walk import Explainer
+    from affiant.server.explain.explainer import Explainer
 
 Send = Callable[..., Awaitable[tuple[int, bytes, str]]]  # status, body, ETag
 

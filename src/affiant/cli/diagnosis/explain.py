@@ -19,9 +19,9 @@ from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, explanation, remote
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Also, Explanation, Line
+from affiant.server.explain.explainer import Explainer
+from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Also, Explanation, Line
 from affiant.server.explain.fixes import Fix
-from affiant.server.explain.walk import Explainer
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
 from affiant.storage.ports import Store
@@ -41,7 +41,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2
 @click.option("--at", metavar="TIME", help="judge as of this time: seconds since 1970, or 2026-11-21T08:00:00Z")
 @json_option
 def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_code: bool, as_json: bool) -> None:
-    """Say why a request was refused, or would be: rung by rung, and what to change first.
+    """Say why a request was refused, or would be: step by step, and what to change first.
 
     WHAT is the trace_id of an answer, or a client assertion, or an access token, or a whole request: a curl line, a
     form, an HTTP request, a HAR entry. "-" reads it from standard input, and a file's name from the file. Nothing is
@@ -123,9 +123,9 @@ def _elsewhere(text: str, place: Place, at: float | None) -> Explanation:
 
 
 def _explanation(told: dict[str, Any]) -> Explanation:
-    names = ("rung", "mark", "note", "expected", "got", "source", "name")
+    names = ("mark", "note", "expected", "got", "source", "name")
     return Explanation(
-        lines=tuple(Line(**{name: line[name] for name in names}) for line in told["ladder"]),
+        lines=tuple(Line(line["rung"], **{name: line[name] for name in names}) for line in told["ladder"]),
         reason=Reason.from_code(told["reason"]) if told["reason"] else None,
         fix=_fix(told["fix"]),
         client_id=told["client_id"],
@@ -182,12 +182,12 @@ def _check_data(chosen: Settings) -> None:
 
 def _text(found: Explanation) -> str:
     moment = datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds")
-    is_token = found.lines[0].name not in ("", RUNGS[1])
+    is_token = found.lines[0].name not in ("", STEPS[1])
     verdict = f"refused: {found.reason.code}" if found.reason else "valid" if is_token else "let through"
     lines = [f"{found.client_id or 'no client named'}   as of {moment}   {verdict}", ""]
     if found.what:
         lines += [f"   {found.what}", ""]
-    lines += [line for rung in found.lines for line in _line_text(rung)]
+    lines += [text for line in found.lines for text in _line_text(line)]
     if found.detail:
         lines += ["", f"   noted       {found.detail}"]
     if found.fix:
@@ -204,7 +204,7 @@ def _text(found: Explanation) -> str:
 
 
 def _line_text(line: Line) -> list[str]:
-    head = f" {_MARKS[line.mark]} {line.rung:>2} {line.name or RUNGS[line.rung]:<12} {line.note}".rstrip()
+    head = f" {_MARKS[line.mark]} {line.step:>2} {line.name or STEPS[line.step]:<12} {line.note}".rstrip()
     details = [("expected", line.expected), ("got", line.got), ("rule", line.source)] if line.mark == FAILED else []
     return [head, *(f"      {name:<12} {text}" for name, text in details if text)]
 

@@ -22,15 +22,15 @@ from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.server.registry.directory import Directory
+from affiant.server.request import notes
 from affiant.server.request.certificate import Certificates
 from affiant.server.request.limits import Limited, Limits
-from affiant.server.request.visit import Visit
 from affiant.server.settings import Setting
 from affiant.storage.entries import Entry
 from affiant.storage.ports import Store
 
 if TYPE_CHECKING:  # it loads the token endpoint, which few calls need
-    from affiant.server.explain.walk import Explainer
+    from affiant.server.explain.explainer import Explainer
 
 # Failures that the caller did not cause: the store is unreachable, or other readers have every place.
 _UNRECORDED = (Reason.STORE, Reason.ADMIN_BUSY)
@@ -85,7 +85,7 @@ class Call:
     """
 
     desk: Desk
-    visit: Visit
+    visit: notes.Request
     principal: Principal | None = None
     request: Request = field(init=False, repr=False)
     headers: dict[str, str] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Call:
     def admit(self, principal: Principal) -> None:
         """Note who calls."""
         self.principal = principal
-        self.visit.by = principal.name
+        self.visit.notes.by = principal.name
 
     async def refuse(self, error: Exception) -> Response:
         """The answer to what may not be, or cannot; once it is written down."""

@@ -48,8 +48,8 @@ def check_match(if_match: str | None, document: Out) -> None:
 
 def record(call: Call, subject: str, *, outcome: AuditOutcome) -> AuditRecord:
     """The record of a change."""
-    call.visit.outcome = outcome
-    call.visit.subject = subject
+    call.visit.notes.outcome = outcome
+    call.visit.notes.subject = subject
     client_id = None if call.who.is_local else call.who.name
     return msgspec.structs.replace(
         call.visit.record(),

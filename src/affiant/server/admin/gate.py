@@ -19,7 +19,7 @@ from affiant.server.admin.problems import HEADERS
 from affiant.server.admin.roles import Principal
 from affiant.server.request import http
 from affiant.server.request.deadline import Deadline
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Request
 from affiant.server.token.active import is_revoked
 
 Recognise = Callable[[http.Scope, float], Awaitable[Principal]]
@@ -80,7 +80,7 @@ class Gate:
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         """Answer one request."""
         address = scope["client"][0] if scope.get("client") else ""
-        call = Call(self._desk, Visit("admin", address, self._clock()))
+        call = Call(self._desk, Request("admin", address, self._clock()))
         try:
             with self._deadline:
                 call.admit(await self._recognise(scope, call.visit.now))

@@ -14,7 +14,7 @@ from affiant.oauth import bearer
 from affiant.reasons import Reason
 from affiant.server.admin import documents
 from affiant.server.request.limits import Limited
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Request
 from affiant.storage.records import AlreadyExists, NotFound
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _IN_WORDS = {
 _MAX_DETAIL = 1000  # characters
 
 
-def refusal_of(error: Exception, visit: Visit) -> Rejected:
+def refusal_of(error: Exception, visit: Request) -> Rejected:
     """Why this stopped the request, as one of the closed list."""
     if isinstance(error, Rejected):
         return error
@@ -53,7 +53,7 @@ def invalid(error: ValidationError, *place: str) -> Rejected:
     return Rejected(Reason.ADMIN_INVALID if in_body else Reason.ADMIN_QUERY, expected=told)
 
 
-def build(refusal: Rejected, visit: Visit, *, issuer: str, nonce: str | None = None) -> Response:
+def build(refusal: Rejected, visit: Request, *, issuer: str, nonce: str | None = None) -> Response:
     """The answer to a refused request."""
     row = refusal.reason.value
     status = 401 if row.code.startswith("dpop.") else row.status  # RFC 9449 section 7.1
@@ -92,7 +92,7 @@ def _headers(refusal: Rejected, status: int, issuer: str) -> dict[str, str]:
     return {"WWW-Authenticate": ", ".join(challenges)}
 
 
-def _away(error: StoreError, visit: Visit) -> Rejected:
+def _away(error: StoreError, visit: Request) -> Rejected:
     is_signer = isinstance(error, SignerError)
     log.error("trace %s: the %s failed: %s", visit.trace_id, "signing key" if is_signer else "store", error)
     return Rejected(Reason.SIGNER, detail=str(error)) if is_signer else Rejected(Reason.STORE)

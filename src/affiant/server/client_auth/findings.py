@@ -1,25 +1,24 @@
-"""Findings about a refused assertion, for its audit record only: the caller sees none of them."""
+"""Find the other rules that a refused assertion breaks, for its audit record only: the caller sees none of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from affiant.errors import Rejected
-from affiant.jose import spelling
-from affiant.jose.compact import Unverified, Verified
+from affiant.jose.compact import Verified
 from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
 from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
-from affiant.values import Value
+from affiant.server.request.notes import Notes
 
 Check = Callable[[dict[str, Any], dict[str, Any], Rules, float], list[Reason]]
 
 NO_POLICY = "none"  # in a record: no policy accepts any breach of this assertion
 
-# In the order of the ladder, each with its loosest policy.
+# In the order in which they are judged, each with its loosest policy.
 _RULES: tuple[tuple[str, str, Check], ...] = (
     ("subject", "legacy", lambda _, claims, rules, __: assertion.check_subject(claims, rules)),
     ("typ", "strict", lambda header, _, rules, __: assertion.check_typ(header, rules)),
@@ -29,51 +28,12 @@ _RULES: tuple[tuple[str, str, Check], ...] = (
 )
 
 
-class Evidence(Value, frozen=True):
-    """An assertion whose signature did not verify, kept until the inquiry has searched for its mistake.
-
-    Attributes:
-        client: the named client; None if it is unknown or uses another method: the same work is done for it.
-        unverified: the parsed assertion.
-        text: the assertion.
-    """
-
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"client", "unverified", "text"})
-
-    client: RegisteredClient | None
-    unverified: Unverified
-    text: str
-
-
-class Findings(Value, frozen=True):
-    """Members of the record of a refused assertion, besides its reason.
-
-    Attributes:
-        also: codes of the other rules that a verified assertion breaks.
-        policies: for each broken rule that has one, the policy that accepts it; NO_POLICY if none does.
-        evidence: an assertion whose signature did not verify.
-    """
-
-    also: tuple[str, ...] = ()
-    policies: str | None = None
-    evidence: Evidence | None = None
-
-    @property
-    def hint(self) -> str | None:
-        """The hint that the form of the signature gives without a key (see explain/hints.py)."""
-        if self.evidence is None:
-            return None
-        alg = self.evidence.unverified.alg
-        form = spelling.find(alg, self.evidence.unverified.signature)
-        return f"signature.{form} {alg}" if form is not None else None
-
-
-def judge(client: RegisteredClient, verified: Verified, now: float, refusal: Rejected) -> Findings:
-    """Find every other rule that a refused assertion breaks, and the policies that accept it."""
+def note(notes: Notes, client: RegisteredClient, verified: Verified, now: float, refusal: Rejected) -> None:
+    """Note every other rule that a refused assertion breaks, and the policies that would accept it."""
     header, claims = verified.header, verified.claims
     broken, loose = breaches(header, claims, client.rules, now), loosened(client, header, claims, now)
-    said = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) or NO_POLICY
-    return Findings(tuple(other.reason.code for other in broken if other.reason is not refusal.reason), said)
+    notes.also = tuple(other.reason.code for other in broken if other.reason is not refusal.reason)
+    notes.policies = " ".join(f"{rule}={policy}" for rule, policy in loose.items()) or NO_POLICY
 
 
 def breaches(header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: float) -> list[Rejected]:

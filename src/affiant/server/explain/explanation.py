@@ -1,4 +1,4 @@
-"""The explanation of a request: each rung with what was expected and sent, the fix, and what else is wrong."""
+"""The explanation of a request: each step with what was expected and sent, the fix, and what else is wrong."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.client_auth import tls_client
-from affiant.server.explain import fixes, remedies
+from affiant.server.explain import fixes
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
 from affiant.server.registry.remote_keys import NOT_FETCHED
 
-RUNGS = {
+STEPS = {
     1: "form",
     2: "one way",
     3: "compact JWS",
@@ -32,14 +31,14 @@ RUNGS = {
 PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
 _PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
 _ONLY_FOR_ASSERTIONS = "only for an assertion"
-_WITHOUT_ASSERTION = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *tls_client.METHODS)
+_WITHOUT_ASSERTION = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *names.BY_TLS)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One rung: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` says what was looked at."""
+    """One step: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` says what was looked at."""
 
-    rung: int
+    step: int
     mark: str
     note: str = ""
     expected: str = ""
@@ -63,7 +62,7 @@ class Explanation:
     """The outcome of a request, past or possible.
 
     Attributes:
-        lines: every rung, in order.
+        lines: every step, in order.
         reason: why it is refused; None where it is not.
         fix: the first thing to change.
         client_id: the client that it names.
@@ -87,17 +86,17 @@ class Explanation:
     remedy: Fix | None = None
 
 
-def rung_of(reason: Reason) -> int:
-    """Return the rung of a reason. A reason without one belongs to the grant, a few to the form."""
+def step_of(reason: Reason) -> int:
+    """Return the step of a reason. A reason without one belongs to the grant, a few to the form."""
     if reason in (Reason.GRANT_UNSUPPORTED, Reason.MISSING_PARAMETER):
         return 1
-    return reason.value.rung or 12
+    return reason.value.step or 12
 
 
 def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] = ()) -> Explanation:
     """Explain a request that is refused for the first of these refusals; accepted if there is none."""
     refusal = refusals[0] if refusals else None
-    fix, remedy = fixes.find(refusal, facts) if refusal else None, remedies.find(refusals, facts)
+    fix, remedy = fixes.find(refusal, facts) if refusal else None, fixes.find_setting(refusals, facts)
     return Explanation(
         lines=_lines(refusals, facts),
         reason=refusal.reason if refusal else None,
@@ -113,33 +112,33 @@ def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] 
 
 def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
     by_secret = not facts.text
-    failed = {rung_of(refusal.reason): refusal for refusal in reversed(refusals)}
-    first = rung_of(refusals[0].reason) if refusals else max(RUNGS) + 1
+    failed = {step_of(refusal.reason): refusal for refusal in reversed(refusals)}
+    first = step_of(refusals[0].reason) if refusals else max(STEPS) + 1
     lines = []
-    for rung in RUNGS:
-        if rung in failed:
-            line = _failed(rung, failed[rung])
-        elif by_secret and rung not in _PROVED_BY_SECRET and rung < first:
-            line = Line(rung, NOT_REACHED, _ONLY_FOR_ASSERTIONS)
-        elif rung < first or rung <= facts.judged_to:
-            line = Line(rung, PASSED, _note(rung, facts))
+    for step in STEPS:
+        if step in failed:
+            line = _failed(step, failed[step])
+        elif by_secret and step not in _PROVED_BY_SECRET and step < first:
+            line = Line(step, NOT_REACHED, _ONLY_FOR_ASSERTIONS)
+        elif step < first or step <= facts.judged_to:
+            line = Line(step, PASSED, _note(step, facts))
         else:
-            line = Line(rung, NOT_REACHED, _note(rung, facts))
+            line = Line(step, NOT_REACHED, _note(step, facts))
         lines.append(line)
     return tuple(lines)
 
 
-def _failed(rung: int, refusal: Rejected) -> Line:
+def _failed(step: int, refusal: Rejected) -> Line:
     if refusal.detail == NOT_FETCHED:
-        return Line(rung, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
+        return Line(step, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
     row = refusal.reason.value
-    return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
+    return Line(step, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
 
 
-def _note(rung: int, facts: Facts) -> str:
-    made = _NOTES.get(rung)
+def _note(step: int, facts: Facts) -> str:
+    made = _NOTES.get(step)
     # For an assertion that cannot be parsed, only its length is known.
-    can_say = facts.unverified is not None or rung in (1, 2, 3, 5, 12)
+    can_say = facts.unverified is not None or step in (1, 2, 3, 5, 12)
     return made(facts) if made is not None and can_say else ""
 
 
@@ -195,13 +194,13 @@ def of_record(found: Explanation, record: dict[str, Any]) -> Explanation:
     """Replace the notes of an explanation by the members of an audit record."""
     known = {5: record.get("client_id"), 6: record.get("kid"), 12: record.get("scope")}
     by_secret = record.get("method") in _WITHOUT_ASSERTION
-    lines = tuple(_of_record(line, str(known.get(line.rung) or ""), by_secret=by_secret) for line in found.lines)
+    lines = tuple(_of_record(line, str(known.get(line.step) or ""), by_secret=by_secret) for line in found.lines)
     client_id = record.get("client_id") or record.get("client_claimed")
     return replace(found, lines=lines, client_id=client_id)
 
 
 def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
-    if line.mark == FAILED or (by_secret and line.rung not in _PROVED_BY_SECRET):
+    if line.mark == FAILED or (by_secret and line.step not in _PROVED_BY_SECRET):
         return line
     mark = PASSED if line.note == _ONLY_FOR_ASSERTIONS else line.mark
     return replace(line, mark=mark, note=note if mark == PASSED else "")
@@ -211,8 +210,9 @@ def members(found: Explanation) -> dict[str, Any]:
     """Return an explanation as members of a JSON object."""
     row = found.reason.value if found.reason else None
     lines = [
-        {name: getattr(line, name) for name in ("rung", "mark", "note", "expected", "got", "source")}
-        | {"name": line.name or RUNGS[line.rung]}
+        {"rung": line.step}
+        | {name: getattr(line, name) for name in ("mark", "note", "expected", "got", "source")}
+        | {"name": line.name or STEPS[line.step]}
         for line in found.lines
     ]
     also = [

@@ -11,12 +11,12 @@ from affiant.jose.compact import Unverified
 from affiant.oauth import assertion
 from affiant.oauth.parameters import form as oauth_form
 from affiant.oauth.parameters.form import Form
-from affiant.server.client_auth import presented
+from affiant.server.client_auth import ladder
+from affiant.server.client_auth.method import Sent
 from affiant.server.explain import hints
 from affiant.server.explain.captured import Captured
 from affiant.server.explain.hints import Hint
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.request import http
 from affiant.storage.records import Api
 
 _ASSERTIONS = ("client_assertion", "assertion")
@@ -111,8 +111,8 @@ def read(captured: Captured, *, issuer: str, now: float) -> Facts:
 
 
 def _user(captured: Captured) -> str | None:
+    """Return the client that the Authorization header names."""
     try:
-        shown = presented.parse(oauth_form.parse(b""), http.header(captured.scope(), b"authorization"))
+        return ladder.find(Sent(oauth_form.parse(b""), captured.scope()["headers"])).client_id
     except Rejected:
         return None
-    return shown.client_id if isinstance(shown, presented.Secret) else None

@@ -1,7 +1,8 @@
-"""What to change, as a line of code or a command: the first that would let this request through.
+"""What to change so that a request is accepted: one row per reason, with a line of code and what an operator can do.
 
 Lines of code are Python about the parts of a request: `claims`, `header`, `form`, `headers`, `key`, `secret`, `alg`,
-`encode` (bytes to base64url), `signing_input`, `signature`, `token` (the finished JWT).
+`encode` (bytes to base64url), `signing_input`, `signature`, `token` (the finished JWT). The words of a line that always
+helps are those of the reason (reasons.py); only a line that depends on the request has its own.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote_plus
+from typing import NamedTuple
 
 from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import names
 from affiant.oauth.assertion import LIFETIMES, MAX_LIFETIME
+from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
+from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain.facts import Facts
 from affiant.server.registry.directory import RegisteredClient
+from affiant.server.registry.kinds import GRANT_TYPES
 from affiant.server.registry.remote_keys import NOT_FETCHED
 from affiant.storage.records import Api
 
@@ -31,9 +35,16 @@ _CLOCK = "timedatectl set-ntp true"
 _ENCODE = 'encode = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=").decode()'
 _LIBRARY = "token = jwt.encode(claims, key, algorithm=alg, headers=header)"
 _HALF_HOUR = 1800
-_MILLISECONDS = 10**11  # seconds until the year 5138: what is more is counted in something smaller
+_MILLISECONDS = 10**11  # the year 5138 in seconds: a larger number counts a smaller unit
 _PLAIN = re.compile(r"[A-Za-z0-9._~][A-Za-z0-9._~-]{0,63}")
-_DURATION = 10**8  # seconds until 1973: what is less is no date
+_DURATION = 10**8  # the year 1973 in seconds: a smaller number is no date
+
+
+_TYPE = f'form["client_assertion_type"] = "{names.JWT_BEARER_ASSERTION_TYPE}"'
+_ALONE = 'form.pop("client_secret", None); headers.pop("Authorization", None)'
+_FORM = 'headers["Content-Type"] = "application/x-www-form-urlencoded"'
+_GRANT = f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"'
+_EXPLICIT_TYPE = 'header["typ"] = "client-authentication+jwt"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +60,56 @@ class Fix:
         return self.line.startswith(("affiant ", "timedatectl "))
 
 
+class Row(NamedTuple):
+    """What helps against one reason."""
+
+    # A line of code that always helps, or a function that makes one for this request; None from it: see reasons.py.
+    code: str | Callable[[Rejected, Facts], Fix | None] = lambda _, __: None
+    # The options of `affiant client update` that make the server accept the request.
+    options: Callable[[Rejected, Facts, RegisteredClient], str | None] | None = None
+    # Why no option does; None where it depends on the request, and does not hold for this one.
+    never: Callable[[Rejected, Facts], str | None] | None = None
+
+
 def find(refusal: Rejected, facts: Facts) -> Fix:
-    """The fix for this refusal, as particular as what is known allows."""
-    made = _FIXES.get(refusal.reason)
-    found = made(refusal, facts) if made is not None else None
-    return found or Fix(refusal.reason.value.fix, refusal.reason.value.sentence)
+    """Return the first change that lets this request pass this step."""
+    row, code = refusal.reason.value, _row(refusal).code
+    if isinstance(code, str):
+        return Fix(code, row.fix)
+    return code(refusal, facts) or Fix(row.fix, row.sentence)
 
 
-def _say(line: str, why: str) -> Callable[[Rejected, Facts], Fix]:
-    return lambda _, __: Fix(line, why)
+def find_setting(refusals: Sequence[Rejected], facts: Facts) -> Fix | None:
+    """Return the operator's command that makes the server accept this request; a Fix without a line if none does.
+
+    `refusals` are the reason of the request, and those that would follow. None for a reason that no setting concerns.
+    """
+    if not refusals or not (_row(refusals[0]).options or _row(refusals[0]).never):
+        return None
+    for refusal in refusals:
+        never = _row(refusal).never
+        if never is not None and (why := never(refusal, facts)):
+            return Fix("", f"no setting lets this through: {why}")
+    if facts.client is None:
+        return None
+    found = [_options(refusal, facts, facts.client) for refusal in refusals]
+    if found[0] is None:
+        return None
+    options = " ".join(dict.fromkeys(option for option in found if option))
+    rest = [refusal.reason.code for refusal, option in zip(refusals, found, strict=True) if option is None]
+    why = "if the caller's code cannot be changed, the operator can let it through"
+    if rest:
+        why = f"if the caller's code cannot be changed, the operator can let it come further: {', '.join(rest)} stays"
+    return Fix(f"affiant client update {shlex.quote(facts.client.client_id)} {options}", why)
+
+
+def _row(refusal: Rejected) -> Row:
+    return _ROWS.get(refusal.reason, Row())
+
+
+def _options(refusal: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
+    options = _row(refusal).options
+    return options(refusal, facts, client) if options is not None else None
 
 
 def _not_fetched(refusal: Rejected, _: Facts) -> Fix | None:
@@ -68,17 +120,13 @@ def _not_fetched(refusal: Rejected, _: Facts) -> Fix | None:
 
 def _missing(refusal: Rejected, _: Facts) -> Fix | None:
     if refusal.expected == "assertion":
-        why = "with this grant the JWT goes into assertion; in client_assertion it goes with client_credentials"
-        return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', why)
-    if refusal.expected != "grant_type":
-        return None
-    return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', "the grant is not named")
+        return Fix(_GRANT, "with this grant the JWT goes into assertion; client_assertion goes with client_credentials")
+    return Fix(_GRANT, "the grant is not named") if refusal.expected == "grant_type" else None
 
 
 def _grant(_: Rejected, facts: Facts) -> Fix:
     sent = facts.form.get("grant_type") if facts.form else None
-    why = f"{(sent or '')[:100]!r} is no grant of this server"
-    return Fix(f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"', why)
+    return Fix(_GRANT, f"{(sent or '')[:100]!r} is no grant of this server")
 
 
 def _characters(_: Rejected, facts: Facts) -> Fix:
@@ -96,7 +144,7 @@ def _parts(_: Rejected, facts: Facts) -> Fix:
     return Fix(_LIBRARY, f"{number} part{'s' if number > 1 else ''} cannot be a signed JWT: header.payload.signature")
 
 
-def _names(_: Rejected, facts: Facts) -> Fix | None:
+def _issuer_and_subject(_: Rejected, facts: Facts) -> Fix | None:
     client_id = facts.client.client_id if facts.client else next(iter(facts.near or facts.names), None)
     if client_id is None:
         return None
@@ -107,7 +155,7 @@ def _unknown(_: Rejected, facts: Facts) -> Fix | None:
     if facts.near:
         line = f'claims["iss"] = claims["sub"] = form["client_id"] = {_quoted(facts.near[0])}'
         return Fix(line, f"no client has this name; {facts.near[0]} is registered")
-    name = next(filter(_PLAIN.fullmatch, facts.names), "NAME")  # what a stranger chose is typed into no shell
+    name = next(filter(_PLAIN.fullmatch, facts.names), "NAME")  # Attack: an operator types the line into a shell
     return Fix(f"affiant client new {name} --public-key PUBLIC_KEY_FILE", "no client has this name")
 
 
@@ -120,20 +168,10 @@ def _enable(_: Rejected, facts: Facts) -> Fix | None:
 def _method(_: Rejected, facts: Facts) -> Fix | None:
     if facts.client is None:
         return None
-    method = facts.client.record.token_endpoint_auth_method
-    why = f"the client is registered for {method}"
-    if method in (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT):
-        line = f'form |= {{"client_assertion": token, "client_assertion_type": "{names.JWT_BEARER_ASSERTION_TYPE}"}}'
-        return Fix(f'form.pop("client_secret", None); headers.pop("Authorization", None); {line}', why)
+    name = facts.client.record.token_endpoint_auth_method
+    (code,) = (method.code for method in METHODS if name in method.places)
     drop = 'form.pop("client_assertion", None); form.pop("client_assertion_type", None)'
-    client_id = _quoted(facts.client.client_id)
-    put = f'form |= {{"client_id": {client_id}, "client_secret": secret}}'
-    if method == names.CLIENT_SECRET_POST:
-        return Fix(f'{drop}; headers.pop("Authorization", None); {put}', why)
-    # RFC 6749 section 2.3.1: a colon in the client_id is form-encoded, so that it does not end it.
-    encoded = _quoted(quote_plus(facts.client.client_id))
-    pair = f"base64.b64encode(({encoded} + ':' + secret).encode()).decode()"
-    return Fix(f'{drop}; form.pop("client_secret", None); headers["Authorization"] = "Basic " + {pair}', why)
+    return Fix(f"{drop}; {code(name, facts.client.client_id)}", f"the client is registered for {name}")
 
 
 def _algorithm(refusal: Rejected, _: Facts) -> Fix:
@@ -142,7 +180,6 @@ def _algorithm(refusal: Rejected, _: Facts) -> Fix:
 
 
 def _key(refusal: Rejected, facts: Facts) -> Fix | None:
-    """The kid of the key that made the signature, or of the only one there is."""
     if facts.hint is not None:
         return Fix(facts.hint.line, facts.hint.what)
     if facts.client is None or facts.client.record.jwks_uri is not None:  # it publishes its keys at a jwks_uri
@@ -158,14 +195,11 @@ def _register(facts: Facts) -> Fix | None:
     if facts.client is None:
         return None
     if facts.client.record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
-        return Fix(
-            "secret = credentials['client_secret']", "another secret made the MAC than the one that is registered"
-        )
+        return Fix("secret = credentials['client_secret']", "the MAC is by another secret than the registered one")
     known = ", ".join(key.kid for key in facts.client.keys.usable(facts.now))
     line = f"affiant client update {shlex.quote(facts.client.client_id)} --public-key PUBLIC_KEY_FILE"
-    return Fix(
-        line, f"no registered key ({known}) made this signature, by any known mistake: register the one that did"
-    )
+    why = f"no registered key ({known}) made this signature, by any known mistake: register the one that did"
+    return Fix(line, why)
 
 
 def _jku(refusal: Rejected, _: Facts) -> Fix:
@@ -199,7 +233,7 @@ def _times(refusal: Rejected, facts: Facts) -> Fix:
 
 
 def _offset(facts: Facts, numbers: dict[str, float]) -> float | None:
-    """Seconds that the sender's clock seems ahead of ours, by when it says that it made the assertion."""
+    """Return how many seconds the sender's clock seems ahead of ours, by the time of its assertion."""
     made = numbers.get("iat", numbers.get("nbf"))
     return None if made is None else made - facts.now
 
@@ -271,7 +305,7 @@ def _scope(refusal: Rejected, facts: Facts) -> Fix:
 
 
 def _no_common_scope(facts: Facts, client: RegisteredClient) -> Fix:
-    """The registration is wrong, often by a letter, and not the request."""
+    # The registration is wrong, often by a letter, and not the request.
     name = shlex.quote(client.client_id)
     offers = "; ".join(f"{api.identifier} has {' '.join(api.scopes) or 'none'}" for api in _apis(facts, client))
     return Fix(
@@ -294,69 +328,137 @@ def _resource(refusal: Rejected, facts: Facts) -> Fix:
 
 
 def _quoted(text: str) -> str:
-    """A string of Python, in plain ASCII: much of what is shown was chosen by whoever sent the request."""
+    # Attack: most of these texts were chosen by the sender. This is a string of Python, in plain ASCII.
     return json.dumps(text)
 
 
-_TYPE = f'form["client_assertion_type"] = "{names.JWT_BEARER_ASSERTION_TYPE}"'
-_ALONE = 'form.pop("client_secret", None); headers.pop("Authorization", None)'
-_FIXES: dict[Reason, Callable[[Rejected, Facts], Fix | None]] = {
-    Reason.METHOD: _say('method = "POST"; form |= query; query.clear()', "tokens are asked for by POST, with a form"),
-    Reason.CONTENT_TYPE: _say(
-        'headers["Content-Type"] = "application/x-www-form-urlencoded"', "the parameters are a form, not JSON"
+def _policy_options(refusal: Rejected, facts: Facts, _: RegisteredClient) -> str | None:
+    rule = _POLICIES[refusal.reason]
+    return f"--{rule} {facts.policies[rule]}" if rule in facts.policies else None
+
+
+def _method_options(refusal: Rejected, _: Facts, client: RegisteredClient) -> str | None:
+    # Only between the two ways to send a secret: no suggested command may weaken a client that has a key.
+    by_secret = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
+    sent = refusal.got.partition(" ")[0]
+    is_between = client.record.token_endpoint_auth_method in by_secret and sent in by_secret
+    return f"--auth {sent}" if is_between else None
+
+
+def _scope_options(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
+    asked = facts.scope.replace(",", " ").split()
+    offered = {name for api in facts.apis for name in api.scopes}
+    if not asked or not are_covered(asked, offered):
+        return None
+    return _repeated("scope", [*client.record.scope, *asked])
+
+
+def _resource_options(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
+    known = {api.identifier: api.is_default for api in facts.apis}
+    if not facts.resources or not set(facts.resources) <= known.keys():
+        return None
+    before = client.record.resources or tuple(name for name, is_default in known.items() if is_default)
+    return _repeated("resource", [*before, *facts.resources])
+
+
+def _grant_options(_: Rejected, facts: Facts, client: RegisteredClient) -> str | None:
+    return _repeated("grant", [*client.record.grant_types, facts.grant]) if facts.grant in GRANT_TYPES else None
+
+
+def _certificate_options(_: Rejected, __: Facts, client: RegisteredClient) -> str | None:
+    # Not if the client authenticates by its certificate, or its profile binds tokens.
+    is_chosen = client.record.tls_client_certificate_bound_access_tokens and not client.demands.binds
+    return "--certificate-bound optional" if is_chosen else None
+
+
+def _repeated(option: str, values: Sequence[str]) -> str:
+    return " ".join(f"--{option} {shlex.quote(value)}" for value in dict.fromkeys(values))
+
+
+def _by_policy(why: str) -> Callable[[Rejected, Facts], str | None]:
+    """Return `why` as the reason, if the policies were tried and none accepts the assertion."""
+
+    def never(refusal: Rejected, facts: Facts) -> str | None:
+        return why if facts.judged_to > 0 and _POLICIES[refusal.reason] not in facts.policies else None
+
+    return never
+
+
+def _always(why: str) -> Callable[[Rejected, Facts], str | None]:
+    return lambda _, __: why
+
+
+_POLICIES = {
+    Reason.ISS_SUB: "subject",
+    Reason.TYP_EXPLICIT: "typ",
+    Reason.AUDIENCE: "audience",
+    Reason.LIFETIME: "lifetime",
+    Reason.IAT_OLD: "lifetime",
+    Reason.JTI: "jti",
+}
+_ROWS = {
+    Reason.METHOD: Row('method = "POST"; form |= query; query.clear()'),
+    Reason.CONTENT_TYPE: Row(
+        _FORM, never=_always("the endpoint takes forms only, as every OAuth server must (RFC 6749 section 3.2)")
     ),
-    Reason.NO_BODY: _say(
-        'headers["Content-Type"] = "application/x-www-form-urlencoded"; '
-        f'form |= {{"grant_type": "{names.CLIENT_CREDENTIALS}", "client_assertion": token}}; {_TYPE}',
-        "the parameters go into the body, as a form",
+    Reason.NO_BODY: Row(
+        f'{_FORM}; form |= {{"grant_type": "{names.CLIENT_CREDENTIALS}", "client_assertion": token}}; {_TYPE}'
     ),
-    Reason.IN_QUERY: _say("form |= query; query.clear()", "URLs are logged"),
-    Reason.MISSING_PARAMETER: _missing,
-    Reason.JWKS_UNAVAILABLE: _not_fetched,
-    Reason.GRANT_UNSUPPORTED: _grant,
-    Reason.HALF_ASSERTION: _say(_TYPE, "an assertion is sent with its type"),
-    Reason.ASSERTION_TYPE: _say(_TYPE, "this type, letter for letter"),
-    Reason.ASSERTION_AND_OTHER: _say(_ALONE, "an assertion is sent alone"),
-    Reason.MULTIPLE_METHODS: _say('headers.pop("Authorization", None)', "one way to authenticate, not two"),
-    Reason.MISPLACED_ASSERTION: _say(
-        f'form["client_assertion"] = form.pop("assertion"); {_TYPE}; {_ALONE}; claims["sub"] = claims["iss"]',
-        "with client_credentials the JWT goes into client_assertion",
+    Reason.IN_QUERY: Row("form |= query; query.clear()"),
+    Reason.MISSING_PARAMETER: Row(_missing),
+    Reason.JWKS_UNAVAILABLE: Row(_not_fetched),
+    Reason.GRANT_UNSUPPORTED: Row(_grant),
+    Reason.HALF_ASSERTION: Row(_TYPE),
+    Reason.ASSERTION_TYPE: Row(_TYPE),
+    Reason.ASSERTION_AND_OTHER: Row(_ALONE),
+    Reason.MULTIPLE_METHODS: Row('headers.pop("Authorization", None)'),
+    Reason.MISPLACED_ASSERTION: Row(
+        f'form["client_assertion"] = form.pop("assertion"); {_TYPE}; {_ALONE}; claims["sub"] = claims["iss"]'
     ),
-    Reason.NO_CREDENTIALS: _say(f'form["client_assertion"] = token; {_TYPE}', "nothing says who asks"),
-    Reason.JWT_CHARACTERS: _characters,
-    Reason.JWT_PARTS: _parts,
-    Reason.JWT_ENCRYPTED: _say(_LIBRARY, "it is encrypted; it must be signed only"),
-    Reason.JWT_BASE64URL: _say(_ENCODE, "a part is not canonical base64url"),
-    Reason.JWT_JSON: _say(_LIBRARY, "header and payload are each one JSON object"),
-    Reason.JWT_CRIT: _say('header.pop("crit", None); header.pop("b64", None)', "no extension is understood here"),
-    Reason.JWT_ALG: _say(_LIBRARY, "the header does not say how it is signed"),
-    Reason.JWT_KID: _say('header.pop("kid", None)', "a kid is the name of a registered key, or is left out"),
-    Reason.JWT_TYP: _say('header["typ"] = "client-authentication+jwt"', "the type says that it is something else"),
-    Reason.TYP_EXPLICIT: _say('header["typ"] = "client-authentication+jwt"', "this client's assertions must say so"),
-    Reason.ISS_SUB: _names,
-    Reason.CLIENT_ID: _say('form["client_id"] = claims["iss"]', "the parameter names another client"),
-    Reason.CLIENT_UNKNOWN: _unknown,
-    Reason.CLIENT_DISABLED: _enable,
-    Reason.CLIENT_METHOD: _method,
-    Reason.KEY_ALGORITHM: _algorithm,
-    Reason.KEY_UNKNOWN: _key,
-    Reason.KEY_NONE: _key,
-    Reason.SIGNATURE: _key,
-    Reason.JKU: _jku,
-    Reason.AUDIENCE: _audience,
-    Reason.EXP_MISSING: _say(_NEW_TIMES, "exp is seconds since 1970, as a number"),
-    Reason.TIME_CLAIM: _say(f'{_NEW_TIMES}; claims.pop("nbf", None)', "times are seconds since 1970, as numbers"),
-    Reason.EXPIRED: _times,
-    Reason.LIFETIME: _times,
-    Reason.NOT_YET: _times,
-    Reason.IAT_FUTURE: _times,
-    Reason.IAT_OLD: _times,
-    Reason.JTI: _say(_NEW_JTI, "the server remembers it, so that it is used once"),
-    Reason.REPLAYED: _replayed,
-    Reason.SCOPE_MALFORMED: _scope_spelling,
-    Reason.SCOPE_NOT_ALLOWED: _scope,
-    Reason.RESOURCE_MALFORMED: _resource,
-    Reason.RESOURCE_NOT_ALLOWED: _resource,
-    Reason.RESOURCE_MISSING: _resource,
-    Reason.RESOURCE_CONFLICT: _say('form.pop("audience", None)', "audience is another name of resource here"),
+    Reason.NO_CREDENTIALS: Row(f'form["client_assertion"] = token; {_TYPE}'),
+    Reason.JWT_CHARACTERS: Row(_characters),
+    Reason.JWT_PARTS: Row(_parts),
+    Reason.JWT_ENCRYPTED: Row(_LIBRARY),
+    Reason.JWT_BASE64URL: Row(_ENCODE),
+    Reason.JWT_JSON: Row(_LIBRARY),
+    Reason.JWT_CRIT: Row('header.pop("crit", None); header.pop("b64", None)'),
+    Reason.JWT_ALG: Row(_LIBRARY),
+    Reason.JWT_KID: Row('header.pop("kid", None)'),
+    Reason.JWT_TYP: Row(_EXPLICIT_TYPE),
+    Reason.TYP_EXPLICIT: Row(_EXPLICIT_TYPE, _policy_options),
+    Reason.ISS_SUB: Row(_issuer_and_subject, _policy_options),
+    Reason.CLIENT_ID: Row('form["client_id"] = claims["iss"]'),
+    Reason.CLIENT_UNKNOWN: Row(_unknown),
+    Reason.CLIENT_DISABLED: Row(_enable),
+    Reason.CLIENT_METHOD: Row(_method, _method_options),
+    Reason.KEY_ALGORITHM: Row(_algorithm),
+    Reason.KEY_UNKNOWN: Row(_key),
+    Reason.KEY_NONE: Row(_key),
+    Reason.SIGNATURE: Row(_key),
+    Reason.JKU: Row(_jku),
+    Reason.AUDIENCE: Row(
+        _audience, _policy_options, _by_policy("by every policy aud is the issuer, or its token endpoint, alone")
+    ),
+    Reason.EXP_MISSING: Row(_NEW_TIMES, never=_always("exp is required, as a number of seconds (RFC 7519 section 2)")),
+    Reason.TIME_CLAIM: Row(
+        f'{_NEW_TIMES}; claims.pop("nbf", None)', never=_always("times are numbers of seconds (RFC 7519 section 2)")
+    ),
+    Reason.EXPIRED: Row(_times),
+    Reason.LIFETIME: Row(
+        _times, _policy_options, _by_policy(f"no assertion may live longer than {LIFETIMES['legacy']} s")
+    ),
+    Reason.NOT_YET: Row(_times),
+    Reason.IAT_FUTURE: Row(_times),
+    Reason.IAT_OLD: Row(_times, _policy_options, _by_policy(f"no assertion may be older than {LIFETIMES['legacy']} s")),
+    Reason.JTI: Row(_NEW_JTI, _policy_options),
+    Reason.REPLAYED: Row(_replayed),
+    Reason.DPOP_MISSING: Row(options=lambda _, __, client: None if client.demands.binds else "--dpop optional"),
+    Reason.CERTIFICATE_MISSING: Row(options=_certificate_options),
+    Reason.GRANT_NOT_ALLOWED: Row(options=_grant_options),
+    Reason.SCOPE_MALFORMED: Row(_scope_spelling),
+    Reason.SCOPE_NOT_ALLOWED: Row(_scope, _scope_options),
+    Reason.RESOURCE_MALFORMED: Row(_resource),
+    Reason.RESOURCE_NOT_ALLOWED: Row(_resource, _resource_options),
+    Reason.RESOURCE_MISSING: Row(_resource),
+    Reason.RESOURCE_CONFLICT: Row('form.pop("audience", None)'),
 }

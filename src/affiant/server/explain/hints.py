@@ -1,17 +1,21 @@
-"""Find the known mistake that produces exactly this signature (rung 7). Never on the path of a request.
+"""Search for the known mistake that produces exactly this signature (step 7), after the answer to the request.
 
-A hint has a code of the closed list HINTS, which the audit log keeps; its words are made from the code.
+A hint has a code of the closed list HINTS, which the audit log keeps; its words are made from the code. The search is
+bounded: a flood of bad signatures costs as much as SEARCHES of them each second. It does the same work for a client
+that does not exist, so that a busy server discloses no names.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -19,9 +23,18 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from affiant.jose import base64url
 from affiant.jose.algorithms import ALGORITHMS
 from affiant.jose.compact import Unverified
-from affiant.jose.keys import PublicKey, SecretKey
+from affiant.jose.keys import PublicKey, SecretKey, VerificationKey
 from affiant.jose.spelling import EC_BYTES
+from affiant.server.client_auth.stranger import STRANGER, dummy_keys
+from affiant.server.registry.directory import RegisteredClient
+from affiant.server.request.notes import Evidence, Request
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim
+from affiant.storage.ports import Ledger
 
+SECONDS = 1.0  # between two rounds of searches
+SEARCHES = 2  # in one round
+_WAITING = 8  # requests that wait for a search; further ones get none
+EXPLAINED: Final = "explained"  # the outcome of the record with a hint
 MAX_KEYS = 4  # of a client that are tried
 KEPT, REPEATED = "jti.kept", "jti.repeated"
 _NEW_JTI = 'claims["jti"] = secrets.token_urlsafe(16)'
@@ -75,14 +88,14 @@ HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A known mistake: its code in HINTS, and the names that its words need (an alg, a kid; never a secret)."""
+    """A known mistake: its code, and the names that its words need (an alg, a kid; never a secret)."""
 
     code: str
     names: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """The form that the audit log keeps."""
+        """The form in the audit log."""
         return " ".join((self.code, *self.names))
 
     @property
@@ -108,14 +121,68 @@ def parse(text: str | None) -> Hint | None:
     return Hint(code, names) if all(names[: HINTS[code].names]) and len(names) >= HINTS[code].names else None
 
 
-def find(keys: Sequence[PublicKey], secrets: Iterable[SecretKey], unverified: Unverified, text: str) -> Hint | None:
-    """Return the known mistake that explains this signature, or None."""
+def trace_id(of: str) -> str:
+    """Return the trace id of the hint for this request."""
+    return f"{of}.hint"
+
+
+class Inquiry:
+    """Takes refused requests, and records a hint for those that a known mistake explains."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._waiting: deque[tuple[Request, Evidence | JtiClaim]] = deque()
+
+    def offer(self, request: Request) -> None:
+        """Queue a request that was refused and recorded, if there is room."""
+        evidence: Evidence | JtiClaim | None = request.notes.claim
+        if request.notes.caller is None:
+            evidence = request.notes.evidence
+            # The record already has the hint of a signature whose form is wrong, which shows without a key.
+            if evidence is not None and evidence.hint is not None:
+                return
+        if evidence is not None and len(self._waiting) < _WAITING:
+            self._waiting.append((request, evidence))
+
+    async def work(self) -> None:
+        """Examine a few of the waiting requests. A hint that cannot be written is lost."""
+        for _ in range(min(SEARCHES, len(self._waiting))):
+            request, evidence = self._waiting.popleft()
+            hint = await self._search(evidence, request.now)
+            if hint is not None:
+                record = AuditRecord(
+                    at=self._clock(),
+                    trace_id=trace_id(request.trace_id),
+                    endpoint=request.endpoint,
+                    outcome=EXPLAINED,
+                    hint=hint.text,
+                    subject=f"request {request.trace_id}",
+                )
+                await self._ledger.claim(Entry(record))
+
+    async def _search(self, evidence: Evidence | JtiClaim, at: float) -> Hint | None:
+        if isinstance(evidence, JtiClaim):
+            until = await self._ledger.find_claim(evidence.client_id, evidence.digest)
+            return Hint(KEPT if until == evidence.expires_at else REPEATED)
+        return await asyncio.to_thread(find_for, evidence.client, evidence.unverified, evidence.text, now=at)
+
+
+def find_for(client: RegisteredClient, unverified: Unverified, text: str, *, now: float) -> Hint | None:
+    """Return the known mistake with one of the client's keys, or None; for STRANGER after the same work."""
+    keys: Sequence[VerificationKey] = (*client.keys.usable(now), *(key for key, _ in client.macs))
+    return find(dummy_keys(unverified.alg) if client is STRANGER else keys, unverified, text)
+
+
+def find(keys: Sequence[VerificationKey], unverified: Unverified, text: str) -> Hint | None:
+    """Return the known mistake that explains the signature of this assertion, or None."""
     if unverified.alg.startswith("HS"):
-        return _of_secret(secrets, unverified)
-    for key in keys:
-        if _holds(key, unverified.alg, unverified.signature, unverified.signing_input):
+        return _of_secret([key for key in keys if isinstance(key, SecretKey)], unverified)
+    public = [key for key in keys if not isinstance(key, SecretKey)]
+    for key in public:
+        if _verifies(key, unverified.alg, unverified.signature, unverified.signing_input):
             return Hint("signature.other_key", (key.kid,))
-    for key in keys[:MAX_KEYS]:
+    for key in public[:MAX_KEYS]:
         hint = _of_spelling(key, unverified) or _of_algorithm(key, unverified) or _of_input(key, unverified, text)
         if hint is not None:
             return hint
@@ -128,13 +195,13 @@ def _of_spelling(key: PublicKey, unverified: Unverified) -> Hint | None:
     with suppress(ValueError, OverflowError):
         if size is not None:
             raw = b"".join(number.to_bytes(size, "big") for number in decode_dss_signature(unverified.signature))
-            if _holds(key, alg, raw, unverified.signing_input):
+            if _verifies(key, alg, raw, unverified.signing_input):
                 return Hint("signature.der", (alg,))
     with suppress(ValueError):
-        if _holds(key, alg, bytes.fromhex(unverified.signature.decode("ascii")), unverified.signing_input):
+        if _verifies(key, alg, bytes.fromhex(unverified.signature.decode("ascii")), unverified.signing_input):
             return Hint("signature.hexadecimal")
     with suppress(ValueError):
-        if _holds(key, alg, urlsafe_b64decode(unverified.signature + b"=="), unverified.signing_input):
+        if _verifies(key, alg, urlsafe_b64decode(unverified.signature + b"=="), unverified.signing_input):
             return Hint("signature.base64")
     return None
 
@@ -142,8 +209,8 @@ def _of_spelling(key: PublicKey, unverified: Unverified) -> Hint | None:
 def _of_algorithm(key: PublicKey, unverified: Unverified) -> Hint | None:
     for name, algorithm in ALGORITHMS.items():
         is_other = algorithm.kty == key.kty and name != unverified.alg
-        if is_other and _holds(key, name, unverified.signature, unverified.signing_input):
-            # Where the key is for what it was used for, the header is what is wrong.
+        if is_other and _verifies(key, name, unverified.signature, unverified.signing_input):
+            # If the key is for this algorithm, the header is wrong.
             return _of_other(name, unverified.alg, is_header=name in key.algorithms)
     return None
 
@@ -157,7 +224,7 @@ def _of_other(name: str, said: str, *, is_header: bool) -> Hint:
 
 def _of_input(key: PublicKey, unverified: Unverified, text: str) -> Hint | None:
     for code, data in _inputs(unverified, text):
-        if _holds(key, unverified.alg, unverified.signature, data):
+        if _verifies(key, unverified.alg, unverified.signature, data):
             return Hint(code)
     return None
 
@@ -196,10 +263,10 @@ def _spellings(value: dict[str, Any]) -> Iterator[bytes]:
 def _of_secret(secrets: Iterable[SecretKey], unverified: Unverified) -> Hint | None:
     for stored in secrets:
         for code, key in _misused(stored.secret):
-            if _holds_mac(key, unverified.alg, unverified):
+            if _is_mac(key, unverified.alg, unverified):
                 return Hint(code)
         for name in ("HS256", "HS384", "HS512"):
-            if name != unverified.alg and _holds_mac(stored.secret, name, unverified):
+            if name != unverified.alg and _is_mac(stored.secret, name, unverified):
                 return _of_other(name, unverified.alg, is_header=name == stored.alg)
     return None
 
@@ -220,23 +287,21 @@ def _misused(secret: bytes) -> Iterator[tuple[str, bytes]]:
         yield "secret.decoded", bytes.fromhex(secret.decode())
 
 
-def _holds(key: PublicKey, alg: str, signature: bytes, data: bytes) -> bool:
+def _verifies(key: PublicKey, alg: str, signature: bytes, data: bytes) -> bool:
     algorithm = ALGORITHMS.get(alg)
     if algorithm is None or algorithm.kty != key.kty or algorithm.crv not in (None, key.crv):
         return False
-    try:
+    with suppress(InvalidSignature, ValueError):
         algorithm.verify(key.key, signature, data)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+        return True
+    return False
 
 
-def _holds_mac(secret: bytes, alg: str, unverified: Unverified) -> bool:
+def _is_mac(secret: bytes, alg: str, unverified: Unverified) -> bool:
     algorithm = ALGORITHMS.get(alg)
     if algorithm is None or algorithm.kty != "oct" or not secret:
         return False
-    try:
+    with suppress(InvalidSignature, ValueError):
         algorithm.verify(secret, unverified.signature, unverified.signing_input)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+        return True
+    return False

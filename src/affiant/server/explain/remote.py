@@ -1,4 +1,4 @@
-"""The ladder of a server that is somewhere else, from its metadata alone."""
+"""Explain a request for a server elsewhere, from its metadata alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
-from affiant.server.client_auth import presented
+from affiant.server.client_auth import ladder
+from affiant.server.client_auth.method import Sent
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes, tokens
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, RUNGS, Explanation, Line
+from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line
 from affiant.server.explain.facts import Facts
 from affiant.server.request import http
 
@@ -22,9 +23,9 @@ _KNOWS_REGISTRATION = frozenset({5, 7, 11, 12})
 
 
 async def explain(captured: Captured, server: Metadata, *, now: float) -> Explanation:
-    """What this server would say as far as it does not depend on how the client is registered.
+    """Return what this server would answer, as far as it does not depend on the registration of the client.
 
-    Every rung that can be judged is judged, and by the strict policies; the first that fails is the reason.
+    Every step that can be judged is judged, by the strict policies; the first that fails is the reason.
     """
     facts = facts_of.read(captured, issuer=server.issuer, now=now)
     if captured.is_bare and tokens.is_access_token(facts):
@@ -32,21 +33,15 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     refusals: dict[int, Rejected] = {}
     try:
         form = await http.read_form(captured.scope(), captured.receive)
-        shown = presented.parse(form, http.header(captured.scope(), b"authorization"))
-        if isinstance(shown, presented.Assertion | presented.Guide):
-            assertion.check_names(
-                assertion.parse(shown.text),
-                client_id=shown.client_id,
-                free_subject=isinstance(shown, presented.Guide),
-            )
+        ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
     except Rejected as refusal:
-        refusals[refusal.reason.value.rung] = refusal
+        refusals[refusal.reason.value.step] = refusal
     refusals |= _judge(facts, server)
     first = min(refusals, default=None)
     reason = refusals[first] if first is not None else None
     what = tokens.describe(facts) if reason else ""
     return Explanation(
-        lines=tuple(_line(rung, first, refusals, facts) for rung in RUNGS),
+        lines=tuple(_line(step, first, refusals, facts) for step in STEPS),
         reason=reason.reason if reason else None,
         fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
         client_id=next(iter(facts.names), None),
@@ -67,11 +62,11 @@ def _judge(facts: Facts, server: Metadata) -> dict[int, Rejected]:
         10: lambda: assertion.check_jti(claims, rules),
     }
     found = {}
-    for rung, step in steps.items():
+    for number, step in steps.items():
         try:
             step()
         except Rejected as refusal:
-            found[rung] = refusal
+            found[number] = refusal
     return found
 
 
@@ -82,13 +77,13 @@ def _check_algorithm(facts: Facts, members: dict[str, Any]) -> None:
         raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(map(str, offered)), got=str(alg))
 
 
-def _line(rung: int, first: int | None, refusals: dict[int, Rejected], facts: Facts) -> Line:
-    refusal = refusals.get(rung)
+def _line(step: int, first: int | None, refusals: dict[int, Rejected], facts: Facts) -> Line:
+    refusal = refusals.get(step)
     if refusal is not None:
         row = refusal.reason.value
-        return Line(rung, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
-    if rung in _KNOWS_REGISTRATION:
-        return Line(rung, NOT_KNOWN, "depends on the registration")
-    if first is not None and first <= 4 and rung > first:  # noqa: PLR2004 - behind these rungs there is no JWT to judge
-        return Line(rung, NOT_REACHED)
-    return Line(rung, PASSED if facts.text or rung <= 2 else NOT_REACHED)  # noqa: PLR2004
+        return Line(step, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
+    if step in _KNOWS_REGISTRATION:
+        return Line(step, NOT_KNOWN, "depends on the registration")
+    if first is not None and first <= 4 and step > first:  # noqa: PLR2004 - after these steps there is no JWT to judge
+        return Line(step, NOT_REACHED)
+    return Line(step, PASSED if facts.text or step <= 2 else NOT_REACHED)  # noqa: PLR2004

@@ -158,7 +158,7 @@ def _lines(refusal: Rejected | None, facts: Facts) -> tuple[Line, ...]:
         note = _NOTES[name](facts) if name in _NOTES else ""
         if refusal is not None and number == first:
             row = refusal.reason.value
-            sentence = "" if row.rung else row.sentence
+            sentence = "" if row.step else row.sentence
             line = Line(number + 1, FAILED, sentence, refusal.expected, refusal.got, "RFC 9068 4", name)
         elif number > first:
             line = Line(number + 1, NOT_REACHED, name=name)

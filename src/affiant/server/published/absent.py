@@ -14,7 +14,7 @@ from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
 from affiant.server.published.public import ANY_ORIGIN, PLAIN
 from affiant.server.request.identifiers import new_trace_id
-from affiant.server.request.visit import without_credentials
+from affiant.server.request.notes import without_credentials
 
 log = logging.getLogger(__name__)
 

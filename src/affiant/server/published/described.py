@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from affiant.server.published.revocations import LONGEST_WAIT
-from affiant.server.request.described import Described, Member, Parameter
+from affiant.server.request.description import Description, Member, Parameter
 
 _ANYBODY = "anybody"
 _AWAY = "503 with `Retry-After` when the store does not answer"
@@ -37,14 +37,14 @@ METADATA = (
     Member("revocations_uri", "where guards hear of tokens that ended before their time", "affiant"),
     Member("authorization_endpoint", "refuses every request; MSAL and the SDKs of MCP insist on the member", "RFC 8414 2", "with the setting `authorization_endpoint`"),
 )  # fmt: skip
-DISCOVERY = Described(
+DISCOVERY = Description(
     "The [metadata](metadata.md#server-metadata) of the server; may be kept for 5 minutes.",
     _ANYBODY,
     _READ_ANYWHERE,
     statuses=("200", _AWAY),
     answers=(Member("...", "server metadata", "RFC 8414 3.2"),),
 )
-JWKS = Described(
+JWKS = Description(
     "The public keys that tokens verify with, a JWK Set; may be kept as `Cache-Control` says.",
     _ANYBODY,
     _READ_ANYWHERE,
@@ -52,7 +52,7 @@ JWKS = Described(
     ("200", "304 to who has it already", _AWAY),
     (Member("keys", "the keys that are announced, active or retiring", "RFC 7517 5"),),
 )
-REVOCATIONS = Described(
+REVOCATIONS = Description(
     "Which tokens ended before their time, for guards that judge tokens by themselves: a JWT with the typ"
     " `revocations+jwt`. [How it is used](../how-to/revocation.md).",
     _ANYBODY,
@@ -63,7 +63,7 @@ REVOCATIONS = Described(
     ),
     ("200", "304 to who has it already", _AWAY),
 )  # fmt: skip
-READY = Described(
+READY = Description(
     "Whether the server should be sent requests.",
     _ANYBODY,
     _READ,
@@ -73,21 +73,21 @@ READY = Described(
         Member("why", "what stands in the way, an array of sentences", "affiant", "when failing"),
     ),
 )
-LIVE = Described(
+LIVE = Description(
     "Whether the process answers; it says nothing of the store.",
     _ANYBODY,
     _READ,
     answers=(Member("status", "`ok`", "affiant"),),
 )
-REASONS = Described("The reasons for a refusal, an HTML page.", _ANYBODY, _READ_ANYWHERE)
-REASON = Described(
+REASONS = Description("The reasons for a refusal, an HTML page.", _ANYBODY, _READ_ANYWHERE)
+REASON = Description(
     "One reason, an HTML page: what happened, and what to do. `error_uri` leads here.",
     _ANYBODY,
     _READ_ANYWHERE,
     (Parameter("code", "of the reason", "RFC 6749 5.2", "required", "path"),),
     ("200", "404 with the list of all, for a code that is none"),
 )
-AUTHORIZE = Described(
+AUTHORIZE = Description(
     "Answers everything with 400 and `unsupported_response_type`; there with the setting `authorization_endpoint` alone.",
     _ANYBODY,
     ("GET", "HEAD", "POST"),

@@ -17,7 +17,7 @@ Everything that affiant refuses, it refuses for one of these reasons: told to th
 the `trace_id` that the caller has too, and served offline at `<issuer>/errors/<code>`, which is the `error_uri` of the
 answer. `affiant explain TRACE_ID` says more of one request. Codes are stable; sentences may get better.
 
-From the look-up of the client up to its signature (rungs 5 to 7) the caller is told only
+From the look-up of the client up to its signature (steps 5 to 7) the caller is told only
 `{GENERIC}`, whatever the reason: who has not proved who it is, learns nothing of clients and keys. The
 audit log has the reason.
 
@@ -63,9 +63,9 @@ def _part(reason: Reason) -> str:
 
 def _entry(reason: Reason) -> str:
     row = reason.value
-    rung = f", rung {row.rung}" if row.rung else ""
+    step = f", step {row.step}" if row.step else ""
     return (
-        f"\n### `{row.code}`\n\n{row.status} `{row.error}`{rung} · {row.source}\n\n"
+        f"\n### `{row.code}`\n\n{row.status} `{row.error}`{step} · {row.source}\n\n"
         f"{row.sentence[0].upper()}{row.sentence[1:]}.\n\n{row.fix}\n"
     )
 

@@ -22,15 +22,15 @@ from affiant.jose.key_set import KeySet, LeftOut, describe
 from affiant.jose.keys import parse_public_jwk
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.credentials import actions, completion, keys
 from affiant.server.credentials.actions import Action
 from affiant.server.registration import described
 from affiant.server.registration.registrar import LEFT_OUT
 from affiant.server.request import http
-from affiant.server.request.described import Described
-from affiant.server.request.endpoint import ClientEndpoint, required
-from affiant.server.request.visit import Visit
+from affiant.server.request.caller import Caller
+from affiant.server.request.endpoint import ClientEndpoint, Context, required
+from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, NotFound
 
@@ -50,52 +50,52 @@ class Asked(NamedTuple):
 class ClientKeysEndpoint(ClientEndpoint):
     """Changes a client's keys."""
 
-    described: ClassVar[Described] = described.CLIENT_KEYS
+    name = "client-keys"
+    description = described.CLIENT_KEYS
     methods: ClassVar[tuple[str, ...]] = ("POST", "PUT")
     counts_uses: ClassVar[bool] = False  # a key that only rotates itself is not in use
 
-    def __init__(self, *, store: Store, **shared: Any) -> None:
-        super().__init__("client-keys", **shared)
+    def __init__(self, context: Context, authenticator: Authenticator, *, store: Store) -> None:
+        super().__init__(context, authenticator)
         self._store = store
 
     def metadata(self) -> dict[str, Any]:
         return {"client_keys_endpoint": f"{self._issuer}/client-keys"}  # a member of ours
 
-    def proves_key(self, form: Form, scope: http.Scope) -> bool:
-        return scope["method"] == "POST" and form.get("action") == "prove"
-
-    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        form, client = await self.enter(visit, scope, receive)
+    async def road(self, request: Request) -> http.Answer:
+        form, method, notes = await self.read_form(request), request.scope["method"], request.notes
+        proves_key = method == "POST" and form.get("action") == "prove"
+        caller = await self.authenticate(form, request, proves_key=proves_key)
         # As stored: another worker may have changed the client a moment ago.
-        stored = await self._store.clients.find(client.client.client_id) or client.client.record
+        stored = await self._store.clients.find(caller.client_id) or caller.client
         _check_kept(stored)
-        asked = parse(scope["method"], form, signer=client.thumbprint or "", now=int(visit.now))
+        asked = parse(method, form, signer=caller.thumbprint or "", now=int(request.now))
         action, is_change = asked.action, False
         if action is not None:
             with _judging():
-                _check_allowed(action, stored, client, visit.now)
-                is_change = action.step(stored, int(visit.now)) != stored or action.leaked is not None
-        await self.check_limits(visit)
-        visit.outcome, visit.note = ("accepted", action.detail) if action is not None else ("listed", None)
-        await self.commit_with(visit, client)
+                _check_allowed(action, stored, caller, request.now)
+                is_change = action.step(stored, int(request.now)) != stored or action.leaked is not None
+        await self.check_limits(request)
+        notes.outcome, notes.detail = ("accepted", action.detail) if action is not None else ("listed", None)
+        await self.commit(request)
         if action is not None and is_change:
-            stored = await self._commit(visit, client, action)
-        return await self._answer_with(visit, asked, stored)
+            stored = await self._change(request, caller, action)
+        return await self._answer_with(request, asked, stored)
 
-    async def _commit(self, visit: Visit, client: Authenticated, action: Action) -> Client:
+    async def _change(self, request: Request, caller: Caller, action: Action) -> Client:
         """Change the client as it is stored now: another change may have come in between."""
-        record = msgspec.structs.replace(visit.record(), by=client.client.client_id)
+        record = msgspec.structs.replace(request.record(), by=caller.client_id)
         # From here on the jti is used up: a refusal must not be reported as a replay.
-        visit.authenticated = msgspec.structs.replace(client, claim=None)
+        request.notes.claim = None
 
         def allow(stored: Client) -> None:
-            _check_allowed(action, stored, client, visit.now)
+            _check_allowed(action, stored, caller, request.now)
 
         with _judging():
-            return await actions.commit(self._store, client.client.client_id, action, record=record, allow=allow)
+            return await actions.commit(self._store, caller.client_id, action, record=record, allow=allow)
 
-    async def _answer_with(self, visit: Visit, asked: Asked, client: Client) -> http.Answer:
-        now = int(visit.now)
+    async def _answer_with(self, request: Request, asked: Asked, client: Client) -> http.Answer:
+        now = int(request.now)
         revoked = [key for key in client.keys if keys.is_revoked(key, now)]
         hidden = {id(key) for key in revoked[:-SHOWN_REVOKED]}
         uses = await self._store.key_uses.list(client.client_id)
@@ -103,7 +103,7 @@ class ClientKeysEndpoint(ClientEndpoint):
         members: dict[str, Any] = {"client_id": client.client_id, "keys": shown}
         if asked.left_out:
             members[LEFT_OUT] = list(map(str, asked.left_out))
-        return http.Answer(asked.status, members, [(b"x-trace-id", visit.trace_id.encode("ascii"))])
+        return http.Answer(asked.status, members)
 
 
 def parse(method: str, form: Form, *, signer: str, now: int) -> Asked:
@@ -169,12 +169,12 @@ def _check_kept(stored: Client) -> None:
         raise Rejected(Reason.KEYS_ELSEWHERE, detail=str(error)) from None
 
 
-def _check_allowed(action: Action, stored: Client, client: Authenticated, now: float) -> None:
+def _check_allowed(action: Action, stored: Client, caller: Caller, now: float) -> None:
     """Let only an active key decide about others, and only keys be added that the client's profile allows."""
     active = {keys.thumbprint(key) for key in stored.keys if keys.state(key, now) == "active"}
-    if action.outcome != "proved" and client.thumbprint not in active:
+    if action.outcome != "proved" and caller.thumbprint not in active:
         raise ConfigError("a signature of a key that is active, not retiring")
-    demands = client.client.demands
+    demands = caller.demands
     if action.added and not any(demands.allows_algorithm(alg) for key in action.added for alg in key.algorithms):
         raise ConfigError(f"a key for one of: {', '.join(demands.algorithms or ())}")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from affiant.jose.key_set import MAX_GIVEN
-from affiant.server.client_auth import described as client_auth
+from affiant.server.client_auth import descriptions as client_auth
 from affiant.server.credentials.actions import LONGEST_OVERLAP
 from affiant.server.registry import fields
 from affiant.server.registry.fields import By
-from affiant.server.request.described import Described, Member, Parameter
+from affiant.server.request.description import Description, Member, Parameter
 
 # Client metadata: sent by a client, and returned.
 METADATA = (
@@ -49,7 +49,7 @@ _REQUEST = (
 _BODY = ("content_type", "json", "metadata", "jwks", "jwks_uri", "scope", "redirect_uris", "software_statement", "software_statement_issuer")  # fmt: skip
 _REGISTRABLE = tuple(f"registration.{name}" for name in ("token_missing", *_BODY))
 
-REGISTER = Described(
+REGISTER = Description(
     "Lets a client register itself.",
     "whoever has an initial access token",
     ("POST",),
@@ -65,7 +65,7 @@ REGISTER = Described(
     (*_REQUEST, *_REGISTRABLE, "registration.initial_access_token"),
 )  # fmt: skip
 
-MANAGE = Described(
+MANAGE = Description(
     "Reads, replaces and deletes a registration. What `PUT` leaves out is gone, or back at its default.",
     "whoever has the registration_access_token of the client",
     ("GET", "PUT", "DELETE"),
@@ -82,7 +82,7 @@ MANAGE = Described(
     (*_REQUEST, *_REGISTRABLE, "registration.access_token"),
 )  # fmt: skip
 
-CLIENT_KEYS = Described(
+CLIENT_KEYS = Description(
     "Leads a client's keys from one to the next. `PUT` makes them exactly those of `jwks`; `POST` does one `action`.",
     "a client of `private_key_jwt` whose keys are kept here; with an active key for all but `list` and `prove`",
     ("POST", "PUT"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -13,12 +13,11 @@ from affiant.reasons import Reason
 from affiant.server.credentials import secrets
 from affiant.server.registration import described, metadata, records
 from affiant.server.registration.metadata import Metadata
-from affiant.server.registration.registrar import Registrar, bearer_token, traced
+from affiant.server.registration.registrar import Registrar, bearer_token
 from affiant.server.registry.clients import Registered
 from affiant.server.registry.kinds import is_client_id
 from affiant.server.request import http
-from affiant.server.request.described import Described
-from affiant.server.request.visit import MAX_SHOWN, Visit
+from affiant.server.request.notes import MAX_SHOWN, Request
 from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
 from affiant.storage.records import Client, NotFound, StoredSecret
 
@@ -28,40 +27,36 @@ _NOBODY = bytes(32)
 class ManagementEndpoint(Registrar):
     """Lets clients look after their registrations."""
 
-    described: ClassVar[Described] = described.MANAGE
+    name = "registration"
+    description = described.MANAGE
 
-    def __init__(self, **shared: Any) -> None:
-        super().__init__("registration", **shared)
-
-    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        http.check_method(scope, "GET", "PUT", "DELETE")
-        client_id = scope["path"].rpartition("/")[2]
-        visit.claimed = client_id[:MAX_SHOWN]
-        text = bearer_token(scope, otherwise=Reason.REGISTRATION_ACCESS_TOKEN)
+    async def road(self, request: Request) -> http.Answer:
+        http.check_method(request.scope, "GET", "PUT", "DELETE")
+        client_id = request.scope["path"].rpartition("/")[2]
+        request.notes.claimed = client_id[:MAX_SHOWN]
+        text = bearer_token(request.scope, otherwise=Reason.REGISTRATION_ACCESS_TOKEN)
         client = self._admit(await self._find(client_id), text)
         # Not the client itself: whoever has this token. It tells who is meant, and is written down as that.
-        visit.by, visit.subject = "registration access token", f"client {client_id}"
-        self._limits.check_share(client.client_id, self._name, visit.now)
-        answer = await self._answer_to(visit, scope, receive, client, text)
-        self._limits.count_share(client.client_id, self._name, visit.now)
+        request.notes.by, request.notes.subject = "registration access token", f"client {client_id}"
+        self._limits.check_share(client.client_id, self.name, request.now)
+        answer = await self._answer_to(request, client, text)
+        self._limits.count_share(client.client_id, self.name, request.now)
         return answer
 
-    async def _answer_to(
-        self, visit: Visit, scope: http.Scope, receive: http.Receive, client: Client, text: str
-    ) -> http.Answer:
-        if scope["method"] == "DELETE":
-            await self._delete(visit, client)
-            return http.Answer(http.NO_CONTENT, {}, traced(visit), body=b"")
-        if scope["method"] == "GET":
-            visit.outcome, registered, left_out = "read", Registered(client), tuple[LeftOut, ...]()
-            await self.commit(visit, Entry(visit.record()))
+    async def _answer_to(self, request: Request, client: Client, text: str) -> http.Answer:
+        if request.scope["method"] == "DELETE":
+            await self._delete(request, client)
+            return http.Answer(http.NO_CONTENT, {}, body=b"")
+        if request.scope["method"] == "GET":
+            request.notes.outcome, registered, left_out = "read", Registered(client), tuple[LeftOut, ...]()
+            await self.commit(request)
         else:
-            members = await self.read(visit, scope, receive)
+            members = await self.read(request)
             metadata.check_replacement(members, client.client_id)
-            wanted = self.parse(visit, members)
-            registered, left_out = await self._replace(visit, client, members, wanted, text), wanted.left_out
+            wanted = self.parse(request, members)
+            registered, left_out = await self._replace(request, client, members, wanted, text), wanted.left_out
         # The token is not changed by being used: who loses an answer would be shut out for good.
-        return self.answer_with(visit, registered, text, status=200, left_out=left_out)
+        return self.answer_with(request, registered, text, status=200, left_out=left_out)
 
     async def _find(self, client_id: str) -> Client | None:
         return await self._store.clients.find(client_id) if is_client_id(client_id) else None
@@ -77,15 +72,15 @@ class ManagementEndpoint(Registrar):
         return client
 
     async def _replace(
-        self, visit: Visit, client: Client, members: dict[str, Any], wanted: Metadata, text: str
+        self, request: Request, client: Client, members: dict[str, Any], wanted: Metadata, text: str
     ) -> Registered:
-        now = int(visit.now)
+        now = int(request.now)
         made: list[Registered] = []
 
         def change(standing: Client) -> Client:
             # Judged as it stands in this very commit: it may have been changed since it was found.
             self._admit(standing, text)
-            self._check_secret(standing, members.get(metadata.SECRET), visit.now)
+            self._check_secret(standing, members.get(metadata.SECRET), request.now)
             built = records.build(
                 standing.client_id,
                 wanted,
@@ -98,25 +93,25 @@ class ManagementEndpoint(Registrar):
             return made[-1].client
 
         def audit(before: Client, after: Client) -> list[Entry]:
-            was, is_now = metadata.describe(before, visit.now), metadata.describe(after, visit.now)
-            return [Entry(msgspec.structs.replace(visit.record(), before=was, after=is_now))]
+            was, is_now = metadata.describe(before, request.now), metadata.describe(after, request.now)
+            return [Entry(msgspec.structs.replace(request.record(), before=was, after=is_now))]
 
-        visit.outcome = "replaced"
+        request.notes.outcome = "replaced"
         try:
             await self._store.clients.update(client.client_id, change, audit=audit)
         except NotFound:
             raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
         return made[-1]
 
-    async def _delete(self, visit: Visit, client: Client) -> None:
+    async def _delete(self, request: Request, client: Client) -> None:
         """Remove it with its refresh tokens, and end its access tokens in the same commit."""
 
         def audit(before: Client, _: None) -> list[Entry]:
-            record = msgspec.structs.replace(visit.record(), before=metadata.describe(before, visit.now))
-            now = int(visit.now)
+            record = msgspec.structs.replace(request.record(), before=metadata.describe(before, request.now))
+            now = int(request.now)
             return [Entry(record, revocations=(Revocation("client", before.client_id, now, now + LONGEST_TOKEN),))]
 
-        visit.outcome = "deleted"
+        request.notes.outcome = "deleted"
         try:
             await self._store.clients.remove(client.client_id, audit=audit)
         except NotFound:

@@ -15,8 +15,8 @@ from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.records import Policy
 from affiant.server.registry.clients import Registered
 from affiant.server.request import http
-from affiant.server.request.endpoint import Endpoint
-from affiant.server.request.visit import Visit
+from affiant.server.request.endpoint import Context, Endpoint
+from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
 
 PATH = "register"
@@ -26,35 +26,41 @@ LEFT_OUT = "jwks_left_out"  # a member of ours: which members of a JWK Set were 
 class Registrar(Endpoint):
     """An endpoint whose caller shows a token of this server, and sends JSON."""
 
-    def __init__(self, name: str, *, store: Store, master_key: MasterKey, policy: Policy, **alone: Any) -> None:
-        super().__init__(name, **alone)
+    def __init__(self, context: Context, *, store: Store, master_key: MasterKey, policy: Policy) -> None:
+        super().__init__(context)
         self._store = store
         self._master_key = master_key
         self._policy = policy
 
-    async def read(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> dict[str, Any]:
+    async def read(self, request: Request) -> dict[str, Any]:
         """What the client sends."""
-        members = await http.read_object(scope, receive)
-        visit.is_read = True
+        members = await http.read_object(request.scope, request.receive)
+        request.notes.is_read = True
         return members
 
-    def parse(self, visit: Visit, members: dict[str, Any]) -> Metadata:
+    def parse(self, request: Request, members: dict[str, Any]) -> Metadata:
         """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
 
         Raises:
             Rejected: the statement does not hold, or a member cannot be registered.
         """
-        stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=visit.now)
+        stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=request.now)
         found = metadata.parse(stated)
-        visit.note = describe(found.left_out) or None
+        request.notes.detail = describe(found.left_out) or None
         return found
 
     def answer_with(
-        self, visit: Visit, registered: Registered, access_token: str, *, status: int, left_out: Sequence[LeftOut] = ()
+        self,
+        request: Request,
+        registered: Registered,
+        access_token: str,
+        *,
+        status: int,
+        left_out: Sequence[LeftOut] = (),
     ) -> http.Answer:
         """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3)."""
         told = {
-            **metadata.render(registered.client, visit.now),
+            **metadata.render(registered.client, request.now),
             metadata.TOKEN: access_token,
             metadata.URL: f"{self._issuer}/{PATH}/{registered.client.client_id}",
         }
@@ -62,12 +68,7 @@ class Registrar(Endpoint):
             told |= {metadata.SECRET: registered.client_secret, metadata.SECRET_END: 0}
         if left_out:
             told[LEFT_OUT] = list(map(str, left_out))
-        return http.Answer(status, told, traced(visit))
-
-
-def traced(visit: Visit) -> list[tuple[bytes, bytes]]:
-    """The header by which a caller can name its request."""
-    return [(b"x-trace-id", visit.trace_id.encode("ascii"))]
+        return http.Answer(status, told)
 
 
 def bearer_token(scope: http.Scope, *, otherwise: Reason) -> str:

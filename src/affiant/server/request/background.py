@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from affiant.errors import Error, StoreError
 from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.limits import Limits
+from affiant.server.request.notes import without_credentials
 from affiant.server.request.uses import Uses
-from affiant.server.request.visit import without_credentials
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Ledger
 

@@ -1,7 +1,7 @@
-"""What every endpoint does: read, decide, record, answer; in time, whole, and with JSON.
+"""What every endpoint does: read, decide, record, answer; in time, completely, and in JSON.
 
-An endpoint is a subclass with one function, its road. Whatever it decides goes through `commit`; whatever it refuses is
-written down here.
+An endpoint is a subclass with one function, its road: all steps of a request, in order. Every decision goes through
+`commit`; every refusal is recorded here, and answered by `refuse`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
+from affiant.oauth import bearer, names
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticated, Ladder
+from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request import http
+from affiant.server.request.caller import Caller
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
-from affiant.server.request.described import Described
+from affiant.server.request.description import Description
 from affiant.server.request.limits import Limited, Limits
-from affiant.server.request.refusal import refuse
+from affiant.server.request.notes import REFUSED, Request
 from affiant.server.request.uses import Uses
-from affiant.server.request.visit import REFUSED, Visit
-from affiant.storage.entries import Entry, Outcome
+from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
 
 log = logging.getLogger(__name__)
 
-_PROOF_RUNG = 10  # DPoP: what falls here uses up nothing, so that the client can come again with the nonce it was told
+# From the look-up of the client to its signature, one text for every failure.
+SILENT_STEPS = range(5, 8)
+_SILENCE = "client authentication failed"
+_FIRST_PROVED_STEP = 8
+_FIRST_STEP_OF_A_JWT = 3
+_PROOF_STEP = 10  # DPoP: such a refusal uses up no jti, so that the client can come again with the nonce of the answer
 _LOST = {
     Outcome.REPLAYED: Reason.REPLAYED,
     Outcome.REFRESH_UNKNOWN: Reason.REFRESH_UNKNOWN,
@@ -38,194 +45,236 @@ _LOST = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one server that its endpoints share."""
+
+    issuer: str
+    ledger: Ledger
+    limits: Limits
+    uses: Uses
+    clock: Callable[[], float]
+    inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
+
+
 class Endpoint(ABC):
-    """An ASGI application for one path; bare, because a framework's request and response cost a fifth of the rate.
+    """An ASGI application for one path; without a framework, whose request and response cost a fifth of the rate."""
 
-    Attributes:
-        described: what the reference says of it.
-        methods: the HTTP methods that its form may come by.
-    """
+    name: ClassVar[str]  # in the audit log
+    description: ClassVar[Description]
+    counts_uses: ClassVar[bool] = True  # whether authenticating here counts as a use of the credential
 
-    described: ClassVar[Described]
-    methods: ClassVar[tuple[str, ...]] = ("POST",)
-    counts_uses: ClassVar[bool] = True  # whether a credential that authenticates here is in use by that
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        issuer: str,
-        ledger: Ledger,
-        limits: Limits,
-        uses: Uses,
-        clock: Callable[[], float],
-        inquire: Callable[[Visit], None] = lambda _: None,
-    ) -> None:
-        self._name = name
-        self._issuer = issuer
-        self._ledger = ledger
-        self._limits = limits
-        self._uses = uses
-        self._clock = clock
-        self._inquire = inquire
+    def __init__(self, context: Context) -> None:
+        self._issuer = context.issuer
+        self._ledger = context.ledger
+        self._limits = context.limits
+        self._uses = context.uses
+        self._clock = context.clock
+        self._inquire = context.inquire
         self._deadline = Deadline()
 
     def metadata(self) -> dict[str, Any]:
-        """What the server's metadata says of this endpoint (RFC 8414 section 2)."""
+        """Return what the server's metadata say about this endpoint (RFC 8414 section 2)."""
         return {}
 
     @abstractmethod
-    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        """What happens to a request, from its first byte to its answer."""
+    async def road(self, request: Request) -> http.Answer:
+        """Take a request from its first byte to its answer, or raise Rejected."""
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
-        """Answer one request; whatever happens, with JSON."""
+        """Answer one request; in JSON, whatever happens."""
         address = scope["client"][0] if scope.get("client") else ""
-        visit = Visit(self._name, address, self._clock())
+        request = Request(self.name, address, self._clock(), scope, receive)
         try:
             with self._deadline:
-                answer = await self._answer(visit, scope, receive)
+                answer = await self._answer(request)
         except TimeoutError:
-            answer = refuse(visit, await self._settle_late(visit), issuer=self._issuer)
+            answer = self.refuse(request, await self._settle_late(request))
         except StoreError as error:
-            # Fail closed: what cannot be recorded is not issued. RFC 9110 section 10.2.3.
-            log.error("trace %s: the store failed: %s", visit.trace_id, error)  # noqa: TRY400 - no traceback: it is known
-            answer = refuse(visit, Rejected(Reason.STORE), issuer=self._issuer)
+            # Fail closed: a decision that cannot be recorded issues nothing. RFC 9110 section 10.2.3.
+            log.error("trace %s: the store failed: %s", request.trace_id, error)  # noqa: TRY400 - no traceback: it is known
+            answer = self.refuse(request, Rejected(Reason.STORE))
         except Exception:
-            log.exception("trace %s: unexpected", visit.trace_id)
-            answer = refuse(visit, await self._settle_failure(visit), issuer=self._issuer)
-        await http.respond(send, answer)
+            log.exception("trace %s: unexpected", request.trace_id)
+            answer = self.refuse(request, await self._settle_failure(request))
+        await http.respond(send, answer, (*request.notes.headers, (b"x-trace-id", request.trace_id.encode("ascii"))))
 
-    def counts(self, client: Authenticated) -> bool:  # noqa: ARG002 - where it is overridden, it looks
-        """Whether what this client does here is limited like its tokens."""
+    def counts(self, caller: Caller) -> bool:  # noqa: ARG002 - for overrides
+        """Whether requests of this client are limited like its token requests."""
         return True
 
-    async def check_limits(self, visit: Visit) -> None:
-        """Refuse what comes too often, before anything is written."""
-        client = visit.authenticated
-        if client is None:
-            self._limits.check_failures(visit)
+    async def check_limits(self, request: Request) -> None:
+        """Raise Limited for too many requests, before anything is written.
+
+        A caller is limited by its own share; a proof that was used before counts as none.
+        """
+        caller, claim = request.notes.caller, request.notes.claim
+        if caller is None:
+            self._limits.check_failures(request)
             return
-        if self.counts(client):
-            self._limits.check_share(client.client.client_id, self._name, visit.now)
+        if self.counts(caller):
+            self._limits.check_share(caller.client_id, self.name, request.now)
         try:
-            self._limits.check_failures(visit)
+            self._limits.check_failures(request)
         except Limited:
-            if client.claim is not None and await self._ledger.find_claim(client.claim.client_id, client.claim.digest):
+            if claim is not None and await self._ledger.find_claim(claim.client_id, claim.digest):
                 raise
 
-    async def commit(self, visit: Visit, entry: Entry) -> None:
-        """Rung 11, and whatever comes of the request with it. Only after this returns may anybody see an answer."""
-        outcome = await self._record(visit, entry)
+    async def commit(
+        self,
+        request: Request,
+        *,
+        new_refresh: RefreshToken | None = None,
+        rotation: Rotation | None = None,
+        revocations: tuple[Revocation, ...] = (),
+        revoke_family: str | None = None,
+    ) -> None:
+        """Step 11: claim the jti, and write the record and all that was decided in one commit.
+
+        Only after this returns may the caller get an answer. A jti or refresh token that was used before raises
+        Rejected; the commit has then recorded the refusal.
+        """
+        caller = request.notes.caller
+        outcome = await self._record(
+            request,
+            Entry(
+                request.record(),
+                claim=request.notes.claim,
+                tolerate_repeat=caller.tolerates_repeat if caller else False,
+                new_refresh=new_refresh,
+                rotation=rotation,
+                revocations=revocations,
+                revoke_family=revoke_family,
+            ),
+        )
         if outcome in _LOST:
             raise _Recorded(_LOST[outcome])
 
-    async def _answer(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
+    def refuse(self, request: Request, refusal: Rejected) -> http.Answer:
+        """Build the answer to a refused request: proof first, then plain speech."""
+        row = refusal.reason.value
+        is_silent = row.step in SILENT_STEPS
+        # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but an invalid grant.
+        # Before it is read, the request itself is at fault (RFC 7521 section 4.2.1).
+        is_read = row.step >= _FIRST_STEP_OF_A_JWT
+        is_grant = is_read and request.notes.grant == names.JWT_BEARER and row.error == "invalid_client"
+        is_plain = is_grant or (row.status == 401 and not request.notes.challenges)  # noqa: PLR2004
+        is_proved = request.notes.caller is not None
+        members = {
+            "error": "invalid_grant" if is_grant else row.error,
+            "error_description": _SILENCE if is_silent else _sentence(refusal, is_proved=is_proved),
+            "error_uri": f"{self._issuer}/errors/{'client.authentication_failed' if is_silent else row.code}",
+            "trace_id": request.trace_id,
+        }
+        headers = () if is_plain else _headers(refusal, self._issuer)
+        return http.Answer(400 if is_plain else row.status, members, headers)
+
+    async def _answer(self, request: Request) -> http.Answer:
         try:
-            return await self.road(visit, scope, receive)
+            return await self.road(request)
         except Rejected as error:
             refusal = error
-        except SignerError as error:  # the store is there: unlike its own failure, this one is written down
-            log.error("trace %s: nothing is signed: %s", visit.trace_id, error)  # noqa: TRY400 - no traceback: it is known
+        except SignerError as error:  # recorded, unlike a failure of the store
+            log.error("trace %s: nothing is signed: %s", request.trace_id, error)  # noqa: TRY400 - no traceback: it is known
             refusal = Rejected(Reason.SIGNER, detail=str(error))
-        return refuse(visit, await self._settle(visit, refusal), issuer=self._issuer)
+        return self.refuse(request, await self._settle(request, refusal))
 
-    async def _settle(self, visit: Visit, refusal: Rejected) -> Rejected:
-        """What the caller is told: the refusal, once it is written down, or that it comes too often.
+    async def _settle(self, request: Request, refusal: Rejected) -> Rejected:
+        """Record the refusal, and return the one for the caller: this one, or that it comes too often.
 
-        Who was authenticated has used up its jti, whatever it was refused for but its proof of possession. Only a limit
-        writes nothing and uses nothing up: it is counted, and told of in one record for many (see background.py).
+        The request of an authenticated client uses up its jti even if it is refused, except for its DPoP proof. Only a
+        limit writes nothing and uses nothing up: it is counted, and recorded once for many (background.py).
         """
         if isinstance(refusal, _Recorded | Limited):
             return refusal
-        client = visit.authenticated
+        caller = request.notes.caller
         try:
-            await self.check_limits(visit)
+            await self.check_limits(request)
         except Limited as limited:
             return limited
         entry = Entry(
-            visit.record(refusal),
-            claim=client.claim if client and refusal.reason.value.rung != _PROOF_RUNG else None,
-            tolerate_repeat=client.tolerates_repeat if client else False,
+            request.record(refusal),
+            claim=request.notes.claim if refusal.reason.value.step != _PROOF_STEP else None,
+            tolerate_repeat=caller.tolerates_repeat if caller else False,
         )
-        outcome = await self._record(visit, entry)
+        outcome = await self._record(request, entry)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
 
-    async def _settle_failure(self, visit: Visit) -> Rejected:
-        """Write down that we failed, so that the operator finds the trace; the jti is not used up."""
+    async def _settle_failure(self, request: Request) -> Rejected:
+        """Record our own failure, so that the operator finds the trace; the jti is not used up."""
         refusal = Rejected(Reason.UNEXPECTED)
         with contextlib.suppress(StoreError):
-            await self._ledger.claim(Entry(visit.record(refusal)))
+            await self._ledger.claim(Entry(request.record(refusal)))
         return refusal
 
-    async def _settle_late(self, visit: Visit) -> Rejected:
-        """Who sends slowly is refused like any other; who waited for the store is told to come back.
+    async def _settle_late(self, request: Request) -> Rejected:
+        """Refuse a slow sender like any other; ask a caller that waited for the store to come again.
 
-        What was on its way to the disk may get there: then its jti is used up, and no token was seen by anybody.
+        A commit that was on its way may still succeed: then the jti is used up, and its token was never sent.
         """
-        if visit.is_read:
-            log.error("trace %s: no answer within %s s", visit.trace_id, REQUEST_SECONDS)
+        if request.notes.is_read:
+            log.error("trace %s: no answer within %s s", request.trace_id, REQUEST_SECONDS)
             return Rejected(Reason.STORE)
         try:
-            return await self._settle(visit, Rejected(Reason.TOO_SLOW))
+            return await self._settle(request, Rejected(Reason.TOO_SLOW))
         except StoreError:
             return Rejected(Reason.STORE)
 
-    async def _record(self, visit: Visit, entry: Entry) -> Outcome:
-        outcome, client = await self._ledger.claim(entry), visit.authenticated
-        if client is None:
-            # Not every endpoint has clients for callers; whom it let in by something else did not fail.
+    async def _record(self, request: Request, entry: Entry) -> Outcome:
+        """Commit the entry, then count it: as a failure, or as part of the caller's share."""
+        outcome, caller = await self._ledger.claim(entry), request.notes.caller
+        if caller is None:
+            # Some endpoints admit other callers than clients: a decision there is no failure.
             if entry.audit.outcome == REFUSED:
-                self._limits.count_failure(visit)
-                self._inquire(visit)
-        elif outcome is Outcome.REPLAYED or await self._is_repeated(client, entry):
-            self._limits.count_failure(visit)
-            self._inquire(visit)
+                self._limits.count_failure(request)
+                self._inquire(request)
+        elif outcome is Outcome.REPLAYED or await self._is_repeated(request, entry):
+            self._limits.count_failure(request)
+            self._inquire(request)
         else:
-            if self.counts(client):
-                self._limits.count_share(client.client.client_id, self._name, visit.now)
-            if self.counts_uses and client.thumbprint is not None:
-                self._uses.count(client.client.client_id, client.thumbprint, visit.now)
+            if self.counts(caller):
+                self._limits.count_share(caller.client_id, self.name, request.now)
+            if self.counts_uses and caller.thumbprint is not None:
+                self._uses.count(caller.client_id, caller.thumbprint, request.now)
         return outcome
 
-    async def _is_repeated(self, client: Authenticated, entry: Entry) -> bool:
-        """Whether a request that claims nothing shows what was used before: that must not spend the client's share."""
-        if client.claim is None or entry.claim is not None:
+    async def _is_repeated(self, request: Request, entry: Entry) -> bool:
+        """Whether a request that claims nothing shows a used jti: it must not spend the share of the client."""
+        claim = request.notes.claim
+        if claim is None or entry.claim is not None:
             return False
-        return await self._ledger.find_claim(client.claim.client_id, client.claim.digest) is not None
+        return await self._ledger.find_claim(claim.client_id, claim.digest) is not None
 
 
 class ClientEndpoint(Endpoint):
-    """An endpoint whose caller is a client, and proves it in the form that it sends."""
+    """An endpoint for clients that authenticate in the form they send."""
 
-    def __init__(self, name: str, *, ladder: Ladder, **alone: Any) -> None:
-        super().__init__(name, **alone)
-        self._ladder = ladder
+    methods: ClassVar[tuple[str, ...]] = ("POST",)  # of HTTP
+
+    def __init__(self, context: Context, authenticator: Authenticator) -> None:
+        super().__init__(context)
+        self.authenticator = authenticator
 
     def metadata(self) -> dict[str, Any]:
         names = {"introspect": "introspection", "revoke": "revocation"}
-        name = names.get(self._name, self._name)
-        return {f"{name}_endpoint": f"{self._issuer}/{self._name}", **self._ladder.metadata(f"{name}_endpoint")}
+        name = f"{names.get(self.name, self.name)}_endpoint"
+        return {name: f"{self._issuer}/{self.name}", **self.authenticator.metadata(name)}
 
-    async def enter(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> tuple[Form, Authenticated]:
-        """The form, and who sent it."""
-        form = await http.read_form(scope, receive, *self.methods)
-        visit.is_read = True
-        return form, await self._ladder.authenticate(form, scope, visit, proves_key=self.proves_key(form, scope))
+    async def read_form(self, request: Request) -> Form:
+        """Step 1."""
+        form = await http.read_form(request.scope, request.receive, *self.methods)
+        request.notes.is_read = True
+        return form
 
-    def proves_key(self, form: Form, scope: http.Scope) -> bool:  # noqa: ARG002 - where it is overridden, it looks
-        """Whether this request may be signed with a key that is only announced."""
-        return False
-
-    async def commit_with(self, visit: Visit, client: Authenticated, **wanted: Any) -> None:
-        """Commit what a client asked for, its jti and its record: the fields of an Entry."""
-        await self.commit(
-            visit, Entry(visit.record(), claim=client.claim, tolerate_repeat=client.tolerates_repeat, **wanted)
-        )
+    async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
+        """Steps 2 to 10: return the client, and note it for the record."""
+        caller = await self.authenticator.authenticate(form, request, proves_key=proves_key)
+        request.notes.admit(caller)
+        return caller
 
 
 def required(form: Form, name: str) -> str:
-    """A parameter that this request cannot do without."""
+    """Return a parameter; raise MISSING_PARAMETER without it."""
     value = form.get(name)
     if value is None:
         raise Rejected(Reason.MISSING_PARAMETER, expected=name)
@@ -233,4 +282,32 @@ def required(form: Form, name: str) -> str:
 
 
 class _Recorded(Rejected):
-    """A refusal that the commit itself wrote down."""
+    """A refusal that the commit itself has recorded."""
+
+
+def _sentence(refusal: Rejected, *, is_proved: bool) -> str:
+    row = refusal.reason.value
+    sentence = row.sentence
+    if refusal.expected:
+        sentence += f"; expected {refusal.expected}"
+    # Attack: what a stranger sent is not repeated; it could be any text.
+    if refusal.got and (is_proved or row.step >= _FIRST_PROVED_STEP):
+        sentence += f"; got {refusal.got}"
+    return http.speakable(sentence)
+
+
+def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
+    reason = refusal.reason
+    if reason is Reason.METHOD:
+        return [(b"allow", refusal.expected.encode("ascii"))]
+    if isinstance(refusal, Limited):
+        return [(b"retry-after", b"%d" % refusal.retry_after)]
+    if reason.value.status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
+        return [(b"retry-after", b"1")]
+    if reason.value.error == "invalid_token":
+        # RFC 6750 section 3.1: a caller without credentials is asked for them, and gets no error.
+        error = None if reason is Reason.REGISTRATION_TOKEN_MISSING else reason.value.error
+        return [(b"www-authenticate", bearer.challenge(realm=issuer, error=error).encode("ascii"))]
+    if reason.value.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
+        return [(b"www-authenticate", f'Basic realm="{issuer}"'.encode("ascii"))]
+    return []

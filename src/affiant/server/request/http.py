@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -34,6 +34,7 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 NO_CONTENT = 204
+JSON = b"application/json"
 
 
 class Answer(Value, frozen=True):
@@ -51,7 +52,7 @@ class Answer(Value, frozen=True):
     members: dict[str, Any]
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes | None = None
-    media_type: bytes = b"application/json"
+    media_type: bytes = JSON
 
 
 def header(scope: Scope, name: bytes) -> list[bytes]:
@@ -116,12 +117,17 @@ async def read_body(receive: Receive) -> bytes:
     return body
 
 
-async def respond(send: Send, answer: Answer) -> None:
-    """Send it."""
+async def no_body() -> MutableMapping[str, Any]:
+    """Receive the body of a request without one."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def respond(send: Send, answer: Answer, also: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send the answer; `also` are more headers."""
     body = msgspec.json.encode(answer.members) if answer.body is None else answer.body
     # RFC 9110 section 8.6: where there is no content, its length and type are not told either.
     content = [(b"content-type", answer.media_type), (b"content-length", b"%d" % len(body))]
-    headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers]
+    headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers, *also]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

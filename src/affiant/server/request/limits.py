@@ -18,7 +18,7 @@ from pathlib import Path
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Request
 from affiant.system.files import denied, ensure_private
 
 _SLOTS = 1 << 16
@@ -82,11 +82,11 @@ class Limits:
         self._slots = lru_cache(maxsize=4096)(self._find_slots)
         self._told: Counter[tuple[Reason, str]] = Counter()
 
-    def check_failures(self, visit: Visit) -> None:
+    def check_failures(self, request: Request) -> None:
         """Let a request pass that proves nothing, or proves what was proved before."""
-        if self._is_quiet(visit.now):
+        if self._is_quiet(request.now):
             return
-        waits = [(self._wait(f"failure {name}", self.rates.failures, visit.now), name) for name in _names(visit)]
+        waits = [(self._wait(f"failure {name}", self.rates.failures, request.now), name) for name in _names(request)]
         wait, name = max(waits)
         if wait > 0:
             raise self._limited(Reason.LIMIT_FAILURES, name, wait)
@@ -100,11 +100,11 @@ class Limits:
         if wait > 0:
             raise self._limited(Reason.LIMIT_TOKENS, f"client {client_id}", wait)
 
-    def count_failure(self, visit: Visit) -> None:
+    def count_failure(self, request: Request) -> None:
         """Count it, once it is written down."""
-        _INSTANT.pack_into(self._table, _LAST_FAILURE, visit.now)
-        for name in _names(visit):
-            self._spend(f"failure {name}", self.rates.failures, visit.now)
+        _INSTANT.pack_into(self._table, _LAST_FAILURE, request.now)
+        for name in _names(request):
+            self._spend(f"failure {name}", self.rates.failures, request.now)
 
     def count_share(self, client_id: str, endpoint: str, now: float) -> None:
         """Count it, once it is written down: an assertion that is shown again must not use up its client's share."""
@@ -159,9 +159,9 @@ class Limits:
         return (first % _SLOTS) * _INSTANT.size, (_SLOTS + second % _SLOTS) * _INSTANT.size
 
 
-def _names(visit: Visit) -> list[str]:
-    claimed = [] if visit.claimed is None else [f"client {visit.claimed}"]
-    return [f"address {network(visit.address)}", *claimed]
+def _names(request: Request) -> list[str]:
+    claimed = [] if request.notes.claimed is None else [f"client {request.notes.claimed}"]
+    return [f"address {network(request.address)}", *claimed]
 
 
 @lru_cache(maxsize=4096)

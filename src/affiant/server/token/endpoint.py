@@ -1,64 +1,106 @@
-"""POST /token: the one road.
-
-read the form → decide (find the grant → authenticate the client → its DPoP proof → may it use the grant? →
-grant.authorize → policy) →
-issue → claim the jti, write the audit record and the token's state in one commit → answer
-"""
+"""POST /token: `road` and `decide` are all steps of a token request, in order."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
+from affiant.errors import Rejected
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.signers import Signers
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
-from affiant.server.request.described import Described
-from affiant.server.request.endpoint import ClientEndpoint
-from affiant.server.request.visit import Visit
-from affiant.server.token import described
-from affiant.server.token.decision import Decider
-from affiant.server.token.issue import issue
+from affiant.server.request.caller import Caller
+from affiant.server.request.endpoint import ClientEndpoint, Context
+from affiant.server.request.notes import Request
+from affiant.server.token import binding, descriptions, policy
+from affiant.server.token.binding import Proofs
+from affiant.server.token.grants.base import Grant
+from affiant.server.token.issue import Decision, issue
 
 
 class TokenEndpoint(ClientEndpoint):
-    """Tokens for assertions."""
+    """Issues access tokens."""
 
-    described: ClassVar[Described] = described.TOKEN
+    name = "token"
+    description = descriptions.TOKEN
 
-    def __init__(self, *, decider: Decider, signers: Signers, master_key: MasterKey, **shared: Any) -> None:
-        super().__init__("token", **shared)
-        self._decider = decider
+    def __init__(
+        self,
+        context: Context,
+        authenticator: Authenticator,
+        *,
+        directory: Directory,
+        grants: Iterable[Grant],
+        proofs: Proofs,
+        signers: Signers,
+        master_key: MasterKey,
+        lifetime: int,
+    ) -> None:
+        super().__init__(context, authenticator)
+        self._directory = directory
+        self._grants = {grant.grant_type: grant for grant in grants}
+        self.proofs = proofs
         self._signers = signers
         self._master_key = master_key
+        self._lifetime = lifetime  # of an access token, in seconds, unless its client or API has another
+
+    async def road(self, request: Request) -> http.Answer:
+        form = await self.read_form(request)
+        decision = await self.decide(form, request)
+        await self.check_limits(request)
+        signer = await self._signers.get(decision.granted.signing_alg)
+        issued = await issue(decision, issuer=self._issuer, signer=signer, master_key=self._master_key, now=request.now)
+        request.notes.token = issued.jti
+        # One commit: the jti is claimed, and the audit record and the state of the refresh token are written.
+        await self.commit(request, new_refresh=issued.new_refresh, rotation=issued.rotation)
+        return http.Answer(200, issued.response.to_members(), self._headers(decision.caller))
+
+    async def decide(self, form: Form, request: Request) -> Decision:
+        """Decide what this request gets. Nothing is stored, and no jti is claimed: `explain` also calls this."""
+        request.notes.read(form)
+        grant = self.find_grant(form)
+        caller = await self.authenticate(form, request)
+        certificate = binding.find_certificate(caller.registered, caller.certificate)
+        proof = self.proofs.verify(caller.registered, request)
+        check_grant(caller.registered, grant)
+        authorization = await grant.authorize(form, caller, now=request.now)
+        granted = policy.grant(authorization, caller.registered, self._directory, lifetime=self._lifetime)
+        request.notes.scope, request.notes.resource = " ".join(granted.scope), " ".join(granted.resource)
+        return Decision(caller, authorization, granted, proof, certificate)
 
     def metadata(self) -> dict[str, Any]:
-        return {**super().metadata(), **self._decider.metadata()}
+        types = policy.details_types(self._directory.apis)
+        members = {"authorization_details_types_supported": types} if types else {}
+        grants = {"grant_types_supported": list(self._grants)}
+        return {**super().metadata(), **grants, **self.proofs.metadata(), **members}
 
-    async def road(self, visit: Visit, scope: http.Scope, receive: http.Receive) -> http.Answer:
-        form = await http.read_form(scope, receive)
-        decision = await self._decider.decide(form, scope, visit)
-        await self.check_limits(visit)
-        issued = await issue(
-            decision.granted,
-            decision.authorization,
-            decision.client,
-            issuer=self._issuer,
-            signer=await self._signers.get(decision.granted.line),
-            master_key=self._master_key,
-            now=visit.now,
-            proof=decision.proof,
-            certificate=decision.certificate,
-        )
-        visit.token = issued.jti
-        await self.commit_with(visit, decision.client, new_refresh=issued.new_refresh, rotation=issued.rotation)
-        return http.Answer(200, issued.response.to_members(), self._headers(visit))
+    def lifetime(self, client: RegisteredClient | None) -> int:
+        """Return the seconds that an access token of this client lives, unless an API has a shorter lifetime."""
+        return (client.record.access_token_lifetime if client else None) or self._lifetime
 
-    def _headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-trace-id", visit.trace_id.encode("ascii")), *visit.headers]
-        if visit.authenticated and visit.authenticated.client.record.profile == GUIDE:
-            # RFC 9745, RFC 8288: the profile is a bridge, and says where it leads.
-            page = f"{self._issuer}/errors/{Reason.MISPLACED_ASSERTION.code}"
-            headers += [(b"deprecation", b"@1767225600"), (b"link", f'<{page}>; rel="deprecation"'.encode("ascii"))]
-        return headers
+    def find_grant(self, form: Form) -> Grant:
+        name = form.get("grant_type")
+        if name is None:
+            raise Rejected(Reason.MISSING_PARAMETER, expected="grant_type")
+        grant = self._grants.get(name)
+        if grant is None:
+            raise Rejected(Reason.GRANT_UNSUPPORTED, expected=" or ".join(self._grants))
+        return grant
+
+    def _headers(self, caller: Caller) -> list[tuple[bytes, bytes]]:
+        if caller.client.profile != GUIDE:
+            return []
+        # RFC 9745, RFC 8288: the profile is for migration, and links to the page about it.
+        page = f"{self._issuer}/errors/{Reason.MISPLACED_ASSERTION.code}"
+        return [(b"deprecation", b"@1767225600"), (b"link", f'<{page}>; rel="deprecation"'.encode("ascii"))]
+
+
+def check_grant(client: RegisteredClient, grant: Grant) -> None:
+    # RFC 6749 section 5.2, unauthorized_client.
+    if grant.grant_type not in client.record.grant_types:
+        raise Rejected(Reason.GRANT_NOT_ALLOWED, expected=" or ".join(client.record.grant_types))

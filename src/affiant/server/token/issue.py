@@ -1,9 +1,8 @@
-"""Minting: the only place where a token comes to be."""
+"""Mint access tokens. No other module does."""
 
 from __future__ import annotations
 
 import secrets
-from typing import ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact
@@ -17,22 +16,32 @@ from affiant.oauth.parameters.scope import render
 from affiant.oauth.revocations import FAMILY_MARK
 from affiant.oauth.token import TokenResponse
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticated
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.request.caller import Caller
 from affiant.server.request.identifiers import new_token_id
 from affiant.server.token.grants.base import Authorization
 from affiant.server.token.policy import Granted
 from affiant.storage.entries import RefreshToken, Rotation
 from affiant.values import Value
 
-REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token ends
-REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family ends, however much it is used
+REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token expires
+REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family expires, even in use
+
+
+class Decision(Value, frozen=True):
+    """What may be issued, to which caller, and bound to what."""
+
+    caller: Caller
+    authorization: Authorization
+    granted: Granted
+    proof: DpopProof | None = None
+    certificate: Certificate | None = None
 
 
 class IssuedToken(Value, frozen=True):
-    """A token that was minted, and what must be committed before anybody sees it."""
+    """A minted token, and what must be committed before anybody sees it."""
 
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"response"})
+    HIDDEN = frozenset({"response"})
 
     response: TokenResponse
     jti: str
@@ -41,27 +50,19 @@ class IssuedToken(Value, frozen=True):
 
 
 async def issue(
-    granted: Granted,
-    authorization: Authorization,
-    authenticated: Authenticated,
-    *,
-    issuer: str,
-    signer: AnySigner,
-    master_key: MasterKey,
-    now: float,
-    proof: DpopProof | None = None,
-    certificate: Certificate | None = None,
+    decision: Decision, *, issuer: str, signer: AnySigner, master_key: MasterKey, now: float
 ) -> IssuedToken:
     """Mint what was granted. Nothing is stored here: the commit follows.
 
-    A refresh token is not bound: it is the client's, which authenticates with it (RFC 9449 section 5).
+    A refresh token is not bound to a key: its client authenticates when it uses it (RFC 9449 section 5).
     """
-    client_id = authenticated.client.client_id
-    refresh, new_refresh, rotation = _refresh(granted, authorization, authenticated, master_key, int(now))
+    caller, granted, authorization = decision.caller, decision.granted, decision.authorization
+    proof, certificate = decision.proof, decision.certificate
+    refresh, new_refresh, rotation = _refresh(decision, master_key, int(now))
     claims = AccessTokenClaims(
         iss=issuer,
-        sub=client_id,  # RFC 9068 section 2.2: without a resource owner, the client
-        client_id=client_id,
+        sub=caller.client_id,  # RFC 9068 section 2.2: without a resource owner, the client
+        client_id=caller.client_id,
         aud=granted.resource[0] if len(granted.resource) == 1 else granted.resource,
         exp=int(now) + granted.lifetime,
         iat=int(now),
@@ -70,7 +71,7 @@ async def issue(
         jkt=proof.jkt if proof is not None else None,
         x5t=certificate.thumbprint if certificate is not None else None,
         authorization_details=granted.details,
-        client_key=authenticated.thumbprint,
+        client_key=caller.thumbprint,
     )
     response = TokenResponse(
         access_token=_short_enough(await access_token.build_with(claims, signer, typ=granted.typ), granted),
@@ -84,25 +85,26 @@ async def issue(
 
 
 def _short_enough(token: str, granted: Granted) -> str:
-    """The token, if its readers will take it: a signature of ML-DSA leaves little room for authorization_details."""
+    """Return the token if APIs accept its length: ML-DSA signatures leave little room for authorization_details."""
     if granted.details and len(token) > compact.MAX_CHARACTERS:
         raise Rejected(Reason.DETAILS_MALFORMED, expected="fewer or shorter ones: the token would be too long")
     return token
 
 
 def _jti(refresh: RefreshToken | None) -> str:
-    """A name that tells with which refresh tokens the access token came: they are revoked together."""
+    """Return a new jti. It names the family of a refresh token, so that both are revoked together."""
     return new_token_id() if refresh is None else f"{refresh.family}{FAMILY_MARK}{new_token_id()}"
 
 
 def _refresh(
-    granted: Granted, authorization: Authorization, authenticated: Authenticated, master_key: MasterKey, now: int
+    decision: Decision, master_key: MasterKey, now: int
 ) -> tuple[str | None, RefreshToken | None, Rotation | None]:
+    authorization, granted = decision.authorization, decision.granted
     if not authorization.may_refresh:
         return None, None, None
     used = authorization.refresh_token
-    if used is not None and not authenticated.client.demands.rotates:
-        # It follows itself: only its idle life begins anew, and the client keeps what it has.
+    if used is not None and not decision.caller.demands.rotates:
+        # The token is its own successor: only its idle lifetime starts again, and the client keeps it.
         return None, None, Rotation(used.digest, used.digest, now, REFRESH_IDLE)
     if used is not None and authorization.presented is not None:
         successor = master_key.successor(authorization.presented)
@@ -111,7 +113,7 @@ def _refresh(
     token = RefreshToken(
         digest=master_key.digest(first),
         family=secrets.token_hex(8),
-        client_id=authenticated.client.client_id,
+        client_id=decision.caller.client_id,
         scope=granted.scope,
         resource=" ".join(granted.resource),
         issued_at=now,
@@ -120,7 +122,7 @@ def _refresh(
         spent_at=None,
         successor=None,
         revoked_at=None,
-        key_thumbprint=authenticated.thumbprint,
+        key_thumbprint=decision.caller.thumbprint,
         authorization_details=authorization_details.render(granted.details) if granted.details else None,
     )
     return first, token, None

@@ -1,15 +1,17 @@
-"""Scope, resource and lifetime: what of an authorization is granted (RFC 8707, RFC 9068 section 3)."""
+"""Scope, resource, lifetime and authorization_details: what of an authorization is granted (RFC 8707, 9068, 9396)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from affiant.errors import Rejected
 from affiant.oauth import names
-from affiant.oauth.parameters.authorization_details import Details
+from affiant.oauth.parameters.authorization_details import Details, locations
 from affiant.oauth.parameters.scope import are_covered, is_covered
 from affiant.reasons import Reason
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
-from affiant.server.token import details
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
 from affiant.values import Value
@@ -23,32 +25,51 @@ class Granted(Value, frozen=True):
     scope: tuple[str, ...]
     resource: tuple[str, ...]
     lifetime: int
-    line: str = ""
+    signing_alg: str = ""  # empty: the server's own
     details: Details = ()
     typ: str = names.ACCESS_TOKEN_TYP
 
 
 def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
-    """What this client gets of what it asked for."""
+    """Return what this client gets of what it asked for; `lifetime` is the server's setting, in seconds."""
     apis = find_apis(authorization.resource, client, directory)
-    line = _line(apis)
+    signing_alg = _signing_alg(apis)
     demanded = client.demands.algorithms
-    if demanded is not None and (alg := line or directory.signer.alg) not in demanded:
+    if demanded is not None and (alg := signing_alg or directory.signer.alg) not in demanded:
         raise Rejected(Reason.RESOURCE_ALGORITHM, expected=" or ".join(demanded), got=alg)
     asked = authorization.scope
     allowed = check_scope(asked, client, apis)
+    details = authorization.details or tuple(entry for entry in authorization.granted if _is_for(entry, apis))
+    for entry in details:
+        _check_details(entry, client, apis)
     return Granted(
-        scope=asked if asked is not None else _unasked(allowed, authorization),
+        scope=asked if asked is not None else _default_scope(allowed, authorization),
         resource=tuple(api.identifier for api in apis),
         lifetime=_lifetime(apis, client, lifetime),
-        line=line,
+        signing_alg=signing_alg,
         typ=_typ(apis),
-        details=details.grant(authorization.details or details.at(authorization.granted, apis), client, apis),
+        details=details,
     )
 
 
+def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
+    """Return the APIs that a token of this client will be for."""
+    default = directory.default_api
+    allowed = client.record.resources or ((default.identifier,) if default else ())
+    if not resource:
+        if default is not None and default.identifier in allowed:
+            return [default]
+        if len(allowed) != 1:
+            raise Rejected(Reason.RESOURCE_MISSING, expected=" or ".join(allowed))
+        resource = allowed
+    apis = [api for identifier in resource if identifier in allowed and (api := directory.api(identifier))]
+    if len(apis) != len(resource):
+        raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=" or ".join(allowed))
+    return apis
+
+
 def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: list[Api]) -> tuple[str, ...]:
-    """Return what the client may have at these APIs."""
+    """Return the scope that the client may have at these APIs; raise SCOPE_NOT_ALLOWED if it asks for more."""
     offered = {name for api in apis for name in api.scopes}
     allowed = tuple(name for name in client.record.scope if is_covered(name, offered))
     # Two conditions: the client may have the name, and an API of the token knows it.
@@ -57,7 +78,12 @@ def check_scope(scope: tuple[str, ...] | None, client: RegisteredClient, apis: l
     return allowed
 
 
-def _unasked(allowed: tuple[str, ...], authorization: Authorization) -> tuple[str, ...]:
+def details_types(apis: Iterable[Api]) -> list[str]:
+    """Return the types of authorization_details that these APIs know, each once."""
+    return sorted({name for api in apis for name in api.authorization_details_types})
+
+
+def _default_scope(allowed: tuple[str, ...], authorization: Authorization) -> tuple[str, ...]:
     """Scope when none is requested: all that is allowed; on refresh, what of the old grant is still allowed."""
     used = authorization.refresh_token
     return allowed if used is None else tuple(name for name in used.scope if is_covered(name, allowed))
@@ -83,26 +109,29 @@ def _typ(apis: list[Api]) -> str:
     return types[0]
 
 
-def _line(apis: list[Api]) -> str:
-    # A token has one signature. An API that has chosen none takes what the server signs with, now and after a change.
-    lines = {api.signing_alg or "" for api in apis}
-    if len(lines) > 1:
-        chosen = " and ".join(sorted(filter(None, lines)))
+def _signing_alg(apis: list[Api]) -> str:
+    # A token has one signature. An API that has chosen no algorithm takes the server's, also after a change of it.
+    algs = {api.signing_alg or "" for api in apis}
+    if len(algs) > 1:
+        chosen = " and ".join(sorted(filter(None, algs)))
         raise Rejected(Reason.RESOURCE_ALGORITHMS, expected="one resource", got=chosen)
-    return lines.pop()
+    return algs.pop()
 
 
-def find_apis(resource: tuple[str, ...], client: RegisteredClient, directory: Directory) -> list[Api]:
-    """Return the APIs that a token of this client will be for."""
-    default = directory.default_api
-    allowed = client.record.resources or ((default.identifier,) if default else ())
-    if not resource:
-        if default is not None and default.identifier in allowed:
-            return [default]
-        if len(allowed) != 1:
-            raise Rejected(Reason.RESOURCE_MISSING, expected=" or ".join(allowed))
-        resource = allowed
-    apis = [api for identifier in resource if identifier in allowed and (api := directory.api(identifier))]
-    if len(apis) != len(resource):
-        raise Rejected(Reason.RESOURCE_NOT_ALLOWED, expected=" or ".join(allowed))
-    return apis
+def _check_details(entry: dict[str, Any], client: RegisteredClient, apis: Sequence[Api]) -> None:
+    # RFC 9396 section 5: the client gets all that it asks for, or nothing.
+    places = set(locations(entry))
+    identifiers = [api.identifier for api in apis]
+    if not places <= set(identifiers):
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"locations among {' '.join(identifiers)}")
+    if not _is_for(entry, apis) or entry["type"] not in client.record.authorization_details_types:
+        named = [api for api in apis if not places or api.identifier in places]
+        allowed = [name for name in details_types(named) if name in client.record.authorization_details_types]
+        raise Rejected(Reason.DETAILS_NOT_ALLOWED, expected=f"type {' or '.join(allowed)}" if allowed else "none")
+
+
+def _is_for(entry: dict[str, Any], apis: Sequence[Api]) -> bool:
+    """Whether each location of the entry, or any API if it has none, is one of these APIs that knows its type."""
+    places = set(locations(entry))
+    knowing = {api.identifier for api in apis if entry["type"] in api.authorization_details_types}
+    return places <= knowing and bool(knowing)

@@ -11,7 +11,7 @@ from tests.desk import NOW, OWNER, make_desk, member
 from affiant.server.admin import changes, shown
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Request
 from affiant.storage.entries import RefreshSelection, Revocation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import StoredSecret
@@ -20,7 +20,7 @@ SECRET = b"\xde\xad\xbe\xef" * 8
 
 
 def call(who: Principal = OWNER) -> Call:
-    made = Call(make_desk(MemoryStore()), Visit("admin", "203.0.113.7", float(NOW)))
+    made = Call(make_desk(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)))
     made.admit(who)
     return made
 

@@ -10,7 +10,7 @@ from affiant.reasons import Reason
 from affiant.server.admin import owners
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Request
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Condition
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
-    made = Call(make_desk(store), Visit("admin", "", float(NOW)))
+    made = Call(make_desk(store), Request("admin", "", float(NOW)))
     made.admit(Principal(name, Role.OWNER, is_local=is_local))
     return made
 

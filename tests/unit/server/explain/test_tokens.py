@@ -13,8 +13,8 @@ from affiant.oauth.revocations import FAMILY_MARK
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured
+from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation, members
-from affiant.server.explain.walk import Explainer
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault

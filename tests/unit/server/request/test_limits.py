@@ -12,17 +12,17 @@ import pytest
 from affiant.errors import ConfigError
 from affiant.reasons import Reason
 from affiant.server.request.limits import Limited, Limits, Rate, Rates, network
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Notes, Request
 
 NOW, KEY = 1_800_000_000.0, bytes(32)
 THREE = Rates(failures=Rate(3, 0.5), tokens=Rate(2, 10.0))
 
 
-def _visit(address: str = "192.0.2.1", claimed: str | None = None, now: float = NOW) -> Visit:
-    return Visit("token", address, now, claimed=claimed)
+def _visit(address: str = "192.0.2.1", claimed: str | None = None, now: float = NOW) -> Request:
+    return Request("token", address, now, notes=Notes(claimed=claimed))
 
 
-def _failures(limits: Limits, number: int, visit: Visit) -> list[float]:
+def _failures(limits: Limits, number: int, visit: Request) -> list[float]:
     """What each of so many failures was told to wait; 0 for one that was only counted."""
     waits = []
     for _ in range(number):
@@ -130,11 +130,11 @@ def test_workers_count_together(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from affiant.server.request.limits import Limited, Limits, Rate, Rates
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Notes, Request
 limits = Limits(Rates(failures=Rate(3, 0.5)), key=bytes(32), path=Path({str(path)!r}))
 for _ in range(2):
     try:
-        visit = Visit("token", "192.0.2.1", {NOW})
+        visit = Request("token", "192.0.2.1", {NOW})
         limits.check_failures(visit)
         limits.count_failure(visit)
         print("counted")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
-from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.request.caller import Caller
 from affiant.storage.entries import RefreshToken
 from affiant.values import Value
 
@@ -43,5 +43,5 @@ class Grant(Protocol):
     def grant_type(self) -> str:
         """Its name (RFC 6749, or a URN)."""
 
-    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:
+    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
         """What this client may have by this request."""

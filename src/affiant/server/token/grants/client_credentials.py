@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from affiant.oauth import names
 from affiant.oauth.parameters.form import Form
-from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.request.caller import Caller
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
@@ -14,12 +14,12 @@ class ClientCredentials:
 
     grant_type = names.CLIENT_CREDENTIALS
 
-    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:  # noqa: ARG002
+    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:  # noqa: ARG002
         """What the client asks for; whether it may have it is policy."""
         return Authorization(
             scope=requested.scope(form),
             resource=requested.resource(form),
             details=requested.details(form),
             # RFC 6749 section 4.4.3: SHOULD NOT, so only where the client was registered for it.
-            may_refresh=names.REFRESH_TOKEN in authenticated.client.record.grant_types,
+            may_refresh=names.REFRESH_TOKEN in caller.client.grant_types,
         )

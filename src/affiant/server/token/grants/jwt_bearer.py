@@ -15,7 +15,7 @@ from affiant.oauth import names
 from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticated
+from affiant.server.request.caller import Caller
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 
@@ -25,13 +25,13 @@ class JwtBearer:
 
     grant_type = names.JWT_BEARER
 
-    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:  # noqa: ARG002
+    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:  # noqa: ARG002
         """What the client asks for; no refresh token (RFC 7521 section 4.1: it has an assertion when it needs one)."""
-        scope, signed = requested.scope(form), requested.parse_scope(authenticated.asked_scope)
+        scope, signed = requested.scope(form), requested.parse_scope(caller.asked_scope)
         if scope is not None and signed is not None and not are_covered(scope, signed):
             raise Rejected(Reason.SCOPE_NOT_ALLOWED, expected=" ".join(signed))
         return Authorization(
             scope=signed if scope is None else scope,
-            resource=requested.resource(form, signed=authenticated.asked_resource),
+            resource=requested.resource(form, signed=caller.asked_resource),
             details=requested.details(form),
         )

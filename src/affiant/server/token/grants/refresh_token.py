@@ -8,8 +8,8 @@ from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.form import Form
 from affiant.oauth.parameters.scope import are_covered
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticated
 from affiant.server.keys.master_key import MasterKey
+from affiant.server.request.caller import Caller
 from affiant.server.token import requested
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.ports import RefreshTokens
@@ -24,7 +24,7 @@ class RefreshTokenGrant:
         self._tokens = tokens
         self._master_key = master_key
 
-    async def authorize(self, form: Form, authenticated: Authenticated, *, now: float) -> Authorization:
+    async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
         """What the refresh token stands for.
 
         That it was not used before is decided in the commit, where no other request can come between.
@@ -34,7 +34,7 @@ class RefreshTokenGrant:
             raise Rejected(Reason.MISSING_PARAMETER, expected="refresh_token")
         token = await self._tokens.find(self._master_key.digest(presented))
         # Another client's token is as unknown as none: whose it is, is not told.
-        if token is None or token.client_id != authenticated.client.client_id:
+        if token is None or token.client_id != caller.client_id:
             raise Rejected(Reason.REFRESH_UNKNOWN, detail="of another client" if token else "")
         if token.revoked_at is not None:
             raise Rejected(Reason.REFRESH_REVOKED)

@@ -6,7 +6,7 @@ import pytest
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.request.visit import MAX_SHOWN, Visit, without_credentials
+from affiant.server.request.notes import MAX_SHOWN, Request, without_credentials
 
 SECRET = "aB3_" * 11
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJjMSJ9.c2ln"
@@ -30,7 +30,7 @@ def test_names_stand_as_they_came(text: str) -> None:
 
 def test_an_unknown_kid_is_shown() -> None:
     """It often is a thumbprint, which looks like a secret; a token is left out there too."""
-    visit = Visit("token", "127.0.0.1", 0.0)
+    visit = Request("token", "127.0.0.1", 0.0)
     kid = "a" * 43
     assert visit.record(Rejected(Reason.KEY_UNKNOWN, got=kid)).got == kid
     assert visit.record(Rejected(Reason.CLIENT_ID, got=kid)).got == "aaaaaaaa...(43 characters)"

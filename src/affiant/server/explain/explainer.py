@@ -1,63 +1,67 @@
-"""Repeat the ladder for a request without committing, or explain a request from its audit record."""
+"""Repeat the steps of a request without a commit, or explain a request from its audit record."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from affiant.errors import Rejected
-from affiant.oauth import assertion
+from affiant.oauth import assertion, names
+from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
 from affiant.server.client_auth import findings
-from affiant.server.explain import explanation, hints, inquiry, near, tokens
+from affiant.server.explain import explanation, hints, near, tokens
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explanation import Explanation, rung_of
+from affiant.server.explain.explanation import Explanation, step_of
 from affiant.server.explain.facts import Facts
-from affiant.server.registry.directory import Directory
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request import http
-from affiant.server.request.visit import Visit
-from affiant.server.token.decision import Decider
+from affiant.server.request.notes import Request
+from affiant.server.token import binding, policy, requested
+from affiant.server.token.endpoint import TokenEndpoint, check_grant
 from affiant.storage.ports import Store
 
-_LAST, _LAST_OF_CLAIMS = 12, 10  # rungs, as far as a request and its claims are judged
-_PAGE, _PAGES = 200, 50  # records that are looked through for the earlier use of a jti
+_LAST, _LAST_OF_CLAIMS = 12, 10  # steps, as far as a request and its claims are judged
+_PAGE, _PAGES = 200, 50  # records that are searched for the earlier use of a jti
 _BY_KEY = range(6, 8)
 
 
 class Explainer:
     """Explains requests, with the clients and keys of one server; it changes nothing."""
 
-    def __init__(self, issuer: str, decider: Decider, directory: Directory, store: Store) -> None:
+    def __init__(self, issuer: str, endpoint: TokenEndpoint, directory: Directory, store: Store) -> None:
         self._issuer = issuer
-        self._decider = decider
+        self._endpoint = endpoint
         self._directory = directory
         self._store = store
 
     async def explain(self, captured: Captured, *, now: float) -> Explanation:
-        """What this server would say to this request at this time."""
+        """Return what this server would answer to this request at this time."""
         facts = facts_of.read(captured, issuer=self._issuer, now=now)
         await self._look_up(facts)
         if captured.is_bare and tokens.is_access_token(facts):
             return await tokens.explain(facts, self._directory, self._store.revocations)
-        visit = Visit("explain", "", now)
-        refusals = await self._judge(captured, facts, visit)
-        observed = visit.authenticated.observed if visit.authenticated else ()
-        found = explanation.build(refusals, facts, observed)
+        request = Request("explain", "", now, captured.scope(), captured.receive)
+        refusals = await self._judge(request, facts)
+        caller = request.notes.caller
+        found = explanation.build(refusals, facts, caller.observed if caller else ())
         what = tokens.describe(facts) if refusals else ""
         return replace(found, what=what, fix=tokens.fix(facts), remedy=None) if what else found
 
     async def explain_record(self, record: dict[str, Any]) -> Explanation:
-        """Explain a request from its audit record; the request itself is not kept."""
+        """Explain a request from its audit record; the request itself is not stored."""
         facts = facts_of.of_record(record, issuer=self._issuer)
         name = record.get("client_id") or record.get("client_claimed")
         facts.client = await self._directory.client(name) if name else None
         self._note(facts)
         if facts.hint is None and record.get("reason"):
-            later = await self._store.audit_log.find(inquiry.trace_id(record["trace_id"]))
+            later = await self._store.audit_log.find(hints.trace_id(record["trace_id"]))
             facts.hint = hints.parse(later.get("hint")) if later is not None else None
         if record.get("reason") == Reason.REPLAYED.code:
             facts.claimed = True
@@ -74,42 +78,69 @@ class Explainer:
         found = explanation.build(refusals, facts, tuple((record.get("observed") or "").split()))
         return explanation.of_record(found, record)
 
-    async def _judge(self, captured: Captured, facts: Facts, visit: Visit) -> list[Rejected]:
+    async def _judge(self, request: Request, facts: Facts) -> list[Rejected]:
         """Return every refusal of this request; the first is the one that the caller would get."""
+        notes = request.notes
         try:
-            form = await http.read_form(captured.scope(), captured.receive)
+            form = await http.read_form(request.scope, request.receive)
         except Rejected as refusal:
             return [refusal]
         refusals: list[Rejected] = []
         try:
-            await self._decider.decide(form, captured.scope(), visit)
+            await self._endpoint.decide(form, request)
         except Rejected as refusal:
             refusals.append(refusal)
-        if refusals and refusals[0].reason.value.rung in _BY_KEY:
+        if refusals and refusals[0].reason.value.step in _BY_KEY:
             facts.hint = _hint(facts)
-        has_verified = visit.findings is not None and visit.findings.policies is not None
-        if refusals and (visit.authenticated is not None or has_verified):
-            refusals += self._go_on(captured, facts, visit, refusals[0])
-        # The claim falls with the commit, before which a grant may have refused; a replay is what the caller is told.
-        if await self._is_claimed(visit, facts):
-            at_once = not refusals or rung_of(refusals[0].reason) > rung_of(Reason.REPLAYED)
+        has_verified = notes.caller is not None or notes.policies is not None
+        if refusals and has_verified:
+            refusals += self._go_on(request, facts, refusals[0])
+        # Order: the claim falls with the commit, before which a grant may have refused; a replay comes first.
+        if await self._is_claimed(request, facts):
+            at_once = not refusals or step_of(refusals[0].reason) > step_of(Reason.REPLAYED)
             refusals.insert(0 if at_once else len(refusals), Rejected(Reason.REPLAYED))
         return refusals
 
-    def _go_on(self, captured: Captured, facts: Facts, visit: Visit, first: Rejected) -> list[Rejected]:
-        """Return the refusals of an authenticated client's request."""
-        client = visit.authenticated.client if visit.authenticated else facts.client
+    def _go_on(self, request: Request, facts: Facts, first: Rejected) -> list[Rejected]:
+        """Return the refusals that would follow the first, of a client whose signature was verified."""
+        caller = request.notes.caller
+        client = caller.registered if caller else facts.client
         if client is None or facts.form is None:
             return []
         facts.judged_to = _LAST
         found: list[Rejected] = []
-        if visit.authenticated is None:
+        if caller is None:
             found += findings.breaches(facts.header, facts.claims, client.rules, facts.now)
             facts.policies = findings.loosened(client, facts.header, facts.claims, facts.now)
-        found += self._decider.breaches(facts.form, captured.scope(), client, visit, facts.claims)
-        # This walk itself has used the proof once.
+        found += self._breaches(facts.form, request, client, facts.claims)
+        # This dry run itself has used the proof once.
         known = {first.reason, Reason.DPOP_REPLAYED}
         return [refusal for refusal in found if refusal.reason not in known]
+
+    def _breaches(
+        self, form: Form, request: Request, client: RegisteredClient, claims: dict[str, Any]
+    ) -> list[Rejected]:
+        """Return every refusal by the steps of /token after authentication that need no authenticated caller."""
+        signed = claims if form.get("grant_type") == names.JWT_BEARER else {}
+        resource = partial(requested.resource, form, signed=signed.get("resource"))
+        steps: tuple[Callable[[], object], ...] = (
+            lambda: binding.find_certificate(client, self._endpoint.authenticator.find_certificate(request)),
+            lambda: self._endpoint.proofs.verify(client, request),
+            lambda: check_grant(client, self._endpoint.find_grant(form)),
+            lambda: policy.find_apis(resource(), client, self._directory),
+            lambda: policy.check_scope(
+                requested.scope(form) or requested.parse_scope(signed.get("scope")),
+                client,
+                policy.find_apis(resource(), client, self._directory),
+            ),
+        )
+        found: dict[Reason, Rejected] = {}
+        for step in steps:
+            try:
+                step()
+            except Rejected as refusal:
+                found.setdefault(refusal.reason, refusal)
+        return list(found.values())
 
     async def _look_up(self, facts: Facts) -> None:
         for name in facts.names:
@@ -120,18 +151,17 @@ class Explainer:
 
     def _note(self, facts: Facts) -> None:
         facts.apis = self._directory.apis
-        facts.token_lifetime = self._decider.lifetime(facts.client)
+        facts.token_lifetime = self._endpoint.lifetime(facts.client)
 
-    async def _is_claimed(self, visit: Visit, facts: Facts) -> bool:
-        """Whether this jti was used before, where that refuses the request."""
-        who = visit.authenticated
-        if who is not None and who.claim is not None:
-            claim = who.claim
+    async def _is_claimed(self, request: Request, facts: Facts) -> bool:
+        """Whether this jti was used before, and the request is refused for it."""
+        caller, claim = request.notes.caller, request.notes.claim
+        if caller is not None and claim is not None:
             until = await self._store.ledger.find_claim(claim.client_id, claim.digest)
             facts.claimed, facts.kept = until is not None, until == claim.expires_at
             if facts.claimed:
-                await self._find_earlier(facts, claim.client_id, visit.record().jti_digest, None)
-            return facts.claimed and not who.tolerates_repeat
+                await self._find_earlier(facts, claim.client_id, claim.digest.hex(), None)
+            return facts.claimed and not caller.tolerates_repeat
         jti = facts.claims.get("jti")
         if facts.client is not None and isinstance(jti, str):  # refused before the claim, as what has expired is
             digest = assertion.digest(jti, whole=facts.text.encode())
@@ -162,5 +192,4 @@ class Explainer:
 def _hint(facts: Facts) -> hints.Hint | None:
     if facts.client is None or facts.unverified is None:
         return None
-    keys, secrets = facts.client.keys.usable(facts.now), [key for key, _ in facts.client.macs]
-    return hints.find(keys, secrets, facts.unverified, facts.text)
+    return hints.find_for(facts.client, facts.unverified, facts.text, now=facts.now)

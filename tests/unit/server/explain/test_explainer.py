@@ -1,4 +1,4 @@
-"""The ladder as it is shown: which rungs passed, and what is known of a server that is elsewhere."""
+"""The explanation of a request: which steps passed, and what is known of a server that is elsewhere."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.explain import captured, remote
+from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
-from affiant.server.explain.walk import Explainer
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import clients
 from affiant.storage.memory import MemoryStore

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from affiant.server.client_auth import described as client_auth
-from affiant.server.request.described import Described, Member, Parameter
+from affiant.server.client_auth import descriptions as client_auth
+from affiant.server.request.description import Description, Member, Parameter
 from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
 from affiant.storage.entries import RETRY_WINDOW
 
@@ -13,7 +13,7 @@ _HINT = Parameter(
 )
 _SHOWN_TOKEN = Parameter("token", "the token in question", "RFC 7662 2.1", "required")
 
-TOKEN = Described(
+TOKEN = Description(
     "Gives a client an access token.",
     client_auth.CALLER,
     ("POST",),
@@ -39,7 +39,7 @@ TOKEN = Described(
     refuses=(*client_auth.REFUSES, *("dpop." + name for name in ("missing", "headers", "malformed", "type", "algorithm", "key", "signature", "jti", "method", "url", "time", "nonce", "replayed")), "grant", "scope", "resource", "certificate.missing", "authorization_details", "refresh_token"),
 )  # fmt: skip
 
-INTROSPECTION = Described(
+INTROSPECTION = Description(
     "Tells an API whether an access token still stands, and what of it is for this API.",
     f"{client_auth.CALLER}, and registered to introspect for an API",
     ("POST",),
@@ -75,7 +75,7 @@ INTROSPECTION_CLAIMS = (
     Member("token_introspection", "the members above", "RFC 9701 5"),
 )
 
-REVOCATION = Described(
+REVOCATION = Description(
     "Ends a token of the caller before its time: an access token, or a refresh token with all that came of it.",
     client_auth.CALLER,
     ("POST",),

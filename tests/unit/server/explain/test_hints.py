@@ -12,13 +12,13 @@ import pytest
 
 from affiant.jose import base64url, compact, keys
 from affiant.server import app
-from affiant.server.client_auth.findings import Evidence, Findings
-from affiant.server.explain import hints, inquiry
-from affiant.server.explain.inquiry import Inquiry
+from affiant.server.client_auth.stranger import STRANGER
+from affiant.server.explain import hints
+from affiant.server.explain.hints import Inquiry
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import clients
 from affiant.server.request.limits import Limits, Rate, Rates
-from affiant.server.request.visit import Visit
+from affiant.server.request.notes import Evidence, Notes, Request
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 
@@ -49,7 +49,7 @@ class Place:
     async def records(self) -> list[dict[str, Any]]:
         return [json.loads(row.record) for row in await self.store.audit_log.export(limit=10_000)]
 
-    async def look(self, visits: list[Visit]) -> list[dict[str, Any]]:
+    async def look(self, visits: list[Request]) -> list[dict[str, Any]]:
         """What comes of these visits, one look after another until nothing waits."""
         looking = Inquiry(self.store.ledger, lambda: float(NOW))
         for visit in visits:
@@ -82,12 +82,12 @@ async def place() -> AsyncIterator[Place]:
         yield made
 
 
-async def _visit(place: Place, text: str, name: str | None = "c1") -> Visit:
+async def _visit(place: Place, text: str, name: str | None = "c1") -> Request:
     from affiant.server.registry.directory import Directory
 
     client = await Directory(ISSUER, place.store, place.master).client(name) if name else None
-    found = Findings(evidence=Evidence(client, compact.parse(text), text))
-    return Visit("token", "", NOW, findings=found)
+    evidence = Evidence(client or STRANGER, compact.parse(text), text)
+    return Request("token", "", NOW, notes=Notes(evidence=evidence))
 
 
 async def test_a_hint_has_a_record_of_its_own(place: Place) -> None:
@@ -122,7 +122,7 @@ async def test_a_flood_is_looked_into_in_part(place: Place) -> None:
         looking.offer(visit)
     before = len(await place.records())
     await looking.work()
-    assert len(await place.records()) - before == inquiry.SEARCHES
+    assert len(await place.records()) - before == hints.SEARCHES
     for _ in range(100):
         await looking.work()
     assert len(await place.records()) - before <= 10
@@ -147,7 +147,7 @@ async def test_a_client_with_many_keys_costs_no_more() -> None:
     keys_ = [Counted() for _ in range(64)]
     head, payload, _ = text.split(".")
     bad = compact.parse(f"{head}.{payload}.{base64url.encode(bytes(64))}")
-    assert hints.find(keys_, (), bad, text) is None  # type: ignore[arg-type]
+    assert hints.find(keys_, bad, text) is None  # type: ignore[arg-type]
     assert len(tried) <= 64 + hints.MAX_KEYS * 80
 
 
@@ -164,7 +164,7 @@ async def test_a_replay_is_told_from_a_jti_that_came_again(place: Place) -> None
     for answer, hint in ((again, "jti.kept"), (other, "jti.repeated")):
         record = None
         for _ in range(100):
-            if record := await place.store.audit_log.find(inquiry.trace_id(answer["trace_id"])):
+            if record := await place.store.audit_log.find(hints.trace_id(answer["trace_id"])):
                 break
             await sleep(0.1)
         assert record is not None
@@ -196,7 +196,7 @@ def test_an_algorithm_that_a_stranger_made_up_gets_into_no_line() -> None:
     head = base64url.encode(json.dumps({"alg": evil}).encode())
     payload = base64url.encode(b'{"iss":"c1"}')
     text = f"{head}.{payload}.{base64url.encode(KEY.sign(f'{head}.{payload}'.encode()))}"
-    hint = hints.find([KEY.public()], (), compact.parse(text), text)
+    hint = hints.find([KEY.public()], compact.parse(text), text)
     assert hint is not None
     assert hint.text == "signature.header_algorithm ES256 another"
     assert "os" not in hint.line

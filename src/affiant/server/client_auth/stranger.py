@@ -1,0 +1,43 @@
+"""The null client: an unknown client_id must cost the same work, and the same time, as a registered one."""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+
+from affiant.jose import keys
+from affiant.jose.algorithms import ALGORITHMS, SYMMETRIC
+from affiant.oauth import names
+from affiant.oauth.assertion import Rules
+from affiant.server.credentials.keys import ClientKeys
+from affiant.server.registry.directory import RegisteredClient
+from affiant.storage.records import Client
+
+# Without any key or secret: whoever claims to be it fails, after one verification with a key of `dummy_keys`.
+STRANGER = RegisteredClient(Client("", names.PRIVATE_KEY_JWT), ClientKeys(()), (), Rules(issuer="", token_endpoint=""))
+
+
+def dummy_keys(alg: str) -> tuple[keys.VerificationKey, ...]:
+    """Return a key that verifies nothing, for this algorithm."""
+    return (_key(alg if alg in ALGORITHMS else "ES256"),)
+
+
+def prepare() -> None:
+    """Make the keys now, so that no first request pays for them."""
+    for alg in ALGORITHMS:
+        _key(alg)
+
+
+@cache
+def _key(alg: str) -> keys.VerificationKey:
+    if alg in SYMMETRIC:
+        return keys.SecretKey(secrets.token_bytes(64), alg)
+    # One key for all RSA algorithms: making one takes most of a second, and the server starts only afterwards.
+    return _rsa_key() if ALGORITHMS[alg].kty == "RSA" else keys.generate(alg).public()
+
+
+@cache
+def _rsa_key() -> keys.PublicKey:
+    members = keys.generate("RS256").public().to_jwk()
+    del members["alg"]
+    return keys.parse_public_jwk(members)

@@ -1,0 +1,155 @@
+"""One request, and the notes that become its audit record."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+import msgspec
+
+from affiant.errors import Rejected
+from affiant.jose import spelling
+from affiant.jose.compact import Unverified
+from affiant.oauth.parameters.form import Form
+from affiant.reasons import Reason
+from affiant.server.registry.directory import RegisteredClient
+from affiant.server.request.caller import Caller
+from affiant.server.request.http import Receive, Scope, no_body
+from affiant.server.request.identifiers import new_trace_id
+from affiant.storage.entries import AuditOutcome, AuditRecord, JtiClaim
+from affiant.values import Value
+
+REFUSED: Final = "refused"  # the outcome of a refused request
+MAX_SHOWN = 256  # characters of any text that a caller chose
+MAX_NAME = 256  # characters of the claimed client_id: as long as a registered one may be
+# Text that looks like a token, anywhere; and in a parameter that takes no secret, text that looks like one.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
+_CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")
+
+
+class Evidence(Value, frozen=True):
+    """An assertion whose signature did not verify, kept until a search for a known mistake (explain/hints.py)."""
+
+    HIDDEN = frozenset({"client", "unverified", "text"})
+
+    client: RegisteredClient  # STRANGER if the named client does not exist or uses another method
+    unverified: Unverified
+    text: str
+
+    @property
+    def hint(self) -> str | None:
+        """The mistake that shows in the form of the signature, without a key."""
+        alg = self.unverified.alg
+        form = spelling.find(alg, self.unverified.signature)
+        return f"signature.{form} {alg}" if form is not None else None
+
+
+class Notes(msgspec.Struct):
+    """What is recorded about a request. Nothing here is proved, except `caller` and `by`."""
+
+    claimed: str | None = None  # the client that the request names
+    grant: str | None = None  # None at endpoints without grants
+    scope: str | None = None
+    resource: str | None = None
+    is_read: bool = False  # whether the whole body has arrived
+    caller: Caller | None = None
+    claim: JtiClaim | None = None  # of the caller, until it is committed
+    evidence: Evidence | None = None
+    also: tuple[str, ...] = ()  # codes of the other rules that a verified but refused assertion breaks
+    policies: str | None = None  # and the policies of the client that would accept it (client_auth/findings.py)
+    outcome: AuditOutcome = "issued"
+    detail: str | None = None
+    token: str | None = None  # jti of the issued token
+    by: str | None = None  # the proved author of a change, at endpoints whose caller is no client
+    subject: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, accepted or refused
+    challenges: bool = True  # False: a request without authentication gets 400, not 401 (RFC 9701 section 5)
+
+    def read(self, form: Form) -> None:
+        """Note what a token request says about itself."""
+        self.is_read = True
+        self.grant = form.get("grant_type")
+        self.claimed = _short(form.get("client_id"))
+        self.scope = form.get("scope")
+        self.resource = " ".join(form.all("resource") or form.all("audience")) or None
+
+    def admit(self, caller: Caller) -> None:
+        """Note the authenticated client."""
+        self.caller, self.claim = caller, caller.claim
+
+
+class Request(Value, frozen=True):
+    """One HTTP request to an endpoint."""
+
+    HIDDEN = frozenset({"scope", "receive"})
+
+    endpoint: str
+    address: str
+    now: float  # seconds since the epoch; every rule judges by this instant
+    scope: Scope = msgspec.field(default_factory=dict)
+    receive: Receive = no_body
+    trace_id: str = msgspec.field(default_factory=new_trace_id)
+    started: float = msgspec.field(default_factory=time.perf_counter)
+    notes: Notes = msgspec.field(default_factory=Notes)
+
+    def record(self, refusal: Rejected | None = None) -> AuditRecord:
+        """Build the audit record of the decision."""
+        notes, caller = self.notes, self.notes.caller
+        evidence = notes.evidence if refusal else None
+        return AuditRecord(
+            at=self.now,
+            trace_id=self.trace_id,
+            endpoint=self.endpoint,
+            outcome=REFUSED if refusal else notes.outcome,
+            reason=refusal.reason.code if refusal else None,
+            client_claimed=(without_credentials(notes.claimed) or "")[:MAX_NAME] or None,
+            client_id=caller.client_id if caller else None,
+            method=caller.method if caller else None,
+            alg=caller.alg if caller else None,
+            kid=caller.kid if caller else None,
+            thumbprint=caller.thumbprint if caller else None,
+            jti_digest=notes.claim.digest.hex() if notes.claim else None,
+            grant=without_credentials(notes.grant),
+            scope=without_credentials(notes.scope) if refusal else notes.scope,
+            resource=without_credentials(notes.resource) if refusal else notes.resource,
+            profile=caller.client.profile if caller else None,
+            address=self.address,
+            expected=_without(_TOKEN, refusal.expected) if refusal else None,
+            got=_without(_secrets_in(refusal), refusal.got) if refusal else None,
+            detail=_without(_TOKEN, refusal.detail)
+            if refusal
+            else notes.detail or without_credentials(caller.label if caller else None),
+            observed=" ".join(caller.observed) or None if caller else None,
+            hint=evidence.hint if evidence else None,
+            also=" ".join(notes.also) or None if refusal else None,
+            policies=notes.policies if refusal else None,
+            token=notes.token,
+            by=notes.by,
+            subject=notes.subject,
+            milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
+        )
+
+
+def without_credentials(text: str | None) -> str | None:
+    """Return text that a caller sent, with all that looks like a token or secret cut out of it."""
+    return _without(_CREDENTIAL, text)
+
+
+def _without(secret: re.Pattern[str], text: str | None) -> str | None:
+    # Order: cut to length last. The rest of a secret that is cut first would no longer look like one.
+    return secret.sub(_beginning, text)[:MAX_SHOWN] if text else None
+
+
+def _short(text: str | None) -> str | None:
+    return text[:MAX_SHOWN] if text else None
+
+
+def _secrets_in(refusal: Rejected) -> re.Pattern[str]:
+    # A kid often is a thumbprint, which looks like a secret; the operator needs to see it.
+    return _TOKEN if refusal.reason is Reason.KEY_UNKNOWN else _CREDENTIAL
+
+
+def _beginning(found: re.Match[str]) -> str:
+    # Eight characters distinguish two long names for an operator, and give away too little of a secret.
+    return f"{found[0][:8]}...({len(found[0])} characters)"
