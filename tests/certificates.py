@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+import tempfile
+import time
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from affiant.jose.keys import PublicKey
 from affiant.oauth.binding import forwarded, mtls
 
 NOW = 1_800_000_000
+DAY = 86_400
 DN = "CN=billing,OU=Payments,O=Ex\\, Inc,C=DE"
 
 
@@ -50,13 +55,36 @@ class Made:
         members = jwk.build(self.key.public_key())
         return keys.parse_public_jwk({**members, "x5c": [b64encode(self.der).decode()]})
 
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        pkcs8 = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())
+
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """The files of the certificate and of its key, PEM."""
         certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-        certificate.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        pkcs8 = serialization.PrivateFormat.PKCS8
-        key.write_bytes(self.key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption()))
+        certificate.write_bytes(self.pem)
+        key.write_bytes(self.key_pem)
         return certificate, key
+
+    def trust(self) -> ssl.SSLContext:
+        """What a client needs that believes this authority, and no other."""
+        return ssl.create_default_context(cadata=self.pem.decode())
+
+    def serve(self, *names: str, days: int = 1) -> ssl.SSLContext:
+        """What a server needs that has a certificate of this authority for these names, which ends in so many days."""
+        addresses = tuple(name for name in names if ":" in name or name.replace(".", "").isdigit())
+        end = time.time() + days * DAY
+        dns = tuple(name for name in names if name not in addresses)
+        made = make(dn="CN=server", dns=dns, ip=addresses, by=self, start=end - 30 * DAY, end=end)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:
+            context.load_cert_chain(*made.write(Path(folder), "server"))
+        return context
 
 
 def make(
@@ -100,6 +128,12 @@ def make(
 
 def lasting(**options: Any) -> Made:
     """A certificate for real processes, which go by the clock on the wall."""
-    now = datetime.now(UTC)
-    start, end = now - timedelta(hours=1), now + timedelta(days=1)
-    return make(**{"start": start.timestamp(), "end": end.timestamp(), **options})
+    now = time.time()
+    return make(**{"start": now - 3600, "end": now + DAY, **options})
+
+
+def make_authority() -> Made:
+    return lasting(dn="CN=authority", is_ca=True)
+
+
+authority = cache(make_authority)  # the one that these tests trust

@@ -1,24 +1,17 @@
-"""A real https server on loopback that publishes keys, well or badly; and the certificates for it."""
+"""A real https server on loopback that publishes keys, well or badly."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import functools
-import ipaddress
 import json
 import ssl
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpcore2
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.certificates import authority
 
 from affiant.server.registry.addresses import parse_allowed
 from affiant.server.registry.fetch import Fetcher
@@ -27,81 +20,6 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 HOST, LOOPBACK, PUBLIC = "keys.example", "127.0.0.1", "93.184.215.14"
-_DAY = datetime.timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Authority:
-    """One that signs certificates."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @classmethod
-    def make(cls) -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        return cls(key, _certificate("authority", key, "authority", key, is_authority=True))
-
-    def trust(self) -> ssl.SSLContext:
-        """What a client needs that believes it, and nobody else."""
-        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
-
-    def serve(self, *names: str, days: int = 1) -> ssl.SSLContext:
-        """What a server needs that has a certificate for these names, which ends in so many days."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        signed = _certificate(names[0], key, "authority", self.key, names=names, days=days)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "server.pem"
-            path.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-                + signed.public_bytes(serialization.Encoding.PEM)
-            )
-            context.load_cert_chain(path)
-        return context
-
-
-@functools.cache
-def authority() -> Authority:
-    """The one that the tests trust."""
-    return Authority.make()
-
-
-def _certificate(
-    subject: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    by: ec.EllipticCurvePrivateKey,
-    *,
-    names: Sequence[str] = (),
-    days: int = 1,
-    is_authority: bool = False,
-) -> x509.Certificate:
-    end = datetime.datetime.now(datetime.UTC) + days * _DAY
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subject)]))
-        .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(end - 30 * _DAY)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
-    )
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-    return builder.sign(by, hashes.SHA256())
-
-
-def _name(text: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        return x509.DNSName(text)
 
 
 def reply(body: object, *headers: str, status: str = "200 OK", kind: str = "application/json") -> bytes:

@@ -29,7 +29,8 @@ from tests.attacks.bench import (
     raw,
 )
 from tests.attacks.conftest import running
-from tests.key_server import HOST, LOOPBACK, PUBLIC, Authority, KeyServer, authority, canary, reply
+from tests.certificates import authority, make_authority
+from tests.key_server import HOST, LOOPBACK, PUBLIC, KeyServer, canary, reply
 from tests.key_server import running as publishing
 
 from affiant.jose import compact, keys
@@ -372,7 +373,7 @@ async def test_new_kid(place: Place) -> None:
 @pytest.mark.parametrize("which", ["self-signed", "expired", "wrong host"])
 async def test_bad_certificate(which: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     tls = {
-        "self-signed": Authority.make().serve(HOST),
+        "self-signed": make_authority().serve(HOST),
         "expired": authority().serve(HOST, days=-1),
         "wrong host": authority().serve("other.example"),
     }[which]

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
-from tests.key_server import HOST, LOOPBACK, Authority, KeyServer, authority, running
+from tests.certificates import authority, make_authority
+from tests.key_server import HOST, LOOPBACK, KeyServer, running
 from tests.process import END_SECONDS, Server
 
 from affiant.jose import keys
@@ -79,7 +79,7 @@ def remote() -> Iterator[Remote]:
 
 @contextlib.contextmanager
 def _serving(folder: Path, **environment: str) -> Iterator[Server]:
-    (folder / "ca.pem").write_bytes(authority().certificate.public_bytes(Encoding.PEM))
+    (folder / "ca.pem").write_bytes(authority().pem)
     with Server(folder, environment=environment) as server:
         server.add_api()
         yield server
@@ -214,7 +214,7 @@ def test_a_certificate_of_another_host(trusting: Server) -> None:
 
 
 def test_a_certificate_of_another_authority(trusting: Server) -> None:
-    other = Remote.start(Authority.make().serve(LOOPBACK))
+    other = Remote.start(make_authority().serve(LOOPBACK))
     try:
         other.publish(FIRST)
         partner = _partner(trusting, other.uri)

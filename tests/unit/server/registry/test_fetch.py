@@ -9,20 +9,8 @@ from typing import Any
 
 import httpcore2
 import pytest
-from tests.key_server import (
-    HOST,
-    LOOPBACK,
-    PUBLIC,
-    Authority,
-    KeyServer,
-    Names,
-    authority,
-    canary,
-    fetcher,
-    listening,
-    reply,
-    running,
-)
+from tests.certificates import authority, make_authority
+from tests.key_server import HOST, LOOPBACK, PUBLIC, KeyServer, Names, canary, fetcher, listening, reply, running
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
@@ -268,7 +256,7 @@ def test_all_of_it_fits_into_three_seconds() -> None:
 @pytest.mark.parametrize("which", ["self-signed", "expired", "wrong host", "no TLS"])
 async def test_certificate_must_be_good(which: str) -> None:
     made: dict[str, Callable[[], ssl.SSLContext]] = {
-        "self-signed": lambda: Authority.make().serve(HOST),
+        "self-signed": lambda: make_authority().serve(HOST),
         "expired": lambda: authority().serve(HOST, days=-1),
         "wrong host": lambda: authority().serve("other.example"),
     }
