@@ -1,9 +1,8 @@
 """The calendar of the signing keys: announced, active, retiring, removed.
 
-What a key may do follows from the instants stored with it, so every node says the same without a message. Each line of
-keys has a calendar of its own: one for all APIs that have chosen no algorithm, and one for each algorithm that an API
-has chosen. The functions take the keys of one line, and an instant; those that change something return what they
-changed or added. Where they take the keys of all lines, they say so.
+The state of a key follows from the instants stored with it, so all nodes agree without a message. A line is the keys
+that follow each other: one line for all APIs that have chosen no signing_alg, and one for each signing_alg that an API
+has chosen. The functions take the keys of one line, unless they say so; those that change keys return the changed ones.
 """
 
 from __future__ import annotations
@@ -21,54 +20,44 @@ SEEN_SECONDS = 2  # until every node publishes a new key: a change is seen withi
 GUARD_SECONDS = DAY  # how long a guard uses a copy of the key set, at most (resource/keys.py)
 # Longer than any token and any copy together; the second day is for clocks that step back.
 RETIRING_SECONDS = LONGEST_TOKEN + GUARD_SECONDS + DAY
-MAX_AGE = (
-    300  # seconds that a copy of the key set is fresh: as long as a guard takes a key that was removed in an emergency
-)
+MAX_AGE = 300  # seconds that a copy of the key set is fresh: so long do guards accept a key that was just removed
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """When keys follow each other, in seconds.
+    """When keys follow each other, in seconds."""
 
-    Attributes:
-        period: how long a key signs.
-        announcement: how long its successor is published before it signs.
-    """
-
-    period: int = 90 * DAY
-    announcement: int = 7 * DAY
+    period: int = 90 * DAY  # how long a key signs
+    announcement: int = 7 * DAY  # how long its successor is published before it signs
 
     @property
     def max_age(self) -> int:
-        """For how long a copy of the key set may be used: whoever has one knows each key before it signs."""
+        # A copy that is used for so long has each key before it signs.
         return min(MAX_AGE, self.announcement)
 
 
 def of_line(keys: Iterable[SigningKey], line: str) -> list[SigningKey]:
-    """Of the keys of all lines, those of this one."""
+    """Return the keys of one line, from those of all."""
     return [key for key in keys if key.line == line]
 
 
 def is_removed(key: SigningKey, now: float) -> bool:
-    """Whether no token under it is good; without its private part it never comes back, whatever the clock says."""
+    """Whether no token of the key is valid. Without its private part it never comes back, whatever the clock says."""
     return not key.sealed or (key.removed_at is not None and now >= key.removed_at)
 
 
 def live(keys: Iterable[SigningKey], now: float) -> list[SigningKey]:
-    """The keys to publish, of one line or of all."""
+    """Return the keys to publish, of one line or of all."""
     return [key for key in keys if not is_removed(key, now)]
 
 
 def find_signer(keys: Iterable[SigningKey], now: float) -> SigningKey | None:
-    """The key that signs: of the live ones that may, the one that became active last.
-
-    There is one as long as any is live: when the clock was set back to before all of them, the earliest signs.
-    """
-    standing = live(keys, now)
-    begun = [key for key in standing if key.active_at <= now]
+    """Return the live key that became active last; the earliest if the clock was set back to before all of them."""
+    live_keys = live(keys, now)
+    begun = [key for key in live_keys if key.active_at <= now]
     if begun:
         return max(begun, key=_order)
-    return min(standing, key=_order, default=None)
+    return min(live_keys, key=_order, default=None)
 
 
 def has_ended(keys: Iterable[SigningKey], now: float) -> bool:
@@ -77,7 +66,7 @@ def has_ended(keys: Iterable[SigningKey], now: float) -> bool:
 
 
 def state(key: SigningKey, keys: Sequence[SigningKey], now: float) -> str:
-    """``announced``, ``active``, ``retiring`` or ``removed``; among the keys of all lines."""
+    """Return ``announced``, ``active``, ``retiring`` or ``removed``; `keys` are those of all lines."""
     if is_removed(key, now):
         return "removed"
     line = of_line(keys, key.line)
@@ -90,12 +79,12 @@ def state(key: SigningKey, keys: Sequence[SigningKey], now: float) -> str:
 
 
 def find_announced(keys: Sequence[SigningKey], now: float) -> SigningKey | None:
-    """The key that signs next."""
+    """Return the key that signs next."""
     if has_ended(keys, now):
         return None
-    standing = live(keys, now)
-    signer = find_signer(standing, now)
-    waiting = [key for key in standing if key.active_at > now and key is not signer]
+    live_keys = live(keys, now)
+    signer = find_signer(live_keys, now)
+    waiting = [key for key in live_keys if key.active_at > now and key is not signer]
     return min(waiting, key=_order, default=None)
 
 
@@ -109,7 +98,7 @@ def is_due(keys: Sequence[SigningKey], now: float, calendar: Calendar) -> bool:
 def announce_due(
     keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, calendar: Calendar
 ) -> list[SigningKey]:
-    """Add the candidate if a key is due, the first of a line at once; or keep a key that was to retire unneeded."""
+    """Add the candidate if a key is due, the first of a line at once; or keep the last key, if it was to retire."""
     if has_ended(keys, now):
         return _begin(keys, candidate, now)
     if _is_abandoned(keys, now):
@@ -121,7 +110,7 @@ def announce_due(
 
 
 def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay: int) -> list[SigningKey]:
-    """Let the next key sign in `delay` seconds: the one that is announced already, or else the candidate."""
+    """Let the announced key, or else the candidate, sign in `delay` seconds."""
     if has_ended(keys, now):
         return _begin(keys, candidate, now)
     waiting = find_announced(keys, now)
@@ -138,16 +127,13 @@ def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay
 
 
 def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey | None, *, now: int) -> list[SigningKey]:
-    """Take a key away at once; when it is the one that signs, the next one does: the announced one or the candidate.
-
-    Where there is neither, the line has ended, until a key is made for it.
-    """
+    """Remove a key; if it signs, the announced key or the candidate signs next. Without either, the line has ended."""
     lost = next((key for key in live(keys, now) if key.kid == kid), None)
     if lost is None:
         raise NotFound(f"there is no signing key {kid} that could be removed: see  affiant signing-key list")
     changed = [_erase(replace(lost, removed_at=now, retiring_at=min(lost.retiring_at or now, now)))]
     if has_ended(keys, now):
-        return changed  # nobody needs a successor
+        return changed  # no API needs a successor
     if state(lost, keys, now) == "active":
         successor = find_announced(keys, now) or candidate
         if successor is None:
@@ -157,7 +143,7 @@ def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey | None, *
 
 
 def retire_unused(keys: Iterable[SigningKey], lines: Collection[str], now: int) -> list[SigningKey]:
-    """Of the keys of all lines, let those retire whose line no API has chosen any more: their tokens stay good."""
+    """Let the keys of lines that no API has chosen retire, from the keys of all lines; their tokens stay valid."""
     return [
         replace(key, retiring_at=now, removed_at=now + RETIRING_SECONDS)
         for key in live(keys, now)
@@ -166,12 +152,11 @@ def retire_unused(keys: Iterable[SigningKey], lines: Collection[str], now: int) 
 
 
 def erase_removed(keys: Iterable[SigningKey], now: int) -> list[SigningKey]:
-    """Of the keys of all lines, drop the private parts of those whose time is over."""
+    """Drop the private parts of removed keys, from the keys of all lines."""
     return [_erase(key) for key in keys if key.sealed and is_removed(key, now)]
 
 
 def shown_instant(at: int) -> str:
-    """An instant, for people."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -180,7 +165,7 @@ def _begin(keys: Sequence[SigningKey], candidate: SigningKey, now: int) -> list[
 
 
 def _is_abandoned(keys: Sequence[SigningKey], now: float) -> bool:
-    """Whether the last key is to retire with nobody to follow: nobody needed it, and then the clock was set back."""
+    """Whether the last key is to retire without a successor: no API needed it, and then the clock was set back."""
     last = max(live(keys, now), key=_order, default=None)
     return last is not None and last.retiring_at is not None
 
@@ -189,13 +174,13 @@ def _order(key: SigningKey) -> tuple[int, int, str]:
     return key.active_at, key.created_at, key.kid
 
 
-def _end(standing: Sequence[SigningKey], calendar: Calendar) -> int:
-    last = max(standing, key=_order)
+def _end(live_keys: Sequence[SigningKey], calendar: Calendar) -> int:
+    last = max(live_keys, key=_order)
     return max(last.active_at, last.created_at) + calendar.period
 
 
 def _anchored(keys: Sequence[SigningKey], now: int) -> list[SigningKey]:
-    """The key that signs, when the clock was set back to before it did: or one that comes later would precede it."""
+    # If the clock was set back to before the signer became active, a later key would precede it: it begins now.
     signer = find_signer(keys, now)
     return [replace(signer, active_at=now)] if signer is not None and signer.active_at > now else []
 
@@ -205,7 +190,7 @@ def _erase(key: SigningKey) -> SigningKey:
 
 
 def _settle(keys: Sequence[SigningKey], changed: Sequence[SigningKey], now: int) -> list[SigningKey]:
-    """Write down when each key is followed by the next; the keys that this changes."""
+    """Set when each key is followed by the next; return the keys that this changes."""
     before = {key.kid: key for key in keys}
     after = before | {key.kid: key for key in changed}
     line = sorted(live(after.values(), now), key=_order)
@@ -218,5 +203,5 @@ def _follow(key: SigningKey, successor: SigningKey | None, now: int) -> SigningK
     if successor is None:
         return replace(key, retiring_at=None, removed_at=None)
     if key.retiring_at is not None and key.retiring_at <= now:
-        return key  # what is past stands, though its successor be gone
+        return key  # it retired already, even if its successor is gone
     return replace(key, retiring_at=successor.active_at, removed_at=successor.active_at + RETIRING_SECONDS)

@@ -1,6 +1,6 @@
-"""The master key: seals what must be recoverable, digests what must only be recognised.
+"""The master key seals secrets that must be recoverable, and digests those that must only be recognised.
 
-AES-256-GCM, HMAC-SHA-256 and HKDF are `cryptography`'s; here is only what they are applied to.
+AES-256-GCM, HMAC-SHA-256 and HKDF are `cryptography`'s; this module only applies them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ class MasterKey:
     _seal: bytes = field(repr=False)
     _digest: bytes = field(repr=False)
     _successor: bytes = field(repr=False)
-    audit: bytes = field(repr=False)  # what the audit log is chained under
+    audit: bytes = field(repr=False)  # for the chain of the audit log
 
     @classmethod
     def from_bytes(cls, material: bytes) -> MasterKey:
-        """Derive the keys."""
         if len(material) != _BYTES:
             raise ConfigError("the master key must be 32 bytes: 64 hexadecimal digits, or 43 characters of base64url")
         return cls(
@@ -53,7 +52,6 @@ class MasterKey:
         return nonce + AESGCM(self._seal).encrypt(nonce, plain, purpose.encode())
 
     def unseal(self, sealed: bytes, *, purpose: str) -> bytes:
-        """Decrypt."""
         try:
             return AESGCM(self._seal).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
         except InvalidTag:
@@ -62,11 +60,11 @@ class MasterKey:
             ) from None
 
     def digest(self, secret: str) -> bytes:
-        """What is stored of a secret that needs only to be recognised: useless to who has the database alone."""
+        """Return what is stored of a secret that must only be recognised: useless without the master key."""
         return hmac.digest(self._digest, secret.encode(), sha256)
 
     def successor(self, refresh_token: str) -> str:
-        """The one refresh token that may follow this one.
+        """Return the only refresh token that may follow this one.
 
         It is a function of its predecessor, so that two rotations of one token cannot make two successors, and a
         client whose answer was lost gets the same one again although only hashes are stored.
@@ -75,16 +73,15 @@ class MasterKey:
 
 
 def load(folder: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
-    """The master key from AFFIANT_MASTER_KEY, or from the file beside the database."""
+    """Return the master key from AFFIANT_MASTER_KEY, or from the file in the data folder."""
     given = environment.get(ENVIRONMENT)
     return MasterKey.from_bytes(_material(given) if given else _from_file(folder / FILE_NAME))
 
 
 def make(folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
-    """Make the file of a master key, unless there is one or AFFIANT_MASTER_KEY is set. Whether it was made now.
+    """Make the file of a master key, unless it exists or AFFIANT_MASTER_KEY is set; return whether it was made.
 
-    Only where there is no database yet: what was written under another key could be read by nobody, and what is
-    written under this one, by nobody who has the other.
+    Call it only where there is no database yet: records that were written under another key could not be read.
     """
     path = folder / FILE_NAME
     if environment.get(ENVIRONMENT) or path.exists():
@@ -96,7 +93,7 @@ def make(folder: Path, environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def take_back(folder: Path) -> None:
-    """Remove the file that `make` has just made: it is not the key of the database that was found."""
+    """Remove the file that `make` has just made: the database that was found has another key."""
     (folder / FILE_NAME).unlink(missing_ok=True)
 
 
@@ -107,12 +104,12 @@ def _from_file(path: Path) -> bytes:
         raise ConfigError(
             f"the master key {path} is missing, and the database was made under it: put it back, or set {ENVIRONMENT}"
         ) from None
-    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+    except UnicodeDecodeError:  # not chained: it has the bytes of the secret
         raise ConfigError(f"the master key {path} cannot be read: not ASCII") from None
 
 
 def _write_anew(path: Path) -> bool:
-    # Written whole under another name and then linked: a second process that starts now sees all of it or nothing.
+    # Race: written under another name and then linked, so that a second process sees all of it or nothing.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = create_private(draft, flags=os.O_WRONLY)
     try:
@@ -122,7 +119,7 @@ def _write_anew(path: Path) -> bool:
             os.fsync(file.fileno())
         os.link(draft, path)
     except FileExistsError:
-        return False  # the other process was first: its key stands
+        return False  # the other process was first; its key is used
     else:
         return True
     finally:

@@ -1,4 +1,4 @@
-"""Signing keys in a PKCS #11 token (a hardware security module, or SoftHSM): made there, used there, erased there.
+"""Make, use and erase signing keys in a PKCS #11 token: a hardware security module, or SoftHSM.
 
 python-pkcs11 initialises a module without locks (C_Initialize with NULL: PKCS #11 version 2.40, section 5.4), so only
 one thread of a process may ever call it: that of `_thread`. Each process opens a session of its own.
@@ -6,9 +6,14 @@ one thread of a process may ever call it: that of `_thread`. Each process opens 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import queue
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,13 +26,12 @@ from affiant.jose.algorithms import PublicCryptoKey
 from affiant.jose.keys import parse_public_jwk
 from affiant.server.keys import mechanisms
 from affiant.server.keys.mechanisms import LABEL
-from affiant.server.keys.one_thread import OneThread
 from affiant.system.files import read_private
 
 PIN = "AFFIANT_PKCS11_PIN"
-SIGN_SECONDS = 3.0  # less than a request may take: who waits in vain is told so
-WORK_SECONDS = 60.0  # making an RSA key takes some tokens long
-# What a token answers when it was pulled out, restarted or logged out: with a new session it may work.
+SIGN_SECONDS = 3.0  # less than the deadline of a request, so that its caller gets an answer
+WORK_SECONDS = 60.0  # some tokens need long to make an RSA key
+# The errors of a token that was pulled out, restarted or logged out: with a new session it may work.
 _LOST = (
     exceptions.DeviceError,
     exceptions.DeviceRemoved,
@@ -54,12 +58,51 @@ _NO_PIN = (
     exceptions.PinLocked,
     exceptions.UserPinNotInitialized,
 )
-_threads: dict[tuple[int, str], OneThread] = {}
 Result = TypeVar("Result")
 
 
+class OneThread:
+    """Runs calls that may hang in their order; a caller waits for its own call no longer than it allows.
+
+    The thread is a daemon: a call that never returns does not keep the process from ending.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any], float]] = queue.SimpleQueue()
+        self._overdue_at = float("inf")  # when the running call has taken too long
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def run(self, call: Callable[[], Result], *, seconds: float) -> Result:
+        if time.monotonic() > self._overdue_at:  # behind a call that hangs, the queue would only grow
+            raise SignerError(f"{self._name} does not answer")
+        future: Future[Result] = Future()
+        self._calls.put((future, call, seconds))
+        try:
+            # Not wait_for: until Python 3.12 it swallows a cancellation that comes in the moment of the result.
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise SignerError(f"{self._name} did not answer within {seconds:g} s") from None
+
+    def _work(self) -> None:
+        while True:
+            future, call, seconds = self._calls.get()
+            if not future.set_running_or_notify_cancel():
+                continue  # its caller was cancelled
+            self._overdue_at = time.monotonic() + seconds
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - for the caller
+                future.set_exception(error)
+            self._overdue_at = float("inf")
+
+
+_threads: dict[tuple[int, str], OneThread] = {}
+
+
 class Token:
-    """One token. Every call waits for the module's thread, and for the token no longer than it may take."""
+    """One token. All its calls run in the thread of its module."""
 
     def __init__(self, module: Path, label: str, pin: str) -> None:
         self.label = label
@@ -76,7 +119,7 @@ class Token:
         return f"Token({self._module!r}, {self.label!r})"
 
     async def generate(self, kid: str, alg: str) -> PublicCryptoKey:
-        """The public part of a new key, which was seen to sign before anybody relies on it."""
+        """Make a key, and return its public part once it has signed."""
         self.check_alg(alg)
         return await self._run(lambda session: self._make(session, kid, alg), WORK_SECONDS)
 
@@ -87,22 +130,22 @@ class Token:
             raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {able}")
 
     async def sign(self, kid: str, alg: str, data: bytes) -> bytes:
-        """The signature, as RFC 7518 section 3 lays it out."""
+        """Return the signature in the form of RFC 7518 section 3."""
         try:
             return await self._run(lambda session: self._sign(session, kid, alg, data), SIGN_SECONDS)
         except ConfigError as error:
             raise SignerError(str(error)) from error
 
     async def list(self) -> set[str]:
-        """The names of the keys that are ours."""
+        """Return the names of our keys."""
         return await self._run(lambda session: {_kid(key) for key in _find(session)}, WORK_SECONDS)
 
     async def erase(self, kids: Collection[str]) -> None:
-        """Erase these keys, their public parts too; those that are not there are none to erase."""
+        """Erase these keys and their public parts, if they exist."""
         await self._run(lambda session: self._erase(session, kids), WORK_SECONDS)
 
     async def close(self) -> None:
-        """End the session; who calls again begins another."""
+        """End the session; the next call begins another."""
         with contextlib.suppress(SignerError):
             await self._thread().run(self._leave, seconds=SIGN_SECONDS)
 
@@ -110,7 +153,7 @@ class Token:
         return await self._thread().run(lambda: self._attempt(work), seconds=seconds)
 
     def _thread(self) -> OneThread:
-        name = (os.getpid(), self._module)  # a child that was forked has none of its parent's threads
+        name = (os.getpid(), self._module)  # a forked child has none of its parent's threads
         if name not in _threads:
             _threads[name] = OneThread(f"the PKCS #11 module {self._module}")
         return _threads[name]
@@ -125,7 +168,7 @@ class Token:
         try:
             return work(self._enter())
         except exceptions.PKCS11Error as error:
-            # What python-pkcs11 has no class for, such as CKR_CRYPTOKI_NOT_INITIALIZED, is of the class of all.
+            # Errors that python-pkcs11 has no class for, such as CKR_CRYPTOKI_NOT_INITIALIZED, have the base class.
             if not isinstance(error, _LOST) and type(error) is not exceptions.PKCS11Error:
                 raise
         self._renew()
@@ -142,7 +185,7 @@ class Token:
         return self._session
 
     def _renew(self) -> None:
-        """Forget the session and begin anew, for the module too: its connection may be what was lost."""
+        """Forget the session and the module: its connection may have been lost."""
         self._leave()
         if self._library is not None:
             with contextlib.suppress(exceptions.PKCS11Error):
@@ -162,7 +205,7 @@ class Token:
             return self._library.get_token(token_label=self.label)
         except exceptions.NoSuchToken as error:
             labels = {slot.get_token().label for slot in self._library.get_slots(token_present=True)}
-            there = ", ".join(sorted(labels - {""}))  # one that is not initialised has none
+            there = ", ".join(sorted(labels - {""}))  # a token that is not initialised has no label
             raise ConfigError(
                 f"there is no PKCS #11 token {self.label} (there is: {there or 'none'}): set AFFIANT_PKCS11_TOKEN"
             ) from error
@@ -179,7 +222,7 @@ class Token:
             raise ConfigError(self._refused)
         try:
             return token.open(rw=True, user_pin=self._pin)
-        except exceptions.UserAlreadyLoggedIn:  # by another session of this process: a login is for all of them
+        except exceptions.UserAlreadyLoggedIn:  # by another session of this process
             return token.open(rw=True)
         except _NO_PIN as error:
             self._refused = f"the PKCS #11 token {self.label} refuses the PIN ({type(error).__name__}): set {PIN}"
@@ -187,12 +230,12 @@ class Token:
 
     def _make(self, session: Any, kid: str, alg: str) -> PublicCryptoKey:
         way = mechanisms.choose_way(alg, self._mechanisms, token=self.label)
-        # What a session made that was lost before its end: of two keys of one name, either might sign.
+        # Danger: a lost session may have left a key of this name, and then either of the two might sign.
         self._erase(session, [kid])
         public, private = mechanisms.generate(session, kid, way)
         try:
             made = mechanisms.read_public(public, way)
-            # A signature in another form, or a key that can leave: better found out before any token is under it.
+            # Reject a token with another form of signatures, or with keys that can leave it, before a key is in use.
             proof = mechanisms.sign(private, way, kid.encode())
             parse_public_jwk({**jwk.build(made), "alg": alg}).verify(alg, kid.encode(), proof)
             if private[Attribute.EXTRACTABLE] or not private[Attribute.SENSITIVE]:
@@ -221,7 +264,7 @@ class Token:
 
 
 def load(module: Path, label: str, pin_file: Path | None, environment: Mapping[str, str] = os.environ) -> Token:
-    """The token with the PIN from AFFIANT_PKCS11_PIN, or from a file; nobody calls it yet."""
+    """Return the token with the PIN from AFFIANT_PKCS11_PIN or a file, without calling it."""
     pin = environment.get(PIN) or (_pin_from(pin_file) if pin_file is not None else "")
     if not pin:
         raise ConfigError(f"the PKCS #11 token {label} needs its PIN: set {PIN}, or AFFIANT_PKCS11_PIN_FILE")
@@ -233,7 +276,7 @@ def _pin_from(path: Path) -> str:
         return read_private(path, what="the PIN file", variable=PIN).decode("utf-8").strip()
     except FileNotFoundError as error:
         raise ConfigError(f"the PIN file {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:  # it holds the bytes, so it is not chained
+    except UnicodeDecodeError:  # not chained: it has the bytes of the secret
         raise ConfigError(f"the PIN file {path} cannot be read: not UTF-8") from None
 
 

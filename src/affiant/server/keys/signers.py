@@ -1,4 +1,4 @@
-"""Who signs a token: the key of the line that its APIs have chosen; and whether it can."""
+"""Find the key that signs a token, and check that it can."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROOF = b"affiant: can this key sign?"  # without a period, so no part of any J
 
 
 class Signers:
-    """Finds the key that signs, and makes the first of a line: an API's algorithm may be new to the server."""
+    """Finds the key that signs; makes the first key of a line, because an API may choose a new algorithm."""
 
     def __init__(self, directory: Directory, store: Store, vault: Vault, *, clock: Callable[[], float]) -> None:
         self._directory = directory
@@ -27,12 +27,11 @@ class Signers:
         self._alone = asyncio.Lock()
 
     async def get(self, line: str) -> AnySigner:
-        """The key of this line that signs now."""
         signer = self._directory.find_signer(line)
         return signer if signer is not None else await self._begin(line)
 
     async def prove(self) -> None:
-        """Let one of the keys that sign now sign something, each that is in a token: only that shows that it can."""
+        """Let each signing key that is in a PKCS #11 token sign something: only that shows that it can."""
         await self._directory.refresh()
         for line in {signing_keys.DEFAULT_LINE, *(api.signing_alg or "" for api in self._directory.apis)}:
             signer = self._directory.find_signer(line)
@@ -40,7 +39,7 @@ class Signers:
                 await signer.sign(_PROOF)
 
     async def _begin(self, line: str) -> AnySigner:
-        async with self._alone:  # of many first tokens, one makes the key
+        async with self._alone:  # one of many first requests makes the key
             signer = self._directory.find_signer(line)
             if signer is None:
                 await self._make(line)

@@ -1,8 +1,7 @@
-"""The server's own signing keys: made, kept, and led through their calendar; each step is written down."""
+"""Make and rotate the server's own signing keys, as the calendar asks or an operator wants; record each step."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refused by several
 DEFAULT_LINE = ""  # of all APIs that have chosen no algorithm
 KEEP_SECONDS = 60.0  # between two looks at the calendar
-THE_CALENDAR = "the calendar"  # who did what nobody asked for
+THE_CALENDAR = "the calendar"  # the author of the steps that no operator asked for
 
 
 async def ensure(
@@ -37,47 +36,45 @@ async def ensure(
     by: str = THE_CALENDAR,
     trace_id: str | None = None,
 ) -> None:
-    """Make the first signing key of a line if it has none; of any number that start at once, one makes it."""
-    standing = rules.of_line(await store.signing_keys.list(), line)
-    if not rules.has_ended(standing, now):
+    """Make the first signing key of a line; of several nodes that start at once, one makes it."""
+    stored = rules.of_line(await store.signing_keys.list(), line)
+    if not rules.has_ended(stored, now):
         return
     candidate = await vault.generate(line or alg or DEFAULT_ALG, now=now, line=line)
 
     def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
-        found = rules.of_line(keys, line)
-        return rules.rotate(found, candidate, now=now, delay=0) if rules.has_ended(found, now) else []
+        return rules.rotate(keys, candidate, now=now, delay=0) if rules.has_ended(keys, now) else []
 
-    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
+    await _take(store, vault, step, line=line, by=by, trace_id=trace_id, now=now, candidate=candidate)
 
 
 async def check(store: Store, vault: Vault, *, now: int) -> None:
-    """Let a server start that can sign."""
-    standing = await store.signing_keys.list()
+    """Raise an Error if this process cannot use a key that signs now."""
+    stored = await store.signing_keys.list()
     for line in await lines_in_use(store):
-        signer = rules.find_signer(rules.of_line(standing, line), now)
+        signer = rules.find_signer(rules.of_line(stored, line), now)
         if signer is not None:
             await vault.check(signer)
 
 
 async def keep(store: Store, vault: Vault, *, now: int, calendar: Calendar) -> None:
-    """Do what the calendar asks for now.
+    """Do what is due: announce the next key of each line in use, retire the keys of unused lines, erase removed ones.
 
-    In each line that is in use, the next key is announced, of the same algorithm; in others, all retire. Those whose
-    time is over are erased. Every node may call it at any time: what one has done is not due for the others.
+    Every node may call it at any time: a step that one node has taken is not due for the others.
     """
-    standing, lines = await store.signing_keys.list(), await lines_in_use(store)
+    stored, lines = await store.signing_keys.list(), await lines_in_use(store)
     for line in lines:
-        await _announce_due(store, vault, rules.of_line(standing, line), line, now=now, calendar=calendar)
-    if rules.retire_unused(standing, lines, now):
+        await _announce_due(store, vault, rules.of_line(stored, line), line, now=now, calendar=calendar)
+    if rules.retire_unused(stored, lines, now):
         step = partial(rules.retire_unused, lines=lines, now=now)
         await _take(store, vault, step, by=THE_CALENDAR, now=now)
-    if rules.erase_removed(standing, now):
+    if rules.erase_removed(stored, now):
         await _take(store, vault, partial(rules.erase_removed, now=now), by=THE_CALENDAR, now=now)
-    await vault.sweep(standing)
+    await vault.sweep(stored)
 
 
 async def lines_in_use(store: Store) -> list[str]:
-    """The default line, and the algorithms that APIs have chosen."""
+    """Return the default line, and the algorithms that APIs have chosen."""
     return [DEFAULT_LINE, *sorted({api.signing_alg for api in await store.apis.list() if api.signing_alg})]
 
 
@@ -92,20 +89,18 @@ async def rotate(
     line: str = DEFAULT_LINE,
     trace_id: str | None = None,
 ) -> SigningKey:
-    """Let a new key sign in `delay` seconds: one that is announced already, or one that is made now."""
+    """Let the announced key, or a new one, sign in `delay` seconds; return it."""
     if line not in await lines_in_use(store):
         raise ConfigError(f"no API has chosen {line}: affiant api update NAME --signing-alg {line}")
-    standing = rules.of_line(await store.signing_keys.list(), line)
-    waiting = rules.find_announced(standing, now)
-    wanted = line or alg or (waiting.alg if waiting else _alg(standing, line, now))
+    stored = rules.of_line(await store.signing_keys.list(), line)
+    waiting = rules.find_announced(stored, now)
+    wanted = line or alg or (waiting.alg if waiting else _alg(stored, line, now))
     candidate = await vault.generate(wanted, now=now, line=line)
 
-    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
-        return rules.rotate(rules.of_line(keys, line), candidate, now=now, delay=delay)
-
-    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
-    standing = rules.of_line(await store.signing_keys.list(), line)
-    following = rules.find_announced(standing, now) or rules.find_signer(standing, now)
+    step = partial(rules.rotate, candidate=candidate, now=now, delay=delay)
+    await _take(store, vault, step, line=line, by=by, trace_id=trace_id, now=now, candidate=candidate)
+    stored = rules.of_line(await store.signing_keys.list(), line)
+    following = rules.find_announced(stored, now) or rules.find_signer(stored, now)
     assert following is not None  # noqa: S101 - a rotation leaves one
     return following
 
@@ -113,41 +108,34 @@ async def rotate(
 async def remove(
     store: Store, vault: Vault, kid: str, *, now: int, by: str, trace_id: str | None = None
 ) -> SigningKey | None:
-    """Take a key away at once, and the tokens under it; the key of its line that signs from now on.
+    """Remove a key and end its tokens; return the key of its line that signs from now on.
 
-    Where none is announced, a new one is made; None when that cannot be done now, or no API needs it. It is made later
-    then, before the next token: an emergency does not wait for a token that is away.
+    That is the announced key, or a new one. Return None if none can be made now, or no API needs one: it is made before
+    the next token, because an emergency does not wait for a PKCS #11 token that is away.
     """
-    standing = await store.signing_keys.list()
-    lost = next((key for key in rules.live(standing, now) if key.kid == kid), None)
+    stored = await store.signing_keys.list()
+    lost = next((key for key in rules.live(stored, now) if key.kid == kid), None)
     if lost is None:
         raise NotFound(f"there is no signing key {kid} that could be removed: see  affiant signing-key list")
-    line = lost.line
-    candidate = await _successor(vault, lost, rules.of_line(standing, line), now)
-
-    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
-        return rules.remove(rules.of_line(keys, line), kid, candidate, now=now)
-
-    await _take(store, vault, step, by=by, trace_id=trace_id, now=now, candidate=candidate)
-    left = rules.of_line(await store.signing_keys.list(), line)
+    candidate = await _successor(vault, lost, rules.of_line(stored, lost.line), now)
+    step = partial(rules.remove, kid=kid, candidate=candidate, now=now)
+    await _take(store, vault, step, line=lost.line, by=by, trace_id=trace_id, now=now, candidate=candidate)
+    left = rules.of_line(await store.signing_keys.list(), lost.line)
     return None if rules.has_ended(left, now) else rules.find_signer(left, now)
 
 
 async def _announce_due(
-    store: Store, vault: Vault, standing: Sequence[SigningKey], line: str, *, now: int, calendar: Calendar
+    store: Store, vault: Vault, stored: Sequence[SigningKey], line: str, *, now: int, calendar: Calendar
 ) -> None:
-    if not rules.is_due(standing, now, calendar):
+    if not rules.is_due(stored, now, calendar):
         return
-    candidate = await vault.generate(_alg(standing, line, now), now=now, line=line)
-
-    def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
-        return rules.announce_due(rules.of_line(keys, line), candidate, now=now, calendar=calendar)
-
-    await _take(store, vault, step, by=THE_CALENDAR, now=now, candidate=candidate)
+    candidate = await vault.generate(_alg(stored, line, now), now=now, line=line)
+    step = partial(rules.announce_due, candidate=candidate, now=now, calendar=calendar)
+    await _take(store, vault, step, line=line, by=THE_CALENDAR, now=now, candidate=candidate)
 
 
-async def _successor(vault: Vault, lost: SigningKey, standing: Sequence[SigningKey], now: int) -> SigningKey | None:
-    if rules.state(lost, standing, now) != "active" or rules.find_announced(standing, now) is not None:
+async def _successor(vault: Vault, lost: SigningKey, stored: Sequence[SigningKey], now: int) -> SigningKey | None:
+    if rules.state(lost, stored, now) != "active" or rules.find_announced(stored, now) is not None:
         return None
     try:
         return await vault.generate(lost.alg, now=now, line=lost.line)
@@ -156,9 +144,9 @@ async def _successor(vault: Vault, lost: SigningKey, standing: Sequence[SigningK
         return None
 
 
-def _alg(standing: Sequence[SigningKey], line: str, now: int) -> str:
-    """What guards know already: a key that was not asked for must not bring an algorithm that they cannot verify."""
-    signer = rules.find_signer(standing, now)
+def _alg(stored: Sequence[SigningKey], line: str, now: int) -> str:
+    # The algorithm that guards know: a key of the calendar must not bring one that they cannot verify.
+    signer = rules.find_signer(stored, now)
     return line or (signer.alg if signer is not None else DEFAULT_ALG)
 
 
@@ -169,14 +157,15 @@ async def _take(
     *,
     by: str,
     now: int,
+    line: str | None = None,
     trace_id: str | None = None,
     candidate: SigningKey | None = None,
 ) -> None:
-    """Take this step on the keys that stand, alone, and write down in the same commit what followed what."""
+    """Take this step on the stored keys, of one line or of all, and record it in the same commit."""
     changed: list[SigningKey] = []
 
-    def change(standing: Sequence[SigningKey]) -> list[SigningKey]:
-        changed[:] = step(standing)
+    def change(stored: Sequence[SigningKey]) -> list[SigningKey]:
+        changed[:] = step(stored if line is None else rules.of_line(stored, line))
         return changed
 
     gone: set[str] = set()
@@ -185,7 +174,7 @@ async def _take(
             change, audit=partial(_tell, by=by, trace_id=trace_id or new_trace_id(), now=now)
         )
         gone = {key.kid for key in changed if not key.sealed}
-    finally:  # of a commit that may or may not have happened, nothing is erased
+    finally:  # Danger: a commit that failed may have happened; then nothing but an unused candidate is erased.
         unused = {candidate.kid} - {key.kid for key in changed} if candidate is not None else set[str]()
         await _erase(vault, gone | unused)
 
@@ -201,18 +190,18 @@ def _tell(
     before: Sequence[SigningKey], changed: Sequence[SigningKey], *, by: str, trace_id: str, now: int
 ) -> list[Entry]:
     if not before:
-        return []  # the first key follows nobody; the log begins with the first decision
+        return []  # the first key follows no other; the log begins with the first decision
     known = {key.kid: key for key in before}
-    told = [(key, _told(known.get(key.kid), key)) for key in changed]
+    steps = [(known.get(key.kid), key) for key in changed]
     return [
-        Entry(_record(known.get(key.kid), key, *what, by=by, trace_id=trace_id, now=now))
-        for key, what in told
-        if what is not None
+        Entry(_record(old, key, *what, by=by, trace_id=trace_id, now=now))
+        for old, key in steps
+        if (what := _outcome(old, key)) is not None
     ]
 
 
-def _told(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, str] | None:
-    """What happened to the key, and its instant; None when only its successor is another."""
+def _outcome(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, str] | None:
+    """Return what happened to the key, and a sentence; None when only its successor is another."""
     if not key.sealed:
         return "removed", "no token under it is good any more"
     if before is None:
@@ -225,7 +214,7 @@ def _told(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, str
 def _record(
     before: SigningKey | None, key: SigningKey, outcome: AuditOutcome, detail: str, *, by: str, trace_id: str, now: int
 ) -> AuditRecord:
-    return AuditRecord(
+    record = AuditRecord(
         at=now,
         trace_id=trace_id,
         endpoint="signing_keys",
@@ -235,12 +224,11 @@ def _record(
         detail=f"{detail}; by {by}"[:256],
         by=by[:256],
         subject=key.kid,
-        before=json.dumps(_shown(before)) if before is not None else None,
-        after=json.dumps(_shown(key)),
     )
+    return record.with_change(_view(before) if before is not None else None, _view(key))
 
 
-def _shown(key: SigningKey) -> dict[str, Any]:
-    """What the log keeps of a key: never its private part, not even sealed."""
+def _view(key: SigningKey) -> dict[str, Any]:
+    """Return what the audit log has of a key: never its private part, not even sealed."""
     members = ("alg", "line", "active_at", "retiring_at", "removed_at")
     return {name: getattr(key, name) for name in members}

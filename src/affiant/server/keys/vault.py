@@ -19,7 +19,7 @@ from affiant.storage.records import SigningKey
 if TYPE_CHECKING:
     from affiant.server.keys.pkcs11 import Token
 
-_TOKEN = "pkcs11"  # noqa: S105 - the member that says in which token a key is
+_TOKEN = "pkcs11"  # noqa: S105 - the member with the label of the token of a key
 
 
 class Opened(NamedTuple):
@@ -31,20 +31,14 @@ class Opened(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A key in a PKCS #11 token; a RemoteSigner.
-
-    Attributes:
-        label: of the token that it is in.
-        token: that token, where this process may use it.
-    """
+    """A key in a PKCS #11 token; a RemoteSigner."""
 
     kid: str
     alg: str
-    label: str
-    token: Token | None = field(repr=False)
+    label: str  # of the token
+    token: Token | None = field(repr=False)  # None if this process does not use it
 
     def sign(self, data: bytes) -> Awaitable[bytes]:
-        """The signature, as RFC 7518 section 3 lays it out."""
         if self.token is None:
             raise SignerError(_elsewhere(self))
         return self.token.sign(self.kid, self.alg, data)
@@ -63,14 +57,14 @@ class Vault:
             self._token.check_alg(alg)
 
     async def generate(self, alg: str, *, now: int, line: str = "") -> SigningKey:
-        """A key that nobody knows yet."""
+        """Make a key."""
         if self._token is not None:
             return await self._generate_inside(self._token, alg, now, line)
         key = await asyncio.to_thread(_generate, alg)  # an RSA key takes a second
         return self._record(key.public(), key.to_jwk(), now, line)
 
     def open(self, key: SigningKey) -> Opened:
-        """The key, ready for use; nobody asks the token for it before it signs."""
+        """Return the key, ready for use; a token is not called before it signs."""
         plain = json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid)))
         if _TOKEN not in plain:
             private = keys.parse_private_jwk(plain)
@@ -80,7 +74,7 @@ class Vault:
         return Opened(TokenKey(key.kid, key.alg, label, token), keys.parse_public_jwk(plain["jwk"]))
 
     async def check(self, key: SigningKey) -> None:
-        """Let a key pass that this process can sign with."""
+        """Raise an Error if this process cannot sign with the key."""
         signer = self.open(key).signer
         if not isinstance(signer, TokenKey):
             return
@@ -90,23 +84,21 @@ class Vault:
             raise ConfigError(f"the PKCS #11 token {signer.label} does not have the key {key.kid} that should sign")
 
     async def erase(self, kids: Collection[str]) -> None:
-        """Erase those of these keys that are in the token."""
         if self._token is not None and kids:
             await self._token.erase(kids)
 
-    async def sweep(self, standing: Iterable[SigningKey]) -> None:
-        """Erase what is left in the token of keys that are removed: it may have been away when they were."""
+    async def sweep(self, stored: Iterable[SigningKey]) -> None:
+        """Erase removed keys that are still in the token: it may have been away at their removal."""
         if self._token is not None:
-            removed = {key.kid for key in standing if not key.sealed}
+            removed = {key.kid for key in stored if not key.sealed}
             await self.erase(removed & await self._token.list())
 
     async def close(self) -> None:
-        """Leave the token."""
         if self._token is not None:
             await self._token.close()
 
     async def _generate_inside(self, token: Token, alg: str, now: int, line: str) -> SigningKey:
-        kid = secrets.token_hex(16)  # its name in the token too: a thumbprint would be known only afterwards
+        kid = secrets.token_hex(16)  # its name in the token too: the thumbprint is known only afterwards
         made = await token.generate(kid, alg)
         public = keys.parse_public_jwk({**jwk.build(made), "kid": kid, "alg": alg})
         return self._record(public, {_TOKEN: token.label, "jwk": public.to_jwk()}, now, line)
@@ -123,7 +115,6 @@ class Vault:
 
 
 def signing_key_purpose(kid: str) -> str:
-    """What a signing key is sealed for."""
     return f"signing-key/{kid}"
 
 

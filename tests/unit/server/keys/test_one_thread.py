@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from affiant.errors import StoreError
-from affiant.server.keys.one_thread import OneThread
+from affiant.server.keys.pkcs11 import OneThread
 
 pytestmark = pytest.mark.anyio
 
