@@ -203,7 +203,7 @@ STATEMENT = Text(lambda _: None, longest=1 << 16)  # its signature was verified 
 API = Text(resource_indicator.parse, resource_indicator.ABSOLUTE)
 APIS = Names(API)
 JWKS_URI = Text(_check_jwks_uri, jwks_uri.URI, jwks_uri.MAX_CHARACTERS)
-SCOPE = Names(matching(scope.NAME, 'the name of a scope: printable ASCII without space, " and \\'))
+SCOPE = Names(matching(scope.NAME, "a scope: printable ASCII without a space, a double quote or a backslash"))
 TYPES = Names(matching(authorization_details.TYPE, "a type: printable ASCII characters without a space"))
 GRANTS = Names(Choice(GRANT_TYPES), least=1, most=len(GRANT_TYPES))
 RULES = Names(Choice(assertion.RULES), most=len(assertion.RULES))

@@ -31,7 +31,13 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
     return await lists.answer(call, limit, cursor, source)
 
 
-@ROUTES("POST /initial-access-tokens", Role.OPERATOR, answers=documents.IssuedInitialAccessToken, status=201)
+@ROUTES(
+    "POST /initial-access-tokens",
+    Role.OPERATOR,
+    answers=documents.IssuedInitialAccessToken,
+    status=201,
+    refuses=(Reason.ADMIN_EXISTS,),
+)
 async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
     """Issue one; its text is in this answer, and nowhere else ever."""
     # Whoever registers by it would have a part in the admin API: nobody gets in by that door.
