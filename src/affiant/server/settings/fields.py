@@ -299,6 +299,7 @@ class Settings(BaseSettings):
 
     @property
     def options(self) -> Options:
+        """The parsed settings, for `affiant.server.app.build`; reads the files of software_statement_issuers."""
         return Options(
             access_token_lifetime=self.access_token_lifetime,
             calendar=self.calendar,
