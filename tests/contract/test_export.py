@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
-from affiant.cli.connection.place import Admin, _call
+from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.local import call
 from affiant.cli.registry.manifest import export, plan, registry_file, steps
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.jose import keys
@@ -81,7 +82,7 @@ def _with(found: Client, added: Any) -> Client:
 
 
 def _ask(store: Store) -> Admin:
-    return Admin(partial(_call, make_gate(store)), ISSUER)
+    return Admin(partial(call, make_gate(store)), ISSUER)
 
 
 async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:

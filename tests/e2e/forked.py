@@ -20,7 +20,9 @@ from affiant.cli.main import COMMANDS, main
 
 _EVENTS, _MARK = frozenset({"open", "os.rename", "os.link", "os.remove"}), "kept."
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([*{place.split(":")[0] for place in COMMANDS.values()}, "affiant.server.admin.app"])
+_FORKS.set_forkserver_preload(
+    [*{f"affiant.cli.{module}" for module, _ in COMMANDS.values()}, "affiant.server.admin.app"]
+)
 
 
 def run(

@@ -196,7 +196,7 @@ def test_records_are_shown_by_what_they_say(server: Server, credentials: dict[st
     exported = server.run("audit", "export", "--refused", "--client", "audited").stdout.splitlines()
     assert [json.loads(line)["number"] for line in exported] == [row["number"] for row in refused]
     assert server.affiant(*words, "--until", "1d") == server.affiant(*words, "--outcome", "none-such") == []
-    assert server.run("audit", "show", "--client", "nobody").stdout == "no record is like this\n"
+    assert server.run("audit", "show", "--client", "nobody").stdout == "no record matches\n"
 
 
 def test_new_records_are_followed(server: Server, credentials: dict[str, Any]) -> None:

@@ -184,7 +184,7 @@ def test_the_commands(server: Server, tmp_path: Path) -> None:
     new = _key(path)
     lines = done.stdout.splitlines()
     assert lines[:2] == [f"made {new.kid}  ES256", f"announced {new.kid}"]
-    assert lines[-1].startswith(f"the old key {old.kid} is good until 20")
+    assert lines[-1].startswith(f"the old key {old.kid} is valid until 20")
     shown = server.affiant("key", "list", "-c", str(path))
     assert [(key["kid"], key["state"]) for key in shown] == [(old.kid, "retiring"), (new.kid, "active")]
     assert shown[0]["safe_to_complete"] is False

@@ -49,7 +49,7 @@ def test_a_trace(server: Server, client: str) -> None:
     issued = _post(server, _assertion(server, client))
     done = server.run("explain", issued.headers["x-trace-id"], "--exit-code")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "let through" in done.stdout
+    assert "accepted" in done.stdout
 
 
 def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
@@ -81,7 +81,7 @@ def test_as_of_another_time(server: Server, client: str) -> None:
     text = _assertion(server, client)
     done = server.run("explain", text, "--at", "2020-01-01T00:00:00Z")
     assert done.returncode == 0
-    assert "as of 2020-01-01T00:00:00+00:00" in done.stdout
+    assert "as of 2020-01-01 00:00:00 UTC" in done.stdout
     assert server.run("explain", text, "--at", "yesterday").returncode == 2
 
 

@@ -1,4 +1,4 @@
-"""`affiant`: finds the command, and turns every failure into one clear line and an exit code.
+"""`affiant`: find the command, and turn every failure into one clear line and an exit code.
 
 Exit codes: 0 done, 1 the audit log is broken, 2 usage, 3 not found, 4 refused by the server or the API, 5 network,
 6 what is registered is not what the file says, 7 permission, 8 configuration, 130 Ctrl-C.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -21,126 +22,58 @@ from affiant import __version__, errors
 from affiant.cli.arguments import hide_secrets, usage_message, with_thumbprints
 from affiant.cli.output import Answered, show_error
 
-COMMANDS = {
-    "serve": "affiant.cli.server.serve:serve",
-    "client": "affiant.cli.registry.client:client",
-    "api": "affiant.cli.registry.api:api",
-    "invitation": "affiant.cli.registry.invitation:invitation",
-    "register": "affiant.cli.registry.register:register",
-    "signing-key": "affiant.cli.server.signing_key:signing_key",
-    "plan": "affiant.cli.registry.manifest.commands:plan",
-    "apply": "affiant.cli.registry.manifest.commands:apply",
-    "export": "affiant.cli.registry.manifest.export:export",
-    "grants": "affiant.cli.operations.issued:grants",
-    "issued": "affiant.cli.operations.issued:issued",
-    "revoke": "affiant.cli.operations.revoke:revoke",
-    "key": "affiant.cli.tokens.key_pair:key",
-    "token": "affiant.cli.tokens.token:token",
-    "assertion": "affiant.cli.tokens.token:assertion",
-    "call": "affiant.cli.tokens.call:call",
-    "inspect": "affiant.cli.diagnosis.inspect:inspect",
-    "explain": "affiant.cli.diagnosis.explain:explain",
-    "admin": "affiant.cli.operations.admin:admin",
-    "settings": "affiant.cli.server.settings:settings",
-    "audit": "affiant.cli.operations.audit:audit",
-    "db": "affiant.cli.server.db:db",
-    "demo": "affiant.cli.diagnosis.demo.command:demo",
-}
-# The list in `affiant --help`, by what one wants to do. It stands here so that the help loads no command.
+# Every command by its group in the help: its module and its summary, here so that the help loads no command.
+# The docstring of the command continues after the summary.
 GROUPS = {
     "Server": {
-        "serve": "start the authorization server",
-        "settings": "list the settings and their sources",
-        "db": "back up, restore, check, migrate",
-        "signing-key": "list, rotate and revoke the server's keys",
+        "serve": ("server.serve", "Start the authorization server."),
+        "settings": ("server.settings", "List the settings and their sources."),
+        "db": ("server.db", "Back up, restore, check or migrate the data."),
+        "signing-key": ("server.signing_key", "Manage the keys that sign access tokens."),
     },
     "Registry": {
-        "client": "manage services that may ask for tokens",
-        "api": "manage APIs that tokens are for",
-        "invitation": "let services register themselves",
-        "register": "register this machine at a server",
-        "plan": "show what `apply` would change",
-        "apply": "register what a file says",
-        "export": "print what is registered as such a file",
-        "grants": "list what each client may ask for",
+        "client": ("registry.client", "Manage services that may ask for tokens."),
+        "api": ("registry.api", "Manage APIs that accept tokens."),
+        "invitation": ("registry.invitation", "Let services register themselves."),
+        "register": ("registry.register", "Register this machine at a server."),
+        "plan": ("registry.manifest.commands", "Show what `affiant apply` would change."),
+        "apply": ("registry.manifest.commands", "Register what a file says."),
+        "export": ("registry.manifest.export", "Print the registry as such a file."),
+        "grants": ("registry.grants", "List what each client may ask for."),
     },
     "Tokens": {
-        "token": "print an access token",
-        "call": "call an API with a token",
-        "key": "make and rotate a service's own keys",
-        "assertion": "print a signed client assertion",
+        "token": ("tokens.token", "Print an access token."),
+        "call": ("tokens.call", "Call an API with a token."),
+        "key": ("tokens.key", "Make and rotate a service's own keys."),
+        "assertion": ("tokens.token", "Print a signed client assertion."),
     },
     "Diagnose": {
-        "explain": "say why a request was refused",
-        "inspect": "show what a JWT says",
-        "demo": "show every step on this machine",
+        "explain": ("diagnosis.explain", "Explain why a request is refused."),
+        "inspect": ("diagnosis.inspect", "Show what a JWT says."),
+        "demo": ("diagnosis.demo.command", "Show every step on this machine."),
     },
     "Operate": {
-        "audit": "read, verify and export the audit log",
-        "issued": "list the tokens that were issued",
-        "revoke": "end tokens before their time",
-        "admin": "manage who may administer the server",
+        "audit": ("operations.audit", "Read, verify and export the audit log."),
+        "issued": ("operations.issued", "List the tokens that were issued."),
+        "revoke": ("operations.revoke", "End tokens before they expire."),
+        "admin": ("operations.admin", "Manage who may administer the server."),
     },
 }
-# The same for commands of a group, where a command's first sentence is longer than a line of help.
-SUMMARIES = {
-    "client check": "list services that strict rules would stop",
-    "client disable": "refuse a service and end its tokens",
-    "client key": "manage a service's public keys",
-    "client key add": "add the next key",
-    "client key cancel": "take the new key back",
-    "client key list": "list the keys and their use",
-    "client key revoke": "end a leaked key and its tokens",
-    "client list": "list the services and their last use",
-    "client new": "register services, write credentials files",
-    "client remove": "remove a service and end its tokens",
-    "client secret": "manage a service's secrets",
-    "client secret new": "make the next secret",
-    "client secret revoke": "end a leaked secret and its tokens",
-    "client show": "show a service and its public keys",
-    "api show": "show an API",
-    "api update": "change an API",
-    "invitation list": "list the invitations",
-    "invitation revoke": "revoke an invitation",
-    "signing-key list": "list the keys and their states",
-    "signing-key remove": "remove a leaked key at once",
-    "signing-key rotate": "announce the next key",
-    "issued find": "find an access token by its jti",
-    "issued refresh-tokens": "list valid refresh tokens",
-    "issued revocations": "list what was revoked, newest first",
-    "key cancel": "take an announced key back",
-    "key list": "list the keys and their use",
-    "key new": "make key pairs",
-    "key put": "replace all public keys",
-    "key retire": "retire another key",
-    "key revoke": "end a leaked key and its tokens",
-    "key rotate": "replace the key in the credentials file",
-    "admin bootstrap": "register the first administrator",
-    "admin grant": "give a client a role, or none",
-    "audit export": "print records as JSON lines",
-    "audit head": "print number and link of the newest record",
-    "audit show": "show records, newest first",
-    "audit verify": "check the chain of records",
-    "db backup": "copy the database while the server runs",
-    "db check": "look for damage in the database",
-    "db migrate": "bring the database to this version",
-    "db restore": "put a backup in place",
-    "db restored": "say that it was restored by other means",
-}
-_STAYS = ("serve", "demo")  # they run for long, where pauses for a lot of garbage would be felt
+COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
+_LONG_LIVED = ("serve", "demo")  # long pauses for garbage would be felt here
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class _Lazy(click.Group):
-    """Loads a command's module when it is called: `$(affiant token)` should not wait for the server's."""
+    """Load a command's module when it is called: `$(affiant token)` must not wait for the server's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for group, summaries in GROUPS.items():
+        for group, commands in GROUPS.items():
             with formatter.section(group):
-                formatter.write_dl(list(summaries.items()))
+                formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -151,27 +84,24 @@ class _Lazy(click.Group):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        if cmd_name not in _STAYS:
-            # Importing makes much and drops little: looking for garbage meanwhile is a fifth of what a command takes.
-            gc.set_threshold(100_000)
-        module, name = COMMANDS[cmd_name].split(":")
-        try:
-            command: click.Command = getattr(import_module(module), name)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("affiant"):
-                raise
-            raise errors.ConfigError(f"affiant {cmd_name} needs {error.name}: pip install 'affiant[server]'") from error
-        _summarise(command, cmd_name)
-        return command
+        return _load(cmd_name) if cmd_name in COMMANDS else None
 
 
-def _summarise(command: click.Command, path: str) -> None:
-    command.short_help = SUMMARIES.get(path, command.short_help)
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            _summarise(inner, f"{path} {name}")
+@cache
+def _load(name: str) -> click.Command:
+    if name not in _LONG_LIVED:
+        # Importing creates many objects and drops few: garbage collections are a fifth of a command's time.
+        gc.set_threshold(100_000)
+    module, summary = COMMANDS[name]
+    try:
+        found = import_module(f"affiant.cli.{module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("affiant"):
+            raise
+        raise errors.ConfigError(f"affiant {name} needs {error.name}: pip install 'affiant[server]'") from error
+    command: click.Command = getattr(found, name.replace("-", "_"))
+    command.help = f"{summary}\n\n{command.help or ''}".rstrip()
+    return command
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -180,7 +110,7 @@ def affiant() -> None:
     """Let one service prove to another who it is.
 
     \b
-    affiant demo                    the whole road, on this machine
+    affiant demo                    every step, on this machine
     affiant serve                   start the authorization server
     affiant client new billing      register a service
     affiant token -c billing.affiant.json
@@ -188,7 +118,7 @@ def affiant() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run, and leave with the exit code of what happened."""
+    """Run the command and exit with its exit code."""
     words = _with_help(sys.argv[1:] if arguments is None else arguments)
     code: Any = 0
     try:
@@ -198,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail("stopped", 130, words, error=stop)
     except KeyboardInterrupt:  # where click does not look
         _fail("stopped", 130, words)
-    except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks what there is, and that is no mistake
+    except click.exceptions.NoArgsIsHelpError as error:  # `affiant client` asks for its help: no mistake
         click.echo(error.format_message())
     except click.ClickException as error:
         _fail(usage_message(error, words), 2, words, hint=_help_line(error))
@@ -206,27 +136,26 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(hide_secrets(str(error)), exit_code(error), words, error=error)
     except BrokenPipeError:
         sys.exit(0)
-    except OSError as error:  # a name that no file can have, a disk that is full: the system's own words
+    except OSError as error:  # such as an invalid file name or a full disk
         _fail(hide_secrets(f"{error.filename or 'output'}: {error.strerror}"), _code_of(error) or 8, words)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _with_help(words: list[str]) -> list[str]:
-    """`affiant help client new` asks what `affiant client new --help` does."""
+    """Turn `affiant help client new` into `affiant client new --help`."""
     return [*words[1:], "--help"] if words[:1] == ["help"] else words
 
 
 def _check_text(words: list[str]) -> None:
-    """Every command may take its arguments for text: bytes that are none came as halves of surrogate pairs."""
+    """Reject arguments that are not text: Python passes their bytes on as halves of surrogate pairs."""
     for place, word in enumerate(words, 1):
         try:
             word.encode()
-        except UnicodeEncodeError:  # the word itself is not shown: it may be a secret
+        except UnicodeEncodeError:  # the word may be a secret
             raise click.UsageError(f"argument {place} is not text in UTF-8") from None
 
 
 def exit_code(error: errors.Error) -> int:
-    """The exit code of this failure's class."""
     if code := _code_of(error.__cause__):
         return code
     if type(error).__name__ == "NotFound":
@@ -247,7 +176,7 @@ def _help_line(error: click.ClickException) -> str:
     if context is None:
         return ""
     see = f"See: {context.command_path} --help"
-    # One kid of 64 begins with a hyphen, as a thumbprint is base64url.
+    # One kid of 64 begins with a hyphen: a thumbprint is base64url.
     takes_names = any(isinstance(parameter, click.Argument) for parameter in context.command.params)
     if isinstance(error, click.NoSuchOption) and not error.option_name.startswith("--") and takes_names:
         see += "\nA name that begins with a hyphen goes after two:  -- -NAME"

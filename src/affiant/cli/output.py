@@ -1,55 +1,25 @@
-"""What the commands print: text for people, one JSON document for machines."""
+"""Print results: text for people, one JSON document for scripts.
+
+No text that is printed here can command a terminal: control characters are escaped.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from affiant.errors import Refused, RemoteError
+from affiant.system import text
 from affiant.system.text import printable
 
-if TYPE_CHECKING:
-    from affiant.jose.key_set import LeftOut
-
-json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
-
-
-class Answered(RemoteError):
-    """An API refused the call.
-
-    Attributes:
-        details: what a JSON document tells besides the message.
-    """
-
-    def __init__(self, message: str, details: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.details = details
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """How a command prints a list.
-
-    Attributes:
-        columns: their headings on a terminal.
-        cells: what the columns have of one item.
-        line: one item for a pipe. Scripts read it: it changes for no column.
-        nothing: what is printed for an empty list.
-    """
-
-    columns: tuple[str, ...]
-    cells: Callable[[Any], Sequence[object]]
-    line: Callable[[Any], str]
-    nothing: str
-
-
+_JSON = "affiant.json"
 _WARNINGS = "affiant.warnings"
 _GAP = "  "
 _STYLES = {  # by heading: a client may have the name of a state
@@ -64,34 +34,52 @@ _PHRASES = {"created_at": "since", "expires_at": "until"}  # in the line of a ke
 _PARTS = ("kid", "kty", "crv", "alg", "state", "id", *_PHRASES)
 
 
-def warn(text: str) -> None:
-    """Print a warning to standard error now, and with the result where that is JSON."""
-    click.echo(f"warning: {text}", err=True)
-    if (context := click.get_current_context(silent=True)) is not None:
-        context.meta.setdefault(_WARNINGS, []).append(text)
+class Answered(RemoteError):
+    """An API refused the call; a JSON document has these details besides the message."""
+
+    def __init__(self, message: str, details: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
-def warn_left_out(where: object, left_out: Iterable[LeftOut]) -> None:
-    """Name the members of a JWK Set that are not registered."""
-    for member in left_out:
-        warn(f"{where}: left out: {member}")
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """How a command prints a list."""
+
+    columns: tuple[str, ...]
+    cells: Callable[[Any], Sequence[object]]
+    line: Callable[[Any], str]  # one item for a pipe; scripts parse it, so it gains no columns
+    empty: str  # printed for an empty list
 
 
-def show(data: Any, text: str, *, as_json: bool) -> None:
-    """Print the result."""
-    if not as_json:
-        click.echo(text)
-        return
+def json_option(meaning: str = "print one JSON document") -> Callable[[Any], Any]:
+    """--json, which `show` and the like obey."""
+
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        context.meta[_JSON] = value
+
+    return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=meaning)
+
+
+def is_json() -> bool:
+    """Whether the running command was given --json."""
     context = click.get_current_context(silent=True)
-    warnings = context.meta.get(_WARNINGS, []) if context is not None else []
-    click.echo(json.dumps({"ok": True, "data": data, **({"warnings": warnings} if warnings else {})}))
+    return context is not None and bool(context.meta.get(_JSON))
 
 
-def show_list(found: list[Any], listing: Listing, *, as_json: bool) -> None:
+def show(data: Any, *lines: str) -> None:
+    """Print the result of the command."""
+    if not is_json():
+        click.echo("\n".join(map(printable, lines)))
+        return
+    warnings = click.get_current_context().meta.get(_WARNINGS)
+    print_json({"ok": True, "data": data, **({"warnings": warnings} if warnings else {})})
+
+
+def show_list(found: list[Any], listing: Listing) -> None:
     """Print a list: a table on a terminal, a line for each item in a pipe."""
-    if as_json or not found or not sys.stdout.isatty():
-        lines = [printable(listing.line(item)) for item in found]
-        show(found, "\n".join(lines) or listing.nothing, as_json=as_json)
+    if is_json() or not found or not sys.stdout.isatty():
+        show(found, *(map(listing.line, found) if found else [listing.empty]))
         return
     rows = [[printable(str(cell)) for cell in listing.cells(item)] for item in found]
     columns = [(head, *cells) for head, *cells in zip(listing.columns, *rows, strict=True) if any(cells)]
@@ -99,7 +87,7 @@ def show_list(found: list[Any], listing: Listing, *, as_json: bool) -> None:
 
 
 def _print_table(columns: list[tuple[str, ...]]) -> None:
-    """Print the columns, none cut or folded: an id is copied from here."""
+    """Print the columns, none cut or folded: users copy ids from here."""
     from rich.cells import cell_len, set_cell_size  # a pipe does not wait for it
     from rich.console import Console
     from rich.text import Text
@@ -119,15 +107,15 @@ def _style(heading: str, cell: str) -> str:
     return _STYLES.get(heading, {}).get(cell, "")
 
 
-def render_members(found: Mapping[str, Any]) -> str:
-    """One thing for people: each member that has a value on a line, each of its keys on one too."""
+def describe(found: Mapping[str, Any]) -> list[str]:
+    """Return one thing as lines: each member that has a value, each of its keys on a line of its own."""
     width = max(map(len, found), default=0) + 1
     lines = []
     for name, value in found.items():
         values = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
-        texts = [text for text in (_member(name, one) for one in values) if text]
-        lines += [f"{'' if number else printable(name):<{width}}{text}" for number, text in enumerate(texts)]
-    return "\n".join(lines)
+        said = [words for words in (_member(name, one) for one in values) if words]
+        lines += [f"{'' if number else name:<{width}}{words}" for number, words in enumerate(said)]
+    return lines
 
 
 def _member(name: str, value: Any) -> str:
@@ -138,19 +126,39 @@ def _member(name: str, value: Any) -> str:
     if isinstance(value, dict):
         parts = {part: _member(part, value.get(part)) for part in _PARTS}
         return " ".join(
-            f"{_PHRASES[part]} {text}" if part in _PHRASES else text for part, text in parts.items() if text
+            f"{_PHRASES[part]} {words}" if part in _PHRASES else words for part, words in parts.items() if words
         )
     if isinstance(value, list):
-        return ", ".join(printable(str(one)) for one in value)
-    return instant(value) if name.endswith("_at") else printable(str(value))
+        return ", ".join(map(str, value))
+    return instant(value) if name.endswith("_at") else str(value)
 
 
 def instant(at: object) -> str:
-    """An instant, in seconds since 1970, for people."""
-    try:
-        return f"{datetime.fromtimestamp(float(str(at)), UTC):%Y-%m-%d %H:%M:%S UTC}"
-    except (ValueError, OverflowError, OSError):
-        return "at a time that makes no sense"
+    """Return an instant, in seconds since 1970, as a date and time; a server may have sent anything else."""
+    return text.instant(at if isinstance(at, int | float) and not isinstance(at, bool) else math.nan)
+
+
+def note(remark: str) -> None:
+    """Print a remark to standard error."""
+    click.echo(f"! {printable(remark)}", err=True)
+
+
+def warn(remark: str) -> None:
+    """Print a warning to standard error now, and with the result where that is JSON."""
+    click.echo(f"warning: {remark}", err=True)
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta.setdefault(_WARNINGS, []).append(remark)
+
+
+def warn_left_out(where: object, left_out: Iterable[object]) -> None:
+    """Name the members of a JWK Set that are not registered."""
+    for member in left_out:
+        warn(f"{where}: left out: {member}")
+
+
+def print_json(members: Mapping[str, Any]) -> None:
+    """Print a JSON document."""
+    click.echo(json.dumps(members))
 
 
 def show_error(message: str, code: int, error: Exception | None) -> None:
@@ -162,4 +170,4 @@ def show_error(message: str, code: int, error: Exception | None) -> None:
         members |= error.details
     if notes := getattr(error, "__notes__", None):
         members["notes"] = notes
-    click.echo(json.dumps({"ok": False, "error": members}))
+    print_json({"ok": False, "error": members})

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from affiant.cli.connection.data import load, with_new_store
 from affiant.cli.main import main
-from affiant.cli.output import Listing, instant, render_members, show_list
+from affiant.cli.output import Listing, describe, instant, json_option, show, show_list
 from affiant.server.keys.master_key import MasterKey
 from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client
@@ -40,22 +41,23 @@ def on_terminal(
     for name, value in {"TERM": "xterm", "COLUMNS": "20", **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    show_list(items, LISTING, as_json=False)
+    show_list(items, LISTING)
     return capsys.readouterr().out
 
 
 def test_a_pipe_has_a_plain_line_for_each_item(capsys: pytest.CaptureFixture[str]) -> None:
-    show_list(ITEMS, LISTING, as_json=False)
+    show_list(ITEMS, LISTING)
     assert capsys.readouterr().out == "a  active\nactive  disabled\n"
-    show_list([{**ITEMS[0], "id": ESCAPE}], LISTING, as_json=False)
+    show_list([{**ITEMS[0], "id": ESCAPE}], LISTING)
     assert "\x1b" not in capsys.readouterr().out
-    show_list([], LISTING, as_json=False)
+    show_list([], LISTING)
     assert capsys.readouterr().out == "nothing yet\n"
 
 
 def test_json_is_the_same_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    show_list(ITEMS, LISTING, as_json=True)
+    command = click.command()(json_option()(lambda: show_list(ITEMS, LISTING)))
+    command.main(["--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == {"ok": True, "data": ITEMS}
 
 
@@ -108,7 +110,7 @@ def test_members_are_written_for_people() -> None:
         "keys": [key, {**key, "kid": "k2", "state": "revoked", "expires_at": 86_400}],
         "uses": 0,
     }
-    assert render_members(found).splitlines() == [
+    assert describe(found) == [
         "client_id   a",
         "scope       read, write",
         "dpop        no",
@@ -121,15 +123,15 @@ def test_members_are_written_for_people() -> None:
 
 
 @pytest.mark.attack
-def test_no_member_commands_the_terminal() -> None:
+def test_no_member_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     found = {"name": ESCAPE, "scope": [ESCAPE], "keys": [{"kid": ESCAPE, "state": ESCAPE}], ESCAPE: "x", "b_at": ESCAPE}
-    assert "\x1b" not in render_members(found)
-    assert "\x07" not in render_members(found)
+    show(found, *describe(found))
+    assert not set("\x1b\x07") & set(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("at", [10**30, -(10**30), float("nan"), float("inf"), "soon", None, True, [1]])
 def test_an_instant_that_is_none_does_no_harm(at: object) -> None:
-    assert instant(at) == "at a time that makes no sense"
+    assert instant(at) == "at an impossible time"
 
 
 def read_terminal(folder: Path, *words: str, **environment: str) -> str:

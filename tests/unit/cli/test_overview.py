@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from affiant.cli.main import COMMANDS, GROUPS, SUMMARIES, affiant, main
+from affiant.cli.main import COMMANDS, affiant, main
 
 
 def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
@@ -26,20 +26,6 @@ def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[t
 ALL = dict(_commands(affiant))
 
 
-def test_every_command_is_in_one_group() -> None:
-    listed = [name for summaries in GROUPS.values() for name in summaries]
-    assert sorted(listed) == sorted(COMMANDS)
-
-
-def test_no_summary_is_cut() -> None:
-    shown = CliRunner().invoke(affiant, ["--help"], terminal_width=80).output
-    for group, summaries in GROUPS.items():
-        assert f"{group}:\n" in shown
-        for name, summary in summaries.items():
-            assert len(summary) <= 45
-            assert any(line.split(maxsplit=1) == [name, summary] for line in shown.splitlines()), name
-
-
 @pytest.mark.parametrize("command", [[], ["client"], ["client", "new"]])
 def test_help_is_a_command_too(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -48,13 +34,18 @@ def test_help_is_a_command_too(command: list[str], capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith(" ".join(["Usage: affiant", *command]))
 
 
-@pytest.mark.parametrize("words", [words for words, is_group in ALL.items() if is_group and words], ids=" ".join)
-def test_no_summary_of_a_group_is_cut(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [words for words, is_group in ALL.items() if is_group], ids=" ".join)
+def test_every_summary_is_short_and_whole(words: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(affiant, [*words, "--help"], terminal_width=80).output
-    listed = re.findall(r"^  ([a-z-]+)  +(\S.*)$", shown.partition("Commands:\n")[2], re.MULTILINE)
-    assert listed
-    assert not [(name, summary) for name, summary in listed if summary.endswith("...") or len(summary) > 45]
+    listed = dict(
+        re.findall(r"^  ([a-z-]+)  +(\S.*)$", re.sub(r"^  -.*$", "", shown, flags=re.MULTILINE), re.MULTILINE)
+    )
+    assert set(listed) == {found[-1] for found in ALL if found[:-1] == words and found}
+    assert not [(name, text) for name, text in listed.items() if text.endswith("...") or len(text) > 45]
+    assert all(text[0].isupper() and text.endswith(".") for text in listed.values())
 
 
-def test_every_summary_is_of_a_command() -> None:
-    assert set(SUMMARIES) <= set(map(" ".join, ALL))
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_begins_with_its_summary(name: str) -> None:
+    shown = CliRunner().invoke(affiant, [name, "--help"], terminal_width=80).output
+    assert shown.split("\n\n")[1].strip() == COMMANDS[name][1]

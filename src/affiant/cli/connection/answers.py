@@ -1,7 +1,7 @@
-"""What a server elsewhere answers, looked at before it is used: it may be no admin API that answers, or a hostile one.
+"""Check the answers of a remote admin API before they are used: another program may answer, or a hostile server.
 
-After that every member has its type, no number is beyond what an instant can be, and nothing that is printed as it
-stands has anything in it that a terminal obeys.
+After the check every member has its type, no number is beyond what an instant can be, and no text that is printed
+unescaped contains control characters.
 """
 
 from __future__ import annotations
@@ -9,97 +9,67 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from affiant.server.admin import documents
+from affiant.server.admin.app import DECLARED
+from affiant.server.admin.routes.declared import Declared
 from affiant.storage import audit_chain
 
 MAX_ANSWER, MAX_LINE = 64 << 20, 4 << 20  # bytes: a page of audit records, and one item of a list
 _LARGEST = 10**11  # the year 5138, as documents.Seconds
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# By route, as it is declared; a test compares them. A literal path stands before one that has its place for a name.
-DOCUMENTS: dict[str, Any] = {
-    "POST /clients": documents.RegisteredClient,
-    "GET /clients/{client_id}": documents.UsedClient,
-    "PATCH /clients/{client_id}": documents.ChangedClient,
-    "GET /clients/{client_id}/keys": list[documents.HeldKey],
-    "POST /clients/{client_id}/keys": documents.Client,
-    "POST /clients/{client_id}/keys/complete": documents.Client,
-    "POST /clients/{client_id}/keys/cancel": documents.Client,
-    "POST /clients/{client_id}/keys/revoke": documents.Client,
-    "POST /clients/{client_id}/secrets": documents.RegisteredClient,
-    "POST /clients/{client_id}/secrets/complete": documents.Client,
-    "POST /clients/{client_id}/secrets/cancel": documents.Client,
-    "POST /clients/{client_id}/secrets/revoke": documents.Client,
-    "POST /apis": documents.Api,
-    "GET /apis/{identifier:path}": documents.Api,
-    "PATCH /apis/{identifier:path}": documents.Api,
-    "POST /initial-access-tokens": documents.IssuedInitialAccessToken,
-    "GET /tokens/{jti}": documents.FoundToken,
-    "POST /revocations": documents.Revocation,
-    "GET /audit": documents.page(documents.AuditRow),
-    "GET /audit/head": documents.AuditHead,
-    "GET /audit/verification": documents.Verification,
-    "GET /audit/{trace_id}": dict[str, Any],
-    "POST /dry-run": documents.Judgement,
-    "POST /explain": documents.Explanation,
-    "GET /explain/{trace_id}": documents.Explanation,
-    "GET /settings": list[documents.Setting],
-    "POST /signing-keys": documents.SigningKey,
-    "DELETE /signing-keys/{kid}": documents.RemovedSigningKey,
-}
-ITEMS: dict[str, Any] = {
-    "/clients": documents.UsedClient,
-    "/apis": documents.Api,
-    "/grants": documents.Grant,
-    "/initial-access-tokens": documents.InitialAccessToken,
-    "/refresh-tokens": documents.RefreshToken,
-    "/revocations": documents.Revocation,
-    "/signing-keys": documents.SigningKey,
-    "/audit": documents.AuditRow,
-}
-# They tell of what anybody sent, and whoever prints them escapes it.
+# These quote text of any sender; the commands escape it.
 _ESCAPED = ("GET /audit", "GET /audit/{trace_id}", "POST /explain", "GET /explain/{trace_id}", "GET /settings")
 
 
 def check(method: str, path: str, body: bytes) -> None:
-    """Let pass what this route answers."""
-    route = next((route for route in DOCUMENTS if _is(route, method, path)), None)
-    if route is not None:
-        _check(DOCUMENTS[route], body, is_escaped=route in _ESCAPED)
+    """Raise ValueError if this route does not answer so."""
+    route = _route(method, path)
+    if route.answers is not None:
+        _check(route, TypeAdapter(route.answers), body)
     elif body:
         raise ValueError("there should be no content")
 
 
 def check_line(path: str, line: bytes) -> None:
-    """Let pass an item of this list."""
+    """Raise ValueError if this list has no such item."""
     if path == "/audit/export":
         audit_chain.parse_line(line)
-    else:
-        _check(ITEMS[path], line, is_escaped=f"GET {path}" in _ESCAPED)
+        return
+    _check(_route("GET", path), _item(path), line)
 
 
-def _check(document: Any, body: bytes, *, is_escaped: bool) -> None:
+@cache
+def _item(path: str) -> TypeAdapter[Any]:
+    (item,) = _route("GET", path).answers.__annotations__["items"].__args__
+    return TypeAdapter(item)
+
+
+@cache
+def _route(method: str, path: str) -> Declared:
+    """Return the route of a request; a literal path is declared before one with a name in its place."""
+    given = path.split("/")
+    return next(route for route in DECLARED if route.method == method and _has(route.path.split("/"), given))
+
+
+def _has(wanted: list[str], given: list[str]) -> bool:
+    return len(wanted) == len(given) and all(
+        name.startswith("{") or name == part for name, part in zip(wanted, given, strict=True)
+    )
+
+
+def _check(route: Declared, document: TypeAdapter[Any], body: bytes) -> None:
     try:
-        TypeAdapter(document).validate_json(body, strict=True)
+        document.validate_json(body, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}") from None
     strings = _strings(json.loads(body, parse_int=_number, parse_float=_number, parse_constant=_number))
-    if not is_escaped and any(map(_CONTROLS.search, strings)):
+    if f"{route.method} {route.path}" not in _ESCAPED and any(map(_CONTROLS.search, strings)):
         raise ValueError("control characters")
-
-
-def _is(route: str, method: str, path: str) -> bool:
-    verb, template = route.split(" ")
-    wanted, given = template.split("/"), path.split("/")
-    return (
-        verb == method
-        and len(wanted) == len(given)
-        and all(name.startswith("{") or name == part for name, part in zip(wanted, given, strict=True))
-    )
 
 
 def _number(text: str) -> float:
@@ -112,6 +82,10 @@ def _number(text: str) -> float:
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
-        for part in value.items() if isinstance(value, dict) else value:
-            yield from _strings(list(part) if isinstance(part, tuple) else part)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield name
+            yield from _strings(member)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)

@@ -1,4 +1,4 @@
-"""The data folder or the database, as the commands use it: beside a running server or without one."""
+"""The data folder or the database, used directly by a command, with or without a running server."""
 
 from __future__ import annotations
 
@@ -31,22 +31,20 @@ KEY_CHECK = "master_key_check"
 _SQLITE = "sqlite://"
 
 
-data_option: Callable[[Any], Any] = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False, readable=False),
-    help="data folder (default: ./affiant-data)",
-)
-
-
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data and --database."""
+    data = click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
+        help="data folder (default: ./affiant-data)",
+    )
     database = click.option(
         "--database",
         metavar="URL",
-        help="postgresql://USER@HOST/NAME instead of SQLite in the data folder. Others on this machine see what is"
-        " written here: keep the password in AFFIANT_DATABASE, PGPASSWORD or a passfile",
+        help="postgresql://USER@HOST/NAME instead of SQLite in the data folder. Other users of this machine see the"
+        " command line: keep the password in AFFIANT_DATABASE, PGPASSWORD or a passfile",
     )
-    decorated: Callable[..., Any] = data_option(database(command))
+    decorated: Callable[..., Any] = data(database(command))
     return decorated
 
 
@@ -62,7 +60,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(**options: object) -> Settings:
-    """The settings, with sqlite:///FOLDER as what it means: a data folder."""
+    """Return the settings; sqlite:///FOLDER becomes a data folder."""
     chosen = settings.load(**options)
     if chosen.database is None:
         return chosen
@@ -75,7 +73,7 @@ def load(**options: object) -> Settings:
 
 
 def open_store(chosen: Settings, key: MasterKey) -> Store:
-    """The store, not yet open."""
+    """Return the store, not yet open."""
     if chosen.database is None:
         return SqliteStore(chosen.data / FILE_NAME, audit_key=key.audit)
     store: Store = _postgres().PostgresStore(chosen.database, audit_key=key.audit)
@@ -93,9 +91,7 @@ def _postgres() -> Any:
 
 
 def open_vault(chosen: Settings, key: MasterKey) -> Vault:
-    """Where signing keys are made: in the PKCS #11 token that is set, else sealed in the store."""
-    from affiant.server.keys.vault import Vault
-
+    """Return the vault that makes signing keys: in the configured PKCS #11 token, else sealed in the store."""
     if chosen.pkcs11_module is None or chosen.pkcs11_token is None:
         return Vault(key)
     try:
@@ -108,7 +104,7 @@ def open_vault(chosen: Settings, key: MasterKey) -> Vault:
 
 
 def has_data(chosen: Settings) -> bool:
-    """Whether there is a database. For a PostgreSQL URL this is always true: opening it finds out."""
+    """Whether there is a database; for a PostgreSQL URL always true, since only opening it finds out."""
     if chosen.database is not None:
         return True
     path = chosen.data / FILE_NAME
@@ -119,7 +115,7 @@ def has_data(chosen: Settings) -> bool:
 
 
 def shown_place(chosen: Settings) -> str:
-    """Where the data is: the full path, or the URL without a password."""
+    """Return where the data is: the full path, or the URL without a password."""
     if chosen.database is None:
         return str(chosen.data.absolute())
     return str(_postgres().address.parse_address(chosen.database))
@@ -132,7 +128,7 @@ def check_data(chosen: Settings) -> None:
 
 
 def with_store(place: Settings | Path, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
-    """Run `work` on the existing store: the configured one, or SQLite in this folder. Create nothing."""
+    """Run this on the existing store: the configured one, or SQLite in this folder. Create nothing."""
     chosen = place
     if not isinstance(chosen, Settings):
         chosen = settings.load(data=place).model_copy(update={"database": None})
@@ -152,14 +148,15 @@ def with_new_store(
     *,
     tell: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
 ) -> Result:
-    """Run `work` on the configured store. Create the store if it does not exist."""
+    """Run this on the configured store, and create it if it does not exist; `tell` gets the path of what was made."""
 
     async def run() -> Result:
         has_data(chosen)  # raises if this user may not enter the folder
         before = {path for path in _paths(chosen) if path.exists()}
         create_folder(chosen)
-        # The key comes before the first page of the database: a second process that finds the one finds the other.
-        made = master_key.make(chosen.data) if _may_be_new(chosen) else False
+        # Order: the key before the first page of the database, so that a second process that finds one finds both.
+        may_be_new = chosen.database is not None or _is_empty(chosen.data / FILE_NAME)
+        made = master_key.make(chosen.data) if may_be_new else False
         new = [str(path.absolute()) for path in _paths(chosen) if path not in before and path.exists()]
         if new:
             tell(new[0])
@@ -180,6 +177,10 @@ def _paths(chosen: Settings) -> tuple[Path, ...]:
     return (chosen.data, *(chosen.data / name for name in files))
 
 
+def _is_empty(path: Path) -> bool:
+    return not path.exists() or path.stat().st_size == 0
+
+
 async def _run(chosen: Settings, key: MasterKey, work: Callable[[Store, MasterKey], Awaitable[Result]]) -> Result:
     store = open_store(chosen, key)
     await store.open()
@@ -190,12 +191,8 @@ async def _run(chosen: Settings, key: MasterKey, work: Callable[[Store, MasterKe
         await store.close()
 
 
-class _OtherKey(ConfigError):
-    """The database was made under another master key."""
-
-
 def create_folder(chosen: Settings) -> None:
-    """Make the data folder if it is missing: with a database elsewhere, too, the master key belongs there."""
+    """Create the data folder if it is missing; with a database elsewhere it still has the master key."""
     if chosen.database is None:
         create(chosen.data / FILE_NAME)
         return
@@ -206,27 +203,25 @@ def create_folder(chosen: Settings) -> None:
         raise ConfigError(f"the data folder {chosen.data} cannot be made ({error.strerror}){remedy}") from error
 
 
-def _may_be_new(chosen: Settings) -> bool:
-    """Whether there is no database yet, as far as a look at the folder tells."""
-    path = chosen.data / FILE_NAME
-    return chosen.database is not None or not path.exists() or path.stat().st_size == 0
+class _OtherKey(ConfigError):
+    """The database was made under another master key."""
 
 
 async def _check_key(store: Store, key: MasterKey) -> None:
     """Reject another master key than the database was created with: no key could read both halves."""
-    standing = await store.settings.get(KEY_CHECK)
-    if standing is None:
+    mark = await store.settings.get(KEY_CHECK)
+    if mark is None:
         await store.settings.put(KEY_CHECK, _mark(key))
     else:
-        check_mark(standing, key)
+        check_mark(mark, key)
 
 
-def check_mark(standing: str, key: MasterKey) -> None:
+def check_mark(mark: str, key: MasterKey) -> None:
     """Reject a master key that did not leave this mark in a database."""
-    if standing != _mark(key):
+    if mark != _mark(key):
         raise _OtherKey(
-            f"this database was made under another master key: put the {master_key.FILE_NAME} that it was made under"
-            f" into the data folder, or set {master_key.ENVIRONMENT}"
+            f"this database was made under another master key: put its {master_key.FILE_NAME} into the data folder,"
+            f" or set {master_key.ENVIRONMENT}"
         )
 
 
@@ -235,7 +230,7 @@ def _mark(key: MasterKey) -> str:
 
 
 async def find_issuer(store: Store, settings: Settings) -> str:
-    """The issuer that clients of this data folder should trust: set, else remembered, else the default address."""
+    """Return the issuer of this data: set, else remembered, else the default address."""
     remembered = await store.settings.get(ISSUER)
     return settings.issuer or remembered or f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 
@@ -246,9 +241,9 @@ async def is_issuer_known(store: Store, settings: Settings) -> bool:
 
 
 def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
-    """The issuer to serve as.
+    """Return the issuer to serve as.
 
-    What was set wins. A remembered name behind a proxy stays. A remembered loopback address is just where the server
+    The setting wins, then a remembered name behind a proxy. A remembered loopback address is only where the server
     listened last time, so the address of today replaces it.
     """
     if settings.issuer is not None:
@@ -258,7 +253,7 @@ def settle_issuer(settings: Settings, remembered: str | None, port: int) -> str:
         return remembered
     if settings.host not in LOOPBACK:
         raise ConfigError(
-            f"to listen on {settings.host}, say under which https name clients reach it: --issuer https://as.example"
+            f"to listen on {settings.host}, set the https name that clients reach it by: --issuer https://as.example"
         )
     host = "[::1]" if settings.host == "::1" else settings.host
     return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{port}"

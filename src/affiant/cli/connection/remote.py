@@ -1,4 +1,4 @@
-"""The same road to a server elsewhere: over HTTP, with a token that this client gets for its credentials file."""
+"""The admin API of a remote server: over HTTP, with a token for the client of a credentials file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TypeVar
 import httpx2
 
 from affiant.cli.connection import answers
-from affiant.cli.connection.place import Admin
-from affiant.cli.tokens import options as who
+from affiant.cli.connection.admin import Admin, Take
+from affiant.cli.tokens import options
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, Refused, RemoteError, Unreachable
 from affiant.server.admin.roles import PATH
 from affiant.system.network import async_http_client, failure, find_proxy
 
 Result = TypeVar("Result")
-_DONE, _OTHER = 200, 300
+_OK, _OTHER = 200, 300
 
 
 def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]]) -> Result:
-    """Do this with the admin API of the server at this issuer."""
-    found = who.find(file)
+    """Run this with the admin API of the server at this issuer."""
+    found = options.find(file)
     if found.issuer != url:
         raise ConfigError(f"these credentials are for {found.issuer}, not for {url}")
     api = f"{found.issuer}{PATH}"
@@ -32,40 +32,33 @@ def run(url: str, file: Path | None, work: Callable[[Admin], Awaitable[Result]])
 
     async def ask() -> Result:
         async with async_http_client(auth=auth, timeout=60, follow_redirects=False) as http:
-            return await work(Admin(_Road(http, api).send, found.issuer))
+            return await work(Admin(_Sender(http, api).send, found.issuer))
 
     try:
         return asyncio.run(ask())
     except Refused as refusal:
         if refusal.error == "invalid_target":
             name = shlex.quote(found.client_id)
-            refusal.add_note(
-                f"{name} has no part in the admin API: give it one with  affiant admin grant {name} viewer"
-            )
+            refusal.add_note(f"{name} has no role in the admin API: affiant admin grant {name} viewer")
         raise
 
 
-class _Road:
+class _Sender:
     def __init__(self, http: httpx2.AsyncClient, api: str) -> None:
         self._http = http
         self._api = api
 
     async def send(
-        self,
-        method: str,
-        target: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        take: Callable[[bytes], object] | None,
+        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], take: Take | None
     ) -> tuple[int, bytes, str]:
-        """Send a request, and look at its answer; what is wrong with a refusal, who reads it says."""
+        """Send a request and check the answer; `Admin` checks refusals."""
         path = target.partition("?")[0]
         try:
             async with self._http.stream(method, self._api + target, content=body, headers=dict(headers)) as answer:
-                if take is not None and answer.status_code == _DONE:
-                    await self._hand_on(path, answer, take)
-                    return _DONE, b"", ""
-                read = await self._read(answer)
+                if take is not None and answer.status_code == _OK:
+                    await self._pass_on(path, answer, take)
+                    return _OK, b"", ""
+                read = await _read(answer)
                 if answer.status_code < _OTHER:
                     answers.check(method, path, read)
                 return answer.status_code, read, answer.headers.get("etag", "")
@@ -74,17 +67,10 @@ class _Road:
         except ValueError as error:
             raise RemoteError(
                 f"{self._api} does not answer {method} {path} as an admin API does ({error}):"
-                " is there another program before it, or another version of this one?"
+                " check for another program in front of it, or another version of affiant"
             ) from None
 
-    async def _read(self, answer: httpx2.Response) -> bytes:
-        read = bytearray()
-        async for piece in answer.aiter_bytes():
-            read += piece
-            _bound(read, answers.MAX_ANSWER)
-        return bytes(read)
-
-    async def _hand_on(self, path: str, answer: httpx2.Response, take: Callable[[bytes], object]) -> None:
+    async def _pass_on(self, path: str, answer: httpx2.Response, take: Take) -> None:
         rest = b""
         async for piece in answer.aiter_bytes():
             *whole, rest = (rest + piece).split(b"\n")
@@ -93,6 +79,14 @@ class _Road:
                 take(line + b"\n")
             _bound(rest, answers.MAX_LINE)
         take(rest)
+
+
+async def _read(answer: httpx2.Response) -> bytes:
+    read = bytearray()
+    async for piece in answer.aiter_bytes():
+        read += piece
+        _bound(read, answers.MAX_ANSWER)
+    return bytes(read)
 
 
 def _bound(read: bytes | bytearray, most: int) -> None:

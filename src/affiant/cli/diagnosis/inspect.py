@@ -19,9 +19,9 @@ _LONGEST = 65_536  # characters
 
 @click.command()
 @click.argument("jwt")
-@json_option
-def inspect(jwt: str, as_json: bool) -> None:
-    """Show what a JWT says ("-" reads it from standard input). Nothing is checked but its form.
+@json_option()
+def inspect(jwt: str) -> None:
+    """Only its form is checked. "-" reads it from standard input.
 
     \b
     affiant assertion -c billing.affiant.json | affiant inspect -
@@ -30,24 +30,20 @@ def inspect(jwt: str, as_json: bool) -> None:
     try:
         read = compact.parse(text.removeprefix("Bearer "), limit=_LONGEST)
     except Rejected as refusal:
-        # The reasons speak of a client assertion; what is shown here may be any JWT, and longer.
+        # The reasons speak of a client assertion; this may be any JWT, and longer.
         said = refusal.reason.value.sentence.replace("the assertion", "it")
         said = f"it is longer than {_LONGEST} characters" if refusal.reason is Reason.JWT_TOO_LONG else said
         raise ConfigError(f"this is not a signed JWT: {said}") from None
     data = {"header": read.header, "claims": read.claims, "signature_bytes": len(read.signature)}
-    show(
-        data,
-        f"{describe(read.header, read.claims)}\nsignature  {len(read.signature)} bytes, not checked",
-        as_json=as_json,
-    )
+    show(data, *describe(read.header, read.claims), f"signature  {len(read.signature)} bytes, not checked")
 
 
-def describe(header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """Header and claims, with instants in words."""
+def describe(header: dict[str, Any], claims: dict[str, Any]) -> list[str]:
+    """Return a line for the header and each claim, with instants in words."""
     lines = [f"header     {json.dumps(header, ensure_ascii=True)}"]
     for name, value in claims.items():
         lines.append(f"{name:<10} {json.dumps(value, ensure_ascii=True)}{_when(name, value)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _when(name: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""`affiant revoke`: ends tokens before their time."""
+"""`affiant revoke`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from affiant.cli.connection.place import Admin, Place, admin_options, existing, run_admin, segment
+from affiant.cli.connection.admin import Admin, segment
+from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.operations.issued import revocation_line
-from affiant.cli.output import json_option, show
+from affiant.cli.output import is_json, show
 from affiant.errors import Error
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
@@ -22,16 +23,15 @@ _KINDS = ("jti", "family", "key", "client", "api", "all")
 
 @click.command()
 @click.option("--jti", metavar="JTI", help="one access token")
-@click.option("--family", metavar="ID", help="a line of refresh tokens, and its access tokens: affiant issued")
+@click.option("--family", metavar="ID", help="a family of refresh tokens and its access tokens: affiant issued")
 @click.option("--client", metavar="NAME", help="every token of a client until now; with --key, those of that key")
 @click.option("--key", metavar="THUMBPRINT", help="every token that this key (or the secret of this id) obtained")
 @click.option("--api", metavar="IDENTIFIER", help="every token for an API until now")
 @click.option("--all", "everything", is_flag=True, help="every token until now; asks, unless --yes")
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
 @admin_options
-@json_option
-def revoke(everything: bool, yes: bool, place: Place, as_json: bool, **given: str | None) -> None:
-    """End tokens before their time. New ones can be had at once: see affiant client disable, and client key revoke.
+def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> None:
+    """Clients can get new tokens at once: to stop that, see affiant client disable and affiant client key revoke.
 
     \b
     affiant revoke --client billing
@@ -39,28 +39,27 @@ def revoke(everything: bool, yes: bool, place: Place, as_json: bool, **given: st
     affiant revoke --jti 4f9d2c8a
     affiant revoke --all
 
-    Introspection says so at once. A guard that verifies tokens by itself learns it where it reads the server's list of
-    revocations; others when the token ends, within an hour.
+    Introspection reports it at once. A guard that verifies tokens by itself learns of it where it reads the server's
+    list of revocations; other verifiers accept the token until it expires, within an hour.
     """
     members = _members({**given, "all": "" if everything else None})
     if everything and not yes:
-        _ask(as_json=as_json)
+        _confirm()
 
     async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
-        # Before: who ends the tokens of the client that asks can ask no more.
+        # Order: before it revokes, since the caller may revoke its own token.
         is_known = await _is_registered(api, members)
         ended = await api.post("/revocations", members)
         return ended, None if is_known else await _note(api, members)
 
-    ended, note = run_admin(existing(place), work)
-    if note is not None and not as_json:
+    ended, note = place.run(work)
+    if note is not None and not is_json():
         click.echo(f"affiant: {note}", err=True)
-    told = {"note": note} if note is not None else {}
-    show({**ended, **told}, f"revoked  {printable(revocation_line(ended))}", as_json=as_json)
+    show({**ended, **({"note": note} if note is not None else {})}, f"revoked  {revocation_line(ended)}")
 
 
 async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
-    """Whether what is named is; also where that cannot be found out, which keeps nobody from revoking."""
+    """Whether the named client or API is registered; true if that cannot be found out."""
     kind, name = _named(members)
     if kind not in _REGISTERED:
         return True
@@ -73,7 +72,7 @@ async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
 
 
 async def _note(api: Admin, members: dict[str, str]) -> str:
-    """What is told of a name that is not registered: it may have been, but mostly it is misspelt."""
+    """Return a note about a name that is not registered: it may have been removed, but mostly it is misspelt."""
     kind, name = _named(members)
     what, path, member = _REGISTERED[kind]
     known: dict[str, str] = {}
@@ -85,21 +84,21 @@ async def _note(api: Admin, members: dict[str, str]) -> str:
 
 
 def _named(members: dict[str, str]) -> tuple[str, str]:
-    """What of, and which: of a key, the client whose it is."""
+    """Return the kind and the name; of a key, its client."""
     if members["kind"] == "key":
         return "client", members["client_id"]
     return members["kind"], members.get("value", "")
 
 
 def _members(given: dict[str, str | None]) -> dict[str, str]:
-    """What is sent."""
+    """Return the members of the request."""
     named = {kind: value for kind in _KINDS if (value := given.get(kind)) is not None}
     if "key" in named and "client" in named:
         return _checked({"kind": "key", "value": named.pop("key"), "client_id": named.pop("client")}, named)
     if "key" in named:
-        raise click.UsageError("--key goes with --client, whose key it is")
+        raise click.UsageError("--key needs --client, the owner of the key")
     if not named:
-        raise click.UsageError("say what: --jti, --family, --client, --client with --key, --api or --all")
+        raise click.UsageError("choose what to revoke: --jti, --family, --client, --client with --key, --api or --all")
     kind, value = named.popitem()
     if kind == "jti" and value.startswith("eyJ") and value.count(".") == 2:  # noqa: PLR2004
         raise click.UsageError("--jti takes the jti in the token, not the token:  affiant inspect TOKEN  shows it")
@@ -108,13 +107,13 @@ def _members(given: dict[str, str | None]) -> dict[str, str]:
 
 def _checked(members: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     if others:
-        raise click.UsageError(f"one thing at a time: not --{members['kind']} and --{next(iter(others))}")
+        raise click.UsageError(f"give either --{members['kind']} or --{next(iter(others))}, not both")
     if members.get("value") == "":
         raise click.UsageError(f"--{members['kind']} is empty")
     return members
 
 
-def _ask(*, as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
-        raise click.UsageError("--all ends every token of every client: give --yes")
+def _confirm() -> None:
+    if is_json() or not sys.stdin.isatty():
+        raise click.UsageError("--all ends every token of every client: pass --yes to confirm")
     click.confirm("Every client must get a new token. End them all?", abort=True)

@@ -7,27 +7,28 @@ from typing import Any
 
 import click
 
-from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import Listing, json_option, render_members, show, show_list
+from affiant.cli.connection.admin import Admin, segment
+from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.output import Listing, describe, show, show_list
 from affiant.cli.registry.options import member_options, members
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.registry import fields
 from affiant.storage.records import NotFound
 
-RARE = (
-    "warning: few libraries verify {alg}, and some cannot read a key set at /jwks that has such a key, so that the APIs"
-    " that keep another algorithm are affected too (docs/reference/signing-keys.md)"
+_RARE = (
+    "warning: few libraries verify {alg}, and some cannot read a key set at /jwks that has such a key, so that APIs"
+    " with another algorithm are affected too (docs/reference/signing-keys.md)"
 )
-UNTYPED = (
+_UNTYPED = (
     "warning: tokens of typ JWT are not RFC 9068 access tokens: a verifier cannot tell them from other JWTs of this"
-    " issuer by their typ, and the guard of affiant refuses them. Use it only for a verifier that knows no at+jwt"
+    " issuer by their typ, and the guard of affiant refuses them. Use it only for a verifier that does not know at+jwt"
 )
 
 
 @click.group()
 def api() -> None:
-    """The APIs that tokens are for."""
+    """A token is for one API or several: they are its aud."""
 
 
 @api.command()
@@ -35,9 +36,10 @@ def api() -> None:
 @click.option("--identifier", required=True, metavar="URL", help="what the token's aud will be")
 @member_options(fields.API)
 @admin_options
-@json_option
-def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any) -> None:
-    """Register an API. The first one is the default, for tokens that name none.
+def new(name: str, identifier: str, place: Place, **options: Any) -> None:
+    """Register an API.
+
+    The first one is the default, for tokens that name none.
 
     \b
     affiant api new orders --identifier https://orders.example --scope orders.read --scope orders.write
@@ -46,15 +48,9 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
     --signing-alg is for an API whose gateway or library does not verify what the server signs with (affiant
     signing-key list). A token has one signature: no token is for two APIs that have chosen differently.
     """
-    wanted = members(fields.API, options)
-
-    async def work(admin: Admin) -> dict[str, Any]:
-        made: dict[str, Any] = await admin.post("/apis", {"name": name, "identifier": identifier, **wanted})
-        return made
-
-    made = run_admin(new_or_existing(place), work)
+    made = place.or_new().post("/apis", {"name": name, "identifier": identifier, **members(fields.API, options)})
     _warn(options)
-    show(made, f"api {name}: {identifier}{_marks(made)}", as_json=as_json)
+    show(made, f"api {name}: {made['identifier']}{_marks(made)}")
 
 
 @api.command()
@@ -62,9 +58,10 @@ def new(name: str, identifier: str, place: Place, as_json: bool, **options: Any)
 @member_options(fields.API)
 @click.option("--default", "is_default", is_flag=True, help="tokens that name no API are for it")
 @admin_options
-@json_option
-def update(name: str, is_default: bool, place: Place, as_json: bool, **options: Any) -> None:
-    """Change what an API is registered for, by its name or its identifier. What is not named stays as it is.
+def update(name: str, is_default: bool, place: Place, **options: Any) -> None:
+    """Change an API.
+
+    NAME is its name or its identifier. Options that are left out change nothing.
 
     \b
     affiant api update orders --scope orders.read --scope orders.write
@@ -73,7 +70,7 @@ def update(name: str, is_default: bool, place: Place, as_json: bool, **options: 
     affiant api update ledger --access-token-lifetime 300
     affiant api update slurm --token-typ JWT
 
-    Tokens that were signed before stay good. Let the API accept the new algorithm before (the `algorithms` of its
+    Tokens that were signed before stay valid. First let the API accept the new algorithm (the `algorithms` of its
     guard).
     """
     wanted = members(fields.API, options)
@@ -85,36 +82,28 @@ def update(name: str, is_default: bool, place: Place, as_json: bool, **options: 
         changed: dict[str, Any] = await admin.patch(f"/apis/{segment(found['identifier'])}", wanted)
         return changed
 
-    changed = run_admin(place, work)
+    changed = place.run(work)
     _warn(options)
-    show(changed, f"api {changed['name']}: {changed['identifier']}{_marks(changed)}", as_json=as_json)
+    show(changed, f"api {changed['name']}: {changed['identifier']}{_marks(changed)}")
 
 
 @api.command("list")
 @admin_options
-@json_option
-def list_(place: Place, as_json: bool) -> None:
+def list_(place: Place) -> None:
     """List the APIs."""
-
-    async def work(admin: Admin) -> list[Any]:
-        return await admin.all("/apis")
-
-    found = run_admin(place, work)
-    show_list(found, _LISTING, as_json=as_json)
+    show_list(place.all("/apis"), _LISTING)
 
 
 @api.command("show")
 @click.argument("name")
 @admin_options
-@json_option
-def show_(name: str, place: Place, as_json: bool) -> None:
-    """Show what an API is registered for, by its name or its identifier."""
+def show_(name: str, place: Place) -> None:
+    """Show an API.
 
-    async def work(admin: Admin) -> dict[str, Any]:
-        return _named(await admin.all("/apis"), name)
-
-    found = run_admin(place, work)
-    show(found, render_members(found), as_json=as_json)
+    NAME is its name or its identifier.
+    """
+    found = _named(place.all("/apis"), name)
+    show(found, *describe(found))
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -155,9 +144,9 @@ def _marks(found: dict[str, Any]) -> str:
 
 def _warn(options: dict[str, Any]) -> None:
     if options["access_token_typ"] not in (None, names.ACCESS_TOKEN_TYP):
-        click.echo(UNTYPED, err=True)
+        click.echo(_UNTYPED, err=True)
     if (alg := options["signing_alg"] or "").startswith("ML-DSA"):
-        click.echo(RARE.format(alg=alg), err=True)
+        click.echo(_RARE.format(alg=alg), err=True)
 
 
 def _named(apis: list[Any], name: str) -> dict[str, Any]:
@@ -167,5 +156,5 @@ def _named(apis: list[Any], name: str) -> dict[str, Any]:
         meant = f"did you mean {close[0]}? See" if close else "see"
         raise NotFound(f"there is no API {name}: {meant}  affiant api list")
     if len(found) > 1:
-        raise ConfigError(f"{len(found)} APIs are named {name}: say which by its identifier")
+        raise ConfigError(f"{len(found)} APIs are named {name}: give its identifier")
     return found[0]

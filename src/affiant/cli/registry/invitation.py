@@ -1,4 +1,4 @@
-"""`affiant invitation`: initial access tokens, by which services register themselves."""
+"""`affiant invitation`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from affiant.cli.connection.place import Admin, Place, admin_options, new_or_existing, run_admin, segment
-from affiant.cli.output import Listing, instant, json_option, show, show_list
+from affiant.cli.connection.admin import Admin, segment
+from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.output import Listing, instant, show, show_list
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.cli.registry.options import member_options, members
@@ -19,12 +20,13 @@ from affiant.server.registry import fields
 from affiant.storage.records import NotFound
 
 _DAY = 86_400
+_PATH = "/initial-access-tokens"
 _REACH = [fields.CLIENT.rows[name] for name in ("scope", "resources", "authorization_details_types")]
 
 
 @click.group()
 def invitation() -> None:
-    """Let services register themselves: an invitation is an initial access token (RFC 7591).
+    """An invitation is an initial access token (RFC 7591).
 
     \b
     affiant invitation new --scope orders.read --out billing.invitation
@@ -34,13 +36,13 @@ def invitation() -> None:
 
 @invitation.command()
 @member_options(_REACH)
-@click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="how many services it lets in")
+@click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="how many services may register")
 @click.option(
     "--expires-in",
     type=click.IntRange(1),
     default=_DAY,
     metavar="SECONDS",
-    help=f"how long it is good (default: {_DAY})",
+    help=f"how long it is valid (default: {_DAY})",
 )
 @click.option(
     "--out",
@@ -48,32 +50,30 @@ def invitation() -> None:
     help="write it to this new file, mode 0600, and do not show it",
 )
 @admin_options
-@json_option
-def new(uses: int, expires_in: int, out: Path | None, place: Place, as_json: bool, **options: Any) -> None:
-    """Make one; its text is shown this once.
+def new(uses: int, expires_in: int, out: Path | None, place: Place, **options: Any) -> None:
+    """Make an invitation.
+
+    Its text is shown once.
 
     \b
     affiant invitation new --scope orders.read
     affiant invitation new --scope orders.read --uses 20 --expires-in 604800 --out fleet.invitation
 
-    Whoever has it registers a service for no more than it says. Hand it over as you would a password.
+    Its holder can register a service for no more than it allows. Hand it over as you would a password.
     """
     wanted = {**members(_REACH, options), "uses": uses, "lifetime_seconds": expires_in}
 
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
-        if out is None:
-            return await api.post("/initial-access-tokens", wanted), api.issuer
-        return await _into(out, api, wanted), api.issuer
+        made = await api.post(_PATH, wanted) if out is None else await _into(out, api, wanted)
+        return made, api.issuer
 
-    made, issuer = run_admin(new_or_existing(place), lambda api: delivery.to_the_end(work(api)))
+    made, issuer = place.or_new().run(lambda api: delivery.to_the_end(work(api)))
     text = made.pop("initial_access_token")
-    told = f"initial access token {text}  (shown this once)"
-    shown: dict[str, Any] = {"initial_access_token": text}
+    line, kept = f"initial access token {text}  (shown this once)", {"initial_access_token": text}
     if out is not None:
-        told, shown = f"initial access token in {out}  (0600: keep it secret)", {"file": str(out)}
-    by = out if out is not None else "FILE"
-    lines = [_line(made), told, f"next: affiant register {issuer} --initial-access-token-file {by}"]
-    show({**made, **shown}, "\n".join(lines), as_json=as_json)
+        line, kept = f"initial access token in {out}  (0600: keep it secret)", {"file": str(out)}
+    following = f"next: affiant register {issuer} --initial-access-token-file {out or 'FILE'}"
+    show({**made, **kept}, _line(made), line, following)
 
 
 async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -81,14 +81,14 @@ async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]
     left = draft.take(out)
     if left is not None:
         with contextlib.suppress(NotFound):
-            await api.delete(f"/initial-access-tokens/{segment(left.name)}")
+            await api.delete(f"{_PATH}/{segment(left.name)}")
     begun = Draft(out, api.issuer, delivery.new_id())
     begun.write()
-    made: dict[str, Any] = await delivery.asked(begun, api.post("/initial-access-tokens", {**wanted, "id": begun.name}))
+    made: dict[str, Any] = await delivery.asked(begun, api.post(_PATH, {**wanted, "id": begun.name}))
     try:
         put_private(out, made["initial_access_token"] + "\n")
     except ConfigError:
-        await api.delete(f"/initial-access-tokens/{segment(begun.name)}")
+        await api.delete(f"{_PATH}/{segment(begun.name)}")
         begun.remove()
         raise
     begun.remove()
@@ -97,29 +97,24 @@ async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]
 
 @invitation.command("list")
 @admin_options
-@json_option
-def list_(place: Place, as_json: bool) -> None:
-    """List them, the newest first; those that have expired or are used up too."""
+def list_(place: Place) -> None:
+    """List the invitations.
 
-    async def work(api: Admin) -> list[Any]:
-        return await api.all("/initial-access-tokens")
-
-    found = run_admin(place, work)
-    show_list(found, _LISTING, as_json=as_json)
+    The newest comes first; expired and used ones are listed too.
+    """
+    show_list(place.all(_PATH), _LISTING)
 
 
 @invitation.command()
 @click.argument("id")
 @admin_options
-@json_option
-def revoke(id: str, place: Place, as_json: bool) -> None:  # noqa: A002 - its name
-    """Let nobody in by it any more; whom it let in stays."""
+def revoke(id: str, place: Place) -> None:  # noqa: A002 - its name
+    """Revoke an invitation.
 
-    async def work(api: Admin) -> None:
-        await api.delete(f"/initial-access-tokens/{segment(id)}")
-
-    run_admin(place, work)
-    show({"id": id, "done": "revoke"}, f"revoked {id}", as_json=as_json)
+    Services that registered with it stay registered.
+    """
+    place.delete(f"{_PATH}/{segment(id)}")
+    show({"id": id, "done": "revoke"}, f"revoked {id}")
 
 
 def _line(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`affiant db`: backups of the database, and what to do when it is damaged."""
+"""`affiant db`."""
 
 from __future__ import annotations
 
@@ -26,99 +26,103 @@ _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 @click.group()
 def db() -> None:
-    """The database: backup, restore, check, migrate.
-
-    These work on the data itself, where it is: there is no --url for them.
-    """
+    """These commands work on the data itself: they have no --url."""
 
 
 @db.command()
 @click.argument("file", type=_FILE)
 @store_options
-@json_option
-def backup(file: Path, chosen: Settings, as_json: bool) -> None:
-    """Write a copy of the database to FILE, whole and as of one moment, while the server runs.
+@json_option()
+def backup(file: Path, chosen: Settings) -> None:
+    """Copy the database while the server runs.
+
+    FILE is whole and as of one moment.
 
     \b
     affiant db backup /backup/affiant-2026-11-21.db
 
-    The master key is not in it: keep it apart, or the copy cannot be used.
+    The master key is not in it: store it separately, or the copy is of no use.
     """
     copies.backup(_existing(chosen), file)
-    show({"file": str(file), "bytes": file.stat().st_size}, f"backup {file}  (without the master key)", as_json=as_json)
+    show({"file": str(file), "bytes": file.stat().st_size}, f"backup {file}  (without the master key)")
 
 
 @db.command()
 @click.argument("file", type=_FILE)
 @store_options
-@json_option
-def restore(file: Path, chosen: Settings, as_json: bool) -> None:
-    """Put the backup in FILE in the place of the database. The server must be stopped.
+@json_option()
+def restore(file: Path, chosen: Settings) -> None:
+    """Put a backup in place.
+
+    The server must be stopped.
 
     \b
     affiant db restore /backup/affiant-2026-11-21.db
 
-    Which assertions were used since the backup is not known. So those that were made before now are refused until they
+    The backup does not know which assertions were used after it. So assertions made before now are refused until they
     have expired, and new ones for the first half minute.
     """
     _check_sqlite(chosen)
     now = int(time.time())
     chosen.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Before anything is moved: without its key the copy is of no use.
+    # Order: before anything is moved, since the copy is of no use without its key.
     key, mark = master_key.load(chosen.data), copies.find_setting(file, KEY_CHECK)
     if mark is not None:
         check_mark(mark, key)
     kept = copies.restore(file, chosen.data / FILE_NAME, now=now)
-    with_store(chosen, lambda store, _: _note(store, now, str(file)))
-    before = f"; what was there is {kept}" if kept else ""
-    text = f"restored {chosen.data / FILE_NAME}{before}\nnew assertions are taken in {LEEWAY} s"
-    show({"restored_at": now, "kept": str(kept) if kept else None}, text, as_json=as_json)
-
-
-@db.command()
-@store_options
-@json_option
-def restored(chosen: Settings, as_json: bool) -> None:
-    """Say that the database was restored by other means: a snapshot, pg_restore. The server may run.
-
-    Without it, an assertion that was used after the backup was made could be used once more.
-    """
-    now = int(time.time())
-
-    async def work(store: Store, _: MasterKey) -> None:
-        await store.settings.put(RESTORED_AT, str(now))
-        await _note(store, now, "by other means")
-
-    with_store(chosen, work)
-    show({"restored_at": now}, f"noted; new assertions are taken in {LEEWAY} s", as_json=as_json)
-
-
-@db.command()
-@store_options
-@json_option
-def check(chosen: Settings, as_json: bool) -> None:
-    """Read the whole database, and say whether it is damaged. The server may run."""
-    path = _existing(chosen)
-    copies.check(path)
+    with_store(chosen, lambda store, _: _record(store, now, str(file)))
     show(
-        {"file": str(path), "whole": True}, f"{path} is whole; for its audit log: affiant audit verify", as_json=as_json
+        {"restored_at": now, "kept": str(kept) if kept else None},
+        f"restored {chosen.data / FILE_NAME}" + (f"; the database before is {kept}" if kept else ""),
+        f"new assertions are accepted in {LEEWAY} s",
     )
 
 
 @db.command()
 @store_options
-@json_option
-def migrate(chosen: Settings, as_json: bool) -> None:
-    """Bring the database to the form that this version needs. `affiant serve` does the same when it starts."""
+@json_option()
+def restored(chosen: Settings) -> None:
+    """Note a restore by other means.
 
-    async def work(store: Store, _: MasterKey) -> int:
-        return await store.version()
+    Such as a snapshot or pg_restore; the server may run. Without it, an assertion that was used after the backup could
+    be used once more.
+    """
+    now = int(time.time())
 
-    with_new_store(chosen, work)
-    show({"migrated": True}, "the database has the form that this version needs", as_json=as_json)
+    async def work(store: Store, _: MasterKey) -> None:
+        await store.settings.put(RESTORED_AT, str(now))
+        await _record(store, now, "by other means")
+
+    with_store(chosen, work)
+    show({"restored_at": now}, f"noted; new assertions are accepted in {LEEWAY} s")
 
 
-async def _note(store: Store, now: int, what: str) -> None:
+@db.command()
+@store_options
+@json_option()
+def check(chosen: Settings) -> None:
+    """Look for damage in the database.
+
+    It reads the whole database; the server may run.
+    """
+    path = _existing(chosen)
+    copies.check(path)
+    show({"file": str(path), "whole": True}, f"{path} is whole; for its audit log: affiant audit verify")
+
+
+@db.command()
+@store_options
+@json_option()
+def migrate(chosen: Settings) -> None:
+    """Migrate the database to this version.
+
+    `affiant serve` does the same when it starts.
+    """
+    with_new_store(chosen, lambda store, _: store.version())
+    show({"migrated": True}, "the database has the schema of this version")
+
+
+async def _record(store: Store, now: int, what: str) -> None:
     record = AuditRecord(
         at=now, trace_id=new_trace_id(), endpoint="db", outcome="restored", detail=f"restored from {what}"[:256]
     )

@@ -37,6 +37,7 @@ from affiant.cli.connection.data import (
     shown_place,
     with_new_store,
 )
+from affiant.cli.output import is_json, json_option, note, show
 from affiant.cli.server.listening import files, loop
 from affiant.cli.server.listening.connection import Connection
 from affiant.cli.server.listening.table import Caps, parse_networks
@@ -51,38 +52,36 @@ from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_SERVE = "_AFFIANT_SERVE"  # how a worker process learns what its parent decided
+_SERVE = "_AFFIANT_SERVE"  # the environment variable with the decisions of the parent, for a worker process
 DRAIN_SECONDS = 10
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
-LIMITS_NAME = "limits"  # the file in the data folder by which the workers count together
+LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
 
 
 @click.command()
 @place_options
-@click.option("--issuer", metavar="URL", help="issuer identifier, when clients reach the server by another address")
+@click.option("--issuer", metavar="URL", help="issuer identifier, if clients reach the server by another address")
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
 @click.option("--port", metavar="NUMBER", help="port to listen on (default: 8377; 0: a free one)")
 @click.option("--workers", metavar="NUMBER", help="processes (default: 1)")
 @click.option("--tls-cert", type=_FILE, help="certificate of this server, PEM: listen with TLS")
 @click.option("--tls-key", type=_FILE, help="its private key, PEM")
-@click.option("--tls-client-ca", type=_FILE, help="authorities of client certificates, PEM: ask for them")
+@click.option("--tls-client-ca", type=_FILE, help="CA certificates (PEM): request client certificates signed by them")
 @click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON document when the server listens")
-def serve(as_json: bool, **options: Any) -> None:
-    """Start the authorization server.
+@json_option("print one JSON document when the server listens")
+def serve(**options: Any) -> None:
+    """Run it where its data is: it has no --url.
 
     \b
     affiant serve
     affiant serve --data /var/lib/affiant --issuer https://as.example --workers 2
     AFFIANT_DATABASE=postgresql://affiant@db.example/affiant affiant serve --issuer https://as.example
-
-    It runs where its data is: there is no --url for it.
     """
     chosen = load(**options)
     given = [name for name, value in options.items() if value is not None]
     _check_tls(chosen)
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
-        click.echo(f"! {warning}", err=True)
+        note(warning)
     listening = _listen(chosen.host, chosen.port)
     port: int = listening.getsockname()[1]
 
@@ -102,14 +101,14 @@ def serve(as_json: bool, **options: Any) -> None:
 
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
-    issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # the line below names it
+    issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # _announce names it
     _warn_of_folder(chosen)
-    _announce(issuer, remembered, chosen, as_json=as_json)
+    _announce(issuer, remembered, chosen)
     _run(chosen, issuer, listening, given)
 
 
 def application() -> Starlette:
-    """The application of a worker, as its parent decided."""
+    """Return the application of a worker, as its parent decided."""
     decided = json.loads(os.environ[_SERVE])
     if decided["parent"] is not None:
         threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
@@ -143,7 +142,7 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
-        # Nobody's word about another address is taken unless the operator says whose: limits and audit go by it.
+        # Attack: a forged X-Forwarded-For. Limits and audit use the address, so only configured proxies are trusted.
         "proxy_headers": bool(chosen.forwarding),
         "forwarded_allow_ips": chosen.forwarding or None,
         "timeout_graceful_shutdown": DRAIN_SECONDS,
@@ -161,40 +160,39 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
     config = uvicorn.Config("affiant.cli.server.serve:application", factory=True, workers=chosen.workers, **options)
     workers = _Workers(config, sockets=[listening])
     workers.run()
-    if workers.is_interrupted:  # ends like one worker does
+    if workers.is_interrupted:  # so that it ends as one worker does
         raise KeyboardInterrupt
 
 
 def _caps(chosen: settings.Settings) -> Caps:
-    """Return how many connections a process may keep open, once the limit of open files has been raised for them."""
+    """Raise the limit of open files, and return how many connections a process may keep open."""
     total = files.raise_limit(chosen.max_connections)
     if total < chosen.max_connections:
-        click.echo(
-            f"! the limit of open files allows {total} connections a process, not max_connections = "
-            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting",
-            err=True,
+        note(
+            f"the limit of open files allows {total} connections a process, not max_connections = "
+            f"{chosen.max_connections}: raise the hard limit (ulimit -Hn; LimitNOFILE in systemd) or lower the setting"
         )
     proxies = parse_networks(*chosen.forwarding, chosen.client_certificate_proxies)
     return Caps(total, chosen.max_connections_per_address, proxies)
 
 
 def _at_end(tell: Callable[[], None]) -> None:
-    """Tell it when a signal ends the process, before uvicorn does, which waits for the last answer first."""
+    """Call this when a signal ends the process; uvicorn would call it only after the last answer."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        standing = signal.getsignal(number)
+        handler = signal.getsignal(number)
+        if not callable(handler):
+            continue
 
-        def end(number: int, frame: FrameType | None, standing: Any = standing) -> None:
+        def end(number: int, frame: FrameType | None, handler: Any = handler) -> None:
             loop.call_soon_threadsafe(tell)
-            if callable(standing):
-                standing(number, frame)
+            handler(number, frame)
 
-        if callable(standing):
-            signal.signal(number, end)
+        signal.signal(number, end)
 
 
 class _Workers(Multiprocess):
-    """uvicorn's, which does not tell what ended it."""
+    """uvicorn's workers, and the signal that ended them."""
 
     is_interrupted = False
 
@@ -210,7 +208,7 @@ class _Workers(Multiprocess):
 
 
 def _tls(chosen: settings.Settings) -> dict[str, Any]:
-    """The options of uvicorn for TLS; a certificate is asked for, and who has none is served as well."""
+    """Return the TLS options of uvicorn; a client certificate is optional."""
     if chosen.tls_cert is None:
         return {}
     options: dict[str, Any] = {"ssl_certfile": str(chosen.tls_cert), "ssl_keyfile": str(chosen.tls_key)}
@@ -220,12 +218,12 @@ def _tls(chosen: settings.Settings) -> dict[str, Any]:
 
 
 def _check_tls(chosen: settings.Settings) -> None:
-    """Say now what else each worker would, one after the other and for ever."""
+    """Raise ConfigError now; otherwise each worker would fail, again and again."""
     if chosen.tls_cert is None or chosen.tls_key is None:
         return
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Without a way to ask for it: nobody sits before a server.
+        # With a password, so that OpenSSL does not ask for one at the terminal.
         context.load_cert_chain(chosen.tls_cert, chosen.tls_key, password="")
         if chosen.tls_client_ca is not None:
             context.load_verify_locations(chosen.tls_client_ca)
@@ -252,21 +250,17 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as error:
         listening.close()
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port"
-        ) from error
+        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from error
     listening.set_inheritable(True)
     return listening
 
 
-def _announce(issuer: str, remembered: str | None, chosen: settings.Settings, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(
-            json.dumps({"ok": True, "data": {"issuer": issuer, "data": shown_place(chosen), "pid": os.getpid()}})
-        )
+def _announce(issuer: str, remembered: str | None, chosen: settings.Settings) -> None:
+    if is_json():
+        show({"issuer": issuer, "data": shown_place(chosen), "pid": os.getpid()})
         return
     if remembered is not None and remembered != issuer:
-        click.echo(f"! the issuer was {remembered}: credentials files that name it must be made again", err=True)
+        note(f"the issuer was {remembered}: credentials files that name it must be made again")
     stops = "   Ctrl-C stops" if sys.stdout.isatty() else ""
     click.echo(f"affiant  issuer {issuer}   data {shown_place(chosen)}   workers {chosen.workers}{stops}")
     if remembered is None:  # the first start
@@ -278,11 +272,11 @@ def _warn_of_folder(chosen: settings.Settings) -> None:
     folder = chosen.data.absolute()
     if chosen.database is None and folder.stat().st_mode & _OTHERS_WRITE:
         mode = f"{stat.S_IMODE(folder.stat().st_mode):04o}"
-        click.echo(f"! others may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}", err=True)
+        note(f"other users may replace the files in {folder} (mode {mode}): run  chmod 700 {folder}")
 
 
 def _follow(parent: int) -> None:
-    """End when the parent has died: an orphan would keep the port from the server that replaces it."""
+    """Exit when the parent has died: an orphan would keep the port from the next server."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)

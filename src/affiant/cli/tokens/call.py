@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,7 @@ from typing import Any
 import click
 import httpx2
 
-from affiant.cli.output import Answered, json_option, show
-from affiant.cli.tokens.exchange import METHOD, read_body, read_headers, shown_on_stderr
+from affiant.cli.output import Answered, is_json, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.credentials import Credentials
@@ -22,7 +23,13 @@ from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client
 from affiant.system.text import printable
 
-_LONGEST = 2000  # characters of a challenge that are shown; all of it with --json
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2, as the names of headers are
+_VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # section 5.5, ASCII only
+# The command itself sets the credentials, the host and the length of the body.
+_OURS = ("authorization", "dpop", "host", "content-length", "transfer-encoding")
+# Users paste the output of -v into tickets.
+_SECRET = re.compile(r"authorization|cookie|token|secret|passw|api-?key", re.IGNORECASE)
+_LONGEST = 2000  # characters of a printed line, and of a challenge; all of it with --json
 
 
 @click.command()
@@ -33,39 +40,41 @@ _LONGEST = 2000  # characters of a challenge that are shown; all of it with --js
 @click.option("-X", "--request", "method", help="HTTP method (default: GET, or POST with a body)")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="may be repeated")
 @click.option("-d", "--body", metavar="TEXT|@FILE|@-", help="body, or where to read it (@-: standard input)")
-@click.option("-v", "--verbose", is_flag=True, help="show on standard error what is sent and answered, without secrets")
-@click.option("--dpop", is_flag=True, help="with a new token, bound to a key that is made for this call (RFC 9449)")
+@click.option("-v", "--verbose", is_flag=True, help="print request and answer on standard error, without secrets")
+@click.option("--dpop", is_flag=True, help="use a new token, bound to a key that is made for this call (RFC 9449)")
 @no_cache_option
-@json_option
+@json_option()
 def call(url: str, credentials: Path | None, scope: str | None, resource: str | None, **options: Any) -> None:
-    """Call an API with a token, the one that `affiant token` keeps. When the API refuses it, once more with a new one.
+    """The token is the one that `affiant token` keeps. If the API refuses it, the call is repeated with a new one.
 
     \b
     affiant call https://orders.example/orders -c billing.affiant.json
     affiant call https://orders.example/orders -d @order.json -H 'Content-Type: application/json' -v
 
-    Where the credentials file names a certificate, the API is shown it: the token may be bound to it (RFC 8705).
+    A certificate that the credentials file names is sent to the API: the token may be bound to it (RFC 8705).
     """
     method = options["method"] or ("GET" if options["body"] is None else "POST")
-    if not METHOD.fullmatch(method):
+    if not _METHOD.fullmatch(method):
         raise click.ClickException(f"{method!r} is not an HTTP method: write it like -X POST")
-    headers, body = read_headers(options["headers"]), read_body(options["body"])
+    headers, body = _read_headers(options["headers"]), _read_body(options["body"])
     found = find(credentials, resource, scope)
-    # The person names the URL here, so the token goes there and nowhere else.
+    # Attack: a redirect. The token goes to the URL that the user gave, and nowhere else.
     if options["dpop"]:
         from affiant.client.identity import Service
 
         auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
     else:
         auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), TokenKey(resource, scope), origin=url)
-    hooks = shown_on_stderr() if options["verbose"] else None
+    hooks = _trace() if options["verbose"] else None
     with (
         _failures(url),
         http_client(auth=auth, verify=_verify(found), event_hooks=hooks, follow_redirects=False) as http,
     ):
         reply = http.request(method, url, content=body, headers=headers)
-    if not options["as_json"] or not reply.is_error:
-        show({"status": reply.status_code, "body": reply.text}, reply.text, as_json=options["as_json"])
+    if not is_json():
+        click.echo(reply.text)
+    elif not reply.is_error:
+        show({"status": reply.status_code, "body": reply.text})
     if reply.is_error:
         challenge = reply.headers.get("www-authenticate", "")
         message = f"{url} answered {reply.status_code} {printable(challenge, _LONGEST)}".rstrip()
@@ -73,7 +82,7 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
 
 
 def _verify(found: Credentials) -> ssl.SSLContext | bool:
-    """How the API is reached over TLS: with the certificate of these credentials, where they name one."""
+    """Return the TLS context for the API, with the certificate of these credentials if they name one."""
     if found.certificate is None:
         return True
     from affiant.client.identity import Service
@@ -90,4 +99,71 @@ def _failures(url: str) -> Iterator[None]:
     except httpx2.TransportError as error:
         raise Unreachable(failure(error, url, proxy=find_proxy(url))) from None
     except httpx2.RequestError as error:
-        raise RemoteError(f"{url} answered what cannot be read: {error}") from None
+        raise RemoteError(f"the answer of {url} cannot be read: {error}") from None
+
+
+def _read_headers(given: Iterable[str]) -> list[tuple[str, str]]:
+    return [_header(text) for text in given]
+
+
+def _header(text: str) -> tuple[str, str]:
+    """Split `Name: value`; a wrong one is not repeated, since it may be a secret."""
+    name, _, value = text.partition(":")
+    value = value.strip(" \t")
+    if not _METHOD.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise click.ClickException("-H takes 'Name: value' in ASCII, such as 'Accept: application/json'")
+    if name.lower() in _OURS:
+        raise click.ClickException(f"-H: the command itself sets the header {name}: leave it out")
+    return name, value
+
+
+def _read_body(given: str | None) -> bytes | None:
+    """Return the text itself, or the content of the file behind an `@`."""
+    if given is None or not given.startswith("@"):
+        return None if given is None else given.encode()
+    if given == "@-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(given[1:]).read_bytes()
+    except OSError as error:
+        raise click.ClickException(
+            f"-d: the file {given[1:]!r} cannot be read ({error.strerror}); send text that begins with @ by -d @-"
+        ) from None
+
+
+def _trace() -> dict[str, list[Callable[[Any], None]]]:
+    """Return hooks that print each request and each answer without their secrets."""
+    return {"request": [_show_request], "response": [_show_response]}
+
+
+def _show_request(request: httpx2.Request) -> None:
+    token = _token(request)
+    url = request.url.copy_with(userinfo=b"")
+    _print(">", token, f"{request.method} {url}", request.headers.multi_items())
+
+
+def _show_response(response: httpx2.Response) -> None:
+    # Some APIs send the request back.
+    token = _token(response.request)
+    _print("<", token, f"{response.status_code} {response.reason_phrase}".rstrip(), response.headers.multi_items())
+
+
+def _token(request: httpx2.Request) -> str:
+    return request.headers["authorization"].partition(" ")[2]
+
+
+def _print(mark: str, token: str, first: str, headers: Iterable[tuple[str, str]]) -> None:
+    for line in (
+        first.replace(token, "(token)"),
+        *(f"{name}: {_value(name, value, token)}" for name, value in headers),
+    ):
+        click.echo(f"{mark} {printable(line, _LONGEST)}", err=True)
+
+
+def _value(name: str, value: str, token: str) -> str:
+    if name.lower() == "dpop":
+        return "(proof)"
+    without = value.replace(token, "(token)")
+    if without in ("Bearer (token)", "DPoP (token)"):
+        return without
+    return "(not shown)" if _SECRET.search(name) else without

@@ -1,7 +1,7 @@
-"""The tokens that `affiant token` and `affiant call` share between their runs.
+"""The tokens that `affiant token` and `affiant call` keep between runs.
 
-While a kept one is good, neither cryptography nor HTTP is loaded; once a minute the
-server is asked whether it was revoked.
+While a kept token is valid, neither cryptography nor HTTP is loaded; once a minute the server is asked whether it was
+revoked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ no_cache_option: Callable[[Any], Any] = click.option(
 
 
 class KeptTokens:
-    """The tokens of one credentials file."""
+    """The tokens of one credentials file; a kept one is used if it lives for `min_ttl` more seconds."""
 
     def __init__(self, found: Credentials, *, min_ttl: float = 0.0, keep: bool = True) -> None:
         self._found = found
@@ -37,7 +37,7 @@ class KeptTokens:
         self._keep = keep
 
     def get(self, key: TokenKey) -> Token:
-        """A kept one, or a new one; where the folder cannot be used, a new one each time."""
+        """Return a kept token, or a new one; if the folder cannot be used, a new one each time."""
         fetch = partial(self._fetch, key)
         if not self._keep:
             return fetch()
@@ -46,24 +46,23 @@ class KeptTokens:
             return _store().token(names, fetch, now=now, min_ttl=self._min_ttl, is_revoked=self._is_revoked)
         except CannotKeep as error:
             self._keep = False
-            print(f"affiant: {error}: asked for a new one (with --no-cache this is not said)", file=sys.stderr)
+            print(f"affiant: {error}: got a new token (--no-cache silences this)", file=sys.stderr)
             return fetch()
 
     async def aget(self, key: TokenKey) -> Token:
-        """The same, for who has an event loop."""
         from asyncio import to_thread
 
         return await to_thread(self.get, key)
 
     def forget(self, key: TokenKey, value: str) -> None:
-        """Do not use this one again: an API refused it."""
+        """Do not use this token again: an API refused it."""
         if self._keep:
             _store().forget(self._names(key), value)
 
     def _fetch(self, key: TokenKey) -> Token:
         from affiant.client.identity import Service
 
-        # A new one each time: it would serve from its own memory what was just forgotten.
+        # A new one each time: a Service would return a forgotten token from its memory.
         return Service.from_credentials(self._found).token(key.resource, key.scope)
 
     def _is_revoked(self, token: Token) -> bool:
@@ -72,7 +71,7 @@ class KeptTokens:
         return revoked.is_revoked(self._found.issuer, token.value)
 
     def _names(self, key: TokenKey) -> tuple[str, ...]:
-        """Who asks, and for what. With another key one is another, so that who registers anew starts anew."""
+        """Return the client and what it asks for; a new key, as after a new registration, is another client."""
         mine = self._found
         public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
         shown = json.dumps(public, sort_keys=True)

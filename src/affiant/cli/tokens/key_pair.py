@@ -9,7 +9,6 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from affiant.cli.output import json_option, show
-from affiant.cli.tokens.key import key
 from affiant.client.credentials import SUFFIX, Credentials, file_name, put_private
 from affiant.errors import ConfigError
 from affiant.jose import keys
@@ -19,7 +18,7 @@ from affiant.oauth import metadata, names
 from affiant.server.registry import kinds
 
 
-@key.command("new")
+@click.command()
 @click.argument("client_ids", metavar="NAME...", nargs=-1, required=True)
 @click.option("--alg", type=click.Choice(ASYMMETRIC), default="ES256", metavar="ALG", help="(default: ES256)")
 @click.option(
@@ -28,32 +27,38 @@ from affiant.server.registry import kinds
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     metavar="DIR",
-    help="folder for the files, made where it is missing (default: this one)",
+    help="folder for the files, made if it is missing (default: this one)",
 )
-@click.option("--issuer", metavar="URL", help="the server: write NAME.affiant.json, too, which names the key file")
-@json_option
-def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None, as_json: bool) -> None:
-    """Make key pairs: NAME.key is the private key (mode 0600), NAME.pem the public one.
+@click.option("--issuer", metavar="URL", help="the server: also write NAME.affiant.json, which names the key file")
+@json_option()
+def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None) -> None:
+    """Make key pairs.
+
+    NAME.key is the private key (mode 0600), NAME.pem the public one.
 
     \b
     affiant key new shop cart mailer --to keys --issuer https://as.example
     affiant apply registry.toml        with  public_keys = ["keys/shop.pem"]
     affiant token -c keys/shop.affiant.json
 
-    Nothing is sent: whoever registers the public key decides what its service may ask for. What is there stays: run it
-    again after it was stopped, and it makes what is missing.
+    Nothing is sent: whoever registers the public key decides what its service may ask for. Existing files are kept: if
+    it was stopped, run it again, and it makes the missing ones.
     """
     _check(client_ids, issuer)
     if there := _all_there(client_ids, folder, issuer):
         raise ConfigError(f"{' and '.join(map(str, there))} exist already: move them away, or choose another name")
     _make_folder(folder)
     made = [_make(name, alg, folder, issuer) for name in client_ids]
+    show(made, *(line for one in made for line in _lines(one)))
+
+
+def _lines(made: dict[str, Any]) -> list[str]:
     lines = [
-        f"{one['client_id']}  {one['kid']}  {one['alg']}\n  private {one['private_key']}  (0600: keep it secret)\n"
-        f"  public  {one['public_key']}" + (f"\n  credentials {one['credentials']}" if issuer else "")
-        for one in made
+        f"{made['client_id']}  {made['kid']}  {made['alg']}",
+        f"  private {made['private_key']}  (0600: keep it secret)",
+        f"  public  {made['public_key']}",
     ]
-    show(made, "\n".join(lines), as_json=as_json)
+    return [*lines, f"  credentials {made['credentials']}"] if made["credentials"] else lines
 
 
 def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
@@ -61,7 +66,7 @@ def _check(client_ids: tuple[str, ...], issuer: str | None) -> None:
         raise click.UsageError("one name is given twice")
     for name in client_ids:
         if not kinds.is_client_id(name):
-            raise click.UsageError(f"{name!r} is not a name that a client may have; the folder is given with --to DIR")
+            raise click.UsageError(f"{name!r} cannot be the name of a client; for a folder, use --to DIR")
     if issuer is not None:
         try:
             metadata.check_issuer(issuer)
@@ -76,7 +81,7 @@ def _files(name: str, folder: Path, issuer: str | None) -> list[Path]:
 
 
 def _all_there(client_ids: tuple[str, ...], folder: Path, issuer: str | None) -> list[Path]:
-    """Return the files of all these services if none is missing: there is nothing to make then."""
+    """Return the files of all these services if none is missing."""
     wanted = [path for name in client_ids for path in _files(name, folder, issuer)]
     return wanted if all(path.exists() for path in wanted) else []
 
@@ -89,7 +94,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _make(name: str, alg: str, folder: Path, issuer: str | None) -> dict[str, Any]:
-    """Make what is missing of the files of one service."""
+    """Make the missing files of one service."""
     private, public, *files = _files(name, folder, issuer)
     file = files[0] if files else None
     if not private.exists():

@@ -1,4 +1,4 @@
-"""The options that say who asks, and for what."""
+"""Options for the credentials of a client, and the scope and API of a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from affiant.oauth import names
 credentials_option: Callable[[Any], Any] = click.option(
     "-c",
     "--credentials",
-    type=click.Path(path_type=Path, dir_okay=False, readable=False),  # what cannot be read is told by who reads it
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),  # the reader of the file reports its errors
     help="credentials file (default: AFFIANT_CREDENTIALS)",
 )
 scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask for, separated by spaces")
@@ -25,7 +25,11 @@ resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL"
 
 
 def find(credentials: Path | None, resource: str | None = None, scope: str | None = None) -> Credentials:
-    """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705)."""
+    """Return the credentials that -c or AFFIANT_CREDENTIALS name, with the certificate that they need (RFC 8705).
+
+    Without a wanted scope, the scope of the file is used only for the API of the file: for another API the server
+    chooses, because the scope of the file spans all APIs.
+    """
     found = credentials_file.find(credentials)
     if found.certificate is None and (found.auth_method in names.BY_TLS or found.certificate_key is not None):
         raise LocalError(

@@ -22,26 +22,20 @@ from affiant.client.token import TokenKey
     type=click.IntRange(min=0),
     default=60,
     metavar="SECONDS",
-    help="how long a kept token must still live to be used (default: 60)",
+    help="lifetime that a kept token must have left (default: 60)",
 )
 @no_cache_option
-@json_option
+@json_option()
 def token(
-    credentials: Path | None,
-    scope: str | None,
-    resource: str | None,
-    header: bool,
-    min_ttl: int,
-    no_cache: bool,
-    as_json: bool,
+    credentials: Path | None, scope: str | None, resource: str | None, header: bool, min_ttl: int, no_cache: bool
 ) -> None:
-    """Print an access token: the one kept from last time while it lives, else a new one.
+    """It is the token kept from the last run while that is valid, else a new one.
 
     \b
     curl -H "Authorization: Bearer $(affiant token -c billing.affiant.json)" https://orders.example/orders
 
-    Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), for you alone. A kept token that the
-    server revoked is replaced after a minute at most.
+    Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), readable by you alone. A kept token
+    that the server revoked is replaced after a minute at most.
 
     With --resource and without --scope, the token has every scope that the service may have there.
     """
@@ -50,15 +44,15 @@ def token(
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
         data["refresh_token"] = got.refresh_token
-    show(data, f"Authorization: Bearer {got.value}" if header else got.value, as_json=as_json)
+    show(data, f"Authorization: Bearer {got.value}" if header else got.value)
 
 
 @click.command()
 @credentials_option
-@json_option
-def assertion(credentials: Path | None, as_json: bool) -> None:
-    """Print a signed client assertion; it is good once, for a minute."""
+@json_option()
+def assertion(credentials: Path | None) -> None:
+    """It is valid once, for a minute."""
     from affiant.client.identity import Service
 
     made = Service.from_credentials(find(credentials)).assertion()
-    show({"client_assertion": made}, made, as_json=as_json)
+    show({"client_assertion": made}, made)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from affiant.cli.registry.api import api
-from affiant.cli.registry.client.registration import client
+from affiant.cli.registry.client import client
 from affiant.client import credentials
 from affiant.errors import Error
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.desk import ADMIN, ISSUER, asking, make_gate, member, open_api
 
-from affiant.cli.connection.place import Admin, _call
+from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.local import call
 from affiant.cli.registry import dry_run
 from affiant.cli.registry.manifest import plan, registry_file, steps
 from affiant.cli.registry.manifest.registry_file import Desired
@@ -86,7 +87,7 @@ async def _registry(who: Principal) -> tuple[MemoryStore, Admin]:
     await open_api(store)
     await store.clients.add(member("owner"))
     await store.clients.add(member("b.c", Role.VIEWER))
-    return store, Admin(partial(_call, make_gate(store, who)), ISSUER)
+    return store, Admin(partial(call, make_gate(store, who)), ISSUER)
 
 
 async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from tests.desk import make_gate, member
 
-from affiant.cli.connection.place import LINES, Admin
+from affiant.cli.connection.admin import LINES, Admin
 from affiant.errors import RemoteError, StoreError
 from affiant.storage.memory import MemoryStore
 

@@ -30,7 +30,7 @@ class _Failed(Error):
 @click.command()
 @click.option("--once", is_flag=True, help="end after the last step, on a terminal too")
 def demo(once: bool) -> None:
-    """Walk the whole road on this machine, with a real server, a real API and real refusals."""
+    """With a real server, a real API and real refusals."""
     begun = time.perf_counter()
     _unwind_on_end()
     is_done = False
@@ -170,6 +170,6 @@ def _show(jwt: str, *, title: str | None = None) -> None:
     if title:
         click.echo(f"✓ {title}")
     read = compact.parse(jwt)
-    for line in describe(read.header, read.claims).splitlines():
+    for line in describe(read.header, read.claims):
         click.echo(f"    {line}")
     click.echo(f"    {jwt[:24]}…  (signature cut)")

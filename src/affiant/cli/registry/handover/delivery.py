@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from affiant.cli.connection.place import Admin, segment
+from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.registry.handover import draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.client import credentials

@@ -31,13 +31,13 @@ def build(registered: Mapping[str, Any], issuer: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def render(found: Mapping[str, Any]) -> str:
-    """Return the hand-over as text for a mail, with an example."""
-    lines = ["hand this to the owner of the key; nothing of it is secret:", ""]
+def render(found: Mapping[str, Any]) -> list[str]:
+    """Return the hand-over as lines for a mail, with an example."""
+    lines = ["hand this to the owner of the key; none of it is secret:", ""]
     lines += [f"  {name:<16}{_plain(value)}" for name, value in found.items()]
     if found["auth_method"] == names.PRIVATE_KEY_JWT:
         lines += ["", *_example(found), "", *_file(found)]
-    return "\n".join(lines)
+    return lines
 
 
 def _example(found: Mapping[str, Any]) -> list[str]:
@@ -62,8 +62,8 @@ def _file(found: Mapping[str, Any]) -> list[str]:
     members |= {name: found[name] for name in _IN_FILE if name in found}
     if len(found.get("resources", ())) == 1:
         members["resource"] = found["resources"][0]
-    text = json.dumps(members, indent=2).replace("\n", "\n  ")
-    return [f"with affiant, in {file_name(found['client_id'])} (mode 0600), beside the private key:", "", f"  {text}"]
+    lines = [f"  {line}" for line in json.dumps(members, indent=2).splitlines()]
+    return [f"with affiant, in {file_name(found['client_id'])} (mode 0600), next to the private key:", "", *lines]
 
 
 def _plain(value: Any) -> str:

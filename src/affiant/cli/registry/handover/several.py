@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affiant.cli.connection.place import Admin, Place, new_or_existing, run_admin
+from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.place import Place
 from affiant.cli.registry import dry_run
 from affiant.cli.registry.handover import delivery, draft, partner
 from affiant.client.credentials import file_name
@@ -19,17 +20,11 @@ from affiant.jose.keys import PrivateKey
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A client to be registered.
-
-    Attributes:
-        wanted: the client, as the admin API takes it.
-        key: its private key, if this command makes one.
-        path: the credentials file to write; None if the owner has the private key.
-    """
+    """A client to be registered, as the admin API takes it, with its new private key."""
 
     wanted: Mapping[str, Any]
     key: PrivateKey | None
-    path: Path | None
+    path: Path | None  # the credentials file to write; None if the owner has the private key
 
 
 def build(name: str, members: Mapping[str, Any], *, alg: str | None, writes: str) -> New:
@@ -61,7 +56,7 @@ def register_all(place: Place, clients: Sequence[New]) -> list[dict[str, Any]]:
             done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - the notes need it after a failure
 
     try:
-        run_admin(new_or_existing(place), work)
+        place.or_new().run(work)
     except Error as error:
         if len(clients) > 1:
             names = [str(each.wanted["client_id"]) for each in clients]

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from affiant.cli.connection.place import Admin, Place, admin_options, run_admin, segment
-from affiant.cli.output import json_option, show
+from affiant.cli.connection.admin import Admin, segment
+from affiant.cli.connection.place import Place, admin_options
+from affiant.cli.output import show
 from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient
 from affiant.server.admin import shown
 from affiant.storage import records
@@ -21,19 +22,18 @@ _DEL = "\x7f"  # JSON allows it unescaped, TOML does not
 
 @click.command()
 @admin_options
-@json_option
-def export(place: Place, as_json: bool) -> None:
-    """Print what is registered as a file for `affiant apply`; no secret is in it.
+def export(place: Place) -> None:
+    """The file is for `affiant apply`, and has no secrets.
 
     \b
     affiant export > registry.toml
     affiant plan registry.toml
 
-    What a service or an API has by default is left out, and so are services that registered themselves.
+    Default values are left out, and so are services that registered themselves.
     """
-    document, left_out = run_admin(place, build)
-    note = [f"# left out, for they registered themselves: {', '.join(left_out)}", ""] if left_out else []
-    show(document, "\n".join([*note, render(document)]).rstrip(), as_json=as_json)
+    document, left_out = place.run(build)
+    note = [f"# left out, since they registered themselves: {', '.join(left_out)}", ""] if left_out else []
+    show(document, *note, *render(document).rstrip().splitlines())
 
 
 async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:

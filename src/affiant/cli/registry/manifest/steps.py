@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from affiant.cli.connection.place import Admin, segment
+from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.manifest.plan import Step, must_stay
 from affiant.cli.registry.manifest.registry_file import Desired

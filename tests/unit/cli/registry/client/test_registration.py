@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from affiant.cli.registry.client.registration import client
+from affiant.cli.registry.client import client
 from affiant.cli.registry.handover import delivery
 from affiant.client import credentials
 from affiant.errors import ConfigError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.desk import ADMIN, ISSUER, make_gate
 
-from affiant.cli.connection.place import Admin, _call
+from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.local import call
 from affiant.cli.registry.handover import draft
 from affiant.cli.registry.manifest import plan, steps
 from affiant.cli.registry.manifest.plan import Step
@@ -35,7 +36,7 @@ class Raced(Admin):
 
 
 async def _api(kind: type[Admin] = Admin) -> Admin:
-    api = kind(partial(_call, make_gate(MemoryStore())), ISSUER)
+    api = kind(partial(call, make_gate(MemoryStore())), ISSUER)
     await api.post("/clients", {**SECRET, "scope": ["write"]})
     return api
 
@@ -102,7 +103,7 @@ class Stuck(Admin):
 
 async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
     """The failure stays the first one: the way out is a note to it."""
-    api = Stuck(partial(_call, make_gate(MemoryStore())), ISSUER)
+    api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     api.path = steps.credentials_path(tmp_path, "billing")
     with pytest.raises(ConfigError, match="exists already") as failure:
@@ -113,7 +114,7 @@ async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
 
 
 async def test_no_secret_is_made_that_has_no_place() -> None:
-    api = Stuck(partial(_call, make_gate(MemoryStore())), ISSUER)
+    api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     with pytest.raises(ConfigError, match="--credentials-to DIR"):
         await steps.take_all(api, planned, None, done=lambda _: None)
@@ -122,7 +123,7 @@ async def test_no_secret_is_made_that_has_no_place() -> None:
 
 @pytest.mark.parametrize("name", [".", ".."])
 async def test_a_name_that_no_client_can_have_is_told_as_that(name: str) -> None:
-    api = Admin(partial(_call, make_gate(MemoryStore())), ISSUER)
+    api = Admin(partial(call, make_gate(MemoryStore())), ISSUER)
     with pytest.raises(ConfigError, match=r"client_id: must be .* without a segment \. or \.\."):
         await api.post("/clients", {"client_id": name, "jwks_uri": KEYS})
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from affiant.cli.operations.selection import ALL, Instant, Selection, parse_instant
+from affiant.cli.operations.records import ALL, Instant, Selection, parse_instant
 
 NOW = datetime(2026, 11, 28, 13, 30, tzinfo=UTC).timestamp()
 DAY, HOUR = 86_400, 3600

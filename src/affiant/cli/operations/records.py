@@ -1,7 +1,8 @@
-"""Which audit records a command means: by client, outcome, reason and time."""
+"""Select audit records by client, outcome, reason and time, and read the newest of them."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 import time
@@ -11,30 +12,33 @@ from typing import Any
 
 import click
 
+from affiant.cli.connection.admin import Admin
 from affiant.values import Value
 
 REFUSED = "refused"
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_LAST = 1e11  # seconds since 1970 that the admin API takes
+_LAST = 1e11  # seconds since 1970 that the admin API accepts
+LOOK_SECONDS = 1.0
+MARGIN = 60  # seconds that records may be out of order: the clocks of several nodes differ
+_PAGE = 1000
 _DAYS = {"today": 0, "yesterday": 1}
 
 
 class Instant(click.ParamType[float]):
-    """Seconds since 1970; people say 2h, today, or a date."""
+    """Seconds since 1970, given as 2h, today, a date or a number."""
 
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
         found = parse_instant(str(value), time.time())
         if found is None:
-            self.fail(f"{value!r} is no time: say 2h (ago), today, 2026-11-21, or 2026-11-21T08:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time: write 2h (ago), today, 2026-11-21 or 2026-11-21T08:00:00Z", param, ctx)
         return min(max(found, 0.0), _LAST)
 
 
 def parse_instant(text: str, now: float) -> float | None:
-    """Return the instant that this means at this time, in UTC; None for what means none."""
+    """Return the instant that this text means now, in UTC, or None."""
     if text.isascii() and text.isdigit():
         return float(text)
     if text == "now":
@@ -51,7 +55,7 @@ def parse_instant(text: str, now: float) -> float | None:
 
 
 class Selection(Value, frozen=True):
-    """The records that fit all that is given."""
+    """The records that match every filter."""
 
     since: float | None = None
     until: float | None = None
@@ -61,11 +65,9 @@ class Selection(Value, frozen=True):
 
     @property
     def query(self) -> dict[str, Any]:
-        """The filters of the admin API."""
         return {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not None}
 
     def has(self, members: Mapping[str, Any]) -> bool:
-        """Whether this record is among them."""
         at = members.get("at")
         moment = at if isinstance(at, int | float) else 0.0
         return (
@@ -108,3 +110,55 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, wanted=wanted, **options)
 
     return run
+
+
+async def newest(api: Admin, wanted: Selection, count: int) -> list[Any]:
+    """Return this many records at most, the newest first."""
+    found: list[Any] = []
+    cursor: str | None = None
+    while len(found) < count:
+        page = await api.get("/audit", limit=min(count - len(found), _PAGE), cursor=cursor, **wanted.query)
+        found += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    return found
+
+
+async def follow(api: Admin, wanted: Selection, count: int, take: Callable[[Any], None]) -> None:
+    """Pass on the newest records, and then each new one, in their order; never return."""
+    last = await _last(api)
+    rows = await newest(api, wanted, count)
+    while True:
+        for row in reversed(rows):
+            take(row)
+        seen = max([last, *rows], key=_number)
+        await asyncio.sleep(LOOK_SECONDS)
+        last = await _last(api)
+        rows = await _after(api, wanted, seen) if _number(last) > _number(seen) else []
+
+
+async def _last(api: Admin) -> dict[str, Any]:
+    items = (await api.get("/audit", limit=1))["items"]
+    return items[0] if items else {}
+
+
+async def _after(api: Admin, wanted: Selection, seen: dict[str, Any]) -> list[Any]:
+    """Return the matching records with a higher number, the newest first, without reading older pages."""
+    at = seen.get("record", {}).get("at")
+    query = dict(wanted.query)
+    if isinstance(at, int | float):
+        query["since"] = max(query.get("since", 0.0), at - MARGIN, 0.0)
+    found: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page = await api.get("/audit", limit=_PAGE, cursor=cursor, **query)
+        new = [row for row in page["items"] if _number(row) > _number(seen)]
+        found += new
+        cursor = page["next"]
+        if cursor is None or len(new) < len(page["items"]):
+            return found
+
+
+def _number(row: dict[str, Any]) -> int:
+    return int(row.get("number", 0))
