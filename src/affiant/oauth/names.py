@@ -13,8 +13,18 @@ CLIENT_SECRET_POST = "client_secret_post"  # noqa: S105
 TLS_CLIENT_AUTH = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
 BY_TLS = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
-# That a client can be registered for, in the order in which metadata list them.
-AUTH_METHODS = (PRIVATE_KEY_JWT, CLIENT_SECRET_JWT, CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, *BY_TLS)
+# The methods that a client can be registered for, in the order of the metadata, each with the credential it needs.
+CREDENTIALS = {
+    PRIVATE_KEY_JWT: "keys",
+    CLIENT_SECRET_JWT: "secret",
+    CLIENT_SECRET_BASIC: "secret",
+    CLIENT_SECRET_POST: "secret",
+    TLS_CLIENT_AUTH: "subject",  # the name in a certificate
+    SELF_SIGNED_TLS_CLIENT_AUTH: "keys",
+}
+AUTH_METHODS = tuple(CREDENTIALS)
+BY_KEYS = tuple(name for name, credential in CREDENTIALS.items() if credential == "keys")
+BY_SECRET = tuple(name for name, credential in CREDENTIALS.items() if credential == "secret")
 
 JWT_BEARER_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

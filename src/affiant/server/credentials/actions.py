@@ -163,7 +163,7 @@ def add_secret(
     text, added = secrets.make(client.client_id, auth_method=method, alg=alg, master_key=master_key, now=now, name=name)
 
     def step(stored: Client, now: int) -> Client:
-        if stored.token_endpoint_auth_method not in secrets.METHODS:
+        if stored.token_endpoint_auth_method not in names.BY_SECRET:
             raise ConfigError(
                 f"{stored.client_id} authenticates by {stored.token_endpoint_auth_method}: it has no secret"
             )

@@ -10,7 +10,6 @@ from affiant.oauth import names
 from affiant.server.keys.master_key import MasterKey
 from affiant.storage.records import StoredSecret
 
-METHODS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
 _BYTES = 32
 _HASH_BYTES = {"HS384": 48, "HS512": 64}  # RFC 7518 section 3.2: a secret is as long as the hash
 

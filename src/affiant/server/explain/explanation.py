@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from affiant.errors import Rejected
-from affiant.oauth import names
 from affiant.reasons import Reason
+from affiant.server.client_auth.methods import METHODS
 from affiant.server.explain import fixes
 from affiant.server.explain.facts import Facts
 from affiant.server.explain.fixes import Fix
@@ -31,7 +31,7 @@ STEPS = {
 PASSED, FAILED, NOT_REACHED, NOT_KNOWN = "passed", "failed", "not reached", "not known"
 _PROVED_BY_SECRET = frozenset({1, 2, 5, 7, 12})
 _ONLY_FOR_ASSERTIONS = "only for an assertion"
-_WITHOUT_ASSERTION = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, *names.BY_TLS)
+_WITHOUT_ASSERTION = {name for method in METHODS for name in method.places if name not in method.algorithms}
 
 
 @dataclass(frozen=True, slots=True)

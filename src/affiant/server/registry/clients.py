@@ -17,7 +17,6 @@ from affiant.server.registry import fields, kinds, profiles
 from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.records import Client, StoredSecret
 
-_BY_KEYS = (names.PRIVATE_KEY_JWT, names.SELF_SIGNED_TLS_CLIENT_AUTH)
 _SAME_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
 # What an operator sets is what a client that registered itself may register for, from then on.
 _BOUNDS = {
@@ -107,7 +106,7 @@ def _check_keys(method: str, alg: str | None, keys: tuple[PublicKey, ...], jwks_
     if keys and jwks_uri is not None:
         raise ConfigError("give either public keys or jwks_uri, not both")
     has_keys = bool(keys) or jwks_uri is not None
-    if (method in _BY_KEYS) != has_keys:
+    if (method in names.BY_KEYS) != has_keys:
         raise ConfigError(f"{method} {'takes no public key' if has_keys else 'needs a public key'}")
     if method == names.SELF_SIGNED_TLS_CLIENT_AUTH and any(key.certificate is None for key in keys):
         raise ConfigError(f"{method} needs the certificate of each key, in x5c: --certificate FILE")
@@ -118,7 +117,7 @@ def _check_keys(method: str, alg: str | None, keys: tuple[PublicKey, ...], jwks_
 def _make_secret(
     client_id: str, method: str, alg: str | None, master_key: MasterKey, now: int, name: str | None
 ) -> tuple[str | None, tuple[StoredSecret, ...]]:
-    if method not in client_secrets.METHODS:
+    if method not in names.BY_SECRET:
         if name is not None:
             raise ConfigError(f"{method} has no secret, and takes no client_secret_id")
         return None, ()

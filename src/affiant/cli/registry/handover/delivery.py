@@ -23,7 +23,7 @@ from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError, Error, Refused, RemoteError, StoreError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.server.credentials.secrets import METHODS
+from affiant.oauth import names
 from affiant.storage.records import NotFound
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ async def register(api: Admin, wanted: Mapping[str, Any], path: Path, key: Priva
         if finished is not None:
             return finished
     draft.check_free(path)
-    ids = (new_id(),) if wanted.get("token_endpoint_auth_method") in METHODS else ()
+    ids = (new_id(),) if wanted.get("token_endpoint_auth_method") in names.BY_SECRET else ()
     begun = Draft(path, api.issuer, name, key.to_jwk() if key is not None else None, ids)
     begun.write()
     sent = {**wanted, "client_secret_id": ids[0]} if ids else wanted

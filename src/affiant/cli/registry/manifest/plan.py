@@ -18,7 +18,6 @@ from affiant.server.registry.kinds import Names
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
 _ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API}
 _SECRET = "client_secret"  # noqa: S105 - the name of a member
-_SECRETS = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
 _LABEL = 100  # characters of a name for people
 
 
@@ -62,7 +61,7 @@ class Step:
     @property
     def makes_secret(self) -> bool:
         """Whether the answer to it has a secret, this once."""
-        is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in _SECRETS
+        is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in names.BY_SECRET
         return is_new or self.recovers_secret
 
     @property
