@@ -7,9 +7,8 @@ from typing import Any
 from reference import running
 from reference.markdown import code, head, table
 
-from affiant.server.admin import roles
+from affiant.server.admin import openapi, roles
 from affiant.server.admin.app import DECLARED
-from affiant.server.admin.documents import openapi
 
 _TEXT = """\
 Below `<issuer>/admin/api`, with an access token for it. Who calls, the roles, lists and changes are told in

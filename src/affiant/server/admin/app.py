@@ -101,7 +101,7 @@ def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Reco
 
 async def _describe(call: Call) -> Any:
     """This description."""
-    from affiant.server.admin.documents import openapi  # noqa: PLC0415 - few ever ask for it
+    from affiant.server.admin import openapi  # noqa: PLC0415 - few ever ask for it
 
     return openapi.build(DECLARED, identifier=call.desk.identifier)
 

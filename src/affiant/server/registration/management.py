@@ -11,7 +11,7 @@ from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut
 from affiant.reasons import Reason
 from affiant.server.credentials import secrets
-from affiant.server.registration import described, metadata, records
+from affiant.server.registration import description, metadata, records
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import Registrar, bearer_token
 from affiant.server.registry.clients import Registered
@@ -28,7 +28,7 @@ class ManagementEndpoint(Registrar):
     """Lets clients look after their registrations."""
 
     name = "registration"
-    description = described.MANAGE
+    description = description.MANAGE
 
     async def road(self, request: Request) -> http.Answer:
         http.check_method(request.scope, "GET", "PUT", "DELETE")

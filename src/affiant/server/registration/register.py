@@ -10,7 +10,7 @@ import msgspec
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
-from affiant.server.registration import described, metadata, records
+from affiant.server.registration import description, metadata, records
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import PATH, Registrar, bearer_token
 from affiant.server.registry.clients import Registered
@@ -26,7 +26,7 @@ class RegistrationEndpoint(Registrar):
     """Lets clients in."""
 
     name = PATH
-    description = described.REGISTER
+    description = description.REGISTER
 
     def metadata(self) -> dict[str, Any]:
         return {"registration_endpoint": f"{self._issuer}/{PATH}"}

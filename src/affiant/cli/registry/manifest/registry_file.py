@@ -13,9 +13,7 @@ from affiant.cli.registry import public_keys
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
-from affiant.server.admin.documents.apis import Identifier
-from affiant.server.admin.documents.base import In, Word, takes
-from affiant.server.admin.documents.clients import ClientId, OwnKeys
+from affiant.server.admin.documents import ClientId, Identifier, In, OwnKeys, Word, takes
 from affiant.server.registry import fields
 from affiant.server.registry.fields import By
 

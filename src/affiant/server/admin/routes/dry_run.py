@@ -8,8 +8,16 @@ from pydantic import ValidationError
 
 from affiant.errors import Error, Rejected
 from affiant.server.admin import owners, problems
-from affiant.server.admin.documents import ApiChanges, ApiNew, ClientChanges, ClientNew
-from affiant.server.admin.documents.dry_run import DryRun, Judgement, PlannedChange, RefusedChange
+from affiant.server.admin.documents import (
+    ApiChanges,
+    ApiNew,
+    ClientChanges,
+    ClientNew,
+    DryRun,
+    Judgement,
+    PlannedChange,
+    RefusedChange,
+)
 from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients
 from affiant.server.admin.routes.declared import Call, Routes

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from affiant.reasons import Reason
-from affiant.server.admin.documents.base import Problem
+from affiant.server.admin.documents import Problem
 from affiant.server.admin.problems import MEDIA_TYPE
 from affiant.server.admin.reads.lists import LINES
 from affiant.server.admin.routes.declared import Declared

@@ -1,0 +1,488 @@
+"""The documents of the admin API: requests and answers. None has a member for a stored secret.
+
+The members of clients and APIs come from the rows of registry/fields.py.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from dataclasses import fields as attributes
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic_core import PydanticCustomError, core_schema
+
+from affiant.server.registry import fields, kinds
+from affiant.server.registry.fields import By, Member, Table
+from affiant.server.registry.kinds import Kind
+from affiant.storage import records
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# Of people's names: no control character, which a terminal would obey and PostgreSQL does not store.
+LABEL, WORD = r"^[^\x00-\x1f\x7f-\x9f]+$", r"^[!-~]+$"
+Word = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=WORD)]
+Seconds = Annotated[int, Field(ge=0, le=10**11, description="seconds since 1970")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=LABEL)]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Validates a value by its kind, and keeps the JSON value as it was sent."""
+
+    kind: Kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return self.kind.schema()
+
+    def _check(self, value: Any) -> Any:
+        try:
+            self.kind.parse(value)
+        except ValueError as error:
+            raise PydanticCustomError("member", "must be {wanted}", {"wanted": str(error)}) from None
+        return value
+
+
+class Document(BaseModel):
+    """Base of all documents; each is built when first used, because one process needs few of them."""
+
+    model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)  # an input may be a secret
+
+
+class Out(Document):
+    """Base of answers."""
+
+
+class In(Document):
+    """Base of requests. An unknown member and a value of another JSON type, such as "yes" for true, are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Problem(Out):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+    trace_id: str
+
+
+def page(item: type[Out]) -> Any:
+    """The document of a list of these."""
+    return type(f"{item.__name__}Page", (Out,), {"__annotations__": {"items": list[item], "next": str | None}})  # type: ignore[valid-type]
+
+
+def takes(rows: Iterable[Member]) -> Callable[[type[Model]], type[Model]]:
+    """Add these members to a request, each as its row reads it; a member of the class itself stays."""
+
+    def extend(model: type[Model]) -> type[Model]:
+        added = {
+            row.name: (Annotated[Any, Checked(row.kind)] | None, Field(default=None, description=row.meaning))
+            for row in rows
+            if row.name not in model.model_fields
+        }
+        return _extended(model, added)
+
+    return extend
+
+
+def shows(table: Table[Any], record: type) -> Callable[[type[Model]], type[Model]]:
+    """Add all members of these records to an answer."""
+    defaults = {each.name: each.default for each in attributes(record)}
+
+    def extend(model: type[Model]) -> type[Model]:
+        added = {}
+        for row in table:
+            may_be_none = defaults.get(row.name) is None
+            kind = row.kind.rendered | None if may_be_none else row.kind.rendered
+            added[row.name] = (kind, Field(description=row.meaning))
+        return _extended(model, added)
+
+    return extend
+
+
+def members(document: BaseModel, rows: Iterable[Member]) -> dict[str, Any]:
+    """Return the members that a request gives, as JSON values."""
+    found = {row.name: getattr(document, row.name) for row in rows}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _extended(model: type[Model], added: dict[str, Any]) -> type[Model]:
+    return create_model(model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **added)
+
+
+Identifier = Annotated[str, Checked(kinds.API)]
+
+
+@shows(fields.API, records.Api)
+class _ApiMembers(Out):
+    identifier: str
+
+
+class Api(_ApiMembers):
+    """An API that tokens are for."""
+
+    created_at: int
+
+
+@takes(fields.API)
+class ApiNew(In):
+    """An API to be registered; the first one is the default unless it says otherwise."""
+
+    identifier: Identifier
+    name: Annotated[str, Checked(kinds.LABEL)]
+    is_default: bool | None = None
+
+
+@takes(fields.API)
+class ApiChanges(In):
+    """Changes of an API; members that are left out stay."""
+
+
+ClientId = Annotated[str, Checked(kinds.CLIENT_ID)]
+Rules = Annotated[list[str], Checked(kinds.RULES)]
+Scope = Annotated[list[str], Checked(kinds.SCOPE)]
+Apis = Annotated[list[str], Checked(kinds.APIS)]
+Types = Annotated[list[str], Checked(kinds.TYPES)]
+SecretId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{16,64}$"),
+    Field(description="its id, by which the caller finds it if the answer is lost; a new one when left out"),
+]
+OwnKeys = Annotated[
+    Literal["keep", "revoke"], Field(description="with jwks: whether keys that the client added itself stay")
+]
+
+
+class ClientKey(Out):
+    """A public key of a client: what it is, and what it may do; its thumbprint is that of RFC 7638."""
+
+    kid: str | None
+    kty: str | None
+    crv: str | None = None
+    alg: str | None = None
+    state: str
+    thumbprint: str
+    source: str
+    created_at: int
+    not_before: int | None = None
+    expires_at: int | None = None
+
+
+class ClientSecret(Out):
+    """That a client has a secret, and until when; never the secret."""
+
+    id: str
+    created_at: int
+    expires_at: int | None
+
+
+@shows(fields.CLIENT, records.Client)
+class _ClientMembers(Out):
+    client_id: str
+
+
+class Client(_ClientMembers):
+    """A client, with the names of RFC 7591 section 2 where that has them."""
+
+    registered_itself: bool
+    created_at: int
+    keys: list[ClientKey]
+    secrets: list[ClientSecret]
+
+
+class UsedClient(Client):
+    """A client, and how it is used. That is no part of what is registered, and does not change the document's tag."""
+
+    uses: int | None = Field(default=None, description="how often it authenticated, with all keys and secrets")
+    last_used_at: int | None = None
+
+
+class ChangedClient(Client):
+    """A client that was just registered or changed."""
+
+    jwks_left_out: list[str] = Field(default=[], description="members of jwks that are not registered, and why")
+
+
+class RegisteredClient(ChangedClient):
+    """A client that was just registered: its secret, if it has one, is shown this once."""
+
+    client_secret: str | None = None
+
+
+@takes(fields.CLIENT.by(By.NEW))
+class ClientNew(In):
+    """A client to be registered."""
+
+    client_id: ClientId
+    client_secret_id: SecretId | None = None
+    jwks: dict[str, Any] | None = Field(default=None, description="its public keys, for methods by key")
+
+
+@takes(fields.CLIENT.by(By.CHANGE))
+class ClientChanges(In):
+    """Changes of a client; members that are left out stay."""
+
+    jwks: dict[str, Any] | None = Field(default=None, description="its public keys, all of them; others are revoked")
+    own_keys: OwnKeys = "revoke"
+    enforce: Rules | None = Field(default=None, description="rules to be observed no longer; `observe` adds to them")
+
+
+class HeldKey(Out):
+    """A key of a client: what it may do, how it was used, and whether it can go."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kid: str
+    thumbprint: str
+    jwk: dict[str, Any]
+    alg: str | None
+    state: str
+    created_at: int
+    last_used_at: int | None
+    use_count: int
+
+
+class KeyNew(In):
+    """A client's next key, beside those that stand."""
+
+    jwk: dict[str, Any]
+    not_before: Seconds = 0
+
+
+class KeyNamed(In):
+    """One of a client's keys."""
+
+    kid: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        description="its kid, or its thumbprint; needed where a kid names several keys, also ended ones"
+    )
+
+
+class KeyCompleted(KeyNamed):
+    """The old key of a rotation, and for how many seconds it is still good."""
+
+    overlap: Annotated[int, Field(ge=0, le=366 * 86_400)] = 0
+
+
+class SecretNew(In):
+    """A client's next secret: when the one before ends by itself, if nobody completes the rotation."""
+
+    id: SecretId | None = None
+    old_expires_at: Seconds | None = None
+
+
+class SecretNamed(In):
+    """One of a client's secrets."""
+
+    id: Word
+
+
+class InitialAccessToken(Out):
+    """An initial access token (RFC 7591 section 3), never with its text."""
+
+    id: str
+    scope: list[str]
+    resources: list[str]
+    authorization_details_types: list[str]
+    created_at: int
+    expires_at: int
+    uses: int
+
+
+class IssuedInitialAccessToken(InitialAccessToken):
+    """One that was just issued: its text is shown this once."""
+
+    initial_access_token: str
+
+
+class InitialAccessTokenNew(In):
+    """How many clients it lets in, for what, and for how many seconds."""
+
+    scope: Scope = Field(default=[])
+    resources: Apis = Field(default=[])
+    authorization_details_types: Types = Field(default=[])
+    lifetime_seconds: Annotated[int, Field(ge=1, le=2**40)] = 86_400
+    uses: Annotated[int, Field(ge=1, le=2**31)] = 1
+    id: SecretId | None = None
+
+
+class Grant(Out):
+    """The scopes that a client may ask for at one API."""
+
+    client_id: str
+    resource: str
+    scope: list[str]
+    grant_types: list[str]
+    enabled: bool
+
+
+class RefreshToken(Out):
+    """A refresh token that can still be used, by the line of tokens that it is the newest of; never its text."""
+
+    family: str
+    client_id: str
+    scope: list[str]
+    resource: list[str]
+    issued_at: int
+    idle_expires_at: int
+    expires_at: int
+
+
+class FoundToken(Out):
+    """An access token of the last hour, as the audit log tells of it; `revoked` by whatever name, or with its keys."""
+
+    jti: str
+    client_id: str | None
+    scope: str | None
+    resource: str | None
+    issued_at: float
+    trace_id: str
+    revoked: bool
+
+
+class Revocation(Out):
+    """Access tokens that were ended before their time."""
+
+    kind: str
+    value: str
+    at: int
+    until: int
+
+
+class RevocationNew(In):
+    """Tokens to be ended: one, a family, or those issued until now to a client, by its key, for an API, at all."""
+
+    kind: Literal["jti", "family", "client", "key", "api", "all"]
+    client_id: Annotated[Word | None, Field(description="whose key it is, for kind key")] = None
+    value: Annotated[str, StringConstraints(max_length=512, pattern=r"^[!-~]*$")] = ""
+
+
+class AuditRow(Out):
+    """A record of the audit log, with its number."""
+
+    number: int
+    record: dict[str, Any]
+
+
+class AuditHead(Out):
+    """Where the log ends."""
+
+    number: int
+    link: str
+    head: str
+
+
+class Verification(Out):
+    """Whether the log's chain holds, and where it ends or what is wrong first."""
+
+    holds: bool
+    number: int
+    head: str | None = None
+    message: str | None = None
+    code: str | None = None
+    trace_id: str | None = None
+
+
+class Setting(Out):
+    """A setting: its value, unless that holds a secret, and what set it."""
+
+    name: str
+    value: str | int | float | bool | None
+    source: Literal["option", "environment", "file", "remembered", "default"]
+    description: str
+
+
+class SigningKey(Out):
+    """A key that signs access tokens; never its private part, not even sealed."""
+
+    kid: str
+    alg: str
+    line: str | None
+    state: str
+    announced_at: int
+    active_at: int
+    retiring_at: int | None
+    removed_at: int | None
+
+
+class SigningKeyNew(In):
+    """The next key: when it signs, and with what."""
+
+    at_once: bool = Field(default=False, description="sign in a moment, without the days of announcement")
+    alg: Word | None = Field(default=None, description="as before when left out")
+    line: Word | None = Field(default=None, description="whose next key: of the APIs that have chosen this algorithm")
+
+
+class RemovedSigningKey(Out):
+    """The key that signs after another was removed."""
+
+    kid: str
+    state: Literal["removed"]
+    signer: str | None
+    alg: str | None
+
+
+class Question(In):
+    """A request to be explained: a curl line, a form, an HTTP request, a HAR entry, or the assertion alone."""
+
+    request: Annotated[str, StringConstraints(min_length=1, max_length=60_000)]
+    at: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+
+
+class Explanation(Out):
+    """Rung by rung, why a request is refused or let through."""
+
+    accepted: bool
+    reason: str | None
+    client_id: str | None
+    at: float
+    what: str | None
+    ladder: list[dict[str, Any]]
+    fix: dict[str, Any] | None
+    remedy: dict[str, Any] | None
+    also: list[dict[str, Any]]
+    detail: str | None
+    observed: list[str]
+
+
+Role = Literal["viewer", "operator", "owner"]
+
+
+class PlannedChange(In):
+    """One request to come: what is created, changed or removed, and what changes right after its creation."""
+
+    action: Literal["create", "update", "remove"]
+    kind: Literal["api", "client"]
+    name: Name
+    members: dict[str, Any] = Field(default_factory=dict)
+    then: dict[str, Any] = Field(default_factory=dict)
+
+
+class DryRun(In):
+    """Changes in the order in which they are to be made."""
+
+    changes: Annotated[list[PlannedChange], Field(max_length=1000)]
+
+
+class RefusedChange(Out):
+    """A change that would be refused, and why."""
+
+    action: str
+    kind: str
+    name: str
+    reason: str
+    title: str
+    detail: str
+
+
+class Judgement(Out):
+    """The changes that would be refused; the role that all of them need, and the role of who asks."""
+
+    refused: list[RefusedChange]
+    needs: Role
+    role: Role
