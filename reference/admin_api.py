@@ -8,7 +8,7 @@ from reference import running
 from reference.markdown import code, head, table
 
 from affiant.server.admin import openapi, roles
-from affiant.server.admin.app import DECLARED
+from affiant.server.admin.app import OPERATIONS
 
 _TEXT = """\
 Below `<issuer>/admin/api`, with an access token for it. Who calls, the roles, lists and changes are told in
@@ -36,7 +36,7 @@ def build() -> str:
 
 def description() -> dict[str, Any]:
     """The OpenAPI document of the server."""
-    return openapi.build(DECLARED, identifier=roles.identifier(running.ISSUER))
+    return openapi.build(OPERATIONS, identifier=roles.identifier(running.ISSUER))
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 
-from affiant.server.admin.app import DECLARED
+from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.roles import Role
 
 _MAY = "yes"
@@ -12,7 +12,7 @@ def build() -> str:
     """The table, in Markdown."""
     head = f"| route | {' | '.join(role.value for role in Role)} | what it does |\n|---|{'---|' * (len(Role) + 1)}\n"
     rows = []
-    for route in DECLARED:
+    for route in OPERATIONS:
         cells = " | ".join(_MAY if role.includes(route.role) else "" for role in Role)
         told = (route.endpoint.__doc__ or "").strip().splitlines()[0]
         rows.append(f"| `{route.method} {route.path}` | {cells} | {told} |\n")

@@ -269,11 +269,11 @@ def test_commands_say_what_they_do() -> None:
 
 
 def test_admin_routes_are_all_there() -> None:
-    from affiant.server.admin.app import DECLARED
+    from affiant.server.admin.app import OPERATIONS
 
     page = PAGES["reference/admin-api"]()
     found = re.findall(r"^## `([A-Z]+) (\S+)`$", page, re.MULTILINE)
-    assert sorted(found) == sorted((one.method, one.path.replace(":path", "")) for one in DECLARED)
+    assert sorted(found) == sorted((one.method, one.path.replace(":path", "")) for one in OPERATIONS)
 
 
 def test_index_has_every_page() -> None:

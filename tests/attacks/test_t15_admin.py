@@ -17,7 +17,7 @@ from affiant.errors import StoreError
 from affiant.server.admin import roles
 from affiant.server.admin.app import AdminRoute
 from affiant.server.admin.routes import ALL
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import Revocation
 
 pytestmark = pytest.mark.anyio
@@ -49,18 +49,18 @@ NAMES = {
 }
 
 
-def path_of(route: Declared) -> str:
+def path_of(route: Operation) -> str:
     path = route.path
     for name, value in NAMES.items():
         path = path.replace(f"{{{name}}}", value)
     return path
 
 
-def named(route: Declared) -> str:
+def named(route: Operation) -> str:
     return f"{route.method} {route.path}"
 
 
-async def routes(bench: Bench) -> list[Declared]:
+async def routes(bench: Bench) -> list[Operation]:
     """What the router of the running server has, not what somebody listed."""
     await ask(bench, NOBODY, "GET /clients")
     server: Any = bench.app

@@ -17,9 +17,9 @@ import pytest
 from tests.desk import ADMIN, ISSUER, MASTER, NOW, asking
 
 from affiant.server import app
-from affiant.server.admin.app import DECLARED
+from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.reads import lists, slices
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client, InitialAccessToken
@@ -35,7 +35,7 @@ BODIES = {
     "/explain": EXPLAINED,
     "/dry-run": {"changes": [{"action": "remove", "kind": "client", "name": "client-0001"}]},
 }
-LONG = [route for route in DECLARED if route.is_admitted]
+LONG = [route for route in OPERATIONS if route.is_admitted]
 LISTS = {route.path for route in LONG if route.is_list and route.path != "/audit/export"}
 
 
@@ -84,18 +84,18 @@ async def test_health_is_answered_while_each_is_read(server: Server, monkeypatch
             assert answered >= _rows(route), f"{route.path} as {accept} left the loop {answered} times"
 
 
-def _limit(route: Declared) -> dict[str, str]:
+def _limit(route: Operation) -> dict[str, str]:
     return {"limit": "1000"} if route.path in LISTS else {}
 
 
-def _rows(route: Declared) -> int:
+def _rows(route: Operation) -> int:
     """How many it looks at, a slice each; the search for a name has slices of its own."""
     if route.path == FEW or route.path.startswith("/explain") or route.method == "POST":
         return 1
     return ROWS // 4 if route.path in ("/apis", "/initial-access-tokens") else ROWS
 
 
-async def _read(server: Server, route: Declared, query: dict[str, str], accept: str) -> int:
+async def _read(server: Server, route: Operation, query: dict[str, str], accept: str) -> int:
     """Read it to its end; how many health checks were answered meanwhile, one in each turn of the loop."""
     answered = 0
     url = f"{ADMIN}{route.path}".format(jti="none", trace_id="t1")

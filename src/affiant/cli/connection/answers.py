@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from affiant.server.admin.app import DECLARED
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.app import OPERATIONS
+from affiant.server.admin.routes.operation import Operation
 from affiant.storage import audit_chain
 
 MAX_ANSWER, MAX_LINE = 64 << 20, 4 << 20  # bytes: a page of audit records, and one item of a list
@@ -49,10 +49,10 @@ def _item(path: str) -> TypeAdapter[Any]:
 
 
 @cache
-def _route(method: str, path: str) -> Declared:
+def _route(method: str, path: str) -> Operation:
     """Return the route of a request; a literal path is declared before one with a name in its place."""
     given = path.split("/")
-    return next(route for route in DECLARED if route.method == method and _has(route.path.split("/"), given))
+    return next(route for route in OPERATIONS if route.method == method and _has(route.path.split("/"), given))
 
 
 def _has(wanted: list[str], given: list[str]) -> bool:
@@ -61,7 +61,7 @@ def _has(wanted: list[str], given: list[str]) -> bool:
     )
 
 
-def _check(route: Declared, document: TypeAdapter[Any], body: bytes) -> None:
+def _check(route: Operation, document: TypeAdapter[Any], body: bytes) -> None:
     try:
         document.validate_json(body, strict=True)
     except ValidationError as error:

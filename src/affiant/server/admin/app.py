@@ -1,4 +1,4 @@
-"""The admin API as an ASGI application: the routes that are declared, behind the gate."""
+"""The admin API as an ASGI application: its operations, behind the gate."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from affiant.server.admin.calls import Call, Desk
 from affiant.server.admin.gate import Gate, Recognise, Tokens
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import ALL
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 
 
 class AdminRoute(Route):
-    """A route that admits only callers with its role; it is made from a declaration, which always has one."""
+    """A route that admits only callers with its role; every operation has one."""
 
-    def __init__(self, declared: Declared) -> None:
-        self.declared = declared
-        super().__init__(declared.path, declared.endpoint)
-        self.methods = {declared.method}  # without HEAD
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        super().__init__(operation.path, operation.endpoint)
+        self.methods = {operation.method}  # without HEAD
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match the path as it was sent, and decode its parameters after that: an encoded slash parts no segments."""
@@ -50,9 +50,9 @@ class AdminRoute(Route):
         """Answer a request for this path; a long read waits for its turn."""
         call: Call = scope["state"]["call"]
         try:
-            if scope["method"] != self.declared.method:
+            if scope["method"] != self.operation.method:
                 raise Rejected(Reason.METHOD, expected=", ".join(_methods(scope)))
-            if self.declared.is_admitted:
+            if self.operation.is_admitted:
                 await call.desk.reads.serve(call.who.name, partial(self._answer, scope), receive, send)
             else:
                 await self._answer(scope, receive, send)
@@ -70,7 +70,7 @@ class AdminRoute(Route):
 
     async def _respond(self, call: Call) -> Response:
         """Return the answer: every step of a request to a route, in order."""
-        route = self.declared
+        route = self.operation
         call.who.require(route.role)
         _check_query(call.request, {name for place, name in route.places.values() if place == "query"})
         body = await _read_body(call.request, is_wanted=route.body is not None)
@@ -87,14 +87,14 @@ class AdminRoute(Route):
         """Return the arguments of the endpoint."""
         given = {"path": request.path_params, "query": dict(request.query_params), "header": dict(request.headers)}
         try:
-            return dict(self.declared.asked.model_validate({**given, "body": body}))
+            return dict(self.operation.asked.model_validate({**given, "body": body}))
         except ValidationError as error:
             raise problems.invalid(error) from None
 
 
 def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Recognise | None = None) -> Gate:
     """The admin API."""
-    router = Router([AdminRoute(route) for route in DECLARED], redirect_slashes=False, default=_refuse)
+    router = Router([AdminRoute(route) for route in OPERATIONS], redirect_slashes=False, default=_refuse)
     prefix = desk.identifier.split("/", 3)[3]
     return Gate(router, desk=desk, recognise=recognise or Tokens(desk), clock=clock, prefix=f"/{prefix}")
 
@@ -103,7 +103,7 @@ async def _describe(call: Call) -> Any:
     """This description."""
     from affiant.server.admin import openapi  # noqa: PLC0415 - few ever ask for it
 
-    return openapi.build(DECLARED, identifier=call.desk.identifier)
+    return openapi.build(OPERATIONS, identifier=call.desk.identifier)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +113,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _methods(scope: Scope) -> list[str]:
     routes: list[AdminRoute] = scope["router"].routes
-    return sorted({route.declared.method for route in routes if route.matches(scope)[0] is not Match.NONE})
+    return sorted({route.operation.method for route in routes if route.matches(scope)[0] is not Match.NONE})
 
 
 def _check_query(request: Request, known: set[str]) -> None:
@@ -138,4 +138,4 @@ async def _read_body(request: Request, *, is_wanted: bool) -> dict[str, Any] | N
 
 
 # Every route there is.
-DECLARED = (*ALL, Declared("openapi", "GET", "/openapi.json", Role.VIEWER, _describe, dict[str, Any]))
+OPERATIONS = (*ALL, Operation("openapi", "GET", "/openapi.json", Role.VIEWER, _describe, dict[str, Any]))

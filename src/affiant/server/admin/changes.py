@@ -9,7 +9,7 @@ import msgspec
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.admin import shown
+from affiant.server.admin import views
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Out
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
@@ -42,7 +42,7 @@ def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], End
 def check_match(if_match: str | None, document: Out) -> None:
     """Let pass who wants to change this document as it stands, or as it may be (RFC 9110 section 13.1.1)."""
     tags = {tag.strip() for tag in if_match.split(",")} if if_match is not None else {"*"}
-    if not tags & {"*", shown.etag(document)}:
+    if not tags & {"*", views.etag(document)}:
         raise Rejected(Reason.ADMIN_CHANGED)
 
 

@@ -11,7 +11,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.documents import Problem
 from affiant.server.admin.problems import MEDIA_TYPE
 from affiant.server.admin.reads.lists import LINES
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 
 # Reasons that every route may refuse with: before it is reached, or because the store or the signer fails.
 _ALWAYS = (
@@ -32,7 +32,7 @@ _REF = "#/components/schemas/{model}"
 _PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}}
 
 
-def build(routes: Sequence[Declared], *, identifier: str) -> dict[str, Any]:
+def build(routes: Sequence[Operation], *, identifier: str) -> dict[str, Any]:
     """Return the document for these routes below this URL."""
     documents: list[Any] = [(Problem, "serialization", TypeAdapter(Problem))]
     documents += [(route, "serialization", route.answer) for route in routes if route.answers is not None]
@@ -52,7 +52,7 @@ def build(routes: Sequence[Declared], *, identifier: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Declared, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _operation(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     name = route.endpoint.__name__.rstrip("_")
     told: dict[str, Any] = {
         "tags": [route.noun],
@@ -70,7 +70,7 @@ def _operation(route: Declared, schemas: dict[Any, Any]) -> dict[str, Any]:
     return told
 
 
-def _parameters(route: Declared) -> list[dict[str, Any]]:
+def _parameters(route: Operation) -> list[dict[str, Any]]:
     schema = route.asked.model_json_schema(by_alias=False)
     told = []
     for argument, (place, name) in route.places.items():
@@ -86,7 +86,7 @@ def _parameters(route: Declared) -> list[dict[str, Any]]:
     return told
 
 
-def _responses(route: Declared, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _responses(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     content = {}
     if route.answers is not None:
         content["application/json"] = {"schema": schemas[route, "serialization"]}

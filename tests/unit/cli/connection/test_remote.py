@@ -14,8 +14,8 @@ import pytest
 
 from affiant.cli.connection import answers
 from affiant.cli.main import main
-from affiant.server.admin.app import DECLARED
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.app import OPERATIONS
+from affiant.server.admin.routes.operation import Operation
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -115,8 +115,8 @@ def ask(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.
     return run
 
 
-@pytest.mark.parametrize("route", DECLARED, ids=lambda route: f"{route.method} {route.path}")
-def test_the_answer_of_each_route_is_checked(route: Declared) -> None:
+@pytest.mark.parametrize("route", OPERATIONS, ids=lambda route: f"{route.method} {route.path}")
+def test_the_answer_of_each_route_is_checked(route: Operation) -> None:
     path = re.sub(r"{[^}]+}", "x", route.path)
     assert answers._route(route.method, path) is route
     with pytest.raises(ValueError, match=r"\w"):

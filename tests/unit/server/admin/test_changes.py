@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.desk import NOW, OWNER, make_desk, member
 
-from affiant.server.admin import changes, shown
+from affiant.server.admin import changes, views
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.notes import Request
@@ -26,7 +26,7 @@ def call(who: Principal = OWNER) -> Call:
 
 
 def show(client: Any) -> dict[str, Any]:
-    return shown.client(client, NOW).model_dump(mode="json")
+    return views.client(client, NOW).model_dump(mode="json")
 
 
 def test_only_what_differs_is_told() -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tests.desk import NOW, member
 
 from affiant.cli.registry.manifest import registry_file
-from affiant.server.admin import documents, shown
+from affiant.server.admin import documents, views
 from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
 from affiant.storage.records import Api, InitialAccessToken
 
@@ -67,16 +67,16 @@ def test_what_cannot_be_is_refused(model: type[BaseModel], members: dict[str, An
 
 def test_records_lose_what_has_no_place() -> None:
     token = InitialAccessToken("i", b"digest", ("r",), (), NOW, NOW + 1, 1)
-    told = shown.initial_access_token(token).model_dump()
+    told = views.initial_access_token(token).model_dump()
     assert "digest" not in told
-    assert "secret" not in str(shown.client(member("a"), NOW).model_dump_json()).replace('"secrets"', "").replace(
+    assert "secret" not in str(views.client(member("a"), NOW).model_dump_json()).replace('"secrets"', "").replace(
         "client_secret_basic", ""
     )
 
 
 def test_tag_changes_with_the_document() -> None:
-    one = shown.api(Api("https://a.example", "a", ("r",), is_default=True, created_at=NOW))
-    tags = {shown.etag(one), shown.etag(one.model_copy(update={"name": "b"})), shown.etag(one.model_copy())}
+    one = views.api(Api("https://a.example", "a", ("r",), is_default=True, created_at=NOW))
+    tags = {views.etag(one), views.etag(one.model_copy(update={"name": "b"})), views.etag(one.model_copy())}
     assert len(tags) == 2
     assert all(tag.startswith('"') and len(tag) == 24 for tag in tags)
     assert documents.page(documents.Api).model_validate({"items": [one], "next": None}).next is None

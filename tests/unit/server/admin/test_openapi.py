@@ -9,7 +9,7 @@ import schemathesis
 from tests.desk import ADMIN, asking, make_gate
 
 from affiant.reasons import Reason
-from affiant.server.admin.app import DECLARED
+from affiant.server.admin.app import OPERATIONS
 from affiant.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def test_it_is_openapi_3_1(described: dict[str, Any]) -> None:
 
 async def test_every_route_is_described_with_its_role_and_its_refusals(described: dict[str, Any]) -> None:
     found = {(path, method): op for path, ops in described["paths"].items() for method, op in ops.items()}
-    declared = {(route.path.replace(":path", ""), route.method.lower()): route for route in DECLARED}
+    declared = {(route.path.replace(":path", ""), route.method.lower()): route for route in OPERATIONS}
     assert set(found) == set(declared)
     for name, route in declared.items():
         answers, wanted = set(found[name]["responses"]), {*ALWAYS, str(route.status)}

@@ -13,7 +13,7 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
 from affiant.cli.registry.manifest.registry_file import DesiredApi, DesiredClient
-from affiant.server.admin import shown
+from affiant.server.admin import views
 from affiant.storage import records
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -53,12 +53,12 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _api(found: Mapping[str, Any]) -> dict[str, Any]:
-    usual = shown.api(records.Api("", "", (), is_default=False, created_at=0))
+    usual = views.api(records.Api("", "", (), is_default=False, created_at=0))
     return _differing(DesiredApi.model_fields, found, usual.model_dump())
 
 
 async def _client(api: Admin, found: Mapping[str, Any]) -> dict[str, Any]:
-    usual = shown.client(records.Client("", "private_key_jwt"), 0)
+    usual = views.client(records.Client("", "private_key_jwt"), 0)
     members = _differing(DesiredClient.model_fields, found, usual.model_dump())
     if found["keys"] and found["jwks_uri"] is None:
         known = await api.get(f"/clients/{segment(found['client_id'])}/keys")

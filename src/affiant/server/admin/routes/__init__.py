@@ -13,10 +13,10 @@ from affiant.server.admin.routes import (
     signing_keys,
     tokens,
 )
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 
 _NOUNS = (
     clients, credentials, apis, grants, initial_access_tokens, tokens, audit, explain, settings, signing_keys,
     dry_run,
 )  # fmt: skip
-ALL: tuple[Declared, ...] = tuple(route for noun in _NOUNS for route in noun.ROUTES.all)
+ALL: tuple[Operation, ...] = tuple(route for noun in _NOUNS for route in noun.ROUTES.all)

@@ -8,12 +8,12 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, shown
+from affiant.server.admin import changes, documents, owners, views
 from affiant.server.admin.documents import ApiChanges, ApiNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import Call, IfMatch, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.registry import fields, kinds
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
@@ -31,7 +31,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     async def fetch(after: str, limit: int) -> list[Api]:
         return [api for api in await call.desk.store.apis.list() if api.identifier > after][:limit]
 
-    source = Source(fetch, attrgetter("identifier"), lambda api: [shown.api(api)])
+    source = Source(fetch, attrgetter("identifier"), lambda api: [views.api(api)])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -41,7 +41,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
     await _prepare(call, built)
     await call.desk.store.apis.add(built, audit=_tell(call, built.identifier))
-    return shown.api(built)
+    return views.api(built)
 
 
 def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
@@ -58,8 +58,8 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
 @ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API."""
-    told = shown.api(await get(call, identifier))
-    call.headers["ETag"] = shown.etag(told)
+    told = views.api(await get(call, identifier))
+    call.headers["ETag"] = views.etag(told)
     return told
 
 
@@ -75,12 +75,12 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
     await _prepare(call, build_changed(call, standing, wanted))
 
     def change(standing: Api) -> Api:
-        changes.check_match(if_match, shown.api(standing))
+        changes.check_match(if_match, views.api(standing))
         return build_changed(call, standing, wanted)
 
     changed = await call.desk.store.apis.update(identifier, change, audit=_tell(call, identifier))
-    told = shown.api(changed)
-    call.headers["ETag"] = shown.etag(told)
+    told = views.api(changed)
+    call.headers["ETag"] = views.etag(told)
     return told
 
 
@@ -92,7 +92,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
 )
 async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = None) -> None:
     """Forget an API; the access tokens for it end in the same moment."""
-    changes.check_match(if_match, shown.api(await get(call, identifier)))
+    changes.check_match(if_match, views.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
     await call.desk.store.apis.remove(identifier, audit=_tell(call, identifier))
 
@@ -145,4 +145,4 @@ def _tell(call: Call, identifier: str) -> Any:
         access = Revocation("api", identifier, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(resource=identifier))
 
-    return changes.tell(call, f"api {identifier}", lambda found: shown.api(found).model_dump(mode="json"), ends=ends)
+    return changes.tell(call, f"api {identifier}", lambda found: views.api(found).model_dump(mode="json"), ends=ends)

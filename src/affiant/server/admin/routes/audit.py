@@ -13,7 +13,7 @@ from affiant.server.admin import documents
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken
 from affiant.storage.entries import GENESIS, AuditRow

@@ -9,12 +9,12 @@ from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, shown
+from affiant.server.admin import changes, documents, owners, views
 from affiant.server.admin.documents import ClientChanges, ClientNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, ClientId, IfMatch, Routes
+from affiant.server.admin.routes.operation import Call, ClientId, IfMatch, Routes
 from affiant.server.credentials import keys as client_keys
 from affiant.server.explain import near
 from affiant.server.registry import clients, fields, kinds
@@ -39,7 +39,7 @@ async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None
         return [(client, uses[client.client_id]) for client in found]
 
     def show(row: _Row) -> list[documents.UsedClient]:
-        return [shown.used(shown.client(row[0], call.now), row[1])]
+        return [views.used(views.client(row[0], call.now), row[1])]
 
     return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
@@ -56,7 +56,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
     await call.desk.store.clients.add(built.client, audit=_tell(call, built.client.client_id))
-    told = shown.client(built.client, call.now)
+    told = views.client(built.client, call.now)
     return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
 
@@ -83,9 +83,9 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
 async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: what it is registered for, its public keys, and how it is used. Never a secret."""
     found = await get(call, client_id)
-    told = shown.client(found, call.now)
-    call.headers["ETag"] = shown.etag(told)
-    return shown.used(told, await call.desk.store.key_uses.list(client_id))
+    told = views.client(found, call.now)
+    call.headers["ETag"] = views.etag(told)
+    return views.used(told, await call.desk.store.key_uses.list(client_id))
 
 
 @ROUTES(
@@ -100,7 +100,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
     given, left_out = read_keys(call, wanted.jwks)
 
     def change(standing: Client) -> Client:
-        changes.check_match(if_match, shown.client(standing, call.now))
+        changes.check_match(if_match, views.client(standing, call.now))
         changed = build_changed(call, standing, wanted, given)
         owners.check_escalation(call, standing, changed)
         return changed
@@ -111,8 +111,8 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         )
 
     changed = await owners.keeping_one(call, client_id, act)
-    told = shown.client(changed, call.now)
-    call.headers["ETag"] = shown.etag(told)
+    told = views.client(changed, call.now)
+    call.headers["ETag"] = views.etag(told)
     return documents.ChangedClient(**told.model_dump(), jwks_left_out=left_out)
 
 
@@ -155,7 +155,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Cond
     """This condition, and that the client still is what was read: both are looked at in the commit itself."""
 
     def check(before: Client, after: Client | None, other: Client | None) -> None:
-        changes.check_match(if_match, shown.client(before, call.now))
+        changes.check_match(if_match, views.client(before, call.now))
         if condition is not None:
             condition.check(before, after, other)
 
@@ -210,5 +210,5 @@ def _tell(call: Call, client_id: str) -> Any:
         return changes.Ended(access, RefreshSelection(client_id=client_id))
 
     return changes.tell(
-        call, f"client {client_id}", lambda found: shown.client(found, call.now).model_dump(mode="json"), ends=ends
+        call, f"client {client_id}", lambda found: views.client(found, call.now).model_dump(mode="json"), ends=ends
     )

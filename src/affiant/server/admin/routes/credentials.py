@@ -6,11 +6,11 @@ from typing import Any
 
 from affiant.jose.keys import parse_public_jwk
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, shown
+from affiant.server.admin import changes, documents, owners, views
 from affiant.server.admin.documents import KeyCompleted, KeyNamed, KeyNew, SecretNamed, SecretNew
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import clients
-from affiant.server.admin.routes.declared import Call, ClientId, Routes
+from affiant.server.admin.routes.operation import Call, ClientId, Routes
 from affiant.server.credentials import actions, completion, keys
 from affiant.server.credentials.actions import Action
 
@@ -92,4 +92,4 @@ async def _change(call: Call, client_id: str, action: Action) -> documents.Clien
     # Judged within the commit: a client that has a role by then is for owners only.
     allow = partial(owners.check_escalation, call)
     changed = await actions.commit(call.desk.store, client_id, action, record=record, allow=allow)
-    return shown.client(changed, call.now)
+    return views.client(changed, call.now)

@@ -20,7 +20,7 @@ from affiant.server.admin.documents import (
 )
 from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
 from affiant.storage.records import AlreadyExists, Api, Client
 

@@ -8,7 +8,7 @@ from affiant.server.admin.documents import Question
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import audit
 from affiant.server.admin.routes.audit import TraceId
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 
 ROUTES = Routes("explain")
 

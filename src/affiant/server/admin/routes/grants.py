@@ -8,7 +8,7 @@ from affiant.server.admin import documents
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.storage.records import Api, Client
 
 ROUTES = Routes("grants")

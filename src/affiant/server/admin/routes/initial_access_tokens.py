@@ -6,12 +6,12 @@ from pydantic import Field
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, shown
+from affiant.server.admin import changes, documents, views
 from affiant.server.admin.documents import InitialAccessTokenNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import SCOPES, Role
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.registration import initial_tokens
 from affiant.storage.records import InitialAccessToken, NotFound
 
@@ -27,7 +27,7 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
         start, found = int(place or 0), await initial_tokens.list(call.desk.store)
         return list(enumerate(found[start : start + limit], start + 1))
 
-    source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.initial_access_token(row[1])])
+    source = Source(fetch, lambda row: str(row[0]), lambda row: [views.initial_access_token(row[1])])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -55,7 +55,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         now=call.now,
         audit=_tell(call),
     )
-    told = shown.initial_access_token(token)
+    told = views.initial_access_token(token)
     return documents.IssuedInitialAccessToken(**told.model_dump(), initial_access_token=text)
 
 
@@ -69,7 +69,7 @@ async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002
 
 def _tell(call: Call) -> Any:
     def show(token: Any) -> dict[str, Any]:
-        return shown.initial_access_token(token).model_dump(mode="json")
+        return views.initial_access_token(token).model_dump(mode="json")
 
     def written(before: Any, after: Any) -> Any:
         return changes.tell(call, f"initial access token {(before or after).id}", show)(before, after)

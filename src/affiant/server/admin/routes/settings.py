@@ -4,7 +4,7 @@ from typing import Any
 
 from affiant.server.admin import documents
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 
 ROUTES = Routes("settings")
 

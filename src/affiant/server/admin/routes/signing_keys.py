@@ -7,12 +7,12 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.reasons import Reason
-from affiant.server.admin import documents, shown
+from affiant.server.admin import documents, views
 from affiant.server.admin.documents import SigningKeyNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
 from affiant.storage.records import SigningKey
@@ -30,7 +30,7 @@ async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText =
         start = int(place or 0)
         return list(enumerate(found[start : start + limit], start + 1))
 
-    source = Source(fetch, lambda row: str(row[0]), lambda row: [shown.signing_key(row[1], found, call.now)])
+    source = Source(fetch, lambda row: str(row[0]), lambda row: [views.signing_key(row[1], found, call.now)])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -50,7 +50,7 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
         alg=wanted.alg,
         line=wanted.line or signing_keys.DEFAULT_LINE,
     )
-    return shown.signing_key(made, await store.signing_keys.list(), call.now)
+    return views.signing_key(made, await store.signing_keys.list(), call.now)
 
 
 @ROUTES(

@@ -9,13 +9,13 @@ from pydantic import Field
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, shown
+from affiant.server.admin import changes, documents, owners, views
 from affiant.server.admin.documents import RevocationNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.audit import MARGIN, instant, members_of
-from affiant.server.admin.routes.declared import Call, Routes
+from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelection, RefreshToken, Revocation
@@ -75,7 +75,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
         after = Revocation(*json.loads(place)) if place else None
         return await call.desk.store.revocations.list(call.now, after=after, limit=limit)
 
-    source = Source(fetch, _place, lambda row: [shown.revocation(row)])
+    source = Source(fetch, _place, lambda row: [views.revocation(row)])
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -84,7 +84,7 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     """End tokens: one (`jti`), a line of refresh tokens (`family`), or all until now of a client, a key, an API."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
-    told = shown.revocation(ended)
+    told = views.revocation(ended)
     subject = f"tokens {ended.kind} {ended.value}".strip()
     record = changes.record(call, subject, outcome="revoked").with_change(None, told.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None

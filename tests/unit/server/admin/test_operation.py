@@ -11,7 +11,7 @@ from tests.desk import asking, member
 from affiant.server.admin import app
 from affiant.server.admin.documents import Out
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.declared import Declared
+from affiant.server.admin.routes.operation import Operation
 from affiant.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -34,8 +34,8 @@ async def _wrong(call: Any) -> Any:
     return {"count": SECRET}
 
 
-@pytest.mark.parametrize("route", app.DECLARED, ids=lambda route: f"{route.method} {route.path}")
-async def test_every_argument_has_a_place(route: Declared) -> None:
+@pytest.mark.parametrize("route", app.OPERATIONS, ids=lambda route: f"{route.method} {route.path}")
+async def test_every_argument_has_a_place(route: Operation) -> None:
     places = list(route.places.values())
     assert [name for place, name in places if place == "path"] == re.findall(r"{(\w+)", route.path)
     assert len(set(places)) == len(places)
@@ -57,8 +57,8 @@ async def test_mistakes_are_listed_by_place() -> None:
 async def test_fault_of_an_endpoint_is_no_mistake_of_the_caller(
     endpoint: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    declared = Declared("faults", "GET", "/fault", Role.VIEWER, endpoint, Counted)
-    monkeypatch.setattr(app, "DECLARED", (declared,))
+    declared = Operation("faults", "GET", "/fault", Role.VIEWER, endpoint, Counted)
+    monkeypatch.setattr(app, "OPERATIONS", (declared,))
     async with asking(MemoryStore()) as http:
         reply = await http.get("/fault")
     assert (reply.status_code, reply.json()["reason"]) == (500, "server.error")

@@ -15,7 +15,7 @@ from affiant.server.admin.documents import In
 from affiant.server.admin.roles import Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 
-__all__ = ["Call", "ClientId", "Declared", "IfMatch", "Routes"]
+__all__ = ["Call", "ClientId", "IfMatch", "Operation", "Routes"]
 _PLACES = ("path", "query", "header", "body")  # mistakes are listed in this order
 IfMatch = Annotated[
     str | None,
@@ -27,7 +27,7 @@ ClientId = Annotated[
 
 
 @dataclass(frozen=True)
-class Declared:
+class Operation:
     """One route; its models are built when it is first called, because a command calls one of forty.
 
     Attributes:
@@ -101,7 +101,7 @@ class Routes:
     """The routes of one noun."""
 
     noun: str
-    all: list[Declared] = field(default_factory=list)
+    all: list[Operation] = field(default_factory=list)
 
     def __call__(
         self, request: str, role: Role, *, answers: Any = None, **options: Any
@@ -110,7 +110,7 @@ class Routes:
         method, path = request.split(" ")
 
         def declare(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            self.all.append(Declared(self.noun, method, path, role, endpoint, answers, **options))
+            self.all.append(Operation(self.noun, method, path, role, endpoint, answers, **options))
             return endpoint
 
         return declare
