@@ -16,6 +16,9 @@ import httpx2
 from tests.e2e import forked
 from tests.loopback import free_port, listens
 
+from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
+from affiant.oauth import assertion, names
 from affiant.server.registry.directory import FRESH_SECONDS
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
@@ -30,6 +33,16 @@ def is_healthy(base: str) -> bool:
         return httpx2.get(f"{base}/health", timeout=5).is_success
     except httpx2.TransportError:
         return False
+
+
+def proof(text: str) -> dict[str, str]:
+    """The parameters of a client assertion."""
+    return {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": text}
+
+
+def token_form(text: str, **parameters: str) -> dict[str, str]:
+    """The form of a token request with this assertion."""
+    return {"grant_type": names.CLIENT_CREDENTIALS, **proof(text), **parameters}
 
 
 def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
@@ -151,6 +164,26 @@ class Server:
     def credentials(self, name: str) -> dict[str, Any]:
         members: dict[str, Any] = json.loads((self.folder / f"{name}.affiant.json").read_text())
         return members
+
+    def key(self, name: str) -> PrivateKey:
+        """The key of a client that this folder has the credentials of."""
+        return keys.parse_private_jwk(self.credentials(name)["key"])
+
+    def assertion(
+        self,
+        name: str,
+        *,
+        key: PrivateKey | None = None,
+        audience: str | None = None,
+        lifetime: int = 60,
+        jti: str | None = None,
+    ) -> str:
+        signer, now = key or self.key(name), time.time()
+        return assertion.build(name, issuer=audience or self.issuer, signer=signer, now=now, lifetime=lifetime, jti=jti)
+
+    def proof(self, name: str, **parameters: str) -> dict[str, str]:
+        """The form of a request by this client."""
+        return {**proof(self.assertion(name)), **parameters}
 
     def token(self, **form: str) -> httpx2.Response:
         return httpx2.post(f"{self.issuer}/token", data=form, timeout=20)

@@ -12,15 +12,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.process import Server
+from tests.process import Server, token_form
 
 from affiant.client import credentials, keys
 from affiant.client.keys import KeyRing
 from affiant.errors import Refused
 from affiant.jose.keys import PrivateKey, generate, parse_private_jwk
-from affiant.oauth import assertion
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CONNECTIONS, END_SECONDS = 3, 1.0
 RATE = 45  # tokens a second at most: a client may have 50
 SOON = 0.3  # seconds after which both workers know a change; a client waits longer, for it does not know their server
@@ -36,8 +34,7 @@ def _key(path: Path) -> PrivateKey:
 
 
 async def _ask(http: httpx2.AsyncClient, server: Server, name: str, key: PrivateKey) -> int:
-    text = assertion.build(name, issuer=server.issuer, signer=key, now=time.time())
-    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+    form = token_form(server.assertion(name, key=key))
     return (await http.post(f"{server.issuer}/token", data=form)).status_code
 
 
@@ -127,10 +124,7 @@ def _wait(_: float) -> None:
 
 
 def _works(server: Server, name: str, path: Path) -> bool:
-    found = credentials.read(path)
-    text = assertion.build(name, issuer=server.issuer, signer=keys.signer(found), now=time.time())
-    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
-    return server.token(**form).status_code == 200
+    return server.token(**token_form(server.assertion(name, key=_key(path)))).status_code == 200
 
 
 def test_stopped_anywhere_it_is_finished_the_next_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

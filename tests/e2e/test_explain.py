@@ -8,28 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.process import Server
+from tests.process import Server, token_form
 
-from affiant.jose import base64url, keys
-from affiant.oauth import assertion
+from affiant.jose import base64url
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
-
-
-def _assertion(server: Server, name: str, audience: str | None = None) -> str:
-    key = keys.parse_private_jwk(server.credentials(name)["key"])
-    return assertion.build(name, issuer=audience or server.issuer, signer=key, now=time.time())
-
-
-def _post(server: Server, text: str) -> httpx2.Response:
-    return server.token(
-        grant_type="client_credentials",
-        client_assertion_type="urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        client_assertion=text,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +25,13 @@ def client(server: Server) -> str:
 
 def test_a_trace(server: Server, client: str) -> None:
     """The trace_id of an answer is all that the operator needs."""
-    refused = _post(server, _assertion(server, client, f"{server.issuer}/token"))
+    refused = server.token(**token_form(server.assertion(client, audience=f"{server.issuer}/token")))
     done = server.run("explain", refused.json()["trace_id"])
     assert (done.returncode, done.stderr) == (0, "")
     assert server.run("explain", refused.json()["trace_id"], "--exit-code").returncode == 4
     assert "refused: assertion.audience" in done.stdout
     assert f'claims["aud"] = "{server.issuer}"' in done.stdout
-    issued = _post(server, _assertion(server, client))
+    issued = server.token(**token_form(server.assertion(client)))
     done = server.run("explain", issued.headers["x-trace-id"], "--exit-code")
     assert (done.returncode, done.stderr) == (0, "")
     assert "accepted" in done.stdout
@@ -54,10 +39,10 @@ def test_a_trace(server: Server, client: str) -> None:
 
 def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
     """Explaining uses nothing up; what was used is told."""
-    text = _assertion(server, client)
+    text = server.assertion(client)
     assert server.affiant("explain", text)["accepted"] is True
     assert server.affiant("explain", text)["accepted"] is True
-    assert _post(server, text).status_code == 200
+    assert server.token(**token_form(text)).status_code == 200
     done = server.run("explain", text, "--json")
     assert done.returncode == 0
     data = json.loads(done.stdout)["data"]
@@ -66,9 +51,7 @@ def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
 
 
 def test_from_standard_input_and_from_a_file(server: Server, client: str, tmp_path: Path) -> None:
-    text = (
-        f"curl {server.issuer}/token -d grant_type=client_credentials -d client_assertion={_assertion(server, client)}"
-    )
+    text = f"curl {server.issuer}/token -d grant_type=client_credentials -d client_assertion={server.assertion(client)}"
     (tmp_path / "request.txt").write_text(text)
     from_file = server.run("explain", str(tmp_path / "request.txt"))
     from_input = server.run("explain", "-", given=text)
@@ -78,7 +61,7 @@ def test_from_standard_input_and_from_a_file(server: Server, client: str, tmp_pa
 
 
 def test_as_of_another_time(server: Server, client: str) -> None:
-    text = _assertion(server, client)
+    text = server.assertion(client)
     done = server.run("explain", text, "--at", "2020-01-01T00:00:00Z")
     assert done.returncode == 0
     assert "as of 2020-01-01 00:00:00 UTC" in done.stdout
@@ -87,7 +70,7 @@ def test_as_of_another_time(server: Server, client: str) -> None:
 
 def test_a_server_elsewhere(server: Server, client: str, tmp_path: Path) -> None:
     """From its metadata alone, in a folder that knows nothing."""
-    text = _assertion(server, client, "https://elsewhere.example")
+    text = server.assertion(client, audience="https://elsewhere.example")
     command = [*AFFIANT, "explain", text, "--issuer", server.issuer]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -123,7 +106,7 @@ def test_controls_do_not_reach_the_terminal(server: Server) -> None:
 
 def test_an_access_token(server: Server, client: str) -> None:
     """What an API provider pastes first: it is judged as a guard would, and no line says to change its type."""
-    token = _post(server, _assertion(server, client)).json()["access_token"]
+    token = server.token(**token_form(server.assertion(client))).json()["access_token"]
     done = server.run("explain", "-", given=token)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{client}   as of" in done.stdout
@@ -137,10 +120,10 @@ def test_an_access_token(server: Server, client: str) -> None:
 
 def test_a_signature_in_der_by_its_trace_id(server: Server, client: str) -> None:
     """Kafka's client logs the trace_id alone."""
-    head, payload, signature = _assertion(server, client).split(".")
+    head, payload, signature = server.assertion(client).split(".")
     raw = base64url.decode(signature)
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    refused = _post(server, f"{head}.{payload}.{base64url.encode(der)}").json()
+    refused = server.token(**token_form(f"{head}.{payload}.{base64url.encode(der)}")).json()
     assert refused["error_description"] == "client authentication failed"
     done = server.run("explain", refused["trace_id"])
     assert "the signature is DER" in done.stdout
@@ -149,9 +132,8 @@ def test_a_signature_in_der_by_its_trace_id(server: Server, client: str) -> None
 
 def test_code_that_cannot_be_changed(server: Server, client: str) -> None:
     """One look names all that is wrong, and the one command that lets it in."""
-    key = keys.parse_private_jwk(server.credentials(client)["key"])
-    text = assertion.build(client, issuer=f"{server.issuer}/token", signer=key, now=time.time(), lifetime=3000)
-    done = server.run("explain", _post(server, text).json()["trace_id"])
+    text = server.assertion(client, audience=f"{server.issuer}/token", lifetime=3000)
+    done = server.run("explain", server.token(**token_form(text)).json()["trace_id"])
     assert "also        assertion.lifetime" in done.stdout
     assert f"affiant client update {client} --audience legacy --lifetime legacy" in done.stdout
 
@@ -160,7 +142,7 @@ def test_observe_and_check(server: Server) -> None:
     """Let an old client in under observation, see whom a strict rule would stop, and make it strict."""
     server.affiant("client", "new", "old", "--scope", "orders.read")
     endpoint = f"{server.issuer}/token"
-    assert _post(server, _assertion(server, "old", endpoint)).status_code == 401
+    assert server.token(**token_form(server.assertion("old", audience=endpoint))).status_code == 401
     changed = server.affiant("client", "update", "old", "--observe", "audience")
     assert changed["observe"] == ["audience"]
     _until_seen(server, "old", endpoint)
@@ -176,7 +158,7 @@ def test_observe_and_check(server: Server) -> None:
 def _until_seen(server: Server, name: str, audience: str) -> None:
     """A change is seen within a second; ask until it is."""
     end = time.monotonic() + 5
-    while _post(server, _assertion(server, name, audience)).status_code != 200:
+    while server.token(**token_form(server.assertion(name, audience=audience))).status_code != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
 

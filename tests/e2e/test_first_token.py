@@ -21,14 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.process import Server
+from tests.process import Server, token_form
 
 from affiant import Guard, Service
-from affiant.jose import keys
-from affiant.oauth import assertion
 from affiant.resource.asgi import GuardMiddleware
-
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def _new(server: Server, name: str, *words: str) -> dict[str, Any]:
@@ -36,14 +32,9 @@ def _new(server: Server, name: str, *words: str) -> dict[str, Any]:
     return server.credentials(name)
 
 
-def _form(text: str, **more: str) -> dict[str, str]:
-    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
-    return {**form, **more}
-
-
-def _sign(server: Server, credentials: dict[str, Any], **options: Any) -> str:
-    key = keys.parse_private_jwk(credentials["key"])
-    return assertion.build(credentials["client_id"], issuer=server.issuer, signer=key, now=time.time(), **options)
+def _signed(server: Server, name: str) -> str:
+    _new(server, name)
+    return server.assertion(name)
 
 
 def _call(server: Server, token: str) -> int:
@@ -130,7 +121,7 @@ def test_pyjwt_by_hand(server: Server) -> None:
     now = int(time.time())
     claims = {"iss": "byhand", "sub": "byhand", "aud": server.issuer, "exp": now + 60, "jti": "1"}
     key: Any = ECAlgorithm(ECAlgorithm.SHA256).from_jwk(found["key"])
-    assert server.token(**_form(jwt.encode(claims, key, "ES256"))).status_code == 200
+    assert server.token(**token_form(jwt.encode(claims, key, "ES256"))).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
@@ -144,7 +135,7 @@ def test_every_secret_method(server: Server, method: str) -> None:
 @pytest.mark.attack(131)
 def test_fifty_copies_one_token(server: Server) -> None:
     """One assertion posted 50 times at once to two workers: one token."""
-    form = _form(_sign(server, _new(server, "racer")))
+    form = token_form(_signed(server, "racer"))
     with ThreadPoolExecutor(50) as pool:
         statuses = [reply.status_code for reply in pool.map(lambda _: server.token(**form), range(50))]
     assert sorted(statuses) == [200] + [401] * 49
@@ -155,18 +146,18 @@ def test_same_jti_of_two_clients(server: Server) -> None:
     """A jti belongs to its client: another's use of the same one is no replay."""
     first, second = _new(server, "twin1"), _new(server, "twin2")
     for found in (first, second):
-        assert server.token(**_form(_sign(server, found, jti="same"))).status_code == 200
+        assert server.token(**token_form(server.assertion(found["client_id"], jti="same"))).status_code == 200
 
 
 @pytest.mark.attack(138)
 def test_stranger_cannot_burn_a_jti(server: Server) -> None:
     """A bad signature with a jti leaves the jti to its owner."""
     found = _new(server, "owner")
-    good = _sign(server, found, jti="mine")
+    good = server.assertion(found["client_id"], jti="mine")
     head, claims, signature = good.split(".")
     bad = f"{head}.{claims}.{'A' * (len(signature) - 2)}AA"
-    assert server.token(**_form(bad)).status_code == 401
-    assert server.token(**_form(good)).status_code == 200
+    assert server.token(**token_form(bad)).status_code == 401
+    assert server.token(**token_form(good)).status_code == 200
 
 
 def test_disabled_client_is_refused_within_a_second(server: Server) -> None:
@@ -175,27 +166,27 @@ def test_disabled_client_is_refused_within_a_second(server: Server) -> None:
     server.affiant("client", "disable", "fired")
     time.sleep(0.2)  # the promise is 1 s
     for _ in range(10):
-        assert server.token(**_form(_sign(server, found))).status_code == 401
+        assert server.token(**token_form(server.assertion(found["client_id"]))).status_code == 401
 
 
 def test_refresh(server: Server) -> None:
     """A refresh token comes only where it was registered, and a repeated use gives the same successor."""
     found = _new(server, "fresh", "--grant", "client_credentials", "--grant", "refresh_token")
-    first = server.token(**_form(_sign(server, found))).json()["refresh_token"]
+    first = server.token(**token_form(server.assertion(found["client_id"]))).json()["refresh_token"]
     refresh = {"grant_type": "refresh_token", "refresh_token": first}
-    replies = [server.token(**_form(_sign(server, found), **refresh)).json() for _ in range(2)]
+    replies = [server.token(**token_form(server.assertion(found["client_id"]), **refresh)).json() for _ in range(2)]
     assert replies[0]["refresh_token"] == replies[1]["refresh_token"] != first
     assert replies[0]["access_token"] != replies[1]["access_token"]
-    assert "refresh_token" not in server.token(**_form(_sign(server, _new(server, "stale")))).json()
+    assert "refresh_token" not in server.token(**token_form(_signed(server, "stale"))).json()
 
 
 def test_killed_between_two_tokens(lone_server: Server) -> None:
     """After kill -9 the old assertion is still refused, and the old token still verifies."""
     found = _new(lone_server, "survivor")
-    used = _form(_sign(lone_server, found))
+    used = token_form(lone_server.assertion(found["client_id"]))
     token = lone_server.token(**used).json()["access_token"]
     lone_server.kill()
     lone_server.start()
     assert lone_server.token(**used).status_code == 401
     assert _call(lone_server, token) == 200
-    assert lone_server.token(**_form(_sign(lone_server, found))).status_code == 200
+    assert lone_server.token(**token_form(lone_server.assertion(found["client_id"]))).status_code == 200

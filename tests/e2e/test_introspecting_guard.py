@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import httpx2
@@ -11,8 +10,6 @@ from tests.loopback import free_port
 from tests.process import Server, guarded_api
 
 from affiant import Service
-from affiant.jose.keys import parse_private_jwk
-from affiant.oauth import assertion, names
 
 NAME = "asked"
 
@@ -27,9 +24,7 @@ def _token(server: Server) -> str:
 
 
 def _revoke(server: Server, token: str) -> None:
-    key = parse_private_jwk(server.credentials(NAME)["key"])
-    proof = assertion.build(NAME, issuer=server.issuer, signer=key, now=time.time())
-    form = {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": proof, "token": token}
+    form = server.proof(NAME, token=token)
     assert httpx2.post(f"{server.issuer}/revoke", data=form, timeout=20).status_code == 200
 
 

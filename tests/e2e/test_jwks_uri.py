@@ -18,13 +18,11 @@ import httpx2
 import pytest
 from tests.certificates import authority, make_authority
 from tests.key_server import HOST, LOOPBACK, KeyServer, running
-from tests.process import END_SECONDS, Server
+from tests.process import END_SECONDS, Server, token_form
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.oauth import assertion
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FIRST, SECOND = keys.generate("ES256"), keys.generate("ES256")
 
 
@@ -115,10 +113,7 @@ class Partner:
     name: str
 
     def ask(self, key: PrivateKey) -> httpx2.Response:
-        text = assertion.build(self.name, issuer=self.server.issuer, signer=key, now=time.time())
-        return self.server.token(
-            grant_type="client_credentials", client_assertion_type=ASSERTION_TYPE, client_assertion=text
-        )
+        return self.server.token(**token_form(self.server.assertion(self.name, key=key)))
 
     def reason(self, key: PrivateKey) -> str:
         """Why an assertion of this key is refused: the client is not told, and the operator is."""

@@ -13,13 +13,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.process import Server
+from tests.process import Server, token_form
 
 from affiant import Guard
 from affiant.errors import Rejected
 from affiant.jose import compact
-from affiant.jose.keys import PrivateKey, parse_private_jwk
-from affiant.oauth import assertion
+from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
 from affiant.server.keys import master_key, signing_keys
 from affiant.server.keys.calendar import MAX_AGE, SEEN_SECONDS
@@ -27,7 +26,6 @@ from affiant.server.keys.vault import Vault
 from affiant.storage.sqlite import SqliteStore
 
 API = "https://orders.example"
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CONNECTIONS, KEPT = 4, 200
 PRIVATE = ("sealed", '"d"', "priv", "PRIVATE")
 
@@ -41,14 +39,8 @@ def rotating(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def _client_key(server: Server) -> PrivateKey:
-    return parse_private_jwk(server.credentials("load")["key"])
-
-
-async def _token(http: httpx2.AsyncClient, issuer: str, key: PrivateKey) -> str:
-    text = assertion.build("load", issuer=issuer, signer=key, now=time.time())
-    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
-    reply = await http.post(f"{issuer}/token", data=form)
+async def _token(http: httpx2.AsyncClient, server: Server, key: PrivateKey) -> str:
+    reply = await http.post(f"{server.issuer}/token", data=token_form(server.assertion("load", key=key)))
     assert reply.status_code == 200, reply.text
     token: str = reply.json()["access_token"]
     return token
@@ -62,8 +54,8 @@ class Load:
     """Connections that get tokens and show them to a guard at once, and older ones again."""
 
     def __init__(self, server: Server) -> None:
-        self.issuer, self.key = server.issuer, _client_key(server)
-        self.guard = Guard(self.issuer, audience=API)
+        self.server, self.key = server, server.key("load")
+        self.guard = Guard(self.server.issuer, audience=API)
         self.tokens: deque[str] = deque(maxlen=KEPT)
         self.checks, self.issued, self.refused = 0, 0, list[str]()
         self.kids: set[str] = set()
@@ -72,14 +64,14 @@ class Load:
     async def connection(self) -> None:
         async with httpx2.AsyncClient(timeout=20) as http:
             while not self.is_over:
-                token = await _token(http, self.issuer, self.key)
+                token = await _token(http, self.server, self.key)
                 self.tokens.append(token)
                 self.issued += 1
                 self.kids.add(_kid(token))
                 await self._check(self.guard, token)
                 await self._check(self.guard, random.choice(self.tokens))
                 if self.issued % 25 == 0:  # one that was just started, with one of the oldest
-                    await self._check(Guard(self.issuer, audience=API), self.tokens[0])
+                    await self._check(Guard(self.server.issuer, audience=API), self.tokens[0])
                 await asyncio.sleep(0.02)
 
     async def _check(self, guard: Guard, token: str) -> None:
@@ -131,18 +123,17 @@ async def test_after_an_emergency_removal(rotating: Server) -> None:
     """The server honours the key no longer within a second; a guard that hears of nothing, within its five minutes."""
     moved = [0.0]
     guard = Guard(rotating.issuer, audience=API, clock=lambda: time.time() + moved[0])
-    key = _client_key(rotating)
+    key = rotating.key("load")
     async with httpx2.AsyncClient(timeout=20, headers={"Connection": "close"}) as http:
-        old = await _token(http, rotating.issuer, key)
+        old = await _token(http, rotating, key)
         await guard.check([f"Bearer {old}".encode()])
         done = await asyncio.to_thread(rotating.affiant, "signing-key", "remove", _kid(old))
         await asyncio.sleep(1)
         for _ in range(20):  # by either worker
             assert await _published(http, rotating.issuer) == [done["signer"]] != [_kid(old)]
-        new = await _token(http, rotating.issuer, key)
+        new = await _token(http, rotating, key)
         assert _kid(new) == done["signer"]
-        proof = assertion.build("load", issuer=rotating.issuer, signer=key, now=time.time())
-        form = {"token": old, "client_assertion_type": ASSERTION_TYPE, "client_assertion": proof}
+        form = rotating.proof("load", token=old)
         assert (await http.post(f"{rotating.issuer}/introspect", data=form)).json() == {"active": False}
     moved[0] = MAX_AGE + 1.0
     with pytest.raises(Rejected) as refusal:

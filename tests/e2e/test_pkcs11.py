@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests import softhsm
-from tests.e2e.test_key_rotation import API, _client_key, _kid, _published, _token
+from tests.e2e.test_key_rotation import API, _kid, _published, _token
 from tests.process import Server
 
 from affiant import Guard
@@ -44,10 +44,10 @@ def _register(server: Server) -> None:
 
 async def _tokens(server: Server, guard: Guard, number: int = 8) -> set[str]:
     """The kids of tokens from new connections, so by either worker, each accepted by a guard."""
-    key, kids = _client_key(server), set[str]()
+    key, kids = server.key("load"), set[str]()
     async with httpx2.AsyncClient(timeout=20, headers={"Connection": "close"}) as http:
         for _ in range(number):
-            token = await _token(http, server.issuer, key)
+            token = await _token(http, server, key)
             await guard.check([f"Bearer {token}".encode()], need=["orders.read"])
             kids.add(_kid(token))
     return kids
@@ -147,12 +147,12 @@ async def test_a_token_that_is_gone_is_503_and_then_the_server_goes_on(hsm: soft
     before = await _tokens(server, guard)
     tokens = hsm.configuration.parent / "tokens"
     tokens.rename(tokens.with_name("away"))
-    key: Any = _client_key(server)
+    key: Any = server.key("load")
     statuses = set[int]()
     async with httpx2.AsyncClient(timeout=20) as http:
         for _ in range(20):
             try:
-                await _token(http, server.issuer, key)
+                await _token(http, server, key)
                 statuses.add(200)  # SoftHSM may still have the key in its memory
             except AssertionError as refused:
                 assert "server.unavailable" in str(refused) or "temporarily_unavailable" in str(refused), refused

@@ -19,13 +19,11 @@ import httpx2
 import pytest
 from tests.loopback import free_port
 from tests.postgres import PASSWORD, Postgres
-from tests.process import AFFIANT, Child, run
+from tests.process import AFFIANT, Child, run, token_form
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
-
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @dataclass
@@ -81,11 +79,7 @@ class Nodes:
     def form(self) -> dict[str, str]:
         assert self.key is not None
         text = assertion.build("billing", issuer="https://as.example", signer=self.key, now=time.time())
-        return {
-            "grant_type": "client_credentials",
-            "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": text,
-        }
+        return token_form(text)
 
     def records(self) -> list[dict[str, Any]]:
         """The audit log, its chain checked."""

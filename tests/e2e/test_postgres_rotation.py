@@ -12,8 +12,9 @@ from typing import Self
 
 import httpx2
 import pytest
-from tests.e2e.test_postgres import ASSERTION_TYPE, Nodes, _started
+from tests.e2e.test_postgres import Nodes, _started
 from tests.postgres import Postgres
+from tests.process import token_form
 
 from affiant.client import credentials, keys
 from affiant.jose.keys import PrivateKey
@@ -48,8 +49,7 @@ def _key(path: Path) -> PrivateKey:
 
 def _ask(http: httpx2.Client, url: str, key: PrivateKey) -> int:
     text = assertion.build("billing", issuer="https://as.example", signer=key, now=time.time())
-    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
-    return http.post(url, data=form).status_code
+    return http.post(url, data=token_form(text)).status_code
 
 
 class Load:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from tests.process import Server
+from tests.process import Server, proof
 
 from affiant.cli.connection.data import with_store
 from affiant.jose import keys
@@ -21,7 +21,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
 from affiant.storage.ports import Store
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 PUBLISHER, PUBLISHER_ISSUER = keys.generate("ES256"), "https://publisher.example"
 API = "https://orders.example"
 SETTLED = 5.0  # seconds after which every worker knows for certain what another one committed
@@ -72,7 +71,7 @@ class Foreign:
         claims = {"iss": name, "sub": name, "aud": self.metadata["issuer"], "iat": now, "exp": now + 60}
         private = jwt.PyJWK(self.key.to_jwk(), algorithm="ES256")
         text = jwt.encode({**claims, "jti": str(time.time_ns())}, private, headers={"kid": self.key.kid})
-        return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+        return proof(text)
 
     def ask(self) -> httpx2.Response:
         form = {"grant_type": "client_credentials", "scope": "orders.read", "resource": API, **self.proof()}

@@ -9,24 +9,14 @@ from typing import Any
 import httpx2
 import pytest
 from tests.loopback import free_port
-from tests.process import Launch, Server
+from tests.process import Launch, Server, token_form
 
-from affiant.jose.keys import parse_private_jwk
-from affiant.oauth import assertion
-
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SECONDS = 2.0  # within which a guard must have heard
 AFFIANT_NAME = "revoked"
 
 
-def _form(server: Server, name: str, **parameters: str) -> dict[str, Any]:
-    key = parse_private_jwk(server.credentials(name)["key"])
-    text = assertion.build(name, issuer=server.issuer, signer=key, now=time.time())
-    return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text, **parameters}
-
-
 def _token(server: Server, name: str, **parameters: str) -> dict[str, Any]:
-    reply = server.token(**_form(server, name, **{"grant_type": "client_credentials", **parameters}))
+    reply = server.token(**token_form(server.assertion(name), **parameters))
     assert reply.status_code == 200, reply.text
     members: dict[str, Any] = reply.json()
     return members
@@ -62,7 +52,7 @@ def test_a_token_that_its_client_ended(server: Server, api: str, billing: str) -
     for _ in range(5):
         ended, other = (_token(server, billing)["access_token"] for _ in range(2))
         assert [_call(api, token).status_code for token in (ended, other)] == [200, 200]
-        reply = httpx2.post(f"{server.issuer}/revoke", data=_form(server, billing, token=ended), timeout=20)
+        reply = httpx2.post(f"{server.issuer}/revoke", data=server.proof(billing, token=ended), timeout=20)
         assert reply.status_code == 200
         waits.append(_seconds_until_refused(api, ended))
         assert _call(api, other).status_code == 200
@@ -74,7 +64,7 @@ def test_a_token_that_its_client_ended(server: Server, api: str, billing: str) -
 def test_a_refresh_token_takes_its_access_tokens_along(server: Server, api: str, billing: str) -> None:
     made = _token(server, billing)
     assert _call(api, made["access_token"]).status_code == 200
-    httpx2.post(f"{server.issuer}/revoke", data=_form(server, billing, token=made["refresh_token"]), timeout=20)
+    httpx2.post(f"{server.issuer}/revoke", data=server.proof(billing, token=made["refresh_token"]), timeout=20)
     assert _seconds_until_refused(api, made["access_token"]) < SECONDS
 
 

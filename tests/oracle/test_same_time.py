@@ -10,15 +10,13 @@ from statistics import median
 from urllib.parse import urlencode
 
 import pytest
-from tests.process import Server
+from tests.process import Server, token_form
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.oauth import assertion
 
 PAIRS, WARM_UP, SEED = 10_000, 500, 306
 TOLERANCE, SEPARATION = 0.05, 0.55
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 KNOWN, NOBODY = "known", "nobod"  # as long as each other
 
@@ -35,9 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _body(server: Server, client_id: str, key: PrivateKey) -> bytes:
-    text = assertion.build(client_id, issuer=server.issuer, signer=key, now=time.time())
-    form = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": text}
-    return urlencode(form).encode()
+    return urlencode(token_form(server.assertion(client_id, key=key))).encode()
 
 
 def _ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[float, tuple[int, int, str]]:

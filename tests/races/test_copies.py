@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.process import Server
+from tests.process import Server, token_form
 
-from affiant.jose import compact, keys
+from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
-from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
 COPIES, ROUNDS, SOAK_ROUNDS, SECONDS = 100, 3, 400, 30
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4], ids="workers-{}".format)
@@ -36,9 +33,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _message(server: Server, key: PrivateKey) -> bytes:
-    text = assertion.build("racer", issuer=server.issuer, signer=key, now=time.time(), lifetime=120)
-    form = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": text}
-    body = urlencode(form).encode()
+    body = urlencode(token_form(server.assertion("racer", key=key, lifetime=120))).encode()
     lines = (
         f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -84,7 +79,7 @@ async def _records(server: Server) -> list[dict[str, str]]:
 @pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(SOAK_ROUNDS, marks=pytest.mark.soak)])
 async def test_copies_of_one_assertion_get_one_token(server: Server, rounds: int) -> None:
     """Exactly one 200 in each round; all others 401 as replayed; and the audit log says the same."""
-    key = keys.parse_private_jwk(server.credentials("racer")["key"])
+    key = server.key("racer")
     before, tokens = Counter(_outcomes(await _records(server))), set[str]()
     for _ in range(rounds):
         answers = await _race(server.port, _message(server, key))
