@@ -1,6 +1,6 @@
-"""affiant: one service proves to another who it is, with a signed JWT.
+"""affiant: OAuth for services that authenticate with signed JWTs (RFC 7523).
 
-The names here are loaded when they are used, so that the client never loads the server, nor the guard the client.
+The names are loaded at their first use, so that a client does not load the guard, nor a guard the client.
 """
 
 from __future__ import annotations

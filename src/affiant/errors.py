@@ -1,13 +1,13 @@
-"""Everything that affiant raises on purpose.
+"""The exceptions of affiant.
 
 Error:
-├── ConfigError     the operator's settings, files or options; nothing was done
-├── StoreError      the store cannot take or give what was asked; answered 503
-│   └── SignerError the key that should sign cannot be used now; answered 503
-├── Rejected        a refusal, with one reason of the closed list in reasons.py
-├── LocalError      client side: what you asked for was wrong; nothing was sent
-└── RemoteError     client side: the other party failed, or answered nonsense
-    ├── Unreachable the network, a name, a port, a certificate
+├── ConfigError     a setting, file or option is wrong; nothing was done
+├── StoreError      the store failed; answered with 503
+│   └── SignerError the signing key cannot be used now; answered with 503
+├── Rejected        a request is rejected, with a reason of reasons.py
+├── LocalError      client: a request is impossible; nothing was sent
+└── RemoteError     client: the server failed, or its response cannot be used
+    ├── Unreachable no response came: network, name, port or certificate
     └── Refused     the authorization server answered with an OAuth error
 """
 
@@ -17,7 +17,7 @@ from affiant.reasons import Reason
 
 
 class Error(Exception):
-    """The root: catch it to catch all that affiant raises on purpose."""
+    """The base class of all exceptions that affiant raises on purpose."""
 
 
 class ConfigError(Error):
@@ -25,23 +25,23 @@ class ConfigError(Error):
 
 
 class StoreError(Error):
-    """The store did not answer or did not commit. Nothing may be issued (503)."""
+    """The store did not answer or did not commit. Nothing is issued (503)."""
 
 
 class SignerError(StoreError):
-    """What has the private part of a signing key did not answer, or does not have it. Nothing may be issued (503)."""
+    """The signer is unreachable or no longer has the key. Nothing is issued (503)."""
 
 
 class LocalError(Error):
-    """What the caller of the SDK asked for cannot be sent; nothing left this machine."""
+    """A request by the SDK is impossible. Nothing was sent."""
 
 
 class RemoteError(Error):
-    """The other party failed, or its answer cannot be used."""
+    """The server failed, or its response cannot be used."""
 
 
 class Unreachable(RemoteError):
-    """No answer came: network, name resolution, port or certificate."""
+    """No response came: network, name resolution, port or certificate."""
 
 
 class Refused(RemoteError):
@@ -50,7 +50,7 @@ class Refused(RemoteError):
     Attributes:
         error: the code, such as ``invalid_client``.
         description: the server's sentence, with control characters escaped.
-        trace_id: what to give the operator, who can look it up.
+        trace_id: for the operator, who can look it up (``affiant explain``).
         status: the HTTP status.
         error_uri: the page that explains the error, if the server named one.
     """
@@ -82,7 +82,7 @@ class Rejected(Error):
     Attributes:
         reason: why, from the closed list.
         expected: what would have been accepted, as text.
-        got: what came, as text; never a secret, a signature or a whole token.
+        got: the rejected value, as text; never a secret, a signature or a whole token.
         detail: for the audit log only.
     """
 

@@ -14,12 +14,11 @@ class Value(msgspec.Struct, frozen=True):
     """An immutable value, equal to another of the same kind with the same fields.
 
     Attributes:
-        HIDDEN: names of fields that stay out of its repr: whatever is or may hold a secret, or is long.
+        HIDDEN: names of fields that are not in its repr: secrets, and long values.
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
-        """The fields, but for what is hidden."""
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.HIDDEN)
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -37,7 +37,7 @@ STRICTER = {
     "JWT_CHARACTERS": "RFC 7515 section 2 has no padding; PyJWT takes it, since some issuers send it.",
     "JWT_CRIT": "RFC 7515 section 4.1.11: crit and b64 change what is signed; nothing here supports them, so none passes.",
     "JWT_KID": "A kid is looked up and written to the audit log, so it has 1 to 256 characters; others take an empty one.",
-    "JWT_JSON: a member stands twice": "RFC 7519 section 4 lets a reader refuse; others take the last one, some the first.",
+    "JWT_JSON: a member occurs twice": "RFC 7519 section 4 lets a reader refuse; others take the last one, some the first.",
     "JWT_JSON: NaN": "RFC 8259 section 6 has no NaN; Python's json does, and no comparison with it is true.",
     "JWT_JSON: Infinity": "RFC 8259 section 6 has none; an exp of Infinity would never pass.",
     "JWT_JSON: -Infinity": "The same.",

@@ -1,6 +1,6 @@
-"""The algorithms that are accepted, and nothing else (RFC 7518 section 3, RFC 8037, RFC 9864, RFC 9964).
+"""The accepted signature algorithms (RFC 7518 section 3, RFC 8037, RFC 9864, RFC 9964).
 
-Each knows which keys it takes, so that a header can never turn a public key into a MAC key.
+Attack: a header with HS256 makes a MAC key of a public key. Each algorithm accepts one type of key only.
 """
 
 from __future__ import annotations
@@ -26,20 +26,10 @@ class _Verify(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """One ``alg``.
-
-    Attributes:
-        name: the name for the header.
-        kty: the type of key it takes (RFC 7518 section 6.1, RFC 9964 section 3).
-        crv: the curve, where the type has several; for AKP the parameter set, which has the algorithm's name.
-        verify: raises cryptography's InvalidSignature; takes key, signature, data.
-        sign: takes key, data.
-    """
-
-    name: str
-    kty: str
-    crv: str | None
-    verify: _Verify
+    name: str  # the value of ``alg``
+    kty: str  # the type of key (RFC 7518 section 6.1, RFC 9964 section 3)
+    crv: str | None  # the curve, if the type has several; for AKP the parameter set
+    verify: _Verify  # raises InvalidSignature of cryptography
     sign: Callable[[object, bytes], bytes]
 
 
@@ -60,7 +50,7 @@ def _ecdsa(name: str, crv: str, size: int, digest: hashes.HashAlgorithm) -> Algo
 
     def verify(key: object, signature: bytes, data: bytes) -> None:
         assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101
-        # RFC 7518 section 3.4: r and s side by side, each as long as the field; DER has another length.
+        # RFC 7518 section 3.4: r and s one after the other, each as long as the field. DER has another length.
         if len(signature) != 2 * size:
             raise ValueError("length")
         r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
@@ -78,7 +68,7 @@ _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521
 
 
 def canonical(name: str, signature: bytes) -> bytes:
-    """Return the canonical form of a signature: the same for all forms that need no key to derive.
+    """Return the canonical form of a signature, the same for all forms that can be derived without the key.
 
     Attack: if (r, s) is a valid ECDSA signature, so is (r, n - s). From one signed text an attacker gets a second one,
     with another digest.
@@ -157,7 +147,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _ecdsa("ES384", "P-384", 48, _S384),
         _ecdsa("ES512", "P-521", 66, _S512),
         _ed25519("Ed25519"),
-        # The older name of the same thing (RFC 9864 section 2.2): many libraries know only this one.
+        # The older name (RFC 9864 section 2.2): many libraries know only this one.
         _ed25519("EdDSA"),
         _rsa("RS256", _PKCS1, _S256),
         _rsa("RS384", _PKCS1, _S384),
@@ -177,7 +167,7 @@ SYMMETRIC = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.kt
 
 
 def fitting(kty: str, crv: str | None, alg: str | None) -> frozenset[str]:
-    """The algorithms for a key of this type: the one it is bound to, or all of its type (RFC 8725 section 3.1)."""
+    """Return the algorithms for a key: the one that it is bound to, or all of its type (RFC 8725 section 3.1)."""
     if alg is not None:
         # RFC 9864: for an Ed25519 key the two names mean the same.
         return frozenset({"Ed25519", "EdDSA"}) if crv == "Ed25519" else frozenset({alg})

@@ -1,4 +1,7 @@
-"""Base64url as RFC 7515 section 2 has it: no padding, one spelling for each value."""
+"""Base64url (RFC 7515 section 2): without padding, with one encoding of each value.
+
+Attack: a second encoding of a signature passes for another token.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,24 @@ from binascii import a2b_base64, b2a_base64
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-# The last characters, by how many stand in the last group, whose unused bits are zero (RFC 4648 section 3.5).
+# The last characters whose unused bits are zero, by the length of the last group (RFC 4648 section 3.5).
 _LAST = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
 
 
 def encode(data: bytes) -> str:
-    """The text for these bytes."""
-    # binascii itself, not base64's functions around it: this runs six times for a token.
+    # binascii, not the slower functions of base64: this runs six times for a token.
     return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:
-    """The bytes of this text."""
+    """Decode strictly, or raise ValueError."""
     if _ALPHABET.fullmatch(text) is None:
         raise ValueError("characters outside base64url")
     return decode_letters(text)
 
 
 def decode_letters(text: str) -> bytes:
-    """The bytes of a text that is known to consist of base64url's characters alone."""
+    """Decode a text that has only characters of base64url."""
     tail = len(text) % 4
     if tail == 1:
         raise ValueError("impossible length")

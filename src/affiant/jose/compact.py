@@ -1,7 +1,7 @@
-"""The compact JWS, read strictly and checked before it is believed (RFC 7515, RFC 8725).
+"""Read, verify and sign compact JWSs (RFC 7515, RFC 8725).
 
-Unverified is what a stranger sent, taken apart. Verified is the same after its signature held. Nothing but this module
-makes either. A JWS whose payload may be anything is an Envelope: the same reader, without the step that reads claims.
+Unverified is a JWS as it came; Verified is one with a valid signature. Only this module makes them. An Envelope is a
+JWS whose payload need not be JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_REMEMBERED = 4096  # characters of a header
 
 
 class Unverified(Value, frozen=True):
-    """A JWS taken apart. Its header and claims are whatever the sender wrote."""
+    """A parsed JWS. Its header and claims are those of any sender."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"signing_input", "signature"})
 
@@ -46,7 +46,7 @@ class Unverified(Value, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A JWS taken apart down to the bytes of its payload, which need not be JSON. Nothing of it is proved."""
+    """A parsed JWS with the bytes of its payload. Nothing of it is verified."""
 
     header: dict[str, Any]
     payload: bytes
@@ -57,7 +57,7 @@ class Envelope:
 
 
 class Verified(Value, frozen=True):
-    """A JWS whose signature held under `key`. Its claims are still to be judged."""
+    """A JWS with a valid signature by `key`. Its claims are not checked yet."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -65,7 +65,7 @@ class Verified(Value, frozen=True):
 
 
 def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
-    """Take a compact JWS apart.
+    """Parse a compact JWS strictly, or raise a reason of step 3.
 
     Embedded keys and their addresses (jwk, jku, x5u, x5c) are never looked at.
     """
@@ -82,7 +82,7 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
 
 
 def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
-    """Take a compact JWS apart whose payload may be any bytes; in all else as strict as `parse`."""
+    """Parse a compact JWS with any payload, otherwise as strictly as `parse`."""
     parts = _split(text, limit)
     header, alg, kid = _read_header(parts[0])
     return Envelope(
@@ -96,7 +96,7 @@ def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
 
 
 def verify(unverified: Unverified, key: VerificationKey) -> Verified:
-    """Believe who signed it."""
+    """Raise KEY_ALGORITHM or SIGNATURE."""
     key.verify(unverified.alg, unverified.signing_input, unverified.signature)
     return Verified(unverified.header, unverified.claims, key)
 
@@ -120,7 +120,7 @@ def canonical(verified: Verified, whole: bytes) -> bytes:
 
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
-    """The compact JWS of these claims; alg and kid are the signer's."""
+    """Return the compact JWS of these claims. LocalError: the signer returned a wrong form of signature."""
     signing_input = _signing_input(header, claims, signer)
     signature = signer.sign(signing_input.encode("ascii"))
     _check_form(signer.alg, signature)
@@ -128,17 +128,17 @@ def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
 
 
 async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
-    """The same, by a key that may be elsewhere; nothing is waited for where it is here."""
+    """Return the compact JWS, signed by a key of this process or of a device or service."""
     signing_input = _signing_input(header, claims, signer)
     signature = signer.sign(signing_input.encode("ascii"))
     return f"{signing_input}.{base64url.encode(signature if isinstance(signature, bytes) else await signature)}"
 
 
 def _check_form(alg: str, signature: object) -> None:
-    # A server has one answer for all bad signatures, so this mistake must be reported here.
+    # A server answers all bad signatures alike, so only the client can explain this mistake.
     if not isinstance(signature, bytes):
         if isawaitable(signature) and hasattr(signature, "close"):
-            signature.close()  # an unawaited coroutine would warn
+            signature.close()  # or Python would warn about the coroutine
         raise LocalError(
             f"sign() of the signer returned {type(signature).__name__}, not bytes: a Service takes a signer that"
             " returns the signature at once"
@@ -162,7 +162,7 @@ def _signing_input(header: dict[str, Any], claims: dict[str, Any], signer: AnySi
 
 
 def _split(text: str, limit: int) -> list[str]:
-    if len(text) > limit:  # before any decoding: its cost must not be the sender's choice
+    if len(text) > limit:  # Attack: a long text is expensive to decode
         raise Rejected(Reason.JWT_TOO_LONG, expected=f"at most {limit} characters", got=str(len(text)))
     if _CHARACTERS.fullmatch(text) is None:
         raise Rejected(Reason.JWT_CHARACTERS)
@@ -175,12 +175,12 @@ def _split(text: str, limit: int) -> list[str]:
 
 
 def _read_header(part: str) -> tuple[dict[str, Any], str, str | None]:
-    # Attack: a stranger fills the cache with large headers. One with certificates (x5c) is read again every time.
+    # Attack: large headers fill the cache. One with certificates (x5c) is parsed every time.
     return _parse_header(part) if len(part) <= _MAX_REMEMBERED else _parse_header.__wrapped__(part)
 
 
-# A client's header is the same bytes in every request, so what was read once is remembered. The result must not be
-# changed by anyone; the size bounds what a stranger can make us keep (1,024 headers of at most 4 KiB).
+# A client's header is the same in every request. Callers must not change the result. Attack: the cache is filled. It
+# has at most 1,024 headers of 4 KiB.
 @lru_cache(maxsize=1024)
 def _parse_header(part: str) -> tuple[dict[str, Any], str, str | None]:
     header = _parse_json(part)
@@ -204,7 +204,7 @@ def _parse_json(part: str) -> dict[str, Any]:
 
 def _decode(part: str) -> bytes:
     try:
-        return base64url.decode_letters(part)  # _split looked at every character
+        return base64url.decode_letters(part)  # _split has checked every character
     except ValueError as error:
         raise Rejected(Reason.JWT_BASE64URL, detail=str(error)) from None
 

@@ -1,4 +1,4 @@
-"""A JWK Set (RFC 7517 section 5)."""
+"""JWK Sets (RFC 7517 section 5)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ from affiant.errors import ConfigError
 from affiant.jose import jwk
 from affiant.jose.keys import PublicKey, parse_public_jwk
 
-MAX_MEMBERS = 64  # of a client's set, usable or not
+MAX_MEMBERS = 64  # of a client's set, used or not
 MAX_PUBLISHED = 1024  # of an issuer's: a burst of rotations leaves many keys
-MAX_GIVEN = 16  # keys for signatures in a set that is registered: reading one costs up to a millisecond
-MAX_CANDIDATES = 16  # keys that one signature is tried with
+MAX_GIVEN = 16  # keys for signatures in a registered set: parsing one takes up to a millisecond
+MAX_CANDIDATES = 16  # keys to verify one signature by
 _SHOWN_KID = 64  # characters
 _SHOWN_REASONS = 4
 
 
 class LeftOut(NamedTuple):
-    """A member of a set that is not used.
+    """A member of a set that is not used."""
 
-    Attributes:
-        place: of the member in the array, from 1.
-        kid: in JSON, cut; None if it is no string.
-        why: in words.
-    """
-
-    place: int
-    kid: str | None
+    place: int  # in the array, from 1
+    kid: str | None  # in JSON, shortened; None if it is no string
     why: str
 
     def __str__(self) -> str:
@@ -37,7 +31,7 @@ class LeftOut(NamedTuple):
 
 
 def describe(left_out: Sequence[LeftOut]) -> str:
-    """Return one line for logs and records about these members, shortened; empty if there is none."""
+    """Return one line about these members for logs and records, shortened; empty if there are none."""
     if not left_out:
         return ""
     more = f"; and {len(left_out) - _SHOWN_REASONS} more" if len(left_out) > _SHOWN_REASONS else ""
@@ -48,15 +42,11 @@ def describe(left_out: Sequence[LeftOut]) -> str:
 class KeySet:
     """Public keys, in order.
 
-    One kid may name several keys, and one key may have several kids (RFC 7517 section 4.5): verifiers try each key
-    that fits.
-
-    Attributes:
-        left_out: members that are not used: not for signatures, not understood, or too weak.
+    Several keys may have one kid, and one key several kids (RFC 7517 section 4.5): verifiers try each key that fits.
     """
 
     keys: tuple[PublicKey, ...]
-    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)  # not for signatures, unknown, or too weak
 
     @classmethod
     def parse(cls, document: object) -> KeySet:
@@ -69,7 +59,6 @@ class KeySet:
         return Reader(document, is_given=True).read()
 
     def find(self, kid: str) -> PublicKey | None:
-        """Return the first key of this name."""
         return next((key for key in self.keys if key.kid == kid), None)
 
     def candidates(self, alg: str, kid: str | None = None) -> tuple[PublicKey, ...]:
@@ -78,7 +67,6 @@ class KeySet:
         return tuple(key for key, _ in zip(fitting, range(MAX_CANDIDATES), strict=False))
 
     def to_jwks(self) -> dict[str, Any]:
-        """Return the document to publish."""
         return {"keys": [key.to_jwk() for key in self.keys]}
 
 
@@ -92,7 +80,7 @@ class Reader:
         members = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(members, list) or not members:
             raise ConfigError('this is not a JWK Set: an object with "keys", an array of at least one key')
-        # Attack: a set with many members. Count them before reading one: the sender must not choose the cost.
+        # Attack: a set with many members takes long to parse. They are counted first.
         if len(members) > most:
             raise ConfigError(f"the JWK Set has {len(members)} members: at most {most} are read")
         self._keys: dict[tuple[str, str, str | None], PublicKey] = {}
@@ -106,7 +94,6 @@ class Reader:
             )
 
     def read(self) -> KeySet:
-        """Return the set."""
         for _ in self.steps():
             pass
         return self.finish()
@@ -124,7 +111,7 @@ class Reader:
                 self._leave_out(place, member, "the set has this key twice")
 
     def finish(self) -> KeySet:
-        """Return the set, once all its members were read."""
+        """Return the set after all steps, or raise ConfigError if it has no usable key."""
         left_out = tuple(sorted(self._left_out))
         if not self._keys:
             why = "; ".join(map(str, left_out[:_SHOWN_REASONS]))
@@ -137,7 +124,7 @@ class Reader:
             return
         is_private = not jwk.PRIVATE_MEMBERS.isdisjoint(member)
         if is_private and is_given:
-            # Order: before all else. The sender must learn that this key is no longer secret.
+            # Order: first of all. The sender must learn that this key is no longer secret.
             raise ConfigError(f"key {place} of the JWK Set: {jwk.IS_PRIVATE}")
         try:
             jwk.check_public(member)
@@ -150,6 +137,6 @@ class Reader:
 
     def _leave_out(self, place: int, member: object, why: str) -> None:
         kid = member.get("kid") if isinstance(member, dict) else None
-        # Attack: the sender chose the kid, and terminals show it. In ASCII, and cut.
+        # Attack: a kid with terminal control characters. It is shown in ASCII, and shortened.
         shown = json.dumps(kid[:_SHOWN_KID]) if isinstance(kid, str) else None
         self._left_out.append(LeftOut(place, shown, why))

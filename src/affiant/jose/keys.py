@@ -1,6 +1,6 @@
-"""Keys as typed values: made once, when they are registered or loaded, never from bytes and a header together.
+"""Keys as typed values. They are made when they are registered or loaded, never from the header of a JWS.
 
-JSON Web Keys are read in jwk.py, and what is too weak is refused there.
+jwk.py parses JSON Web Keys and rejects weak ones.
 """
 
 from __future__ import annotations
@@ -32,39 +32,28 @@ def _verify(key: object, alg: str, signature: bytes, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key: RSA, EC, Ed25519 or ML-DSA.
-
-    Attributes:
-        kid: its name; its thumbprint (RFC 7638) when it came without one.
-        alg: the one algorithm it is bound to, or None.
-        kty: RSA, EC, OKP or AKP.
-        crv: the curve; for AKP the parameter set; None for RSA.
-        algorithms: what it may verify.
-        thumbprint: RFC 7638, SHA-256.
-    """
-
-    kid: str
-    alg: str | None
+    kid: str  # its thumbprint if the JWK has none
+    alg: str | None  # the one algorithm that it is bound to
     kty: str
-    crv: str | None
+    crv: str | None  # for AKP the parameter set, for RSA None
     key: PublicCryptoKey = field(repr=False)
-    thumbprint: str
-    algorithms: frozenset[str]
+    thumbprint: str  # RFC 7638, SHA-256
+    algorithms: frozenset[str]  # that it may verify
     jwk: dict[str, Any] = field(repr=False, compare=False)
 
     def verify(self, alg: str, data: bytes, signature: bytes) -> None:
-        """Check a signature."""
+        """Raise KEY_ALGORITHM or SIGNATURE."""
         if alg not in self.algorithms:
             raise Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(sorted(self.algorithms)), got=alg)
         _verify(self.key, alg, signature, data)
 
     @property
     def certificate(self) -> bytes | None:
-        """The certificate of the key in DER, where its JWK brought one: the first of x5c (RFC 7517 section 4.7)."""
+        """The certificate of the key in DER, if its JWK has one: the first of x5c (RFC 7517 section 4.7)."""
         return b64decode(self.jwk["x5c"][0]) if "x5c" in self.jwk else None
 
     def to_jwk(self) -> dict[str, Any]:
-        """The public JWK, with kid, alg where it is bound, and x5c where it has a certificate."""
+        """Return the public JWK, with kid, and with alg and x5c if the key has them."""
         return dict(self.jwk)
 
 
@@ -84,22 +73,19 @@ class SecretKey:
 
     @property
     def thumbprint(self) -> str | None:
-        """None: a secret has no thumbprint that could be shown."""
         return None
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """The one algorithm."""
         return frozenset({self.alg})
 
     def verify(self, alg: str, data: bytes, signature: bytes) -> None:
-        """Check a MAC, in constant time."""
+        """Check a MAC in constant time; raise KEY_ALGORITHM or SIGNATURE."""
         if alg != self.alg:
             raise Rejected(Reason.KEY_ALGORITHM, expected=self.alg, got=alg)
         _verify(self.secret, alg, signature, data)
 
     def sign(self, data: bytes) -> bytes:
-        """The MAC."""
         return ALGORITHMS[self.alg].sign(self.secret, data)
 
 
@@ -113,15 +99,13 @@ class PrivateKey:
     jwk: dict[str, Any] = field(repr=False, compare=False)
 
     def sign(self, data: bytes) -> bytes:
-        """The signature, as RFC 7518 section 3 lays it out."""
         return ALGORITHMS[self.alg].sign(self.key, data)
 
     def public(self) -> PublicKey:
-        """The public half, with the same kid and alg."""
         return parse_public_jwk({name: value for name, value in self.jwk.items() if name not in jwk.PRIVATE_MEMBERS})
 
     def to_jwk(self) -> dict[str, Any]:
-        """The JWK with its private members: keep it out of logs."""
+        """Return the JWK with its private members: keep it out of logs."""
         return dict(self.jwk)
 
 
@@ -129,7 +113,7 @@ VerificationKey = PublicKey | SecretKey
 
 
 def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
-    """The public key in this JWK."""
+    """Return the public key in this JWK, or raise ConfigError."""
     jwk.check_public(document)
     jwk.check_use(document, "verify")
     material = jwk.parse(document)
@@ -153,7 +137,7 @@ def parse_public_jwk(document: dict[str, Any]) -> PublicKey:
 
 
 def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> PrivateKey:
-    """The private key in this JWK; `alg` where it names none."""
+    """Return the private key in this JWK, with this algorithm if the JWK names none."""
     jwk.check_use(document, "sign")
     material = jwk.parse(document)
     if material.private is None:
@@ -168,7 +152,7 @@ def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> Pr
 
 
 def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
-    """The secret in this JWK of type oct, which must name its algorithm (RFC 7518 section 6.4)."""
+    """Return the secret in this JWK of type oct, which must name its algorithm (RFC 7518 section 6.4)."""
     jwk.check_use(document, "verify")
     alg, text = document.get("alg"), document.get("k")
     if document.get("kty") != "oct" or not isinstance(alg, str) or not isinstance(text, str):
@@ -181,7 +165,7 @@ def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
 
 
 def parse_public_pem(pem: bytes, *, alg: str | None = None) -> PublicKey:
-    """The public key in this PEM (SubjectPublicKeyInfo)."""
+    """Return the public key in this PEM (SubjectPublicKeyInfo)."""
     if b"PRIVATE KEY" in pem:
         raise ConfigError("this is a private key: register only the public part (openssl pkey -in FILE -pubout)")
     try:
@@ -192,7 +176,7 @@ def parse_public_pem(pem: bytes, *, alg: str | None = None) -> PublicKey:
 
 
 def parse_private_pem(pem: bytes, *, alg: str | None = None, kid: str | None = None) -> PrivateKey:
-    """The private key in this PEM, not encrypted."""
+    """Return the private key in this PEM without a passphrase."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError as error:
@@ -203,7 +187,7 @@ def parse_private_pem(pem: bytes, *, alg: str | None = None, kid: str | None = N
 
 
 def generate(alg: str) -> PrivateKey:
-    """A new key for this algorithm, named by its thumbprint."""
+    """Return a new key for this algorithm; its kid is its thumbprint."""
     algorithm = ALGORITHMS.get(alg)
     if algorithm is None or algorithm.kty == "oct":
         raise ConfigError(f"{alg} is not an algorithm for a key pair")

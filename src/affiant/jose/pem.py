@@ -1,8 +1,7 @@
 """Parse private keys as users paste them: into an environment variable, a secret store, or a file of another tool.
 
-Unambiguous spellings are accepted: escaped line ends, quotation marks, text around the PEM, base64 of the whole, and
-the OpenSSH form. For any other form the message names it, with the command that converts it. No message repeats a part
-of the text.
+Unambiguous forms are accepted: escaped line ends, quotation marks, text around the PEM, base64 of the whole, and the
+form of OpenSSH. The message about another form has the command that converts it. No message repeats the text.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import PrivateKey
 
-_LEAST_BASE64 = 64  # characters: anything shorter is no key
+_LEAST_BASE64 = 64  # characters: less is no key
 _QUOTES = "\"'`"
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
@@ -50,7 +49,7 @@ def is_key(text: str) -> bool:
 
 
 def parse_private_key(text: str, *, alg: str | None = None) -> PrivateKey:
-    """Return the private key in this text: PEM or JWK, in any unambiguous spelling."""
+    """Return the private key in this text, PEM or JWK, or raise ConfigError."""
     text = unwrap(text)
     if text.startswith("{"):
         return parse_document(_json(text), alg=alg)
@@ -101,7 +100,7 @@ def _of_base64(text: str) -> str | None:
         return None
     try:
         data = b64decode("".join(text.split()), validate=True)
-        if data[0] == _DER_SEQUENCE and data[1] & 0x80:  # a PEM that has lost its first and last line
+        if data[0] == _DER_SEQUENCE and data[1] & 0x80:  # a PEM without its first and last line
             return f"{_BEGIN}PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----"
         plain = data.decode("utf-8").strip()
     except (ValueError, IndexError):
@@ -110,7 +109,7 @@ def _of_base64(text: str) -> str | None:
 
 
 def _parse_openssh(data: bytes, alg: str | None) -> PrivateKey:
-    # Parsed, because users cannot convert it: ssh-keygen 9.2 of Debian 12 writes Ed25519 keys in no other form.
+    # Users cannot convert it: ssh-keygen 9.2 of Debian 12 writes Ed25519 keys in no other form.
     try:
         key = serialization.load_ssh_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

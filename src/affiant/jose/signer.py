@@ -1,4 +1,4 @@
-"""What signs: a key in this process, or one that never leaves its device."""
+"""Signers: a key in this process, or one that never leaves its device."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ def has_length(alg: str, signature: bytes) -> bool:
 
 
 def expected(alg: str) -> str:
-    """Return in words how long signatures of this algorithm are."""
+    """Return in words the length of signatures of this algorithm."""
     return "256 to 1024 bytes" if alg in _RSA else f"{_BYTES[alg]} bytes"
 
 
 def find(alg: str, signature: bytes) -> str | None:
-    """Return DER, HEXADECIMAL or BASE64 where the signature has that form, None for any other.
+    """Return DER, HEXADECIMAL or BASE64 if the signature has that form, else None.
 
-    It uses no key, so its result and its time depend on the request alone, and not on the client.
+    Without a key: neither the result nor the time reveals anything about the client.
     """
     if alg not in _RSA and has_length(alg, signature):
         return None
@@ -54,6 +54,6 @@ def find(alg: str, signature: bytes) -> str | None:
         return HEXADECIMAL
     if _BASE64.fullmatch(signature):
         with suppress(ValueError):
-            if has_length(alg, urlsafe_b64decode(signature + b"==")):  # it takes both alphabets
+            if has_length(alg, urlsafe_b64decode(signature + b"==")):  # it accepts both alphabets
                 return BASE64
     return None

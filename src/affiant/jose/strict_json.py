@@ -1,4 +1,8 @@
-"""One JSON object or array, read so that no two readers can disagree about it (RFC 7519 section 4, RFC 8259)."""
+"""Parse one JSON object or array, and reject what parsers read differently (RFC 7519 section 4, RFC 8259).
+
+Rejected with ValueError: a byte-order mark, text after the value, a member twice, NaN and Infinity, a lone surrogate,
+and more than 16 levels.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,14 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-# A string that is not closed goes to the end: begun anew at each of its quotes, the search would take minutes.
+# Attack: an unclosed string. It extends to the end, or the search would start again at each quote and take minutes.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member occurs twice")
     return members
 
 
@@ -34,7 +38,6 @@ _decode = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant,
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """The object that these bytes spell in UTF-8."""
     value = _parse(data)
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004 - callers catch one kind
@@ -42,7 +45,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def parse_array(data: bytes) -> list[Any]:
-    """The array that these bytes spell in UTF-8."""
     value = _parse(data)
     if not isinstance(value, list):
         raise ValueError("not an array")  # noqa: TRY004
@@ -54,7 +56,7 @@ def _parse(data: bytes) -> object:
         _check_depth(data)
     text = data.decode("utf-8")  # UnicodeDecodeError is a ValueError
     value: object = _decode(text)
-    # A lone surrogate can only come from an escape; it cannot be stored, compared or logged as UTF-8.
+    # Only an escape can make a lone surrogate, which cannot be encoded as UTF-8.
     if "\\u" in text:
         _check_surrogates(value)
     return value

@@ -1,7 +1,7 @@
-"""Keys that are weak in themselves, told from their public half alone. They are refused where they are registered.
+"""Find weak keys by their public part alone. They are rejected at registration.
 
 The checks on RSA are those that public certification authorities owe (CA/Browser Forum Baseline Requirements 6.1.1.3
-and 6.1.6). Very large moduli are refused as well: each signature would cost us what the sender chose.
+and 6.1.6). Very large moduli are rejected as well. Attack: they make each verification expensive.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from math import gcd, isqrt, prod
 from affiant.errors import ConfigError
 
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
-MIN_RSA_EXPONENT = 65537  # F4: the least in use, and what FIPS 186-5 section 5.4 asks
-MAX_RSA_EXPONENT_BITS = 64  # OpenSSL verifies no longer one under a modulus of more than 3072 bits
+MIN_RSA_EXPONENT = 65537  # the minimum of FIPS 186-5 section 5.4
+MAX_RSA_EXPONENT_BITS = 64  # the limit of OpenSSL for a modulus of more than 3072 bits
 _SMALL_FACTOR = 752  # Baseline Requirements 6.1.6: no prime factor below this
 _FERMAT_ROUNDS = 100  # Baseline Requirements 6.1.1.3
 _ROCA_PRIMES_UP_TO = 701  # the first 126 primes, which divide M for every modulus of 1984 bits and more
@@ -23,7 +23,7 @@ _D = -121665 * pow(121666, -1, _P) % _P
 
 
 def check_rsa(n: int, e: int) -> None:
-    """Let this modulus and exponent pass."""
+    """Reject a modulus or exponent that is too small, too large, or known to be factored easily."""
     if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
         raise ConfigError(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this has {n.bit_length()}")
     if e < MIN_RSA_EXPONENT or e % 2 == 0 or e.bit_length() > MAX_RSA_EXPONENT_BITS:
@@ -39,7 +39,7 @@ def check_rsa(n: int, e: int) -> None:
 
 
 def has_near_factors(n: int) -> bool:
-    """Whether a hundred rounds of Fermat's method factor this odd number; a square falls in the first."""
+    """Whether a hundred rounds of Fermat's method factor this odd number, as they do for CVE-2022-26320."""
     root = isqrt(n)
     if root * root == n:
         return True
@@ -51,7 +51,7 @@ def has_near_factors(n: int) -> bool:
 
 
 def has_roca_fingerprint(n: int) -> bool:
-    """Whether this modulus, of 1984 bits or more, bears the mark of CVE-2017-15361.
+    """Whether this modulus, of 1984 bits or more, has the fingerprint of CVE-2017-15361 (ROCA).
 
     The primes of that library are k·M + (65537^a mod M), with M the product of the first primes. So n is a power of
     65537 modulo each of those primes, which by chance happens to one modulus in 2^167. Nemec, Sys, Svenda, Klinec and
@@ -61,10 +61,7 @@ def has_roca_fingerprint(n: int) -> bool:
 
 
 def check_ed25519(raw: bytes) -> None:
-    """Let this public key pass: 32 bytes, a point as RFC 8032 section 5.1.3 decodes it, not of small order.
-
-    Under a point of small order anybody can sign.
-    """
+    """Reject bytes that are no point (RFC 8032 section 5.1.3), and points of small order: anyone can sign for them."""
     y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
     # x² = (y² - 1) / (d·y² + 1) must be a square, so the product of both must; d·y² + 1 is never 0.
     square = (y * y - 1) * (_D * y * y + 1) % _P

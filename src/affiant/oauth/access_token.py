@@ -1,4 +1,4 @@
-"""The access token: a JWT of RFC 9068, built and verified side by side."""
+"""Build and verify access tokens, JWTs of RFC 9068."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
-from affiant.jose.signer import AnySigner, Signer
+from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.oauth.binding import mtls
 from affiant.oauth.binding.dpop import DpopProof
@@ -20,12 +20,12 @@ from affiant.values import Value
 
 
 class AccessTokenClaims(Value, frozen=True):
-    """What an access token says (RFC 9068 section 2.2); instants in seconds since the epoch.
+    """The claims of an access token (RFC 9068 section 2.2); instants in seconds since the epoch.
 
     Attributes:
         jkt: the thumbprint of the key that it is bound to (RFC 9449 section 6.1).
         x5t: the thumbprint of the certificate that it is bound to (RFC 8705 section 3.1).
-        authorization_details: what was granted beside the scope (RFC 9396 section 9.1).
+        authorization_details: RFC 9396 section 9.1.
         client_key: of the client's key that obtained it: its thumbprint (RFC 7638), or the name of its secret. With the
             key, the token is revoked.
     """
@@ -45,7 +45,7 @@ class AccessTokenClaims(Value, frozen=True):
 
 
 class AccessToken(Value, frozen=True):
-    """An access token that holds for this audience at this time."""
+    """An access token that is valid for this audience now."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"claims"})
 
@@ -57,13 +57,8 @@ class AccessToken(Value, frozen=True):
     claims: dict[str, Any]
 
 
-def build(claims: AccessTokenClaims, signer: Signer) -> str:
-    """The compact JWS of these claims."""
-    return compact.sign({"typ": names.ACCESS_TOKEN_TYP}, _members(claims), signer)
-
-
-async def build_with(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> str:
-    """The same, by a key that may be elsewhere; `typ` is another one only where the API has chosen it."""
+async def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> str:
+    """Sign with a key that may be in a device or service. `typ` is another one only for an API that has chosen it."""
     return await compact.sign_with({"typ": typ}, _members(claims), signer)
 
 
@@ -90,7 +85,7 @@ def _members(claims: AccessTokenClaims) -> dict[str, Any]:
 
 
 class BoundToken(Value, frozen=True):
-    """A token that holds for who has the key of this thumbprint, and for nobody else: not an AccessToken yet.
+    """A token that is valid only for the owner of the key with this thumbprint: not an AccessToken yet.
 
     If it is bound to a certificate as well, that was there.
     """
@@ -110,9 +105,9 @@ def verify(
     leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> AccessToken:
-    """Judge an access token whose signature held, and that was shown without a proof (RFC 9068 section 4)."""
+    """Return an access token that was presented without a proof, if it is valid (RFC 9068 section 4)."""
     expires_at = _judge(verified, issuer, audience, now, leeway)
-    # RFC 7800, RFC 9449 section 7.2: a bound token shown without its proof is a stolen one, whatever binds it.
+    # Attack (RFC 9449 section 7.2): a stolen token is presented without the proof of the key that it is bound to.
     if _key_bound_to(verified.claims, certificate) is not None:
         raise Rejected(Reason.TOKEN_BINDING)
     return _token(verified.claims, expires_at)
@@ -127,29 +122,29 @@ def verify_bound(
     leeway: int = LEEWAY,
     certificate: Certificate | None = None,
 ) -> BoundToken:
-    """Judge an access token whose signature held, and that was shown with the scheme DPoP."""
+    """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
     expires_at = _judge(verified, issuer, audience, now, leeway)
     if verified.claims.get("cnf") is None:
         raise Rejected(Reason.TOKEN_UNBOUND)
     jkt = _key_bound_to(verified.claims, certificate)
     if jkt is None:
-        raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, and shown with the scheme DPoP")
+        raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, but presented with the scheme DPoP")
     return BoundToken(_token(verified.claims, expires_at), jkt)
 
 
 def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
-    """The token of who proved the key that it is bound to (RFC 9449 section 4.3 item 12)."""
+    """Return the token if the proof is of the key that it is bound to (RFC 9449 section 4.3 item 12)."""
     if proof.jkt != bound.jkt:
         raise Rejected(Reason.TOKEN_BINDING)
     return bound.token
 
 
 def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> str | None:
-    """The key that is still to be proved, or None; the certificate is compared here (RFC 8705 section 3)."""
+    """Return the thumbprint of the key to prove, or None. Compare the certificate (RFC 8705 section 3)."""
     if "cnf" not in claims:
         return None
     cnf = claims["cnf"]
-    # What is bound to more than is known here is not proved by half.
+    # A confirmation of an unknown kind cannot be proved: reject the token.
     if not isinstance(cnf, dict) or not cnf or not cnf.keys() <= {"jkt", mtls.CONFIRMATION}:
         raise Rejected(Reason.TOKEN_BINDING)
     if mtls.CONFIRMATION in cnf:
@@ -163,7 +158,7 @@ def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> st
 
 
 def _judge(verified: Verified, issuer: str, audience: str, now: float, leeway: int) -> float:
-    """When it expires, if it is an access token for here and now."""
+    """Return when it expires, if it is an access token of this issuer for this audience."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
         raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)

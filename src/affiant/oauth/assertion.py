@@ -1,4 +1,4 @@
-"""The client assertion: build it and judge it, side by side (RFC 7521, RFC 7523, draft-ietf-oauth-rfc7523bis)."""
+"""Build and verify client assertions (RFC 7521, RFC 7523, draft-ietf-oauth-rfc7523bis)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from affiant.reasons import Reason
 from affiant.values import Value
 
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
-LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is what Authlib makes by default
+LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is the default of Authlib
 MAX_IDENTIFIER = 256  # characters of jti, and of a label
 # For every client: the assertion is parsed before its client is known. A chain of certificates in x5c takes 10,000.
 MAX_CHARACTERS = 16_384
@@ -36,56 +36,37 @@ _TYPES = frozenset({"jwt", names.CLIENT_ASSERTION_TYP})
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a server demands of an assertion.
-
-    Attributes:
-        issuer: the server's issuer identifier.
-        token_endpoint: accepted as audience under the policy ``legacy`` only.
-        audience: ``strict`` (string or array of one), ``string`` (FAPI 2.0), ``legacy`` (every spelling of this server:
-            the issuer or the endpoint, with or without a slash at its end, alone or both).
-        typ: ``strict`` (what rung 4 accepts), ``explicit`` (client-authentication+jwt only).
-        lifetime: ``strict`` (300 s), ``short`` (60 s), ``legacy`` (an hour).
-        jti: ``strict``, or ``legacy``: the hash of the whole JWS replaces a jti that is missing or unusable.
-        subject: ``strict``, or ``legacy``: a missing sub means the same as iss.
-        observe: rules (of RULES) whose breaches are recorded but accepted, as far as the loosest policy of the rule
-            accepts them. An audience of another server, and an expired assertion, are still rejected.
-        made_after: when the server forgot which jtis were used, in seconds since the epoch: what may have been made
-            and used before is refused until it must have expired.
-    """
+    """A server's rules for an assertion."""
 
     issuer: str
-    token_endpoint: str
+    token_endpoint: str  # accepted as audience under the policy ``legacy`` only
+    # ``string`` is for FAPI 2.0; ``legacy`` also accepts the endpoint, a slash at the end, and both values.
     audience: str = "strict"
-    typ: str = "strict"
-    lifetime: str = "strict"
-    jti: str = "strict"
-    subject: str = "strict"
+    typ: str = "strict"  # ``explicit``: client-authentication+jwt only
+    lifetime: str = "strict"  # a key of LIFETIMES
+    jti: str = "strict"  # ``legacy``: the hash of the whole JWS replaces a missing or unusable jti
+    subject: str = "strict"  # ``legacy``: a missing sub is the same as iss
+    # Rules whose breaches are recorded but accepted, as far as the loosest policy of the rule accepts them. An audience
+    # of another server, and an expired assertion, are still rejected.
     observe: frozenset[str] = frozenset()
+    # When the server lost its memory of used jtis: assertions from before are rejected until they have expired.
     made_after: int | None = None
 
 
 class ClientAssertion(Value, frozen=True):
-    """A client's sworn statement that held in every respect but one: whether it was used before.
-
-    Attributes:
-        client_id: who swore.
-        jti_digest: what `digest` makes of the jti.
-        live_until: the second after which it can no longer be accepted.
-        label: a `sub` that is not the client_id (guide profile), for the log only.
-        observed: what the strict rules, or those under observation, would have refused it for.
-    """
+    """A valid assertion. Whether it was used before is not checked yet."""
 
     client_id: str
-    jti_digest: bytes
-    live_until: int
-    label: str | None = None
-    observed: tuple[Reason, ...] = ()
+    jti_digest: bytes  # see `digest`
+    live_until: int  # the second after which it can no longer be accepted
+    label: str | None = None  # a `sub` that is not the client_id (guide profile), for the log only
+    observed: tuple[Reason, ...] = ()  # for which stricter rules would have rejected it
 
 
 def build(
     client_id: str, *, issuer: str, signer: Signer, now: float, lifetime: int = 60, jti: str | None = None
 ) -> str:
-    """A client assertion that names the issuer as its only audience."""
+    """Return a new client assertion for this issuer; with a random jti of 128 bits if none is given."""
     claims = {
         "iss": client_id,
         "sub": client_id,
@@ -98,31 +79,31 @@ def build(
 
 
 def parse(text: str) -> Unverified:
-    """Take an assertion apart (rung 3); x5c and other embedded keys are carried and never looked at."""
+    """Take an assertion apart (step 3). Embedded keys such as x5c are never used."""
     return compact.parse(text, limit=MAX_CHARACTERS)
 
 
 def check_names(unverified: Unverified, *, client_id: str | None, free_subject: bool = False) -> str:
-    """The client that the assertion names (rung 4). Nothing of it is proved yet."""
+    """Return the client_id that the assertion names (step 4). Nothing of it is verified yet."""
     if "typ" in unverified.header and media_type(unverified.header["typ"]) not in _TYPES:
         raise Rejected(
             Reason.JWT_TYP, expected=f"JWT or {names.CLIENT_ASSERTION_TYP}", got=_shown(unverified.header["typ"])
         )
     iss, sub = text(unverified.claims, "iss"), text(unverified.claims, "sub")
     # RFC 7523 section 3 items 1 and 2B: both are the client_id. Order: a missing sub is judged after the signature, by
-    # the client's policy: an earlier answer would reveal to a stranger which clients exist, and their policies.
+    # the client's policy: an earlier answer would reveal which clients exist, and their policies.
     if "sub" not in unverified.claims and not free_subject:
         sub = iss
     if iss is None or sub is None or (iss != sub and not free_subject):
         got = f"iss {_shown(unverified.claims.get('iss'))}, sub {_shown(unverified.claims.get('sub'))}"
         raise Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
     if client_id is not None and client_id != iss:
-        raise Rejected(Reason.CLIENT_ID, got=f"{_shown(client_id)} beside {_shown(iss)}")
+        raise Rejected(Reason.CLIENT_ID, got=f"{_shown(client_id)} but iss {_shown(iss)}")
     return iss
 
 
 def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> ClientAssertion:
-    """Judge the claims of an assertion with a valid signature (rungs 8 to 10)."""
+    """Check the claims of an assertion with a valid signature (steps 8 to 10)."""
     claims = verified.claims
     observed = [
         *check_subject(claims, rules),
@@ -137,7 +118,7 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
     return ClientAssertion(
         client_id=iss,
         jti_digest=digest(jti, whole=whole if jti is not None else compact.canonical(verified, whole)),
-        # It is refused from exp + LEEWAY on; the margin keeps its jti beyond that second on every rounding.
+        # It is rejected from exp + LEEWAY on. The margin keeps its jti longer than that, however times are rounded.
         live_until=int(claims["exp"]) + 2 * LEEWAY,
         label=sub if sub != iss else None,
         observed=tuple(observed),
@@ -145,8 +126,8 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
 
 
 def digest(jti: str | None, *, whole: bytes) -> bytes:
-    """What a jti is remembered by: 32 bytes of SHA-256, of the jti or, where there is none, of the whole JWS."""
-    # The prefix keeps a hash of a JWS apart from any jti that somebody chooses.
+    """Return the 32 bytes by which a jti is remembered: SHA-256 of the jti, or of the whole JWS if there is none."""
+    # Attack: a jti is chosen so that it has the hash of a JWS. The prefixes differ.
     return sha256(b"jti:" + jti.encode() if jti is not None else b"jws:" + whole).digest()
 
 
@@ -160,7 +141,7 @@ def check_subject(claims: dict[str, Any], rules: Rules) -> list[Reason]:
 
 
 def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 8, for a client whose assertions must say what they are (RFC 8725 section 3.11)."""
+    """Step 8: reject an assertion without explicit typing, if the policy wants it (RFC 8725 section 3.11)."""
     if rules.typ != "explicit" or media_type(header.get("typ")) == names.CLIENT_ASSERTION_TYP:
         return []
     if "typ" not in rules.observe:
@@ -169,7 +150,7 @@ def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
 
 
 def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 8: the issuer identifier as the sole value, by simple string comparison (rfc7523bis section 4)."""
+    """Step 8: the issuer identifier must be the only audience, by simple string comparison (rfc7523bis section 4)."""
     aud = claims.get("aud")
     alone = aud[0] if isinstance(aud, list) and len(aud) == 1 else aud
     strict = alone == rules.issuer and (aud is alone or rules.audience != "string")
@@ -189,7 +170,7 @@ def _names_us(aud: object, known: tuple[str, ...]) -> bool:
 
 
 def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
-    """Rung 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1)."""
+    """Step 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1)."""
     try:
         exp = instant(claims, "exp")
     except ValueError:
@@ -203,7 +184,7 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
     except ValueError as error:
         raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
     _check_made_after(iat, rules, now)
-    # Before the lifetime: of a clock that is far ahead, iat tells more than exp.
+    # Order: before the lifetime. If the clock is far ahead, iat explains more than exp.
     for name, begins, reason in (("nbf", nbf, Reason.NOT_YET), ("iat", iat, Reason.IAT_FUTURE)):
         if begins is not None:
             _check_begins(name, begins, reason, exp, now)
@@ -223,7 +204,7 @@ def _check_begins(name: str, begins: float, reason: Reason, exp: float, now: flo
 def _check_made_after(iat: float | None, rules: Rules, now: float) -> None:
     if rules.made_after is None or now > rules.made_after + LIFETIMES["legacy"] + 2 * LEEWAY:
         return
-    # A clock that is ahead may have said a later instant than that of the restore.
+    # The client's clock may have been ahead of the server's.
     first = rules.made_after + LEEWAY
     if iat is None or iat <= first:
         got = "nothing" if iat is None else f"iat {int(iat)}"
@@ -241,7 +222,7 @@ def _check_life(reason: Reason, seconds: float, expected: str, got: str, rules: 
 
 
 def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
-    """Rung 10: a jti that can be remembered (RFC 7523 section 3 item 7)."""
+    """Step 10: a jti that can be remembered (RFC 7523 section 3 item 7)."""
     if text(claims, "jti", longest=MAX_IDENTIFIER) is not None:
         return []
     if "jti" not in rules.observe and rules.jti != "legacy":
@@ -250,5 +231,4 @@ def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
 
 
 def _shown(value: object) -> str:
-    """What came, short enough for a sentence."""
     return "nothing" if value is None else str(value)[:100]

@@ -1,4 +1,4 @@
-"""Access tokens in a request, and the challenge in its refusal (RFC 6750; RFC 9449 section 7.1 for the scheme DPoP)."""
+"""The Authorization header of a request with an access token, and the challenge in its refusal (RFC 6750, RFC 9449)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
 class Shown(Value, frozen=True):
-    """A token as a request carries it; nothing of it is proved."""
+    """A token as it was presented. Nothing of it is verified."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
 
@@ -26,7 +26,7 @@ class Shown(Value, frozen=True):
 
 
 def parse_authorization(values: Sequence[bytes]) -> Shown | None:
-    """The token in the Authorization headers of a request, or None where it carries none."""
+    """Return the token in the Authorization headers of a request, or None if there is none."""
     if not values:
         return None
     if len(values) > 1:
@@ -51,7 +51,7 @@ def challenge(
     algs: str | None = None,
     scheme: str = BEARER,
 ) -> str:
-    """One challenge for WWW-Authenticate (RFC 6750 section 3, RFC 9449 section 7.1)."""
+    """Return one challenge for WWW-Authenticate (RFC 6750 section 3, RFC 9449 section 7.1)."""
     parameters = {
         "realm": realm,
         "error": error,

@@ -1,4 +1,4 @@
-"""The answer to an introspection as a signed JWT (RFC 9701), and how it is asked for."""
+"""Introspection responses as signed JWTs (RFC 9701), and the header that requests them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 
 MEDIA_TYPE = f"application/{names.INTROSPECTION_TYP}"
-_MAX_ACCEPT = 1024  # characters of the header that are looked at
+_MAX_ACCEPT = 1024  # characters of the header that are read
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 _JSON = ("application/json", "application/*", "*/*")
 
 
 def wants_jwt(accept: Sequence[bytes]) -> bool:
-    """Whether these values of the Accept header ask for a JWT: by its name (section 4), and not less than for JSON.
+    """Whether the Accept header requests a JWT: by its name (section 4), and with no lower quality than JSON.
 
-    Who accepts anything gets JSON, as ever. Of two that are wanted alike, the JWT: nobody names it by chance.
+    ``*/*`` means JSON, as ever. With equal quality the JWT is sent: its name is not there by chance.
     """
     wanted = _qualities(b",".join(accept))
     jwt = wanted.get(MEDIA_TYPE, 0.0)
@@ -31,19 +31,19 @@ def wants_jwt(accept: Sequence[bytes]) -> bool:
 
 
 async def build(members: dict[str, Any], *, issuer: str, audience: str, now: float, signer: AnySigner) -> str:
-    """The compact JWS of an answer (section 5)."""
-    # No sub and no exp beside them: so the answer can never pass for an access token.
+    """Return the compact JWS of a response (section 5); `audience` is the client_id of the API."""
+    # Attack: the response is used as an access token. It has neither sub nor exp.
     claims = {"iss": issuer, "aud": audience, "iat": int(now), "token_introspection": members}
     return await compact.sign_with({"typ": names.INTROSPECTION_TYP}, claims, signer)
 
 
 def verify(verified: Verified, *, issuer: str, audience: str, now: float, max_age: int = 60) -> dict[str, Any]:
-    """The members of an answer whose signature held."""
+    """Return the members of a response that is at most `max_age` seconds old, or raise ValueError."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.INTROSPECTION_TYP:
         raise ValueError(f"the answer has not the typ {names.INTROSPECTION_TYP}")
     if claims.get("iss") != issuer or claims.get("aud") not in (audience, [audience]):
-        raise ValueError("the answer is of another issuer, or for somebody else")
+        raise ValueError("the answer is of another issuer, or for another client")
     iat = instant(claims, "iat")
     if iat is None or not now - max_age - LEEWAY <= iat <= now + LEEWAY:
         raise ValueError("the answer is not of this time")
@@ -54,7 +54,7 @@ def verify(verified: Verified, *, issuer: str, audience: str, now: float, max_ag
 
 
 def _qualities(accept: bytes) -> dict[str, float]:
-    """What is accepted, in lower case, and how much; what cannot be read is not accepted."""
+    """Return the media types in lower case with their quality; 0 if it cannot be read."""
     found: dict[str, float] = {}
     for item in accept[:_MAX_ACCEPT].decode("latin-1").split(","):
         name, *parameters = [part.strip() for part in item.lower().split(";")]

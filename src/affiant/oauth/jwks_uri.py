@@ -1,4 +1,4 @@
-"""The address of public keys (RFC 7591 section 2, `jwks_uri`): its syntax, and how long a copy may be kept."""
+"""The `jwks_uri` of a client or server (RFC 7591 section 2): its syntax, and how long a key set is cached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HTTPS = 443
 _FIRST_UNPRIVILEGED = 1024
 _LAST = 65535
 
-# RFC 3986 without what a key server has no use for: no user information, no fragment, no escape in the host.
+# RFC 3986 without user information, fragment, and escapes in the host.
 URI = re.compile(
     r"https://(?:\[(?P<literal>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -25,9 +25,9 @@ _NUMBER = re.compile(r"[0-9]+|0[Xx][0-9A-Fa-f]*")
 
 
 def parse(text: str) -> str:
-    """The same text, when it is the https address of a key set: a host, and port 443 or one from 1024 up.
+    """Return the text if it can be the https URL of a key set: with a host, and port 443 or one from 1024 up.
 
-    Which network addresses the host may stand for is judged later, when it is fetched.
+    The network addresses of the host are checked later, when it is fetched.
     """
     found = URI.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
     if found is None:

@@ -1,4 +1,4 @@
-"""Authorization server metadata (RFC 8414): where it is, and what a client may believe of it."""
+"""Authorization server metadata (RFC 8414): its URL, and the checks of its content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERVER_ERRORS = range(500, 600)
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """A server's metadata, whose issuer is the one that was asked for.
+    """The metadata of a server, checked to be of the expected issuer.
 
     Attributes:
         jwks_uri: the address of its keys; optional, since a client needs none (RFC 8414 section 2).
@@ -35,7 +35,7 @@ class Metadata:
     revocations_uri: str | None = None
 
     def over_mtls(self) -> Metadata:
-        """The same for a client that shows a certificate: with the endpoints that ask for one (RFC 8705 section 5)."""
+        """Return the metadata with the endpoints for clients with a certificate (RFC 8705 section 5)."""
         aliases = self.raw.get("mtls_endpoint_aliases")
         url = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
         if url is None:
@@ -51,7 +51,7 @@ class Metadata:
         return self.jwks_uri
 
     def endpoint(self, name: str) -> str | None:
-        """The URL of one more endpoint, or None where the server has none."""
+        """Return the URL of an endpoint, or None if the server has none."""
         url = self.raw.get(name)
         if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
@@ -59,7 +59,7 @@ class Metadata:
 
 
 def check_own_issuer(issuer: str) -> str:
-    """Return an issuer that this server may have: one with a single spelling."""
+    """Return an issuer that this server may have: one with a single normal form."""
     if issuer.endswith("/") or issuer.lower().split("/")[2:3] != issuer.split("/")[2:3]:
         raise ValueError("an issuer must not end in a slash, and its host must be in lower case")
     return check_issuer(issuer)
@@ -67,7 +67,7 @@ def check_own_issuer(issuer: str) -> str:
 
 def check_issuer(issuer: str) -> str:
     """Return the text if it can be an issuer identifier (RFC 8414 section 2); a slash at its end belongs to it."""
-    if _URL.fullmatch(issuer) is None:  # it stands in headers and is compared as a string
+    if _URL.fullmatch(issuer) is None:  # it is sent in headers and compared as a string
         raise ValueError(
             "an issuer must be a URL: no spaces, quotes or line ends, a port of digits, escapes for the rest"
         )
@@ -80,18 +80,18 @@ def check_issuer(issuer: str) -> str:
 
 
 def well_known_url(issuer: str, *, suffix: str = names.WELL_KNOWN_OAUTH) -> str:
-    """Where the metadata of this issuer are: the suffix goes between host and path (RFC 8414 section 3.1)."""
+    """Return the URL of the metadata: the suffix goes between host and path (RFC 8414 section 3.1)."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}{suffix}{parts.path.rstrip('/')}"
 
 
 def openid_url(issuer: str) -> str:
-    """Return where OpenID Connect Discovery 1.0 section 4.1 looks for the metadata: the suffix goes to the end."""
+    """Return the URL of OpenID Connect Discovery 1.0 section 4.1: the suffix goes to the end."""
     return issuer.rstrip("/") + names.WELL_KNOWN_OPENID
 
 
 def parse(body: bytes, *, issuer: str) -> Metadata:
-    """Read metadata, and believe them only for the issuer that was asked for (RFC 8414 section 3.3)."""
+    """Read metadata; raise ValueError if they are of another issuer (RFC 8414 section 3.3)."""
     try:
         members = parse_object(body)
     except ValueError as error:

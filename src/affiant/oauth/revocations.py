@@ -1,8 +1,7 @@
-"""Which tokens ended before their time: the one rule, and the feed by which guards learn it, built and read together.
+"""Revoked access tokens: the rule by which a revocation covers a token, and the feed of revocations for guards.
 
-The feed is a JWT that anybody may fetch. What ended is named in it by a hash alone: who holds a token can look whether
-it is meant, and a stranger learns how many there are. Who guesses the name of a client or an API can confirm that its
-tokens were revoked, and nothing else.
+The feed is a public JWT with hashes. The owner of a token can find out whether it is revoked; others see only how many
+revocations there are, and can confirm a guessed client_id or API identifier.
 
 RFC 7009 leaves open how an API hears of a revocation (section 3): this feed, its type and its claims are ours.
 """
@@ -23,21 +22,21 @@ from affiant.jose.signer import AnySigner
 from affiant.oauth import names
 from affiant.values import Value
 
-FAMILY_MARK = "."  # between the family of refresh tokens and the rest, in the jti of a token that came with one
+FAMILY_MARK = "."  # after the family of refresh tokens, in the jti of a token that was issued with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations
-PERIOD = 300  # seconds after which the feed is signed anew, though nothing changed
-LIFETIME = 3 * PERIOD  # seconds from then on in which it may be believed
-DIGEST_BYTES = 16  # nobody finds another name with the same 128 bits
-SEEN_SECONDS = 2  # a node may still issue what it has not heard is over, and its clock may be ahead a little
+PERIOD = 300  # seconds after which the feed is signed again, even without a change
+LIFETIME = 3 * PERIOD  # seconds for which it is valid after that
+DIGEST_BYTES = 16  # 128 bits: a second name with the same digest cannot be found
+SEEN_SECONDS = 2  # in which a node may not know a revocation yet; its clock may also be ahead
 _WHOLE = frozenset({"jti", "family", "key"})
 
 
 class Feed(Value, frozen=True):
-    """What ended before its time, as its server said it at `issued_at`; instants in seconds since the epoch.
+    """The revocations of a server at `issued_at`; instants in seconds since the epoch.
 
     Attributes:
-        whole: digests of the names all of whose tokens ended.
-        before: by the digest of a name, the last second in which those of its tokens were issued that ended.
+        whole: digests of names, all of whose tokens are revoked.
+        before: by the digest of a name, the last second in which a revoked token was issued.
     """
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"whole", "before"})
@@ -48,7 +47,7 @@ class Feed(Value, frozen=True):
     before: dict[bytes, int] = msgspec.field(default_factory=dict)
 
     def revokes(self, claims: dict[str, Any]) -> bool:
-        """Whether the token with these claims ended."""
+        """Whether the token with these claims is revoked."""
         if not self.whole and not self.before:
             return False
         for kind, value in named(claims):
@@ -60,7 +59,7 @@ class Feed(Value, frozen=True):
 
 
 def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
-    """Every (kind, value) under which the access token with these claims may have been revoked."""
+    """Return every (kind, value) by which an access token with these claims can be revoked."""
     found = [("all", "")]
     found += [("api", value) for value in audiences(claims)]
     found += [(kind, value) for kind, value in _of_one(claims) if value]
@@ -68,10 +67,10 @@ def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def ends(kind: str, at: int, claims: dict[str, Any]) -> bool:
-    """Whether what was revoked at this instant takes this token along, which it names.
+    """Whether a revocation of this kind at this instant, which names the token, covers it.
 
-    A token, a family and a key are over for good, whatever the clock of the node said that issued the token; of the
-    others, what was issued until then, and SEEN_SECONDS longer.
+    A token, a family and a key are revoked for good. For other kinds, tokens that were issued until then, and
+    SEEN_SECONDS longer, are revoked.
     """
     if kind in _WHOLE:
         return True
@@ -83,21 +82,21 @@ def ends(kind: str, at: int, claims: dict[str, Any]) -> bool:
 
 
 def of_key(client_id: str | None, client_key: str | None) -> str | None:
-    """The name of all that a client obtained by one of its keys.
+    """Return the name of all tokens that a client obtained with one of its keys.
 
-    With the client in it: a client may register the public key of another as one of its own, and revoke that.
+    Attack: a client registers the public key of another, and revokes it. The name contains the client_id.
     """
     return f"{client_id} {client_key}" if client_id and client_key else None
 
 
 @lru_cache(maxsize=4096)  # a guard looks for the same few names with each request
 def digest(kind: str, value: str) -> bytes:
-    """What stands for this name in the feed. No kind has a NUL, so no two names are spelt alike."""
+    """Return the digest of a name for the feed. A kind has no NUL, so no two names have the same text."""
     return sha256(f"{kind}\0{value}".encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
 
 
 async def build(revoked: Iterable[tuple[str, str, int]], *, issuer: str, now: int, signer: AnySigner) -> str:
-    """The feed as a compact JWS."""
+    """Return the feed as a compact JWS. `now` is the same for a PERIOD, so that all nodes sign the same claims."""
     return await compact.sign_with({"typ": names.REVOCATIONS_TYP}, _claims(revoked, issuer, now), signer)
 
 
@@ -119,7 +118,7 @@ def _claims(revoked: Iterable[tuple[str, str, int]], issuer: str, now: int) -> d
 
 
 def verify(verified: Verified, *, issuer: str, now: float) -> Feed:
-    """Read a feed whose signature held."""
+    """Return the feed if it is of this issuer and valid now, or raise ValueError."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.REVOCATIONS_TYP:
         raise ValueError(f"the revocations have not the typ {names.REVOCATIONS_TYP}")
@@ -146,7 +145,7 @@ def _of_one(claims: dict[str, Any]) -> Iterable[tuple[str, str | None]]:
     yield "family", family if mark else None
     yield "client", text(claims, "client_id")
     yield "key", of_key(text(claims, "client_id"), text(claims, "client_key"))
-    yield "key", text(claims, "client_key")  # of whatever client: that only an operator says
+    yield "key", text(claims, "client_key")  # of any client: only an operator revokes by it
 
 
 def _is_second(value: object) -> bool:
@@ -156,5 +155,5 @@ def _is_second(value: object) -> bool:
 def _name(value: object) -> bytes:
     decoded = base64url.decode(value) if isinstance(value, str) else b""
     if len(decoded) != DIGEST_BYTES:
-        raise ValueError("the revocations name something that is no digest")
+        raise ValueError("the revocations contain something that is no digest")
     return decoded

@@ -1,4 +1,4 @@
-"""The token request and its answer (RFC 6749 sections 4.4, 5.1 and 6)."""
+"""Token requests and responses (RFC 6749 sections 4.4, 5.1 and 6)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,24 @@ from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
 from affiant.values import Value
 
-# RFC 6749 appendix A.12 and A.17: VSCHAR. An access token goes into a header, where a space would end it; the b64token
-# that RFC 6750 section 2.1 has there is narrower, but some servers issue others, and take them.
+# RFC 6749 appendix A.12 and A.17: VSCHAR. A space would end an access token in its header. RFC 6750 section 2.1 allows
+# fewer characters there, but some servers issue others.
 _ACCESS_TOKEN, _REFRESH_TOKEN = re.compile(r"[\x21-\x7e]+"), re.compile(r"[\x20-\x7e]+")
 
 
 class TokenResponse(Value, frozen=True):
-    """A successful answer.
-
-    Attributes:
-        access_token: opaque to the client.
-        token_type: how to use it.
-        expires_in: seconds, or None where the server did not say.
-        scope: what was granted, where it was said.
-        refresh_token: where one was issued.
-        authorization_details: what was granted beside the scope (RFC 9396 section 7).
-    """
+    """A successful response."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"access_token", "refresh_token"})
 
     access_token: str
     token_type: str
-    expires_in: int | None
+    expires_in: int | None  # seconds
     scope: str | None = None
     refresh_token: str | None = None
-    authorization_details: tuple[dict[str, Any], ...] = ()
+    authorization_details: tuple[dict[str, Any], ...] = ()  # RFC 9396 section 7
 
     def to_members(self) -> dict[str, Any]:
-        """The members of the JSON answer."""
         members: dict[str, Any] = {
             "access_token": self.access_token,
             "token_type": self.token_type,
@@ -47,27 +37,27 @@ class TokenResponse(Value, frozen=True):
             members["refresh_token"] = self.refresh_token
         if self.authorization_details:
             members["authorization_details"] = self.authorization_details
-        # RFC 6749 section 3.3: a scope has at least one name, so no scope is no member.
+        # RFC 6749 section 3.3: a scope has at least one name, so an empty one is omitted.
         return {name: value for name, value in members.items() if value not in (None, "")}
 
 
 def client_credentials_form(
     *, scope: str | None, resource: str | None, authorization_details: str | None = None
 ) -> list[tuple[str, str]]:
-    """The parameters of a client_credentials request, without those that authenticate."""
+    """Return the parameters of a client_credentials request, without client authentication."""
     form = [("grant_type", names.CLIENT_CREDENTIALS), ("scope", scope), ("resource", resource)]
     form.append(("authorization_details", authorization_details))
     return [(name, value) for name, value in form if value]
 
 
 def refresh_form(refresh_token: str, *, scope: str | None = None) -> list[tuple[str, str]]:
-    """The parameters of a refresh request, without those that authenticate."""
+    """Return the parameters of a refresh request, without client authentication."""
     form = [("grant_type", names.REFRESH_TOKEN), ("refresh_token", refresh_token), ("scope", scope)]
     return [(name, value) for name, value in form if value]
 
 
 def parse_response(body: bytes) -> TokenResponse:
-    """Read a successful answer; members that are not known are ignored (RFC 6749 section 5.1)."""
+    """Read a successful response; unknown members are ignored (RFC 6749 section 5.1)."""
     try:
         members = parse_object(body)
     except ValueError as error:
@@ -103,7 +93,7 @@ def _refresh_token(value: object) -> str | None:
 def _seconds(value: object) -> int | None:
     if value is None:
         return None
-    # Some servers write the number as a string; the intent is clear, so it is read.
+    # Some servers send the number as a string.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:  # noqa: PLR2004
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -(10**15) < value < 10**15:

@@ -1,4 +1,4 @@
-"""Failures of the operating system, in sentences that say what to do: files of other users, and the network.
+"""The operating system: private files, the network, tasks in flight, and text for terminals.
 
 Every role uses this package; it imports only `errors`.
 """

@@ -1,4 +1,4 @@
-"""Files with secrets: who may read them, who owns what root creates, and what to do when access is denied."""
+"""Files with secrets: their permissions, their owner if root creates them, and messages about denied access."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from affiant.errors import ConfigError
 
 _ROOT = 0
 _MAX_SECRET = 1 << 20  # bytes
-# Besides the owner: read, and what changes the content. Execution of a file that is no program is harmless.
+# Permissions of others that are not harmless: to read, and to write.
 _OTHERS = 0o066
 _WRITE = 0o022
 _WORLD = 0o006
 
 
 def read_private(path: Path, *, what: str, variable: str) -> bytes:
-    """Read a file that only its owner, or the processes that an orchestrator mounted it for, can read."""
+    """Read a file that only its owner, or a process for which an orchestrator mounted it, can read."""
     try:
         with path.open("rb") as file:
             # Attack: the path is replaced after the check. Check the open file.
             found = os.fstat(file.fileno())
-            if stat.S_ISCHR(found.st_mode):  # chmod would harm every process of the machine
+            if stat.S_ISCHR(found.st_mode):  # the message must not suggest chmod for it
                 raise ConfigError(f"{what} cannot be {path}, which is a device: name a file")
             if not _is_private(found, read_only=_is_read_only(file.fileno())):
                 raise ConfigError(_exposed(path, found, variable))
@@ -77,7 +77,7 @@ def create_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     if os.geteuid() == _ROOT:
         folder = path.parent.stat()
         # Attack: the owner of the folder puts a link to another file under the name. The descriptor is of a new file.
-        with contextlib.suppress(OSError):  # in some containers root may not: the file stays root's
+        with contextlib.suppress(OSError):  # in some containers root may not change the owner
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
     return descriptor
 
@@ -92,7 +92,7 @@ def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
     except FileExistsError:
         if os.geteuid() != _ROOT or path.parent.stat().st_uid == _ROOT:
             return os.open(path, flags | os.O_CLOEXEC)
-        # Attack: the limits of a server that root started were written into the file that a link named.
+        # Attack: a link makes a server that root started write into another file.
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
@@ -106,7 +106,7 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
     if error.errno not in (errno.EACCES, errno.EPERM):
         return ""
     place, owner = _closest(path)
-    if owner == os.geteuid():  # its mode denies access, which the message says already
+    if owner == os.geteuid():  # the mode denies access, and the message says so
         return ""
     mine = user(os.geteuid())
     text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "

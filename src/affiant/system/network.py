@@ -1,4 +1,4 @@
-"""Describe network failures: the name, the proxy, the connection or the certificate, and what to do."""
+"""HTTP clients, and messages about network failures: of the name, proxy, connection or certificate, and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_TRUSTED = (18, 19, 20, 21)
 _OTHER_NAME = (62, 63, 64)
 _AUTHORITIES = "SSL_CERT_FILE"
 _PROXIES = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
-_DEPTH = 16  # of causes: a chain of them can be a ring
+_DEPTH = 16  # of causes, whose chain can be a ring
 
 
 def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
@@ -57,7 +57,7 @@ def find_proxy(url: str) -> str | None:
 
 
 def http_client(**options: Any) -> httpx2.Client:
-    """An HTTP client as the environment wants it."""
+    """Return an HTTP client with the proxies and authorities of the environment, or raise ConfigError."""
     import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
 
     with _environment():
@@ -65,7 +65,6 @@ def http_client(**options: Any) -> httpx2.Client:
 
 
 def async_http_client(**options: Any) -> httpx2.AsyncClient:
-    """The same for `await`."""
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     with _environment():
@@ -73,7 +72,7 @@ def async_http_client(**options: Any) -> httpx2.AsyncClient:
 
 
 def authorities() -> ssl.SSLContext:
-    """The certificate authorities that the environment names; reading them takes 50 ms."""
+    """Return the certificate authorities of the environment; reading them takes 50 ms."""
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     with _environment():
@@ -82,7 +81,7 @@ def authorities() -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Name the variable: the HTTP library raises whatever its parts do."""
+    """Turn errors about variables of the environment into ConfigError with the name of the variable."""
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     try:

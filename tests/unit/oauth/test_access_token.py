@@ -49,20 +49,22 @@ def _reason(claims: dict[str, Any], *, typ: object = "at+jwt", now: float = NOW)
     return refusal.value.reason
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("scope", [None, "a", "a b"])
 @pytest.mark.parametrize("aud", [API, ("https://other.example", API)])
-def test_what_is_built_verifies(scope: str | None, aud: str | tuple[str, ...]) -> None:
+async def test_what_is_built_verifies(scope: str | None, aud: str | tuple[str, ...]) -> None:
     claims = AccessTokenClaims(iss=ISSUER, sub="s", client_id="c", aud=aud, exp=NOW + 1, iat=NOW, jti="j", scope=scope)
-    unverified = compact.parse(access_token.build(claims, KEY))
+    unverified = compact.parse(await access_token.build(claims, KEY))
     assert unverified.header == {"typ": "at+jwt", "alg": "Ed25519", "kid": KEY.kid}
     token = access_token.verify(compact.verify(unverified, PUBLIC), issuer=ISSUER, audience=API, now=NOW)
     assert (token.client_id, token.sub, token.jti, token.expires_at) == ("c", "s", "j", NOW + 1)
     assert token.scopes == frozenset(scope.split(" ") if scope else ())
 
 
-def test_an_empty_scope_is_left_out() -> None:
+@pytest.mark.anyio
+async def test_an_empty_scope_is_left_out() -> None:
     claims = AccessTokenClaims(iss=ISSUER, sub="s", client_id="c", aud=API, exp=1, iat=0, jti="j", scope="")
-    assert "scope" not in compact.parse(access_token.build(claims, KEY)).claims
+    assert "scope" not in compact.parse(await access_token.build(claims, KEY)).claims
 
 
 @given(name=st.sampled_from([*CLAIMS, "nbf", "cnf", "x"]), value=JSON)

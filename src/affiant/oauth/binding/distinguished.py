@@ -1,4 +1,4 @@
-"""Distinguished names: read from text and from certificates, and compared as RFC 4517 section 4.2.15 says.
+"""Read distinguished names from text and certificates, and compare them (RFC 4517 section 4.2.15).
 
 Two names match if they have the same relative names in the same order. A relative name is a set of attributes. Two
 attributes match if they have the same type, and the same value under the matching rule of that type. Directory strings
@@ -21,7 +21,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 # The types that are compared without case (RFC 4519, X.520, RFC 2985, CA/Browser Forum EV), each with its names. The
-# first name is the one that is shown: of RFC 4514 section 3 where it has one. Java and .NET have names of their own.
+# first name is used in messages: that of RFC 4514 section 3 if there is one. Java and .NET have their own names.
 _TYPES = {
     "2.5.4.3": ("CN", "commonName"),
     "2.5.4.4": ("SN", "surname"),
@@ -57,7 +57,7 @@ _OIDS = {name.lower(): oid for oid, names in _TYPES.items() for name in names}
 _MAX_VALUE = 1024  # characters
 _COMMON_NAME, _COUNTRY = "2.5.4.3", "2.5.4.6"
 
-# How the string types of ASN.1 become text. Of TeletexString only ASCII is certain.
+# The encodings of the string types of ASN.1. In TeletexString only ASCII is certain.
 _CHARSETS = {
     b"\x0c": "utf-8",
     b"\x12": "ascii",  # NumericString
@@ -72,7 +72,7 @@ _CHARSETS = {
 _TYPE = re.compile(r" *(?:([A-Za-z][A-Za-z0-9-]*)|(?:OID\.)?([0-9]+(?:\.[0-9]+)+))( *)=( *)", re.IGNORECASE)
 _HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_PLAIN = re.compile(r'(?:[^"+,;<>\\ ]| (?! *(?:[+,]|$))|\\.)*', re.DOTALL)  # spaces at its end are no part of it
+_PLAIN = re.compile(r'(?:[^"+,;<>\\ ]| (?! *(?:[+,]|$))|\\.)*', re.DOTALL)  # without the spaces at its end
 _END = re.compile(r" *(?:([+,])( *)|$)")
 _ESCAPE = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\([ "#+,;<=>\\])|\\')
 _SPECIAL = re.compile(r'["+,;<>\\]|^[ #]| $')
@@ -80,20 +80,12 @@ _SPECIAL = re.compile(r'["+,;<>\\]|^[ #]| $')
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A type and a value.
-
-    Attributes:
-        oid: the type, as numbers with dots.
-        text: the value, if it is a string.
-        der: the value in DER, if that is known.
-    """
-
-    oid: str
-    text: str | None
-    der: bytes | None
+    oid: str  # the type
+    text: str | None  # the value, if it is a string
+    der: bytes | None  # the value in DER, if that is known
 
     def key(self, *, exact: frozenset[str]) -> str:
-        """Return the value in the form in which it is compared."""
+        """Return the value in the form for comparison; of the `exact` types, its DER."""
         if self.text is not None and self.oid in _TYPES:
             return f"{self.oid}={_prepare(self.text)}"
         if self.der is not None and (self.oid in exact or self.text is None):
@@ -110,7 +102,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A distinguished name: its relative names in the order of the certificate."""
+    """A distinguished name, with its relative names in the order of the certificate."""
 
     rdns: tuple[tuple[Attribute, ...], ...]
 
@@ -120,7 +112,7 @@ class Name:
         return frozenset(a.oid for rdn in self.rdns for a in rdn if a.der is not None and a.oid not in _TYPES)
 
     def key(self, *, exact: frozenset[str]) -> list[list[str]]:
-        """Return the name in the form in which it is compared."""
+        """Return the name in the form for comparison."""
         return [sorted(attribute.key(exact=exact) for attribute in rdn) for rdn in self.rdns]
 
     def matches(self, registered: Name) -> bool:
@@ -132,12 +124,12 @@ class Name:
             return False
 
     def __str__(self) -> str:
-        """Return the name as RFC 4514 spells it: the last relative name first."""
+        """Return the name in the form of RFC 4514: the last relative name first."""
         return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))
 
 
 def parse(text: str) -> Name:
-    """Read a name as RFC 4514, openssl or Java spell it.
+    """Read a name in the form of RFC 4514, openssl or Java.
 
     RFC 4514 and Java begin with the last relative name of the certificate, and `openssl x509 -subject`, which has a
     space on both sides of each equals sign, with the first. What can be read in both orders is refused.
@@ -155,7 +147,7 @@ def parse(text: str) -> Name:
         raise ValueError("write all equals signs with spaces around them, as openssl does, or none")
     as_written = Name(tuple(map(tuple, rdns)))
     reverse = Name(as_written.rdns[::-1])
-    as_written.key(exact=as_written.exact)  # every value can be compared
+    as_written.key(exact=as_written.exact)  # raises if a value cannot be compared
     is_from_openssl = is_spaced == {True}
     if is_from_openssl or any(attribute.is_apart for attribute in found):
         _check_order(as_written if is_from_openssl else reverse, written=as_written)
@@ -175,7 +167,7 @@ def parse_certificate(certificate: x509.Certificate) -> Name:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An attribute as it was found: how its equals sign is spaced, what follows, and whether a space follows that."""
+    """An attribute, the spaces around its equals sign, and the separator after it."""
 
     read: Attribute
     is_spaced: bool
@@ -239,7 +231,7 @@ def _unescape(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return the value as RFC 4514 section 2.4 spells it; what cannot be printed becomes hexadecimal."""
+    """Escape a value (RFC 4514 section 2.4); unprintable characters become hexadecimal."""
     said = _SPECIAL.sub(lambda found: "\\" + found[0], text)
     return "".join(c if c.isprintable() else "".join(f"\\{b:02X}" for b in c.encode("utf-8", "replace")) for c in said)
 
@@ -252,7 +244,7 @@ class _Typed:
 
 @asn1.sequence
 class _Certified:
-    """TBSCertificate (RFC 5280 section 4.1), of which only the subject is looked at."""
+    """TBSCertificate (RFC 5280 section 4.1), of which only the subject is read."""
 
     version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
     serial_number: int
@@ -302,7 +294,7 @@ def _check_characters(text: str) -> None:
 
 
 def _check_order(name: Name, *, written: Name) -> None:
-    """Reject a name whose order is not certain."""
+    """Reject a name that may be in reverse order."""
     if len(name.rdns) == 1:
         return
     first, last = ({a.oid for a in rdn} for rdn in (name.rdns[0], name.rdns[-1]))

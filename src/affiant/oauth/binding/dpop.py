@@ -1,6 +1,6 @@
-"""DPoP: the proof that who shows a token holds the key that it is bound to, built and verified side by side (RFC 9449).
+"""Build and verify DPoP proofs: the sender of a token has the key that it is bound to (RFC 9449).
 
-Nonces and the memory of used proofs stand here too: an authorization server and an API apply the same rules.
+Nonces and the memory of used proofs are here too: an authorization server and an API have the same rules.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from affiant.values import Value
 
 MAX_AGE = 60  # seconds that iat may be old; FAPI 2.0 asks for no more
 LEEWAY = 30  # seconds that iat may be ahead
-MAX_CHARACTERS = 12_288  # more than of an assertion: the key comes along, and one of ML-DSA-87 is large
-NONCE_SECONDS = 300  # how long one nonce is given out; it is taken for as long again
-MAX_REMEMBERED = 200_000  # proofs, about 30 MB: 2,000 a second for as long as they could be shown again
+MAX_CHARACTERS = 12_288  # a proof contains its key, and one of ML-DSA-87 is large
+NONCE_SECONDS = 300  # for which one nonce is given out; it is accepted for as long again
+MAX_REMEMBERED = 200_000  # proofs, about 30 MB: 2,000 a second for as long as they could be replayed
 LEAST_NONCE_KEY = 16  # bytes
-# Scheme, authority and path of an http URL. Only what may stand on a request line; a user is no part of it.
+# Scheme, authority and path of an http URL, with the characters of a request line and without a user.
 _URL = re.compile(
     r"(https?)://([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?(/[!-\"$->@-~]*)?(?:\?[!-\"$-~]*)?(?:#[!-~]*)?",
     re.IGNORECASE,
@@ -46,7 +46,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 @dataclass(frozen=True, slots=True)
 class ProofKey:
-    """What a client proves that it holds: a Signer without a name, since each proof carries the public key itself."""
+    """The key of a client's proofs: a Signer without a kid, since each proof contains the public key."""
 
     signer: Signer = field(repr=False)
     jwk: dict[str, Any] = field(repr=False)
@@ -54,37 +54,27 @@ class ProofKey:
 
     @classmethod
     def of(cls, key: PrivateKey) -> ProofKey:
-        """The same key, for proofs."""
         public = key.public()
         return cls(key, {name: value for name, value in public.jwk.items() if name != "kid"}, public.thumbprint)
 
     @property
     def alg(self) -> str:
-        """The name for the header."""
         return self.signer.alg
 
     @property
     def kid(self) -> None:
-        """None."""
         return
 
     def sign(self, data: bytes) -> bytes:
-        """The signature."""
         return self.signer.sign(data)
 
 
 class DpopProof(Value, frozen=True):
-    """A proof that held in every respect but one: whether it was used before.
+    """A valid proof. Whether it was used before is not checked yet."""
 
-    Attributes:
-        jkt: the thumbprint of the key that was proved (RFC 7638).
-        digest: what it is remembered by: SHA-256 of key and jti, 32 bytes.
-        live_until: the second after which it can no longer be accepted.
-    """
-
-    jkt: str
-    digest: bytes
-    live_until: float
+    jkt: str  # the thumbprint of its key (RFC 7638)
+    digest: bytes  # by which it is remembered: SHA-256 of key and jti
+    live_until: float  # the second after which it can no longer be accepted
 
 
 def build(
@@ -97,7 +87,7 @@ def build(
     nonce: str | None = None,
     access_token: str | None = None,
 ) -> str:
-    """A proof for one request (RFC 9449 section 4.2)."""
+    """Return a proof for one request (RFC 9449 section 4.2); with a random jti of 128 bits if none is given."""
     claims = {"jti": jti or secrets.token_urlsafe(16), "htm": method, "htu": _target(url), "iat": int(now)}
     if nonce is not None:
         claims["nonce"] = nonce
@@ -116,7 +106,11 @@ def verify(
     nonces: Nonces | None = None,
     algorithms: Sequence[str] = ASYMMETRIC,
 ) -> DpopProof:
-    """Judge the proof of a request, by the list of RFC 9449 section 4.3."""
+    """Check the proof of a request by the list of RFC 9449 section 4.3, except for its replay.
+
+    `urls` are the URLs of the request that its sender may know: several if the endpoint has an alias (RFC 8705
+    section 5).
+    """
     unverified = _parse(values)
     if media_type(unverified.header.get("typ")) != names.DPOP_TYP:
         raise Rejected(Reason.DPOP_TYPE, expected=names.DPOP_TYP)
@@ -129,21 +123,21 @@ def verify(
         raise Rejected(Reason.DPOP_METHOD, expected=method)
     _check_url(claims.get("htu"), urls)
     live_until = _check_time(claims, now, nonces)
-    # Compared as what it is, text of a stranger: not in constant time, since whoever signs it knows the token.
+    # Not in constant time: the sender of the proof knows the token.
     if access_token is not None and claims.get("ath") != hash_of(access_token):
         raise Rejected(Reason.DPOP_TOKEN_HASH)
-    # The key is part of the name: what others call their proofs is none of this client's business.
+    # With the key: two clients may use the same jti.
     name = sha256(f"{key.thumbprint} {jti}".encode()).digest()
     return DpopProof(key.thumbprint, name, live_until)
 
 
 def hash_of(access_token: str) -> str:
-    """The claim ath of a proof that goes along with this token (RFC 9449 section 4.2)."""
+    """Return the claim ath of a proof for a request with this token (RFC 9449 section 4.2)."""
     return base64url.encode(sha256(access_token.encode()).digest())
 
 
 def normalise(url: str) -> str:
-    """The URL without query and fragment, spelt in the one way that others of its kind are compared in.
+    """Return the URL without query and fragment, in the normal form for comparison.
 
     As RFC 3986 sections 6.2.2 and 6.2.3 say: lower case for scheme and host, upper case for escapes, no escape that is
     not needed, no dot segments, no default port, and a path.
@@ -155,7 +149,7 @@ def normalise(url: str) -> str:
 
 
 class Nonces:
-    """Nonces that nobody has to store: each is a MAC of the time, the same for everybody who has the key."""
+    """Nonces without storage: each is a MAC of the time, the same in all workers and nodes with this key."""
 
     def __init__(self, key: bytes, *, seconds: int = NONCE_SECONDS) -> None:
         if len(key) < LEAST_NONCE_KEY:
@@ -164,11 +158,10 @@ class Nonces:
         self._seconds = seconds
 
     def current(self, now: float) -> str:
-        """The one to give out now."""
         return self._of(int(now // self._seconds))
 
     def verify(self, nonce: object, now: float) -> float:
-        """The second until which this nonce is taken."""
+        """Return the second until which this nonce is accepted, or raise DPOP_NONCE."""
         window = int(now // self._seconds)
         if isinstance(nonce, str):
             for given in (window, window - 1):
@@ -181,10 +174,10 @@ class Nonces:
 
 
 class Replays:
-    """The proofs that were used, in the memory of this process, as long as they could be used again.
+    """The used proofs, in the memory of this process, for as long as they could be replayed.
 
-    It never holds more than it may. When it is full, it forgets those that end first, and refuses from then on whatever
-    ends no later than they did: too much at once may cost a good proof, and never lets a used one through.
+    When the memory is full, the proofs that expire first are forgotten, and from then on all proofs are rejected that
+    expire no later. So a flood may cost a valid proof, but no used one is accepted.
     """
 
     def __init__(self, *, most: int = MAX_REMEMBERED) -> None:
@@ -195,7 +188,7 @@ class Replays:
         self._forgotten_until = float("-inf")
 
     def claim(self, proof: DpopProof, now: float) -> None:
-        """Let this proof pass, once."""
+        """Use up the proof, or raise DPOP_REPLAYED."""
         with self._lock:
             while self._ends and self._ends[0][0] < now:
                 self._forget()
@@ -207,7 +200,7 @@ class Replays:
             heapq.heappush(self._ends, (proof.live_until, proof.digest))
 
     def _forget(self) -> None:
-        # A clock that ran ahead ends proofs that could still be shown once it is set right.
+        # While a clock is ahead, proofs are forgotten that could be replayed once it is set back.
         end, digest = heapq.heappop(self._ends)
         self._forgotten_until = max(self._forgotten_until, end)
         self._used.discard(digest)
@@ -237,7 +230,7 @@ def _key(unverified: Unverified, algorithms: Sequence[str]) -> PublicKey:
     return key
 
 
-# A client's key is the same in every proof, and to look a new one over costs more than to verify with it.
+# A client's key is the same in every proof, and checking a new key costs more than verifying by it.
 @lru_cache(maxsize=1024)
 def _known_key(document: str) -> PublicKey:
     return parse_public_jwk(json.loads(document))
@@ -260,7 +253,7 @@ def _check_url(htu: object, urls: tuple[str, ...]) -> None:
 
 
 def _check_time(claims: dict[str, Any], now: float, nonces: Nonces | None) -> float:
-    """The second until which the proof can be shown: by its nonce where there is one, else by its iat."""
+    """Return the second until which the proof is accepted: by its nonce if nonces are in use, else by its iat."""
     try:
         iat = instant(claims, "iat")
     except ValueError:
@@ -268,7 +261,7 @@ def _check_time(claims: dict[str, Any], now: float, nonces: Nonces | None) -> fl
     if iat is None:
         raise Rejected(Reason.DPOP_TIME, expected="seconds since 1970")
     if nonces is not None:
-        # Section 4.3 item 11: the nonce tells when it was made, whatever the clock of who made it says.
+        # Section 4.3 item 11: the nonce shows when the proof was made, so the clock of the client does not matter.
         return nonces.verify(claims.get("nonce"), now)
     if not now - MAX_AGE <= iat <= now + LEEWAY:
         raise Rejected(
@@ -287,8 +280,8 @@ def _split(url: str) -> tuple[str, str, str, str]:
 
 
 def _target(url: str) -> str:
-    """The URL for htu. Its spelling is left as it is sent: not every server compares as section 4.3 asks."""
-    bare = re.sub(r"^([^/]*//)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])  # a user is not sent along
+    """Return the URL for htu, not normalised: not every server compares as section 4.3 asks."""
+    bare = re.sub(r"^([^/]*//)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0])  # without a user
     return bare if bare.count("/") > 2 else f"{bare}/"  # noqa: PLR2004 - two come before the host
 
 
@@ -300,7 +293,7 @@ def _unescape(escape: re.Match[str]) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """RFC 3986 section 5.2.4."""
+    """Remove dot segments (RFC 3986 section 5.2.4)."""
     kept: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:

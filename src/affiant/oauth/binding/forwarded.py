@@ -1,7 +1,7 @@
-"""The certificate of a request: from the proxy that ended TLS, or from our own TLS (RFC 8705, RFC 9440).
+"""The client certificate of a request: from the proxy that ended TLS, or from our own TLS (RFC 8705, RFC 9440).
 
-A client can write any header. A header is believed from trusted proxies alone, and only the one header that they are
-set up to write. It must be there once: a second one is what a proxy did not remove.
+Attack: a client sends the header itself. It is read from trusted proxies only, and only the one header that they are
+configured to send, which must be there once: a second one was not removed by the proxy.
 """
 
 from __future__ import annotations
@@ -32,24 +32,19 @@ _PEM = re.compile(
 )
 _PAIR = re.compile(rb'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^",;]*)(;|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-_OTHERS = ("authorization", "cookie", "dpop", "host")  # which have a meaning of their own
+_OTHERS = ("authorization", "cookie", "dpop", "host")  # which mean something else
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header in which the proxies send the certificate.
+    """The header in which the proxies send the certificate."""
 
-    Attributes:
-        kind: the proxy with this format.
-        name: in lower case.
-    """
-
-    kind: str = RFC9440
-    name: bytes = CLIENT_CERT
+    kind: str = RFC9440  # its format
+    name: bytes = CLIENT_CERT  # in lower case
 
     @classmethod
     def parse(cls, text: str) -> Header:
-        """Read a setting: a kind, or ``nginx:NAME`` where the header has a name of its own."""
+        """Read a setting: a kind, or ``nginx:NAME`` for a header with another name."""
         kind, colon, name = text.partition(":")
         if kind not in _KINDS or (colon and kind != NGINX):
             raise ConfigError(f"{text[:100]!r} is no format: choose one of {', '.join(_KINDS)}, {NGINX}:HEADER-NAME")
@@ -59,11 +54,11 @@ class Header:
 
     @property
     def is_judged(self) -> bool:
-        """Whether the proxy verifies the chain of every certificate in such a header, unless configured otherwise."""
+        """Whether proxies verify the chain of every certificate in such a header by default."""
         return self.kind != ALB_PASSTHROUGH
 
     def parse_values(self, values: Sequence[bytes]) -> Certificate:
-        """Read the certificate out of the values of the header."""
+        """Return the certificate, or raise CERTIFICATE_HEADER."""
         try:
             if len(values) != 1:
                 raise ValueError("more than one header")
@@ -75,29 +70,24 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies with a trusted header, by the peer address of their connections.
-
-    Attributes:
-        networks: their addresses.
-        header: what they write.
-    """
+    """The proxies whose header is trusted, by the peer address of their connections."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     header: Header = field(default_factory=Header)
 
     @classmethod
     def parse(cls, text: str, header: str = RFC9440) -> Proxies:
-        """Read addresses and networks, separated by commas, and the format of the header."""
+        """Read a list of addresses and networks, separated by commas, and the format of the header."""
         networks = tuple(_network(word.strip()) for word in text.split(",") if word.strip())
         return cls(networks, Header.parse(header))
 
     def has(self, peer: str | None) -> bool:
-        """Whether this address is one of theirs."""
+        """Whether this is the address of a proxy."""
         try:
             address = ip_address(peer or "")
         except ValueError:
             return False
-        # A socket that listens on :: reports an IPv4 peer like this.
+        # The form of an IPv4 peer of a socket that listens on ::.
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address.version == network.version and address in network for network in self.networks)
 
@@ -117,9 +107,12 @@ def _network(word: str) -> IPv4Network | IPv6Network:
 def find(
     headers: Iterable[tuple[bytes, bytes]], *, peer: str | None, proxies: Proxies, tls: Mapping[str, Any] | None
 ) -> Certificate | None:
-    """Return the certificate that a request came with, or None."""
+    """Return the client certificate of a request, or None.
+
+    The peer is the address of the connection, never one from a header. `tls` is the TLS extension of ASGI.
+    """
     if proxies.has(peer):
-        # From a proxy only the header counts: a certificate of its own connection is the proxy's, not the client's.
+        # A certificate of this connection would be the proxy's own, not the client's.
         values = [value for name, value in headers if name == proxies.header.name]
         return proxies.header.parse_values(values) if values else None
     chain = list((tls or {}).get("client_cert_chain") or ())
@@ -137,7 +130,7 @@ def build_header(der: bytes) -> bytes:
 
 
 def _rfc9440(value: bytes) -> Certificate:
-    """An Item that is a Byte Sequence (RFC 9440 section 2.2)."""
+    """Read a Byte Sequence (RFC 9440 section 2.2)."""
     found = _BYTE_SEQUENCE.fullmatch(value.strip(b" "))
     if found is None or len(value) > _MAX_SINGLE:
         raise ValueError("not a Byte Sequence")
@@ -146,21 +139,21 @@ def _rfc9440(value: bytes) -> Certificate:
 
 def _decode(text: bytes) -> Certificate:
     der = b64decode(text, validate=True)
-    # One spelling only: RFC 8941 section 4.1.8 says how it is made.
+    # Only the canonical encoding (RFC 8941 section 4.1.8).
     if b64encode(der) != text:
         raise ValueError("not canonical")
     return mtls.parse(der)
 
 
 def _escaped_pem(value: bytes) -> Certificate:
-    """One certificate in PEM, percent-encoded: $ssl_client_escaped_cert of nginx, and the leaf that ALB sends."""
+    """Read one percent-encoded PEM certificate: $ssl_client_escaped_cert of nginx, or the leaf of ALB."""
     if len(value) > _MAX_SINGLE:
         raise ValueError("too long")
     return _decode(_blocks(value, most=1)[0])
 
 
 def _escaped_chain(value: bytes) -> Certificate:
-    """The first certificate of a chain in PEM, percent-encoded."""
+    """Read the first certificate of a percent-encoded PEM chain."""
     return _decode(_blocks(value, most=10)[0])
 
 
@@ -178,10 +171,10 @@ def _blocks(value: bytes, *, most: int) -> list[bytes]:
 
 
 def _xfcc(value: bytes) -> Certificate:
-    """One element of X-Forwarded-Client-Cert, as Envoy writes it.
+    """Read one element of X-Forwarded-Client-Cert in the format of Envoy.
 
-    Where there are more, another proxy has added its own, or the client sent the first. Hash is required, because
-    Envoy computes it: a name in a certificate, which its owner chose, may look like a Cert that follows.
+    A second element comes from another proxy, or the first one from the client. Attack: a name in the certificate looks
+    like a Cert element. Hash is required, since Envoy computes it.
     """
     members: dict[bytes, bytes] = {}
     at, end = 0, b";"
@@ -203,7 +196,7 @@ def _xfcc(value: bytes) -> Certificate:
     return found[0]
 
 
-# The header of each proxy. ALB sends the leaf alone where it verifies certificates, and the chain where it does not.
+# The header of each proxy. ALB sends only the leaf if it verifies certificates, otherwise the chain.
 _KINDS: dict[str, tuple[bytes, Callable[[bytes], Certificate]]] = {
     RFC9440: (CLIENT_CERT, _rfc9440),
     NGINX: (b"ssl-client-cert", _escaped_pem),

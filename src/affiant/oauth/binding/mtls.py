@@ -1,4 +1,4 @@
-"""Mutual TLS: the certificate of a client, and what it binds a token to (RFC 8705).
+"""Mutual TLS: the certificate of a client, and tokens that are bound to it (RFC 8705).
 
 The server or proxy that ends TLS has checked that the sender holds the key of the certificate, and its chain.
 forwarded.py finds the certificate of a request, subject.py compares its names.
@@ -21,26 +21,20 @@ from affiant.reasons import Reason
 CONFIRMATION = "x5t#S256"  # the member of cnf (RFC 8705 section 3.1)
 MAX_BYTES = 16_384  # of a certificate in DER
 
-_REMEMBERED = 1024  # certificates that are not read with each request
+_REMEMBERED = 1024  # parsed certificates
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate whose key the sender of a request holds.
-
-    Attributes:
-        der: its bytes.
-        thumbprint: SHA-256 of them in base64url: x5t#S256 (RFC 8705 section 3.1).
-        content: what it says.
-    """
+    """A certificate. The sender of the request has its key."""
 
     der: bytes = field(repr=False)
-    thumbprint: str
+    thumbprint: str  # x5t#S256: SHA-256 of the DER in base64url (RFC 8705 section 3.1)
     content: x509.Certificate = field(repr=False, compare=False)
 
 
 def parse(der: bytes) -> Certificate:
-    """The certificate of these bytes."""
+    """Read a certificate in DER, or raise ValueError."""
     if len(der) > MAX_BYTES:
         raise ValueError("the certificate is too long")
     return _parse(der)
@@ -50,8 +44,8 @@ def parse(der: bytes) -> Certificate:
 def _parse(der: bytes) -> Certificate:
     try:
         content = x509.load_der_x509_certificate(der)
-        # Read once, here: a certificate that cannot be read to its end is none. Its subject may have values of types
-        # that cryptography does not read.
+        # Reject a certificate that cannot be read to its end. Its subject is not read here: it may have values of types
+        # that cryptography does not know.
         _ = content.extensions, content.not_valid_after_utc
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as error:
         raise ValueError("not a certificate") from error
@@ -61,7 +55,7 @@ def _parse(der: bytes) -> Certificate:
 
 
 def parse_pem(text: str) -> Certificate:
-    """The first certificate in this text."""
+    """Read the first certificate in this text, or raise ValueError."""
     begin, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
     if not 0 <= begin < end:
         raise ValueError("no certificate")
@@ -69,12 +63,11 @@ def parse_pem(text: str) -> Certificate:
 
 
 def sha256_hex(certificate: Certificate) -> str:
-    """Return SHA-256 of its bytes in hexadecimal."""
     return sha256(certificate.der).hexdigest()
 
 
 def check_time(certificate: Certificate, now: float) -> None:
-    """Let a certificate pass that is valid now, whatever the proxy that looked at it thinks of the time."""
+    """Reject a certificate that is not valid now. The proxy's clock may be wrong."""
     content = certificate.content
     if not content.not_valid_before_utc.timestamp() <= now <= content.not_valid_after_utc.timestamp():
         raise Rejected(Reason.CERTIFICATE_TIME, expected=f"until {content.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")

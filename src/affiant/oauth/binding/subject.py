@@ -1,4 +1,4 @@
-"""The one name by which a client's certificate is known (RFC 8705 section 2.1.2)."""
+"""The registered name that a client's certificate must have (RFC 8705 section 2.1.2)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUBJECT_MEMBERS = (DN, SAN_DNS, SAN_URI, SAN_IP, SAN_EMAIL)
 
 _MAX_NAME = 1024  # characters of a registered name
 _MAX_SHOWN = 512  # characters of the names of a certificate in a message
-_REMEMBERED = 1024  # registered names that are not read with each request
+_REMEMBERED = 1024  # parsed registered names
 _DNS_NAME = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?",
     # Attack: without ASCII, U+212A (KELVIN SIGN) is a k.
@@ -45,7 +45,7 @@ _EXAMPLES = {
 
 
 def check_subject(member: str, value: str) -> tuple[str, str]:
-    """Return the name as it is registered, if it can be read with certainty."""
+    """Return the name if it can be registered: if it can be read in one way only."""
     if member not in SUBJECT_MEMBERS:
         raise ConfigError(f"a certificate's name is one of: {', '.join(SUBJECT_MEMBERS)}")
     why = ""
@@ -75,7 +75,7 @@ def has_subject(certificate: Certificate, member: str, value: str) -> bool:
 
 
 def show(member: str, value: str) -> str:
-    """Return the registered name as it is compared with."""
+    """Return the registered name for a message, in the form in which it is compared."""
     try:
         return f"{member} {_normal(member, value) if member == DN else value}"
     except ValueError:
@@ -83,7 +83,7 @@ def show(member: str, value: str) -> str:
 
 
 def show_found(certificate: Certificate, member: str) -> str:
-    """Return the names of this kind that the certificate has."""
+    """Return the names of this kind in the certificate, for a message."""
     names = _subject(certificate) if member == DN else _alternatives(certificate, member)
     text = ", ".join(map(str, names)) or "none"
     printable = "".join(c if c.isprintable() else "?" for c in text)
@@ -137,7 +137,7 @@ def _uri(value: str) -> tuple[str, ...]:
     user, at, host = authority.rpartition("@")
     if not (value.isascii() and value.isprintable() and " " not in value) or not authority + rest:
         raise ValueError(value)
-    # RFC 3986 section 6.2.2.1: scheme and host are compared without case, and nothing else.
+    # RFC 3986 section 6.2.2.1: only scheme and host are compared without case.
     return scheme.lower(), user + at, host.lower(), rest
 
 

@@ -1,1 +1,1 @@
-"""What a request may ask for, and how it is written: forms, scope, resource indicators, authorization details."""
+"""Parameters of requests: forms, scope, resource indicators, authorization details."""

@@ -1,7 +1,7 @@
-"""authorization_details: what a client may do, said finer than by a scope (RFC 9396).
+"""authorization_details: rights that are finer than a scope (RFC 9396).
 
-Each entry has a type. What else it says is for the API that knows the type: here it is carried unchanged, and only the
-members that RFC 9396 section 2.2 defines are held to their kinds.
+Each entry has a type. Its other members are for the API that knows the type. Only those of RFC 9396 section 2.2 are
+checked, and all are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from affiant.jose.strict_json import parse_array, parse_object
 Details = tuple[dict[str, Any], ...]
 
 PARAMETER = "authorization_details"
-MAX_BYTES = 4096  # of the JSON text: with everything else, a token must stay short enough to be taken
+MAX_BYTES = 4096  # of the JSON text, so that the token is short enough for servers' limits
 MAX_ENTRIES = 16
 TYPE = re.compile(r"[\x21-\x7e]{1,256}")
 _LISTS = ("locations", "actions", "datatypes", "privileges")
 
 
 def parse(text: str) -> Details:
-    """The entries of the parameter."""
+    """Read the parameter; raise ValueError if it is not 1 to 16 objects of RFC 9396 section 2."""
     data = text.encode()  # UnicodeEncodeError is a ValueError
     if len(data) > MAX_BYTES:
         raise ValueError(f"longer than {MAX_BYTES} bytes")
@@ -38,25 +38,24 @@ def parse(text: str) -> Details:
 
 
 def render(details: Iterable[dict[str, Any]]) -> str:
-    """The JSON text of these entries."""
     return msgspec.json.encode(list(details)).decode()
 
 
 def is_among(entry: dict[str, Any], granted: Iterable[dict[str, Any]]) -> bool:
-    """Whether the very same entry was granted; the order of its members does not count."""
-    # As JSON, because Python takes 1, 1.0 and true for the same.
+    """Whether an equal entry was granted; the order of its members does not matter."""
+    # As JSON, because in Python 1, 1.0 and True are equal.
     return _canonical(entry) in map(_canonical, granted)
 
 
 def check_type(text: str) -> str:
-    """The same text, when it can be a type: 1 to 256 printable ASCII characters without a space."""
+    """Return the text if it can be a type: 1 to 256 printable ASCII characters without a space."""
     if TYPE.fullmatch(text) is None:
         raise ValueError("not the name of a type")
     return text
 
 
 def locations(entry: dict[str, Any]) -> Sequence[str]:
-    """Where the entry applies: the identifiers of APIs; none for wherever the token does."""
+    """Return the identifiers of the APIs that the entry is for; none for all APIs of the token."""
     found: Sequence[str] = entry.get("locations", ())
     return found
 
@@ -66,7 +65,7 @@ def _canonical(entry: dict[str, Any]) -> bytes:
 
 
 def _check_in_a_token(entries: list[Any]) -> None:
-    """Let entries pass that can be written, and be read where they will stand, one level deeper than they came."""
+    """Reject entries that a reader of the token would reject, where they are one level deeper."""
     written = msgspec.json.encode({PARAMETER: entries})
     if len(written) > MAX_BYTES + len(PARAMETER) + 5:
         raise ValueError(f"longer than {MAX_BYTES} bytes")

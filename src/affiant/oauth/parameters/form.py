@@ -1,4 +1,4 @@
-"""The form of a request, read once and strictly (RFC 6749 section 3.2 and appendix B)."""
+"""Read the form of a request strictly (RFC 6749 section 3.2 and appendix B)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from affiant.values import Value
 
 MAX_BYTES = 65_536
 MAX_PARAMETERS = 32
-# RFC 8707 section 2 and RFC 8693 section 2.1 let these two repeat.
+# RFC 8707 section 2 and RFC 8693 section 2.1 allow several.
 _REPEATABLE = frozenset({"resource", "audience"})
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -25,17 +25,15 @@ class Form(Value, frozen=True):
     values: dict[str, tuple[str, ...]]
 
     def get(self, name: str) -> str | None:
-        """The value of a parameter that stands at most once."""
         values = self.values.get(name)
         return values[0] if values else None
 
     def all(self, name: str) -> tuple[str, ...]:
-        """Every value of a parameter that may repeat."""
         return self.values.get(name, ())
 
 
 def parse(body: bytes) -> Form:
-    """Read a form."""
+    """Read a form, or raise a reason of step 1."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -43,7 +41,7 @@ def parse(body: bytes) -> Form:
     fields = text.split("&", MAX_PARAMETERS) if text else []
     if len(fields) > MAX_PARAMETERS:
         raise Rejected(Reason.TOO_MANY_PARAMETERS, expected=f"at most {MAX_PARAMETERS}")
-    # Only "&" separates: to some parsers ";" does too, and what two parsers read differently can be smuggled.
+    # Attack: a parameter that only one of two parsers sees. Only "&" separates; for some parsers ";" does too.
     found: dict[str, tuple[str, ...]] = {}
     seen: set[str] = set()
     for pair in fields:
@@ -71,5 +69,5 @@ def _decode(text: str) -> str:
 
 
 def _known(name: str) -> str:
-    """The name, if it is one of ours: nothing that a caller made up is repeated."""
+    """Return the name if it looks like a parameter: the error must not repeat other text of the caller."""
     return name if re.fullmatch(r"[a-z_]{1,32}", name) else "a parameter"

@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 MAX_NAMES = 64
 NAME = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
-# SMART App Launch 2.2, "Scopes for requesting FHIR Resources". A client without a user has the context system alone.
+# SMART App Launch 2.2, "Scopes for requesting FHIR Resources". A client without a user has only the context system.
 _SYSTEM = re.compile(
     r"system/(?P<resource>\*|[A-Z][A-Za-z]{0,63})\."
     r"(?:(?P<v1>read|write|\*)|(?P<v2>(?=[cruds])c?r?u?d?s?)(?:\?(?P<query>.+))?)"
 )
-# A search parameter that narrows what is found. Those that begin with _ may add to it, as _include does.
+# A search parameter that narrows the result. One that begins with _ may widen it, as _include does.
 _NARROWING = re.compile(r"[A-Za-z][A-Za-z0-9.:-]*=[^&=]+")
 _V1 = {"read": frozenset({"read"}), "write": frozenset({"write"}), "*": frozenset({"read", "write"})}
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The names, each once, in the order of their first mention."""
+    """Return the names, each once, in the order of their first mention."""
     names = text.split(" ", MAX_NAMES)
     if len(names) > MAX_NAMES or not all(map(NAME.fullmatch, names)):
         raise ValueError("not a scope")
@@ -32,7 +32,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 class _Rights(NamedTuple):
-    """A scope of SMART Backend Services: its version, the resource, what is allowed with it, and on what conditions."""
+    """A scope of SMART Backend Services."""
 
     version: int
     resource: str
@@ -82,5 +82,4 @@ def _rights(name: str) -> _Rights | None:
 
 
 def render(names: Iterable[str]) -> str:
-    """The names as one string."""
     return " ".join(names)

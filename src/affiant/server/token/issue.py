@@ -74,7 +74,7 @@ async def issue(
         client_key=caller.thumbprint,
     )
     response = TokenResponse(
-        access_token=_short_enough(await access_token.build_with(claims, signer, typ=granted.typ), granted),
+        access_token=_short_enough(await access_token.build(claims, signer, typ=granted.typ), granted),
         token_type=bearer.BEARER if proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
         scope=render(granted.scope),
