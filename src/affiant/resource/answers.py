@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from affiant.errors import Rejected, RemoteError
 from affiant.oauth import bearer
-from affiant.oauth.binding.resource_request import Rules
+from affiant.oauth.resource_request import Rules
 from affiant.reasons import Reason
 from affiant.resource.metadata import Published
 

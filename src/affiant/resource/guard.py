@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.compact import Verified
-from affiant.oauth import bearer
-from affiant.oauth.binding import resource_request
+from affiant.oauth import bearer, resource_request
 from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
-from affiant.oauth.binding.resource_request import Rules
 from affiant.oauth.metadata import check_issuer
+from affiant.oauth.resource_request import Rules
 from affiant.reasons import Reason
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller

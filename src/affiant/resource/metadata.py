@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 from affiant.oauth import bearer, names
-from affiant.oauth.binding.resource_request import Rules
 from affiant.oauth.metadata import well_known_url
+from affiant.oauth.resource_request import Rules
 
 MAX_AGE = 300  # seconds that a copy may be cached
 _METHODS = b"GET, HEAD, OPTIONS"

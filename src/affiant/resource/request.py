@@ -5,7 +5,7 @@ from __future__ import annotations
 from affiant.oauth.binding import forwarded
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
-from affiant.oauth.binding.resource_request import Proved, Scope, read
+from affiant.oauth.resource_request import Proved, Scope, read
 
 __all__ = ["Proved", "Scope", "read", "read_certificate"]
 

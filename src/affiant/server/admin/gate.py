@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp
 
 from affiant.errors import Rejected
-from affiant.oauth import bearer
+from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken
-from affiant.oauth.binding import resource_request
 from affiant.reasons import Reason
 from affiant.server.admin import roles
 from affiant.server.admin.calls import Call, Desk

@@ -7,9 +7,8 @@ from typing import Any
 
 from affiant.errors import Rejected
 from affiant.jose.claims import audiences, instant, media_type, text
-from affiant.oauth import names
+from affiant.oauth import names, resource_request
 from affiant.oauth import revocations as rule
-from affiant.oauth.binding import resource_request
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Revocations
 
