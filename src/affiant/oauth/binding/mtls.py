@@ -17,6 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
+from affiant.system.text import instant
 
 CONFIRMATION = "x5t#S256"  # the member of cnf (RFC 8705 section 3.1)
 MAX_BYTES = 16_384  # of a certificate in DER
@@ -70,4 +71,4 @@ def check_time(certificate: Certificate, now: float) -> None:
     """Reject a certificate that is not valid now. The proxy's clock may be wrong."""
     content = certificate.content
     if not content.not_valid_before_utc.timestamp() <= now <= content.not_valid_after_utc.timestamp():
-        raise Rejected(Reason.CERTIFICATE_TIME, expected=f"until {content.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}")
+        raise Rejected(Reason.CERTIFICATE_TIME, expected=f"until {instant(content.not_valid_after_utc.timestamp())}")

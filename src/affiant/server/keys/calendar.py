@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from affiant.errors import ConfigError
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import NotFound, SigningKey
+from affiant.system.text import instant
 
 DAY = 86_400
 SEEN_SECONDS = 2  # until every node publishes a new key: a change is seen within 1 s, and instants are whole seconds
@@ -122,7 +122,7 @@ def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay
             f" affiant signing-key remove {waiting.kid}  takes it back"
         )
     if waiting.active_at <= now + delay:
-        raise ConfigError(f"{waiting.kid} is announced already, and signs from {shown_instant(waiting.active_at)}")
+        raise ConfigError(f"{waiting.kid} is announced already, and signs from {instant(waiting.active_at)}")
     return _settle(keys, [*_anchored(keys, now), replace(waiting, active_at=now + delay)], now)
 
 
@@ -154,10 +154,6 @@ def retire_unused(keys: Iterable[SigningKey], lines: Collection[str], now: int) 
 def erase_removed(keys: Iterable[SigningKey], now: int) -> list[SigningKey]:
     """Drop the private parts of removed keys, from the keys of all lines."""
     return [_erase(key) for key in keys if key.sealed and is_removed(key, now)]
-
-
-def shown_instant(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _begin(keys: Sequence[SigningKey], candidate: SigningKey, now: int) -> list[SigningKey]:

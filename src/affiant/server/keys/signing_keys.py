@@ -15,6 +15,7 @@ from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import NotFound, SigningKey
+from affiant.system.text import instant
 
 Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
 
@@ -205,9 +206,9 @@ def _outcome(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, 
     if not key.sealed:
         return "removed", "no token under it is good any more"
     if before is None:
-        return "announced", f"signs from {rules.shown_instant(key.active_at)}"
+        return "announced", f"signs from {instant(key.active_at)}"
     if before.active_at != key.active_at:
-        return "advanced", f"signs from {rules.shown_instant(key.active_at)}"
+        return "advanced", f"signs from {instant(key.active_at)}"
     return None
 
 
