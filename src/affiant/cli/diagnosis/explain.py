@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 
 from affiant.cli.connection.admin import segment
 from affiant.cli.connection.data import find_issuer, has_data, shown_place, with_store
@@ -20,12 +20,10 @@ from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import instant, show
 from affiant.client import flow, transport
 from affiant.errors import ConfigError, RemoteError
-from affiant.reasons import Reason
-from affiant.server.explain import captured, explanation, remote
+from affiant.server.explain import captured, remote
 from affiant.server.explain.captured import Captured
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Also, Explanation, Line
-from affiant.server.explain.fixes import Fix
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
 from affiant.storage.ports import Store
@@ -69,7 +67,7 @@ def explain(what: str, place: Place, issuer: str | None, at: str | None, exit_co
     else:
         found = _here(captured.parse(text), chosen, now)
     by = place.url or issuer or shown_place(chosen)
-    show({**explanation.members(found), "judged_by": by}, *_lines(found), "", f"   judged by   {by}")
+    show({**msgspec.to_builtins(found), "judged_by": by}, *_lines(found), "", f"   judged by   {by}")
     if exit_code and found.reason is not None:
         sys.exit(REFUSED)
 
@@ -136,39 +134,15 @@ def _ask(text: str, place: Place, at: float | None) -> Explanation:
     else:
         answer = place.post("/explain", {"request": text, "at": at})
     try:
-        found = _explanation(answer)
-        _lines(found)  # so that a bad one fails here too
-    except (KeyError, TypeError, ValueError):
+        found = msgspec.convert(answer, Explanation)
+        _lines(found)  # so that an unknown reason fails here too
+    except (KeyError, ValueError):
         raise RemoteError(f"{place.url} explains it in terms that this version does not know") from None
     return found
 
 
-def _explanation(answer: dict[str, Any]) -> Explanation:
-    names = ("mark", "note", "expected", "got", "source", "name")
-    return Explanation(
-        lines=tuple(Line(line["rung"], **{name: line[name] for name in names}) for line in answer["ladder"]),
-        reason=Reason.from_code(answer["reason"]) if answer["reason"] else None,
-        fix=_fix(answer["fix"]),
-        client_id=answer["client_id"],
-        at=answer["at"],
-        detail=answer["detail"] or "",
-        observed=tuple(answer["observed"]),
-        # A server of an earlier version does not send these.
-        what=answer.get("what") or "",
-        also=tuple(
-            Also(Reason.from_code(other["reason"]), other["expected"], other["got"], _fix(other["fix"]))
-            for other in answer.get("also", ())
-        ),
-        remedy=_fix(answer.get("remedy")),
-    )
-
-
-def _fix(members: dict[str, Any] | None) -> Fix | None:
-    return Fix(members["line"], members["why"]) if members else None
-
-
 def _lines(found: Explanation) -> list[str]:
-    is_token = found.lines[0].name not in ("", STEPS[1])
+    is_token = found.lines[0].name != STEPS[1]
     verdict = f"refused: {found.reason.code}" if found.reason else "valid" if is_token else "accepted"
     lines = [f"{found.client_id or 'no client named'}   as of {instant(found.at)}   {verdict}", ""]
     if found.what:
@@ -189,7 +163,7 @@ def _lines(found: Explanation) -> list[str]:
 
 
 def _line_text(line: Line) -> list[str]:
-    head = f" {_MARKS[line.mark]} {line.step:>2} {line.name or STEPS[line.step]:<12} {line.note}".rstrip()
+    head = f" {_MARKS[line.mark]} {line.step:>2} {line.name:<12} {line.note}".rstrip()
     details = [("expected", line.expected), ("got", line.got), ("rule", line.source)] if line.mark == FAILED else []
     return [head, *(f"      {name:<12} {text}" for name, text in details if text)]
 

@@ -1,10 +1,15 @@
-"""The explanation of a request: each step with what was expected and sent, the fix, and what else is wrong."""
+"""The explanation of a request: each step with what was expected and sent, the fix, and what else is wrong.
+
+Its fields have the names of the JSON that the admin API and `affiant explain --json` return.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
@@ -34,9 +39,8 @@ _ONLY_FOR_ASSERTIONS = "only for an assertion"
 _WITHOUT_ASSERTION = {name for method in METHODS for name in method.places if name not in method.algorithms}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One step: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` says what was looked at."""
+class Line(msgspec.Struct, rename={"step": "rung"}):
+    """One step: `mark` is PASSED, FAILED, NOT_REACHED or NOT_KNOWN; `note` is what was judged."""
 
     step: int
     mark: str
@@ -46,44 +50,41 @@ class Line:
     source: str = ""
     name: str = ""
 
+    def __post_init__(self) -> None:
+        self.name = self.name or STEPS[self.step]
 
-@dataclass(frozen=True, slots=True)
-class Also:
+
+class Also(msgspec.Struct, rename={"code": "reason"}):
     """Another reason for which the same request would be refused."""
 
-    reason: Reason
+    code: str
     expected: str = ""
     got: str = ""
     fix: Fix | None = None
 
+    @property
+    def reason(self) -> Reason:
+        return Reason.from_code(self.code)
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The outcome of a request, past or possible.
 
-    Attributes:
-        lines: every step, in order.
-        reason: why it is refused; None where it is not.
-        fix: the first thing to change.
-        client_id: the client that it names.
-        at: the time that it was judged by, in seconds since the epoch.
-        detail: what only the operator may know.
-        observed: codes of what stricter policies would have refused.
-        what: what was given, if it is no client assertion.
-        also: the reasons that would follow once the first one is fixed.
-        remedy: the operator's command that makes the server accept it; without a line if no setting does.
-    """
+class Explanation(msgspec.Struct, kw_only=True, rename={"code": "reason", "lines": "ladder"}):
+    """The outcome of a request, past or possible."""
 
+    accepted: bool
+    code: str | None  # of the reason for the refusal
+    client_id: str | None  # the client that it names
+    at: float  # by which it was judged, in seconds since the epoch
+    what: str | None = None  # what was given, if it is no client assertion
     lines: tuple[Line, ...]
-    reason: Reason | None
-    fix: Fix | None
-    client_id: str | None
-    at: float
-    detail: str = ""
-    observed: tuple[str, ...] = ()
-    what: str = ""
-    also: tuple[Also, ...] = ()
-    remedy: Fix | None = None
+    fix: Fix | None  # the first thing to change
+    remedy: Fix | None = None  # the operator's command that makes the server accept it; without a line if none does
+    also: tuple[Also, ...] = ()  # the reasons that would follow once the first one is fixed
+    detail: str | None = None  # for the operator only
+    observed: tuple[str, ...] = ()  # codes of what stricter policies would have refused
+
+    @property
+    def reason(self) -> Reason | None:
+        return Reason.from_code(self.code) if self.code else None
 
 
 def step_of(reason: Reason) -> int:
@@ -98,26 +99,27 @@ def build(refusals: Sequence[Rejected], facts: Facts, observed: tuple[str, ...] 
     refusal = refusals[0] if refusals else None
     fix, remedy = fixes.find(refusal, facts) if refusal else None, fixes.find_setting(refusals, facts)
     return Explanation(
-        lines=_lines(refusals, facts),
-        reason=refusal.reason if refusal else None,
-        fix=fix,
+        accepted=refusal is None,
+        code=refusal.reason.code if refusal else None,
         client_id=next(iter(facts.names), None),
         at=facts.now,
-        detail=refusal.detail if refusal else "",
-        observed=observed,
-        also=tuple(Also(other.reason, other.expected, other.got, fixes.find(other, facts)) for other in refusals[1:]),
+        lines=_lines(refusals, facts),
+        fix=fix,
         remedy=remedy if remedy and fix and remedy.line != fix.line else None,
+        also=tuple(Also(o.reason.code, o.expected, o.got, fixes.find(o, facts)) for o in refusals[1:]),
+        detail=refusal.detail or None if refusal else None,
+        observed=observed,
     )
 
 
 def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
     by_secret = not facts.text
-    failed = {step_of(refusal.reason): refusal for refusal in reversed(refusals)}
+    by_step = {step_of(refusal.reason): refusal for refusal in reversed(refusals)}
     first = step_of(refusals[0].reason) if refusals else max(STEPS) + 1
     lines = []
     for step in STEPS:
-        if step in failed:
-            line = _failed(step, failed[step])
+        if step in by_step:
+            line = _failed(step, by_step[step])
         elif by_secret and step not in _PROVED_BY_SECRET and step < first:
             line = Line(step, NOT_REACHED, _ONLY_FOR_ASSERTIONS)
         elif step < first or step <= facts.judged_to:
@@ -131,6 +133,10 @@ def _lines(refusals: Sequence[Rejected], facts: Facts) -> tuple[Line, ...]:
 def _failed(step: int, refusal: Rejected) -> Line:
     if refusal.detail == NOT_FETCHED:
         return Line(step, NOT_KNOWN, "only the running server knows what its jwks_uri lists")
+    return failed(step, refusal)
+
+
+def failed(step: int, refusal: Rejected) -> Line:
     row = refusal.reason.value
     return Line(step, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
 
@@ -204,35 +210,3 @@ def _of_record(line: Line, note: str, *, by_secret: bool) -> Line:
         return line
     mark = PASSED if line.note == _ONLY_FOR_ASSERTIONS else line.mark
     return replace(line, mark=mark, note=note if mark == PASSED else "")
-
-
-def members(found: Explanation) -> dict[str, Any]:
-    """Return an explanation as members of a JSON object."""
-    row = found.reason.value if found.reason else None
-    lines = [
-        {"rung": line.step}
-        | {name: getattr(line, name) for name in ("mark", "note", "expected", "got", "source")}
-        | {"name": line.name or STEPS[line.step]}
-        for line in found.lines
-    ]
-    also = [
-        {"reason": other.reason.code, "expected": other.expected, "got": other.got, "fix": _members_of(other.fix)}
-        for other in found.also
-    ]
-    return {
-        "accepted": found.reason is None,
-        "reason": row.code if row else None,
-        "client_id": found.client_id,
-        "at": found.at,
-        "what": found.what or None,
-        "ladder": lines,
-        "fix": _members_of(found.fix),
-        "remedy": _members_of(found.remedy),
-        "also": also,
-        "detail": found.detail or None,
-        "observed": list(found.observed),
-    }
-
-
-def _members_of(fix: Fix | None) -> dict[str, Any] | None:
-    return {"line": fix.line, "why": fix.why, "is_command": fix.is_command} if fix else None

@@ -11,8 +11,9 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY
@@ -47,17 +48,15 @@ _GRANT = f'form["grant_type"] = "{names.CLIENT_CREDENTIALS}"'
 _EXPLICIT_TYPE = 'header["typ"] = "client-authentication+jwt"'
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(msgspec.Struct):
     """A line to type, and why it helps."""
 
     line: str
     why: str
+    is_command: bool = False  # whether it is typed into a shell
 
-    @property
-    def is_command(self) -> bool:
-        """Whether it is typed into a shell."""
-        return self.line.startswith(("affiant ", "timedatectl "))
+    def __post_init__(self) -> None:
+        self.is_command = self.line.startswith(("affiant ", "timedatectl "))
 
 
 class Row(NamedTuple):

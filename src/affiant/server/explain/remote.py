@@ -15,7 +15,7 @@ from affiant.server.client_auth.method import Sent
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes, tokens
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line
+from affiant.server.explain.explanation import NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line, failed
 from affiant.server.explain.facts import Facts
 from affiant.server.request import http
 
@@ -41,12 +41,13 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     reason = refusals[first] if first is not None else None
     what = tokens.describe(facts) if reason else ""
     return Explanation(
-        lines=tuple(_line(step, first, refusals, facts) for step in STEPS),
-        reason=reason.reason if reason else None,
-        fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
+        accepted=reason is None,
+        code=reason.reason.code if reason else None,
         client_id=next(iter(facts.names), None),
         at=now,
-        what=what,
+        what=what or None,
+        lines=tuple(_line(step, first, refusals, facts) for step in STEPS),
+        fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
     )
 
 
@@ -80,8 +81,7 @@ def _check_algorithm(facts: Facts, members: dict[str, Any]) -> None:
 def _line(step: int, first: int | None, refusals: dict[int, Rejected], facts: Facts) -> Line:
     refusal = refusals.get(step)
     if refusal is not None:
-        row = refusal.reason.value
-        return Line(step, FAILED, row.sentence, refusal.expected, refusal.got, row.source)
+        return failed(step, refusal)
     if step in _KNOWS_REGISTRATION:
         return Line(step, NOT_KNOWN, "depends on the registration")
     if first is not None and first <= 4 and step > first:  # noqa: PLR2004 - after these steps there is no JWT to judge

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from affiant.errors import Rejected
@@ -82,15 +81,7 @@ async def explain(facts: Facts, directory: Directory, revocations: Revocations) 
     reason = refusal.reason if refusal else None
     if reason in (Reason.SIGNATURE, Reason.KEY_ALGORITHM):  # the guard returns this reason
         reason = Reason.TOKEN_SIGNATURE
-    return Explanation(
-        lines=_lines(refusal, facts),
-        reason=reason,
-        fix=Fix(reason.value.fix, reason.value.sentence) if reason else _SHOW,
-        client_id=text(facts.claims, "client_id"),
-        at=facts.now,
-        what=describe(facts),
-        detail=refusal.detail if refusal else "",
-    )
+    return _explanation(facts, reason, _lines(refusal, facts), detail=refusal.detail if refusal else "")
 
 
 def explain_elsewhere(facts: Facts) -> Explanation:
@@ -101,12 +92,26 @@ def explain_elsewhere(facts: Facts) -> Explanation:
         reason = Reason.TOKEN_ISSUER
     elif isinstance(expires_at, int | float) and expires_at + LEEWAY <= facts.now:
         reason = Reason.TOKEN_EXPIRED
-    lines = [replace(line, mark=NOT_KNOWN) if line.mark == PASSED else line for line in _lines(None, facts)]
-    step = _STEP_OF[reason] if reason else ""
-    lines = [replace(line, mark=FAILED) if line.name == step else line for line in lines]
-    fix = Fix(reason.value.fix, reason.value.sentence) if reason else _SHOW
-    client_id = text(facts.claims, "client_id")
-    return Explanation(tuple(lines), reason, fix, client_id, facts.now, what=describe(facts))
+    lines = _lines(None, facts)
+    for line in lines:
+        if reason is not None and line.name == _STEP_OF[reason]:
+            line.mark = FAILED
+        elif line.mark == PASSED:
+            line.mark = NOT_KNOWN
+    return _explanation(facts, reason, lines)
+
+
+def _explanation(facts: Facts, reason: Reason | None, lines: tuple[Line, ...], *, detail: str = "") -> Explanation:
+    return Explanation(
+        accepted=reason is None,
+        code=reason.code if reason else None,
+        client_id=text(facts.claims, "client_id"),
+        at=facts.now,
+        what=describe(facts) or None,
+        lines=lines,
+        fix=Fix(reason.value.fix, reason.value.sentence) if reason else _SHOW,
+        detail=detail or None,
+    )
 
 
 async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -> None:

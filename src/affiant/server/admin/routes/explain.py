@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from affiant.reasons import Reason
 from affiant.server.admin import documents
 from affiant.server.admin.documents import Question
@@ -15,12 +17,11 @@ ROUTES = Routes("explain")
 
 @ROUTES("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
 async def explain_request(call: Call, question: Question) -> Any:
-    """Judge a request rung by rung; nothing of it is claimed, stored or sent."""
-    from affiant.server.explain import captured, explanation  # noqa: PLC0415 - few calls need it
+    """Judge a request step by step; nothing of it is claimed, stored or sent."""
+    from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
     at = question.at if question.at is not None else call.visit.now
-    found = await call.desk.explainer().explain(captured.parse(question.request), now=at)
-    return explanation.members(found)
+    return msgspec.to_builtins(await call.desk.explainer().explain(captured.parse(question.request), now=at))
 
 
 @ROUTES(
@@ -32,7 +33,4 @@ async def explain_request(call: Call, question: Question) -> Any:
 )
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Say what became of a request, from its record."""
-    from affiant.server.explain import explanation  # noqa: PLC0415 - the same
-
-    found = await call.desk.explainer().explain_record(await audit.get(call, trace_id))
-    return explanation.members(found)
+    return msgspec.to_builtins(await call.desk.explainer().explain_record(await audit.get(call, trace_id)))
