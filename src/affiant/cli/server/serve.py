@@ -38,9 +38,9 @@ from affiant.cli.connection.data import (
     with_new_store,
 )
 from affiant.cli.output import is_json, json_option, note, show
-from affiant.cli.server.listening import files, loop
+from affiant.cli.server.listening import loop
 from affiant.cli.server.listening.connection import Connection
-from affiant.cli.server.listening.table import Caps, parse_networks
+from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, master_key, signing_keys
@@ -126,7 +126,7 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
         master_key=key,
         vault=open_vault(chosen, key),
         # Attack: requests that wait for the feed hold their connections, and must leave most for others.
-        options=replace(chosen.options, max_waiting=min(MAX_WAITING, files.raise_limit(chosen.max_connections) // 4)),
+        options=replace(chosen.options, max_waiting=min(MAX_WAITING, raise_limit(chosen.max_connections) // 4)),
         limits=Limits(rates, key=app.limits_key(key), path=chosen.data / LIMITS_NAME),
         at_end=_at_end,
         settings=settings.described(chosen, options=given, issuer=issuer),
@@ -166,7 +166,7 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
 
 def _caps(chosen: settings.Settings) -> Caps:
     """Raise the limit of open files, and return how many connections a process may keep open."""
-    total = files.raise_limit(chosen.max_connections)
+    total = raise_limit(chosen.max_connections)
     if total < chosen.max_connections:
         note(
             f"the limit of open files allows {total} connections a process, not max_connections = "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -14,22 +15,17 @@ from affiant.server.request.limits import network
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # between two looks at all deadlines
+RESERVE = 256  # files that are not connections: the database, logs, sockets to a database or a jwks_uri
 REPORT_SECONDS = 60.0  # between two lines of the log about connections that were refused
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How many connections one process keeps open.
-
-    Attributes:
-        total: of all addresses.
-        per_address: of one IPv4 address or IPv6 /64; 0 is no limit.
-        proxies: networks that are exempt from the limit per address, since many clients share their addresses.
-    """
+    """How many connections one process keeps open."""
 
     total: int = 4096
-    per_address: int = 1024
-    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    per_address: int = 1024  # of one IPv4 address or IPv6 /64; 0 is no limit
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()  # exempt from it, since many clients share their addresses
 
     def name(self, address: str) -> str | None:
         """Return the name that the connections of this address are counted under, or None if it is exempt."""
@@ -50,26 +46,33 @@ def parse_networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(map(ip_network, spelt))
 
 
+def raise_limit(wanted: int) -> int:
+    """Raise the soft limit of open files, for this process and its children, and return how many connections fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + RESERVE
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    reached = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reached, hard))
+    except (OSError, ValueError):  # some platforms have a second limit, lower than the hard one
+        reached = soft
+    return min(wanted, max(reached - RESERVE, reached // 2))
+
+
 @dataclass(slots=True, eq=False)
 class Address:
-    """The connections of one name.
-
-    Attributes:
-        name: what they are counted under, or None if they have no limit of their own.
-        count: how many are open.
-        waiting: those that wait for their peer, the one that has done so for longest first.
-    """
+    """The connections that are counted under one name; None has no limit of its own."""
 
     name: str | None
     count: int = 0
-    waiting: dict[Open, None] = field(default_factory=dict)
+    waiting: dict[Open, None] = field(default_factory=dict)  # for their peer, the longest first
 
 
 class Open(Protocol):
     """A connection, as the table uses it."""
 
     address: Address
-    """The address of the peer."""
 
     def drop(self) -> None:
         """Close it at once."""
@@ -84,13 +87,10 @@ class Table:
     A connection waits for its peer while the server can do nothing for it: in the TLS handshake, until a request has
     arrived whole, and while the peer does not read an answer. To make room, the one that has waited for longest is
     closed: a client that just connected to send a request is the last to lose its connection in a flood.
-
-    Attributes:
-        is_ending: whether the process is about to end.
     """
 
     def __init__(self, caps: Caps) -> None:
-        self.is_ending = False
+        self.is_ending = False  # whether the process is about to end
         self._caps = caps
         self._name = lru_cache(maxsize=4096)(caps.name)
         self._open: dict[Open, None] = {}
@@ -155,21 +155,24 @@ class Table:
         return address.name is not None and address.count >= self._caps.per_address
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at all deadlines from now on: one timer, where one per connection would cost each request."""
+        """Check all deadlines from now on, with one timer: a timer per connection would slow each request."""
         self._looking = loop.call_later(LOOK_SECONDS, self._look, loop)
 
     def stop(self) -> None:
-        """Stop looking at the deadlines."""
         if self._looking is not None:
             self._looking.cancel()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+    def check(self, now: float) -> None:
+        """Close the connections that are overdue."""
         for connection in list(self._open):
             connection.check(now)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self.check(now)
         if self._refused and now - self._reported_at >= REPORT_SECONDS:
             log.warning(
-                "%d connections were refused or closed for want of room: see max_connections in docs/how-to/operate.md",
+                "%d connections were refused or closed for lack of room: see max_connections in docs/how-to/operate.md",
                 self._refused,
             )
             self._refused, self._reported_at = 0, now

@@ -1,4 +1,4 @@
-"""uvicorn with our connections, in the loop of the test, on a real socket; with deadlines that a test can wait for."""
+"""uvicorn with our connections, in the loop of the test, on a real socket. Deadlines pass when the test says so."""
 
 from __future__ import annotations
 
@@ -16,30 +16,92 @@ import pytest
 import uvicorn
 from tests import certificates
 
-from affiant.cli.server.listening import connection, loop, table
-from affiant.cli.server.listening.connection import Connection
-from affiant.cli.server.listening.table import Caps
-
-Scenario = Callable[["Running"], Awaitable[None]]
+from affiant.cli.server.listening import loop
+from affiant.cli.server.listening.connection import LINGER_SECONDS, Connection
+from affiant.cli.server.listening.table import Address, Caps, Open, Table
 
 LONG = b"x" * 30_000
 WAIT_SECONDS = 10  # far longer than anything takes
 
 
-async def _app(scope: Any, receive: Any, send: Any) -> None:
-    """What its path says: answer at once, after the body, after a while, or with more than a peer reads."""
-    path = scope["path"]
-    if path == "/read":
-        while (await receive()).get("more_body"):
-            pass
-    if path == "/slow":
-        await asyncio.sleep(0.3)
-    status = 413 if path == "/refuse" else 200
-    length = len(LONG) * 1000 if path == "/long" else 2
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % length)]})
-    for _ in range(1000 if path == "/long" else 0):
-        await send({"type": "http.response.body", "body": LONG, "more_body": True})
-    await send({"type": "http.response.body", "body": b"" if path == "/long" else b"ok"})
+class Events:
+    """What the server did so far; a test waits for it instead of sleeping."""
+
+    def __init__(self) -> None:
+        self.received = 0  # bytes of all connections
+        self.started: list[str] = []  # paths that the application was called with
+        self.stalled = 0  # connections whose peer did not read
+        self.release = asyncio.Event()  # lets /slow answer
+        self.tables: list[Table] = []
+        self._changed = asyncio.Event()
+
+    def notify(self) -> None:
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        """Do what the path says: answer at once, after the body, when released, or with more than a peer reads."""
+        path = scope["path"]
+        self.started.append(path)
+        self.notify()
+        if path == "/read":
+            while (await receive()).get("more_body"):
+                pass
+        if path == "/slow":
+            await self.release.wait()
+        status = 413 if path == "/refuse" else 200
+        length = len(LONG) * 1000 if path == "/long" else 2
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % length)]})
+        for _ in range(1000 if path == "/long" else 0):
+            await send({"type": "http.response.body", "body": LONG, "more_body": True})
+        await send({"type": "http.response.body", "body": b"" if path == "/long" else b"ok"})
+
+
+class _WatchedTable(Table):
+    def __init__(self, events: Events, caps: Caps) -> None:
+        self._events = events
+        super().__init__(caps)
+        events.tables.append(self)
+
+    def find_room(self, peer: str) -> Address | None:
+        self._events.notify()
+        return super().find_room(peer)
+
+    def add(self, connection: Open) -> None:
+        super().add(connection)
+        self._events.notify()
+
+    def discard(self, connection: Open) -> None:
+        super().discard(connection)
+        self._events.notify()
+
+
+class _WatchedConnection(Connection):
+    def __init__(self, *arguments: Any, events: Events, **options: Any) -> None:
+        self._events = events
+        super().__init__(*arguments, **options)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._events.received += len(data)
+        self._events.notify()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._events.stalled += 1
+        self._events.notify()
+
+
+class _Loop(loop._CappedLoop):
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
 
 
 @dataclass
@@ -64,7 +126,7 @@ class Peer:
         return sent
 
     async def head(self) -> bytes:
-        """The head of the next answer, whose body is skipped."""
+        """Return the head of the next answer, and skip its body."""
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), WAIT_SECONDS)
         lines = head.lower().split(b"\r\n")
         length = next(int(line.split()[1]) for line in lines if line.startswith(b"content-length:"))
@@ -72,7 +134,7 @@ class Peer:
         return head
 
     async def rest(self) -> bytes:
-        """All until the server closes; a reset is an end as well."""
+        """Return everything until the server closes or resets the connection."""
         said = b""
         try:
             while piece := await asyncio.wait_for(self.reader.read(65_536), WAIT_SECONDS):
@@ -89,6 +151,7 @@ class Running:
     server: uvicorn.Server
     sockets: list[socket.socket]
     client: ssl.SSLContext | None
+    events: Events
     peers: list[Peer] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)  # that last until the server has ended
 
@@ -100,20 +163,53 @@ class Running:
         return self.peers[-1]
 
     async def ask(self, path: str = "/") -> Peer:
-        """A connection on which one request was answered."""
+        """Return a connection on which one request was answered."""
         peer = await self.connect()
         await peer.send(request(path))
         assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
         return peer
 
+    async def deliver(self, peer: Peer, data: bytes) -> None:
+        """Send this, and wait until the server has read it."""
+        wanted = self.events.received + len(data)
+        await peer.send(data)
+        await self.events.until(lambda: self.events.received >= wanted)
+
+    async def start(self, *peers: Peer, path: str = "/slow") -> None:
+        """Send a request on each connection, and wait until the application has them."""
+        wanted = len(self.events.started) + len(peers)
+        for peer in peers:
+            await peer.send(request(path))
+        await self.events.until(lambda: len(self.events.started) >= wanted)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let this time pass for the deadlines of the server, and check them."""
+        running = asyncio.get_running_loop()
+        assert isinstance(running, _Loop)
+        running.ahead += seconds
+        self.table.check(running.time())
+
+    async def last_answer(self, peer: Peer) -> bytes:
+        """Return what the server sends until it closes, after the time for which it lingers."""
+        said = await peer.reader.read(65_536)
+        self.pass_time(LINGER_SECONDS)
+        return said + await peer.rest()
+
+    @property
+    def table(self) -> Table:
+        return self.events.tables[0]
+
     @property
     def open(self) -> int:
-        return len(self.server.servers[0]._table)  # type: ignore[attr-defined]
+        return len(self.table)
 
     async def until_open(self, number: int) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while self.open != number:  # noqa: ASYNC110 - no event tells of a connection
-                await asyncio.sleep(0.01)
+        await self.events.until(lambda: self.open == number)
+
+    async def until_ending(self) -> None:
+        """Wait until the server accepts no connection any more."""
+        while not self.table.is_ending:  # noqa: ASYNC110 - nothing else happens then
+            await asyncio.sleep(0)
 
 
 def request(path: str = "/", *lines: bytes, method: str = "GET") -> bytes:
@@ -121,8 +217,8 @@ def request(path: str = "/", *lines: bytes, method: str = "GET") -> bytes:
 
 
 @pytest.fixture(params=["plain", "tls"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
-    """Run a scenario beside a server, plain and with TLS."""
+def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a scenario with a server, plain and with TLS."""
     options: dict[str, Any] = {}
     client = None
     if request.param == "tls":
@@ -133,37 +229,35 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
         )
         options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
         client = ssl.create_default_context(cafile=trusted)
+    monkeypatch.setattr(loop, "_CappedLoop", _Loop)
 
-    async def main(scenario: Scenario) -> None:
+    async def main(scenario: Callable[[Running], Awaitable[None]]) -> None:
+        events = Events()
+        monkeypatch.setattr(loop, "Table", partial(_WatchedTable, events))
+        http: Any = partial(_WatchedConnection, events=events)
         config = uvicorn.Config(
-            _app, http=Connection, ws="none", lifespan="off", log_level="critical", timeout_keep_alive=1, **options
+            events.app, interface="asgi3", http=http, ws="none", lifespan="off", log_level="critical", **options
         )
+        config.timeout_keep_alive = 3600  # only our own deadlines count
         config.load()
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
         await server.startup([listening])
-        running = Running(server, [listening], client)
+        running = Running(server, [listening], client, events)
         try:
             await scenario(running)
         finally:
+            if not running.tasks:
+                events.release.set()
             await asyncio.wait_for(server.shutdown([listening]), WAIT_SECONDS)
             await asyncio.gather(*running.tasks)
             for peer in running.peers:
                 peer.writer.transport.abort()
-            await asyncio.sleep(0.05)  # until they are closed
+            await asyncio.gather(*(peer.writer.wait_closed() for peer in running.peers), return_exceptions=True)
 
-    def go(scenario: Scenario, **caps: Any) -> None:
+    def go(scenario: Callable[[Running], Awaitable[None]], **caps: Any) -> None:
         with asyncio.Runner(loop_factory=partial(loop.make, Caps(**caps))) as runner:
             runner.run(main(scenario))
 
     return go
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deadlines of a fraction of a second."""
-    monkeypatch.setattr(table, "LOOK_SECONDS", 0.02)
-    for name in ("HEADERS_SECONDS", "BODY_SECONDS", "STALL_SECONDS", "CLOSE_SECONDS", "LINGER_SECONDS"):
-        monkeypatch.setattr(connection, name, 0.3)
-    monkeypatch.setattr(loop, "HEADERS_SECONDS", 0.3)

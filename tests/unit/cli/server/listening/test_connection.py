@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
 from tests.unit.cli.server.listening.conftest import Running, request
 
 from affiant.cli.server.listening import connection
+from affiant.cli.server.listening.connection import (
+    BODY_SECONDS,
+    CLOSE_SECONDS,
+    HEADERS_SECONDS,
+    LINGER_SECONDS,
+    STALL_SECONDS,
+)
 
-pytestmark = pytest.mark.usefixtures("quick")
+MOMENT = 0.1  # seconds beyond a deadline
 UNFINISHED = {
     "nothing": b"",
     "a byte": b"G",
@@ -25,10 +30,14 @@ UNFINISHED = {
 def test_headers_that_never_end_are_given_up(run: Callable[..., None], sent: bytes) -> None:
     async def scenario(running: Running) -> None:
         peer = await running.connect()
-        await peer.send(sent)
+        await running.deliver(peer, sent)
+        await running.until_open(1)
+        running.pass_time(HEADERS_SECONDS + MOMENT)
+        running.pass_time(LINGER_SECONDS + MOMENT)
         said = await peer.rest()
         assert said == b"" or said.startswith(b"HTTP/1.1 408 ")
         assert bool(said) == bool(sent)
+        running.pass_time(CLOSE_SECONDS + MOMENT)
         await running.until_open(0)
 
     run(scenario)
@@ -40,16 +49,15 @@ def test_bytes_now_and_then_keep_nothing_open(run: Callable[..., None]) -> None:
 
     async def scenario(running: Running) -> None:
         first, later = await running.connect(), await running.ask()
-
-        async def drip() -> None:
-            for _ in range(200):
-                await asyncio.gather(first.send(b"G"), later.send(b"\r\n"), return_exceptions=True)
-                await asyncio.sleep(0.05)
-
-        dripping = asyncio.create_task(drip())
-        assert (await first.rest())[:13] in {b"HTTP/1.1 408 ", b"HTTP/1.1 400 "}
+        await running.deliver(first, b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(5):
+            await running.deliver(first, b"x")
+            await running.deliver(later, b"\r\n")
+            running.pass_time(HEADERS_SECONDS / 5 + MOMENT)
+        running.pass_time(3600)
+        running.pass_time(LINGER_SECONDS + MOMENT)
+        assert (await first.rest()).startswith(b"HTTP/1.1 408 ")
         assert (await later.rest())[:13] in {b"", b"HTTP/1.1 408 "}
-        dripping.cancel()
 
     run(scenario)
 
@@ -59,6 +67,7 @@ def test_handshake_that_never_ends_is_given_up(run: Callable[..., None]) -> None
     async def scenario(running: Running) -> None:
         peer = await running.connect(with_tls=False)
         await running.until_open(1)
+        running.pass_time(HEADERS_SECONDS + MOMENT)
         assert not await peer.rest() or running.client is None
         await running.until_open(0)
 
@@ -69,7 +78,8 @@ def test_handshake_that_never_ends_is_given_up(run: Callable[..., None]) -> None
 def test_body_that_never_ends_is_given_up(run: Callable[..., None]) -> None:
     async def scenario(running: Running) -> None:
         peer = await running.connect()
-        await peer.send(request("/read", b"Content-Length: 10", method="POST") + b"x")
+        await running.deliver(peer, request("/read", b"Content-Length: 10", method="POST") + b"x")
+        running.pass_time(BODY_SECONDS + MOMENT)
         assert await peer.rest() == b""
 
     run(scenario)
@@ -77,13 +87,12 @@ def test_body_that_never_ends_is_given_up(run: Callable[..., None]) -> None:
 
 @pytest.mark.attack(14)
 def test_peer_that_reads_nothing_is_given_up(run: Callable[..., None]) -> None:
-    """While an answer is written, and after its last byte was."""
-
     async def scenario(running: Running) -> None:
         peer = await running.connect()
         peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
         await peer.send(request("/long"))
-        await running.until_open(1)
+        await running.events.until(lambda: running.events.stalled > 0)
+        running.pass_time(STALL_SECONDS + MOMENT)
         await running.until_open(0)
 
     run(scenario)
@@ -99,18 +108,17 @@ def test_answer_before_the_end_of_the_body_closes(run: Callable[..., None], more
         await peer.send(request("/refuse", b"Content-Length: 3000000000", *filter(None, [more]), method="POST"))
         await peer.send(b"x" * 100_000)
         assert b"connection: close" in await peer.head()
-        began = time.monotonic()
+        running.pass_time(LINGER_SECONDS + MOMENT)
         assert await peer.rest() == b""
-        assert time.monotonic() - began < 5
+        running.pass_time(CLOSE_SECONDS + MOMENT)
         await running.until_open(0)
 
     run(scenario)
 
 
 @pytest.mark.attack(14)
-def test_what_follows_a_refusal_is_not_read_for_long(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 GiB were: a peer that goes on to send is cut off after the first megabytes."""
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 60.0)
+def test_what_follows_a_refusal_is_not_read_for_long(run: Callable[..., None]) -> None:
+    """A peer that goes on to send is cut off after the first megabytes, before any deadline."""
 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
@@ -138,7 +146,7 @@ def test_headers_have_a_size(run: Callable[..., None]) -> None:
         await peer.send(b"GET / HTTP/1.1\r\nX: ")
         for _ in range(20):
             await peer.send(b"x" * 10_000)
-        assert (await peer.rest()).startswith(b"HTTP/1.1 431 ")
+        assert (await running.last_answer(peer)).startswith(b"HTTP/1.1 431 ")
 
     run(scenario)
 
@@ -160,7 +168,7 @@ def test_pipeline_is_answered_in_order_and_has_an_end(run: Callable[..., None]) 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
         await peer.send(request() * (connection.MAX_PIPELINED + 100))
-        said = await peer.rest()
+        said = await running.last_answer(peer)
         assert said.count(b"HTTP/1.1 200 ") == connection.MAX_PIPELINED + 1
         assert said.count(b"HTTP/1.1 ") == connection.MAX_PIPELINED + 1
         assert said.count(b"connection: close") == 1
@@ -174,8 +182,9 @@ def test_nonsense_behind_a_request_is_refused_behind_its_answer(run: Callable[..
 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
-        await peer.send(request("/slow") + b"nonsense\r\n\r\n")
-        said = await peer.rest()
+        await running.deliver(peer, request("/slow") + b"nonsense\r\n\r\n")
+        running.events.release.set()
+        said = await running.last_answer(peer)
         assert said.startswith(b"HTTP/1.1 200 ")
         assert said.count(b"HTTP/1.1 ") == 1
 
@@ -209,7 +218,7 @@ def test_what_follows_an_upgrade_is_answered(run: Callable[..., None]) -> None:
         for _ in range(3):
             assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
         await peer.send(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n" + request("/"))
-        said = await peer.rest()
+        said = await running.last_answer(peer)
         assert said.startswith(b"HTTP/1.1 400 ")
         assert said.count(b"HTTP/1.1 ") == 1
 

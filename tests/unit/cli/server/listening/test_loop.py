@@ -1,26 +1,25 @@
-"""Connections are capped, idle ones make room for new ones, and the end of the process waits for nobody who is idle."""
+"""Connections are capped, idle ones make room for new ones, and a process that ends does not wait for idle ones."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
-import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
 import pytest
 from tests.unit.cli.server.listening.conftest import Running, request
 
-from affiant.cli.server.listening import connection, files
-from affiant.cli.server.listening.table import Caps, parse_networks
+from affiant.cli.server.listening import connection
+from affiant.cli.server.listening.table import RESERVE, Caps, parse_networks, raise_limit
 
 LOCAL = (ip_network("127.0.0.0/8"),)
 
 
 @pytest.mark.attack(14)
 @pytest.mark.parametrize("caps", [{"total": 20}, {"per_address": 20}], ids=["in all", "per address"])
-def test_silent_connections_shut_nobody_out(run: Callable[..., None], caps: dict[str, int]) -> None:
-    """A hundred where twenty may be: a client that has something to say is served all the same."""
+def test_silent_connections_make_room_for_a_request(run: Callable[..., None], caps: dict[str, int]) -> None:
+    """A hundred connect where twenty are allowed: a client that sends a request is served."""
 
     async def scenario(running: Running) -> None:
         silent = [await running.connect(with_tls=False) for _ in range(100)]
@@ -40,8 +39,8 @@ def test_silent_connections_shut_nobody_out(run: Callable[..., None], caps: dict
     [request("/read", b"Content-Length: 10", method="POST") + b"x", request("/long")],
     ids=["bodies that never end", "answers that are not read"],
 )
-def test_slow_peers_shut_nobody_out(run: Callable[..., None], sent: bytes, caps: dict[str, int]) -> None:
-    """Their requests are in flight, but the server waits for them as for the silent ones."""
+def test_slow_peers_make_room_for_a_request(run: Callable[..., None], sent: bytes, caps: dict[str, int]) -> None:
+    """Their requests are in flight, but the server waits for their peers."""
 
     async def scenario(running: Running) -> None:
         for _ in range(30):
@@ -75,11 +74,10 @@ def test_connection_that_was_idle_for_longest_is_closed_first(run: Callable[...,
 def test_request_in_flight_is_never_closed_for_another(run: Callable[..., None], caps: dict[str, int]) -> None:
     async def scenario(running: Running) -> None:
         busy = [await running.connect() for _ in range(2)]
-        for peer in busy:
-            await peer.send(request("/slow"))
-        await asyncio.sleep(0.05)
+        await running.start(*busy)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await running.ask()
+        running.events.release.set()
         for peer in busy:
             assert (await peer.head()).startswith(b"HTTP/1.1 200 ")
 
@@ -106,40 +104,34 @@ def test_addresses_of_one_host_count_together() -> None:
 
 
 def test_end_closes_what_is_idle_at_once(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that reads nothing, as a pool of connections does, would never end TLS."""
-    monkeypatch.setattr(connection, "ENDING_SECONDS", 0.0)
-    began = 0.0
+    """A peer that reads nothing, as a pool of connections does, would never close TLS."""
+    monkeypatch.setattr(connection, "ENDING_SECONDS", 1000.0)  # the end of the server waits for no deadline
 
     async def scenario(running: Running) -> None:
-        nonlocal began
-        idle = [await running.ask() for _ in range(10)]
-        for peer in idle:
+        for _ in range(10):
+            peer = await running.ask()
             peer.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.05)
-        began = time.monotonic()
+        running.pass_time(2000.0)
 
     run(scenario)
-    assert time.monotonic() - began < 3
 
 
 def test_end_waits_for_the_answer(run: Callable[..., None]) -> None:
-    """Of a request in flight, and of one whose connection was made just before; then each is told to go."""
+    """To a request in flight, and to one on a connection that was just made; then it closes both."""
     heads = []
 
     async def scenario(running: Running) -> None:
         busy, fresh = await running.connect(), await running.connect()
-        await busy.send(request("/slow"))
+        await running.start(busy)
 
-        async def later() -> None:
-            await asyncio.sleep(0.1)
+        async def finish() -> None:
+            await running.until_ending()
             await fresh.send(request())
             heads.append(await fresh.head())
-
-        async def read() -> None:
+            running.events.release.set()
             heads.append(await busy.head())
 
-        running.tasks += [asyncio.create_task(later()), asyncio.create_task(read())]
-        await asyncio.sleep(0.05)
+        running.tasks.append(asyncio.create_task(finish()))
 
     run(scenario)
     assert len(heads) == 2
@@ -149,13 +141,13 @@ def test_end_waits_for_the_answer(run: Callable[..., None]) -> None:
 def test_end_refuses_what_comes_later(run: Callable[..., None]) -> None:
     async def scenario(running: Running) -> None:
         busy = await running.connect()
-        await busy.send(request("/slow"))
-        await asyncio.sleep(0.05)
-        ending = asyncio.create_task(running.server.shutdown(running.sockets))
+        await running.start(busy)
         address = running.sockets[0].getsockname()
-        await asyncio.sleep(0)
+        ending = asyncio.create_task(running.server.shutdown(running.sockets))
+        await running.until_ending()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(*address)
+        running.events.release.set()
         assert (await busy.head()).startswith(b"HTTP/1.1 200 ")
         await ending
 
@@ -166,9 +158,9 @@ def test_limit_of_files_is_raised_or_the_cap_is_lowered(monkeypatch: pytest.Monk
     limits = [1024, 4096]
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda _, now: limits.__setitem__(slice(None), now))
-    assert files.raise_limit(500) == 500
+    assert raise_limit(500) == 500
     assert limits == [1024, 4096]
-    assert files.raise_limit(2000) == 2000
+    assert raise_limit(2000) == 2000
     assert limits == [2256, 4096]
-    assert files.raise_limit(10_000) == 4096 - files.RESERVE
+    assert raise_limit(10_000) == 4096 - RESERVE
     assert limits == [4096, 4096]
