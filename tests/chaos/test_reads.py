@@ -18,7 +18,7 @@ MOST_MILLISECONDS = 100
 def test_long_reads_hold_up_neither_health_nor_tokens(
     make: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    database = request.getfixturevalue("database") if make == "postgres" else None
+    database = request.getfixturevalue("tables") if make == "postgres" else None
     found = asyncio.run(reads.run(Namespace(folder=str(tmp_path), database=database, records=141_000, clients=10_000)))
     assert not any(refused for _, refused in found.values()), found
     assert max(milliseconds for milliseconds, _ in found.values()) < MOST_MILLISECONDS, found

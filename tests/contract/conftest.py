@@ -21,7 +21,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
         return MemoryStore
     if request.param == "sqlite":
         return partial(SqliteStore, tmp_path / "test.db")
-    return partial(PostgresStore, request.getfixturevalue("database"))
+    return partial(PostgresStore, request.getfixturevalue("tables"))
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where several may open the same store."""
     if request.param == "sqlite":
         return str(tmp_path / "nodes.db")
-    url: str = request.getfixturevalue("database")
+    url: str = request.getfixturevalue("tables")
     return url
 
 

@@ -203,7 +203,7 @@ asyncio.run(main())
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where several processes may open the same store."""
-    return str(tmp_path / "keys.db") if request.param == "sqlite" else request.getfixturevalue("database")
+    return str(tmp_path / "keys.db") if request.param == "sqlite" else request.getfixturevalue("tables")
 
 
 def _at(where: str) -> Store:

@@ -133,7 +133,7 @@ class Nodes:
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     if request.param == "sqlite":
         return partial(SqliteStore, tmp_path / "race.db")
-    return partial(PostgresStore, request.getfixturevalue("database"))
+    return partial(PostgresStore, request.getfixturevalue("tables"))
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ async def test_a_longer_path_is_no_client(client: Registered, server: Server) ->
 def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "sqlite":
         return SqliteStore(tmp_path / "test.db")
-    return PostgresStore(request.getfixturevalue("database"))
+    return PostgresStore(request.getfixturevalue("tables"))
 
 
 async def test_a_whole_life_on_a_store_that_lasts(lasting: Store, monkeypatch: pytest.MonkeyPatch) -> None:

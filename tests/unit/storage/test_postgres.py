@@ -140,8 +140,8 @@ async def test_commits_are_durable_whatever_the_database_says(database: str) -> 
         assert await line.fetchval("SHOW transaction_isolation") == "read committed"
 
 
-async def test_opening_again_keeps_everything(database: str) -> None:
-    store = PostgresStore(database)
+async def test_opening_again_keeps_everything(tables: str) -> None:
+    store = PostgresStore(tables)
     for expected in (Outcome.FIRST, Outcome.REPLAYED):
         await store.open()
         assert await store.ledger.claim(_entry(1)) is expected
@@ -152,8 +152,8 @@ async def test_opening_again_keeps_everything(database: str) -> None:
         await store.clients.list()
 
 
-async def test_one_bad_entry_does_not_sink_the_others(database: str) -> None:
-    async with _opened(database) as store:
+async def test_one_bad_entry_does_not_sink_the_others(tables: str) -> None:
+    async with _opened(tables) as store:
         bad = structs.replace(_entry(3), audit=structs.replace(_entry(3).audit, trace_id="nul\0"))
         entries = [bad if number == 3 else _entry(number) for number in range(8)]
         for _ in range(2):  # asked first, and guessed
@@ -168,9 +168,9 @@ async def test_one_bad_entry_does_not_sink_the_others(database: str) -> None:
         assert len(await _assert_chained(store)) == 14
 
 
-async def test_whoever_guesses_wrong_asks(database: str) -> None:
+async def test_whoever_guesses_wrong_asks(tables: str) -> None:
     """A node alone needs one round trip; another that comes between, a replay, or two of one jti take four."""
-    async with _opened(database) as one, _opened(database) as other:
+    async with _opened(tables) as one, _opened(tables) as other:
         expected: list[str] = []
         for number in range(0, 60, 6):
             for store in (one, one, one, other):
@@ -183,9 +183,9 @@ async def test_whoever_guesses_wrong_asks(database: str) -> None:
         assert await _assert_chained(one) == expected
 
 
-async def test_while_another_holds_the_lock_nothing_is_claimed(database: str) -> None:
-    async with _opened(database) as store:
-        connection = await asyncpg.connect(database)
+async def test_while_another_holds_the_lock_nothing_is_claimed(tables: str) -> None:
+    async with _opened(tables) as store:
+        connection = await asyncpg.connect(tables)
         await connection.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
         begun = time.monotonic()
         outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(4)), return_exceptions=True)
@@ -197,9 +197,9 @@ async def test_while_another_holds_the_lock_nothing_is_claimed(database: str) ->
         assert await store.ledger.claim(_entry(0)) is Outcome.FIRST
 
 
-async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_others_out(database: str) -> None:
-    async with _opened(database) as store:
-        stuck = await connect(parse_address(database))
+async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_others_out(tables: str) -> None:
+    async with _opened(tables) as store:
+        stuck = await connect(parse_address(tables))
         await stuck.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
         begun = time.monotonic()
         await _heal(store)
@@ -207,11 +207,11 @@ async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_oth
         stuck.terminate()
 
 
-async def test_the_highest_number_is_remembered(database: str) -> None:
-    async with _opened(database) as store:
+async def test_the_highest_number_is_remembered(tables: str) -> None:
+    async with _opened(tables) as store:
         for number in range(4):
             await store.ledger.claim(_entry(number))
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(tables)
         await connection.execute("DELETE FROM audit WHERE number > 2")
         await connection.close()
         head = await store.audit_log.head()
@@ -220,15 +220,15 @@ async def test_the_highest_number_is_remembered(database: str) -> None:
         assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
 
 
-async def test_closing_commits_what_is_waiting(database: str) -> None:
-    async with _opened(database) as store:
+async def test_closing_commits_what_is_waiting(tables: str) -> None:
+    async with _opened(tables) as store:
         waiting = [asyncio.ensure_future(store.ledger.claim(_entry(n))) for n in range(600)]
         await asyncio.sleep(0)
     assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
 
 
-async def test_who_stopped_waiting_is_no_trouble(database: str) -> None:
-    async with _opened(database) as store:
+async def test_who_stopped_waiting_is_no_trouble(tables: str) -> None:
+    async with _opened(tables) as store:
         first = asyncio.ensure_future(store.ledger.claim(_entry(0)))
         await asyncio.sleep(0)
         waiting = asyncio.ensure_future(store.ledger.claim(_entry(1)))
@@ -238,16 +238,16 @@ async def test_who_stopped_waiting_is_no_trouble(database: str) -> None:
         assert await store.ledger.claim(_entry(2)) is Outcome.FIRST
 
 
-async def test_too_much_waiting_is_refused(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_much_waiting_is_refused(tables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group, "MAX_QUEUE", 10)
-    async with _opened(database) as store:
+    async with _opened(tables) as store:
         outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(30)), return_exceptions=True)
         assert outcomes[:10] == [Outcome.FIRST] * 10
         assert all("too many" in str(outcome) for outcome in outcomes[10:])
 
 
-async def test_names_that_postgres_cannot_hold_are_nobodys(database: str) -> None:
-    async with _opened(database) as store:
+async def test_names_that_postgres_cannot_hold_are_nobodys(tables: str) -> None:
+    async with _opened(tables) as store:
         for name in ("nul\0", "half \ud800 of a pair"):
             assert await store.clients.find(name) is None
             assert await store.apis.find(name) is None
@@ -255,19 +255,19 @@ async def test_names_that_postgres_cannot_hold_are_nobodys(database: str) -> Non
             assert not is_text(name)
 
 
-async def test_a_claim_that_comes_back_while_it_is_deleted(database: str) -> None:
+async def test_a_claim_that_comes_back_while_it_is_deleted(tables: str) -> None:
     """A client whose requests all have one jti: whoever commits and whoever deletes do not wait for each other."""
-    async with _opened(database) as store, _opened(database) as other:
+    async with _opened(tables) as store, _opened(tables) as other:
         constant = structs.replace(_entry(1), tolerate_repeat=True)
         assert await store.ledger.claim(constant) is Outcome.FIRST
         again = structs.replace(constant, claim=JtiClaim("c", (1).to_bytes(32, "big"), 5))
-        holding = await asyncpg.connect(database)
+        holding = await asyncpg.connect(tables)
         try:
             await holding.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
             claiming = asyncio.create_task(other.ledger.claim(again))
-            await _waiting_for_locks(database, 1)
+            await _waiting_for_locks(tables, 1)
             purging = [asyncio.create_task(one.ledger.purge(2)) for one in (store, other)]
-            await _waiting_for_locks(database, 2)
+            await _waiting_for_locks(tables, 2)
             await holding.execute("COMMIT")
             assert await claiming is Outcome.REPEATED
             assert sorted(await asyncio.gather(*purging)) == [0, 1]
@@ -286,13 +286,13 @@ async def _waiting_for_locks(database: str, number: int) -> None:
         await looking.close()
 
 
-async def test_one_node_purges_until_it_ends(database: str) -> None:
-    async with _opened(database) as other:
-        async with _opened(database) as runner:
+async def test_one_node_purges_until_it_ends(tables: str) -> None:
+    async with _opened(tables) as other:
+        async with _opened(tables) as runner:
             assert [other._watch.is_runner, runner._watch.is_runner] == [True, False]
         for number in range(250):
             await other.ledger.claim(_entry(number))
-        async with _opened(database) as next_one:
+        async with _opened(tables) as next_one:
             assert await next_one.ledger.purge(2) == 0
             assert [await other.ledger.purge(2) for _ in range(4)] == [100, 100, 50, 0]
             await other._watch.close()
@@ -311,8 +311,8 @@ async def test_a_database_that_takes_no_writes_is_noticed_by_whoever_does_not_pu
 
 
 @pytest.mark.parametrize("ahead", [3600, -3600])
-async def test_a_node_whose_clock_is_wrong_decides_nothing(database: str, ahead: float) -> None:
-    async with _opened(database, clock=lambda: time.time() + ahead) as wrong, _opened(database) as right:
+async def test_a_node_whose_clock_is_wrong_decides_nothing(tables: str, ahead: float) -> None:
+    async with _opened(tables, clock=lambda: time.time() + ahead) as wrong, _opened(tables) as right:
         with pytest.raises(StoreError, match="clock"):
             await wrong.ledger.claim(_entry(1))
         with pytest.raises(StoreError, match="clock"):
@@ -330,8 +330,8 @@ async def _until(is_so: Any, seconds: float = 5.0) -> float:
     return time.monotonic() - begun
 
 
-async def test_a_change_is_seen_though_announcements_are_lost(database: str) -> None:
-    async with _opened(database) as one, _opened(database) as other:
+async def test_a_change_is_seen_though_announcements_are_lost(tables: str) -> None:
+    async with _opened(tables) as one, _opened(tables) as other:
         await one._watch._connection.execute("UNLISTEN *")
         before = await one.version()
         await other.clients.add(Client("c", "private_key_jwt"))
@@ -341,8 +341,8 @@ async def test_a_change_is_seen_though_announcements_are_lost(database: str) -> 
             await asyncio.sleep(0.02)
 
 
-async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(database: str) -> None:
-    async with proxied(database) as proxy, _opened(proxy.url) as store:
+async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(tables: str) -> None:
+    async with proxied(tables) as proxy, _opened(proxy.url) as store:
         for number in range(3):
             await store.ledger.claim(_entry(number))
         proxy.mode = Mode.SWALLOW_ANSWERS
@@ -356,9 +356,9 @@ async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(30, marks=pytest.mark.soak)])
-async def test_a_network_that_swallows_everything(database: str, seconds: int) -> None:
+async def test_a_network_that_swallows_everything(tables: str, seconds: int) -> None:
     """Every call ends in time with a StoreError, the other node goes on, and all is well soon after."""
-    async with proxied(database) as proxy, _opened(proxy.url) as store, _opened(database) as other:
+    async with proxied(tables) as proxy, _opened(proxy.url) as store, _opened(tables) as other:
         await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(50)))
         proxy.mode = Mode.SWALLOW
         begun = time.monotonic()
@@ -384,8 +384,8 @@ async def test_a_network_that_swallows_everything(database: str, seconds: int) -
         await _assert_chained(store)
 
 
-async def test_connections_that_were_cut_are_made_anew(database: str) -> None:
-    async with proxied(database) as proxy, _opened(proxy.url) as store:
+async def test_connections_that_were_cut_are_made_anew(tables: str) -> None:
+    async with proxied(tables) as proxy, _opened(proxy.url) as store:
         await store.ledger.claim(_entry(0))
         for number in range(1, 5):
             proxy.cut()

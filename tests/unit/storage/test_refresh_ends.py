@@ -68,7 +68,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Run]:
     """A store, and what runs a statement beside it and returns its first value."""
     if request.param == "sqlite":
         return SqliteStore(tmp_path / "a.db"), partial(_on_sqlite, tmp_path / "a.db")
-    url: str = request.getfixturevalue("database")
+    url: str = request.getfixturevalue("tables")
     return PostgresStore(url), partial(_on_postgres, url)
 
 
