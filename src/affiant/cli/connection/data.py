@@ -65,7 +65,7 @@ def load(**options: object) -> Settings:
     if chosen.database is None:
         return chosen
     if not chosen.database.startswith(_SQLITE):
-        _postgres().address.parse_address(chosen.database)
+        _postgres().parse_address(chosen.database)
         return chosen
     if options.get("data") is not None:
         raise ConfigError("give either --data or --database sqlite:///FOLDER, not both")
@@ -118,7 +118,7 @@ def shown_place(chosen: Settings) -> str:
     """Return where the data is: the full path, or the URL without a password."""
     if chosen.database is None:
         return str(chosen.data.absolute())
-    return str(_postgres().address.parse_address(chosen.database))
+    return str(_postgres().parse_address(chosen.database))
 
 
 def check_data(chosen: Settings) -> None:
