@@ -6,7 +6,7 @@ from reference import running
 from reference.markdown import head, members
 
 from affiant.server.published import described as published
-from affiant.server.registration import description as registration
+from affiant.server.registration import descriptions as registration
 from affiant.server.token import descriptions as token
 
 _TEXT = """\

@@ -19,7 +19,6 @@ from affiant.jose import keys
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials import secrets as client_secrets
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.registration import initial_tokens
 from affiant.storage.ports import Store
 from affiant.storage.records import Client
 
@@ -142,7 +141,7 @@ def test_no_invitation_is_lost_whenever_its_making_was_killed(places: Callable[[
         text = (folder / "kept.invitation").read_text().strip()
 
         async def is_it(store: Store, master: MasterKey, text: str = text) -> bool:
-            return [token.digest for token in await initial_tokens.list(store)] == [master.digest(text)]
+            return [token.digest for token in await store.initial_access_tokens.list()] == [master.digest(text)]
 
         assert with_store(folder / "affiant-data", is_it), said
 

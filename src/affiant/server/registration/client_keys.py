@@ -25,7 +25,7 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.credentials import actions, completion, keys
 from affiant.server.credentials.actions import Action
-from affiant.server.registration import description
+from affiant.server.registration import descriptions
 from affiant.server.registration.registrar import LEFT_OUT
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
@@ -51,7 +51,7 @@ class ClientKeysEndpoint(ClientEndpoint):
     """Changes a client's keys."""
 
     name = "client-keys"
-    description = description.CLIENT_KEYS
+    description = descriptions.CLIENT_KEYS
     methods: ClassVar[tuple[str, ...]] = ("POST", "PUT")
     counts_uses: ClassVar[bool] = False  # a key that only rotates itself is not in use
 

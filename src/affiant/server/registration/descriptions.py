@@ -1,4 +1,4 @@
-"""The endpoints by which clients register and lead their keys, and what can be registered, as the reference tells it."""
+"""The reference of the endpoints by which clients register and rotate their keys, and of client metadata."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LEFT_OUT = Member(
     "affiant",
     "where there are some",
 )
-# What is answered beside the metadata.
+# Members of the answer next to the metadata.
 _ANSWER = (
     Member("client_id", "the client's name; the server chooses it", "RFC 7591 3.2.1"),
-    Member("client_id_issued_at", "when, in seconds since the epoch", "RFC 7591 3.2.1"),
-    Member("client_secret", "the client's secret: in the answer that made it, and nowhere else ever", "RFC 7591 3.2.1", "when it was just made"),
+    Member("client_id_issued_at", "time of the registration, in seconds since the epoch", "RFC 7591 3.2.1"),
+    Member("client_secret", "the client's secret; no later answer has it", "RFC 7591 3.2.1", "when it was just made"),
     Member("client_secret_expires_at", "0: it does not", "RFC 7591 3.2.1", "with `client_secret`"),
-    Member("registration_access_token", "with it the registration is read, replaced and deleted", "RFC 7592 3"),
-    Member("registration_client_uri", "where", "RFC 7592 3"),
-    Member("response_types", "empty: nobody logs in here", "RFC 7591 2"),
+    Member("registration_access_token", "authorizes reading, replacing and deleting the registration", "RFC 7592 3"),
+    Member("registration_client_uri", "URL of the registration", "RFC 7592 3"),
+    Member("response_types", "empty: there are no users", "RFC 7591 2"),
     _LEFT_OUT,
     Member("...", "the client metadata as registered", "RFC 7591 3.2.1"),
 )  # fmt: skip
@@ -51,14 +51,14 @@ _REGISTRABLE = tuple(f"registration.{name}" for name in ("token_missing", *_BODY
 
 REGISTER = Description(
     "Lets a client register itself.",
-    "whoever has an initial access token",
+    "a caller with an initial access token",
     ("POST",),
     (
         Parameter("Authorization", "`Bearer` and an initial access token", "RFC 7591 3", "required", "header"),
         _JSON,
         Parameter("...", "[client metadata](metadata.md#client-metadata); members that are not known are ignored", "RFC 7591 3.1", place="JSON"),
         Parameter("client_secret", "refused: the server makes it", "RFC 7591 3.2.1", "left out", "JSON"),
-        Parameter("redirect_uris", "refused, as `response_types` is unless it is empty: nobody is sent anywhere", "RFC 7591 2", "left out", "JSON"),
+        Parameter("redirect_uris", "refused, as `response_types` is unless it is empty: there are no redirects", "RFC 7591 2", "left out", "JSON"),
     ),
     ("201",),
     _ANSWER,
@@ -66,15 +66,15 @@ REGISTER = Description(
 )  # fmt: skip
 
 MANAGE = Description(
-    "Reads, replaces and deletes a registration. What `PUT` leaves out is gone, or back at its default.",
-    "whoever has the registration_access_token of the client",
+    "Reads, replaces and deletes a registration. A member that `PUT` leaves out returns to its default.",
+    "a caller with the registration_access_token of the client",
     ("GET", "PUT", "DELETE"),
     (
-        Parameter("client_id", "whose registration", "RFC 7592 2", "required", "path"),
+        Parameter("client_id", "the client", "RFC 7592 2", "required", "path"),
         Parameter("Authorization", "`Bearer` and the registration_access_token", "RFC 7592 2", "required", "header"),
         _JSON,
         Parameter("client_id", "the same", "RFC 7592 2.2", "required with PUT", "JSON"),
-        Parameter("client_secret", "must be the client's own; it never becomes another one by being sent", "RFC 7592 2.2", "optional with PUT", "JSON"),
+        Parameter("client_secret", "must be the client's own; it cannot be changed", "RFC 7592 2.2", "optional with PUT", "JSON"),
         Parameter("...", "[client metadata](metadata.md#client-metadata), all of it", "RFC 7592 2.2", "with PUT", "JSON"),
     ),
     ("200", "204 for DELETE, without a body"),
@@ -83,16 +83,16 @@ MANAGE = Description(
 )  # fmt: skip
 
 CLIENT_KEYS = Description(
-    "Leads a client's keys from one to the next. `PUT` makes them exactly those of `jwks`; `POST` does one `action`.",
+    "Rotates a client's keys. `PUT` replaces them with those of `jwks`; `POST` does one `action`.",
     "a client of `private_key_jwt` whose keys are kept here; with an active key for all but `list` and `prove`",
     ("POST", "PUT"),
     (
         Parameter("action", "`list`, `announce` (answers 201), `prove`, `retire`, `revoke` or `cancel`", "affiant", "required with POST"),
-        Parameter("jwk", "the next public key, a JWK; it can do nothing but `prove` itself until it did", "RFC 7517 4", "for `announce`"),
-        Parameter("not_before", "from when on the key is good, in seconds since the epoch; at once when left out", "affiant", "optional with `announce`"),
-        Parameter("expires_at", "when the key ends, in seconds since the epoch; never when left out", "affiant", "optional with `announce`"),
-        Parameter("kid", "which key: its `kid`, or its thumbprint (RFC 7638); needed where a `kid` names several keys, also ended ones", "RFC 7517 4.5", "for `retire`, `revoke` and `cancel`"),
-        Parameter("overlap", f"seconds that the key stays good, at most {LONGEST_OVERLAP:,}; 0 when left out", "affiant", "optional with `retire`"),
+        Parameter("jwk", "the next public key, a JWK; until it has proved itself with `prove`, it can do nothing else", "RFC 7517 4", "for `announce`"),
+        Parameter("not_before", "start of its validity, in seconds since the epoch; at once when left out", "affiant", "optional with `announce`"),
+        Parameter("expires_at", "end of its validity, in seconds since the epoch; never when left out", "affiant", "optional with `announce`"),
+        Parameter("kid", "the key, by its `kid` or its thumbprint (RFC 7638); by its thumbprint if a `kid` names several keys, ended ones included", "RFC 7517 4.5", "for `retire`, `revoke` and `cancel`"),
+        Parameter("overlap", f"seconds that the key stays valid, at most {LONGEST_OVERLAP:,}; 0 when left out", "affiant", "optional with `retire`"),
         Parameter("jwks", f"the public keys, a JWK Set with at most {MAX_GIVEN} keys for signatures", "RFC 7517 5", "required with PUT"),
         *client_auth.PARAMETERS,
     ),

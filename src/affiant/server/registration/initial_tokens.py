@@ -1,9 +1,8 @@
-"""Initial access tokens (RFC 7591 section 3): who has one may register so many clients, for so much, until then."""
+"""Initial access tokens (RFC 7591 section 3): each lets clients register, within its bounds."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url
@@ -30,11 +29,11 @@ async def issue(
     id: str | None = None,  # noqa: A002 - its name
     audit: Audit | None = None,
 ) -> tuple[InitialAccessToken, str]:
-    """Make one, and keep it; its text is shown this once, for only a keyed digest of it is kept."""
+    """Store a new token and return it with its text, of which only a keyed digest is stored."""
     if not 1 <= lifetime_seconds <= MAX_LIFETIME:
-        raise ConfigError(f"an initial access token lives 1 to {MAX_LIFETIME} seconds")
+        raise ConfigError(f"the lifetime of an initial access token must be 1 to {MAX_LIFETIME} seconds")
     if not 1 <= uses <= MAX_USES:
-        raise ConfigError(f"an initial access token lets 1 to {MAX_USES} clients in")
+        raise ConfigError(f"the uses of an initial access token must be 1 to {MAX_USES}")
     text = base64url.encode(secrets.token_bytes(_BYTES))
     token = InitialAccessToken(
         id=id or secrets.token_hex(8),
@@ -48,13 +47,3 @@ async def issue(
     )
     await store.initial_access_tokens.add(token, audit=audit)
     return token, text
-
-
-async def list(store: Store) -> Sequence[InitialAccessToken]:  # noqa: A001 - read as initial_tokens.list
-    """All of them, the newest first, those that have expired or are used up too."""
-    return await store.initial_access_tokens.list()
-
-
-async def revoke(store: Store, id: str, *, audit: Audit | None = None) -> None:  # noqa: A002 - its name
-    """Let nobody in by it any more; whom it let in stays."""
-    await store.initial_access_tokens.remove(id, audit=audit)

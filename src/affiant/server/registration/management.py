@@ -1,4 +1,4 @@
-"""GET, PUT and DELETE /register/CLIENT_ID (RFC 7592): a client reads, replaces and deletes what it registered."""
+"""GET, PUT and DELETE /register/CLIENT_ID (RFC 7592): a client reads, replaces and deletes its registration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut
 from affiant.reasons import Reason
 from affiant.server.credentials import secrets
-from affiant.server.registration import description, metadata, records
+from affiant.server.registration import descriptions, metadata, records
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import Registrar, bearer_token
 from affiant.server.registry.clients import Registered
@@ -21,14 +21,12 @@ from affiant.server.request.notes import MAX_SHOWN, Request
 from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
 from affiant.storage.records import Client, NotFound, StoredSecret
 
-_NOBODY = bytes(32)
+_NO_DIGEST = bytes(32)
 
 
 class ManagementEndpoint(Registrar):
-    """Lets clients look after their registrations."""
-
     name = "registration"
-    description = description.MANAGE
+    description = descriptions.MANAGE
 
     async def road(self, request: Request) -> http.Answer:
         http.check_method(request.scope, "GET", "PUT", "DELETE")
@@ -36,7 +34,7 @@ class ManagementEndpoint(Registrar):
         request.notes.claimed = client_id[:MAX_SHOWN]
         text = bearer_token(request.scope, otherwise=Reason.REGISTRATION_ACCESS_TOKEN)
         client = self._admit(await self._find(client_id), text)
-        # Not the client itself: whoever has this token. It tells who is meant, and is written down as that.
+        # The holder of this token need not be the client, so the record does not say that the client did it.
         request.notes.by, request.notes.subject = "registration access token", f"client {client_id}"
         self._limits.check_share(client.client_id, self.name, request.now)
         answer = await self._answer_to(request, client, text)
@@ -55,16 +53,16 @@ class ManagementEndpoint(Registrar):
             metadata.check_replacement(members, client.client_id)
             wanted = self.parse(request, members)
             registered, left_out = await self._replace(request, client, members, wanted, text), wanted.left_out
-        # The token is not changed by being used: who loses an answer would be shut out for good.
+        # The token is not rotated: a client that loses an answer would be locked out for good.
         return self.answer_with(request, registered, text, status=200, left_out=left_out)
 
     async def _find(self, client_id: str) -> Client | None:
         return await self._store.clients.find(client_id) if is_client_id(client_id) else None
 
     def _admit(self, client: Client | None, text: str) -> Client:
-        """The client, when the token is its own; the same answer and the same work for every way to fail."""
+        """Return the client if the token is its own. Every failure takes the same work and has the same answer."""
         stored = client.registration_token if client is not None else None
-        is_its_own = hmac.compare_digest(stored or _NOBODY, self._master_key.digest(text))
+        is_its_own = hmac.compare_digest(stored or _NO_DIGEST, self._master_key.digest(text))
         if client is None or stored is None or not is_its_own or not client.enabled:
             raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail=_problem(client, is_its_own=is_its_own))
         if self._policy.is_closed(client):
@@ -77,19 +75,19 @@ class ManagementEndpoint(Registrar):
         now = int(request.now)
         made: list[Registered] = []
 
-        def change(standing: Client) -> Client:
-            # Judged as it stands in this very commit: it may have been changed since it was found.
-            self._admit(standing, text)
-            self._check_secret(standing, members.get(metadata.SECRET), request.now)
+        def change(stored: Client) -> Client:
+            # Order: judge the stored client in the commit; it may have changed since it was found.
+            self._admit(stored, text)
+            self._check_secret(stored, members.get(metadata.SECRET), request.now)
             built = records.build(
-                standing.client_id,
+                stored.client_id,
                 wanted,
-                records.Bounds.of_client(standing),
+                records.Bounds.of_client(stored),
                 policy=self._policy,
                 master_key=self._master_key,
                 now=now,
             )
-            made.append(records.put(standing, built, wanted, now=now))
+            made.append(records.put(stored, built, wanted, now=now))
             return made[-1].client
 
         def audit(before: Client, after: Client) -> list[Entry]:
@@ -100,11 +98,11 @@ class ManagementEndpoint(Registrar):
         try:
             await self._store.clients.update(client.client_id, change, audit=audit)
         except NotFound:
-            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted by a concurrent request") from None
         return made[-1]
 
     async def _delete(self, request: Request, client: Client) -> None:
-        """Remove it with its refresh tokens, and end its access tokens in the same commit."""
+        """Remove the client with its refresh tokens, and revoke its access tokens in the same commit."""
 
         def audit(before: Client, _: None) -> list[Entry]:
             record = msgspec.structs.replace(request.record(), before=metadata.describe(before, request.now))
@@ -115,21 +113,21 @@ class ManagementEndpoint(Registrar):
         try:
             await self._store.clients.remove(client.client_id, audit=audit)
         except NotFound:
-            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted meanwhile") from None
+            raise Rejected(Reason.REGISTRATION_ACCESS_TOKEN, detail="deleted by a concurrent request") from None
 
-    def _check_secret(self, standing: Client, sent: object, now: float) -> None:
-        """Let a secret pass that is the client's own; it never becomes another one by being sent (section 2.2)."""
+    def _check_secret(self, client: Client, sent: object, now: float) -> None:
+        """Reject a secret that is not the client's own: sending one never changes it (RFC 7592 section 2.2)."""
         if sent is None:
             return
-        live = [secret for secret in standing.secrets if secret.expires_at is None or secret.expires_at > now]
+        live = secrets.live(client.secrets, now)
         given = sent if isinstance(sent, str) else ""
-        if not any([self._is_secret(standing, secret, given) for secret in live]):  # noqa: C419 - all are compared
+        if not any([self._is_secret(client, secret, given) for secret in live]):  # noqa: C419 - all are compared
             raise Rejected(Reason.REGISTRATION_METADATA, expected="client_secret to be the client's own, or left out")
 
-    def _is_secret(self, standing: Client, stored: StoredSecret, sent: str) -> bool:
+    def _is_secret(self, client: Client, stored: StoredSecret, sent: str) -> bool:
         if stored.sealed is None:
-            return hmac.compare_digest(stored.digest or _NOBODY, self._master_key.digest(sent))
-        plain = self._master_key.unseal(stored.sealed, purpose=secrets.purpose(standing.client_id))
+            return hmac.compare_digest(stored.digest or _NO_DIGEST, self._master_key.digest(sent))
+        plain = self._master_key.unseal(stored.sealed, purpose=secrets.purpose(client.client_id))
         return hmac.compare_digest(plain, sent.encode())
 
 

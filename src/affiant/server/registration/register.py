@@ -1,4 +1,4 @@
-"""POST /register (RFC 7591): a client registers itself, if it has an initial access token."""
+"""POST /register (RFC 7591): a client with an initial access token registers itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
-from affiant.server.registration import description, metadata, records
+from affiant.server.registration import descriptions, metadata, records
 from affiant.server.registration.metadata import Metadata
 from affiant.server.registration.registrar import PATH, Registrar, bearer_token
 from affiant.server.registry.clients import Registered
@@ -23,10 +23,8 @@ _TOKEN_BYTES = 32
 
 
 class RegistrationEndpoint(Registrar):
-    """Lets clients in."""
-
     name = PATH
-    description = description.REGISTER
+    description = descriptions.REGISTER
 
     def metadata(self) -> dict[str, Any]:
         return {"registration_endpoint": f"{self._issuer}/{PATH}"}
@@ -55,7 +53,7 @@ class RegistrationEndpoint(Registrar):
 
     def _build(self, request: Request, wanted: Metadata, token: InitialAccessToken, access_token: str) -> Registered:
         return records.build(
-            # Not of the client's choice, so that it cannot look like another; and not to be guessed.
+            # Attack: a client that chooses its name can look like another.
             f"client-{secrets.token_hex(12)}",
             wanted,
             records.Bounds.of_token(token),
@@ -75,4 +73,6 @@ class RegistrationEndpoint(Registrar):
         try:
             await self._store.clients.add(client, audit=audit, spend=token.id)
         except NotFound:
-            raise Rejected(Reason.REGISTRATION_TOKEN, detail=f"{token.id}: used up meanwhile") from None
+            raise Rejected(
+                Reason.REGISTRATION_TOKEN, detail=f"{token.id}: used up by a concurrent registration"
+            ) from None

@@ -1,4 +1,4 @@
-"""What the two endpoints for registrations share: the token and the metadata of a request, and what is answered."""
+"""The parts that both registration endpoints share: the bearer token, the metadata of a request, and the answer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
 
 PATH = "register"
-LEFT_OUT = "jwks_left_out"  # a member of ours: which members of a JWK Set were not registered, and why
+LEFT_OUT = "jwks_left_out"  # our own member: the members of a JWK Set that were not registered, and why
 
 
 class Registrar(Endpoint):
-    """An endpoint whose caller shows a token of this server, and sends JSON."""
+    """An endpoint whose caller sends a token of this server and JSON."""
 
     def __init__(self, context: Context, *, store: Store, master_key: MasterKey, policy: Policy) -> None:
         super().__init__(context)
@@ -33,17 +33,12 @@ class Registrar(Endpoint):
         self._policy = policy
 
     async def read(self, request: Request) -> dict[str, Any]:
-        """What the client sends."""
         members = await http.read_object(request.scope, request.receive)
         request.notes.is_read = True
         return members
 
     def parse(self, request: Request, members: dict[str, Any]) -> Metadata:
-        """The metadata, where its software statement has the last word (RFC 7591 section 3.1.1).
-
-        Raises:
-            Rejected: the statement does not hold, or a member cannot be registered.
-        """
+        """Return the metadata; its software statement takes precedence (RFC 7591 section 3.1.1)."""
         stated = software_statement.apply(members, self._policy.issuers, audience=self._issuer, now=request.now)
         found = metadata.parse(stated)
         request.notes.detail = describe(found.left_out) or None
@@ -58,21 +53,21 @@ class Registrar(Endpoint):
         status: int,
         left_out: Sequence[LeftOut] = (),
     ) -> http.Answer:
-        """What a client is told of its registration (RFC 7591 section 3.2.1, RFC 7592 section 3)."""
-        told = {
+        """Return the registration of a client (RFC 7591 section 3.2.1, RFC 7592 section 3)."""
+        members = {
             **metadata.render(registered.client, request.now),
             metadata.TOKEN: access_token,
             metadata.URL: f"{self._issuer}/{PATH}/{registered.client.client_id}",
         }
         if registered.client_secret is not None:
-            told |= {metadata.SECRET: registered.client_secret, metadata.SECRET_END: 0}
+            members |= {metadata.SECRET: registered.client_secret, metadata.SECRET_END: 0}
         if left_out:
-            told[LEFT_OUT] = list(map(str, left_out))
-        return http.Answer(status, told)
+            members[LEFT_OUT] = list(map(str, left_out))
+        return http.Answer(status, members)
 
 
 def bearer_token(scope: http.Scope, *, otherwise: Reason) -> str:
-    """The one bearer token of a request (RFC 6750 section 2.1)."""
+    """Return the only bearer token of a request (RFC 6750 section 2.1); `otherwise` is for one of another form."""
     try:
         shown = bearer.parse_authorization(http.header(scope, b"authorization"))
     except Rejected as refusal:

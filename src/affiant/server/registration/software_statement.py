@@ -1,4 +1,4 @@
-"""Software statements: what the publisher of a software says of it, signed (RFC 7591 section 2.3)."""
+"""Software statements: metadata that the publisher of a software signed (RFC 7591 section 2.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, instant, media_type, text
-from affiant.jose.compact import Unverified
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
@@ -23,18 +22,18 @@ _MAX_ISSUER = 2000
 
 
 def load(files: Mapping[str, Path]) -> dict[str, KeySet]:
-    """The issuers that are trusted, each with the keys in its file, a JWK Set."""
+    """Return the keys of each trusted issuer, from the JWK Set in its file."""
     return {issuer: _load(issuer, path) for issuer, path in files.items()}
 
 
 def apply(members: dict[str, Any], issuers: Mapping[str, KeySet], *, audience: str, now: float) -> dict[str, Any]:
-    """The members, with those that the software statement among them has in their place (section 3.1.1)."""
+    """Return the members; those of the software statement replace the same ones next to it (section 3.1.1)."""
     statement = members.get(STATEMENT)
     if statement is None:
         return members
     claims = _verify(statement, issuers, audience, now)
-    said = {name: value for name, value in claims.items() if name in MEMBERS and name != STATEMENT}
-    return {**members, **said}
+    stated = {name: value for name, value in claims.items() if name in MEMBERS and name != STATEMENT}
+    return {**members, **stated}
 
 
 def _load(issuer: str, path: Path) -> KeySet:
@@ -62,22 +61,16 @@ def _verify(statement: object, issuers: Mapping[str, KeySet], audience: str, now
     keys = issuers.get(issuer)
     if keys is None:
         raise Rejected(Reason.REGISTRATION_STATEMENT_ISSUER, detail=f"iss {json.dumps(issuer)}")
-    claims = _verify_signature(unverified, keys)
+    try:
+        claims = compact.verify_any(unverified, keys.candidates(unverified.alg, unverified.kid)).claims
+    except Rejected:
+        raise _rejected("no key of the issuer verifies it") from None
     _check_claims(unverified.header, claims, audience, now)
     return claims
 
 
-def _verify_signature(unverified: Unverified, keys: KeySet) -> dict[str, Any]:
-    for key in keys.candidates(unverified.alg, unverified.kid):
-        try:
-            return compact.verify(unverified, key).claims
-        except Rejected:
-            continue
-    raise _rejected("no key of the issuer verifies it")
-
-
 def _check_claims(header: dict[str, Any], claims: dict[str, Any], audience: str, now: float) -> None:
-    # An issuer may sign more than statements with its keys: what says that it is something else is none.
+    # Attack: the issuer signs other JWTs with the same keys, which say so in typ.
     if "typ" in header and media_type(header["typ"]) != "jwt":
         raise _rejected("another typ")
     try:
@@ -90,7 +83,7 @@ def _check_claims(header: dict[str, Any], claims: dict[str, Any], audience: str,
         raise _rejected("not valid yet")
     aud = claims.get("aud", audience)
     if audience not in (aud if isinstance(aud, list) else [aud]):  # RFC 7519 section 4.1.3
-        raise _rejected("for somebody else")
+        raise _rejected("another audience")
 
 
 def _rejected(detail: str) -> Rejected:

@@ -35,11 +35,11 @@ async def test_they_are_listed_and_revoked() -> None:
     store = MemoryStore()
     first, _ = await initial_tokens.issue(store, MASTER_KEY, **GOOD)
     second, _ = await initial_tokens.issue(store, MASTER_KEY, **GOOD)
-    assert await initial_tokens.list(store) == [second, first]
-    await initial_tokens.revoke(store, first.id)
-    assert await initial_tokens.list(store) == [second]
+    assert await store.initial_access_tokens.list() == [second, first]
+    await store.initial_access_tokens.remove(first.id)
+    assert await store.initial_access_tokens.list() == [second]
     with pytest.raises(NotFound):
-        await initial_tokens.revoke(store, first.id)
+        await store.initial_access_tokens.remove(first.id)
 
 
 async def test_what_is_told_of_it_is_in_its_commit() -> None:
@@ -66,4 +66,4 @@ async def test_what_cannot_be_is_refused(change: dict[str, Any]) -> None:
     store = MemoryStore()
     with pytest.raises(ConfigError):
         await initial_tokens.issue(store, MASTER_KEY, **{**GOOD, **change})
-    assert await initial_tokens.list(store) == []
+    assert await store.initial_access_tokens.list() == []

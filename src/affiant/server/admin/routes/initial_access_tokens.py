@@ -24,7 +24,7 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
     """List the initial access tokens, the newest first; those that have expired or are used up too."""
 
     async def fetch(place: str, limit: int) -> list[tuple[int, InitialAccessToken]]:
-        start, found = int(place or 0), await initial_tokens.list(call.desk.store)
+        start, found = int(place or 0), await call.desk.store.initial_access_tokens.list()
         return list(enumerate(found[start : start + limit], start + 1))
 
     source = Source(fetch, lambda row: str(row[0]), lambda row: [views.initial_access_token(row[1])])
@@ -62,9 +62,9 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
 @ROUTES("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002 - its name
     """Let nobody in by it any more; whom it let in stays."""
-    if not any(token.id == id for token in await initial_tokens.list(call.desk.store)):
+    if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
         raise NotFound("there is no initial access token of this id")
-    await initial_tokens.revoke(call.desk.store, id, audit=_tell(call))
+    await call.desk.store.initial_access_tokens.remove(id, audit=_tell(call))
 
 
 def _tell(call: Call) -> Any:
