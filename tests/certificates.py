@@ -1,7 +1,5 @@
 """Certificates for tests: authorities, what they issue, what signs itself, and the header of RFC 9440."""
 
-from __future__ import annotations
-
 import ssl
 import tempfile
 import time

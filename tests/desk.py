@@ -1,7 +1,5 @@
 """The admin API of one node, asked without a network and without a token: who calls is given."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

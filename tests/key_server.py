@@ -1,7 +1,5 @@
 """A real https server on loopback that publishes keys, well or badly."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

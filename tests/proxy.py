@@ -1,7 +1,5 @@
 """A network that can fail: a TCP proxy on this machine that passes on, swallows, or cuts."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """A PKCS #11 token in software, for tests: SoftHSM, in a folder of the test's own."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """docs/reference says what the code does: every route, parameter, member, claim, setting and command, and no other."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ Each is a shell script that starts the token, and runs its other arguments besid
 places of the system, so their scripts run as root in a mount namespace, in which these places are other ones.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 It knows nothing of the experiment. Whatever was killed, locked, filled or moved, the same must be true.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence

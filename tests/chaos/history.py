@@ -1,7 +1,5 @@
 """What clients saw, one JSON line for each request, in the order of the answers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

@@ -1,7 +1,5 @@
 """Another process that holds the write lock of a SQLite file: `python holder.py FILE SECONDS [PAUSE REPEATS]`."""
 
-from __future__ import annotations
-
 import sqlite3
 import sys
 import time

@@ -1,7 +1,5 @@
 """Clients that ask for tokens over plain sockets, and write down what they saw."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """A server of an experiment: its own folder, its own process, to be killed, filled and locked."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

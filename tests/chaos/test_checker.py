@@ -1,7 +1,5 @@
 """The checker is only worth what it catches: histories made up to be bad, each in one way."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

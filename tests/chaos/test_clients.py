@@ -1,7 +1,5 @@
 """A million registered clients: a token costs what it costs with ten."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import statistics

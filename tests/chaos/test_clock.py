@@ -1,7 +1,5 @@
 """D12, D13: the clock jumps and drifts. No replay gets through; and who is refused for the clock is told so."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """D5: a disk that is full, a limit on file sizes, and places that may not be written."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

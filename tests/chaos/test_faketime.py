@@ -1,7 +1,5 @@
 """D12 with real processes: libfaketime shifts the clock of a server. test_clock.py does the same in process, always."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

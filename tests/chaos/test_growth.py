@@ -1,7 +1,5 @@
 """D20: many hours of work in fast motion. What lives stays level; only the audit log grows, and by how much."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import secrets

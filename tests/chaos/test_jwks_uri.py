@@ -1,7 +1,5 @@
 """D14 and D15: one of fifty clients has a sick jwks_uri, or is named in a flood; the others notice nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import secrets

@@ -1,7 +1,5 @@
 """D1: kill -9 under load, and everything that was acknowledged is still there when the server is back."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

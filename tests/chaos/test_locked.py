@@ -1,7 +1,5 @@
 """D4: somebody else holds the write lock; and a disk so slow that the lock is seldom free."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """D6: the database is unlinked, moved away, replaced or cut off while the server runs, and before it starts."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import sqlite3

@@ -4,8 +4,6 @@ A file system of its own is shut down under the server without its log being flu
 only in memory is gone, as after a power cut; with synchronous=OFF or NORMAL this test fails.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import struct

@@ -1,7 +1,5 @@
 """An operator reads all there is, from a server with many clients and a long log, while others want tokens."""
 
-from __future__ import annotations
-
 import asyncio
 from argparse import Namespace
 from pathlib import Path

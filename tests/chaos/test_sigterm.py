@@ -1,7 +1,5 @@
 """SIGTERM under load: whatever was asked before is answered, and all that was answered is there."""
 
-from __future__ import annotations
-
 import signal
 import time
 

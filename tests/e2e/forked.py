@@ -5,8 +5,6 @@ folder, environment, output and exit code. Starting itself is for the tests that
 test_signals.py, and whatever takes `AFFIANT`.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

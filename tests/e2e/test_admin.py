@@ -1,7 +1,5 @@
 """Administration over the network: the same commands, with --url and a credentials file, and what each role may."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A file that says what is registered: planned, applied, interrupted and put right, at the data folder and elsewhere."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

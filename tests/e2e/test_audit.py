@@ -1,7 +1,5 @@
 """The audit log of a real server: found out when it is changed, and with nothing in it that must not be."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil

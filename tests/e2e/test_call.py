@@ -1,7 +1,5 @@
 """`affiant call`, `affiant token` and `affiant assertion`: their answers, their exit codes, and what they never show."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from typing import Any

@@ -1,7 +1,5 @@
 """What a person at a terminal meets: one clear line, and the exit code of its class."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A client's keys while tokens flow: a real server with two workers, and `affiant key`."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import stat

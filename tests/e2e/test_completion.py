@@ -1,7 +1,5 @@
 """The lines of docs/reference/cli.md by which a shell completes the words of `affiant`, in the shells themselves."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

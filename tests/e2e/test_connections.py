@@ -1,7 +1,5 @@
 """Connections of a real server: silent ones shut nobody out, and a restart refuses nobody for longer than it must."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import signal

@@ -1,7 +1,5 @@
 """`affiant db`: a backup while the server runs, and no second use of an assertion after it was put back."""
 
-from __future__ import annotations
-
 from tests.process import Server, token_form
 
 

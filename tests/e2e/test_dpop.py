@@ -1,7 +1,5 @@
 """DPoP whole: a server of two workers that demands nonces, an API that demands its own, our client and a foreign one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`affiant explain`, `client update` and `client check`, as an operator types them."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The road over real HTTP, walked by other people's clients."""
 
-from __future__ import annotations
-
 import datetime
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """google-auth's service-account credentials, as docs/how-to/google-auth.md says, get tokens and call a guarded API."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

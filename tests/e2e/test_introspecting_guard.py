@@ -1,7 +1,5 @@
 """A guard that asks over real HTTP: what was revoked is refused by the next request."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import httpx2

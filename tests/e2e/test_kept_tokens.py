@@ -1,7 +1,5 @@
 """`affiant token` and `affiant call` keep their token, and ask for another one only when they must."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The server's own keys while tokens flow: a real server with two workers, real guards, and the command line."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """Commands that make a secret, killed at every step: the next run finishes, and every secret has its file."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

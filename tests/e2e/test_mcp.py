@@ -1,7 +1,5 @@
 """An agent with the MCP Python SDK gets a token with private_key_jwt and calls a tool behind our guard."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mutual TLS between real processes: ended by the server itself, and told by a proxy."""
 
-from __future__ import annotations
-
 import json
 import os
 import ssl

@@ -1,7 +1,5 @@
 """A real nginx that ends TLS, before the server and before an API: the certificate that it forwards, and no other."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

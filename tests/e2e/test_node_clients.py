@@ -1,7 +1,5 @@
 """Clients for Node, as they are on the registry, get a token with private_key_jwt and call the guarded API with it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

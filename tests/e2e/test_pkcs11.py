@@ -1,7 +1,5 @@
 """A real server with two workers whose signing keys are in a PKCS #11 token (SoftHSM)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator

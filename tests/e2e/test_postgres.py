@@ -1,7 +1,5 @@
 """Two nodes on one PostgreSQL, as an operator starts them."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import subprocess

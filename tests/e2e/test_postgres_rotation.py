@@ -1,7 +1,5 @@
 """A client's keys while tokens flow, on two nodes with one PostgreSQL: experiment D18 of the catalogue."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """The README, line by line: every command and every snippet, in a new folder, with the ports of this run."""
 
-from __future__ import annotations
-
 import re
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """The registry over the network: every command that changes it, with --url; and a machine that registers itself."""
 
-from __future__ import annotations
-
 import json
 import stat
 import subprocess

@@ -1,7 +1,5 @@
 """A revocation over real HTTP: every guard hears of it within seconds, from any worker, and nobody holds the server up."""
 
-from __future__ import annotations
-
 import signal
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM: the end comes in time, says nothing wrong, leaves nobody behind and frees the port."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty

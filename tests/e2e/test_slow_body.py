@@ -1,7 +1,5 @@
 """Who sends a body slowly is given up, and nobody else waits for it."""
 
-from __future__ import annotations
-
 import socket
 import time
 

@@ -1,7 +1,5 @@
 """Web servers, proxies and brokers that check our access tokens, as docs/how-to/interop.md configures them."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Verifiers that others wrote take our access tokens as docs/how-to/interop.md configures them."""
 
-from __future__ import annotations
-
 import pytest
 from tests.interop.conftest import Foreign
 from tests.process import Server
