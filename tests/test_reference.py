@@ -13,7 +13,7 @@ import pytest
 from reference import cli, endpoints, running
 from reference.pages import FOLDER, PAGES
 from tests.attacks import test_reasons as reached
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server
+from tests.rfc.conftest import API
 from tests.rfc.conftest import running as serving
 
 from affiant.oauth import access_token
@@ -22,12 +22,12 @@ from affiant.reasons import Reason
 from affiant.server.published import described as published
 from affiant.server.registration import descriptions as registering
 from affiant.server.registration import initial_tokens, metadata
-from affiant.server.registry import directory
 from affiant.server.request.description import Member
 from affiant.server.settings import Settings
 from affiant.server.token import descriptions as token
 from affiant.storage.entries import AuditRecord
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, KEY, NOW, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -164,23 +164,22 @@ def test_claims_are_those_of_a_token_with_everything() -> None:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is seen at once."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("at_once")
 async def test_token_answer_and_introspection_have_what_is_told() -> None:
     async with serving(MemoryStore()) as server:
         grants = ("client_credentials", "refresh_token")
-        await server.register("c1", grant_types=grants)
-        await server.register("asker", introspects=(API,), scope=())
+        await server.add_client("c1", grant_types=grants)
+        await server.add_client("asker", introspects=(API,), scope=())
         answer = await server.token(scope="read")
         assert names(token.TOKEN.answers) - {"authorization_details"} == answer.keys()
-        assertion = server.assertion(iss="asker", sub="asker")
+        assertion = server.assertion("asker")
         form = server.form(assertion, token=answer["access_token"])
         told = (await server.http.post("/introspect", data=form)).json()
         absent = {"nbf", "cnf", "authorization_details"}
         assert names(token.INTROSPECTION.answers) - absent == told.keys()
-        gone = server.form(server.assertion(iss="asker", sub="asker"), token="x")
+        gone = server.form(server.assertion("asker"), token="x")
         assert (await server.http.post("/introspect", data=gone)).json() == {"active": False}
 
 
@@ -209,7 +208,7 @@ async def registered(server: Server, **sent: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("at_once")
 async def test_key_answer_has_what_is_told() -> None:
     async with serving(MemoryStore()) as server:
-        await server.register("c1")
+        await server.add_client("c1")
         reply = await server.http.post("/client-keys", data=server.form(action="list"))
         assert reply.json().keys() == names(registering.CLIENT_KEYS.answers) - {"jwks_left_out"}
         meaning = next(one.meaning for one in registering.CLIENT_KEYS.answers if one.name == "keys")

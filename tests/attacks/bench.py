@@ -1,99 +1,59 @@
-"""The real server at a fixed time, asked through bare ASGI, and what every row of the attack catalogue demands."""
+"""The server under attack, and what every row of the threat model demands of a refusal."""
 
-from __future__ import annotations
-
-import asyncio
-import base64
 import contextlib
 import json
+import logging
 import re
+import socket
 import sqlite3
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, quote_plus, urlencode
+from typing import Any, Unpack
 
 import pytest
-from starlette.applications import Starlette
+from tests import wire
+from tests.key_server import LOOPBACK, KeyServer, fetcher
+from tests.wire import ADDRESS, Header, Reply, Request
 
-from affiant.jose import base64url, compact, keys
-from affiant.jose.keys import PublicKey
+from affiant import testing
+from affiant.jose import base64url, compact
+from affiant.jose.keys import PrivateKey, PublicKey, generate
 from affiant.jose.signer import Signer
+from affiant.oauth import names
 from affiant.oauth.assertion import digest
+from affiant.oauth.binding.forwarded import Proxies
 from affiant.reasons import Reason
-from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import clients
-from affiant.server.request.certificate import PEER
+from affiant.server.published import revocations
+from affiant.server.request.certificate import Certificates
 from affiant.server.request.deadline import Deadline
+from affiant.server.request.limits import Rates
+from affiant.server.settings.options import Options
 from affiant.storage.ports import Store
-from affiant.storage.records import Client
+from affiant.testing import ISSUER, KEY, UNLIMITED, ClientMembers, Server, messages
 
-ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-FORM_TYPE = (b"content-type", b"application/x-www-form-urlencoded")
-PROXY = "10.0.0.1"
-ADDRESS, ABSENT, FILE = "203.0.113.7", "absent", "affiant.db"
-KEY, OTHER, STRANGER, FOREIGN = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "Ed25519"))
+API, OTHER_API, FILE, PROXY = "https://api.example", "https://other.example", "affiant.db", "10.0.0.1"
+BOTH_GRANTS = ("client_credentials", "refresh_token")
+OTHER, STRANGER, FOREIGN = (generate(alg) for alg in ("ES256", "ES256", "Ed25519"))
+BOUND, STOLEN_BY = generate("ES256"), generate("ES256")
+TOKEN_URL, API_URL = f"{ISSUER}/token", f"{API}/orders"
 SILENT_STEPS, MAX_ERROR, MAX_CLAIMED, PIECE = range(5, 8), 1024, 256, 20
+TYPE = names.JWT_BEARER_ASSERTION_TYPE
 _CHANGED = "UPDATE version SET number = number + 1"
-_SECRET_PARAMETERS = {"client_assertion", "assertion", "client_secret", "refresh_token"}
-_OPEN_VALUES = {TYPE, API, OTHER_API, "client_credentials", "refresh_token"}  # they stand in sentences anyway
+# These are in sentences anyway.
+_OPEN_VALUES = {TYPE, API, OTHER_API, names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN}
 _SPEAKABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 5.2
 
 
-@dataclass(frozen=True)
-class Request:
-    """What arrives.
-
-    Attributes:
-        pieces: where the body comes in several.
-        is_whole: unless the sender goes away before its end.
-        is_slow: the sender stays, and sends no more.
-        peer: where the connection comes from, if the server notes that: PROXY for the one that tells of certificates.
-    """
-
-    body: bytes = b""
-    method: str = "POST"
-    path: str = "/token"
-    query: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = (FORM_TYPE,)
-    pieces: tuple[bytes, ...] = ()
-    is_whole: bool = True
-    is_slow: bool = False
-    peer: str | None = None
-    address: str = ADDRESS
-
-    def sensitive(self) -> list[str]:
-        """What of it must never be written down or sent back."""
-        found = [value for name, value in self.values() if name in _SECRET_PARAMETERS]
-        return found + [value.decode("latin-1") for name, value in self.headers if name == b"authorization"]
-
-    def values(self) -> list[tuple[str, str]]:
-        sent = (self.body + b"&" + self.query).decode("utf-8", "replace")
-        return parse_qsl(sent, errors="replace")
-
-
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        members: dict[str, Any] = json.loads(self.body)
-        return members
-
-
 def row(number: int, what: str, *values: object) -> Any:
-    """One row of a table, under its number in the catalogue."""
+    """Return one row of a table, under its number in the threat model."""
     return pytest.param(*values, id=f"{number}-{what}", marks=pytest.mark.attack(number))
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """The claims of a good assertion of c1, with these changes."""
-    members = {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "j", **changes}
-    return {name: value for name, value in members.items() if value != ABSENT}
+    """Return the claims of c1's assertion with the jti "j", with these changes."""
+    return messages.claims("c1", **{"jti": "j", **changes})
 
 
 def assertion(signer: Signer = KEY, /, *, header: Any = None, **changes: Any) -> str:
@@ -101,119 +61,103 @@ def assertion(signer: Signer = KEY, /, *, header: Any = None, **changes: Any) ->
 
 
 def raw(header: object = None, payload: object = None, *, sign: Callable[[bytes], bytes] = KEY.sign) -> str:
-    """A JWS of these very bytes, or of this JSON, whatever sense it makes; the signature holds unless `sign` lies."""
+    """Return a JWS of these very bytes, or of this JSON, whatever sense it makes."""
     parts = [{"alg": "ES256", "kid": KEY.kid} if header is None else header, claims() if payload is None else payload]
     text = ".".join(base64url.encode(p if isinstance(p, bytes) else json.dumps(p).encode()) for p in parts)
     return f"{text}.{base64url.encode(sign(text.encode()))}"
 
 
 def form(text: str | None = None, **changes: str) -> dict[str, str]:
-    """The form of a good request with this assertion, with these changes."""
-    members = {
-        "grant_type": "client_credentials",
-        "client_assertion_type": TYPE,
-        "client_assertion": assertion() if text is None else text,
-        **changes,
-    }
-    return {name: value for name, value in members.items() if value != ABSENT}
+    return testing.form(assertion() if text is None else text, **changes)
 
 
-def post(members: dict[str, str] | str | None = None, *headers: tuple[bytes, bytes]) -> Request:
-    """A form, or a body as it stands; a good request when nothing is given."""
-    body = members if isinstance(members, str) else urlencode(form() if members is None else members)
-    return Request(body.encode(), headers=(FORM_TYPE, *headers))
+def post(members: dict[str, str] | str | None = None, *headers: Header, path: str = "/token") -> Request:
+    return wire.post(form() if members is None else members, *headers, path=path)
 
 
-def basic(client_id: str, secret: str) -> tuple[bytes, bytes]:
-    return b"authorization", b"Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode())
+def basic(client_id: str, secret: str) -> Header:
+    return wire.headers(testing.basic(client_id, secret))[0]
+
+
+def proof(key: PrivateKey = BOUND, /, *, by: Signer | None = None, **changes: Any) -> str:
+    """Return the DPoP proof with the jti "p"."""
+    return testing.proof(key, signer=by, **{"jti": "p", **changes})
+
+
+def api_proof(token: str, key: PrivateKey = BOUND, /, **changes: Any) -> str:
+    return proof(key, method="GET", url=API_URL, access_token=token, **changes)
+
+
+def dpop(text: str) -> Header:
+    return b"dpop", text.encode()
+
+
+def public_jwk(key: PrivateKey = BOUND) -> dict[str, Any]:
+    return {name: value for name, value in key.public().to_jwk().items() if name not in ("kid", "alg")}
 
 
 def piece_of(text: str, sensitive: Iterable[str]) -> str | None:
-    """Twenty characters that stand in the text and in what is sensitive."""
+    """Return twenty characters of what is sensitive that are in the text."""
     pieces = {text[i : i + PIECE] for i in range(len(text) - PIECE + 1)}
     cut = (secret[i : i + PIECE] for secret in sensitive for i in range(len(secret) - PIECE + 1))
     return next((found for found in cut if found in pieces), None)
 
 
-@dataclass
-class Bench:
-    """A server in this process."""
+class Bench(Server):
+    """A server in this process, asked through bare ASGI."""
 
-    app: Starlette
-    store: Store
-    master_key: MasterKey
-    now: list[float]
     log: pytest.LogCaptureFixture
-    secrets: dict[str, str] = field(default_factory=dict)
-    serial: int = 0
     folder: Path | None = None  # of its database
-    taken: int = 0  # bytes that the server read of the last body
 
-    async def register(
+    async def add_client(
         self,
         client_id: str,
-        auth_method: str = "private_key_jwt",
+        token_endpoint_auth_method: str = names.PRIVATE_KEY_JWT,
         *,
+        key: PrivateKey | None = None,
         keys: tuple[PublicKey, ...] | None = None,
-        **members: Any,
+        **members: Unpack[ClientMembers],
     ) -> None:
-        """Register a client, with KEY where the method takes keys; its secret is then in `secrets`."""
-        if keys is None:
-            keys = (KEY.public(),) if auth_method == "private_key_jwt" else ()
-        wanted = Client(client_id, auth_method, **{"scope": ("r",), **members})
-        made = clients.build(wanted, keys=keys, master_key=self.master_key, now=NOW)
-        await self.store.clients.add(made.client)
-        if made.client_secret is not None:
-            self.secrets[client_id] = made.client_secret
+        members.setdefault("scope", ("r",))
+        await super().add_client(client_id, token_endpoint_auth_method, key=key, keys=keys, **members)
 
-    def mac(self, client_id: str) -> Signer:
-        return keys.SecretKey(self.secrets[client_id].encode())
+    async def change_client(self, client_id: str, **changes: Any) -> None:
+        """Change these fields of a stored client."""
+        await self.store.clients.update(client_id, lambda client: replace(client, **changes))
 
     async def send(self, what: Request, replies: list[Reply] | None = None) -> Reply:
-        """Ask; the reply is put into `replies` too, for who expects the server to raise after it."""
-        pieces, sent, answered = list(what.pieces or (what.body,)), [], asyncio.Event()
-        self.taken = 0
+        return await wire.send(self.app, what, replies)
 
-        async def receive() -> dict[str, Any]:
-            if not pieces:
-                if what.is_slow:
-                    await asyncio.Event().wait()
-                # Who has sent a whole request stays for the answer.
-                await (answered.wait() if what.is_whole else asyncio.sleep(0))
-                return {"type": "http.disconnect"}
-            self.taken += len(pieces[0])
-            body = pieces.pop(0)
-            return {
-                "type": "http.request",
-                "body": body,
-                "more_body": bool(pieces) or what.is_slow or not what.is_whole,
-            }
+    def signed(self, client_id: str = "c1", /, *headers: Header, path: str = "/token", **parameters: str) -> Request:
+        """Return a good request of this client with these parameters, never sent before."""
+        return post(testing.form(self.assertion(client_id), **parameters), *headers, path=path)
 
-        async def send(message: Any) -> None:
-            sent.append(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                answered.set()
+    async def good(self, what: Request) -> dict[str, Any]:
+        """Return the members of the answer, which must be 200."""
+        reply = await self.send(what)
+        assert reply.status == 200, (reply.body, (await self.audited())[-1])
+        members: dict[str, Any] = reply.json()
+        return members
 
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": what.method,
-            "path": what.path,
-            "raw_path": what.path.encode(),
-        }
-        scope |= {"query_string": what.query, "headers": list(what.headers), "client": (what.address, 4711)}
-        scope |= {"scheme": "https", "server": ("as.example", 443), "http_version": "1.1", "root_path": "", "asgi": {}}
-        scope[PEER] = what.peer
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            if replies is not None:
-                replies.append(_whole(sent))
-        return _whole(sent)
+    async def denied(self, what: Request, reason: Reason) -> tuple[Reply, dict[str, Any]]:
+        """Return the answer and the record of a request that must be refused for this reason."""
+        before = len(await self.audited())
+        reply = await self.send(what)
+        check_answer(reply, reason, what)
+        (line,) = (await self.audited())[before:]
+        record = json.loads(line)
+        assert (record["reason"], record["outcome"]) == (reason.code, "refused")
+        assert piece_of(line, what.sensitive()) is None
+        return reply, record
 
     async def audited(self) -> list[str]:
         # What the server finds out a second later about a request has a record of its own.
         rows = await self.store.audit_log.export(limit=10_000)
         return [row.record.decode() for row in rows if b'"outcome":"explained"' not in row.record]
+
+    async def last(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((await self.audited())[-1])
+        return record
 
     async def used_up(self, jti: str, client_id: str = "c1") -> bool:
         return await self.store.ledger.find_claim(client_id, digest(jti, whole=b"")) is not None
@@ -221,43 +165,38 @@ class Bench:
     async def refused(
         self, what: Request, reason: Reason, *, claimed: str | None = None, uses_up: bool = False, jti: str | None = "j"
     ) -> Reply:
-        """Send what must be refused for this reason, and look at all that the catalogue looks at.
+        """Send what must be refused for this reason, and check all that the threat model says of a refusal.
 
         Args:
             what: the request.
             reason: the one reason.
-            claimed: the client_id that the record must name; where None, c1 from the look-up on.
+            claimed: the client_id that the record must have; c1 from the look-up on, where None.
             uses_up: whether it uses up its jti.
-            jti: the jti of c1 that it shows, if it has one: afterwards it must be good, or a replay.
+            jti: of c1; afterwards it must be good, or a replay.
         """
         version, before = await self.store.version(), await self.audited()
         reply = await self.send(what)
         check_answer(reply, reason, what)
         (line,) = (await self.audited())[len(before) :]
         self._check_record(line, what)
-        shown = json.loads(line)
-        assert (shown["reason"], shown["outcome"], shown["trace_id"]) == (
-            reason.code,
-            "refused",
-            reply.json()["trace_id"],
-        )
+        record, trace_id = json.loads(line), reply.json()["trace_id"]
+        assert (record["reason"], record["outcome"], record["trace_id"]) == (reason.code, "refused", trace_id)
         proved = "c1" if reason.value.step > 4 or (reason.value.step == 0 and reason.value.status == 400) else None
-        assert shown.get("client_claimed") == (claimed or (None if reason is Reason.GRANT_UNSUPPORTED else proved)), (
-            line
-        )
+        expected = claimed or (None if reason is Reason.GRANT_UNSUPPORTED else proved)
+        assert record.get("client_claimed") == expected, line
         assert await self.store.version() == version
         if jti is not None:
             assert await self.used_up(jti) == uses_up, "used up" if not uses_up else "not used up"
-            then = await self.send(post(form(assertion(jti=jti, **self._fresh_times()))))
+            then = await self.send(post(testing.form(self.assertion("c1", jti=jti))))
             assert then.status == (401 if uses_up else 200), then.body
             assert not uses_up or then.json()["error_uri"].endswith(Reason.REPLAYED.code)
-        assert (await self.send(post(form(self.fresh())))).status == 200
+        await self.good(self.signed())
         return reply
 
     async def issued(
         self, what: Request, *, client_id: str = "c1", aud: object = API, jti: str | None = "j"
     ) -> dict[str, Any]:
-        """Send what must get a token, and look at token, record and jti; then it is a replay."""
+        """Send what must get a token, check token, record and jti; then it is a replay."""
         before = await self.audited()
         reply = await self.send(what)
         assert reply.status == 200, reply.body
@@ -269,37 +208,23 @@ class Bench:
         assert (token["aud"], members["token_type"]) == (aud, "Bearer")
         (line,) = (await self.audited())[len(before) :]
         self._check_record(line, what, members["access_token"], members.get("refresh_token", ""))
-        shown = json.loads(line)
-        assert (shown["outcome"], shown["client_id"], shown.get("reason")) == ("issued", client_id, None)
+        record = json.loads(line)
+        assert (record["outcome"], record["client_id"], record.get("reason")) == ("issued", client_id, None)
         if jti is not None:
             assert await self.used_up(jti, client_id)
             check_answer(await self.send(what), Reason.REPLAYED, what)
         return members
 
-    def fresh(self) -> str:
-        """A good assertion of c1 that was never used."""
-        self.serial += 1
-        return assertion(jti=f"fresh{self.serial}", **self._fresh_times())
-
-    def _fresh_times(self) -> dict[str, int]:
-        return {"iat": int(self.now[0]), "exp": int(self.now[0]) + 60}
-
     def _check_record(self, line: str, what: Request, *more: str) -> None:
-        """G3: one line of JSON that says who, where and when, and in which no piece of a credential stands."""
-        shown = json.loads(line)
+        """The record says who, where and when; no piece of a credential is in it or in the log."""
+        record = json.loads(line)
         assert line.isprintable(), line
-        assert shown["at"] == self.now[0]
-        assert (shown["address"], shown["endpoint"]) == (ADDRESS, "token")
-        assert len(shown.get("client_claimed", "")) <= MAX_CLAIMED
+        assert record["at"] == self.clock.now
+        assert (record["address"], record["endpoint"]) == (ADDRESS, "token")
+        assert len(record.get("client_claimed", "")) <= MAX_CLAIMED
         sensitive = [*what.sensitive(), *self.secrets.values(), *more, KEY.to_jwk()["d"], KEY.to_jwk()["x"]]
         for text in (line, self.log.text):
-            assert (found := piece_of(text, sensitive)) is None, f"{found} stands in {text}"
-
-
-def _whole(sent: list[Any]) -> Reply:
-    headers = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-    assert len(headers) == len(sent[0]["headers"]), "a header stands twice"
-    return Reply(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
+            assert (found := piece_of(text, sensitive)) is None, f"{found} is in {text}"
 
 
 def _check_headers(reply: Reply) -> None:
@@ -310,43 +235,88 @@ def _check_headers(reply: Reply) -> None:
 
 
 def check_answer(reply: Reply, reason: Reason, what: Request) -> None:
-    """G1 and G5: status and code of the reason, and nothing that was sent or could be used."""
+    """Status and code are the reason's; nothing that was sent, or could be used, is in the answer."""
     table, members = reason.value, reply.json()
     assert (reply.status, members.get("error")) == (table.status, table.error), reply.body
     assert set(members) == {"error", "error_description", "error_uri", "trace_id"}
     silent = table.step in SILENT_STEPS
-    assert members["error_uri"] == f"{ISSUER}/errors/{'client.authentication_failed' if silent else table.code}", (
-        reply.body
-    )
+    code = "client.authentication_failed" if silent else table.code
+    assert members["error_uri"] == f"{ISSUER}/errors/{code}", reply.body
     assert members["error_description"].startswith("client authentication failed" if silent else table.sentence)
     assert _SPEAKABLE.fullmatch(members["error_description"])
     _check_headers(reply)
     assert len(reply.body) <= MAX_ERROR
-    # RFC 9110 section 15.5.2 wants the challenge with every 401; the catalogue's "only with Authorization" gives way.
+    # RFC 9110 section 15.5.2: the challenge comes with every 401.
     assert reply.headers.get("www-authenticate") == (f'Basic realm="{ISSUER}"' if reply.status == 401 else None)
     text = reply.body.decode()
     assert piece_of(text, what.sensitive()) is None
     assert "; got " not in members["error_description"] or not 0 < table.step < 8
-    if table.step < 8:  # who has proved who it is, is told what came
+    if table.step < 8:  # a client that has proved who it is, is told what came
         assert not [v for _, v in what.values() if len(v) > 5 and v not in _OPEN_VALUES and v in text]
 
 
+@asynccontextmanager
+async def running(
+    store: Store,
+    log: pytest.LogCaptureFixture,
+    patch: pytest.MonkeyPatch,
+    rates: Rates = UNLIMITED,
+    *,
+    dpop_nonces: str = "off",
+    publisher: KeyServer | None = None,
+) -> AsyncIterator[Bench]:
+    """Run the server with two APIs and a client of each kind; it may connect to the publisher of keys alone."""
+    connect = socket.socket.connect
+
+    def refuse(itself: socket.socket, place: Any) -> None:
+        if publisher is None or place != (LOOPBACK, publisher.port):
+            raise AssertionError(f"a connection to {place}")
+        connect(itself, place)
+
+    patch.setattr(socket.socket, "connect", refuse)
+    patch.setattr(revocations, "MOST_SECONDS", 0.0)  # what is revoked is in the feed at once
+    log.set_level(logging.DEBUG)
+    options = Options(dpop_nonces=dpop_nonces, certificates=Certificates(Proxies.parse(PROXY)))
+    fetch = fetcher(names=publisher.names if publisher else None)
+    async with Bench.in_process(store=store, rates=rates, options=options, fetch=fetch) as bench:
+        bench.log = log
+        await bench.add_api(API, name="a", scope=("r", "w"), is_default=True)
+        await bench.add_api(OTHER_API, name="o", scope=("r",))
+        await _add_clients(bench)
+        yield bench
+
+
+async def _add_clients(bench: Bench) -> None:
+    await bench.add_client("c1")
+    await bench.add_client("c2", key=OTHER)
+    await bench.add_client("off", enabled=False)
+    await bench.add_client("ed", key=FOREIGN)
+    await bench.add_client("both", resources=(API, OTHER_API))
+    await bench.add_client("refreshing", grant_types=BOTH_GRANTS)
+    for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
+        await bench.add_client(method, method)
+    await bench.add_client("bound", dpop_bound_access_tokens=True)
+    await bench.add_client("certified", tls_client_certificate_bound_access_tokens=True)
+    await bench.add_client("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
+    await bench.add_client("guide", "client_secret_jwt", profile="guide")
+
+
 def hurry(bench: Bench) -> None:
-    """Give requests a fifth of a second, so that nobody waits for who is slow."""
+    """Give requests a fifth of a second, so that the tests of slow ones end soon."""
     server: Any = bench.app
     for endpoint in server._endpoints.values():
         endpoint._deadline = Deadline(0.2)
 
 
 def alter(folder: Path, *statements: str) -> None:
-    """Do to the database of the durable bench what no operator should."""
+    """Change the database of the durable bench behind the server's back."""
     with contextlib.closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
         for statement in statements:
             other.execute(statement)
 
 
 def take_signing_keys(folder: Path) -> None:
-    """Leave the server keys that are none: what it then runs into is nothing that it foresaw."""
+    """Make the server fail in a way that it does not foresee."""
     spoilt = "UPDATE signing_key SET record = CAST('{}' AS BLOB)"
     alter(folder, "CREATE TABLE away AS SELECT * FROM signing_key", spoilt, _CHANGED)
 

@@ -1,22 +1,21 @@
-"""Requests to register a client, for the attacks on that."""
-
-from __future__ import annotations
+"""Requests to register a client."""
 
 import json
 from itertools import count
 from math import gcd, prod
 from typing import Any
 
-from tests.attacks.bench import KEY, NOW, Bench, Request
+from tests.attacks.bench import Bench
+from tests.wire import JSON_TYPE, Header, Request, headers
 
-from affiant.server.registration import initial_tokens
+from affiant import testing
+from affiant.testing import KEY, messages
 
-JSON_TYPE = (b"content-type", b"application/json")
 PUBLIC = KEY.public().to_jwk()
 
 
 def roca_modulus(bits: int = 2048) -> int:
-    """A modulus with the mark of CVE-2017-15361: a power of 65537 modulo the product of the first 126 primes.
+    """Return a modulus with the mark of CVE-2017-15361: a power of 65537 modulo the product of the first 126 primes.
 
     It is of no two primes, and has no small factor either, so the mark is all that is wrong with it.
     """
@@ -27,21 +26,19 @@ def roca_modulus(bits: int = 2048) -> int:
 
 
 def body(**changes: Any) -> dict[str, Any]:
-    members = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [PUBLIC]}, "scope": "r", **changes}
-    return {name: value for name, value in members.items() if value != "absent"}
+    given = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [PUBLIC]}, "scope": "r"}
+    return messages.changed(given, changes)
 
 
-def bearer(token: str) -> tuple[bytes, bytes]:
-    return b"authorization", f"Bearer {token}".encode()
+def bearer(token: str) -> Header:
+    return headers(testing.bearer(token))[0]
 
 
-def register(token: str | None, sent: Any = None, *headers: tuple[bytes, bytes], path: str = "/register") -> Request:
+def register(token: str | None, sent: Any = None, *given: Header, path: str = "/register") -> Request:
     data = sent if isinstance(sent, bytes) else json.dumps(body() if sent is None else sent).encode()
     shown = [bearer(token)] if token is not None else []
-    return Request(data, path=path, headers=(*(headers or (JSON_TYPE,)), *shown))
+    return Request(data, path=path, headers=(*(given or (JSON_TYPE,)), *shown))
 
 
 async def invite(bench: Bench, **options: Any) -> str:
-    options = {"scope": ("r",), "resources": (), "lifetime_seconds": 60, "uses": 1, **options}
-    _, text = await initial_tokens.issue(bench.store, bench.master_key, now=NOW, **options)
-    return text
+    return await bench.invite(**{"scope": ("r",), "lifetime": 60, **options})

@@ -1,34 +1,35 @@
 """What somebody could try at /client-keys: with a key that is not proved, on its way out, lost, or another's."""
 
-from __future__ import annotations
-
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from tests.attacks.bench import API, KEY, NOW, OTHER, STRANGER, TYPE, Bench, Reply, Request, assertion, form, post
+from tests.attacks.bench import API, OTHER, STRANGER, Bench, form, post
+from tests.wire import Reply, Request
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
+from affiant.testing import ABSENT, KEY, NOW
 
 pytestmark = pytest.mark.anyio
-PATH = "/client-keys"
 NEXT = keys.generate("ES256")
 
 
 def _request(bench: Bench, signer: PrivateKey, *, who: str = "c1", method: str = "POST", **parameters: str) -> Request:
-    bench.serial += 1
-    text = assertion(signer, iss=who, sub=who, jti=f"k{bench.serial}")
-    members = {"client_assertion_type": TYPE, "client_assertion": text, **parameters}
-    return Request(urlencode(members).encode(), method=method, path=PATH)
+    members = form(bench.assertion(who, key=signer), grant_type=ABSENT, **parameters)
+    return replace(post(members, path="/client-keys"), method=method)
 
 
 async def _ask(bench: Bench, signer: PrivateKey, *, who: str = "c1", method: str = "POST", **parameters: str) -> Reply:
     return await bench.send(_request(bench, signer, who=who, method=method, **parameters))
+
+
+def _refused(reply: Reply, reason: Reason) -> None:
+    assert (reply.status, _reason(reply)) == (400, reason.code)
 
 
 def _jwk(key: PrivateKey) -> str:
@@ -51,7 +52,7 @@ async def _proved(bench: Bench) -> None:
 async def _states(bench: Bench, who: str = "c1") -> dict[str, str]:
     client = await bench.store.clients.find(who)
     assert client is not None
-    return {key.kid: client_keys.state(key, bench.now[0]) for key in client.keys}
+    return {key.kid: client_keys.state(key, bench.clock.now) for key in client.keys}
 
 
 def _reason(reply: Reply) -> str:
@@ -80,8 +81,7 @@ async def test_an_announced_key_does_nothing_but_prove_itself(bench: Bench) -> N
         assert _without_trace(await _ask(bench, NEXT, **what)) == _without_trace(await _ask(bench, STRANGER, **what))
     for path in ("/token", "/introspect", "/revoke"):
         one, other = [
-            await bench.send(Request(post(form(assertion(signer, jti=f"{path}{signer.kid}"))).body, path=path))
-            for signer in (NEXT, STRANGER)
+            await bench.send(post(form(bench.assertion(key=signer)), path=path)) for signer in (NEXT, STRANGER)
         ]
         assert one.status == 401
         assert _without_trace(one) == _without_trace(other)
@@ -130,33 +130,28 @@ async def test_a_key_on_its_way_out_decides_nothing(bench: Bench) -> None:
         {"method": "PUT", "jwks": _jwks(KEY, STRANGER)},
     ]
     for what in asked:
-        reply = await _ask(bench, KEY, **what)
-        assert (reply.status, _reason(reply)) == (400, Reason.KEYS_CONFLICT.code)
+        _refused(await _ask(bench, KEY, **what), Reason.KEYS_CONFLICT)
     assert (await _ask(bench, KEY, action="list")).status == 200
     assert await _states(bench) == {KEY.kid: "retiring", NEXT.kid: "active"}
 
 
 async def test_the_keys_of_another_client_are_out_of_reach(bench: Bench) -> None:
     for action in ("retire", "revoke", "cancel"):
-        reply = await _ask(bench, KEY, action=action, kid=OTHER.kid)
-        assert (reply.status, _reason(reply)) == (400, Reason.KEYS_UNKNOWN.code)
+        _refused(await _ask(bench, KEY, action=action, kid=OTHER.kid), Reason.KEYS_UNKNOWN)
     await _proved(bench)
-    assert (await bench.send(post(form(assertion(NEXT, iss="c2", sub="c2"))))).status == 401
+    assert (await bench.send(post(form(bench.assertion("c2", key=NEXT))))).status == 401
     assert (await _ask(bench, OTHER, who="c2", action="prove")).status == 200, "its own key, which is proved"
     assert await _states(bench, "c2") == {OTHER.kid: "active"}
 
 
 async def test_another_clients_public_key_is_no_weapon(bench: Bench) -> None:
     """Public keys are public: who registers one as its own and revokes it ends none of the owner's tokens."""
-    await bench.register("asks", introspects=(API,))
-    token = (await bench.send(post(form(assertion(OTHER, iss="c2", sub="c2"))))).json()["access_token"]
+    await bench.add_client("asks", introspects=(API,))
+    token = (await bench.good(bench.signed("c2")))["access_token"]
     assert (await _ask(bench, KEY, method="PUT", jwks=_jwks(KEY, OTHER))).status == 200
     assert (await _ask(bench, KEY, action="revoke", kid=OTHER.kid)).status == 200
-    bench.serial += 1
-    shown = form(assertion(iss="asks", sub="asks", jti=f"k{bench.serial}"), token=token, grant_type="absent")
-    reply = await bench.send(Request(urlencode(shown).encode(), path="/introspect"))
-    assert reply.json()["active"] is True
-    assert (await bench.send(post(form(assertion(OTHER, iss="c2", sub="c2", jti="again"))))).status == 200
+    assert (await bench.good(bench.signed("asks", path="/introspect", token=token)))["active"] is True
+    await bench.good(bench.signed("c2"))
 
 
 @pytest.mark.parametrize("action", ["retire", "revoke"])
@@ -177,40 +172,36 @@ async def test_two_keys_that_end_each_other(durable: Bench, action: str) -> None
 async def test_keys_of_one_name(bench: Bench) -> None:
     """A name belongs to one live key; one that has ended may share it, and the live one is meant."""
     named = keys.parse_private_jwk({**NEXT.to_jwk(), "kid": KEY.kid})
-    reply = await _ask(bench, KEY, action="announce", jwk=_jwk(named))
-    assert (reply.status, _reason(reply)) == (400, Reason.KEYS_CONFLICT.code)
+    _refused(await _ask(bench, KEY, action="announce", jwk=_jwk(named)), Reason.KEYS_CONFLICT)
     await _proved(bench)
     assert (await _ask(bench, NEXT, action="retire", kid=KEY.kid)).status == 200
     heir = keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": KEY.kid})
     assert (await _ask(bench, NEXT, action="announce", jwk=_jwk(heir))).status == 201
     assert (await _ask(bench, heir, action="prove")).status == 200
-    assert (await bench.send(post(form(assertion(heir, jti="heir"))))).status == 200
-    assert (await bench.send(post(form(assertion(KEY, jti="ended"))))).status == 401
+    assert (await bench.send(post(form(bench.assertion(key=heir))))).status == 200
+    assert (await bench.send(bench.signed())).status == 401
 
 
 async def test_no_more_keys_than_fit(bench: Bench) -> None:
     many = [keys.generate("Ed25519") for _ in range(17)]
-    reply = await _ask(bench, KEY, method="PUT", jwks=_jwks(*many))
-    assert (reply.status, _reason(reply)) == (400, Reason.KEYS_MALFORMED.code), "before any of them is read"
+    _refused(await _ask(bench, KEY, method="PUT", jwks=_jwks(*many)), Reason.KEYS_MALFORMED)
     for key in many[:15]:
         assert (await _ask(bench, KEY, action="announce", jwk=_jwk(key))).status == 201
-    reply = await _ask(bench, KEY, action="announce", jwk=_jwk(many[15]))
-    assert (reply.status, _reason(reply)) == (400, Reason.KEYS_CONFLICT.code)
+    _refused(await _ask(bench, KEY, action="announce", jwk=_jwk(many[15])), Reason.KEYS_CONFLICT)
 
 
 @pytest.mark.parametrize(
     "text", ["{", '{"keys":[]}', '{"keys":[1]}', '{"keys":{}}', '{"kty":"EC"}', "\x00", "1" * 60_000]
 )
 async def test_a_hosted_set_of_nonsense(bench: Bench, text: str) -> None:
-    reply = await _ask(bench, KEY, method="PUT", jwks=text)
-    assert (reply.status, _reason(reply)) == (400, Reason.KEYS_MALFORMED.code)
+    _refused(await _ask(bench, KEY, method="PUT", jwks=text), Reason.KEYS_MALFORMED)
     assert await _states(bench) == {KEY.kid: "active"}
 
 
 async def test_a_name_that_a_terminal_would_obey(bench: Bench) -> None:
     evil = json.dumps({**NEXT.public().to_jwk(), "kid": "\x1b[2J\r\nSet-Cookie: a=b\u202e"})
     reply = await _ask(bench, KEY, action="announce", jwk=evil)
-    assert (reply.status, _reason(reply)) == (400, Reason.KEYS_MALFORMED.code)
+    _refused(reply, Reason.KEYS_MALFORMED)
     assert b"\x1b" not in reply.body
     assert all(line.isprintable() for line in await bench.audited())
-    assert bench.now[0] == NOW
+    assert bench.clock.now == NOW

@@ -1,7 +1,5 @@
 """What an operator ended stays ended, whatever happens to the client or the API afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -9,14 +7,14 @@ from urllib.parse import quote
 
 import pytest
 from tests.desk import asking
-from tests.rfc.conftest import NOW, OTHER_API, Server, running
+from tests.rfc.conftest import OTHER_API, running
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
 from affiant.server.credentials import keys as client_keys
-from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClientKey
+from affiant.testing import NOW, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -24,35 +22,34 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def refreshing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server with `r1`, which has refresh tokens for OTHER_API."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     grants = ("client_credentials", "refresh_token")
     async with running(MemoryStore()) as server:
-        await server.register("r1", grant_types=grants, resources=(OTHER_API,), scope=("other.read",))
+        await server.add_client("r1", grant_types=grants, resources=(OTHER_API,), scope=("other.read",))
         yield server
 
 
 async def _refresh(server: Server, text: str) -> int:
-    form: dict[str, Any] = server.form(server.assertion(iss="r1", sub="r1"))
+    form: dict[str, Any] = server.form(server.assertion("r1"))
     reply = await server.post({**form, "grant_type": "refresh_token", "refresh_token": text})
     return reply.status_code
 
 
 async def test_a_client_that_was_let_in_again_begins_anew(refreshing: Server) -> None:
-    token = await refreshing.token(assertion=refreshing.assertion(iss="r1", sub="r1"), resource=OTHER_API)
+    token = await refreshing.token("r1", resource=OTHER_API)
     async with asking(refreshing.store) as admin:
         for enabled in (False, True):
             assert (await admin.patch("/clients/r1", json={"enabled": enabled})).status_code == 200
-    refreshing.now[0] += 5
+    refreshing.clock.now += 5
     assert await _refresh(refreshing, token["refresh_token"]) == 400
 
 
 async def test_an_api_that_came_back_has_none_of_its_old_tokens(refreshing: Server) -> None:
-    token = await refreshing.token(assertion=refreshing.assertion(iss="r1", sub="r1"), resource=OTHER_API)
+    token = await refreshing.token("r1", resource=OTHER_API)
     document = {"identifier": OTHER_API, "name": "o", "scopes": ["other.read"]}
     async with asking(refreshing.store) as admin:
         assert (await admin.delete(f"/apis/{quote(OTHER_API, safe='')}")).status_code < 300
         assert (await admin.post("/apis", json=document)).status_code < 300
-    refreshing.now[0] += 5
+    refreshing.clock.now += 5
     assert await _refresh(refreshing, token["refresh_token"]) == 400
 
 

@@ -1,15 +1,14 @@
 """Who has no certificate says it has one; who has one says it is another's."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.attacks.bench import ADDRESS, KEY, PROXY, Bench, Reply, Request, assertion, check_answer, form, post
+from tests.attacks.bench import PROXY, Bench, form, post
 from tests.certificates import Made, make
+from tests.wire import ADDRESS, Request
 
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
@@ -27,19 +26,12 @@ def over_tls(client_id: str | None, *headers: tuple[bytes, bytes], peer: str | N
     return replace(post(urlencode(members), *headers), peer=peer)
 
 
-async def refused(bench: Bench, what: Request, reason: Reason) -> Reply:
-    before = await bench.audited()
-    reply = await bench.send(what)
-    check_answer(reply, reason, what)
-    (line,) = (await bench.audited())[len(before) :]
-    assert json.loads(line)["reason"] == reason.code
-    return reply
+async def refused(bench: Bench, what: Request, reason: Reason) -> None:
+    await bench.denied(what, reason)
 
 
 async def issued(bench: Bench, what: Request) -> dict[str, Any]:
-    reply = await bench.send(what)
-    assert reply.status == 200, reply.body
-    return compact.parse(reply.json()["access_token"]).claims
+    return compact.parse((await bench.good(what))["access_token"]).claims
 
 
 @pytest.mark.parametrize("peer", [None, ADDRESS, "10.0.0.2", "::ffff:10.0.0.2", "127.0.0.1", "", "10.0.0.1.example"])
@@ -50,7 +42,7 @@ async def test_header_of_anybody_else_is_none(bench: Bench, peer: str | None) ->
     await issued(bench, replace(post(form(), (b"client-cert", b"x")), peer=peer))
     await refused(
         bench,
-        replace(post(form(assertion(iss="certified", sub="certified")), NAMED.header), peer=peer),
+        replace(bench.signed("certified", NAMED.header), peer=peer),
         Reason.CERTIFICATE_MISSING,
     )
 
@@ -98,8 +90,8 @@ async def test_what_a_proxy_sends_is_read_strictly(bench: Bench, headers: Any) -
 )
 async def test_every_failure_says_the_same(bench: Bench, client_id: str, certificate: Made) -> None:
     """Unknown, of another method, disabled, another's certificate: the same bytes but for the trace."""
-    await bench.register("gone", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
-    await bench.store.clients.update("gone", lambda client: replace(client, enabled=False))
+    await bench.add_client("gone", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
+    await bench.change_client("gone", enabled=False)
 
     async def told(client_id: str, certificate: Made) -> bytes:
         reply = await bench.send(over_tls(client_id, certificate.header))
@@ -121,7 +113,7 @@ async def test_name_in_the_subject_is_no_host_name(bench: Bench) -> None:
 
 
 async def test_certificate_of_one_client_is_not_of_another(bench: Bench) -> None:
-    await bench.register("self", "self_signed_tls_client_auth", keys=(SELF.public,))
+    await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
     assert (await issued(bench, over_tls("self", SELF.header)))["client_id"] == "self"
     await refused(bench, over_tls("named", SELF.header), Reason.CERTIFICATE)
     await refused(bench, over_tls("self", NAMED.header), Reason.CERTIFICATE)
@@ -131,8 +123,8 @@ async def test_certificate_of_one_client_is_not_of_another(bench: Bench) -> None
 
 async def test_key_of_a_certificate_signs_no_assertion(bench: Bench) -> None:
     """A client of one method is of no other, although its keys would do."""
-    await bench.register("self", "self_signed_tls_client_auth", keys=(SELF.public,))
-    await refused(bench, post(form(assertion(KEY, iss="self", sub="self"))), Reason.CLIENT_METHOD)
+    await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
+    await refused(bench, bench.signed("self"), Reason.CLIENT_METHOD)
 
 
 @pytest.mark.parametrize("parameter", ["client_assertion", "client_secret", "assertion"])
@@ -148,7 +140,7 @@ async def test_certificate_and_authorization_header(bench: Bench) -> None:
 
 async def test_any_certificate_means_no_names(bench: Bench) -> None:
     """Where a proxy lets self-signed certificates in, anybody can write any name into one."""
-    await bench.register("self", "self_signed_tls_client_auth", keys=(SELF.public,))
+    await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
     endpoint: Any = bench.app._endpoints["/token"]  # type: ignore[attr-defined]
     before: Authenticator = endpoint.authenticator
     loose = Certificates(before._certificates.proxies, trust="any")

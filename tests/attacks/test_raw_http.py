@@ -1,7 +1,5 @@
 """Rows that only a socket can send, to a server in a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal

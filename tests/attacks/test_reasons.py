@@ -1,7 +1,5 @@
 """Every reason of the closed list comes out of the real server or guard, has its page, and stands in the reference."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,33 +9,35 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx2
 import pytest
 from tests.attacks import callers
 from tests.attacks.bench import (
     API,
+    API_URL,
+    BOUND,
     FILE,
-    ISSUER,
-    KEY,
-    NOW,
     OTHER_API,
     PROXY,
+    STOLEN_BY,
     STRANGER,
     Bench,
-    Request,
+    api_proof,
     assertion,
     basic,
+    dpop,
     form,
     hurry,
     post,
+    proof,
+    public_jwk,
     raw,
+    running,
     take_signing_keys,
 )
-from tests.attacks.conftest import running
-from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, api_proof, dpop, jwk, proof
 from tests.attacks.registering import bearer, invite, register
-from tests.attacks.test_t10_jwks_uri import AT_A_JWKS_URI
+from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.certificates import make
+from tests.wire import Request
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
@@ -52,18 +52,18 @@ from affiant.server.token.issue import REFRESH_IDLE
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.records import RESTORED_AT, SigningKey
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, KEY, NOW
 
 Send = Callable[[Bench], Awaitable[Request]]
 
 pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reasons.md"
 GRANT = {"grant_type": "client_credentials"}
-REFRESHING: dict[str, Any] = {"iss": "refreshing", "sub": "refreshing"}
 
 
 def _about_keys(*headers: tuple[bytes, bytes], **parameters: str) -> Request:
     members = parameters if headers else form(grant_type="absent", **parameters)
-    return replace(post(members, *headers), path="/client-keys")
+    return post(members, *headers, path="/client-keys")
 
 
 # What must be sent, where nothing has to happen first.
@@ -128,9 +128,9 @@ PLAIN = {
     Reason.KEYS_MALFORMED: _about_keys(action="announce", jwk="{}"),
     Reason.KEYS_UNKNOWN: _about_keys(action="retire", kid="nobody"),
     Reason.KEYS_CONFLICT: _about_keys(action="retire", kid=KEY.kid),
-    Reason.INTROSPECTION_NOT_ALLOWED: replace(post(form(token="x")), path="/introspect"),
+    Reason.INTROSPECTION_NOT_ALLOWED: post(form(token="x"), path="/introspect"),
     Reason.REFRESH_UNKNOWN: post(
-        form(assertion(**REFRESHING), grant_type="refresh_token", refresh_token="nobody's")
+        form(assertion(iss="refreshing", sub="refreshing"), grant_type="refresh_token", refresh_token="nobody's")
     ),
 }  # fmt: skip
 
@@ -162,7 +162,7 @@ PLAIN |= {
 
 
 async def _proof_replayed(bench: Bench) -> Request:
-    await bench.send(post(form(bench.fresh()), dpop(proof())))
+    await bench.send(bench.signed("c1", dpop(proof())))
     return post(form(), dpop(proof()))
 
 
@@ -178,66 +178,64 @@ async def _slow(bench: Bench) -> Request:
 
 async def _restored(bench: Bench) -> Request:
     await bench.store.settings.put(RESTORED_AT, str(NOW))
-    await bench.register("another")  # whatever changes the registry makes the server look again
+    await bench.add_client("another")  # whatever changes the registry makes the server look again
     return post()
 
 
 async def _not_explicit(bench: Bench) -> Request:
-    await bench.store.clients.update("c1", lambda client: replace(client, typ_policy="explicit"))
+    await bench.change_client("c1", typ_policy="explicit")
     return post()
 
 
 async def _no_default(bench: Bench) -> Request:
     elsewhere = (OTHER_API, "https://third.example")
-    await bench.store.clients.update("c1", lambda client: replace(client, resources=elsewhere))
+    await bench.change_client("c1", resources=elsewhere)
     return post()
 
 
 async def _different_algorithms(bench: Bench) -> Request:
     await bench.store.apis.update(OTHER_API, lambda api: replace(api, signing_alg="PS256"))
-    await bench.store.clients.update("c1", lambda client: replace(client, resources=(API, OTHER_API)))
+    await bench.change_client("c1", resources=(API, OTHER_API))
     return post(urlencode([*form(scope="r").items(), ("resource", API), ("resource", OTHER_API)]))
 
 
 async def _different_types(bench: Bench) -> Request:
     await bench.store.apis.update(OTHER_API, lambda api: replace(api, access_token_typ="JWT"))
-    await bench.store.clients.update("c1", lambda client: replace(client, resources=(API, OTHER_API)))
+    await bench.change_client("c1", resources=(API, OTHER_API))
     return post(urlencode([*form(scope="r").items(), ("resource", API), ("resource", OTHER_API)]))
 
 
 async def _not_for_fapi(bench: Bench) -> Request:
     await bench.store.apis.update(API, lambda api: replace(api, signing_alg="RS256"))
-    await bench.store.clients.update("c1", lambda client: replace(client, profile="fapi"))
+    await bench.change_client("c1", profile="fapi")
     return post(form(), dpop(proof()))
 
 
-def _refresh(token: str, number: int, now: float) -> Request:
-    text = assertion(**REFRESHING, jti=f"r{number}", iat=int(now), exp=int(now) + 60)
-    return post(form(text, grant_type="refresh_token", refresh_token=token))
+def _refresh(bench: Bench, token: str) -> Request:
+    return bench.signed("refreshing", grant_type="refresh_token", refresh_token=token)
 
 
 async def _first_refresh(bench: Bench) -> str:
-    reply = await bench.send(post(form(assertion(**REFRESHING))))
-    return str(reply.json()["refresh_token"])
+    return str((await bench.good(bench.signed("refreshing")))["refresh_token"])
 
 
 async def _refresh_expired(bench: Bench) -> Request:
     token = await _first_refresh(bench)
-    bench.now[0] += REFRESH_IDLE
-    return _refresh(token, 1, bench.now[0])
+    bench.clock.now += REFRESH_IDLE
+    return _refresh(bench, token)
 
 
 async def _refresh_reused(bench: Bench) -> Request:
     token = await _first_refresh(bench)
-    await bench.send(_refresh(token, 1, bench.now[0]))
-    bench.now[0] += 121
-    return _refresh(token, 2, bench.now[0])
+    await bench.good(_refresh(bench, token))
+    bench.clock.advance(121)
+    return _refresh(bench, token)
 
 
 async def _refresh_revoked(bench: Bench) -> Request:
     again = await _refresh_reused(bench)
     await bench.send(again)
-    return _refresh(dict(again.values())["refresh_token"], 3, bench.now[0])
+    return _refresh(bench, dict(again.values())["refresh_token"])
 
 
 async def _no_keys(bench: Bench) -> Request:
@@ -260,7 +258,7 @@ async def _key_elsewhere(bench: Bench) -> Request:
 
 async def _foreign(bench: Bench) -> Request:
     token = await _first_refresh(bench)
-    return replace(post(form(token=token)), path="/revoke")
+    return post(form(token=token), path="/revoke")
 
 
 AFTER: dict[Reason, Send] = {
@@ -330,7 +328,7 @@ async def _too_many_failures(bench: Bench) -> Request:
 
 async def _too_many_tokens(bench: Bench) -> Request:
     await bench.send(post())
-    return post(form(bench.fresh()))
+    return bench.signed()
 
 
 async def _store_away(bench: Bench) -> Request:
@@ -373,17 +371,13 @@ async def test_reason_is_answered(
 
 async def _signed(bench: Bench, header: dict[str, Any] | None = None, **changes: Any) -> list[bytes]:
     """The Authorization header with an access token under the server's own key."""
-    members = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": API, "exp": NOW + 600, "iat": NOW, "jti": "t"}
-    kept = {name: value for name, value in {**members, **changes}.items() if value != "absent"}
-    (record,) = await bench.store.signing_keys.list()
-    plain = bench.master_key.unseal(record.sealed, purpose=signing_key_purpose(record.kid))
-    signer = keys.parse_private_jwk(json.loads(plain))
-    return [b"Bearer " + compact.sign({"typ": "at+jwt"} if header is None else header, kept, signer).encode()]
+    return _bearer(await bench.access_token(header=header, **{"sub": "c1", "client_id": "c1", "aud": API, **changes}))
 
 
 async def _altered(bench: Bench) -> list[bytes]:
     header, payload, signature = (await _signed(bench))[0].split(b".")
-    return [b".".join([header, payload, bytes(86).replace(b"\0", b"A") if signature else b""])]
+    assert signature
+    return [b".".join([header, payload, b"A" * 86])]
 
 
 async def _unbound(bench: Bench) -> list[bytes]:
@@ -391,7 +385,7 @@ async def _unbound(bench: Bench) -> list[bytes]:
 
 
 async def _other_hash(bench: Bench) -> tuple[list[bytes], Proved]:
-    (value,) = await _signed(bench, cnf={"jkt": keys.parse_public_jwk(jwk()).thumbprint})
+    (value,) = await _signed(bench, cnf={"jkt": keys.parse_public_jwk(public_jwk()).thumbprint})
     made = api_proof("another token").encode()
     return [value.replace(b"Bearer", b"DPoP")], Proved("GET", API_URL, (made,))
 
@@ -434,11 +428,9 @@ async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None
     made = AT_AN_API[reason](bench)
     made = made if isinstance(made, list) else await made
     values, proved = made if isinstance(made, tuple) else (made, None)
-    transport = httpx2.ASGITransport(app=bench.app)
-    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        guard = Guard(ISSUER, audience=API, http=http, clock=lambda: NOW)
-        with pytest.raises(Rejected) as caught:
-            await guard.check(values, need=["w"], proved=proved)
+    guard = Guard(ISSUER, audience=API, http=bench.http, clock=bench.clock)
+    with pytest.raises(Rejected) as caught:
+        await guard.check(values, need=["w"], proved=proved)
     assert caught.value.reason is reason
     denied = guard.deny(caught.value, values)
     assert (denied.status, json.loads(denied.body)["error"]) == (reason.value.status, reason.value.error)

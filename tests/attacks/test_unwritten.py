@@ -1,18 +1,16 @@
 """Row 299: what cannot be written down is not done. A disk that is really full, under each endpoint that decides."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
-from tests.attacks.bench import ABSENT, API, OTHER, STRANGER, Bench, Request, assertion, form, post
+from tests.attacks.bench import API, OTHER, STRANGER, Bench, assertion, form, post
 from tests.attacks.callers import ask, credentials, hire
-from tests.attacks.registering import JSON_TYPE, bearer, body, invite, register
+from tests.attacks.registering import bearer, body, invite, register
+from tests.wire import JSON_TYPE, Request
 
 from affiant.errors import StoreError
 from affiant.reasons import Reason
@@ -41,12 +39,12 @@ async def _full(bench: Bench) -> AsyncIterator[None]:
 
 async def _use_up(bench: Bench) -> None:
     for number in range(10_000):
-        least = AuditRecord(at=bench.now[0], trace_id=str(number), endpoint="", outcome="read")
+        least = AuditRecord(at=bench.clock.now, trace_id=str(number), endpoint="", outcome="read")
         await bench.store.ledger.claim(Entry(least))
 
 
 async def _state(bench: Bench) -> list[Any]:
-    store, now = bench.store, int(bench.now[0])
+    store, now = bench.store, int(bench.clock.now)
     return [
         await store.clients.list(),
         await store.apis.list(),
@@ -71,16 +69,10 @@ async def _nothing_done(bench: Bench, what: Request) -> None:
     assert await _state(bench) == before
 
 
-def _signed(bench: Bench, client_id: str = "c1", *, path: str = "/token", **more: str) -> Request:
-    bench.serial += 1
-    members = form(assertion(iss=client_id, sub=client_id, jti=f"full{bench.serial}"), **more)
-    return replace(post(members), path=path)
-
-
 @pytest.mark.parametrize("client_id", ["c1", "refreshing"])
 async def test_no_token_without_its_record(durable: Bench, client_id: str) -> None:
     """The jti is not used up: the very same request is good once there is room, and once only."""
-    what = _signed(durable, client_id)
+    what = durable.signed(client_id)
     async with _full(durable):
         await _nothing_done(durable, what)
     assert [(await durable.send(what)).status for _ in range(2)] == [200, 401]
@@ -88,7 +80,7 @@ async def test_no_token_without_its_record(durable: Bench, client_id: str) -> No
 
 async def test_no_refusal_without_its_record(durable: Bench) -> None:
     """Else somebody who guesses would leave no trace while the disk is full."""
-    guessed, denied = post(form(assertion(STRANGER, jti="guess"))), _signed(durable, scope="admin")
+    guessed, denied = post(form(assertion(STRANGER, jti="guess"))), durable.signed(scope="admin")
     async with _full(durable):
         for what in (guessed, denied):
             await _nothing_done(durable, what)
@@ -98,8 +90,8 @@ async def test_no_refusal_without_its_record(durable: Bench) -> None:
 
 async def test_no_use_of_a_refresh_token_without_its_record(durable: Bench) -> None:
     """It is not spent: afterwards it is good, and gives one successor."""
-    token = (await durable.send(_signed(durable, "refreshing"))).json()["refresh_token"]
-    what = _signed(durable, "refreshing", grant_type="refresh_token", refresh_token=token)
+    token = (await durable.send(durable.signed("refreshing"))).json()["refresh_token"]
+    what = durable.signed("refreshing", grant_type="refresh_token", refresh_token=token)
     async with _full(durable):
         await _nothing_done(durable, what)
     assert (await durable.send(what)).status == 200
@@ -108,13 +100,13 @@ async def test_no_use_of_a_refresh_token_without_its_record(durable: Bench) -> N
 
 async def test_nothing_is_told_or_ended_without_its_record(durable: Bench) -> None:
     """An introspection, a revocation, another key."""
-    await durable.register("rs", introspects=(API,))
-    token = (await durable.send(_signed(durable))).json()["access_token"]
+    await durable.add_client("rs", introspects=(API,))
+    token = (await durable.send(durable.signed())).json()["access_token"]
     announced = {"action": "announce", "jwk": json.dumps(OTHER.public().to_jwk())}
     asked = [
-        _signed(durable, "rs", path="/introspect", token=token, grant_type=ABSENT),
-        _signed(durable, path="/revoke", token=token, grant_type=ABSENT),
-        _signed(durable, path="/client-keys", grant_type=ABSENT, **announced),
+        durable.signed("rs", path="/introspect", token=token),
+        durable.signed(path="/revoke", token=token),
+        durable.signed(path="/client-keys", **announced),
     ]
     async with _full(durable):
         for what in asked:

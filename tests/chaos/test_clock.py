@@ -7,10 +7,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.rfc.conftest import ASSERTION_TYPE, ISSUER, NOW
 
 from affiant.jose import keys
-from affiant.oauth import assertion
+from affiant.oauth import assertion, names
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
@@ -18,6 +17,7 @@ from affiant.server.registry import clients, directory
 from affiant.server.request import background
 from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,11 @@ class Clocked:
     async def send(self, text: str) -> tuple[int, str, str]:
         """Status, reason and sentence; the purge runs before and after, as it would within a second."""
         await self.store.ledger.purge(int(self.now[0]))
-        form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": text}
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE,
+            "client_assertion": text,
+        }
         reply = await self.http.post("/token", data=form)
         await self.store.ledger.purge(int(self.now[0]))
         members = reply.json()

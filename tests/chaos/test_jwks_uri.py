@@ -2,17 +2,16 @@
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.attacks.bench import Bench, Reply, assertion, form, post
-from tests.attacks.conftest import running
+from tests.attacks.bench import Bench, form, post, running
 from tests.chaos.node import resident
 from tests.key_server import LOOPBACK, KeyServer, reply
 from tests.key_server import running as publishing
+from tests.wire import Reply
 
 from affiant.jose import keys
 from affiant.jose.signer import Signer
@@ -26,18 +25,16 @@ MORE_MEMORY = 32 << 20
 
 
 async def ask(bench: Bench, client_id: str, signer: Signer = OWN, *, kid: str | None = None) -> Reply:
-    now = int(bench.now[0])
     if kid is not None:
         signer = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": kid})
-    text = assertion(signer, iss=client_id, sub=client_id, jti=secrets.token_hex(8), iat=now, exp=now + 60)
-    return await bench.send(post(form(text)))
+    return await bench.send(post(form(bench.assertion(client_id, key=signer))))
 
 
 async def register(bench: Bench, server: KeyServer) -> None:
     server.publish(OWN.public().to_jwk())
-    await bench.register("sick", keys=(), jwks_uri=server.uri())
+    await bench.add_client("sick", jwks_uri=server.uri())
     for number in range(OTHERS):
-        await bench.register(f"well{number}", keys=(OWN.public(),))
+        await bench.add_client(f"well{number}", key=OWN)
 
 
 async def _hang(_: asyncio.StreamWriter) -> None:
@@ -76,14 +73,14 @@ async def test_sick_jwks_uri(sickness: str, caplog: pytest.LogCaptureFixture, mo
         await register(bench, server)
         assert (await ask(bench, "sick")).status == 200
         SICKNESSES[sickness](server)
-        bench.now[0] += 3600
+        bench.clock.now += 3600
         begun = time.monotonic()
         found = await asyncio.gather(ask(bench, "sick"), *(ask(bench, f"well{number}") for number in range(OTHERS)))
         assert [reply_.status for reply_ in found] == [200] * (OTHERS + 1)
         assert time.monotonic() - begun < 3
         begun = time.monotonic()
         for _ in range(10):
-            bench.now[0] += 7
+            bench.clock.now += 7
             assert (await ask(bench, "sick")).status == 200
             assert (await ask(bench, "well0")).status == 200
         assert time.monotonic() - begun < 1  # it is not waited for again
@@ -97,7 +94,7 @@ async def _recover(bench: Bench, server: KeyServer) -> None:
     for _ in range(30):
         if (await ask(bench, "sick", new)).status == 200:
             return
-        bench.now[0] += 1
+        bench.clock.now += 1
     pytest.fail("not well after 30 seconds")
 
 
@@ -118,11 +115,11 @@ async def _flood(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPat
         assert (await ask(bench, "sick")).status == 200
         memory, fetched = 0, list[float]()
         for second in range(seconds):
-            bench.now[0] += 1
+            bench.clock.now += 1
             for number in range(each):
                 hits = server.hits
                 assert (await ask(bench, "sick", kid=f"{second}-{number}")).status == 401
-                fetched += [bench.now[0]] * (server.hits - hits)
+                fetched += [bench.clock.now] * (server.hits - hits)
             assert (await ask(bench, "sick")).status == 200
             if second == seconds // 2:
                 memory = resident(os.getpid())

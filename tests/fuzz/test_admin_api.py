@@ -13,7 +13,7 @@ from schemathesis import Case, checks
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as openapi_checks
 from starlette.testclient import TestClient
-from tests.attacks.bench import ISSUER, KEY, NOW, assertion, form
+from tests.attacks.bench import assertion, form
 from tests.attacks.callers import ADMIN, NOBODY, ROLES
 
 from affiant.server import app
@@ -23,6 +23,7 @@ from affiant.server.registry import clients, directory
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
+from affiant.testing import ISSUER, KEY, NOW
 
 CHECKS: list[Any] = [
     checks.not_a_server_error,

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, Server, basic, running
+from tests.rfc.conftest import API, running
 
 from affiant.jose import compact
 from affiant.server import app
@@ -25,6 +25,7 @@ from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSe
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, NOW, Server, basic
 
 pytestmark = pytest.mark.anyio
 CLIENTS = tuple(f"client-{number}" for number in range(4))
@@ -113,20 +114,20 @@ class Nodes:
 
     async def end_client(self, line: Line) -> None:
         """As an operator does: all that the client has now, while its requests are under way."""
-        now = int(self.first.now[0])
+        now = int(self.first.clock.now)
         begun = [one for one in self.history.lines if one.client_id == line.client_id]
         told = AuditRecord(at=now, trace_id="operator", endpoint="admin", outcome="revoked")
         ended = Revocation("client", line.client_id, now, now + LONGEST_TOKEN)
         selection = RefreshSelection(client_id=line.client_id)
         await self.first.store.ledger.claim(Entry(told, revocations=(ended,), revoke_refresh=selection))
         self.history.over.update(one.family for one in begun)
-        self.first.now[0] += 5
+        self.first.clock.now += 5
 
     async def _post(self, path: str, form: dict[str, Any], **options: Any) -> httpx2.Response:
         return await self.dice.choice(self.https).post(path, data=form, **options)
 
     def _form(self, client_id: str, **parameters: str) -> dict[str, Any]:
-        return self.first.form(self.first.assertion(iss=client_id, sub=client_id), **parameters)
+        return self.first.form(self.first.assertion(client_id), **parameters)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -148,14 +149,14 @@ async def nodes(make: Callable[[], Store]) -> AsyncIterator[Nodes]:
                 store=make(),
                 master_key=first.master_key,
                 limits=limits,
-                clock=lambda: first.now[0],
+                clock=lambda: first.clock.now,
             )
             await stack.enter_async_context(node.router.lifespan_context(node))
             http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=node), base_url=ISSUER)
             https.append(await stack.enter_async_context(http))
-        await first.register("rs", "client_secret_basic", introspects=(API,))
+        await first.add_client("rs", "client_secret_basic", introspects=(API,))
         for client_id in CLIENTS:
-            await first.register(client_id, grant_types=("client_credentials", "refresh_token"))
+            await first.add_client(client_id, grant_types=("client_credentials", "refresh_token"))
         await asyncio.sleep(1.1)  # until every node has seen them
         yield Nodes(first, https, random.Random(NOW))
 
@@ -167,7 +168,7 @@ async def test_nothing_is_active_after_its_acknowledged_end(nodes: Nodes, acts: 
     async def task(number: int) -> None:
         for _ in range(acts // TASKS):
             await nodes.act()
-            nodes.first.now[0] += 0.01 * (number == 0)
+            nodes.first.clock.now += 0.01 * (number == 0)
 
     await asyncio.gather(*map(task, range(TASKS)))
     history = nodes.history
@@ -228,10 +229,10 @@ async def test_one_api_asks_a_thousand_times(nodes: Nodes) -> None:
 async def test_an_introspection_waits_for_no_row(database: str) -> None:
     """Somebody holds the row of the refresh token, of the client and of a revocation: it is answered meanwhile."""
     async with running(PostgresStore(database)) as server:
-        await server.register("rs", "client_secret_basic", introspects=(API,))
-        await server.register("c", grant_types=("client_credentials", "refresh_token"))
+        await server.add_client("rs", "client_secret_basic", introspects=(API,))
+        await server.add_client("c", grant_types=("client_credentials", "refresh_token"))
         await asyncio.sleep(1.1)
-        made = (await server.http.post("/token", data=server.form(server.assertion(iss="c", sub="c")))).json()
+        made = (await server.http.post("/token", data=server.form(server.assertion("c")))).json()
         ended = Revocation("jti", "another", NOW, NOW + 60)
         await server.store.ledger.claim(
             Entry(AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked"), revocations=(ended,))

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.rfc.conftest import NOW, Server, running
+from tests.rfc.conftest import running
 
 from affiant.jose.claims import LEEWAY
 from affiant.reasons import Reason
-from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import NOW, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +25,9 @@ async def server(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Server]:
     """The server on each store, with the client c1."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
     store: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "sweep.db")
     async with running(store) as made:
-        await made.register("c1")
+        await made.add_client("c1")
         yield made
 
 
@@ -36,7 +35,7 @@ async def _sweep(server: Server, form: dict[str, str], instants: list[float]) ->
     """The reason at each instant, with the purge of that instant on either side of the request."""
     told = []
     for instant in instants:
-        server.now[0] = instant
+        server.clock.now = instant
         await server.store.ledger.purge(int(instant))
         reply = await server.post(form)
         await server.store.ledger.purge(int(instant))
@@ -74,8 +73,8 @@ async def test_replay_is_refused_on_every_rounding(server: Server, fraction: flo
 async def test_first_use_at_the_last_moment_is_the_only_one(server: Server) -> None:
     """Used first within the leeway, the jti is kept until the assertion can no longer hold."""
     form = server.form(server.assertion(exp=END))
-    server.now[0] = END + LEEWAY - 0.001
-    await server.store.ledger.purge(int(server.now[0]))
+    server.clock.now = END + LEEWAY - 0.001
+    await server.store.ledger.purge(int(server.clock.now))
     assert (await server.post(form)).status_code == 200
     told = await _sweep(server, form, [END + LEEWAY - 0.001, END + LEEWAY - 0.0001, END + LEEWAY])
     assert told == [Reason.REPLAYED.code, Reason.REPLAYED.code, Reason.EXPIRED.code]

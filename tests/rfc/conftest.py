@@ -1,14 +1,9 @@
 """The real server in process, at a fixed time, with a client of each method; and an API behind the real guard."""
 
-from __future__ import annotations
-
 import base64
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus
 
 import httpx2
 import pytest
@@ -17,37 +12,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from affiant.jose import compact, keys
-from affiant.jose.keys import PrivateKey, PublicKey, SecretKey
-from affiant.jose.signer import Signer
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-from affiant.server import app
-from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.vault import signing_key_purpose
-from affiant.server.registry import clients, directory
+from affiant.server.request.limits import Rates
+from affiant.server.settings.options import Options
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
-from affiant.storage.records import Api, Client
+from affiant.testing import ISSUER, Server
 
-ISSUER, API, OTHER_API, NOW = "https://as.example", "https://api.example", "https://other.example", 1_800_000_000
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+API, OTHER_API = "https://api.example", "https://other.example"
+USUAL_RATES = Rates()
+BOTH_GRANTS = ("client_credentials", "refresh_token")
 FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
-KEY = keys.generate("ES256")
-
-
-def basic(client_id: str, secret: str) -> dict[str, str]:
-    """The Authorization header of RFC 6749 section 2.3.1."""
-    return basic_of(f"{quote_plus(client_id)}:{quote_plus(secret)}")
 
 
 def basic_of(pair: str) -> dict[str, str]:
-    """The Authorization header with this pair as it stands."""
+    """Return the Authorization header with this pair as it is."""
     return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def refusal(reply: httpx2.Response) -> tuple[int, str]:
-    """Status and error of a refusal, when it has exactly the members and headers that every refusal has."""
+    """Return status and error of a refusal that has exactly the members and headers that every refusal has."""
     body = reply.json()
     assert set(body) == {"error", "error_description", "error_uri", "trace_id"}
     assert reply.headers["content-type"] == "application/json"
@@ -58,88 +43,26 @@ def refusal(reply: httpx2.Response) -> tuple[int, str]:
     return reply.status_code, body["error"]
 
 
-@dataclass
-class Server:
-    """An authorization server, and what a test needs to speak to it."""
+async def post_raw(server: Server, body: str, **options: Any) -> httpx2.Response:
+    headers = {**FORM_TYPE, **options.pop("headers", {})}
+    return await server.http.post("/token", content=body, headers=headers, **options)
 
-    app: Starlette
-    http: httpx2.AsyncClient
-    store: Store
-    master_key: MasterKey
-    now: list[float]
-    secrets: dict[str, str] = field(default_factory=dict)
-    serial: int = 0
 
-    async def register(
-        self,
-        client_id: str,
-        auth_method: str = "private_key_jwt",
-        *,
-        keys: tuple[PublicKey, ...] | None = None,
-        **members: Any,
-    ) -> None:
-        """Register a client, with KEY where the method takes keys; its secret is then in `secrets`."""
-        if keys is None:
-            keys = (KEY.public(),) if auth_method == "private_key_jwt" else ()
-        wanted = Client(client_id, auth_method, **{"scope": ("read", "write"), **members})
-        made = clients.build(wanted, keys=keys, master_key=self.master_key, now=NOW)
-        await self.store.clients.add(made.client)
-        if made.client_secret is not None:
-            self.secrets[client_id] = made.client_secret
+async def access_token(server: Server, **claims: Any) -> str:
+    """Return an access token of c1 for API under the server's own key, with these claims changed."""
+    return await server.access_token(**{"sub": "c1", "client_id": "c1", "aud": API, "scope": "read", **claims})
 
-    def assertion(
-        self, key: Signer = KEY, *, header: dict[str, Any] | None = None, without: Sequence[str] = (), **claims: Any
-    ) -> str:
-        """A client assertion of `c1`, never used before, with these claims changed."""
-        self.serial += 1
-        now = int(self.now[0])
-        members = {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": now + 60, "iat": now, "jti": f"j{self.serial}"}
-        members = {name: value for name, value in {**members, **claims}.items() if name not in without}
-        return compact.sign(header or {}, members, key)
 
-    def form(self, assertion: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """A client_credentials request of `c1`, with these parameters changed."""
-        return {
-            "grant_type": "client_credentials",
-            "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": assertion if assertion is not None else self.assertion(),
-            **parameters,
-        }
-
-    def mac_assertion(self, client_id: str, *, alg: str = "HS256", **claims: Any) -> str:
-        """A client assertion under the client's secret."""
-        key = SecretKey(self.secrets[client_id].encode(), alg)
-        return self.assertion(key, iss=client_id, sub=client_id, **claims)
-
-    async def post(self, form: dict[str, Any], **options: Any) -> httpx2.Response:
-        return await self.http.post("/token", data=form, **options)
-
-    async def post_raw(self, body: str, **options: Any) -> httpx2.Response:
-        headers = {**FORM_TYPE, **options.pop("headers", {})}
-        return await self.http.post("/token", content=body, headers=headers, **options)
-
-    async def token(self, **parameters: Any) -> dict[str, Any]:
-        """The members of a successful answer to `c1`, or to the client whose assertion is given."""
-        reply = await self.post(self.form(**parameters))
-        assert reply.status_code == 200, reply.text
-        members: dict[str, Any] = reply.json()
-        return members
-
-    async def signing_key(self) -> PrivateKey:
-        """The key that the server signs access tokens with."""
-        (record,) = await self.store.signing_keys.list()
-        plain = self.master_key.unseal(record.sealed, purpose=signing_key_purpose(record.kid))
-        return keys.parse_private_jwk(json.loads(plain))
-
-    async def access_token(
-        self, *, header: dict[str, Any] | None = None, without: Sequence[str] = (), **claims: Any
-    ) -> str:
-        """An access token under the server's own key, with these claims changed."""
-        now = int(self.now[0])
-        members = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": API, "exp": now + 600, "iat": now, "jti": "t"}
-        members = {"scope": "read", **members, **claims}
-        kept = {name: value for name, value in members.items() if name not in without}
-        return compact.sign({"typ": "at+jwt"} if header is None else header, kept, await self.signing_key())
+@asynccontextmanager
+async def running(
+    store: Store, *, issuer: str = ISSUER, rates: Rates = USUAL_RATES, **options: Any
+) -> AsyncIterator[Server]:
+    """Run the server of this issuer with two APIs; the options are those of app.Options."""
+    chosen = Options(**options)
+    async with Server.in_process(store=store, issuer=issuer, rates=rates, options=chosen) as server:
+        await server.add_api(API, scope=("read", "write"), is_default=True)
+        await server.add_api(OTHER_API, name="other", scope=("other.read",))
+        yield server
 
 
 @pytest.fixture
@@ -148,42 +71,36 @@ def store() -> Store:
     return MemoryStore()
 
 
-@asynccontextmanager
-async def running(store: Store, *, issuer: str = ISSUER, **options: Any) -> AsyncIterator[Server]:
-    """The server of this issuer, with two APIs; the options are those of app.Options."""
-    now, master_key = [float(NOW)], MasterKey.from_bytes(bytes(32))
-    chosen = app.Options(**options)
-    built = app.build(issuer=issuer, store=store, master_key=master_key, clock=lambda: now[0], options=chosen)
-    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=issuer)
-    async with built.router.lifespan_context(built), http:
-        for name, identifier, scopes in (("api", API, ("read", "write")), ("other", OTHER_API, ("other.read",))):
-            api = Api(identifier, name, scopes, is_default=identifier == API, created_at=NOW)
-            await store.apis.add(api)
-        yield Server(built, http, store, master_key, now)
-
-
 @pytest.fixture
-async def server(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
-    """The server, with `c1` that signs with KEY, and one client for each kind of secret, named after its method."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a test registers is seen at once
-    async with running(store) as made:
-        await made.register("c1")
+async def server() -> AsyncIterator[Server]:
+    """With `c1`, which signs with KEY, and one client for each kind of secret, named after its method."""
+    async with running(MemoryStore()) as made:
+        await made.add_client("c1")
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
-            await made.register(method, method)
-        await made.register("refreshing", grant_types=("client_credentials", "refresh_token"))
+            await made.add_client(method, method)
+        await made.add_client("refreshing", grant_types=BOTH_GRANTS)
         yield made
 
 
-@pytest.fixture
-async def api(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
-    """An API behind the guard, which needs the scope `read`; the guard fetches the keys from the server."""
+@asynccontextmanager
+async def guarded(
+    server: Server, *paths: str, need: tuple[str, ...] = (), **options: Any
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """Run an API behind the guard, which fetches the keys from the server."""
 
     async def show(request: Request) -> JSONResponse:
         caller = request.scope["affiant.caller"]
         return JSONResponse({"client_id": caller.client_id, "scopes": sorted(caller.scopes)})
 
-    routes = [Route("/", show, methods=["GET", "POST"])]
-    guard = Guard(ISSUER, audience=API, http=server.http, clock=lambda: server.now[0])
-    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(routes=routes), guard, need=["read"]))
+    routes = [Route(path, show, methods=["GET", "POST"]) for path in paths or ("/{rest:path}",)]
+    guard = Guard(server.issuer, audience=API, http=server.http, clock=server.clock, **options)
+    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(routes=routes), guard, need=need))
     async with httpx2.AsyncClient(transport=transport, base_url=API) as http:
+        yield http
+
+
+@pytest.fixture
+async def api(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
+    """An API that needs the scope `read`."""
+    async with guarded(server, "/", need=("read",)) as http:
         yield http

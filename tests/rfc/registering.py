@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from tests.rfc.conftest import Server
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.server.registration import initial_tokens
+from affiant.testing import Server
 
 MINE, NEXT, PUBLISHER = keys.generate("ES256"), keys.generate("ES256"), keys.generate("ES256")
 PUBLISHER_ISSUER = "https://publisher.example"
@@ -75,14 +75,14 @@ class Registered:
 
     async def ask(self, key: PrivateKey = MINE) -> httpx2.Response:
         """Ask for an access token."""
-        signed = self.server.assertion(key, iss=self.client_id, sub=self.client_id)
+        signed = self.server.assertion(self.client_id, key=key)
         return await self.server.post(self.server.form(signed))
 
 
 async def invite(server: Server, **options: Any) -> str:
     """An initial access token."""
     options = {"scope": ("read", "write"), "resources": (), "lifetime_seconds": 3600, "uses": 5, **options}
-    _, text = await initial_tokens.issue(server.store, server.master_key, now=int(server.now[0]), **options)
+    _, text = await initial_tokens.issue(server.store, server.master_key, now=int(server.clock.now), **options)
     return text
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, OTHER_API, Server, basic
+from tests.rfc.conftest import API, OTHER_API
+
+from affiant.testing import Server, basic
 
 INACTIVE = {"active": False}
 
@@ -15,7 +17,7 @@ INACTIVE = {"active": False}
 async def apis(server: Server) -> Server:
     """The server, with the two APIs as clients of their own: `rs-a` and `rs-b`."""
     for name, api in (("rs-a", API), ("rs-b", OTHER_API)):
-        await server.register(name, "client_secret_basic", introspects=(api,))
+        await server.add_client(name, "client_secret_basic", introspects=(api,))
     return server
 
 
@@ -27,7 +29,7 @@ async def introspect(
 
 
 async def revoke(server: Server, token: str, client_id: str = "c1", **more: str) -> httpx2.Response:
-    form = server.form(server.assertion(iss=client_id, sub=client_id), token=token, **more)
+    form = server.form(server.assertion(client_id), token=token, **more)
     return await server.http.post("/revoke", data=form)
 
 
@@ -39,4 +41,4 @@ async def is_active(server: Server, token: str) -> bool:
 
 async def refreshing(server: Server, **form: Any) -> dict[str, Any]:
     """The members of an answer to the client that has refresh tokens."""
-    return await server.token(assertion=server.assertion(iss="refreshing", sub="refreshing"), **form)
+    return await server.token("refreshing", **form)

@@ -8,22 +8,23 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, NOW, Server, basic, refusal, running
+from tests.rfc.conftest import API, refusal, running
 
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
+from affiant.oauth import names
 from affiant.server.credentials.completion import QUIET_SECONDS
-from affiant.server.registry import directory
 from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
+from affiant.testing import ISSUER, KEY, NOW, Server, basic
 
 pytestmark = pytest.mark.anyio
 PATH = "/client-keys"
 
 
 def _form(server: Server, signer: PrivateKey = KEY, client_id: str = "c1", **parameters: str) -> dict[str, str]:
-    text = server.assertion(signer, iss=client_id, sub=client_id)
-    return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text, **parameters}
+    text = server.assertion(client_id, key=signer)
+    return {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": text, **parameters}
 
 
 async def _ask(server: Server, action: str, signer: PrivateKey = KEY, **parameters: str) -> httpx2.Response:
@@ -50,7 +51,7 @@ async def _changes(server: Server) -> list[dict[str, Any]]:
 
 
 def _with(server: Server, key: PrivateKey) -> dict[str, Any]:
-    return server.form(server.assertion(key))
+    return server.form(server.assertion(key=key))
 
 
 async def test_one_rotation(server: Server) -> None:
@@ -112,28 +113,27 @@ async def test_whether_the_old_key_can_go(server: Server) -> None:
         return old["safe_to_complete"], old["why"]
 
     assert await told() == (False, "its successor was not used yet")
-    server.now[0] += 10
+    server.clock.now += 10
     await server.store.key_uses.add([_used(new_name, 1, NOW + 10, NOW + 10)])
     assert (await told())[0] is False
     await server.store.key_uses.add([_used(old_name, 1, NOW + 60, NOW + 60)])
-    server.now[0] = NOW + 60 + QUIET_SECONDS - 1
+    server.clock.now = NOW + 60 + QUIET_SECONDS - 1
     assert await told() == (False, f"used {QUIET_SECONDS - 1} s ago; safe after {QUIET_SECONDS} s without a use")
-    server.now[0] += 1
+    server.clock.now += 1
     assert (await told())[0] is True
 
 
 async def test_the_rotation_itself_is_no_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the server counted is told at its end at the latest; what only changed keys is not in it."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     new = keys.generate("ES256")
     async with running(store) as server:
-        await server.register("c1")
-        await server.register("client_secret_post", "client_secret_post")
+        await server.add_client("c1")
+        await server.add_client("client_secret_post", "client_secret_post")
         await _announce(server, new)
         await _ask(server, "prove", new)
         for _ in range(3):
             assert (await server.post(_with(server, KEY))).status_code == 200
-        form = server.form(server.assertion(new), scope="nothing")
+        form = server.form(server.assertion(key=new), scope="nothing")
         assert (await server.post(form)).status_code == 400, "refused for its scope, but it was in use"
         assert (await server.post(form)).status_code == 401, "a replay is nobody's use"
         secret = {"client_id": "client_secret_post", "client_secret": server.secrets["client_secret_post"]}
@@ -176,7 +176,7 @@ async def test_a_lost_answer_is_asked_for_again(server: Server) -> None:
     for action, signer, parameters in steps:
         first = await _ask(server, action, signer, **parameters)
         version, told = await server.store.version(), len(await _changes(server))
-        server.now[0] += 1
+        server.clock.now += 1
         again = await _ask(server, action, signer, **parameters)
         assert (again.status_code, again.json()) == (first.status_code, first.json())
         assert (await server.store.version(), len(await _changes(server))) == (version, told)
@@ -188,9 +188,9 @@ async def test_retiring_with_an_overlap(server: Server) -> None:
     await _ask(server, "prove", new)
     token = (await server.token())["access_token"]
     assert _states(await _ask(server, "retire", new, kid=KEY.kid, overlap="60"))[KEY.kid] == "retiring"
-    server.now[0] += 59
+    server.clock.now += 59
     assert (await server.post(_with(server, KEY))).status_code == 200
-    server.now[0] += 1
+    server.clock.now += 1
     assert (await server.post(_with(server, KEY))).status_code == 401
     assert await _is_active(server, token, new), "who retires a key lets its tokens live"
 
@@ -208,17 +208,17 @@ async def test_revoking_ends_what_the_key_obtained(server: Server) -> None:
     await _ask(server, "prove", new, client_id="refreshing")
 
     async def tokens(signer: PrivateKey) -> tuple[str, str]:
-        text = server.assertion(signer, iss="refreshing", sub="refreshing")
+        text = server.assertion("refreshing", key=signer)
         members = (await server.post(server.form(text))).json()
         return members["access_token"], members["refresh_token"]
 
     async def refreshed(token: str) -> int:
-        text = server.assertion(new, iss="refreshing", sub="refreshing")
+        text = server.assertion("refreshing", key=new)
         form = server.form(text, grant_type="refresh_token", refresh_token=token)
         return (await server.post(form)).status_code
 
     of_old, of_new = await tokens(KEY), await tokens(new)
-    await server.register("c3", introspects=(API,))
+    await server.add_client("c3", introspects=(API,))
     reply = await _ask(server, "revoke", new, client_id="refreshing", kid=KEY.kid)
     assert _states(reply)[KEY.kid] == "revoked"
     shown = [
@@ -354,7 +354,7 @@ async def test_a_reused_kid_is_told_apart_by_thumbprint(server: Server) -> None:
         keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": kid}) for kid in ("main", "main", "other")
     )
     await _put(server, first, other)
-    token = (await server.token(assertion=server.assertion(first)))["access_token"]
+    token = (await server.token(client_assertion=server.assertion(key=first)))["access_token"]
     await _put(server, second, other, signer=other)
     reply = await _ask(server, "revoke", other, kid="main")
     assert refusal(reply) == (400, "invalid_request")

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.attacks.proofs import BOUND, jwk
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, basic, running
+from tests.attacks.bench import BOUND
+from tests.rfc.conftest import API, running
 from tests.rfc.test_rfc8705 import CERTIFICATES, NAMED, PROXY, behind
 
 from affiant.errors import ConfigError
@@ -22,12 +22,13 @@ from affiant.server import settings
 from affiant.server.keys import signing_keys
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import clients, directory, profiles
+from affiant.server.registry import clients, profiles
 from affiant.server.registry.profiles import FAPI, FAPI_2, NONE, Demands
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, KEY, NOW, Server, basic, proof
 
 pytestmark = pytest.mark.anyio
 REFRESHING = ("client_credentials", "refresh_token")
@@ -45,19 +46,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture(params=["one client", "whole server"])
 async def fapi(request: pytest.FixtureRequest, store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server that holds `c1` to FAPI 2.0: by its profile, or with everybody."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     options: dict[str, Any] = {"demands": FAPI_2} if request.param == "whole server" else {}
     async with running(store, **options) as server:
         profile = None if options else FAPI
-        await server.register("c1", profile=profile, grant_types=REFRESHING)
+        await server.add_client("c1", profile=profile, grant_types=REFRESHING)
         yield server
 
 
 def _proof(server: Server, signer: PrivateKey = BOUND, **claims: Any) -> dict[str, str]:
-    server.serial += 1
-    now = int(server.now[0])
-    said = {"jti": f"p{server.serial}", "htm": "POST", "htu": f"{ISSUER}/token", "iat": now, **claims}
-    return {"dpop": compact.sign({"typ": "dpop+jwt", "jwk": jwk(signer)}, said, signer)}
+    return {"dpop": proof(signer, now=server.clock.now, **claims)}
 
 
 async def _ask(server: Server, text: str | None = None, **parameters: Any) -> httpx2.Response:
@@ -80,10 +77,9 @@ async def test_tokens_are_sender_constrained(fapi: Server) -> None:
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(6)")
 async def test_a_secret_authenticates_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that was registered before the server was told to hold everybody to the profile."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(store, demands=FAPI_2) as server:
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
-            await server.register(method, method)
+            await server.add_client(method, method)
         secrets = server.secrets
         grant = {"grant_type": "client_credentials"}
         by_basic = basic("client_secret_basic", secrets["client_secret_basic"])
@@ -91,7 +87,7 @@ async def test_a_secret_authenticates_nobody(store: Store, monkeypatch: pytest.M
         for reply in (
             await server.post(grant, headers={**by_basic, **_proof(server)}),
             await server.post({**grant, **by_post}, headers=_proof(server)),
-            await _ask(server, server.mac_assertion("client_secret_jwt")),
+            await _ask(server, server.assertion("client_secret_jwt")),
         ):
             assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client")
         records = [row.record for row in await store.audit_log.newest()]
@@ -114,15 +110,15 @@ async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
     seen = set()
     for day in (0, 6, 12, 18, 24, 29):
-        fapi.now[0] = NOW + day * DAY
+        fapi.clock.now = NOW + day * DAY
         for _ in range(2):
             reply = await _ask(fapi, grant_type="refresh_token", refresh_token=token)
             assert reply.status_code == 200, (day, reply.text)
             assert "refresh_token" not in reply.json()
             seen.add(reply.json()["access_token"])
-        fapi.now[0] += 121  # no window of a lost answer is needed either
+        fapi.clock.now += 121  # no window of a lost answer is needed either
     assert len(seen) == 12
-    fapi.now[0] = NOW + 30 * DAY
+    fapi.clock.now = NOW + 30 * DAY
     reply = await _ask(fapi, grant_type="refresh_token", refresh_token=token)
     assert _reason(reply) == Reason.REFRESH_EXPIRED.code
 
@@ -130,7 +126,7 @@ async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
 async def test_a_refresh_token_that_does_not_rotate_ends_unused(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
-    fapi.now[0] += 7 * DAY
+    fapi.clock.now += 7 * DAY
     assert _reason(await _ask(fapi, grant_type="refresh_token", refresh_token=token)) == Reason.REFRESH_EXPIRED.code
 
 
@@ -155,10 +151,10 @@ async def test_clocks_may_differ(fapi: Server, claim: str, seconds: int, status:
 async def test_assertions_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
     """A key that was registered before the profile was demanded is good no longer, nor is another use of an RSA key."""
     for name, key in (("p384", P384), ("rsa", RSA)):
-        await fapi.register(name, keys=(key.public(),))
+        await fapi.add_client(name, key=key)
         await fapi.store.clients.update(name, lambda client: replace(client, profile=FAPI))
     replies = {
-        alg: await _ask(fapi, fapi.assertion(_signer(key, alg), iss=name, sub=name))
+        alg: await _ask(fapi, fapi.assertion(name, key=_signer(key, alg)))
         for name, key, alg in (("p384", P384, "ES384"), ("rsa", RSA, "PS256"))
     }
     assert replies["PS256"].status_code == 200
@@ -188,7 +184,7 @@ async def test_access_tokens_are_signed_with_what_the_profile_allows(fapi: Serve
 async def test_an_api_s_own_choice_is_held_to_it(fapi: Server, alg: str, status: int) -> None:
     """An API that wants its tokens signed otherwise gets none from these clients."""
     await fapi.store.apis.update(API, lambda api: replace(api, signing_alg=alg))
-    await signing_keys.ensure(fapi.store, Vault(MASTER), now=NOW, line=alg)
+    await signing_keys.ensure(fapi.store, Vault(fapi.master_key), now=NOW, line=alg)
     reply = await _ask(fapi)
     assert reply.status_code == status, reply.text
     if status == 200:
@@ -291,29 +287,27 @@ async def test_only_who_authenticates_is_a_client(fapi: Server) -> None:
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_certificate_constrains_as_well(store: Store, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
     """Items 5 and 6: mutual TLS instead of DPoP, to authenticate and to bind; without it, no token."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     options: dict[str, Any] = {"demands": FAPI_2} if whole else {}
     profile = None if whole else FAPI
     async with running(store, certificates=CERTIFICATES, **options) as server, behind(server, PROXY) as http:
         server.http = http
-        named: dict[str, Any] = {"tls_subject": ("tls_client_auth_san_dns", "svc.example")}
-        await server.register("named", "tls_client_auth", profile=profile, **named)
-        await server.register("c1", profile=profile, tls_client_certificate_bound_access_tokens=True)
+        subject = ("tls_client_auth_san_dns", "svc.example")
+        await server.add_client("named", "tls_client_auth", profile=profile, tls_subject=subject)
+        await server.add_client("c1", profile=profile, tls_client_certificate_bound_access_tokens=True)
         shown = {"Client-Cert": NAMED.text}
         by_certificate = {"grant_type": "client_credentials", "client_id": "named"}
-        for form in (by_certificate, server.form()):
+        for form in (by_certificate, server.form(server.assertion("c1"))):
             reply = await server.post(form, headers=shown)
             assert reply.status_code == 200, reply.text
             assert compact.parse(reply.json()["access_token"]).claims["cnf"] == {"x5t#S256": NAMED.thumbprint}
-        for form in (by_certificate, server.form()):
+        for form in (by_certificate, server.form(server.assertion("c1"))):
             assert (await server.post(form)).status_code in (400, 401)
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(10)")
 async def test_nonces_may_be_demanded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(store, demands=FAPI_2, dpop_nonces="on") as server:
-        await server.register("c1")
+        await server.add_client("c1")
         asked = server.form()
         reply = await server.post(asked, headers=_proof(server))
         assert (reply.status_code, reply.json()["error"]) == (400, "use_dpop_nonce")

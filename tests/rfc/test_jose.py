@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.rfc.conftest import ISSUER, KEY, NOW, Server, refusal
+from tests.rfc.conftest import refusal
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
+from affiant.testing import ISSUER, KEY, NOW, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -181,9 +182,9 @@ async def test_a_mac_key_is_as_long_as_the_hash(server: Server, alg: str, size: 
     with pytest.raises(ConfigError, match=f"at least {size} bytes"):
         SecretKey(bytes(size - 1), alg)
     name = f"mac-{alg}"
-    await server.register(name, "client_secret_jwt", token_endpoint_auth_signing_alg=alg)
+    await server.add_client(name, "client_secret_jwt", token_endpoint_auth_signing_alg=alg)
     assert len(server.secrets[name].encode()) >= size
-    assert await _reason(server, server.mac_assertion(name, alg=alg)) == "issued"
+    assert await _reason(server, server.assertion(name)) == "issued"
 
 
 @pytest.mark.rfc(7518, "6.2.1.2")
@@ -222,7 +223,7 @@ def test_a_point_off_the_curve_is_not_registered() -> None:
 @pytest.mark.parametrize("alg", ["Ed25519", "EdDSA"])
 async def test_both_names_of_ed25519_verify(server: Server, alg: str) -> None:
     key = keys.generate("Ed25519")
-    await server.register("ed", keys=(key.public(),))
+    await server.add_client("ed", key=key)
     claims = CLAIMS.replace('"c1"', '"ed"')
     header = json.dumps({"alg": alg, "kid": key.kid})
     assert await _reason(server, _signed(header, f'{{"jti":"e",{claims}}}', key)) == "issued"
@@ -232,7 +233,7 @@ async def test_both_names_of_ed25519_verify(server: Server, alg: str) -> None:
 @pytest.mark.parametrize("alg", ["Ed448", "ed25519", "eddsa"])
 async def test_another_name_does_not(server: Server, alg: str) -> None:
     key = keys.generate("Ed25519")
-    await server.register("ed", keys=(key.public(),))
+    await server.add_client("ed", key=key)
     claims = CLAIMS.replace('"c1"', '"ed"')
     header = json.dumps({"alg": alg, "kid": key.kid})
     assert await _reason(server, _signed(header, f'{{"jti":"e",{claims}}}', key)) == "key.algorithm"
@@ -242,16 +243,19 @@ async def test_another_name_does_not(server: Server, alg: str) -> None:
 async def test_a_public_key_is_no_mac_key(server: Server) -> None:
     """The algorithm must be one that the key was registered for, whatever the header says."""
     for material in (json.dumps(KEY.public().to_jwk()), KEY.public().to_jwk()["x"] + "=" * 32):
-        forged = server.assertion(SecretKey(material.encode(), "HS256", KEY.kid))
+        forged = server.assertion(key=SecretKey(material.encode(), "HS256", KEY.kid))
         assert await _reason(server, forged) == "key.algorithm"
-        forged = server.assertion(SecretKey(material.encode()))
+        forged = server.assertion(key=SecretKey(material.encode()))
         assert await _reason(server, forged) == "key.none"
 
 
 @pytest.mark.rfc(8725, "3.1")
 async def test_a_secret_is_for_one_algorithm(server: Server) -> None:
-    await server.register("long", "client_secret_jwt", token_endpoint_auth_signing_alg="HS512")
-    assert await _reason(server, server.mac_assertion("long", alg="HS256")) == "key.algorithm"
+    await server.add_client("long", "client_secret_jwt", token_endpoint_auth_signing_alg="HS512")
+    assert (
+        await _reason(server, server.assertion("long", key=SecretKey(server.secrets["long"].encode())))
+        == "key.algorithm"
+    )
 
 
 @pytest.mark.rfc(8725, "3.1")
@@ -259,8 +263,8 @@ async def test_a_key_is_for_one_algorithm(server: Server) -> None:
     """An RSA key registered for RS256 does not verify PS256."""
     key = keys.generate("PS256")
     public = {**key.public().to_jwk(), "alg": "RS256"}
-    await server.register("rsa", keys=(keys.parse_public_jwk(public),))
-    assert await _reason(server, server.assertion(key, iss="rsa", sub="rsa")) == "key.algorithm"
+    await server.add_client("rsa", keys=(keys.parse_public_jwk(public),))
+    assert await _reason(server, server.assertion("rsa", key=key)) == "key.algorithm"
 
 
 # RFC 7519 and 8725: the claims and the type

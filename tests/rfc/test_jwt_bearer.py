@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ASSERTION_TYPE, ISSUER, KEY, OTHER_API, Server, basic, refusal
+from tests.rfc.conftest import API, OTHER_API, refusal
 
 from affiant.jose import compact, keys
+from affiant.oauth import names
+from affiant.testing import ISSUER, KEY, Server, basic
 
 pytestmark = pytest.mark.anyio
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -17,13 +19,13 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 @pytest.fixture
 async def kafka(server: Server) -> Server:
     """The server, with the client `kafka` that is registered for this grant alone."""
-    await server.register("kafka", grant_types=(GRANT,))
+    await server.add_client("kafka", grant_types=(GRANT,))
     return server
 
 
 def _form(server: Server, **changes: Any) -> dict[str, Any]:
     claims = {"iss": "kafka", "sub": "kafka", **changes}
-    return {"grant_type": GRANT, "assertion": server.assertion(claims.pop("key", KEY), **claims)}
+    return {"grant_type": GRANT, "assertion": server.assertion(key=claims.pop("key", KEY), **claims)}
 
 
 def _invalid_grant(reply: httpx2.Response) -> bool:
@@ -114,7 +116,7 @@ async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: obj
 )
 async def test_resource_may_stand_in_the_grant(server: Server, signed: object, sent: Any, aud: Any) -> None:
     """What the client signed is what it asks for; a parameter may ask for less, and never for more."""
-    await server.register("kafka", grant_types=(GRANT,), scope=("read", "other.read"), resources=(API, OTHER_API))
+    await server.add_client("kafka", grant_types=(GRANT,), scope=("read", "other.read"), resources=(API, OTHER_API))
     reply = await server.post(_form(server, resource=signed) | sent)
     if aud is None:
         assert (reply.status_code, reply.json()["error"]) == (400, "invalid_target")
@@ -125,14 +127,14 @@ async def test_resource_may_stand_in_the_grant(server: Server, signed: object, s
 @pytest.mark.attack(128)
 async def test_resource_in_a_client_assertion_is_nothing(server: Server) -> None:
     """There the JWT says who the client is, and the form what it wants."""
-    token = (await server.token(assertion=server.assertion(resource=OTHER_API)))["access_token"]
+    token = (await server.token(client_assertion=server.assertion(resource=OTHER_API)))["access_token"]
     assert compact.parse(token).claims["aud"] == API
 
 
 @pytest.mark.attack(128)
 async def test_scope_in_a_client_assertion_is_nothing(server: Server) -> None:
     """There the JWT says who the client is, and the form what it wants."""
-    assert (await server.token(assertion=server.assertion(scope="admin")))["scope"] == "read write"
+    assert (await server.token(client_assertion=server.assertion(scope="admin")))["scope"] == "read write"
 
 
 @pytest.mark.rfc(7521, "4.1.1")
@@ -189,7 +191,7 @@ async def test_a_client_assertion_beside_it_is_an_invalid_client(
 ) -> None:
     """MUST: two ways with a client assertion among them. The grant itself was not judged, so it is not called invalid."""
     text = kafka.assertion(iss="kafka", sub="kafka") if signed else "x"
-    more = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": text, **secret}
+    more = {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": text, **secret}
     assert refusal(await kafka.post({**_form(kafka), **more})) == (401, "invalid_client")
     header = basic("kafka", "x")
     assert refusal(await kafka.post({**_form(kafka), **more}, headers=header)) == (401, "invalid_client")
@@ -198,10 +200,9 @@ async def test_a_client_assertion_beside_it_is_an_invalid_client(
 @pytest.mark.rfc(7521, "4.1")
 async def test_no_refresh_token_comes_of_it(server: Server) -> None:
     """SHOULD NOT, although this client gets one by client_credentials: it makes an assertion when it needs a token."""
-    await server.register("all", grant_types=("client_credentials", "refresh_token", GRANT))
-    names: dict[str, Any] = {"iss": "all", "sub": "all"}
-    assert "refresh_token" in await server.token(assertion=server.assertion(**names))
-    reply = await server.post({"grant_type": GRANT, "assertion": server.assertion(**names)})
+    await server.add_client("all", grant_types=("client_credentials", "refresh_token", GRANT))
+    assert "refresh_token" in await server.token("all")
+    reply = await server.post({"grant_type": GRANT, "assertion": server.assertion("all")})
     assert reply.status_code == 200
     assert "refresh_token" not in reply.json()
 

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, Server, basic, basic_of, refusal
+from tests.rfc.conftest import basic_of, post_raw, refusal
 
 from affiant.jose import compact
+from affiant.testing import ISSUER, Server, basic
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +75,13 @@ async def test_basic_password_may_have_colons(server: Server) -> None:
 )
 async def test_credentials_in_the_url_are_refused(server: Server, name: str) -> None:
     """The parameters MUST NOT be included in the request URI."""
-    reply = await server.post(_by_secret(server), params={name: "x"})
+    reply = await server.http.post("/token", data=_by_secret(server), params={name: "x"})
     assert refusal(reply) == INVALID_REQUEST
 
 
 @pytest.mark.rfc(6749, "2.3.1")
 async def test_credentials_only_in_the_url_do_not_authenticate(server: Server) -> None:
-    reply = await server.post({"grant_type": "client_credentials"}, params=_by_secret(server))
+    reply = await server.http.post("/token", data={"grant_type": "client_credentials"}, params=_by_secret(server))
     assert refusal(reply) == INVALID_REQUEST
 
 
@@ -118,7 +119,7 @@ async def test_only_post_is_taken(server: Server, method: str) -> None:
 async def test_a_repeated_parameter_is_refused(server: Server, name: str, value: str) -> None:
     """Parameters MUST NOT be included more than once; neither may an empty one hide a second."""
     body = "&".join(f"{key}={text}" for key, text in _by_secret(server, scope="read", unknown="x").items())
-    assert refusal(await server.post_raw(f"{body}&{name}={value}")) == INVALID_REQUEST
+    assert refusal(await post_raw(server, f"{body}&{name}={value}")) == INVALID_REQUEST
 
 
 @pytest.mark.rfc(6749, "3.2")
@@ -154,7 +155,7 @@ async def test_a_client_must_authenticate(server: Server, parameters: dict[str, 
 @pytest.mark.parametrize("body", ["grant_type=%zz", "grant_type=%", "grant_type=%f", "%ff=1", "grant_type=%c3%28"])
 async def test_the_form_is_utf8(server: Server, body: str) -> None:
     """Names and values are encoded as UTF-8, then form-encoded."""
-    assert refusal(await server.post_raw(body)) == INVALID_REQUEST
+    assert refusal(await post_raw(server, body)) == INVALID_REQUEST
 
 
 @pytest.mark.rfc(6749, "B")
@@ -196,8 +197,8 @@ async def test_what_was_granted_without_a_wish_is_told(server: Server) -> None:
 @pytest.mark.rfc(6749, "3.3")
 async def test_an_empty_scope_is_left_out(server: Server) -> None:
     """Scope has at least one scope-token."""
-    await server.register("plain", scope=())
-    reply = await server.post(server.form(server.assertion(iss="plain", sub="plain")))
+    await server.add_client("plain", scope=())
+    reply = await server.post(server.form(server.assertion("plain")))
     assert reply.status_code == 200
     assert "scope" not in reply.json()
 
@@ -227,7 +228,7 @@ async def test_the_answer_has_these_members_and_headers(server: Server, method: 
     """JSON, with Cache-Control: no-store and Pragma: no-cache; expires_in is a number."""
     form = _by_secret(server) if method == "client_secret_post" else server.form()
     if method == "client_secret_jwt":
-        form = server.form(server.mac_assertion(method))
+        form = server.form(server.assertion(method))
     reply = await server.post({**form, "scope": "read"})
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
@@ -323,19 +324,19 @@ async def test_every_method_of_the_registry_is_met_by_the_same_refusal(server: S
 async def test_a_client_id_of_another_system_authenticates(server: Server, name: str) -> None:
     """By each method; in Basic it is form-encoded (section 2.3.1), so that a colon in it parts nothing."""
     for method in ("client_secret_basic", "client_secret_post"):
-        await server.register(f"{name}"[:250] + method[-5:], method)
+        await server.add_client(f"{name}"[:250] + method[-5:], method)
     basic_id, post_id = f"{name[:250]}basic", f"{name[:250]}_post"
     headers = basic(basic_id, server.secrets[basic_id])
     assert (await server.post({"grant_type": "client_credentials"}, headers=headers)).status_code == 200
     form = {"grant_type": "client_credentials", "client_id": post_id, "client_secret": server.secrets[post_id]}
     assert (await server.post(form)).status_code == 200
-    await server.register(name)
-    reply = await server.post(server.form(server.assertion(iss=name, sub=name)))
+    await server.add_client(name)
+    reply = await server.post(server.form(server.assertion(name)))
     assert compact.parse(reply.json()["access_token"]).claims["client_id"] == name
     record = await server.store.audit_log.find(reply.headers["x-trace-id"])
     assert record is not None
     assert record["client_id"] == name
-    refused = await server.post(server.form(server.assertion(iss=name, sub=name, aud="x")))
+    refused = await server.post(server.form(server.assertion(name, aud="x")))
     record = await server.store.audit_log.find(refused.json()["trace_id"])
     assert record is not None
     assert record["client_claimed"] == name

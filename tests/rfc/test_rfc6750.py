@@ -6,7 +6,9 @@ import re
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, NOW, Server
+from tests.rfc.conftest import API
+
+from affiant.testing import NOW, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -74,9 +76,9 @@ async def test_a_malformed_token_is_invalid(api: httpx2.AsyncClient, token: str)
 @pytest.mark.rfc(6750, "3.1")
 async def test_an_expired_token_is_invalid(server: Server, api: httpx2.AsyncClient) -> None:
     token = (await server.token())["access_token"]
-    server.now[0] = NOW + 629
+    server.clock.now = NOW + 629
     assert (await api.get("/", headers=_bearer(token))).status_code == 200
-    server.now[0] = NOW + 630
+    server.clock.now = NOW + 630
     assert challenge(await api.get("/", headers=_bearer(token))) == (
         401,
         {"realm": API, "error": "invalid_token", "error_description": "the token has expired"},

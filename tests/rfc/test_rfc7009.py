@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, Server, basic, refusal
+from tests.rfc.conftest import API, access_token, refusal
 from tests.rfc.standing import apis, introspect, is_active, refreshing, revoke
 
 from affiant.errors import Rejected, StoreError
@@ -14,13 +14,14 @@ from affiant.jose import compact
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.server.published import revocations as published
+from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio
 
 
 async def _refresh(server: Server, token: str) -> httpx2.Response:
-    assertion = server.assertion(iss="refreshing", sub="refreshing")
+    assertion = server.assertion("refreshing")
     return await server.post(server.form(assertion, grant_type="refresh_token", refresh_token=token))
 
 
@@ -77,8 +78,8 @@ async def test_the_token_is_required(apis: Server) -> None:
 async def test_the_parameters_of_a_grant_are_none_here(apis: Server, path: str, grant: str) -> None:
     """What is not known MUST be ignored: here no grant is asked for, and none authenticates a client."""
     token = (await apis.token())["access_token"]
-    await apis.register("kafka", grant_types=("urn:ietf:params:oauth:grant-type:jwt-bearer",))
-    form = {"token": token, "grant_type": grant, "assertion": apis.assertion(iss="kafka", sub="kafka")}
+    await apis.add_client("kafka", grant_types=("urn:ietf:params:oauth:grant-type:jwt-bearer",))
+    form = {"token": token, "grant_type": grant, "assertion": apis.assertion("kafka")}
     assert refusal(await apis.http.post(path, data=form)) == (401, "invalid_client")
     for assertion in ({}, {"assertion": "x"}):
         sent = {"token": "x", "grant_type": grant, **assertion}
@@ -125,7 +126,7 @@ async def test_it_is_over_at_once(apis: Server) -> None:
     assert await is_active(apis, token)
     await revoke(apis, token)
     for seconds in (0, 1, 300):
-        apis.now[0] = NOW + seconds
+        apis.clock.now = NOW + seconds
         assert not await is_active(apis, token)
 
 
@@ -138,10 +139,10 @@ async def test_it_is_over_while_apis_may_still_take_it(
     monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)  # what was revoked is told to the next who asks
     monkeypatch.setattr(published, "SHARE", 1.0)
     token, other = (await apis.token())["access_token"], (await apis.token())["access_token"]
-    apis.now[0] = NOW + 600 + late
+    apis.clock.now = NOW + 600 + late
 
     async def check(text: str) -> None:
-        guard = Guard(ISSUER, audience=API, http=apis.http, clock=lambda: apis.now[0])
+        guard = Guard(ISSUER, audience=API, http=apis.http, clock=lambda: apis.clock.now)
         await guard.check([f"Bearer {text}".encode()])
 
     await check(token)
@@ -194,8 +195,8 @@ async def test_what_is_no_token_of_ours_is_well(apis: Server) -> None:
     made = await refreshing(apis)
     texts = [
         *[made["access_token"], made["access_token"], made["refresh_token"], made["refresh_token"]],
-        *["unknown", "a.b.c", "\u00e9", await apis.access_token(exp=NOW - 100)],
-        await apis.access_token(iss="https://other.example"),
+        *["unknown", "a.b.c", "\u00e9", await access_token(apis, exp=NOW - 100)],
+        await access_token(apis, iss="https://other.example"),
     ]
     for text in texts:
         reply = await revoke(apis, text, "refreshing")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic, running
+from tests.rfc.conftest import API, OTHER_API, running
 from tests.rfc.registering import (
     MINE,
     NEXT,
@@ -26,9 +26,9 @@ from tests.rfc.registering import (
 from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
-from affiant.server.registry import directory
 from affiant.server.request.certificate import Certificates
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, NOW, Server, basic
 
 pytestmark = pytest.mark.anyio
 GIVEN = {"client_id", "client_id_issued_at", "registration_access_token", "registration_client_uri"}
@@ -48,7 +48,6 @@ DESCRIBED = {
 @pytest.fixture
 async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server that trusts the publisher's software statements."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     issuers = {PUBLISHER_ISSUER: KeySet((PUBLISHER.public(),))}
     async with running(MemoryStore(), software_statement_issuers=issuers) as made:
         yield made
@@ -99,7 +98,7 @@ async def test_a_secret_works(server: Server) -> None:
     mac = await registered(server, token_endpoint_auth_method="client_secret_jwt", jwks=None)
     assert mac.told["token_endpoint_auth_signing_alg"] == "HS256"
     key = SecretKey(mac.told["client_secret"].encode())
-    assertion = server.assertion(key, iss=mac.client_id, sub=mac.client_id)
+    assertion = server.assertion(mac.client_id, key=key)
     assert (await server.post(server.form(assertion))).status_code == 200
 
 

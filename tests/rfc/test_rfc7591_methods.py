@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from tests.certificates import Made, make
-from tests.rfc.conftest import Server, running
+from tests.rfc.conftest import running
 from tests.rfc.registering import MINE, Registered, jwks, metadata, refused, register, registered
 from tests.rfc.test_rfc8705 import CERTIFICATES, PROXY, behind
 
 from affiant.jose import jwk, keys
-from affiant.server.registry import directory
 from affiant.server.registry.profiles import FAPI_2
 from affiant.storage.memory import MemoryStore
+from affiant.testing import Server
 
 pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")
@@ -23,7 +23,6 @@ RSA = keys.generate("RS256")
 @pytest.fixture
 async def taking_certificates(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server whose proxy tells the certificates of clients, of authorities or of none."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), certificates=CERTIFICATES) as made, behind(made, PROXY) as http:
         made.http = http
         yield made
@@ -121,7 +120,6 @@ async def test_a_server_of_fapi_registers_what_fapi_allows(changes: dict[str, An
 
 async def test_who_registered_at_a_server_of_fapi_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens bound to a key of the client's, and to nobody's wish."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), demands=FAPI_2) as server:
         client = await registered(server, dpop_bound_access_tokens=False)
         reply = await client.ask()

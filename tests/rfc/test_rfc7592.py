@@ -9,14 +9,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, Server, basic, running
+from tests.rfc.conftest import API, running
 from tests.rfc.registering import MINE, NEXT, Registered, bearer, jwks, metadata, registered
 
 from affiant.reasons import Reason
-from affiant.server.registry import clients, directory
+from affiant.server.registry import clients
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, Server, basic
 
 pytestmark = pytest.mark.anyio
 
@@ -134,7 +135,7 @@ async def test_putting_gives_no_more_than_the_initial_access_token(client: Regis
 
 
 async def test_what_an_operator_decided_stays(client: Registered, server: Server) -> None:
-    now = int(server.now[0])
+    now = int(server.clock.now)
     await server.store.clients.update(
         client.client_id,
         lambda standing: clients.change(
@@ -162,7 +163,7 @@ async def test_deleting_ends_everything(client: Registered, server: Server) -> N
     """The server SHOULD immediately invalidate all tokens of the client."""
     await client.replace(grant_types=["client_credentials", "refresh_token"])
     answer = (await client.ask()).json()
-    await server.register("rs", "client_secret_basic", introspects=(API,))
+    await server.add_client("rs", "client_secret_basic", introspects=(API,))
     asked: dict[str, Any] = {"data": {"token": answer["access_token"]}, "headers": basic("rs", server.secrets["rs"])}
     assert (await server.http.post("/introspect", **asked)).json()["active"] is True
     reply = await client.delete()
@@ -173,7 +174,7 @@ async def test_deleting_ends_everything(client: Registered, server: Server) -> N
     assert await server.store.refresh_tokens.find(digest) is None
     assert (await client.ask()).status_code == 401
     revoked = await server.store.revocations.find([("client", client.client_id)])
-    assert [row.at for row in revoked] == [int(server.now[0])]
+    assert [row.at for row in revoked] == [int(server.clock.now)]
     assert (await client.read()).status_code == 401
     assert (await client.delete()).status_code == 401
 
@@ -227,7 +228,6 @@ def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 async def test_a_whole_life_on_a_store_that_lasts(lasting: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused inside the commit leaves all as it was."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(lasting) as server:
         client = await registered(server)
         for changes in ({"scope": "admin"}, {"jwks": None}, {"client_secret": "x"}):
@@ -238,7 +238,7 @@ async def test_a_whole_life_on_a_store_that_lasts(lasting: Store, monkeypatch: p
         replies = await asyncio.gather(*(client.delete() for _ in range(5)))
         assert sorted(reply.status_code for reply in replies) == [204, 401, 401, 401, 401]
         assert (await client.ask(NEXT)).status_code == 401
-        assert [row.kind for row in await server.store.revocations.list(int(server.now[0]))] == ["client"]
+        assert [row.kind for row in await server.store.revocations.list(int(server.clock.now))] == ["client"]
 
 
 async def test_reading_too_often_is_limited_and_takes_nothing_from_the_tokens(
@@ -247,7 +247,7 @@ async def test_reading_too_often_is_limited_and_takes_nothing_from_the_tokens(
     limits = server.app._endpoints["/token"]._limits  # type: ignore[attr-defined]
     burst = limits.rates.tokens.burst
     for _ in range(burst):
-        limits.count_share(client.client_id, "registration", server.now[0])
+        limits.count_share(client.client_id, "registration", server.clock.now)
     reply = await client.read()
     assert (reply.status_code, reply.json()["error"]) == (429, "temporarily_unavailable")
     assert (await client.ask()).status_code == 200

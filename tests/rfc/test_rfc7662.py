@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic
+from tests.rfc.conftest import API, OTHER_API, access_token, post_raw
 from tests.rfc.standing import INACTIVE, apis, introspect, is_active, refreshing, revoke
 
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
+from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio
@@ -57,15 +58,15 @@ async def test_a_token_for_another_api_is_inactive(apis: Server) -> None:
 @pytest.mark.rfc(7662, "4")
 async def test_what_does_not_hold_is_inactive(apis: Server) -> None:
     """Expired, another issuer's, of another kind, under another key, unsigned, or no token at all."""
-    claims = compact.parse(await apis.access_token()).claims
+    claims = compact.parse(await access_token(apis)).claims
     stranger = keys.generate("ES256")
     none = f"{compact.sign({'typ': 'at+jwt'}, claims, stranger).split('.')[0]}.e30."
     texts = [
-        await apis.access_token(exp=NOW),
-        await apis.access_token(iss="https://other.example"),
-        await apis.access_token(header={"typ": "JWT"}),
+        await access_token(apis, exp=NOW),
+        await access_token(apis, iss="https://other.example"),
+        await access_token(apis, header={"typ": "JWT"}),
         compact.sign({"typ": "at+jwt"}, claims, stranger),
-        await apis.access_token(exp="x"),
+        await access_token(apis, exp="x"),
         none,
         "x",
         "\u00e9.\u00e9.\u00e9",
@@ -77,9 +78,9 @@ async def test_what_does_not_hold_is_inactive(apis: Server) -> None:
 @pytest.mark.rfc(7662, "4")
 async def test_what_is_not_valid_yet_is_inactive(apis: Server) -> None:
     """MUST: a token with nbf stands from then on, and says since when."""
-    token = await apis.access_token(nbf=NOW + 10)
+    token = await access_token(apis, nbf=NOW + 10)
     assert (await introspect(apis, token)).json() == INACTIVE
-    apis.now[0] += 10
+    apis.clock.now += 10
     assert (await introspect(apis, token)).json()["nbf"] == NOW + 10
 
 
@@ -96,7 +97,7 @@ async def test_what_was_revoked_is_inactive(apis: Server) -> None:
 async def test_what_is_all_for_others_is_left_out(apis: Server) -> None:
     """A scope has at least one name, and authorization_details at least one entry: empty ones are none."""
     details = [{"type": "unknown"}]
-    token = await apis.access_token(aud=[API, OTHER_API], scope="read", authorization_details=details)
+    token = await access_token(apis, aud=[API, OTHER_API], scope="read", authorization_details=details)
     told = (await introspect(apis, token, by="rs-b")).json()
     assert told["active"] is True
     assert not {"scope", "authorization_details"} & set(told)
@@ -127,7 +128,7 @@ async def test_a_hint_changes_nothing(apis: Server, hint: str) -> None:
 async def test_never_by_get(apis: Server) -> None:
     reply = await apis.http.get("/introspect", params={"token": "x"})
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
-    assert (await apis.post_raw("", headers=basic("rs-a", apis.secrets["rs-a"]))).status_code == 400
+    assert (await post_raw(apis, "", headers=basic("rs-a", apis.secrets["rs-a"]))).status_code == 400
 
 
 async def test_the_token_is_required(apis: Server) -> None:
@@ -138,8 +139,8 @@ async def test_the_token_is_required(apis: Server) -> None:
 async def test_a_stolen_refresh_token_takes_them_along_too(apis: Server) -> None:
     first = await refreshing(apis)
     second = await refreshing(apis, grant_type="refresh_token", refresh_token=first["refresh_token"])
-    apis.now[0] += 200
-    form = apis.form(apis.assertion(iss="refreshing", sub="refreshing"), grant_type="refresh_token")
+    apis.clock.now += 200
+    form = apis.form(apis.assertion("refreshing"), grant_type="refresh_token")
     assert (await apis.post({**form, "refresh_token": first["refresh_token"]})).status_code == 400
     assert not await is_active(apis, second["access_token"])
 

@@ -8,11 +8,12 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, Server, running
+from tests.rfc.conftest import running
 
 from affiant.jose import base64url
 from affiant.oauth import metadata
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, NOW, Server
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"

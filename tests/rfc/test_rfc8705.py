@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tests.certificates import DN, Made, make
-from tests.rfc.conftest import API, ISSUER, KEY, NOW, Server, refusal, running
+from tests.rfc.conftest import API, refusal, running
 
 from affiant.jose import compact, keys
 from affiant.oauth.binding import dpop
@@ -24,9 +24,9 @@ from affiant.oauth.binding.forwarded import Proxies
 from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
-from affiant.server.registry import directory
 from affiant.server.request.certificate import PEER, Certificates
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, KEY, NOW, Server
 
 pytestmark = pytest.mark.anyio
 PROXY = "10.0.0.1"
@@ -56,14 +56,13 @@ async def behind(server: Server, peer: str | None) -> AsyncIterator[httpx2.Async
 @pytest.fixture
 async def meshed(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server behind the proxy, with a client of each method."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), certificates=CERTIFICATES) as server, behind(server, PROXY) as http:
         server.http = http
-        await server.register("c1")
-        await server.register("bound", tls_client_certificate_bound_access_tokens=True)
-        await server.register("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "svc.example"))
-        await server.register("self", "self_signed_tls_client_auth", keys=(SELF.public, make().public))
-        await server.register(
+        await server.add_client("c1")
+        await server.add_client("bound", tls_client_certificate_bound_access_tokens=True)
+        await server.add_client("named", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "svc.example"))
+        await server.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public, make().public))
+        await server.add_client(
             "refreshing",
             "self_signed_tls_client_auth",
             keys=(SELF.public,),
@@ -95,7 +94,7 @@ async def reason(server: Server) -> str:
 @pytest.mark.rfc(8705, "2.1")
 @pytest.mark.parametrize("member", SUBJECTS)
 async def test_client_is_known_by_its_one_registered_name(meshed: Server, member: str) -> None:
-    await meshed.register("by-name", "tls_client_auth", tls_subject=(member, SUBJECTS[member]))
+    await meshed.add_client("by-name", "tls_client_auth", tls_subject=(member, SUBJECTS[member]))
     token = await claims(await ask(meshed, "by-name", NAMED))
     assert (token["client_id"], token["client_key"]) == ("by-name", NAMED.thumbprint)
     reply = await ask(meshed, "by-name", OTHER)
@@ -114,9 +113,9 @@ async def test_exactly_one_name_is_registered(meshed: Server) -> None:
     from affiant.errors import ConfigError
 
     with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
-        await meshed.register("nameless", "tls_client_auth")
+        await meshed.add_client("nameless", "tls_client_auth")
     with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
-        await meshed.register("keyed", tls_subject=("tls_client_auth_san_dns", "svc.example"))
+        await meshed.add_client("keyed", tls_subject=("tls_client_auth_san_dns", "svc.example"))
 
 
 @pytest.mark.rfc(8705, "2.2")
@@ -134,7 +133,7 @@ async def test_self_signed_client_registers_certificates(meshed: Server) -> None
     from affiant.errors import ConfigError
 
     with pytest.raises(ConfigError, match="x5c"):
-        await meshed.register("bare", "self_signed_tls_client_auth", keys=(KEY.public(),))
+        await meshed.add_client("bare", "self_signed_tls_client_auth", keys=(KEY.public(),))
 
 
 @pytest.mark.rfc(8705, "3")
@@ -177,7 +176,7 @@ async def test_refresh_needs_the_client_and_binds_anew(meshed: Server) -> None:
 
 @pytest.mark.rfc(8705, "3.2")
 async def test_introspection_tells_the_certificate(meshed: Server) -> None:
-    await meshed.register("api", introspects=(API,))
+    await meshed.add_client("api", introspects=(API,))
     token = (await ask(meshed, "named", NAMED)).json()["access_token"]
     asked = {**meshed.form(meshed.assertion(iss="api", sub="api")), "token": token}
     del asked["grant_type"]
@@ -223,11 +222,10 @@ async def test_aliases_name_the_endpoints_that_ask_for_certificates() -> None:
 )
 async def test_a_proof_names_the_endpoint_or_its_alias(monkeypatch: pytest.MonkeyPatch, htu: str, status: int) -> None:
     """Both are the URL of the request, and no other is, whatever host the request names."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     here = running(MemoryStore(), certificates=CERTIFICATES, mtls_url="https://mtls.as.example")
     async with here as server, behind(server, PROXY) as http:
         server.http = http
-        await server.register("c1")
+        await server.add_client("c1")
         proof = dpop.build(ProofKey.of(KEY), method="POST", url=htu, now=NOW)
         reply = await server.post(server.form(), headers={"dpop": proof, "host": "evil.example"})
         assert (reply.status_code, reply.json().get("error")) == (
@@ -247,7 +245,7 @@ async def test_without_an_alias_there_is_one_url(meshed: Server) -> None:
 @pytest.mark.rfc(5280, "4.1.2.5")
 @pytest.mark.parametrize("away", [-3601, 86_401])
 async def test_certificate_out_of_its_time_is_refused(meshed: Server, away: int) -> None:
-    meshed.now[0] = NOW + away
+    meshed.clock.now = NOW + away
     for client_id, certificate in (("named", NAMED), ("self", SELF)):
         assert refusal(await ask(meshed, client_id, certificate)) == (401, "invalid_client")
         assert await reason(meshed) == Reason.CERTIFICATE_TIME.code
@@ -260,7 +258,7 @@ async def api(meshed: Server) -> AsyncIterator[httpx2.AsyncClient]:
     async def show(request: Request) -> JSONResponse:
         return JSONResponse({"client_id": request.scope["affiant.caller"].client_id})
 
-    guard = Guard(ISSUER, audience=API, certificate_proxies=[PROXY], http=meshed.http, clock=lambda: meshed.now[0])
+    guard = Guard(ISSUER, audience=API, certificate_proxies=[PROXY], http=meshed.http, clock=lambda: meshed.clock.now)
     guarded = GuardMiddleware(Starlette(routes=[Route("/", show)]), guard, need=["read"])
     transport = httpx2.ASGITransport(app=guarded, client=(PROXY, 1))
     async with httpx2.AsyncClient(transport=transport, base_url=API) as http:

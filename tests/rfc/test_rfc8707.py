@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, ISSUER, OTHER_API, Server, refusal
+from tests.rfc.conftest import API, OTHER_API, refusal
 
 from affiant.jose import compact
+from affiant.testing import ISSUER, Server
 
 pytestmark = pytest.mark.anyio
 INVALID_TARGET = (400, "invalid_target")
@@ -16,13 +17,13 @@ INVALID_TARGET = (400, "invalid_target")
 @pytest.fixture
 async def two(server: Server) -> Server:
     """The server, with the client `two` that may ask for both APIs."""
-    await server.register("two", scope=("read", "other.read"), resources=(API, OTHER_API))
+    await server.add_client("two", scope=("read", "other.read"), resources=(API, OTHER_API))
     return server
 
 
 async def _claims(server: Server, **parameters: Any) -> dict[str, Any]:
-    assertion = server.assertion(iss="two", sub="two")
-    token = (await server.token(assertion=assertion, **parameters))["access_token"]
+    assertion = server.assertion("two")
+    token = (await server.token(client_assertion=assertion, **parameters))["access_token"]
     return compact.parse(token).claims
 
 
@@ -151,7 +152,7 @@ async def test_resource_and_audience_name_the_same_apis(two: Server, resource: A
 
 @pytest.mark.rfc(8707, "2.2")
 async def test_an_audience_is_not_more_than_a_refresh_token_was_granted_for(server: Server) -> None:
-    first = await server.token(assertion=server.assertion(iss="refreshing", sub="refreshing"))
-    form = server.form(server.assertion(iss="refreshing", sub="refreshing"), refresh_token=first["refresh_token"])
+    first = await server.token("refreshing")
+    form = server.form(server.assertion("refreshing"), refresh_token=first["refresh_token"])
     form |= {"grant_type": "refresh_token"}
     assert refusal(await server.post(form | {"audience": OTHER_API})) == INVALID_TARGET

@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, refusal
+from tests.rfc.conftest import API, OTHER_API, refusal
 
 from affiant.jose import compact
 from affiant.reasons import Reason
 from affiant.storage.records import Api
+from affiant.testing import ISSUER, NOW, Server
 
 pytestmark = pytest.mark.anyio
 PAYMENT = {"type": "payment", "actions": ["initiate"], "amount": {"value": "1.50", "currency": "EUR"}}
@@ -32,14 +33,14 @@ async def rich(server: Server) -> Server:
         "authorization_details_types": (*BOTH, "audit", "nowhere"),
         "resources": (API, OTHER_API),
     }
-    await server.register("rich", **options)
-    await server.register("again", grant_types=("client_credentials", "refresh_token"), **options)
+    await server.add_client("rich", **options)
+    await server.add_client("again", grant_types=("client_credentials", "refresh_token"), **options)
     return server
 
 
 async def ask(server: Server, details: Any, *, client_id: str = "rich", **parameters: Any) -> httpx2.Response:
     text = details if isinstance(details, str) else json.dumps(details)
-    signed = server.assertion(iss=client_id, sub=client_id)
+    signed = server.assertion(client_id)
     return await server.post(server.form(signed, authorization_details=text, **parameters))
 
 
@@ -155,7 +156,7 @@ async def test_refresh_grants_no_more_than_the_client_still_may(rich: Server) ->
 
 @pytest.mark.rfc(9396, "9.2")
 async def test_introspection_tells_it(rich: Server) -> None:
-    await rich.register("api", introspects=(API,))
+    await rich.add_client("api", introspects=(API,))
     token = (await ask(rich, [PAYMENT])).json()["access_token"]
     asked = {**rich.form(rich.assertion(iss="api", sub="api")), "token": token}
     told = (await rich.http.post("/introspect", data=asked)).json()

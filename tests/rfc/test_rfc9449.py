@@ -14,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.rfc.conftest import API, ISSUER, NOW, Server, refusal, running
+from tests.rfc.conftest import API, refusal, running
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
@@ -23,8 +23,8 @@ from affiant.oauth.binding.dpop import ProofKey
 from affiant.reasons import Reason
 from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
-from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, NOW, Server
 
 pytestmark = pytest.mark.anyio
 KEY, OTHER = keys.generate("ES256"), keys.generate("ES256")
@@ -45,7 +45,7 @@ async def _token(server: Server) -> str:
 
 
 def _api(server: Server, **options: Any) -> httpx2.AsyncClient:
-    guard = Guard(ISSUER, audience=API, http=server.http, clock=lambda: server.now[0], **options)
+    guard = Guard(ISSUER, audience=API, http=server.http, clock=lambda: server.clock.now, **options)
     app = Starlette(routes=[Route("/{rest:path}", lambda _: JSONResponse({}), methods=["GET", "POST"])])
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=GuardMiddleware(app, guard)), base_url=API)
 
@@ -58,9 +58,8 @@ def _shown(token: str, *, path: str = "/", key: keys.PrivateKey = KEY, **changes
 @pytest.fixture
 async def demanding(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     """A server that demands nonces."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), dpop_nonces="on") as made:
-        await made.register("c1")
+        await made.add_client("c1")
         yield made
 
 
@@ -179,14 +178,12 @@ async def test_a_bad_proof_is_400(server: Server) -> None:
 @pytest.mark.rfc(9449, "5")
 async def test_a_refresh_token_is_the_clients(server: Server) -> None:
     """Not bound to a key for a client that authenticates: another key may refresh, and the token is bound to that one."""
-    first = (await _ask(server, assertion=server.assertion(iss="refreshing", sub="refreshing"))).json()
+    first = (await _ask(server, client_assertion=server.assertion("refreshing"))).json()
     refresh = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
-    asked = server.form(server.assertion(iss="refreshing", sub="refreshing"), **refresh)
+    asked = server.form(server.assertion("refreshing"), **refresh)
     second = (await server.post(asked, headers={"dpop": _proof(OTHER)})).json()
     assert compact.parse(second["access_token"]).claims["cnf"] == {"jkt": OTHER.public().thumbprint}
-    asked = server.form(
-        server.assertion(iss="refreshing", sub="refreshing"), **{**refresh, "refresh_token": second["refresh_token"]}
-    )
+    asked = server.form(server.assertion("refreshing"), **{**refresh, "refresh_token": second["refresh_token"]})
     third = (await server.post(asked)).json()
     assert (third["token_type"], "cnf" in compact.parse(third["access_token"]).claims) == ("Bearer", False)
 
@@ -200,16 +197,16 @@ async def test_the_metadata_name_the_algorithms(server: Server) -> None:
 
 @pytest.mark.rfc(9449, "5.2")
 async def test_a_bound_client_gets_nothing_without_a_proof(server: Server) -> None:
-    await server.register("bound", dpop_bound_access_tokens=True)
-    asked = server.form(server.assertion(iss="bound", sub="bound"))
+    await server.add_client("bound", dpop_bound_access_tokens=True)
+    asked = server.form(server.assertion("bound"))
     assert refusal(await server.post(asked)) == (400, "invalid_dpop_proof")
     assert (await server.post(asked, headers={"dpop": _proof()})).json()["token_type"] == "DPoP"
 
 
 @pytest.mark.rfc(9449, "6.2")
 async def test_introspection_tells_the_binding(server: Server) -> None:
-    await server.register("api", introspects=(API,))
-    asked = {**server.form(server.assertion(iss="api", sub="api")), "token": await _token(server)}
+    await server.add_client("api", introspects=(API,))
+    asked = {**server.form(server.assertion("api")), "token": await _token(server)}
     members = (await server.http.post("/introspect", data=asked)).json()
     assert (members["token_type"], members["cnf"]) == ("DPoP", {"jkt": KEY.public().thumbprint})
 
@@ -306,10 +303,10 @@ async def test_the_server_gives_nonces(demanding: Server) -> None:
 async def test_a_nonce_ends(demanding: Server) -> None:
     """It is taken in the window that it was given out in and in the next one; then there is another."""
     nonce = (await _ask(demanding)).headers["dpop-nonce"]
-    demanding.now[0] += dpop.NONCE_SECONDS
+    demanding.clock.now += dpop.NONCE_SECONDS
     good = await _ask(demanding, _proof(nonce=nonce))
     assert (good.status_code, good.headers["dpop-nonce"] == nonce) == (200, False)
-    demanding.now[0] += dpop.NONCE_SECONDS
+    demanding.clock.now += dpop.NONCE_SECONDS
     assert refusal(await _ask(demanding, _proof(nonce=nonce))) == (400, "use_dpop_nonce")
 
 

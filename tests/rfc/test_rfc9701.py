@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, ISSUER, NOW, OTHER_API, Server, basic
+from tests.rfc.conftest import API, OTHER_API, access_token
 from tests.rfc.standing import apis, introspect
 
 from affiant.errors import Rejected
@@ -14,6 +14,7 @@ from affiant.jose import compact
 from affiant.oauth.introspection import MEDIA_TYPE, verify
 from affiant.reasons import Reason
 from affiant.resource import Guard
+from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
 pytestmark = pytest.mark.anyio
@@ -26,7 +27,7 @@ async def _introspect(server: Server, token: str, *, by: str = "rs-a", accept: s
 async def _told(server: Server, reply: httpx2.Response, *, by: str = "rs-a") -> dict[str, Any]:
     assert (reply.status_code, reply.headers["content-type"]) == (200, MEDIA_TYPE), reply.text
     verified = compact.verify(compact.parse(reply.text), (await server.signing_key()).public())
-    return verify(verified, issuer=ISSUER, audience=by, now=server.now[0])
+    return verify(verified, issuer=ISSUER, audience=by, now=server.clock.now)
 
 
 @pytest.mark.rfc(9701, "5")
@@ -48,7 +49,7 @@ async def test_the_answer_is_the_same_and_signed(apis: Server) -> None:
 @pytest.mark.rfc(9701, "5")
 async def test_of_what_is_inactive_nothing_else_is_told(apis: Server) -> None:
     token = (await apis.token())["access_token"]
-    for text, by in ((token, "rs-b"), ("x", "rs-a"), (await apis.access_token(exp=NOW), "rs-a")):
+    for text, by in ((token, "rs-b"), ("x", "rs-a"), (await access_token(apis, exp=NOW), "rs-a")):
         assert await _told(apis, await _introspect(apis, text, by=by), by=by) == {"active": False}
 
 
@@ -93,7 +94,7 @@ async def test_metadata(apis: Server) -> None:
 async def test_the_answer_is_no_access_token(apis: Server) -> None:
     """At no API, at no introspection, and as no client's assertion: one key signs them all."""
     answer = (await _introspect(apis, (await apis.token())["access_token"])).text
-    guard = Guard(ISSUER, audience="rs-a", http=apis.http, clock=lambda: apis.now[0], revocations="off")
+    guard = Guard(ISSUER, audience="rs-a", http=apis.http, clock=lambda: apis.clock.now, revocations="off")
     with pytest.raises(Rejected) as refusal:
         await guard.check([f"Bearer {answer}".encode()])
     assert refusal.value.reason is Reason.TOKEN_TYPE
@@ -104,7 +105,7 @@ async def test_the_answer_is_no_access_token(apis: Server) -> None:
 @pytest.mark.rfc(9701, "5")
 async def test_an_api_hears_what_is_for_it_alone(apis: Server) -> None:
     """Of a token for two, each is told its own audience and scopes."""
-    token = await apis.access_token(aud=[API, OTHER_API], scope="read other.read write")
+    token = await access_token(apis, aud=[API, OTHER_API], scope="read other.read write")
     mine, theirs = [await _told(apis, await _introspect(apis, token, by=by), by=by) for by in ("rs-a", "rs-b")]
     assert (mine["aud"], mine["scope"]) == ([API], "read write")
     assert (theirs["aud"], theirs["scope"]) == ([OTHER_API], "other.read")

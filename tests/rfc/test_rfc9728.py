@@ -9,11 +9,12 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from tests.rfc.conftest import API, ISSUER, Server
+from tests.rfc.conftest import API
 
 from affiant.errors import ConfigError
 from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
+from affiant.testing import ISSUER, Server
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-protected-resource"

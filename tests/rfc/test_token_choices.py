@@ -7,22 +7,23 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API, OTHER_API, Server, basic
+from tests.rfc.conftest import API, OTHER_API, access_token
 
 from affiant.jose import compact
+from affiant.testing import Server, basic
 
 pytestmark = pytest.mark.anyio
 
 
 async def _choose(server: Server, client: dict[str, Any], api: dict[str, Any], other: dict[str, Any]) -> None:
-    await server.register("two", scope=("read", "other.read"), resources=(API, OTHER_API))
+    await server.add_client("two", scope=("read", "other.read"), resources=(API, OTHER_API))
     await server.store.clients.update("two", lambda found: replace(found, **client))
     await server.store.apis.update(API, lambda found: replace(found, **api))
     await server.store.apis.update(OTHER_API, lambda found: replace(found, **other))
 
 
 async def _token(server: Server, *resource: str) -> dict[str, Any]:
-    return await server.token(assertion=server.assertion(iss="two", sub="two"), resource=list(resource))
+    return await server.token("two", resource=list(resource))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ async def test_an_api_may_have_tokens_of_typ_jwt(server: Server, api: httpx2.Asy
 @pytest.mark.rfc(9068, "2.1")
 async def test_a_token_of_typ_jwt_is_introspected_and_revoked(server: Server) -> None:
     await _choose(server, {}, {"access_token_typ": "JWT"}, {})
-    await server.register("rs", "client_secret_basic", introspects=(API, OTHER_API))
+    await server.add_client("rs", "client_secret_basic", introspects=(API, OTHER_API))
     headers = basic("rs", server.secrets["rs"])
 
     async def is_active(text: str) -> bool:
@@ -80,7 +81,7 @@ async def test_a_token_of_typ_jwt_is_introspected_and_revoked(server: Server) ->
     token = (await _token(server, API))["access_token"]
     assert await is_active(token)
     # An API that has chosen nothing never hears of a token of another typ.
-    assert not await is_active(await server.access_token(aud=OTHER_API, header={"typ": "JWT"}))
-    form = server.form(server.assertion(iss="two", sub="two"), token=token)
+    assert not await is_active(await access_token(server, aud=OTHER_API, header={"typ": "JWT"}))
+    form = server.form(server.assertion("two"), token=token)
     assert (await server.http.post("/revoke", data=form)).status_code == 200
     assert not await is_active(token)

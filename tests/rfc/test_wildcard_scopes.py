@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.rfc.conftest import API, Server, basic, refusal
+from tests.rfc.conftest import API, refusal
 from tests.rfc.registering import invite, metadata, register
+
+from affiant.testing import Server, basic
 
 pytestmark = [pytest.mark.anyio, pytest.mark.rfc(6749, "3.3")]
 INVALID_SCOPE = (400, "invalid_scope")
@@ -15,11 +17,11 @@ INVALID_SCOPE = (400, "invalid_scope")
 
 async def _smart(server: Server, *scopes: str, known: tuple[str, ...] = ("system/*.cruds",), **more: Any) -> None:
     await server.store.apis.update(API, lambda api: replace(api, scopes=known))
-    await server.register("smart", scope=scopes, **more)
+    await server.add_client("smart", scope=scopes, **more)
 
 
 async def _scope(server: Server, scope: str | None = None, **more: Any) -> Any:
-    form = server.form(server.assertion(iss="smart", sub="smart"), **({"scope": scope} if scope else {}), **more)
+    form = server.form(server.assertion("smart"), **({"scope": scope} if scope else {}), **more)
     reply = await server.post(form)
     return reply.json()["scope"] if reply.status_code == 200 else refusal(reply)
 
@@ -43,7 +45,7 @@ async def test_the_api_must_know_the_scope_too(server: Server) -> None:
 
 async def test_a_refresh_token_covers_what_it_was_granted_for(server: Server) -> None:
     await _smart(server, "system/*.rs", grant_types=("client_credentials", "refresh_token"))
-    form = server.form(server.assertion(iss="smart", sub="smart"), scope="system/Patient.rs")
+    form = server.form(server.assertion("smart"), scope="system/Patient.rs")
     token = (await server.post(form)).json()["refresh_token"]
     use = {"grant_type": "refresh_token", "refresh_token": token}
     assert await _scope(server, "system/*.rs", **use) == INVALID_SCOPE
@@ -56,8 +58,8 @@ async def test_a_refresh_token_covers_what_it_was_granted_for(server: Server) ->
 async def test_an_api_hears_of_what_its_wildcard_covers(server: Server) -> None:
     """RFC 7662 section 2.2: a scope that the API does not know is not told, and this one it knows."""
     await _smart(server, "system/*.rs")
-    await server.register("rs", "client_secret_basic", introspects=(API,))
-    form = server.form(server.assertion(iss="smart", sub="smart"), scope="system/Patient.rs")
+    await server.add_client("rs", "client_secret_basic", introspects=(API,))
+    form = server.form(server.assertion("smart"), scope="system/Patient.rs")
     token = (await server.post(form)).json()["access_token"]
     answered = await server.http.post("/introspect", data={"token": token}, headers=basic("rs", server.secrets["rs"]))
     assert answered.json()["scope"] == "system/Patient.rs"

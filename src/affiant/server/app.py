@@ -152,7 +152,15 @@ class _Parts:
     ) -> None:
         self.issuer, self.store, self.master_key, self.options = issuer, store, master_key, options
         self.vault, self.limits, self.clock = vault, limits, clock
-        self.directory = Directory(issuer, store, master_key, demands=options.demands, vault=vault, clock=clock)
+        self.directory = Directory(
+            issuer,
+            store,
+            master_key,
+            demands=options.demands,
+            vault=vault,
+            clock=clock,
+            fresh_seconds=options.fresh_seconds,
+        )
         self.remote_keys = remote_keys
         self.uses = Uses(store.key_uses)
         self.inquiry = Inquiry(store.ledger, clock)
@@ -168,8 +176,14 @@ class _Parts:
 
     def feed(self) -> RevocationFeed:
         """Build the feed of revocations."""
-        where: dict[str, Any] = {"issuer": self.issuer, "clock": self.clock, "max_waiting": self.options.max_waiting}
-        return RevocationFeed(self.directory, self.store.revocations, **where)
+        return RevocationFeed(
+            self.directory,
+            self.store.revocations,
+            issuer=self.issuer,
+            clock=self.clock,
+            max_waiting=self.options.max_waiting,
+            fresh_seconds=self.options.fresh_seconds,
+        )
 
     def token_endpoint(self) -> TokenEndpoint:
         store, key, options = self.store, self.master_key, self.options

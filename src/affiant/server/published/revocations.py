@@ -51,8 +51,10 @@ class RevocationFeed:
         issuer: str,
         clock: Callable[[], float],
         max_waiting: int = MAX_WAITING,
+        fresh_seconds: float | None = None,
     ) -> None:
         self._max_waiting = max_waiting
+        self._fresh_seconds = fresh_seconds
         self._directory = directory
         self._revocations = revocations
         self._issuer = issuer
@@ -137,7 +139,8 @@ class RevocationFeed:
             body = await feed.build(revoked, issuer=self._issuer, now=period, signer=signer)
             self._edition = _Edition(etag, body.encode("ascii"))
             rest = min((time.monotonic() - made_at) * (1 / SHARE - 1), MOST_SECONDS)
-        self._fresh_until = begun_at + max(FRESH_SECONDS, rest)
+        wished = FRESH_SECONDS if self._fresh_seconds is None else self._fresh_seconds
+        self._fresh_until = begun_at + max(wished, rest)
         return self._edition
 
 

@@ -71,12 +71,14 @@ class Directory:
         demands: Demands = profiles.NONE,
         vault: Vault | None = None,
         clock: Callable[[], float] = time.time,
+        fresh_seconds: float | None = None,
     ) -> None:
         self._issuer = issuer
         self._store = store
         self._master_key = master_key
         self._demands = demands
         self._clock = clock
+        self._fresh_seconds = fresh_seconds
         self._version = -1
         self._restored_at: int | None = None
         self._looked_at = float("-inf")
@@ -101,7 +103,8 @@ class Directory:
     async def refresh(self, *, at_once: bool = False) -> None:
         """Look whether the store changed, at most every 100 ms where it need not be at once."""
         now = time.monotonic()
-        if now - self._looked_at < FRESH_SECONDS and not at_once:
+        fresh_seconds = FRESH_SECONDS if self._fresh_seconds is None else self._fresh_seconds
+        if now - self._looked_at < fresh_seconds and not at_once:
             return
         version = await self._store.version()
         if version != self._version:

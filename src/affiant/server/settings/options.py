@@ -30,6 +30,7 @@ class Options:
         jwks_uri_allowed: hosts and networks of clients' key sets that need not be public.
         max_waiting: how many requests may wait for a change of the revocation feed.
         mtls_url: base of the endpoints that request a certificate, if they have one of their own (RFC 8705 section 5).
+        fresh_seconds: how long a look at the store is trusted; 0 in tests, where a change must be seen at once.
     """
 
     access_token_lifetime: int = 600
@@ -43,3 +44,4 @@ class Options:
     jwks_uri_allowed: Allowed = field(default_factory=Allowed)
     max_waiting: int = MAX_WAITING
     mtls_url: str | None = None
+    fresh_seconds: float | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.rfc.conftest import ISSUER, NOW, Server, running
+from tests.rfc.conftest import running
 
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY
@@ -19,6 +19,7 @@ from affiant.server.published import revocations as published
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, NOW, Server
 
 pytestmark = pytest.mark.anyio
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")
@@ -50,7 +51,7 @@ async def _get(server: Server, etag: str | None = None, **query: str) -> httpx2.
 
 async def _feed(server: Server, reply: httpx2.Response) -> feed.Feed:
     verified = compact.verify(compact.parse(reply.text), (await server.signing_key()).public())
-    return feed.verify(verified, issuer=ISSUER, now=server.now[0])
+    return feed.verify(verified, issuer=ISSUER, now=server.clock.now)
 
 
 async def test_anybody_may_read_it(server: Server) -> None:
@@ -68,11 +69,11 @@ async def test_anybody_may_read_it(server: Server) -> None:
 async def test_one_state_has_one_name(server: Server) -> None:
     """Until it changes, or is signed anew."""
     first = await _get(server)
-    server.now[0] += 1
+    server.clock.now += 1
     same = await _get(server, first.headers["etag"])
     assert (same.status_code, same.headers["etag"], same.content) == (304, first.headers["etag"], b"")
     assert (await _get(server, f'"x", {first.headers["etag"]}')).status_code == 304
-    server.now[0] += feed.PERIOD
+    server.clock.now += feed.PERIOD
     assert (await _get(server, first.headers["etag"])).status_code == 200
     etag = (await _get(server)).headers["etag"]
     await _revoke(server)
@@ -82,17 +83,17 @@ async def test_one_state_has_one_name(server: Server) -> None:
 async def test_it_is_always_young(server: Server) -> None:
     """Whenever it is asked for, it may be believed for more than one period."""
     for seconds in range(0, 2 * feed.PERIOD, 7):
-        server.now[0] = NOW + seconds
+        server.clock.now = NOW + seconds
         told = await _feed(server, await _get(server))
-        assert told.issued_at <= server.now[0] < told.expires_at - feed.PERIOD
+        assert told.issued_at <= server.clock.now < told.expires_at - feed.PERIOD
 
 
 async def test_what_a_guard_may_still_accept_is_still_in_it(server: Server) -> None:
     """Past its exp by the leeway of a guard whose clock is late as well; and gone when nobody can."""
     await _revoke(server, until=NOW + 60)
-    server.now[0] = NOW + 60 + 2 * LEEWAY
+    server.clock.now = NOW + 60 + 2 * LEEWAY
     assert (await _feed(server, await _get(server))).revokes(CLAIMS)
-    server.now[0] = NOW + 60 + published.KEPT_SECONDS + feed.PERIOD
+    server.clock.now = NOW + 60 + published.KEPT_SECONDS + feed.PERIOD
     assert not (await _feed(server, await _get(server))).revokes(CLAIMS)
 
 
@@ -246,7 +247,9 @@ async def test_nodes_tell_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     async with running(SqliteStore(path)) as one:
         from affiant.server import app
 
-        other = app.build(issuer=ISSUER, store=SqliteStore(path), master_key=one.master_key, clock=lambda: one.now[0])
+        other = app.build(
+            issuer=ISSUER, store=SqliteStore(path), master_key=one.master_key, clock=lambda: one.clock.now
+        )
         import httpx2
 
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=other), base_url=ISSUER)

@@ -1,7 +1,5 @@
 """T2: which client, and which one way to authenticate."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable
@@ -10,12 +8,14 @@ from secrets import token_urlsafe
 from typing import Any
 
 import pytest
-from tests.attacks.bench import ISSUER, KEY, NOW, STRANGER, TYPE, Bench, Request, assertion, basic, form, post, raw, row
+from tests.attacks.bench import STRANGER, TYPE, Bench, assertion, basic, form, post, raw, row
+from tests.wire import Request
 
 from affiant.jose import keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 from affiant.storage.records import StoredSecret
+from affiant.testing import ISSUER, KEY, NOW
 
 pytestmark = pytest.mark.anyio
 OLD_SECRET = "old-secret-of-a-client-that-signs-since-long"
@@ -108,7 +108,7 @@ async def test_an_old_token_beside_a_secret_is_passed_over(bench: Bench, value: 
 @pytest.mark.attack(38)
 async def test_a_token_beside_the_guide_s_assertion_is_refused(bench: Bench) -> None:
     """RFC 7521 section 4.2.1: beside any assertion, in whichever parameter, it may be a second one."""
-    text = assertion(bench.mac("guide"), iss="guide", sub="label")
+    text = assertion(bench.signers["guide"], iss="guide", sub="label")
     members = {**GRANT, "assertion": text, "client_id": "guide", "client_secret": bench.secrets["guide"]}
     await bench.refused(post(members, _header(f"Bearer {text}")), Reason.MULTIPLE_METHODS, claimed="guide", jti=None)
 
@@ -159,7 +159,7 @@ async def test_right_secret_and_forged_assertion(bench: Bench) -> None:
 async def test_secret_of_a_client_that_signs(bench: Bench) -> None:
     """A secret that is still stored opens nothing once the client is registered for its key."""
     left = StoredSecret(bench.master_key.digest(OLD_SECRET), None, NOW, None)
-    await bench.store.clients.update("c1", lambda client: replace(client, secrets=(left,)))
+    await bench.change_client("c1", secrets=(left,))
     by_post = post({**GRANT, "client_id": "c1", "client_secret": OLD_SECRET})
     await bench.refused(by_post, Reason.CLIENT_METHOD)
     await bench.refused(post(GRANT, basic("c1", OLD_SECRET)), Reason.CLIENT_METHOD, jti=None)
@@ -190,10 +190,10 @@ async def test_client_made_anew(bench: Bench) -> None:
     """The key of a client that was removed opens nothing for the next one of its name, nor with the kid of that."""
     old, new = (keys.parse_private_jwk({**key.to_jwk(), "kid": "k"}) for key in (KEY, STRANGER))
     names = {"iss": "again", "sub": "again"}
-    await bench.register("again", keys=(old.public(),))
+    await bench.add_client("again", key=old)
     await bench.issued(post(form(assertion(old, **names, jti="a"))), client_id="again", jti="a")
     await bench.store.clients.remove("again")
-    await bench.register("again", keys=(new.public(),))
+    await bench.add_client("again", key=new)
     await bench.refused(post(form(assertion(old, **names, jti="b"))), Reason.SIGNATURE, claimed="again", jti=None)
     await bench.issued(post(form(assertion(new, **names, jti="b"))), client_id="again", jti="b")
 

@@ -1,19 +1,16 @@
 """T15: whom nobody made an owner is none, by no other door; and what a stranger sends fills no log."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.attacks.bench import ABSENT, ISSUER, KEY, NOW, OTHER, PROXY, Bench, Reply, Request, assertion, form, post
+from tests.attacks.bench import OTHER, PROXY, Bench, api_proof, dpop, proof, running
 from tests.attacks.callers import ADMIN, ask, hire, token
-from tests.attacks.conftest import running
-from tests.attacks.proofs import api_proof, dpop, proof
-from tests.attacks.registering import JSON_TYPE, bearer, body, invite, register
+from tests.attacks.registering import bearer, body, invite, register
 from tests.certificates import make
+from tests.wire import JSON_TYPE, Reply, Request
 
 from affiant.jose import compact
 from affiant.oauth.binding.dpop import Nonces
@@ -24,15 +21,10 @@ from affiant.server.request.limits import Rate, Rates
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Client
+from affiant.testing import ABSENT, ISSUER, KEY, NOW
 
 pytestmark = pytest.mark.anyio
 CERTIFICATE, STOLEN = make(dns=("a.example",)), make(dns=("b.example",))
-
-
-@pytest.fixture
-async def staffed(bench: Bench) -> Bench:
-    await hire(bench)
-    return bench
 
 
 async def show(bench: Bench, held: str, *headers: tuple[bytes, bytes], scheme: str = "Bearer", **more: Any) -> Reply:
@@ -42,7 +34,7 @@ async def show(bench: Bench, held: str, *headers: tuple[bytes, bytes], scheme: s
 
 async def change(bench: Bench, client_id: str, **changes: Any) -> None:
     """What stands in a record, however it came there."""
-    await bench.store.clients.update(client_id, lambda client: replace(client, **changes))
+    await bench.change_client(client_id, **changes)
 
 
 async def registered(bench: Bench, **sent: Any) -> dict[str, Any]:
@@ -76,14 +68,14 @@ async def test_replaced_registration_gives_no_role(staffed: Bench) -> None:
     made = await registered(staffed)
     name, key = made["client_id"], made["registration_access_token"]
     for reach in ({"registration_scope": ("r", "admin.owner")}, {"resources": (ADMIN,)}, {"introspects": (ADMIN,)}):
-        await change(staffed, name, **reach)
+        await staffed.change_client(name, **reach)
         sent = json.dumps({**body(scope="admin.owner"), "client_id": name}).encode()
         put = Request(sent, "PUT", f"/register/{name}", headers=(JSON_TYPE, bearer(key)))
         assert (await staffed.send(put)).status in (400, 401), reach
         found = await staffed.store.clients.find(name)
         assert found is not None
         assert found.scope == ("r",)
-        await change(staffed, name, registration_scope=("r",), resources=(), introspects=())
+        await staffed.change_client(name, registration_scope=("r",), resources=(), introspects=())
 
 
 @pytest.mark.attack(287)
@@ -111,7 +103,7 @@ async def test_registration_token_of_an_owner_opens_nothing(staffed: Bench) -> N
     """Should there be one all the same: it has no role, its token none, and its registration is closed."""
     made = await registered(staffed)
     name, key = made["client_id"], made["registration_access_token"]
-    await change(staffed, name, scope=("admin.owner",), resources=(ADMIN,))
+    await staffed.change_client(name, scope=("admin.owner",), resources=(ADMIN,))
     held = await token(staffed, name)
     reply = await show(staffed, held)
     assert (reply.status, reply.json()["reason"]) == (403, "token.insufficient_scope")
@@ -179,12 +171,11 @@ async def test_strangers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture, m
 @pytest.mark.attack(285)
 async def test_certificate_bound_token_needs_its_certificate(staffed: Bench) -> None:
     """RFC 8705 section 3: without it, with another, or told by anybody but the proxy, it is a stolen one."""
-    await staffed.register(
+    await staffed.add_client(
         "bound-owner", scope=("admin.owner",), resources=(ADMIN,), tls_client_certificate_bound_access_tokens=True
     )
-    text = assertion(iss="bound-owner", sub="bound-owner", jti="x5t")
-    reply = await staffed.send(replace(post(form(text, resource=ADMIN), CERTIFICATE.header), peer=PROXY))
-    held = reply.json()["access_token"]
+    what = replace(staffed.signed("bound-owner", CERTIFICATE.header, resource=ADMIN), peer=PROXY)
+    held = (await staffed.good(what))["access_token"]
     assert set(compact.parse(held).claims["cnf"]) == {"x5t#S256"}
     assert (await show(staffed, held, CERTIFICATE.header, peer=PROXY)).status == 200
     for headers, peer in (
@@ -210,9 +201,8 @@ async def test_proof_needs_the_nonce_of_its_time(
         await hire(bench)
         nonces = Nonces(bench.master_key.digest("dpop nonces"))
         nonce = nonces.current(NOW)
-        text = assertion(iss="viewer", sub="viewer", jti="bound")
-        reply = await bench.send(post(form(text, resource=ADMIN), dpop(proof(nonce=nonce))))
-        held = str(reply.json()["access_token"])
+        what = bench.signed("viewer", dpop(proof(nonce=nonce)), resource=ADMIN)
+        held = str((await bench.good(what))["access_token"])
         url = f"{ADMIN}/clients"
         refused = await show(bench, held, dpop(api_proof(held, htu=url, jti="1")), scheme="DPoP")
         assert (refused.status, refused.headers["dpop-nonce"]) == (401, nonce)
@@ -227,7 +217,7 @@ async def test_proof_needs_the_nonce_of_its_time(
 
 
 async def _look(bench: Bench, jti: str) -> bool:
-    held = await token(bench, "reader", OTHER)
+    held = await token(bench, "reader")
     reply = await bench.send(Request(b"", "GET", f"/admin/api/tokens/{jti}", headers=(bearer(held),)))
     assert reply.status == 200, reply.body
     return bool(reply.json()["revoked"])
@@ -246,24 +236,25 @@ ENDS: dict[str, Callable[[dict[str, Any]], Revocation]] = {
 @pytest.mark.parametrize("kind", [*ENDS, "disabled", "removed", "without its API", "signing key", "none"])
 async def test_found_token_says_whether_it_stands(staffed: Bench, kind: str) -> None:
     """What introspection would say: by whatever name it ended."""
-    await staffed.register("reader", scope=("admin.viewer",), resources=(ADMIN,), keys=(OTHER.public(),))
-    text = assertion(iss="refreshing", sub="refreshing", jti="t")
-    claims = compact.parse((await staffed.send(post(form(text)))).json()["access_token"]).claims
-    other = compact.parse((await staffed.send(post())).json()["access_token"]).claims
+    await staffed.add_client("reader", scope=("admin.viewer",), resources=(ADMIN,), key=OTHER)
+    claims, other = [
+        compact.parse((await staffed.good(staffed.signed(name)))["access_token"]).claims
+        for name in ("refreshing", "c1")
+    ]
     assert not await _look(staffed, claims["jti"])
     store, client_id = staffed.store, "refreshing"
     if kind in ENDS:
         await store.ledger.claim(Entry(AuditRecord(NOW, "t", "x", "revoked"), revocations=(ENDS[kind](claims),)))
     elif kind == "disabled":
-        await change(staffed, client_id, enabled=False)
+        await staffed.change_client(client_id, enabled=False)
     elif kind == "removed":
         await store.clients.remove(client_id)
     elif kind == "without its API":
         await store.apis.remove("https://api.example")
     elif kind == "signing key":
-        staffed.now[0] += 10
+        staffed.clock.now += 10
         (key,) = await store.signing_keys.list()
-        await signing_keys.remove(store, Vault(staffed.master_key), key.kid, now=int(staffed.now[0]), by="x")
+        await signing_keys.remove(store, Vault(staffed.master_key), key.kid, now=int(staffed.clock.now), by="x")
     assert await _look(staffed, claims["jti"]) == (kind != "none")
     if kind in ("jti", "family", "client", "key", "disabled", "removed"):
         assert not await _look(staffed, other["jti"]), "it ended others too"
@@ -272,13 +263,11 @@ async def test_found_token_says_whether_it_stands(staffed: Bench, kind: str) -> 
 @pytest.mark.attack(287)
 async def test_other_keys_by_self_service_are_the_clients_own(staffed: Bench) -> None:
     """POST /client-keys changes the keys of who signs, and nothing else: no scope, no role, no other client."""
-    text = assertion(iss="c1", sub="c1", jti="keys")
-    sent = {"action": "announce", "jwk": json.dumps(OTHER.public().to_jwk()), "client_id": "c1"}
-    members = {**form(text, grant_type=ABSENT), **sent, "scope": "admin.owner", "resource": ADMIN}
-    reply = await staffed.send(replace(post(members), path="/client-keys"))
-    assert reply.status == 201, reply.body
+    jwk, more = json.dumps(OTHER.public().to_jwk()), {"scope": "admin.owner", "resource": ADMIN, "client_id": "c1"}
+    what = staffed.signed(path="/client-keys", grant_type=ABSENT, action="announce", jwk=jwk, **more)
+    assert (await staffed.send(what)).status == 201
     found: Client | None = await staffed.store.clients.find("c1")
     assert found is not None
     assert (found.scope, found.resources, len(found.keys)) == (("r",), (), 2)
-    again = form(assertion(iss="c1", sub="c1", jti="keys2"), grant_type=ABSENT, action="list", client_id="owner")
-    assert (await staffed.send(replace(post(again), path="/client-keys"))).status == 401
+    again = staffed.signed(path="/client-keys", grant_type=ABSENT, action="list", client_id="owner")
+    assert (await staffed.send(again)).status == 401

@@ -1,7 +1,5 @@
 """T16: what is written down, what is published, what fails, and what refuses to start."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -14,12 +12,8 @@ import pytest
 from starlette.routing import Route
 from tests.attacks.bench import (
     FILE,
-    ISSUER,
-    KEY,
     OTHER,
     Bench,
-    Reply,
-    Request,
     assertion,
     basic,
     form,
@@ -30,9 +24,11 @@ from tests.attacks.bench import (
     row,
     take_signing_keys,
 )
+from tests.wire import Reply, Request
 
 from affiant.reasons import Reason
 from affiant.server.keys.vault import signing_key_purpose
+from affiant.testing import ISSUER, KEY
 
 pytestmark = pytest.mark.anyio
 GRANT = {"grant_type": "client_credentials"}
@@ -58,8 +54,8 @@ async def test_long_name_is_cut(bench: Bench) -> None:
 
 async def _everything(bench: Bench) -> list[str]:
     """Ask well and badly, and return every secret that was under way."""
-    secrets, guided = bench.secrets, assertion(bench.mac("guide"), iss="guide", sub="unique_request")
-    by_mac = assertion(bench.mac("client_secret_jwt"), iss="client_secret_jwt", sub="client_secret_jwt")
+    secrets, guided = bench.secrets, assertion(bench.signers["guide"], iss="guide", sub="unique_request")
+    by_mac = assertion(bench.signers["client_secret_jwt"], iss="client_secret_jwt", sub="client_secret_jwt")
     refreshing = assertion(iss="refreshing", sub="refreshing")
     asked = [
         post(form(refreshing)),
@@ -148,7 +144,7 @@ async def test_secret_in_a_name(durable: Bench, what: Any) -> None:
 async def test_secret_as_label(durable: Bench) -> None:
     """The guide's free sub is logged; a secret in it is not."""
     secret = durable.secrets["guide"]
-    text = assertion(durable.mac("guide"), iss="guide", sub=secret)
+    text = assertion(durable.signers["guide"], iss="guide", sub=secret)
     reply = await durable.send(post({**GRANT, "assertion": text, "client_id": "guide", "client_secret": secret}))
     assert reply.status == 200
     assert piece_of((await durable.audited())[-1], [secret]) is None

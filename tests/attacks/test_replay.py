@@ -1,19 +1,18 @@
 """T5: one assertion, at most one token; and who did not sign it cannot use it up."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.attacks.bench import ABSENT, ISSUER, NOW, OTHER, STRANGER, Bench, Request, alter, assertion, form, post, raw
+from tests.attacks.bench import OTHER, STRANGER, Bench, alter, assertion, form, post, raw
+from tests.wire import Request
 
 from affiant.jose import base64url
 from affiant.reasons import Reason
+from affiant.testing import ABSENT, ISSUER, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.attack(124)
 async def test_the_other_signature_of_ecdsa_is_the_same_assertion(bench: Bench) -> None:
     """Of (r, s) everybody can make (r, n - s), which holds too; where there is no jti, the JWS is what is used once."""
-    await bench.store.clients.update("c1", lambda client: replace(client, jti_policy="legacy"))
+    await bench.change_client("c1", jti_policy="legacy")
     text = assertion(jti=ABSENT)
     signed, _, signature = text.rpartition(".")
     made = base64url.decode(signature)
@@ -60,7 +59,7 @@ async def test_same_jti_of_two_clients(bench: Bench) -> None:
 @pytest.mark.attack(135)
 async def test_same_jti_signed_anew(bench: Bench) -> None:
     await bench.issued(post())
-    bench.now[0] += 5
+    bench.clock.now += 5
     changed = assertion(exp=NOW + 90, iat=NOW + 5, scope="other")
     await bench.refused(post(form(changed)), Reason.REPLAYED, uses_up=True)
 
@@ -72,7 +71,7 @@ async def test_replay_sweep(bench: Bench) -> None:
     what = post(form(assertion(exp=NOW + 10)))
     await bench.issued(what)
     for second in range(NOW + 5, NOW + 131):
-        bench.now[0] = float(second)
+        bench.clock.now = float(second)
         await bench.store.ledger.purge(second)
         expected = Reason.REPLAYED if second < NOW + 40 else Reason.EXPIRED
         await bench.refused(what, expected, jti=None)

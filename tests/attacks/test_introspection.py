@@ -1,7 +1,5 @@
 """T11: what an introspection tells of a token, to whom; and what is over once a revocation was acknowledged."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator
@@ -9,24 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from tests.attacks.bench import (
-    API,
-    FILE,
-    ISSUER,
-    NOW,
-    OTHER_API,
-    Bench,
-    Reply,
-    Request,
-    assertion,
-    basic,
-    form,
-    post,
-    row,
-)
-from tests.attacks.conftest import running
+from tests.attacks.bench import API, FILE, OTHER_API, Bench, assertion, basic, post, row, running
+from tests.wire import Reply, Request
 
 from affiant.errors import Rejected, StoreError
 from affiant.jose import base64url, compact, keys
@@ -36,6 +19,7 @@ from affiant.resource import Guard
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ISSUER, NOW
 
 pytestmark = pytest.mark.anyio
 INACTIVE = {"active": False}
@@ -45,13 +29,14 @@ INACTIVE = {"active": False}
 async def apis(bench: Bench) -> Bench:
     """The bench, with the two APIs as clients of their own."""
     for name, api in (("rs-a", API), ("rs-b", OTHER_API)):
-        await bench.register(name, "client_secret_basic", introspects=(api,))
+        await bench.add_client(name, "client_secret_basic", introspects=(api,))
     return bench
 
 
 async def _ask(bench: Bench, token: str, by: str = "rs-a", *, accept: bytes = b"*/*") -> Reply:
-    request = post({"token": token}, basic(by, bench.secrets[by]), (b"accept", accept))
-    return await bench.send(replace(request, path="/introspect"))
+    return await bench.send(
+        post({"token": token}, basic(by, bench.secrets[by]), (b"accept", accept), path="/introspect")
+    )
 
 
 async def _is_active(bench: Bench, token: str, by: str = "rs-a") -> bool:
@@ -60,28 +45,18 @@ async def _is_active(bench: Bench, token: str, by: str = "rs-a") -> bool:
     return bool(members["active"])
 
 
-def _as(bench: Bench, client_id: str, **more: str) -> dict[str, str]:
-    """A form that this client sends, which signs with KEY."""
-    bench.serial += 1
-    now = int(bench.now[0])
-    made = assertion(iss=client_id, sub=client_id, jti=f"t11-{bench.serial}", iat=now, exp=now + 60)
-    return form(made, **more)
-
-
 async def _token(bench: Bench, client_id: str = "c1", **more: str) -> dict[str, Any]:
-    reply = await bench.send(post(_as(bench, client_id, **more)))
-    assert reply.status == 200, reply.body
-    return reply.json()
+    return await bench.good(bench.signed(client_id, **more))
 
 
 async def _revoke(bench: Bench, token: str, client_id: str = "c1") -> Reply:
-    return await bench.send(replace(post(_as(bench, client_id, token=token, grant_type="absent")), path="/revoke"))
+    return await bench.send(bench.signed(client_id, path="/revoke", token=token))
 
 
 async def _end(bench: Bench, kind: str, value: str = "", **selected: str) -> None:
     """As an operator does."""
-    told = AuditRecord(at=bench.now[0], trace_id="operator", endpoint="admin", outcome="revoked")
-    now = int(bench.now[0])
+    told = AuditRecord(at=bench.clock.now, trace_id="operator", endpoint="admin", outcome="revoked")
+    now = int(bench.clock.now)
     ended = Revocation(kind, value, now, now + LONGEST_TOKEN)
     await bench.store.ledger.claim(Entry(told, revocations=(ended,), revoke_refresh=RefreshSelection(**selected)))
 
@@ -140,7 +115,7 @@ async def test_what_is_no_access_token_is_inactive(apis: Bench) -> None:
 async def test_a_token_that_stands_twice(apis: Bench, path: str) -> None:
     token = (await _token(apis))["access_token"]
     body = f"token={token}&token=x"
-    reply = await apis.send(replace(post(body, basic("rs-a", apis.secrets["rs-a"])), path=path))
+    reply = await apis.send(post(body, basic("rs-a", apis.secrets["rs-a"]), path=path))
     assert (reply.status, reply.json()["error_uri"].rpartition("/")[2]) == (400, Reason.DUPLICATE_PARAMETER.code)
 
 
@@ -170,16 +145,14 @@ async def test_what_is_revoked_is_inactive_at_once_and_refused_by_a_guard(apis: 
     """And no refresh token that is meant brings another; but one that is issued later stands, where there may be one."""
     made = await _token(apis, "refreshing")
     token, claims = made["access_token"], compact.parse(made["access_token"]).claims
-    transport = httpx2.ASGITransport(app=apis.app)
-    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        await _assert_guarded(apis, http, token, None)
-        await _end_kind(apis, kind, made, claims)
-        assert not await _is_active(apis, token)
-        await _assert_guarded(apis, http, token, Reason.TOKEN_REVOKED)
+    assert await _guarded(apis, token) is None
+    await _end_kind(apis, kind, made, claims)
+    assert not await _is_active(apis, token)
+    assert await _guarded(apis, token) is Reason.TOKEN_REVOKED
     if kind != "jti":
-        again = _as(apis, "refreshing", grant_type="refresh_token", refresh_token=made["refresh_token"])
-        assert (await apis.send(post(again))).json()["error"] == "invalid_grant"
-    apis.now[0] += 3
+        again = apis.signed("refreshing", grant_type="refresh_token", refresh_token=made["refresh_token"])
+        assert (await apis.send(again)).json()["error"] == "invalid_grant"
+    apis.clock.now += 3
     later = (await _token(apis, "refreshing"))["access_token"]
     assert await _is_active(apis, later) is (kind not in ("key", "thumbprint"))
 
@@ -202,15 +175,13 @@ async def _end_kind(bench: Bench, kind: str, made: dict[str, Any], claims: dict[
         await _end(bench, "all")
 
 
-async def _assert_guarded(bench: Bench, http: httpx2.AsyncClient, token: str, reason: Reason | None) -> None:
-    """By a guard that was just started: what a running one hears, and when, is tested elsewhere."""
-    guard = Guard(ISSUER, audience=API, http=http, clock=lambda: bench.now[0])
+async def _guarded(bench: Bench, token: str) -> Reason | None:
+    """By a guard that was just started; what a running one hears, and when, is tested elsewhere."""
     try:
-        await guard.check([f"Bearer {token}".encode()])
+        await Guard(ISSUER, audience=API, http=bench.http, clock=bench.clock).check([f"Bearer {token}".encode()])
     except Rejected as refusal:
-        assert refusal.reason is reason
-    else:
-        assert reason is None
+        return refusal.reason
+    return None
 
 
 async def test_a_strangers_key_revokes_nothing_of_its_owner(apis: Bench) -> None:
@@ -234,9 +205,9 @@ async def test_another_clients_token_in_any_guise(apis: Bench) -> None:
 @pytest.mark.attack(228)
 async def test_an_introspection_cannot_be_repeated(apis: Bench) -> None:
     """By whoever saw it on its way: its assertion is used up like any."""
-    await apis.register("rs-key", introspects=(API,))
+    await apis.add_client("rs-key", introspects=(API,))
     token = (await _token(apis))["access_token"]
-    request = replace(post(_as(apis, "rs-key", token=token, grant_type="absent")), path="/introspect")
+    request = apis.signed("rs-key", path="/introspect", token=token)
     assert (await apis.send(request)).json()["active"] is True
     assert (await apis.send(request)).json()["error_uri"].endswith(Reason.REPLAYED.code)
 
@@ -245,9 +216,9 @@ async def test_an_introspection_cannot_be_repeated(apis: Bench) -> None:
 async def test_whom_an_api_trusted_yesterday(apis: Bench) -> None:
     """A client that speaks for the API no more, or is disabled, hears nothing from the next request on."""
     token = (await _token(apis))["access_token"]
-    await apis.store.clients.update("rs-a", lambda client: replace(client, introspects=()))
+    await apis.change_client("rs-a", introspects=())
     assert (await _ask(apis, token)).status == 403
-    await apis.store.clients.update("rs-b", lambda client: replace(client, introspects=(API,), enabled=False))
+    await apis.change_client("rs-b", introspects=(API,), enabled=False)
     assert (await _ask(apis, token, "rs-b")).status == 401
 
 
@@ -289,7 +260,7 @@ async def limited(
     """On a file, where a client may have five tokens and fail three times."""
     rates = Rates(failures=Rate(3, 0.001), tokens=Rate(5, 0.001))
     async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, rates) as made:
-        await made.register("rs-a", "client_secret_basic", introspects=(API,))
+        await made.add_client("rs-a", "client_secret_basic", introspects=(API,))
         yield made
 
 
@@ -337,11 +308,11 @@ async def test_who_asks_holds_nobody_up(limited: Bench) -> None:
 async def test_who_fails_to_ask_is_limited_all_the_same(limited: Bench) -> None:
     """What is not limited is asking; guessing the secret of who asks is, and so is asking for nobody."""
     token = (await _token(limited))["access_token"]
-    wrong = replace(post({"token": token}, basic("rs-a", "x" * 43)), path="/introspect")
+    wrong = post({"token": token}, basic("rs-a", "x" * 43), path="/introspect")
     assert [(await limited.send(wrong)).status for _ in range(5)] == [401] * 3 + [429] * 2
     statuses = []
     for _ in range(7):
-        what = post(_as(limited, "both", token=token, grant_type="absent"))
-        statuses.append((await limited.send(replace(what, path="/introspect"))).status)
+        what = limited.signed("both", path="/introspect", token=token)
+        statuses.append((await limited.send(what)).status)
     assert statuses == [403] * 5 + [429] * 2
     assert await _is_active(limited, token)

@@ -1,7 +1,5 @@
 """T12: what is published, and what lies around the endpoints."""
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64encode
@@ -10,9 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.attacks.bench import ISSUER, Bench, Reply, Request, post
-from tests.attacks.conftest import running as bench_running
+from tests.attacks.bench import Bench, post
+from tests.attacks.bench import running as bench_running
 from tests.rfc.conftest import running
+from tests.wire import Reply, Request
 
 from affiant import __version__
 from affiant.errors import ConfigError
@@ -20,8 +19,8 @@ from affiant.oauth import names
 from affiant.server import settings
 from affiant.server.keys import signing_keys
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import directory
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER
 
 pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
@@ -63,10 +62,9 @@ async def test_metadata_list_what_is_on(methods: tuple[str, ...]) -> None:
 @pytest.mark.attack(242)
 async def test_what_is_off_authenticates_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the one form in which every client is refused."""
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
     async with running(MemoryStore(), auth_methods=("private_key_jwt",)) as server:
-        await server.register("c1")
-        await server.register("s", "client_secret_post")
+        await server.add_client("c1")
+        await server.add_client("s", "client_secret_post")
         grant = {"grant_type": "client_credentials"}
         right = await server.post({**grant, "client_id": "s", "client_secret": server.secrets["s"]})
         nobody = await server.post({**grant, "client_id": "nobody", "client_secret": "x"})
@@ -181,8 +179,8 @@ async def test_kids_stay_unique_through_changes_of_the_key(bench: Bench) -> None
     """Next, signing and retiring at once: each with a name of its own, none private, and the tag changes with them."""
     tags, vault = {(await _get(bench, "/jwks")).headers["etag"]}, Vault(bench.master_key)
     for alg in ("ES256", "RS256", "Ed25519"):
-        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.now[0]), delay=2, by="a test")
-        bench.now[0] += 3
+        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.clock.now), delay=2, by="a test")
+        bench.clock.now += 3
         reply = await _get(bench, "/jwks")
         tags.add(reply.headers["etag"])
         kids = [key["kid"] for key in reply.json()["keys"]]
@@ -197,8 +195,8 @@ async def test_every_algorithm_of_the_key_set_is_in_the_metadata(bench: Bench) -
     """Auth0's Express middleware checks access tokens against the list for ID tokens; OIDC Discovery wants RS256."""
     vault = Vault(bench.master_key)
     for alg in ("PS256", "Ed25519", "ES384"):
-        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.now[0]), delay=2, by="a test")
-        bench.now[0] += 3
+        await signing_keys.rotate(bench.store, vault, alg=alg, now=int(bench.clock.now), delay=2, by="a test")
+        bench.clock.now += 3
         used = {key["alg"] for key in (await _get(bench, "/jwks")).json()["keys"]}
         listed = (await _get(bench, WELL_KNOWN)).json()["id_token_signing_alg_values_supported"]
         assert alg in used

@@ -1,7 +1,5 @@
 """T8: DPoP at the token endpoint and at an API, and row 141 of T5."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time
@@ -15,9 +13,27 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from tests.attacks.bench import ABSENT, API, FILE, ISSUER, KEY, NOW, Bench, assertion, basic, form, post, raw, row
-from tests.attacks.conftest import BOTH_GRANTS, running
-from tests.attacks.proofs import API_URL, BOUND, STOLEN_BY, TOKEN_URL, api_proof, claims, dpop, jwk, proof
+from tests.attacks.bench import (
+    API,
+    API_URL,
+    BOTH_GRANTS,
+    BOUND,
+    FILE,
+    STOLEN_BY,
+    TOKEN_URL,
+    Bench,
+    api_proof,
+    assertion,
+    basic,
+    dpop,
+    form,
+    post,
+    proof,
+    public_jwk,
+    raw,
+    row,
+    running,
+)
 
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import SecretKey
@@ -27,6 +43,7 @@ from affiant.resource import Guard
 from affiant.resource.asgi import GuardMiddleware
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
+from affiant.testing import ABSENT, ISSUER, NOW
 
 pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")
@@ -40,7 +57,7 @@ HUGE_RSA = {"kty": "RSA", "e": "AQAB", "n": base64url.encode(b"\xff" * 2048)}
 
 
 def _unsigned(header: dict[str, Any], *, sign: Any = BOUND.sign) -> str:
-    return raw(header, claims(), sign=sign)
+    return raw(header, {"jti": "p", "htm": "POST", "htu": TOKEN_URL, "iat": NOW}, sign=sign)
 
 
 NEGATIVE = [
@@ -48,16 +65,16 @@ NEGATIVE = [
     ("typ JWT", proof(header={"typ": "JWT"}), Reason.DPOP_TYPE),
     ("typ of an assertion", proof(header={"typ": "client-authentication+jwt"}), Reason.DPOP_TYPE),
     ("typ a number", proof(header={"typ": 1}), Reason.DPOP_TYPE),
-    ("alg none", _unsigned({"typ": "dpop+jwt", "alg": "none", "jwk": jwk()}, sign=lambda _: b""), Reason.DPOP_ALGORITHM),
-    ("no alg", _unsigned({"typ": "dpop+jwt", "jwk": jwk()}), Reason.DPOP_MALFORMED),
-    ("alg of another key", _unsigned({"typ": "dpop+jwt", "alg": "RS256", "jwk": jwk()}), Reason.DPOP_ALGORITHM),
-    ("a MAC under the public key", proof(by=SecretKey(json.dumps(jwk()).encode())), Reason.DPOP_ALGORITHM),
+    ("alg none", _unsigned({"typ": "dpop+jwt", "alg": "none", "jwk": public_jwk()}, sign=lambda _: b""), Reason.DPOP_ALGORITHM),
+    ("no alg", _unsigned({"typ": "dpop+jwt", "jwk": public_jwk()}), Reason.DPOP_MALFORMED),
+    ("alg of another key", _unsigned({"typ": "dpop+jwt", "alg": "RS256", "jwk": public_jwk()}), Reason.DPOP_ALGORITHM),
+    ("a MAC under the public key", proof(by=SecretKey(json.dumps(public_jwk()).encode())), Reason.DPOP_ALGORITHM),
     ("no jwk", proof(header={"jwk": ABSENT}), Reason.DPOP_KEY),
-    ("jwk a string", proof(header={"jwk": json.dumps(jwk())}), Reason.DPOP_KEY),
+    ("jwk a string", proof(header={"jwk": json.dumps(public_jwk())}), Reason.DPOP_KEY),
     ("jwk empty", proof(header={"jwk": {}}), Reason.DPOP_KEY),
     ("private jwk", proof(header={"jwk": BOUND.to_jwk()}), Reason.DPOP_KEY),
     ("private jwk, RSA", proof(RSA, header={"jwk": RSA.to_jwk()}), Reason.DPOP_KEY),
-    ("another jwk", proof(header={"jwk": jwk(STOLEN_BY)}), Reason.DPOP_SIGNATURE),
+    ("another jwk", proof(header={"jwk": public_jwk(STOLEN_BY)}), Reason.DPOP_SIGNATURE),
     ("bad signature", proof(by=STOLEN_BY), Reason.DPOP_SIGNATURE),
     ("no signature", proof().rpartition(".")[0] + ".", Reason.DPOP_SIGNATURE),
     ("not a JWT", "x", Reason.DPOP_MALFORMED),
@@ -124,7 +141,7 @@ async def test_proof_is_for_one_token(bench: Bench, changes: dict[str, Any]) -> 
 )
 async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> None:
     """The same, and one that differs in anything but jti and key."""
-    first = await bench.send(post(form(bench.fresh()), dpop(proof())))
+    first = await bench.send(bench.signed("c1", dpop(proof())))
     assert (first.status, first.json()["token_type"]) == (200, "DPoP")
     await bench.refused(post(form(), dpop(proof(**changes))), Reason.DPOP_REPLAYED)
 
@@ -138,7 +155,7 @@ async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
             again = api_proof(token, **changes)
             _check(await api.get("/orders", headers=_shown(token, again)), "invalid_dpop_proof")
         for _ in range(60):  # until it is too old: at no second between
-            bench.now[0] += 1
+            bench.clock.now += 1
             _check(await api.get("/orders", headers=_shown(token, api_proof(token))), "invalid_dpop_proof")
 
 
@@ -149,17 +166,17 @@ async def test_proof_is_taken_once_by_an_api_whose_clock_jumped(bench: Bench) ->
     async with _api(bench) as api:
         captured = api_proof(token)
         assert (await api.get("/orders", headers=_shown(token, captured))).status_code == 200
-        bench.now[0] += 120
-        other = api_proof(token, jti="other", iat=int(bench.now[0]))
+        bench.clock.now += 120
+        other = api_proof(token, jti="other", iat=int(bench.clock.now))
         assert (await api.get("/orders", headers=_shown(token, other))).status_code == 200
-        bench.now[0] -= 120
+        bench.clock.now -= 120
         assert (await api.get("/orders", headers=_shown(token, captured))).status_code == 401
 
 
 @pytest.mark.attack(181)
 async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
     """All at once: at the token endpoint each with an assertion of its own, and at an API with one token."""
-    what = [post(form(bench.fresh()), dpop(proof(jti="raced"))) for _ in range(20)]
+    what = [bench.signed("c1", dpop(proof(jti="raced"))) for _ in range(20)]
     statuses = [reply.status for reply in await asyncio.gather(*map(bench.send, what))]
     assert sorted(statuses) == [200, *[400] * 19]
     token = await _token(bench)
@@ -178,7 +195,7 @@ async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
 )  # fmt: skip
 async def test_url_is_one_however_it_is_spelt(bench: Bench, htu: str) -> None:
     """RFC 9449 section 4.3 item 9: taken, and still the same proof, so good once."""
-    assert (await bench.send(post(form(bench.fresh()), dpop(proof(htu=htu))))).status == 200
+    assert (await bench.send(bench.signed("c1", dpop(proof(htu=htu))))).status == 200
     await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
 
 
@@ -196,7 +213,7 @@ async def test_url_that_is_nearly_the_endpoint_is_none(bench: Bench, htu: str) -
 @pytest.mark.attack(182)
 async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
     for key in (BOUND, STOLEN_BY):
-        assert (await bench.send(post(form(bench.fresh()), dpop(proof(key))))).status == 200
+        assert (await bench.send(bench.signed("c1", dpop(proof(key))))).status == 200
     first, second = await _token(bench, jti="one"), await _token(bench, STOLEN_BY, jti="two")
     async with _api(bench) as api:
         for token, key in ((first, BOUND), (second, STOLEN_BY)):
@@ -210,11 +227,16 @@ async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
         row(183, "oct with ES256", {"kty": "oct", "k": base64url.encode(bytes(32))}, "ES256"),
         row(183, "RSA of 16384 bits", HUGE_RSA, "RS256"),
         row(183, "off the curve", OFF_CURVE, "ES256"),
-        row(183, "at infinity", {**jwk(), "x": base64url.encode(bytes(32)), "y": base64url.encode(bytes(32))}, "ES256"),
-        row(183, "x of no field", {**jwk(), "x": base64url.encode(b"\xff" * 32)}, "ES256"),
-        row(183, "x of 4,000 bytes", {**jwk(), "x": base64url.encode(b"\1" * 4000)}, "ES256"),
-        row(183, "x with padding", {**jwk(), "x": f"{jwk()['x']}="}, "ES256"),
-        row(183, "another curve", {**jwk(), "crv": "secp256k1"}, "ES256"),
+        row(
+            183,
+            "at infinity",
+            {**public_jwk(), "x": base64url.encode(bytes(32)), "y": base64url.encode(bytes(32))},
+            "ES256",
+        ),
+        row(183, "x of no field", {**public_jwk(), "x": base64url.encode(b"\xff" * 32)}, "ES256"),
+        row(183, "x of 4,000 bytes", {**public_jwk(), "x": base64url.encode(b"\1" * 4000)}, "ES256"),
+        row(183, "x with padding", {**public_jwk(), "x": f"{public_jwk()['x']}="}, "ES256"),
+        row(183, "another curve", {**public_jwk(), "crv": "secp256k1"}, "ES256"),
         row(183, "RSA of 1024 bits", {**HUGE_RSA, "n": base64url.encode(b"\xff" * 128)}, "RS256"),
         row(183, "RSA with e=1", {**RSA.public().to_jwk(), "e": "AQ"}, "RS256"),
         row(183, "RSA with a huge e", {**RSA.public().to_jwk(), "e": base64url.encode(b"\xff" * 256)}, "RS256"),
@@ -222,9 +244,9 @@ async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
             183, "of small order", {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(b"\1" + bytes(31))}, "Ed25519"
         ),
         row(183, "for key agreement", {"kty": "OKP", "crv": "X25519", "x": base64url.encode(b"\x09" * 32)}, "Ed25519"),
-        row(183, "for encryption", {**jwk(), "use": "enc"}, "ES256"),
-        row(183, "kty a list", {**jwk(), "kty": ["EC"]}, "ES256"),
-        row(183, "symmetric beside EC", {**jwk(), "k": base64url.encode(bytes(32))}, "ES256"),
+        row(183, "for encryption", {**public_jwk(), "use": "enc"}, "ES256"),
+        row(183, "kty a list", {**public_jwk(), "kty": ["EC"]}, "ES256"),
+        row(183, "symmetric beside EC", {**public_jwk(), "k": base64url.encode(bytes(32))}, "ES256"),
     ],
 )
 async def test_key_that_is_none_costs_nothing(bench: Bench, key: dict[str, Any], alg: str) -> None:
@@ -280,7 +302,7 @@ async def test_nonce_of_another_time_or_another_server(demanding: Bench) -> None
         assert (reply.headers["dpop-nonce"], reply.json()["error"]) == (good.current(NOW), "use_dpop_nonce")
     assert not await demanding.used_up("j")
     for step in (0, -300):
-        what = post(form(demanding.fresh()), dpop(proof(jti=f"s{step}", nonce=good.current(NOW + step))))
+        what = demanding.signed("c1", dpop(proof(jti=f"s{step}", nonce=good.current(NOW + step))))
         assert (await demanding.send(what)).status == 200
 
 
@@ -288,10 +310,10 @@ async def test_nonce_of_another_time_or_another_server(demanding: Bench) -> None
 async def test_proof_with_a_nonce_is_good_once(demanding: Bench) -> None:
     """As long as its nonce is taken, whatever its iat says."""
     nonce = await _nonce(demanding)
-    assert (await demanding.send(post(form(demanding.fresh()), dpop(proof(nonce=nonce))))).status == 200
+    assert (await demanding.send(demanding.signed("c1", dpop(proof(nonce=nonce))))).status == 200
     for seconds in (0, 61, 299):
-        demanding.now[0] = NOW + seconds
-        what = post(form(demanding.fresh()), dpop(proof(nonce=nonce, iat=NOW + seconds)))
+        demanding.clock.now = NOW + seconds
+        what = demanding.signed("c1", dpop(proof(nonce=nonce, iat=NOW + seconds)))
         assert (await demanding.send(what)).json()["error"] == "invalid_dpop_proof"
 
 
@@ -348,7 +370,7 @@ async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
 @pytest.mark.attack(189)
 async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Bench) -> None:
     """A header without a proof is none either; the refresh token that comes along is not spent."""
-    await bench.register("bound-too", dpop_bound_access_tokens=True, grant_types=BOTH_GRANTS)
+    await bench.add_client("bound-too", dpop_bound_access_tokens=True, grant_types=BOTH_GRANTS)
     made = assertion(iss="bound-too", sub="bound-too", jti="first")
     token = (await bench.send(post(form(made), dpop(proof())))).json()["refresh_token"]
     text = assertion(iss="bound-too", sub="bound-too", jti="second")
@@ -363,7 +385,7 @@ async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Be
 
 @pytest.mark.attack(190)
 async def test_proof_is_used_up_by_a_request_that_fails_later(bench: Bench) -> None:
-    denied = await bench.send(post(form(bench.fresh(), scope="admin"), dpop(proof())))
+    denied = await bench.send(bench.signed("c1", dpop(proof()), scope="admin"))
     assert (denied.status, denied.json()["error"]) == (400, "invalid_scope")
     reply = await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
     assert reply.json()["error_uri"].endswith("/errors/dpop.replayed")
@@ -394,7 +416,7 @@ async def test_want_of_a_nonce_cannot_be_turned_on_a_client(
         assert (await bench.send(post(form(), dpop(proof(nonce=nonce))))).status == 200
         statuses = [(await bench.send(post(form(), dpop(proof(jti=f"s{n}"))))).status for n in range(8)]
         assert (statuses[:3], statuses[-1]) == ([400] * 3, 429)
-        assert (await bench.send(post(form(bench.fresh()), dpop(proof(nonce=nonce, jti="mine"))))).status == 200
+        assert (await bench.send(bench.signed("c1", dpop(proof(nonce=nonce, jti="mine"))))).status == 200
 
 
 def _few() -> Any:
@@ -408,7 +430,7 @@ async def test_who_proves_nothing_has_no_proof_looked_at(bench: Bench) -> None:
     await bench.refused(
         post(form(assertion(iss="nobody", sub="nobody")), dpop(proof())), Reason.CLIENT_UNKNOWN, claimed="nobody"
     )
-    assert (await bench.send(post(form(bench.fresh()), dpop(proof())))).status == 200
+    assert (await bench.send(bench.signed("c1", dpop(proof())))).status == 200
 
 
 async def test_secret_and_proof(bench: Bench) -> None:
@@ -439,13 +461,11 @@ async def demanding(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.Monkey
 
 
 async def _nonce(bench: Bench) -> str:
-    return (await bench.send(post(form(bench.fresh()), dpop(proof(jti="asking"))))).headers["dpop-nonce"]
+    return (await bench.send(bench.signed("c1", dpop(proof(jti="asking"))))).headers["dpop-nonce"]
 
 
 async def _token(bench: Bench, key: keys.PrivateKey = BOUND, *, jti: str = "token") -> str:
-    reply = await bench.send(post(form(assertion(KEY, jti=f"for {jti}")), dpop(proof(key, jti=jti))))
-    assert reply.status == 200, reply.body
-    return str(reply.json()["access_token"])
+    return str((await bench.good(bench.signed("c1", dpop(proof(key, jti=jti)))))["access_token"])
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -472,7 +492,6 @@ def _api(bench: Bench, **options: Any) -> httpx2.AsyncClient:
     async def show(request: Request) -> JSONResponse:
         return JSONResponse({"for": request.scope["affiant.caller"].client_id})
 
-    at_server = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=bench.app), base_url=ISSUER)
-    guard = Guard(ISSUER, audience=API, http=at_server, clock=lambda: bench.now[0], **options)
+    guard = Guard(ISSUER, audience=API, http=bench.http, clock=bench.clock, **options)
     app = GuardMiddleware(Starlette(routes=[Route("/orders", show)]), guard, need=["r"])
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API)

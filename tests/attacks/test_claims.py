@@ -1,15 +1,13 @@
 """T4: the claims of an assertion whose signature holds. Who proved who it is, is told which claim is wrong."""
 
-from __future__ import annotations
-
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.attacks.bench import ABSENT, ISSUER, NOW, Bench, assertion, claims, form, post, raw, row
+from tests.attacks.bench import Bench, assertion, claims, form, post, raw, row
 
 from affiant.reasons import Reason
+from affiant.testing import ABSENT, ISSUER, NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +83,7 @@ async def test_a_missing_sub_is_judged_after_the_signature(bench: Bench) -> None
     unsigned = raw(None, {name: value for name, value in claims().items() if name != "sub"}, sign=lambda _: bytes(64))
     await bench.refused(post(form(assertion(sub=ABSENT))), Reason.ISS_SUB, claimed="c1", jti=None)
     await bench.refused(post(form(unsigned)), Reason.SIGNATURE, jti=None)
-    await bench.store.clients.update("c1", lambda client: replace(client, subject_policy="legacy"))
+    await bench.change_client("c1", subject_policy="legacy")
     await bench.refused(post(form(unsigned)), Reason.SIGNATURE, jti=None)
     assert (await bench.send(post(form(assertion(sub=ABSENT))))).status == 200
 

@@ -1,7 +1,5 @@
 """T3: the structure of an assertion, its header and its algorithm. Each is signed with the right key, unless it says."""
 
-from __future__ import annotations
-
 import base64
 import builtins
 import hmac
@@ -21,13 +19,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed448
 from joserfc import jwe
 from joserfc.jwk import ECKey
-from tests.attacks.bench import FOREIGN, KEY, STRANGER, Bench, assertion, claims, form, post, raw, row
+from tests.attacks.bench import FOREIGN, STRANGER, Bench, assertion, claims, form, post, raw, row
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion as assertions
 from affiant.reasons import Reason
+from affiant.testing import KEY
 
 pytestmark = pytest.mark.anyio
 HEADER: dict[str, Any] = {"alg": "ES256", "kid": KEY.kid}
@@ -226,7 +225,7 @@ def _rsa() -> PrivateKey:
 @pytest.mark.attack(60)
 async def test_one_key_one_algorithm(bench: Bench) -> None:
     """The RSA key that is registered for PS256 signs nothing by RS256."""
-    await bench.register("rsa", keys=(_rsa().public(),))
+    await bench.add_client("rsa", key=_rsa())
     other = keys.parse_private_jwk({**_rsa().to_jwk(), "alg": "RS256"})
     names = {"iss": "rsa", "sub": "rsa"}
     await bench.refused(post(form(assertion(other, **names))), Reason.KEY_ALGORITHM, claimed="rsa", jti=None)
@@ -253,7 +252,7 @@ async def test_no_kid(bench: Bench) -> None:
     """By the design page every live key of a fitting type is tried, and at most eight; the catalogue wants one."""
     await bench.issued(post(form(raw({"alg": "ES256"}))))
     nine = [keys.generate("ES256") for _ in range(9)]
-    await bench.register("many", keys=tuple(key.public() for key in nine))
+    await bench.add_client("many", keys=tuple(key.public() for key in nine))
 
     def ask(number: int) -> str:
         members = claims(iss="many", sub="many", jti=str(number))

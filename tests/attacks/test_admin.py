@@ -1,17 +1,14 @@
 """T15: the admin API. Who may not, does not; what came is never told; what was done is written down."""
 
-from __future__ import annotations
-
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reference import matrix
-from tests.attacks.bench import ISSUER, KEY, STRANGER, Bench, Reply, Request, assertion, form, piece_of, post
-from tests.attacks.callers import ADMIN, CLIENT, NOBODY, OTHER_OWNER, ROLES, ask, credentials, hire, token
-from tests.attacks.proofs import api_proof, dpop, proof
+from tests.attacks.bench import STRANGER, Bench, api_proof, dpop, piece_of, proof
+from tests.attacks.callers import ADMIN, CLIENT, NOBODY, OTHER_OWNER, ROLES, ask, credentials, token
+from tests.wire import Reply, Request
 
 from affiant.errors import StoreError
 from affiant.server.admin import roles
@@ -19,6 +16,7 @@ from affiant.server.admin.app import AdminRoute
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import Revocation
+from affiant.testing import ISSUER, KEY
 
 pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "admin.md"
@@ -69,16 +67,10 @@ async def routes(bench: Bench) -> list[Operation]:
     return [route.declared for route in found]
 
 
-@pytest.fixture
-async def staffed(bench: Bench) -> Bench:
-    await hire(bench)
-    return bench
-
-
 @pytest.mark.attack(285)
 async def test_nobody_gets_anywhere(staffed: Bench) -> None:
     """Not by any route of the router, nor by one that is not there, by any method."""
-    await staffed.register("scopeless", resources=(ADMIN,))
+    await staffed.add_client("scopeless", resources=(ADMIN,))
     declared = await routes(staffed)
     assert len(declared) == len(ALL) + 1
     before = await staffed.store.version()
@@ -246,7 +238,7 @@ async def test_nothing_changes_unwritten(staffed: Bench, monkeypatch: pytest.Mon
         reply = await staffed.send(sent)
         assert (reply.status, reply.headers.get("retry-after")) == (503, "1"), reply.body
     monkeypatch.undo()
-    assert await staffed.store.revocations.list(int(staffed.now[0])) == []
+    assert await staffed.store.revocations.list(int(staffed.clock.now)) == []
 
 
 @pytest.mark.attack(301)
@@ -274,7 +266,7 @@ async def test_removed_client_takes_its_tokens_along(staffed: Bench) -> None:
     standing = await token(staffed, OTHER_OWNER)
     assert (await ask(staffed, "owner", f"DELETE /clients/{OTHER_OWNER}")).status == 204
     assert await _status(staffed, standing) == 401
-    await staffed.register(OTHER_OWNER, scope=("admin.owner",), resources=(ADMIN,))
+    await staffed.add_client(OTHER_OWNER, scope=("admin.owner",), resources=(ADMIN,))
     assert await _status(staffed, standing) == 401, "a namesake brought it back"
 
 
@@ -335,12 +327,12 @@ async def test_admin_api_is_never_the_default(staffed: Bench) -> None:
 async def test_token_is_good_as_long_as_what_it_says_is_true(staffed: Bench) -> None:
     """Demoted, disabled, revoked, or for two APIs at once: at once no more."""
     both = ("https://api.example", ADMIN)
-    await staffed.register("two", scope=("admin.owner", "r"), resources=both)
+    await staffed.add_client("two", scope=("admin.owner", "r"), resources=both)
     standing = await token(staffed, "operator")
     for change, status in (({"scope": ()}, 403), ({"resources": ()}, 403), ({"enabled": False}, 401)):
         kept = await staffed.store.clients.find("operator")
         assert kept is not None
-        await staffed.store.clients.update("operator", lambda client, change=change: replace(client, **change))  # type: ignore[misc]
+        await staffed.change_client("operator", **change)
         assert await _status(staffed, standing) == status, change
         await staffed.store.clients.update("operator", lambda _, kept=kept: kept)  # type: ignore[misc]
         assert await _status(staffed, standing) == 200
@@ -351,7 +343,7 @@ async def test_token_is_good_as_long_as_what_it_says_is_true(staffed: Bench) -> 
 @pytest.mark.attack(287)
 async def test_scope_of_the_token_is_the_limit(staffed: Bench) -> None:
     """An owner who asked for less can do less."""
-    await staffed.register("careful", scope=roles.SCOPES, resources=(ADMIN,))
+    await staffed.add_client("careful", scope=roles.SCOPES, resources=(ADMIN,))
     text = await token(staffed, "careful", scope="admin.viewer")
     authorization = (b"authorization", f"Bearer {text}".encode())
     sent = Request(b"", "DELETE", "/admin/api/clients/c1", headers=(authorization,))
@@ -398,9 +390,7 @@ async def test_form_is_no_document(staffed: Bench) -> None:
 @pytest.mark.attack(285)
 async def test_bound_token_needs_its_proof(staffed: Bench) -> None:
     """RFC 9449 section 7: shown as Bearer, without a proof, with another's or twice, it is a stolen one."""
-    text = assertion(iss="viewer", sub="viewer", jti="bound")
-    reply = await staffed.send(post(form(text, resource=ADMIN), dpop(proof())))
-    held = str(reply.json()["access_token"])
+    held = str((await staffed.good(staffed.signed("viewer", dpop(proof()), resource=ADMIN)))["access_token"])
     good = api_proof(held, htu=f"{ADMIN}/clients")
     assert await _status(staffed, held) == 401
     assert await _status(staffed, held, b"DPoP") == 401
@@ -439,7 +429,7 @@ async def test_change_of_what_was_changed_is_refused(staffed: Bench) -> None:
 
 
 async def test_revocations_are_told_and_listed(staffed: Bench) -> None:
-    now = int(staffed.now[0])
+    now = int(staffed.clock.now)
     reply = await ask(staffed, "operator", "POST /revocations", {"kind": "key", "value": "t", "client_id": "c1"})
     assert reply.json() == {"kind": "key", "value": "c1 t", "at": now, "until": now + 3600}
     assert await staffed.store.revocations.list(now) == [Revocation("key", "c1 t", now, now + 3600)]

@@ -1,7 +1,5 @@
 """T9 of the attack catalogue: registration and its management; what is refused leaves nothing but its record."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator
@@ -9,28 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.attacks.bench import (
-    ADDRESS,
-    API,
-    ISSUER,
-    KEY,
-    MAX_ERROR,
-    NOW,
-    OTHER_API,
-    Bench,
-    Reply,
-    Request,
-    hurry,
-    piece_of,
-    row,
-)
-from tests.attacks.conftest import running
-from tests.attacks.registering import JSON_TYPE, PUBLIC, body, invite, register, roca_modulus
+from tests.attacks.bench import API, MAX_ERROR, OTHER_API, Bench, hurry, piece_of, row, running
+from tests.attacks.registering import PUBLIC, body, invite, register, roca_modulus
+from tests.wire import ADDRESS, JSON_TYPE, Reply, Request
 
 from affiant.jose import base64url, keys
 from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER, KEY, NOW
 
 pytestmark = pytest.mark.anyio
 PRIVATE = KEY.to_jwk()
@@ -156,10 +141,10 @@ async def test_the_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
 
 @pytest.mark.attack(192)
 async def test_a_token_ends_by_its_clock_and_by_its_uses(desk: Desk) -> None:
-    once, over = await invite(desk.bench), await invite(desk.bench, lifetime_seconds=1)
+    once, over = await invite(desk.bench), await invite(desk.bench, lifetime=1)
     assert (await desk.send(register(once))).status == 201
     await desk.refused(register(once), Reason.REGISTRATION_TOKEN)
-    desk.bench.now[0] += 1
+    desk.bench.clock.now += 1
     await desk.refused(register(over), Reason.REGISTRATION_TOKEN)
 
 

@@ -1,28 +1,13 @@
 """T6: what an authenticated client asks for. It may ask once with each assertion, whatever the answer."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from dataclasses import replace
 from urllib.parse import quote_plus, urlencode
 
 import pytest
-from tests.attacks.bench import (
-    API,
-    ISSUER,
-    OTHER,
-    OTHER_API,
-    STRANGER,
-    Bench,
-    Request,
-    assertion,
-    basic,
-    form,
-    post,
-    row,
-)
-from tests.attacks.conftest import running
+from tests.attacks.bench import API, OTHER, OTHER_API, STRANGER, Bench, assertion, basic, form, post, row, running
+from tests.wire import Request
 
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
@@ -30,6 +15,7 @@ from affiant.reasons import Reason
 from affiant.server.request.identifiers import new_token_id
 from affiant.server.request.limits import Rates
 from affiant.storage.memory import MemoryStore
+from affiant.testing import ISSUER
 
 pytestmark = pytest.mark.anyio
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -133,7 +119,7 @@ async def test_long_scope_costs_nothing(bench: Bench, scope: str) -> None:
     async def cost(text: str) -> float:
         times = []
         for _ in range(7):
-            what = post(form(bench.fresh(), scope=text))
+            what = bench.signed(scope=text)
             before = time.process_time()
             reply = await bench.send(what)
             times.append(time.process_time() - before)
@@ -145,7 +131,7 @@ async def test_long_scope_costs_nothing(bench: Bench, scope: str) -> None:
 
 @pytest.mark.attack(157)
 async def test_client_without_the_grant(bench: Bench) -> None:
-    await bench.store.clients.update("c2", lambda client: replace(client, grant_types=("refresh_token",)))
+    await bench.change_client("c2", grant_types=("refresh_token",))
     what = post(form(assertion(OTHER, iss="c2", sub="c2")))
     await bench.refused(what, Reason.GRANT_NOT_ALLOWED, claimed="c2", jti=None)
     assert await bench.used_up("j", "c2")
@@ -165,7 +151,7 @@ async def test_jwt_bearer_is_for_who_was_registered_for_it(bench: Bench) -> None
     other = {"grant_type": JWT_BEARER, "assertion": assertion(STRANGER, jti="other")}
     reply = await bench.send(post(other))
     assert (reply.status, await bench.used_up("other")) == (400, False)
-    await bench.register("exchanging", grant_types=(JWT_BEARER,))
+    await bench.add_client("exchanging", grant_types=(JWT_BEARER,))
     reply = await bench.send(post({**alone, "assertion": assertion(iss="exchanging", sub="exchanging")}))
     assert set(reply.json()) == {"access_token", "token_type", "expires_in", "scope"}
 
@@ -191,7 +177,7 @@ def _jti(text: str, published: KeySet, client_id: str = "c1") -> str:
 async def test_tokens_are_distinct(bench: Bench) -> None:
     """A thousand through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
     published = await _published(bench)
-    replies = [await bench.send(post(form(bench.fresh()))) for _ in range(1000)]
+    replies = [await bench.send(bench.signed()) for _ in range(1000)]
     assert len({_jti(reply.json()["access_token"], published) for reply in replies}) == 1000
     assert len({new_token_id() for _ in range(100_000)}) == 100_000
 
@@ -211,8 +197,7 @@ async def test_a_hundred_thousand_tokens_are_distinct(bench: Bench, client_id: s
 def _ask(bench: Bench, client_id: str) -> Request:
     if client_id in bench.secrets:
         return post({"grant_type": "client_credentials"}, basic(client_id, bench.secrets[client_id]))
-    bench.serial += 1
-    return post(form(assertion(iss=client_id, sub=client_id, jti=f"many{bench.serial}")))
+    return bench.signed(client_id)
 
 
 @pytest.mark.attack(162)
@@ -224,9 +209,9 @@ async def test_stranger_locks_nobody_out(caplog: pytest.LogCaptureFixture, monke
             what = replace(post(form(assertion(STRANGER, jti=f"s{number}"))), address=f"203.0.113.{number % 250}")
             statuses.add((await bench.send(what)).status)
             if number % 100 == 0:
-                assert (await bench.send(post(form(bench.fresh())))).status == 200
+                assert (await bench.send(bench.signed())).status == 200
         assert statuses == {401, 429}
-        assert (await bench.send(post(form(bench.fresh())))).status == 200
+        assert (await bench.send(bench.signed())).status == 200
 
 
 @pytest.mark.attack(154)
