@@ -21,7 +21,7 @@ from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.registration import initial_tokens
-from affiant.server.registry import clients, fields
+from affiant.server.registry import clients
 from affiant.server.registry.remote_keys import Fetch
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.server.settings.options import Options
@@ -177,7 +177,7 @@ class Server:
             access_token_lifetime,
             access_token_typ,
         )
-        await self.store.apis.add(fields.API.check(api))
+        await self.store.apis.add(api)
 
     async def add_client(
         self,
