@@ -61,7 +61,18 @@ def _marks(node: ast.AST, tables: dict[str, set[Mark]]) -> set[Mark]:
 
 def attacks() -> dict[str, str]:
     """Return the attacks of the threat model by number."""
-    return dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", THREATS.read_text("utf-8"), re.MULTILINE))
+    return _rows(3)
+
+
+def elsewhere() -> dict[str, str]:
+    """Return why an attack of the threat model has no test of its own, by number."""
+    return _rows(1)
+
+
+def _rows(columns: int) -> dict[str, str]:
+    """Return the first of so many columns after the number."""
+    row = re.compile(rf"^\| (\d+) \| ([^|]+) \|(?: [^|]+ \|){{{columns - 1}}}$", re.MULTILINE)
+    return dict(row.findall(THREATS.read_text("utf-8")))
 
 
 def build() -> str:
@@ -80,7 +91,7 @@ def build() -> str:
 
 def _cell(tests: dict[str, list[str]] | None) -> str:
     if not tests:
-        return "none"
+        return "see [threat-model.md](threat-model.md#attacks-without-a-test-under-their-number)"
     return "<br>".join(f"[{path}](../{path}): {', '.join(names)}" for path, names in tests.items())
 
 

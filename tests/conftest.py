@@ -16,6 +16,12 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store", metavar="MODULE:FUNCTION", help="run tests/contract on this store (docs/how-to/testing.md)"
+    )
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a long value by its argument: it may be random, and each worker has to collect the same tests."""
     return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None

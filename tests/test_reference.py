@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from reference import cli, endpoints, running
+from reference import cli, conformance, endpoints, running
 from reference.pages import FOLDER, PAGES
 from tests.attacks import test_reasons as reached
 from tests.rfc.conftest import API
@@ -281,3 +281,10 @@ def test_index_has_every_page() -> None:
     for path in (FOLDER.parent / "README.md", *FOLDER.rglob("*.md")):
         for link in links.findall(path.read_text("utf-8")):
             assert (path.parent / link).exists(), (path, link)
+
+
+def test_threat_model_has_every_attack() -> None:
+    """Each attack that a test is marked with is described, and each that has no test is listed as such."""
+    tested = {mark[1] for mark in conformance.find() if mark[0] == "attack"}
+    assert tested <= set(conformance.attacks())
+    assert set(conformance.attacks()) - tested == conformance.elsewhere().keys()

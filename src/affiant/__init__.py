@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from affiant.version import __version__
+from affiant.system.version import __version__
 
 if TYPE_CHECKING:
     from affiant.client import Service

@@ -72,6 +72,7 @@ def test_the_log_of_a_running_server_holds(server: Server, credentials: dict[str
     assert server.affiant("audit", "head")["number"] >= found["number"]
 
 
+@pytest.mark.attack(298)
 @pytest.mark.parametrize(
     ("change", "number", "code"),
     [

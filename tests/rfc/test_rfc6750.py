@@ -108,6 +108,7 @@ async def test_a_token_lives_an_hour_at_most(server: Server) -> None:
     assert (await server.token())["expires_in"] == 600
 
 
+@pytest.mark.attack(266)
 @pytest.mark.rfc(6750, "5.2")
 async def test_a_refusal_is_not_stored_and_does_not_repeat_the_token(api: httpx2.AsyncClient) -> None:
     reply = await api.get("/", headers=_bearer("secret-token"))

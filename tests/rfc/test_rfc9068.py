@@ -116,6 +116,7 @@ async def test_its_type_is_accepted(server: Server, api: httpx2.AsyncClient, typ
     assert await _call(api, await access_token(server, header={"typ": typ})) == (200, "")
 
 
+@pytest.mark.attack(251)
 @pytest.mark.rfc(9068, "4(1)")
 @pytest.mark.parametrize("typ", ["JWT", "client-authentication+jwt", "dpop+jwt", "at", "", "application/", None, 1, []])
 async def test_another_type_is_refused(server: Server, api: httpx2.AsyncClient, typ: object) -> None:
@@ -129,6 +130,7 @@ async def test_an_encrypted_token_is_refused(api: httpx2.AsyncClient) -> None:
     assert await _call(api, "e30.e30.e30.e30.e30") == INVALID_TOKEN
 
 
+@pytest.mark.attack(260)
 @pytest.mark.rfc(9068, "4(3)")
 @pytest.mark.parametrize("iss", [f"{ISSUER}/", "https://AS.example", "https://other.example", "", None, [ISSUER], 1])
 async def test_another_issuer_is_refused(server: Server, api: httpx2.AsyncClient, iss: object) -> None:
@@ -142,6 +144,7 @@ async def test_an_audience_with_this_api_is_accepted(server: Server, api: httpx2
     assert await _call(api, await access_token(server, aud=aud)) == (200, "")
 
 
+@pytest.mark.attack(249)
 @pytest.mark.rfc(9068, "4(4)")
 @pytest.mark.parametrize(
     "aud", [OTHER_API, f"{API}/", f"{API}.evil.example", [OTHER_API], [], [[API]], "", None, {API: 1}, 1]
@@ -159,6 +162,7 @@ async def test_a_token_for_another_api_is_refused(server: Server, api: httpx2.As
     assert await _call(api, token) == INVALID_TOKEN
 
 
+@pytest.mark.attack(252)
 @pytest.mark.rfc(9068, "4(5)")
 async def test_a_signature_that_does_not_hold_is_refused(server: Server, api: httpx2.AsyncClient) -> None:
     """MUST validate the signature, with the keys of the server."""
@@ -168,6 +172,7 @@ async def test_a_signature_that_does_not_hold_is_refused(server: Server, api: ht
         assert await _call(api, token) == INVALID_TOKEN
 
 
+@pytest.mark.attack(252)
 @pytest.mark.rfc(9068, "4(5)")
 @pytest.mark.parametrize("alg", ["none", "None", "nOnE", "HS256", "es256", "RS256"])
 async def test_another_algorithm_is_refused(server: Server, api: httpx2.AsyncClient, alg: str) -> None:
@@ -195,6 +200,7 @@ async def test_the_key_of_nobody_is_refused(server: Server, api: httpx2.AsyncCli
     assert await _call(api, compact.sign({"typ": "at+jwt"}, claims, keys.generate("ES256"))) == INVALID_TOKEN
 
 
+@pytest.mark.attack(256)
 @pytest.mark.rfc(9068, "4(6)")
 async def test_an_expired_token_is_refused(server: Server, api: httpx2.AsyncClient) -> None:
     """The current time MUST be before exp; 30 s of skew are allowed."""
@@ -202,6 +208,7 @@ async def test_an_expired_token_is_refused(server: Server, api: httpx2.AsyncClie
     assert await _call(api, await access_token(server, exp=NOW - 30)) == INVALID_TOKEN
 
 
+@pytest.mark.attack(256)
 @pytest.mark.rfc(9068, "2.2")
 @pytest.mark.parametrize("name", ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"])
 async def test_a_token_without_a_required_claim_is_refused(server: Server, api: httpx2.AsyncClient, name: str) -> None:

@@ -93,6 +93,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, words: str
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.attack(283)
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
 def test_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = _file(tmp_path / "c.json", json.dumps(GOOD), mode)

@@ -38,6 +38,7 @@ def _ask(
         return transport.run(asking, http, wait=waits.append), waits
 
 
+@pytest.mark.attack(268)
 def test_request_carries_an_assertion_for_the_issuer(foreign: Foreign, key: PrivateKey) -> None:
     answer, _ = _ask(foreign, Assertion(key))
     (sent,) = foreign.sent("/token")
@@ -88,6 +89,7 @@ def test_a_server_without_metadata_may_be_the_wrong_one(foreign: Foreign, key: P
         _ask(foreign, Assertion(key))
 
 
+@pytest.mark.attack(267)
 @pytest.mark.rfc(8414, "3.3")
 def test_another_issuer_gets_no_token_request(foreign: Foreign, key: PrivateKey) -> None:
     foreign.standing[WELL_KNOWN] = metadata_answer("https://evil.example")
@@ -101,6 +103,7 @@ def test_issuer_that_cannot_be_one_sends_nothing() -> None:
         transport.run(flow.discover("http://as.example", clock=time.time), http)
 
 
+@pytest.mark.attack(269)
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/token"])
 def test_redirect_is_not_followed(foreign: Foreign, key: PrivateKey, path: str) -> None:
     foreign.standing[path] = Answer(307, {}, {"Location": f"{foreign.url}/elsewhere"})
@@ -116,6 +119,7 @@ def test_answer_is_bounded(foreign: Foreign, key: PrivateKey, path: str) -> None
         _ask(foreign, Assertion(key))
 
 
+@pytest.mark.attack(271)
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_second_attempt_has_another_jti(foreign: Foreign, key: PrivateKey, status: int) -> None:
     foreign.script["/token"] = [Answer(status, {})]
@@ -126,6 +130,7 @@ def test_second_attempt_has_another_jti(foreign: Foreign, key: PrivateKey, statu
     assert len(waits) == 1
 
 
+@pytest.mark.attack(271)
 def test_three_attempts_are_the_end(foreign: Foreign, key: PrivateKey) -> None:
     foreign.standing["/token"] = Answer(503, {})
     with pytest.raises(RemoteError, match="503"):
@@ -133,6 +138,7 @@ def test_three_attempts_are_the_end(foreign: Foreign, key: PrivateKey) -> None:
     assert len({request.assertion["jti"] for request in foreign.sent("/token")}) == 3
 
 
+@pytest.mark.attack(271)
 def test_retry_after_is_honoured(foreign: Foreign, key: PrivateKey) -> None:
     foreign.script["/token"] = [Answer(429, {}, {"Retry-After": "7"}), Answer(503, {}, {"Retry-After": "11"})]
     _, waits = _ask(foreign, Assertion(key))
@@ -214,6 +220,7 @@ def test_right_clock_signs_once(foreign: Foreign, key: PrivateKey, headers: dict
     assert len(foreign.sent("/token")) == 1
 
 
+@pytest.mark.attack(281)
 def test_refusal_is_told_whole_and_harmless(foreign: Foreign, key: PrivateKey) -> None:
     members = {
         "error": "invalid_scope",

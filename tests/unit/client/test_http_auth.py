@@ -86,6 +86,7 @@ def test_refused_token_is_renewed_once(
     assert [request.headers["content-length"] for request in api.sent("/orders")] == ["5", "5"]
 
 
+@pytest.mark.attack(275)
 def test_second_refusal_is_the_callers(api: Foreign, service: Service, post: Callable[..., int]) -> None:
     api.standing["/orders"] = INVALID
     assert post(f"{api.url}/orders", service.auth(api.url)) == 401

@@ -179,6 +179,7 @@ HOLDERS: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.attack(277)
 @pytest.mark.parametrize("holder", list(HOLDERS))
 def test_secrets_are_not_shown_and_not_pickled(holder: str) -> None:
     made = HOLDERS[holder]()
@@ -189,6 +190,7 @@ def test_secrets_are_not_shown_and_not_pickled(holder: str) -> None:
         assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.attack(278)
 @pytest.mark.parametrize("answer", [Answer(401, {"error": "invalid_client"}), Answer(500, raw=b"?"), Answer(302)])
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
 def test_failures_do_not_show_the_secret(foreign: Foreign, answer: Answer, method: str) -> None:

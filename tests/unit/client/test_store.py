@@ -38,6 +38,7 @@ def test_token_is_kept_until_it_ends(store: FileTokenStore) -> None:
     assert store.token(NAMES, _fetch("b", 1200), now=NOW + 570).value == "b"
 
 
+@pytest.mark.attack(279)
 def test_files_are_for_their_owner_only(store: FileTokenStore) -> None:
     before = os.umask(0)
     try:
@@ -54,6 +55,7 @@ def test_refresh_token_is_not_kept(store: FileTokenStore) -> None:
     assert not any("refresh-canary" in path.read_text() for path in store.folder.iterdir())
 
 
+@pytest.mark.attack(279)
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", "\x00", '{"value": 1, "expires_at": 2e9, "scope": null, "token_type": "x", "leeway": 0}'],
@@ -79,6 +81,7 @@ def test_file_of_another_mode_is_ignored(store: FileTokenStore) -> None:
     assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
 
 
+@pytest.mark.attack(279)
 def test_link_is_not_followed(store: FileTokenStore, tmp_path: Path) -> None:
     store.token(NAMES, _fetch("a"), now=NOW)
     path, elsewhere = store.folder / digest(NAMES), tmp_path / "elsewhere"

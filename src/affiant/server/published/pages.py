@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from affiant.oauth.metadata import well_known_url
 from affiant.reasons import Reason
-from affiant.version import __version__
+from affiant.system.version import __version__
 
 GENERIC = "client.authentication_failed"
 _WHAT = (
