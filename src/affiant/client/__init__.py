@@ -1,6 +1,8 @@
 """The client: a service (Service) and its access tokens.
 
-The names are loaded at their first use: a kept token is read without loading cryptography.
+identity.py has Service, which is all that most programs need. flow.py has the requests without I/O, transport.py sends
+them, and token_source.py caches tokens. The names are loaded at their first use: a kept token is read without loading
+cryptography. The package imports `oauth`, and neither server nor guard.
 """
 
 from __future__ import annotations

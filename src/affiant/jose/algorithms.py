@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hmac
@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 MLDSAPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 MLDSAPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 PublicCryptoKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | MLDSAPublicKey
+ML_DSA: dict[str, tuple[type[MLDSAPublicKey], type[MLDSAPrivateKey]]] = {
+    "ML-DSA-44": (mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey),
+    "ML-DSA-65": (mldsa.MLDSA65PublicKey, mldsa.MLDSA65PrivateKey),
+    "ML-DSA-87": (mldsa.MLDSA87PublicKey, mldsa.MLDSA87PrivateKey),
+}
 PrivateCryptoKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | MLDSAPrivateKey
-
-
-class _Verify(Protocol):
-    def __call__(self, key: object, signature: bytes, data: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +30,46 @@ class Algorithm:
     name: str  # the value of ``alg``
     kty: str  # the type of key (RFC 7518 section 6.1, RFC 9964 section 3)
     crv: str | None  # the curve, if the type has several; for AKP the parameter set
-    verify: _Verify  # raises InvalidSignature of cryptography
-    sign: Callable[[object, bytes], bytes]
+    public: type  # the class of the keys that verify
+    private: type  # the class of the keys that sign
+    _verify: Callable[[Any, bytes, bytes], None]
+    _sign: Callable[[Any, bytes], bytes]
+
+    def verify(self, key: object, signature: bytes, data: bytes) -> None:
+        """Raise InvalidSignature of cryptography, or ValueError."""
+        assert isinstance(key, self.public)  # noqa: S101 - a key reaches only the algorithms of its type
+        self._verify(key, signature, data)
+
+    def sign(self, key: object, data: bytes) -> bytes:
+        assert isinstance(key, self.private)  # noqa: S101
+        return self._sign(key, data)
 
 
 def _rsa(name: str, pad: padding.AsymmetricPadding, digest: hashes.HashAlgorithm) -> Algorithm:
-    def verify(key: object, signature: bytes, data: bytes) -> None:
-        assert isinstance(key, rsa.RSAPublicKey)  # noqa: S101 - keys reach here by their type only
+    def verify(key: rsa.RSAPublicKey, signature: bytes, data: bytes) -> None:
         key.verify(signature, data, pad, digest)
 
-    def sign(key: object, data: bytes) -> bytes:
-        assert isinstance(key, rsa.RSAPrivateKey)  # noqa: S101
+    def sign(key: rsa.RSAPrivateKey, data: bytes) -> bytes:
         return key.sign(data, pad, digest)
 
-    return Algorithm(name, "RSA", None, verify, sign)
+    return Algorithm(name, "RSA", None, rsa.RSAPublicKey, rsa.RSAPrivateKey, verify, sign)
 
 
 def _ecdsa(name: str, crv: str, size: int, digest: hashes.HashAlgorithm) -> Algorithm:
     scheme = ec.ECDSA(digest)
 
-    def verify(key: object, signature: bytes, data: bytes) -> None:
-        assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101
+    def verify(key: ec.EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
         # RFC 7518 section 3.4: r and s one after the other, each as long as the field. DER has another length.
         if len(signature) != 2 * size:
             raise ValueError("length")
         r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
         key.verify(encode_dss_signature(r, s), data, scheme)
 
-    def sign(key: object, data: bytes) -> bytes:
-        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101
+    def sign(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
         r, s = decode_dss_signature(key.sign(data, scheme))
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
-    return Algorithm(name, "EC", crv, verify, sign)
+    return Algorithm(name, "EC", crv, ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey, verify, sign)
 
 
 _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -81,56 +89,40 @@ def canonical(name: str, signature: bytes) -> bytes:
     return signature[:size] + min(s, curve.group_order - s).to_bytes(size, "big")
 
 
-def _ed25519(name: str) -> Algorithm:
-    def verify(key: object, signature: bytes, data: bytes) -> None:
-        assert isinstance(key, ed25519.Ed25519PublicKey)  # noqa: S101
+def _plain(name: str, kty: str, crv: str, public: type, private: type) -> Algorithm:
+    """Return an algorithm without parameters, such as Ed25519 and ML-DSA (RFC 9964 section 5: an empty context)."""
+
+    def verify(key: Any, signature: bytes, data: bytes) -> None:
         key.verify(signature, data)
 
-    def sign(key: object, data: bytes) -> bytes:
-        assert isinstance(key, ed25519.Ed25519PrivateKey)  # noqa: S101
-        return key.sign(data)
+    def sign(key: Any, data: bytes) -> bytes:
+        signature: bytes = key.sign(data)
+        return signature
 
-    return Algorithm(name, "OKP", "Ed25519", verify, sign)
-
-
-def _mldsa(name: str, public: type[MLDSAPublicKey], private: type[MLDSAPrivateKey]) -> Algorithm:
-    def verify(key: object, signature: bytes, data: bytes) -> None:
-        assert isinstance(key, public)  # noqa: S101 - a key of one parameter set never meets the name of another
-        key.verify(signature, data)  # RFC 9964 section 5: the context is empty
-
-    def sign(key: object, data: bytes) -> bytes:
-        assert isinstance(key, private)  # noqa: S101
-        return key.sign(data)
-
-    return Algorithm(name, "AKP", name, verify, sign)
+    return Algorithm(name, kty, crv, public, private, verify, sign)
 
 
-def _ml_dsa() -> tuple[Algorithm, ...]:
+def _has_ml_dsa() -> bool:
     try:
         mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes(32))
-    except UnsupportedAlgorithm:  # a cryptography that was built against an OpenSSL before 3.5
-        return ()
-    return (
-        _mldsa("ML-DSA-44", mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey),
-        _mldsa("ML-DSA-65", mldsa.MLDSA65PublicKey, mldsa.MLDSA65PrivateKey),
-        _mldsa("ML-DSA-87", mldsa.MLDSA87PublicKey, mldsa.MLDSA87PrivateKey),
-    )
+    except UnsupportedAlgorithm:  # cryptography was built with an OpenSSL before 3.5
+        return False
+    return True
 
 
 def _hmac(name: str, digest: hashes.HashAlgorithm) -> Algorithm:
-    def _mac(key: object, data: bytes) -> hmac.HMAC:
-        assert isinstance(key, bytes)  # noqa: S101
-        mac = hmac.HMAC(key, digest)
-        mac.update(data)
-        return mac
+    def mac(key: bytes, data: bytes) -> hmac.HMAC:
+        made = hmac.HMAC(key, digest)
+        made.update(data)
+        return made
 
-    def verify(key: object, signature: bytes, data: bytes) -> None:
-        _mac(key, data).verify(signature)  # in constant time
+    def verify(key: bytes, signature: bytes, data: bytes) -> None:
+        mac(key, data).verify(signature)  # in constant time
 
-    def sign(key: object, data: bytes) -> bytes:
-        return _mac(key, data).finalize()
+    def sign(key: bytes, data: bytes) -> bytes:
+        return mac(key, data).finalize()
 
-    return Algorithm(name, "oct", None, verify, sign)
+    return Algorithm(name, "oct", None, bytes, bytes, verify, sign)
 
 
 def _pss(digest: hashes.HashAlgorithm) -> padding.PSS:
@@ -139,6 +131,7 @@ def _pss(digest: hashes.HashAlgorithm) -> padding.PSS:
 
 _S256, _S384, _S512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
 _PKCS1 = padding.PKCS1v15()
+_ED25519 = ("OKP", "Ed25519", ed25519.Ed25519PublicKey, ed25519.Ed25519PrivateKey)
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
@@ -146,16 +139,16 @@ ALGORITHMS: dict[str, Algorithm] = {
         _ecdsa("ES256", "P-256", 32, _S256),
         _ecdsa("ES384", "P-384", 48, _S384),
         _ecdsa("ES512", "P-521", 66, _S512),
-        _ed25519("Ed25519"),
+        _plain("Ed25519", *_ED25519),
         # The older name (RFC 9864 section 2.2): many libraries know only this one.
-        _ed25519("EdDSA"),
+        _plain("EdDSA", *_ED25519),
         _rsa("RS256", _PKCS1, _S256),
         _rsa("RS384", _PKCS1, _S384),
         _rsa("RS512", _PKCS1, _S512),
         _rsa("PS256", _pss(_S256), _S256),
         _rsa("PS384", _pss(_S384), _S384),
         _rsa("PS512", _pss(_S512), _S512),
-        *_ml_dsa(),
+        *(_plain(name, "AKP", name, *kinds) for name, kinds in ML_DSA.items() if _has_ml_dsa()),
         _hmac("HS256", _S256),
         _hmac("HS384", _S384),
         _hmac("HS512", _S512),

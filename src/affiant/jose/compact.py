@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from affiant.errors import LocalError, Rejected
-from affiant.jose import algorithms, base64url, spelling, strict_json
+from affiant.jose import algorithms, base64url, signature_form, strict_json
 from affiant.jose.signer import AnySigner, Signer
 from affiant.reasons import Reason
 from affiant.values import Value
@@ -143,16 +143,16 @@ def _check_form(alg: str, signature: object) -> None:
             f"sign() of the signer returned {type(signature).__name__}, not bytes: a Service takes a signer that"
             " returns the signature at once"
         )
-    form = spelling.find(alg, signature)
-    if form == spelling.DER:
+    form = signature_form.find(alg, signature)
+    if form == signature_form.DER:
         raise LocalError(
-            f"sign() of the signer returned DER; {alg} needs r and s one after the other, {spelling.expected(alg)}: use"
-            " decode_dss_signature of cryptography, and to_bytes"
+            f"sign() of the signer returned DER; {alg} needs r and s one after the other,"
+            f" {signature_form.expected(alg)}: use decode_dss_signature of cryptography, and to_bytes"
         )
-    if form is not None or not spelling.has_length(alg, signature):
+    if form is not None or not signature_form.has_length(alg, signature):
         raise LocalError(
             f"sign() of the signer returned {len(signature)} bytes{f' of {form}' if form else ''}; a signature by {alg}"
-            f" has {spelling.expected(alg)}"
+            f" has {signature_form.expected(alg)}"
         )
 
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from affiant.errors import ConfigError
 from affiant.jose import base64url, weak
-from affiant.jose.algorithms import MLDSAPrivateKey, MLDSAPublicKey, PrivateCryptoKey, PublicCryptoKey, fitting
+from affiant.jose.algorithms import ML_DSA, MLDSAPrivateKey, MLDSAPublicKey, PrivateCryptoKey, PublicCryptoKey, fitting
 
 CryptoKey = PublicCryptoKey | PrivateCryptoKey
 
@@ -30,11 +30,6 @@ _RSA_PRIMES = ("p", "q", "dp", "dq", "qi")
 # RFC 9964. The private member is the seed of 32 bytes, never the expanded key.
 SEED_BYTES = 32
 PUBLIC_BYTES = {"ML-DSA-44": 1312, "ML-DSA-65": 1952, "ML-DSA-87": 2592}  # RFC 9964 section 5, FIPS 204 table 2
-ML_DSA: dict[str, tuple[type[MLDSAPublicKey], type[MLDSAPrivateKey]]] = {
-    "ML-DSA-44": (mldsa.MLDSA44PublicKey, mldsa.MLDSA44PrivateKey),
-    "ML-DSA-65": (mldsa.MLDSA65PublicKey, mldsa.MLDSA65PrivateKey),
-    "ML-DSA-87": (mldsa.MLDSA87PublicKey, mldsa.MLDSA87PrivateKey),
-}
 # RFC 7638 section 3.2, RFC 8037 section 2, RFC 9964 section 6: what a thumbprint is made of, in order.
 _THUMBPRINT = {
     "RSA": ("e", "kty", "n"),

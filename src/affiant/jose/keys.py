@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import base64url, jwk
-from affiant.jose.algorithms import ALGORITHMS, PrivateCryptoKey, PublicCryptoKey, fitting
+from affiant.jose.algorithms import ALGORITHMS, ML_DSA, PrivateCryptoKey, PublicCryptoKey, fitting
 from affiant.reasons import Reason
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -196,7 +196,7 @@ def generate(alg: str) -> PrivateKey:
     elif algorithm.kty == "EC":
         key = ec.generate_private_key(jwk.CURVES[str(algorithm.crv)])
     elif algorithm.kty == "AKP":
-        key = jwk.ML_DSA[alg][1].generate()
+        key = ML_DSA[alg][1].generate()
     else:
         key = ed25519.Ed25519PrivateKey.generate()
     return parse_private_jwk(jwk.build(key), alg=alg)

@@ -24,7 +24,7 @@ from affiant.jose import base64url
 from affiant.jose.algorithms import ALGORITHMS
 from affiant.jose.compact import Unverified
 from affiant.jose.keys import PublicKey, SecretKey, VerificationKey
-from affiant.jose.spelling import EC_BYTES
+from affiant.jose.signature_form import EC_BYTES
 from affiant.server.client_auth.stranger import STRANGER, dummy_keys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.notes import Evidence, Request

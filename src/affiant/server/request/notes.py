@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from affiant.errors import Rejected
-from affiant.jose import spelling
+from affiant.jose import signature_form
 from affiant.jose.compact import Unverified
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
@@ -41,7 +41,7 @@ class Evidence(Value, frozen=True):
     def hint(self) -> str | None:
         """The mistake that shows in the form of the signature, without a key."""
         alg = self.unverified.alg
-        form = spelling.find(alg, self.unverified.signature)
+        form = signature_form.find(alg, self.unverified.signature)
         return f"signature.{form} {alg}" if form is not None else None
 
 

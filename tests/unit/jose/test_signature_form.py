@@ -7,7 +7,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from affiant.jose import keys, spelling
+from affiant.jose import keys, signature_form
 from affiant.jose.algorithms import ALGORITHMS
 from affiant.jose.keys import SecretKey
 
@@ -22,23 +22,23 @@ def _sign(alg: str) -> bytes:
 def test_every_algorithm(alg: str) -> None:
     """A good signature has no other form, and its other forms are recognised, whatever signed it."""
     signature = _sign(alg)
-    assert spelling.has_length(alg, signature)
-    assert spelling.find(alg, signature) is None
-    assert spelling.find(alg, signature.hex().encode()) == spelling.HEXADECIMAL
+    assert signature_form.has_length(alg, signature)
+    assert signature_form.find(alg, signature) is None
+    assert signature_form.find(alg, signature.hex().encode()) == signature_form.HEXADECIMAL
     for spelled in (base64.b64encode, base64.urlsafe_b64encode, lambda s: base64.urlsafe_b64encode(s).rstrip(b"=")):
-        assert spelling.find(alg, spelled(signature)) == spelling.BASE64
+        assert signature_form.find(alg, spelled(signature)) == signature_form.BASE64
 
 
-@pytest.mark.parametrize(("alg", "size"), spelling.EC_BYTES.items())
+@pytest.mark.parametrize(("alg", "size"), signature_form.EC_BYTES.items())
 def test_der(alg: str, size: int) -> None:
     signature = _sign(alg)
     der = encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
-    assert spelling.find(alg, der) == spelling.DER
-    assert spelling.find(alg, encode_dss_signature(1 << (8 * size), 1)) is None  # no number of this curve
-    assert spelling.find(alg, der[:-1]) is None
+    assert signature_form.find(alg, der) == signature_form.DER
+    assert signature_form.find(alg, encode_dss_signature(1 << (8 * size), 1)) is None  # no number of this curve
+    assert signature_form.find(alg, der[:-1]) is None
 
 
 @pytest.mark.parametrize("signature", [b"", b"x", b"\xff" * 63, b"=" * 88, b"A" * 7, b"0" * 129])
 def test_nonsense_has_no_form(signature: bytes) -> None:
     for alg in (*ALGORITHMS, "none", "ES256K", ""):
-        assert spelling.find(alg, signature) is None
+        assert signature_form.find(alg, signature) is None
