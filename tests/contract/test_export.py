@@ -92,13 +92,13 @@ async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
 async def test_a_plan_of_what_is_registered_has_nothing_to_do(store: Store, tmp_path: Path) -> None:
     api = await _fill(store)
     document, left_out = await export.build(api)
-    (tmp_path / "registry.toml").write_text(export.render(document))
+    (tmp_path / "registry.toml").write_text("\n".join(export.render(document)))
     (tmp_path / "registry.json").write_text(json.dumps(document))
     wanted = registry_file.read(tmp_path / "registry.toml")
     assert wanted == registry_file.read(tmp_path / "registry.json")
     assert await _plan(api, wanted) == []
     assert left_out == ["itself"]
-    text = export.render(document)
+    text = "\n".join(export.render(document))
     assert KEY.kid in text
     assert GONE.kid not in text
     secrets = [value for key in (KEY, NEXT) for name, value in key.to_jwk().items() if name in ("d", "p", "q")]
@@ -107,7 +107,7 @@ async def test_a_plan_of_what_is_registered_has_nothing_to_do(store: Store, tmp_
 
 async def test_another_server_becomes_the_same(store: Store, tmp_path: Path) -> None:
     document, _ = await export.build(await _fill(store))
-    (tmp_path / "registry.toml").write_text(export.render(document))
+    (tmp_path / "registry.toml").write_text("\n".join(export.render(document)))
     other = _ask(MemoryStore())
     await steps.take_all(
         other, await _plan(other, registry_file.read(tmp_path / "registry.toml")), tmp_path, done=lambda _: None

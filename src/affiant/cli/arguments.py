@@ -1,4 +1,4 @@
-"""Error messages about the command line, without the secrets that a user may have pasted there: they end in logs."""
+"""The words of the command line: error messages about them must not show pasted secrets, since they end in logs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _EXTRA = re.compile(r"Got unexpected extra arguments? ")
 _THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
 _SHORT = 24  # characters: secrets of affiant are longer
 _OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
-# A word, or a path or a URL of short parts: no part is as long as a secret, none has what base64 ends with.
+# A word, or a path or a URL of short parts: none is as long as a secret, and none ends as base64 does.
 _PLAIN = re.compile(rf"[\w.,:@ -]{{0,{_SHORT}}}")
 _PATH = re.compile(r"(?:[a-z]{2,5}:/)?(?:/?[\w.,:~-]{0,32})(?:/[\w.,:~-]{0,32})*")
-# A JWT, a document that may hold a key or a secret, a PEM file.
+# A JWT, a document that may have a key or a secret, a PEM file.
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*"), "(a JWT)"),
     (re.compile(r"\{\s*\\?\".*\}?", re.DOTALL), "(JSON)"),
@@ -23,15 +23,15 @@ _SECRETS = (
 
 
 def with_thumbprints(words: Sequence[str]) -> list[str]:
-    """Return the words with thumbprints that begin with a hyphen at the end, behind ``--``: they are no options.
+    """Return the words with thumbprints that begin with a hyphen at the end, after ``--``: they are not options.
 
-    Who revokes a leaked key copies its name out of a list. Of ``-h...``, click would show the help and end with 0.
+    A user who revokes a leaked key copies its name from a list. For ``-h...``, click would show the help and exit.
     """
     end = words.index("--") if "--" in words else len(words)
     moved = [
         place
         for place, word in enumerate(words[:end])
-        if _THUMBPRINT.fullmatch(word) and place and not words[place - 1].startswith("-")  # or else it is its value
+        if _THUMBPRINT.fullmatch(word) and place and not words[place - 1].startswith("-")  # or it is an option's value
     ]
     if not moved:
         return list(words)

@@ -12,7 +12,7 @@ from affiant.reasons import Reason
 from affiant.server.admin.roles import Role
 from affiant.system.text import printable
 
-_MOST_BYTES, _MOST = 48 << 10, 1000  # of one request: the admin API reads 64 KiB, and so many changes
+_MOST_BYTES, _MOST = 48 << 10, 1000  # changes of one request: the admin API reads 64 KiB
 _BY_DETAIL = frozenset({"admin.invalid", "admin.exists", "admin.not_found"})
 
 
@@ -25,7 +25,7 @@ async def check(api: Admin, changes: Sequence[Mapping[str, Any]], *, first: Coll
         refused += judged["refused"]
         needs = Role(judged["needs"]) if Role(judged["needs"]).includes(needs) else needs
     if refused:
-        error = ConfigError(f"{len(refused)} of {len(changes)} changes cannot be made, so none is")
+        error = ConfigError(f"nothing was changed: the server would refuse {len(refused)} of {len(changes)} changes")
         for one in refused:
             error.add_note(printable(f"{one['action']} {one['kind']} {one['name']}: {_why(one)}"))
         raise error
@@ -37,7 +37,7 @@ async def check_role(api: Admin, needs: Role) -> None:
     role = Role((await api.post("/dry-run", {"changes": []}))["role"])
     if not role.includes(needs):
         row = Reason.SCOPE_INSUFFICIENT.value
-        raise Refused(row.code, description=f"{row.sentence} (this takes {needs.value}, not {role.value})", status=403)
+        raise Refused(row.code, description=f"{row.sentence} (this needs {needs.value}, not {role.value})", status=403)
 
 
 def _why(refused: Mapping[str, Any]) -> str:

@@ -44,7 +44,18 @@ _LONGEST = 2000  # characters of a printed line, and of a challenge; all of it w
 @click.option("--dpop", is_flag=True, help="use a new token, bound to a key that is made for this call (RFC 9449)")
 @no_cache_option
 @json_option()
-def call(url: str, credentials: Path | None, scope: str | None, resource: str | None, **options: Any) -> None:
+def call(
+    url: str,
+    credentials: Path | None,
+    scope: str | None,
+    resource: str | None,
+    method: str | None,
+    headers: tuple[str, ...],
+    body: str | None,
+    verbose: bool,
+    dpop: bool,
+    no_cache: bool,
+) -> None:
     """The token is the one that `affiant token` keeps. If the API refuses it, the call is repeated with a new one.
 
     \b
@@ -53,24 +64,24 @@ def call(url: str, credentials: Path | None, scope: str | None, resource: str | 
 
     A certificate that the credentials file names is sent to the API: the token may be bound to it (RFC 8705).
     """
-    method = options["method"] or ("GET" if options["body"] is None else "POST")
+    method = method or ("GET" if body is None else "POST")
     if not _METHOD.fullmatch(method):
         raise click.ClickException(f"{method!r} is not an HTTP method: write it like -X POST")
-    headers, body = _read_headers(options["headers"]), _read_body(options["body"])
+    sent, content = [_header(text) for text in headers], _read_body(body)
     found = find(credentials, resource, scope)
     # Attack: a redirect. The token goes to the URL that the user gave, and nowhere else.
-    if options["dpop"]:
+    if dpop:
         from affiant.client.identity import Service
 
         auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
     else:
-        auth = make_auth(KeptTokens(found, keep=not options["no_cache"]), TokenKey(resource, scope), origin=url)
-    hooks = _trace() if options["verbose"] else None
+        auth = make_auth(KeptTokens(found, keep=not no_cache), TokenKey(resource, scope), origin=url)
+    hooks = _trace() if verbose else None
     with (
         _failures(url),
         http_client(auth=auth, verify=_verify(found), event_hooks=hooks, follow_redirects=False) as http,
     ):
-        reply = http.request(method, url, content=body, headers=headers)
+        reply = http.request(method, url, content=content, headers=sent)
     if not is_json():
         click.echo(reply.text)
     elif not reply.is_error:
@@ -100,10 +111,6 @@ def _failures(url: str) -> Iterator[None]:
         raise Unreachable(failure(error, url, proxy=find_proxy(url))) from None
     except httpx2.RequestError as error:
         raise RemoteError(f"the answer of {url} cannot be read: {error}") from None
-
-
-def _read_headers(given: Iterable[str]) -> list[tuple[str, str]]:
-    return [_header(text) for text in given]
 
 
 def _header(text: str) -> tuple[str, str]:

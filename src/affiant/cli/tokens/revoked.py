@@ -50,7 +50,7 @@ def _fetch(issuer: str, http: httpx2.Client) -> Feed | None:
 def _claims(token: str) -> dict[str, Any]:
     try:
         return compact.parse(token).claims
-    except Rejected:  # not a JWT, so of another make of server: no revocation names it
+    except Rejected:  # not a JWT, so from another server: no revocation names it
         return {}
 
 

@@ -193,7 +193,7 @@ async def test_a_role_that_is_too_low_ends_it_before_the_first_change(role: Role
     update = Desired.model_validate({"clients": [{"client_id": "b.c", "scope": ["read"]}]})
     needs = await _check(api, update)
     assert needs is Role.OWNER, "the client has a part in the admin API"
-    with pytest.raises(Refused, match=f"this takes owner, not {role.value}"):
+    with pytest.raises(Refused, match=f"this needs owner, not {role.value}"):
         await dry_run.check_role(api, needs)
 
 

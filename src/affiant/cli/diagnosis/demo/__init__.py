@@ -1,1 +1,1 @@
-"""`affiant demo`: the whole road on this machine, with real parts."""
+"""`affiant demo`."""

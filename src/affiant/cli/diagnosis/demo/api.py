@@ -17,7 +17,7 @@ SCOPE = "orders.read"
 
 
 def application(issuer: str, audience: str) -> GuardMiddleware:
-    """One route, for those who may read orders."""
+    """Return the application: one route, which needs the scope to read orders."""
 
     async def orders(request: Request) -> JSONResponse:
         return JSONResponse({"orders": 3, "for": request.scope["affiant.caller"].client_id})

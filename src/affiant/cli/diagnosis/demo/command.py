@@ -1,4 +1,4 @@
-"""The seven steps of the guide, four refusals, the guide's own request, and a refresh."""
+"""`affiant demo`: the steps of the guide, four refusals, the guide's own request, and a refresh."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OK, REFUSED, MISPLACED = 200, 401, 400
 
 
 class _Failed(Error):
-    """A step did not do what it says."""
+    """A step had another result."""
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="end after the last step, on a terminal too")
 def demo(once: bool) -> None:
-    """With a real server, a real API and real refusals."""
+    """The server, the API and the refusals are real."""
     begun = time.perf_counter()
     _unwind_on_end()
     is_done = False
@@ -52,14 +52,14 @@ def demo(once: bool) -> None:
 
 
 def _unwind_on_end() -> None:
-    """Let a supervisor's SIGTERM, or the end of the terminal, take everything away as Ctrl-C does."""
+    """Clean up after a supervisor's SIGTERM, or the end of the terminal, as after Ctrl-C."""
 
     def end(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # a second one must not break into the clearing away
+        signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the cleanup
         sys.exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and means it
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP on purpose
             signal.signal(number, end)
 
 
@@ -70,7 +70,7 @@ def _walk(stage: Stage) -> None:
     stage.affiant("client", "new", "billing", "--scope", SCOPE, *grants)
     mine = credentials.read(stage.folder / "billing.affiant.json")
     key = keys.parse_private_jwk(mine.key or {})
-    _say("2 registered: billing, with a key that was made here and never left", begun)
+    _say("2 registered: billing, with a key that never leaves this machine", begun)
     click.echo(f"    kid     {key.kid}  {key.alg}")
     with httpx2.Client() as http:
         Walk(stage, http, key).run()
@@ -85,7 +85,7 @@ class Walk:
         self._key = key
 
     def run(self) -> None:
-        """Each step prints what went over the wire, and fails if it did not do what it says."""
+        """Print what each step sends and gets; fail at the first with another result."""
         begun = time.perf_counter()
         first = self._assertion()
         _say("3 a client assertion, signed", begun)
@@ -148,9 +148,9 @@ class Walk:
             raise _Failed(f"{what.strip()}: expected {status}, got {reply.status_code} {reply.text}")
         _say(what, begun)
         members: dict[str, Any] = reply.json()
-        told = members.get("error_description") or ("" if "access_token" in members else reply.text)
+        said = members.get("error_description") or ("" if "access_token" in members else reply.text)
         code = f"{members['error']}: " if "error" in members else ""
-        click.echo(f"    {reply.request.method} {reply.request.url} → {status} {code}{told}".rstrip())
+        click.echo(f"    {reply.request.method} {reply.request.url} → {status} {code}{said}".rstrip())
         return members
 
 

@@ -1,4 +1,4 @@
-"""What the demo plays on: a folder, a real server and a guarded API, each in its own process."""
+"""The parts of the demo: a folder, a real server and a guarded API, each in its own process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ READY_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where everything is."""
+    """Where the parts are."""
 
     folder: Path
     issuer: str
     api: str
 
     def affiant(self, *words: str) -> dict[str, Any]:
-        """Run a command of affiant as a person would, in the demo's folder."""
+        """Run a command as a user would, in the demo's folder."""
         command = [sys.executable, "-m", "affiant.cli.main", *words, "--json"]
         done = subprocess.run(  # noqa: S603 - ourselves
             command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
@@ -43,14 +43,14 @@ class Stage:
         return data
 
     def environment(self) -> dict[str, str]:
-        """Without what the person set for their own work, and with a cache that goes when the demo goes."""
+        """Return the environment without the user's settings, and with a cache in the demo's folder."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIANT_")}
         return {**kept, "XDG_CACHE_HOME": str(self.folder / "cache")}
 
 
 @contextlib.contextmanager
 def set_up() -> Iterator[Stage]:
-    """Start both processes, wait until they answer, and take everything away afterwards."""
+    """Start both processes and wait until they answer; stop them and remove the folder afterwards."""
     with TemporaryDirectory(prefix="affiant-demo-") as folder, contextlib.ExitStack() as stack:
         server, api = _free_port(), _free_port()
         stage = Stage(Path(folder), f"http://127.0.0.1:{server}", f"http://127.0.0.1:{api}")
@@ -66,7 +66,7 @@ def _process(stage: Stage, *words: str) -> Iterator[None]:
     process: subprocess.Popen[bytes] | None = None
     try:
         with _undisturbed():
-            # A session of its own: Ctrl-C at the terminal is for the demo, which then ends its processes in order.
+            # In its own session: Ctrl-C at the terminal reaches only the demo, which ends its processes in order.
             process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, "-m", *words],
                 cwd=stage.folder,
@@ -82,9 +82,9 @@ def _process(stage: Stage, *words: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A signal waits until this is over: a process that was started, and is not known yet, would be left behind."""
+    """Delay signals, or a process that was started and is not known yet would be left behind."""
     came: list[int] = []
-    standing = {
+    handlers = {
         number: signal.signal(number, lambda number, _: came.append(number))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if callable(signal.getsignal(number))
@@ -92,7 +92,7 @@ def _undisturbed() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in standing.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         for caught in came:
             signal.raise_signal(caught)
@@ -114,7 +114,7 @@ def _wait(base: str) -> None:
             if httpx2.get(f"{base}/health").is_success:
                 return
         time.sleep(0.05)
-    raise ConfigError(f"{base} did not come up within {READY_SECONDS} s")
+    raise ConfigError(f"{base} did not start within {READY_SECONDS} s")
 
 
 def _free_port() -> int:

@@ -70,8 +70,8 @@ async def finish(api: Admin, left: Draft, wanted: Mapping[str, Any]) -> dict[str
     name = wanted["client_id"]
     if (left.issuer, left.name) != (api.issuer, name):
         raise ConfigError(
-            f"{draft.place(left.path)} is left of a stopped registration of {left.name} at {left.issuer}: finish that"
-            " first, or delete it"
+            f"{draft.place(left.path)} belongs to a stopped registration of {left.name} at {left.issuer}: finish that"
+            " first, or delete the file"
         )
     try:
         found: dict[str, Any] = await api.get(f"/clients/{segment(name)}")
@@ -108,7 +108,7 @@ async def _finish_key(left: Draft, found: dict[str, Any], issuer: str, key: Priv
     if not _is_written(left):
         credentials_of(found, issuer, key).write(left.path)
     left.remove()
-    return {**found, "finished": "the file of a run that was stopped is written"}
+    return {**found, "finished": "wrote the file of a run that was stopped"}
 
 
 async def _finish_secret(api: Admin, left: Draft, found: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ async def asked(begun: Draft, request: Coroutine[Any, Any, Result]) -> Result:
         if is_certain(error):
             begun.remove()
         else:
-            error.add_note(f"whether {begun.name} was made is not known: run the same command again, and it finishes")
+            error.add_note(f"the server may have made {begun.name}: run the same command again to finish")
         raise
 
 
@@ -194,13 +194,13 @@ async def _keep(api: Admin, begun: Draft, made: Credentials) -> None:
 
 
 def new_id() -> str:
-    """Return an id for a secret; it identifies the secret if the answer with its text is lost."""
+    """Return an id for a secret, which identifies the secret if the answer with its text is lost."""
     return secrets.token_hex(8)
 
 
 def left_behind(client_id: str, why: Error, remedy: str) -> str:
     """Return the note about a registered client without a credentials file."""
-    return f"{client_id} is registered all the same, and its file is missing ({why}): {remedy}"
+    return f"{client_id} is still registered, and its file is missing ({why}): {remedy}"
 
 
 async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:

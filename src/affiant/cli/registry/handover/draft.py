@@ -24,23 +24,14 @@ _MAX_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The draft of a file that is about to be written.
+    """The draft of a file that is about to be written."""
 
-    Attributes:
-        path: the future file.
-        issuer: of the server that gets the request.
-        name: of the client, or the invitation, at that server.
-        key: the private JWK for it.
-        ids: of the secrets that were asked for, the newest last.
-        before: digest of the secret that the file has until then.
-    """
-
-    path: Path
-    issuer: str
-    name: str
-    key: dict[str, Any] | None = field(default=None, repr=False)
-    ids: tuple[str, ...] = ()
-    before: str | None = None
+    path: Path  # the future file
+    issuer: str  # of the server that gets the request
+    name: str  # of the client, or the invitation, at that server
+    key: dict[str, Any] | None = field(default=None, repr=False)  # its private JWK
+    ids: tuple[str, ...] = ()  # of the requested secrets, the newest last
+    before: str | None = None  # digest of the secret that the file still has
 
     def write(self) -> None:
         """Write it with mode 0600, over an earlier one; raise ConfigError if that fails."""

@@ -1,4 +1,4 @@
-"""The hand-over of a client whose owner has the private key: what the owner must know to get tokens."""
+"""The hand-over of a client whose owner has the private key: the data that the owner needs to get tokens."""
 
 from __future__ import annotations
 

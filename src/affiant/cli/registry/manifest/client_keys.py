@@ -27,7 +27,7 @@ def wanted(client_id: str, jwks: Any, found: Mapping[str, Any], *, own_keys: str
         lasting = _lasting(keys, found)
         if not lasting and not _live(found):
             raise ConfigError(
-                f"client {client_id}: every key of it has ended, and none comes back: put a new one into the file"
+                f"client {client_id}: all of its keys have ended and cannot be used again: put a new one into the file"
             )
         if not lasting:
             return {}
@@ -67,7 +67,7 @@ def _notes(keys: Sequence[PublicKey], found: Mapping[str, Any]) -> Iterator[str]
     lasting = _lasting(keys, found)
     for ended in keys:
         if ended not in lasting:
-            yield f"the key {ended.thumbprint} has ended and does not come back; take it out of the file"
+            yield f"the key {ended.thumbprint} has ended and cannot be used again; remove it from the file"
 
 
 def _lasting(keys: Sequence[PublicKey], found: Mapping[str, Any]) -> tuple[PublicKey, ...]:
@@ -90,6 +90,6 @@ def _check_names(client_id: str, keys: Sequence[PublicKey], found: Mapping[str, 
             # A key without a kid is named by its thumbprint.
             if known and None not in known and said.get(name) not in (None, key.thumbprint, *known):
                 raise ConfigError(
-                    f"client {client_id}: the {name} of the key {key.thumbprint} is {known[0]}, and"
-                    f" stays so: to make it {said[name]}, give the client a new key"
+                    f"client {client_id}: the {name} of the key {key.thumbprint} is {known[0]} and"
+                    f" cannot change: for {said[name]}, give the client a new key"
                 )

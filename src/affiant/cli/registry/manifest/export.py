@@ -1,4 +1,4 @@
-"""`affiant export`: what is registered, as a file that `affiant apply` reads."""
+"""`affiant export`: print the registry as a file that `affiant apply` reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from affiant.server.admin import views
 from affiant.storage import records
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_DEL = "\x7f"  # JSON allows it unescaped, TOML does not
+_BMP = 0x10000  # the code points before it have an escape of four digits
 
 
 @click.command()
@@ -33,7 +33,7 @@ def export(place: Place) -> None:
     """
     document, left_out = place.run(build)
     note = [f"# left out, since they registered themselves: {', '.join(left_out)}", ""] if left_out else []
-    show(document, *note, *render(document).rstrip().splitlines())
+    show(document, *note, *render(document))
 
 
 async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:
@@ -41,15 +41,13 @@ async def build(api: Admin) -> tuple[dict[str, Any], list[str]]:
     clients = await api.all("/clients")
     left_out = [found["client_id"] for found in clients if found["registered_itself"]]
     apis = [_api(found) for found in await api.all("/apis")]
-    return {
-        "apis": apis,
-        "clients": [await _client(api, found) for found in clients if not found["registered_itself"]],
-    }, left_out
+    entries = [await _client(api, found) for found in clients if not found["registered_itself"]]
+    return {"apis": apis, "clients": entries}, left_out
 
 
-def render(document: Mapping[str, Any]) -> str:
-    """Return the document as TOML."""
-    return "\n".join(line for kind in document for entry in document[kind] for line in _table(kind, entry))
+def render(document: Mapping[str, Any]) -> list[str]:
+    """Return the document as lines of TOML."""
+    return [line for kind in document for entry in document[kind] for line in _table(kind, entry)]
 
 
 def _api(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +86,14 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{_name(name)} = {_value(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # TOML's basic strings, numbers and booleans are spelt as in JSON.
-    return json.dumps(value, ensure_ascii=False).replace(_DEL, "\\u007f")
+    # TOML's basic strings, numbers and booleans are spelt as in JSON, except for escapes beyond four digits.
+    return "".join(map(_character, json.dumps(value, ensure_ascii=False)))
+
+
+def _character(char: str) -> str:
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < _BMP else f"\\U{ord(char):08x}"
 
 
 def _name(name: str) -> str:

@@ -23,7 +23,7 @@ _LABEL = 100  # characters of a name for people
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One member that is to be another; of keys, their thumbprints."""
+    """A new value of a member; for keys, their thumbprints."""
 
     member: str
     before: Any
@@ -32,45 +32,36 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do.
+    """One change of the registry."""
 
-    Attributes:
-        action: ``create``, ``update`` or ``remove``.
-        kind: ``api`` or ``client``.
-        name: which.
-        changes: what differs; of what is removed, nothing.
-        members: what is sent.
-        then: what is sent after that: a client is registered enabled, and disabled then.
-    """
-
-    action: str
-    kind: str
+    action: str  # create, update or remove
+    kind: str  # api or client
     name: str
-    changes: tuple[Change, ...]
-    members: Mapping[str, Any]
-    then: Mapping[str, Any]
+    changes: tuple[Change, ...]  # none for a removal
+    members: Mapping[str, Any]  # of the request
+    then: Mapping[str, Any]  # of a second one: a client is registered enabled, and disabled after that
 
     def __str__(self) -> str:
         return f"{self.action} {self.kind} {self.name}"
 
     def as_change(self) -> dict[str, Any]:
-        """Return it as a dry run of the admin API takes it."""
+        """Return the step as a change for a dry run."""
         named = {"action": self.action, "kind": self.kind, "name": self.name}
         return {**named, "members": dict(self.members), "then": dict(self.then)}
 
     @property
     def makes_secret(self) -> bool:
-        """Whether the answer to it has a secret, this once."""
+        """Whether its answer has a secret."""
         is_new = self.action == "create" and self.members.get("token_endpoint_auth_method") in names.BY_SECRET
         return is_new or self.recovers_secret
 
     @property
     def recovers_secret(self) -> bool:
-        """Whether it gives a client another secret, since the file of the first was never written."""
+        """Whether it replaces a secret whose file was never written."""
         return any(change.member == _SECRET for change in self.changes)
 
     def is_still(self, found: Mapping[str, Any]) -> bool:
-        """Whether this is as it was when the step was planned, as far as the step changes it."""
+        """Whether the members that the step changes are as they were when it was planned."""
         return all(_same(self.kind, c.member, _before(c.member, found, self.members), c.before) for c in self.changes)
 
 
@@ -82,11 +73,11 @@ def build(
     prune: bool = False,
     keep: Iterable[str] = (),
 ) -> list[Step]:
-    """The steps, in an order in which each can be taken: APIs before the clients that ask for them."""
-    standing_apis = {api["identifier"]: api for api in apis}
-    standing = {client["client_id"]: client for client in clients}
-    steps = [_api(wanted, standing_apis.get(wanted.identifier)) for wanted in desired.apis]
-    steps += [_client(wanted, standing.get(wanted.client_id)) for wanted in desired.clients]
+    """Return the steps in a working order: APIs before the clients that ask for them."""
+    known_apis = {api["identifier"]: api for api in apis}
+    known_clients = {client["client_id"]: client for client in clients}
+    steps = [_api(wanted, known_apis.get(wanted.identifier)) for wanted in desired.apis]
+    steps += [_client(wanted, known_clients.get(wanted.client_id)) for wanted in desired.clients]
     if prune:
         kept = set(keep)
         steps += [_removal(kind, name) for kind, name in unnamed(desired, apis, clients) if name not in kept]
@@ -94,15 +85,15 @@ def build(
 
 
 def recovery(client_id: str) -> Step:
-    """Return the step that gives a client another secret, when a run was stopped before it wrote the first one down."""
-    lost = Change(_SECRET, "lost: a run was stopped before it wrote it down", "a new one")
+    """Return the step that replaces a secret, after a run was stopped before it wrote the first one to its file."""
+    lost = Change(_SECRET, "lost: a run was stopped before it wrote it to a file", "a new one")
     return Step("update", "client", client_id, (lost,), {}, {})
 
 
 def unnamed(
     desired: Desired, apis: Sequence[Mapping[str, Any]], clients: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """What is registered and not in the file, by kind and name; clients before the APIs that they ask for."""
+    """Return kind and name of what is registered and not in the file; clients before the APIs that they ask for."""
     named = {client.client_id for client in desired.clients}
     named_apis = {api.identifier for api in desired.apis}
     return [
@@ -112,17 +103,17 @@ def unnamed(
 
 
 def unprunable(clients: Iterable[Mapping[str, Any]], admin_api: str) -> list[str]:
-    """What no file removes: the admin API, whoever has a part in it, and clients that registered themselves.
+    """Return the names that --prune never removes: the admin API, its clients, and clients that registered themselves.
 
-    A file that forgets an owner must not shut everybody out; and those who came by themselves no file can know.
+    A file without an owner must not lock out all administrators, and no file can know clients that registered
+    themselves.
     """
     return [admin_api, *(client["client_id"] for client in clients if must_stay(client, admin_api))]
 
 
 def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
-    """Whether this client is never pruned."""
-    has_part = admin_api in (*client["resources"], *client["introspects"]) or any(s in SCOPES for s in client["scope"])
-    return has_part or bool(client["registered_itself"])
+    has_role = admin_api in (*client["resources"], *client["introspects"]) or any(s in SCOPES for s in client["scope"])
+    return has_role or bool(client["registered_itself"])
 
 
 def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:
@@ -150,7 +141,7 @@ def _client(wanted: DesiredClient, found: Mapping[str, Any] | None) -> Step | No
             members[name] = value
         elif value is not None and value != found.get(name):
             raise ConfigError(
-                f"client {wanted.client_id}: {name} is {found.get(name)}, and stays so: to make it {value}, give the"
+                f"client {wanted.client_id}: {name} is {found.get(name)} and cannot change: for {value}, give the"
                 " client another client_id, or remove it first (affiant client remove)"
             )
     return _update("client", wanted.client_id, members, found)

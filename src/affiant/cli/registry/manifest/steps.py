@@ -1,4 +1,4 @@
-"""Execute the steps in order, each one whole, until the end or the first failure."""
+"""Execute the steps of a plan in order, until the end or the first failure."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], fold
 
 
 async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, done: Callable[[Step], None]) -> None:
-    """Execute these steps, and report each one to `done`.
+    """Execute these steps, and pass each one to `done`.
 
-    Ctrl-C ends it between two steps: a secret that was made is never lost for want of its file.
+    Ctrl-C ends it between two steps, so that a new secret always gets its file.
     """
     for step in steps:
         await delivery.to_the_end(_take(api, step, folder, done))
@@ -57,7 +57,7 @@ async def _take(api: Admin, step: Step, folder: Path | None, done: Callable[[Ste
 
 async def _create(api: Admin, step: Step, folder: Path | None) -> None:
     if step.makes_secret and folder is None:
-        raise ConfigError(f"client {step.name} has a secret, and nowhere to put it: --credentials-to DIR")
+        raise ConfigError(f"{step.name} gets a client secret: pass --credentials-to DIR to save it")
     if step.makes_secret:
         await delivery.register(api, step.members, credentials_path(folder or Path(), step.name))
     else:
@@ -106,5 +106,5 @@ def _unchanged(step: Step) -> Iterator[None]:
 
 
 def _changed(step: Step, trace_id: str | None = None) -> Refused:
-    told = f"{step.kind} {step.name} was changed by somebody else since the plan was made: plan again"
+    told = f"{step.kind} {step.name} has changed since the plan was made: plan again"
     return Refused(_CHANGED, description=told, trace_id=trace_id, status=412)

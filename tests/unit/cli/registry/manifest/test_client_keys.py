@@ -40,7 +40,7 @@ def test_after_a_rotation_the_first_key_is_reported_and_not_brought_back() -> No
     assert steps == []
     assert (
         notes[1]
-        == f"client billing: the key {OLD.thumbprint} has ended and does not come back; take it out of the file"
+        == f"client billing: the key {OLD.thumbprint} has ended and cannot be used again; remove it from the file"
     )
 
 
@@ -61,7 +61,7 @@ def test_an_ended_key_beside_a_new_one_is_left_out_of_what_is_sent() -> None:
 
 def test_a_client_of_which_no_key_is_left_is_refused() -> None:
     """The operator revoked it: the file does not bring it back, and says so."""
-    with pytest.raises(ConfigError, match="client billing: every key of it has ended"):
+    with pytest.raises(ConfigError, match="client billing: all of its keys have ended"):
         _plan([OLD], [_key(OLD, "revoked")])
 
 

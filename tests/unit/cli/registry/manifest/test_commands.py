@@ -128,7 +128,7 @@ jwks_uri = "https://published.example/j"
     run("api", "new", "seed", "--identifier", "urn:seed")
     for words in (("plan", "registry.toml"), ("apply", "registry.toml", "--yes")):
         code, error = run(*words)
-        assert (code, error["message"]) == (8, "2 of 4 changes cannot be made, so none is")
+        assert (code, error["message"]) == (8, "nothing was changed: the server would refuse 2 of 4 changes")
         assert error["notes"] == [
             "create client nokey: private_key_jwt needs a public key",
             "create client hosted: client_secret_basic takes no public key",
@@ -208,7 +208,7 @@ def test_a_key_that_the_operator_revoked_does_not_come_back(run: Run) -> None:
     assert run("client", "key", "revoke", "billing", KEY.kid)[0] == 0
     for words in (("plan", "registry.toml"), ("apply", "registry.toml", "--yes")):
         code, error = run(*words)
-        assert (code, "every key of it has ended, and none comes back" in error["message"]) == (8, True)
+        assert (code, "all of its keys have ended and cannot be used again" in error["message"]) == (8, True)
     Path("registry.toml").write_text(FILE + 'own_keys = "revoke"\n')
     code, error = run("plan", "registry.toml")
     assert (code, "never comes back" in error["notes"][0]) == (8, True)

@@ -127,7 +127,7 @@ def test_how_a_client_authenticates_stays(folder: Path) -> None:
     (folder / "fixed.toml").write_text(
         '[[clients]]\nclient_id = "billing"\ntoken_endpoint_auth_method = "client_secret_basic"\n'
     )
-    with pytest.raises(ConfigError, match="token_endpoint_auth_method is private_key_jwt, and stays so"):
+    with pytest.raises(ConfigError, match="token_endpoint_auth_method is private_key_jwt and cannot change"):
         plan.build(registry_file.read(folder / "fixed.toml"), [], [_client()])
 
 
@@ -176,7 +176,9 @@ def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -
     file = wanted.model_copy(update={"clients": [wanted.clients[0].model_copy(update={"jwks": {"keys": [named]}})]})
     standing = {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator", "kid": "named", "alg": "ES256"}
     assert plan.build(file, [API], [_client(keys=[standing])]) == []
-    with pytest.raises(ConfigError, match=rf"the {member} of the key {KEY.thumbprint} is {said}, and stays so: to"):
+    with pytest.raises(
+        ConfigError, match=rf"the {member} of the key {KEY.thumbprint} is {said} and cannot change: for"
+    ):
         plan.build(file, [API], [_client(keys=[{**standing, member: said}])])
     # A key that the file has without a kid may have any.
     assert plan.build(wanted, [API], [_client(keys=[{**standing, "kid": "any", "alg": None}])]) == []

@@ -48,7 +48,7 @@ async def _steps(api: Admin, wanted: Desired = WANTED, *, prune: bool = False) -
 async def test_nobodys_change_in_between_is_overwritten() -> None:
     """Not even one that comes between the last look and the change: the ETag says so (RFC 9110 section 13.1.1)."""
     api, done = await _api(Raced), list[Step]()
-    with pytest.raises(Refused, match="client billing was changed by somebody else") as refused:
+    with pytest.raises(Refused, match="client billing has changed") as refused:
         await steps.take_all(api, await _steps(api), None, done=done.append)
     assert (refused.value.error, refused.value.status, done) == ("admin.changed", 412, [])
     standing = await api.get("/clients/billing")
@@ -59,7 +59,7 @@ async def test_what_is_not_as_it_was_planned_is_left() -> None:
     api = await _api()
     planned = await _steps(api)
     await api.patch("/clients/billing", {"scope": ["other"]})
-    with pytest.raises(Refused, match="client billing was changed by somebody else since the plan was made"):
+    with pytest.raises(Refused, match="client billing has changed since the plan was made"):
         await steps.take_all(api, planned, None, done=lambda _: None)
     assert (await api.get("/clients/billing"))["scope"] == ["other"]
 
@@ -109,7 +109,7 @@ async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already") as failure:
         await steps.take_all(api, planned, tmp_path, done=lambda _: None)
     (note,) = failure.value.__notes__
-    assert note.startswith("billing is registered all the same, and its file is missing (the server is away): run the")
+    assert note.startswith("billing is still registered, and its file is missing (the server is away): run the")
     assert draft.find(api.path) is not None, "so that the same command finishes it"
 
 
@@ -140,6 +140,6 @@ class Promoted(Admin):
 async def test_who_gets_a_part_in_the_admin_api_meanwhile_is_not_pruned() -> None:
     api = await _api(Promoted)
     planned = await _steps(api, Desired(), prune=True)
-    with pytest.raises(Refused, match="client billing was changed by somebody else"):
+    with pytest.raises(Refused, match="client billing has changed"):
         await steps.take_all(api, planned, None, done=lambda _: None)
     assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]
