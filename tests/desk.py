@@ -7,8 +7,8 @@ import httpx2
 
 from affiant.server import app as server
 from affiant.server.admin import app, roles
+from affiant.server.admin.app import AdminEndpoint
 from affiant.server.admin.calls import Desk
-from affiant.server.admin.gate import Gate
 from affiant.server.admin.roles import SCOPES, Principal, Role
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
@@ -40,13 +40,13 @@ def make_desk(store: Store, **more: Any) -> Desk:
     )
 
 
-def make_gate(store: Store, who: Principal = OWNER) -> Gate:
+def make_gate(store: Store, who: Principal = OWNER) -> AdminEndpoint:
     """The admin API on this store, which takes whoever asks for this caller."""
 
-    async def recognise(*_: object) -> Principal:
+    async def authenticate(*_: object) -> Principal:
         return who
 
-    return app.build(make_desk(store), clock=lambda: float(NOW), recognise=recognise)
+    return app.build(make_desk(store), clock=lambda: float(NOW), authenticate=authenticate)
 
 
 def asking(store: Store, who: Principal = OWNER) -> httpx2.AsyncClient:

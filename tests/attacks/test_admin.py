@@ -12,7 +12,6 @@ from tests.wire import Reply, Request
 
 from affiant.errors import StoreError
 from affiant.server.admin import roles
-from affiant.server.admin.app import AdminRoute
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import Revocation
@@ -62,9 +61,9 @@ async def routes(bench: Bench) -> list[Operation]:
     """What the router of the running server has, not what somebody listed."""
     await ask(bench, NOBODY, "GET /clients")
     server: Any = bench.app
-    found = server._admin._app._inner.routes
-    assert all(isinstance(route, AdminRoute) for route in found)
-    return [route.declared for route in found]
+    found = server._admin._app._routes
+    assert all(isinstance(route, Operation) for route in found)
+    return list(found)
 
 
 @pytest.mark.attack(285)

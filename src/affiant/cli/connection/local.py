@@ -24,8 +24,8 @@ from affiant.cli.connection.data import (
 from affiant.cli.output import note
 from affiant.server import settings
 from affiant.server.admin import app
+from affiant.server.admin.app import AdminEndpoint
 from affiant.server.admin.calls import Desk
-from affiant.server.admin.gate import Gate
 from affiant.server.admin.reads.turns import Reads
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys.master_key import MasterKey
@@ -102,7 +102,7 @@ def build_explainer(issuer: str, store: Store, key: MasterKey, chosen: Settings)
 
 async def _gate(
     issuer: str, store: Store, key: MasterKey, chosen: Settings, vault: Vault, options: Sequence[str]
-) -> Gate:
+) -> AdminEndpoint:
     desk = Desk(
         issuer=issuer,
         store=store,
@@ -117,14 +117,14 @@ async def _gate(
         settings=settings.described(chosen, options=options, issuer=await store.settings.get(ISSUER)),
     )
 
-    async def recognise(*_: object) -> Principal:
+    async def authenticate(*_: object) -> Principal:
         return Principal(user(), Role.OWNER, is_local=True)
 
-    return app.build(desk, recognise=recognise)
+    return app.build(desk, authenticate=authenticate)
 
 
 async def call(
-    gate: Gate, method: str, target: str, body: bytes | None, headers: Mapping[str, str], take: Take | None
+    gate: AdminEndpoint, method: str, target: str, body: bytes | None, headers: Mapping[str, str], take: Take | None
 ) -> tuple[int, bytes, str]:
     """Send a request to the application in this process."""
     path, _, query = target.partition("?")

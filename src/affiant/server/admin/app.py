@@ -1,102 +1,167 @@
-"""The admin API as an ASGI application: its operations, behind the gate."""
+"""The admin API: authenticate the caller, find the operation, read its parameters, answer.
+
+Failures are recorded and answered as at every endpoint (request/endpoint.py), here as problem details (RFC 9457).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import ValidationError
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Route, Router
-from starlette.types import Receive, Scope, Send
 
 from affiant.errors import Rejected
 from affiant.jose import strict_json
 from affiant.reasons import Reason
 from affiant.server.admin import problems
 from affiant.server.admin.calls import Call, Desk
-from affiant.server.admin.gate import Gate, Recognise, Tokens
+from affiant.server.admin.gate import Authenticate, Tokens
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.operation import Operation
+from affiant.server.request import http
+from affiant.server.request.endpoint import Context, Recorder
+from affiant.server.request.notes import Request
+from affiant.server.request.uses import Uses
 
 
-class AdminRoute(Route):
-    """A route that admits only callers with its role; every operation has one."""
+class AdminEndpoint(Recorder):
+    """The admin API as an ASGI application; `authenticate` returns the caller of a request."""
 
-    def __init__(self, operation: Operation) -> None:
-        self.operation = operation
-        super().__init__(operation.path, operation.endpoint)
-        self.methods = {operation.method}  # without HEAD
+    name: ClassVar[str] = "admin"
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match the path as it was sent, and decode its parameters after that: an encoded slash parts no segments."""
-        match, child = super().matches(scope)
-        if match is Match.NONE:
-            return match, child
+    def __init__(self, desk: Desk, authenticate: Authenticate, *, clock: Callable[[], float]) -> None:
+        super().__init__(Context(desk.issuer, desk.store.ledger, desk.limits, Uses(desk.store.key_uses), clock))
+        self._desk = desk
+        self._authenticate = authenticate
+        self._routes = OPERATIONS
+        self.prefix = urlsplit(desk.identifier).path
+
+    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        request = self.begin(scope, receive)
         try:
-            child["path_params"] = {
-                name: unquote(value, errors="strict") for name, value in child["path_params"].items()
-            }
-        except UnicodeDecodeError:
-            return Match.NONE, {}
-        return match, child
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for this path; a long read waits for its turn."""
-        call: Call = scope["state"]["call"]
+            with self._deadline:
+                call = await self._admit(request)
+            route, parameters = self._find(call)
+        except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
+            await self.send(request, await self.fail(request, error), send)
+            return
+        respond = partial(self._respond, call, route, parameters)
+        if not route.is_admitted:
+            await respond(send)
+            return
         try:
-            if scope["method"] != self.operation.method:
-                raise Rejected(Reason.METHOD, expected=", ".join(_methods(scope)))
-            if self.operation.is_admitted:
-                await call.desk.reads.serve(call.who.name, partial(self._answer, scope), receive, send)
-            else:
-                await self._answer(scope, receive, send)
-        except Rejected as refusal:
-            await (await call.refuse(refusal))(scope, receive, send)
+            await self._desk.reads.serve(call.who.name, respond, receive, send)
+        except Rejected as busy:
+            await self.send(request, await self.fail(request, busy), send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call: Call = scope["state"]["call"]
-        call.request = Request(scope, receive)
+    async def fail(self, request: Request, error: Exception) -> http.Answer:
+        return await super().fail(request, problems.rejected(error))
+
+    async def settle(self, request: Request, refusal: Rejected) -> Rejected:
+        # The operator at the data folder may mistype names; and a busy server is no failure of its caller.
+        is_local = request.notes.by is not None and request.notes.client_id is None
+        if is_local or refusal.reason is Reason.ADMIN_BUSY:
+            return refusal
+        return await super().settle(request, refusal)
+
+    def refuse(self, request: Request, refusal: Rejected) -> http.Answer:
+        nonces = self._desk.nonces if refusal.reason is Reason.DPOP_NONCE else None
+        nonce = nonces.current(request.now) if nonces is not None else None
+        return problems.build(refusal, request, issuer=self._desk.issuer, nonce=nonce)
+
+    async def _admit(self, request: Request) -> Call:
+        call = Call(self._desk, request, await self._authenticate(request.scope, request.now))
+        call.body = await http.read_body(request.receive)
+        request.notes.is_read = True
+        return call
+
+    def _find(self, call: Call) -> tuple[Operation, dict[str, str]]:
+        """Return the route of this path and method, and the parameters of the path."""
+        path, methods = call.path.removeprefix(self.prefix), set()
+        for route in self._routes:
+            found = route.pattern.fullmatch(path)
+            if found is None:
+                continue
+            if route.method == call.request.scope["method"]:
+                return route, _decode(found.groupdict())
+            methods.add(route.method)
+        if methods:
+            raise Rejected(Reason.METHOD, expected=", ".join(sorted(methods)))
+        raise Rejected(Reason.ADMIN_NOT_FOUND)
+
+    async def _respond(self, call: Call, route: Operation, parameters: dict[str, str], send: http.Send) -> None:
         try:
-            response = await self._respond(call)
-        except Exception as error:  # noqa: BLE001 - every failure is an answer, and is written down
-            response = await call.refuse(error)
-        await response(scope, receive, send)
-
-    async def _respond(self, call: Call) -> Response:
-        """Return the answer: every step of a request to a route, in order."""
-        route = self.operation
-        call.who.require(route.role)
-        _check_query(call.request, {name for place, name in route.places.values() if place == "query"})
-        body = await _read_body(call.request, is_wanted=route.body is not None)
-        arguments = self._parse(call.request, body)
-        result = await route.endpoint(call, **arguments)
-        if isinstance(result, Response):
-            return result
-        if route.answers is None:
-            return Response(None, route.status, call.headers)
-        document = route.answer.validate_python(result, from_attributes=True)
-        return Response(route.answer.dump_json(document), route.status, call.headers, "application/json")
-
-    def _parse(self, request: Request, body: Any) -> dict[str, Any]:
-        """Return the arguments of the endpoint."""
-        given = {"path": request.path_params, "query": dict(request.query_params), "header": dict(request.headers)}
-        try:
-            return dict(self.operation.asked.model_validate({**given, "body": body}))
-        except ValidationError as error:
-            raise problems.invalid(error) from None
+            answer = await _answer(call, route, parameters)
+        except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
+            answer = await self.fail(call.request, error)
+        await self.send(call.request, answer, send)
 
 
-def build(desk: Desk, *, clock: Callable[[], float] = time.time, recognise: Recognise | None = None) -> Gate:
-    """The admin API."""
-    router = Router([AdminRoute(route) for route in OPERATIONS], redirect_slashes=False, default=_refuse)
-    prefix = desk.identifier.split("/", 3)[3]
-    return Gate(router, desk=desk, recognise=recognise or Tokens(desk), clock=clock, prefix=f"/{prefix}")
+def build(
+    desk: Desk, *, clock: Callable[[], float] = time.time, authenticate: Authenticate | None = None
+) -> AdminEndpoint:
+    """Build the admin API; by default its callers authenticate by access tokens of this server."""
+    return AdminEndpoint(desk, authenticate or Tokens(desk), clock=clock)
+
+
+async def _answer(call: Call, route: Operation, parameters: dict[str, str]) -> http.Answer:
+    """Take a request to a route from its role to its answer."""
+    call.who.require(route.role)
+    call.query = _read_query(call, route)
+    body = _read_body(call, is_wanted=route.body is not None)
+    arguments = _parse(call, route, {"path": parameters, "query": call.query, "body": body})
+    result = await route.endpoint(call, **arguments)
+    if isinstance(result, http.Answer):
+        return result
+    headers = [(name.lower().encode(), value.encode()) for name, value in call.headers.items()]
+    if route.answers is None:
+        return http.Answer(route.status, {}, headers, body=b"")
+    document = route.answer.validate_python(result, from_attributes=True)
+    return http.Answer(route.status, {}, headers, body=route.answer.dump_json(document))
+
+
+def _read_query(call: Call, route: Operation) -> dict[str, str]:
+    known = {name for place, name in route.places.values() if place == "query"}
+    given = parse_qsl(call.request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = dict(given)
+    if len(query) < len(given) or query.keys() - known:
+        raise Rejected(Reason.ADMIN_QUERY, expected=f"once each at most: {', '.join(sorted(known)) or 'no parameter'}")
+    return query
+
+
+def _read_body(call: Call, *, is_wanted: bool) -> dict[str, Any] | None:
+    """Return the one strict JSON object of the body, so that no proxy before us reads another than we do."""
+    if not is_wanted and not call.body:
+        return None
+    kind = (call.header("content-type") or "").partition(";")[0].strip().lower()
+    if not is_wanted or kind != "application/json":
+        raise Rejected(Reason.ADMIN_JSON, expected="application/json" if is_wanted else "no body")
+    try:
+        return strict_json.parse_object(call.body)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(Reason.ADMIN_JSON, expected=str(error)[:100]) from None
+
+
+def _parse(call: Call, route: Operation, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the endpoint."""
+    names = [name for place, name in route.places.values() if place == "header"]
+    given["header"] = {name: call.header(name) for name in names}
+    try:
+        return dict(route.asked.model_validate(given))
+    except ValidationError as error:
+        raise problems.invalid(error) from None
+
+
+def _decode(parameters: dict[str, str]) -> dict[str, str]:
+    """Decode the parameters of a path, which was matched as it was sent: an encoded slash separates no segments."""
+    try:
+        return {name: unquote(value, errors="strict") for name, value in parameters.items()}
+    except UnicodeDecodeError:
+        raise Rejected(Reason.ADMIN_NOT_FOUND) from None
 
 
 async def _describe(call: Call) -> Any:
@@ -104,37 +169,6 @@ async def _describe(call: Call) -> Any:
     from affiant.server.admin import openapi  # noqa: PLC0415 - few ever ask for it
 
     return openapi.build(OPERATIONS, identifier=call.desk.identifier)
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """No route has this path."""
-    await (await scope["state"]["call"].refuse(Rejected(Reason.ADMIN_NOT_FOUND)))(scope, receive, send)
-
-
-def _methods(scope: Scope) -> list[str]:
-    routes: list[AdminRoute] = scope["router"].routes
-    return sorted({route.operation.method for route in routes if route.matches(scope)[0] is not Match.NONE})
-
-
-def _check_query(request: Request, known: set[str]) -> None:
-    given = [name for name, _ in request.query_params.multi_items()]
-    strange = sorted({name for name in given if name not in known or given.count(name) > 1})
-    if strange:
-        raise Rejected(Reason.ADMIN_QUERY, expected=f"once each at most: {', '.join(sorted(known)) or 'no parameter'}")
-
-
-async def _read_body(request: Request, *, is_wanted: bool) -> dict[str, Any] | None:
-    """Return the one strict JSON object of the body, so that no proxy before us reads another than we do."""
-    body = await request.body()
-    if not is_wanted and not body:
-        return None
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not is_wanted or kind != "application/json":
-        raise Rejected(Reason.ADMIN_JSON, expected="application/json" if is_wanted else "no body")
-    try:
-        return strict_json.parse_object(body)
-    except (ValueError, RecursionError) as error:
-        raise Rejected(Reason.ADMIN_JSON, expected=str(error)[:100]) from None
 
 
 # Every route there is.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import msgspec
-
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin import views
@@ -48,15 +46,9 @@ def check_match(if_match: str | None, document: Out) -> None:
 
 def record(call: Call, subject: str, *, outcome: AuditOutcome) -> AuditRecord:
     """The record of a change."""
-    call.visit.notes.outcome = outcome
-    call.visit.notes.subject = subject
-    client_id = None if call.who.is_local else call.who.name
-    return msgspec.structs.replace(
-        call.visit.record(),
-        client_id=client_id,
-        by=call.who.name,
-        subject=subject,
-    )
+    call.request.notes.outcome = outcome
+    call.request.notes.subject = subject
+    return call.request.record()
 
 
 def _outcome(before: object, after: object) -> AuditOutcome:

@@ -57,11 +57,10 @@ class Context:
     inquire: Callable[[Request], None] = lambda _: None  # takes refused requests, to search for a known mistake
 
 
-class Endpoint(ABC):
-    """An ASGI application for one path; without a framework, whose request and response cost a fifth of the rate."""
+class Recorder:
+    """Records what becomes of the requests to an endpoint, and answers failures: in JSON, whatever happens."""
 
     name: ClassVar[str]  # in the audit log
-    description: ClassVar[Description]
     counts_uses: ClassVar[bool] = True  # whether authenticating here counts as a use of the credential
 
     def __init__(self, context: Context) -> None:
@@ -73,31 +72,22 @@ class Endpoint(ABC):
         self._inquire = context.inquire
         self._deadline = Deadline()
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what the server's metadata say about this endpoint (RFC 8414 section 2)."""
-        return {}
-
-    @abstractmethod
-    async def road(self, request: Request) -> http.Answer:
-        """Take a request from its first byte to its answer, or raise Rejected."""
-
-    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
-        """Answer one request; in JSON, whatever happens."""
+    def begin(self, scope: http.Scope, receive: http.Receive) -> Request:
         address = scope["client"][0] if scope.get("client") else ""
-        request = Request(self.name, address, self._clock(), scope, receive)
-        try:
-            with self._deadline:
-                answer = await self._answer(request)
-        except TimeoutError:
-            answer = self.refuse(request, await self._settle_late(request))
-        except StoreError as error:
-            # Fail closed: a decision that cannot be recorded issues nothing. RFC 9110 section 10.2.3.
-            log.error("trace %s: the store failed: %s", request.trace_id, error)  # noqa: TRY400 - no traceback: it is known
-            answer = self.refuse(request, Rejected(Reason.STORE))
-        except Exception:
-            log.exception("trace %s: unexpected", request.trace_id)
-            answer = self.refuse(request, await self._settle_failure(request))
+        return Request(self.name, address, self._clock(), scope, receive)
+
+    async def send(self, request: Request, answer: http.Answer, send: http.Send) -> None:
         await http.respond(send, answer, (*request.notes.headers, (b"x-trace-id", request.trace_id.encode("ascii"))))
+
+    async def fail(self, request: Request, error: Exception) -> http.Answer:
+        """Record a failure, and build its answer; what cannot be recorded is refused, too."""
+        try:
+            refusal = await self._settle_error(request, error)
+        except StoreError as failed:
+            # Fail closed: a decision that cannot be recorded issues nothing. RFC 9110 section 10.2.3.
+            log.error("trace %s: the store failed: %s", request.trace_id, failed)  # noqa: TRY400 - no traceback: it is known
+            refusal = Rejected(Reason.STORE)
+        return self.refuse(request, refusal)
 
     def counts(self, caller: Caller) -> bool:  # noqa: ARG002 - for overrides
         """Whether requests of this client are limited like its token requests."""
@@ -169,17 +159,31 @@ class Endpoint(ABC):
         headers = () if is_plain else _headers(refusal, self._issuer)
         return http.Answer(400 if is_plain else row.status, members, headers)
 
-    async def _answer(self, request: Request) -> http.Answer:
-        try:
-            return await self.road(request)
-        except Rejected as error:
-            refusal = error
-        except SignerError as error:  # recorded, unlike a failure of the store
-            log.error("trace %s: nothing is signed: %s", request.trace_id, error)  # noqa: TRY400 - no traceback: it is known
-            refusal = Rejected(Reason.SIGNER, detail=str(error))
-        return self.refuse(request, await self._settle(request, refusal))
+    async def _settle_error(self, request: Request, error: Exception) -> Rejected:
+        if isinstance(error, Rejected):
+            return await self.settle(request, error)
+        if isinstance(error, SignerError):  # recorded, unlike a failure of the store
+            log.error("trace %s: nothing is signed: %s", request.trace_id, error)
+            return await self.settle(request, Rejected(Reason.SIGNER, detail=str(error)))
+        if isinstance(error, StoreError):
+            raise error
+        if not isinstance(error, TimeoutError):
+            return await self._settle_unexpected(request, error)
+        if not request.notes.is_read:  # a slow sender is refused like any other
+            return await self.settle(request, Rejected(Reason.TOO_SLOW))
+        # A commit that was on its way may still succeed: then the jti is used up, and its token was never sent.
+        log.error("trace %s: no answer within %s s", request.trace_id, REQUEST_SECONDS)
+        return Rejected(Reason.STORE)
 
-    async def _settle(self, request: Request, refusal: Rejected) -> Rejected:
+    async def _settle_unexpected(self, request: Request, error: Exception) -> Rejected:
+        """Record our own failure, so that the operator finds the trace; the jti is not used up."""
+        log.error("trace %s: unexpected", request.trace_id, exc_info=error)
+        refusal = Rejected(Reason.UNEXPECTED)
+        with contextlib.suppress(StoreError):
+            await self._ledger.claim(Entry(request.record(refusal)))
+        return refusal
+
+    async def settle(self, request: Request, refusal: Rejected) -> Rejected:
         """Record the refusal, and return the one for the caller: this one, or that it comes too often.
 
         The request of an authenticated client uses up its jti even if it is refused, except for its DPoP proof. Only a
@@ -199,26 +203,6 @@ class Endpoint(ABC):
         )
         outcome = await self._record(request, entry)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
-
-    async def _settle_failure(self, request: Request) -> Rejected:
-        """Record our own failure, so that the operator finds the trace; the jti is not used up."""
-        refusal = Rejected(Reason.UNEXPECTED)
-        with contextlib.suppress(StoreError):
-            await self._ledger.claim(Entry(request.record(refusal)))
-        return refusal
-
-    async def _settle_late(self, request: Request) -> Rejected:
-        """Refuse a slow sender like any other; ask a caller that waited for the store to come again.
-
-        A commit that was on its way may still succeed: then the jti is used up, and its token was never sent.
-        """
-        if request.notes.is_read:
-            log.error("trace %s: no answer within %s s", request.trace_id, REQUEST_SECONDS)
-            return Rejected(Reason.STORE)
-        try:
-            return await self._settle(request, Rejected(Reason.TOO_SLOW))
-        except StoreError:
-            return Rejected(Reason.STORE)
 
     async def _record(self, request: Request, entry: Entry) -> Outcome:
         """Commit the entry, then count it: as a failure, or as part of the caller's share."""
@@ -244,6 +228,35 @@ class Endpoint(ABC):
         if claim is None or entry.claim is not None:
             return False
         return await self._ledger.find_claim(claim.client_id, claim.digest) is not None
+
+
+class Endpoint(Recorder, ABC):
+    """An ASGI application for one path; without a framework, whose request and response cost a fifth of the rate."""
+
+    description: ClassVar[Description]
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the server's metadata say about this endpoint (RFC 8414 section 2)."""
+        return {}
+
+    @abstractmethod
+    async def road(self, request: Request) -> http.Answer:
+        """Take a request from its first byte to its answer, or raise Rejected."""
+
+    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        request = self.begin(scope, receive)
+        try:
+            with self._deadline:
+                answer = await self._answer(request)
+        except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
+            answer = await self.fail(request, error)
+        await self.send(request, answer, send)
+
+    async def _answer(self, request: Request) -> http.Answer:
+        try:
+            return await self.road(request)
+        except (Rejected, SignerError) as error:
+            return await self.fail(request, error)  # before the deadline, because it waits for the store
 
 
 class ClientEndpoint(Endpoint):
@@ -296,14 +309,21 @@ def _sentence(refusal: Rejected, *, is_proved: bool) -> str:
     return http.speakable(sentence)
 
 
-def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
-    reason = refusal.reason
-    if reason is Reason.METHOD:
+def remedy_headers(refusal: Rejected) -> list[tuple[bytes, bytes]]:
+    """Return the header that says how or when the request may succeed."""
+    if refusal.reason is Reason.METHOD:
         return [(b"allow", refusal.expected.encode("ascii"))]
     if isinstance(refusal, Limited):
         return [(b"retry-after", b"%d" % refusal.retry_after)]
-    if reason.value.status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
+    if refusal.reason.value.status == 503:  # noqa: PLR2004 - RFC 9110 section 15.6.4
         return [(b"retry-after", b"1")]
+    return []
+
+
+def _headers(refusal: Rejected, issuer: str) -> list[tuple[bytes, bytes]]:
+    if headers := remedy_headers(refusal):
+        return headers
+    reason = refusal.reason
     if reason.value.error == "invalid_token":
         # RFC 6750 section 3.1: a caller without credentials is asked for them, and gets no error.
         error = None if reason is Reason.REGISTRATION_TOKEN_MISSING else reason.value.error

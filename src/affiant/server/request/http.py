@@ -1,9 +1,10 @@
-"""HTTP for the endpoints: read a form or a JSON object within its limits, answer it whole."""
+"""HTTP for the endpoints: read a form or a JSON object within its limits, send an answer."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -38,13 +39,7 @@ JSON = b"application/json"
 
 
 class Answer(Value, frozen=True):
-    """A whole HTTP answer.
-
-    Attributes:
-        members: of its JSON object.
-        body: what is sent instead of one.
-        media_type: of the body.
-    """
+    """An HTTP answer: a JSON object, or else these bytes, or else a stream of them."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"members", "body"})
 
@@ -53,6 +48,7 @@ class Answer(Value, frozen=True):
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes | None = None
     media_type: bytes = JSON
+    stream: AsyncGenerator[bytes, None] | None = None
 
 
 def header(scope: Scope, name: bytes) -> list[bytes]:
@@ -124,12 +120,26 @@ async def no_body() -> MutableMapping[str, Any]:
 
 async def respond(send: Send, answer: Answer, also: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send the answer; `also` are more headers."""
+    if answer.stream is not None:
+        await _stream(send, answer, answer.stream, also)
+        return
     body = msgspec.json.encode(answer.members) if answer.body is None else answer.body
     # RFC 9110 section 8.6: where there is no content, its length and type are not told either.
     content = [(b"content-type", answer.media_type), (b"content-length", b"%d" % len(body))]
     headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers, *also]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _stream(
+    send: Send, answer: Answer, stream: AsyncGenerator[bytes, None], also: Iterable[tuple[bytes, bytes]]
+) -> None:
+    headers = [(b"content-type", answer.media_type), *HEADERS, *answer.headers, *also]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    async with contextlib.aclosing(stream):
+        async for piece in stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def speakable(text: str) -> str:

@@ -62,6 +62,7 @@ class Notes(msgspec.Struct):
     detail: str | None = None
     token: str | None = None  # jti of the issued token
     by: str | None = None  # the proved author of a change, at endpoints whose caller is no client
+    client_id: str | None = None  # of a client that proved itself by an access token
     subject: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()  # of the answer, accepted or refused
     challenges: bool = True  # False: a request without authentication gets 400, not 401 (RFC 9701 section 5)
@@ -104,7 +105,7 @@ class Request(Value, frozen=True):
             outcome=REFUSED if refusal else notes.outcome,
             reason=refusal.reason.code if refusal else None,
             client_claimed=(without_credentials(notes.claimed) or "")[:MAX_NAME] or None,
-            client_id=caller.client_id if caller else None,
+            client_id=caller.client_id if caller else notes.client_id,
             method=caller.method if caller else None,
             alg=caller.alg if caller else None,
             kid=caller.kid if caller else None,

@@ -20,9 +20,7 @@ SECRET = b"\xde\xad\xbe\xef" * 8
 
 
 def call(who: Principal = OWNER) -> Call:
-    made = Call(make_desk(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)))
-    made.admit(who)
-    return made
+    return Call(make_desk(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)), who)
 
 
 def show(client: Any) -> dict[str, Any]:

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.anyio
 
 
 def refusing(store: MemoryStore, error: Exception) -> Any:
-    async def recognise(*_: object) -> Principal:
+    async def authenticate(*_: object) -> Principal:
         raise error
 
-    return app.build(make_desk(store), clock=lambda: float(NOW), recognise=recognise)
+    return app.build(make_desk(store), clock=lambda: float(NOW), authenticate=authenticate)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
-    made = Call(make_desk(store), Request("admin", "", float(NOW)))
-    made.admit(Principal(name, Role.OWNER, is_local=is_local))
-    return made
+    return Call(make_desk(store), Request("admin", "", float(NOW)), Principal(name, Role.OWNER, is_local=is_local))
 
 
 async def staff(*names: str) -> MemoryStore:

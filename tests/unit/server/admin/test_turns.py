@@ -68,10 +68,10 @@ class Desk:
         self._desk = make_desk(store)
 
     def ask(self, path: str = "/clients", who: str = "owner", **more: Any) -> Reader:
-        async def recognise(*_: object) -> Principal:
+        async def authenticate(*_: object) -> Principal:
             return Principal(who, Role.VIEWER)
 
-        gate = app.build(self._desk, clock=lambda: float(NOW), recognise=recognise)
+        gate = app.build(self._desk, clock=lambda: float(NOW), authenticate=authenticate)
         self.readers.append(Reader(gate, path, **more))
         return self.readers[-1]
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
 
 from affiant.server.admin.calls import Call
 from affiant.server.admin.reads import cursors
 from affiant.server.admin.reads.slices import Slices
+from affiant.server.request.http import Answer
 
 _Shown = tuple[str, list[bytes]]  # the place after a row, and its items
 
@@ -30,32 +29,31 @@ CursorText = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Source(Generic[Row]):
-    """The rows of a list, and how to show them.
+    """The rows of a list, and how to show them."""
 
-    Attributes:
-        fetch: returns the rows after a place ("": the beginning), at most so many; fewer only at the end.
-        place: returns the place of a row.
-        show: returns the items of a row.
-        scan: how many rows to read for one page, if few rows have items; 0 if the limit counts rows.
-    """
-
+    # Returns the rows after a place ("": the beginning), at most so many; fewer only at the end.
     fetch: Callable[[str, int], Awaitable[Sequence[Row]]]
-    place: Callable[[Row], str]
-    show: Callable[[Row], Iterable[BaseModel]]
-    scan: int = 0
+    place: Callable[[Row], str]  # returns the place of a row
+    show: Callable[[Row], Iterable[BaseModel]]  # returns the items of a row
+    scan: int = 0  # how many rows to read for one page, if few rows have items; 0 if the limit counts rows
 
 
-async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Response:
+async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Answer:
     """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl."""
-    over = _name(call.request)
+    over = _name(call)
     place = call.desk.cursors.open(cursor, over=over) if cursor is not None else ""
     reading = _Reading(call.desk.reads, source)
-    if LINES in call.request.headers.get("accept", ""):
-        return StreamingResponse(reading.lines(place), media_type=LINES)
+    if LINES in (call.header("accept") or ""):
+        return stream(reading.lines(place))
     items, following = await reading.page(place, limit)
     sealed = call.desk.cursors.seal(following, over=over) if following is not None else None
     body = b'{"items":[%b],"next":%b}' % (b",".join(items), json.dumps(sealed).encode())
-    return Response(body, media_type="application/json")
+    return Answer(200, {}, body=body)
+
+
+def stream(lines: AsyncGenerator[bytes, None]) -> Answer:
+    """Return an answer of JSON Lines, sent as they are made."""
+    return Answer(200, {}, media_type=LINES.encode(), stream=lines)
 
 
 class _Reading(Generic[Row]):
@@ -79,7 +77,7 @@ class _Reading(Generic[Row]):
             place = following
         return items, place
 
-    async def lines(self, place: str | None) -> AsyncIterator[bytes]:
+    async def lines(self, place: str | None) -> AsyncGenerator[bytes, None]:
         """Yield all items, some lines at once."""
         while place is not None:
             rows, place = await self._rows(place, PAGE)
@@ -94,7 +92,7 @@ class _Reading(Generic[Row]):
         return self._source.place(row), [item.model_dump_json().encode() for item in self._source.show(row)]
 
 
-def _name(request: Request) -> str:
+def _name(call: Call) -> str:
     """Return the name of the list with its filters: a cursor is valid for one such name only."""
-    filters = {name: value for name, value in request.query_params.items() if name not in ("cursor", "limit")}
-    return json.dumps([request.url.path, filters], sort_keys=True)
+    filters = {name: value for name, value in call.query.items() if name not in ("cursor", "limit")}
+    return json.dumps([call.path, filters], sort_keys=True)

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-
-from starlette.types import Message
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.server.admin.reads.slices import Slices
 from affiant.server.request import http
 
-Read = Callable[[http.Receive, http.Send], Awaitable[None]]
+Read = Callable[[http.Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 OPEN = 8  # reads of one process; each keeps one page in memory
@@ -33,10 +32,12 @@ class Reads(Slices):
         self._left = asyncio.Condition()
 
     async def serve(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
-        """Run this read when there is a place; cancel it when its reader disconnects or stops reading."""
-        body = await receive()  # one whole message: the gate has read the body
+        """Run this read when there is a place; cancel it when its reader disconnects or stops reading.
+
+        The body of the request was read already. ADMIN_BUSY is raised without a free place, before anything is sent.
+        """
         tasks = [
-            asyncio.create_task(self._admitted(caller, read, _only(body), send)),
+            asyncio.create_task(self._admitted(caller, read, send)),
             asyncio.create_task(_disconnected(receive)),
         ]
         try:
@@ -48,10 +49,10 @@ class Reads(Slices):
         if isinstance(answered, Exception):
             raise answered
 
-    async def _admitted(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
+    async def _admitted(self, caller: str, read: Read, send: http.Send) -> None:
         async with self._place(caller):
             try:
-                await read(receive, _hurried(send))
+                await read(_hurried(send))
             except _Stalled:
                 # The server closes the connection: the answer is not complete, and its reader can see that.
                 log.info("a read of %s was cancelled: its reader took nothing for %s s", caller, STALLED_SECONDS)
@@ -79,20 +80,8 @@ class _Stalled(Exception):
     """The reader has stopped reading."""
 
 
-def _only(body: Message) -> http.Receive:
-    """Receive the body, then nothing: `_disconnected` watches the connection."""
-    pending = [body]
-
-    async def receive() -> Message:
-        if not pending:
-            await asyncio.Event().wait()
-        return pending.pop()
-
-    return receive
-
-
 def _hurried(send: http.Send) -> http.Send:
-    async def hurried(message: Message) -> None:
+    async def hurried(message: MutableMapping[str, Any]) -> None:
         try:
             async with asyncio.timeout(STALLED_SECONDS):
                 await send(message)

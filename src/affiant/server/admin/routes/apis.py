@@ -124,7 +124,7 @@ def build_changed(call: Call, standing: Api, wanted: ApiChanges) -> Api:
 async def _prepare(call: Call, api: Api) -> None:
     """Let there be a key of the API's algorithm before its first token."""
     if api.signing_alg is not None:
-        who = {"by": call.who.name, "trace_id": call.visit.trace_id}
+        who = {"by": call.who.name, "trace_id": call.request.trace_id}
         await signing_keys.ensure(call.desk.store, call.desk.vault, now=call.now, line=api.signing_alg, **who)
 
 

@@ -1,12 +1,11 @@
 """The audit log: what was decided, and whether the log still is what was written."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from pydantic import Field
-from starlette.responses import StreamingResponse
 
 from affiant.reasons import Reason
 from affiant.server.admin import documents
@@ -14,6 +13,7 @@ from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.request.http import Answer
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken
 from affiant.storage.entries import GENESIS, AuditRow
@@ -104,7 +104,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
 
 
 @ROUTES("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=(Reason.ADMIN_NOT_FOUND,))
-async def export_audit(call: Call, after: After = 0) -> StreamingResponse:
+async def export_audit(call: Call, after: After = 0) -> Answer:
     """All records from the oldest on, one a line as `affiant audit verify FILE` checks them."""
     log = call.desk.store.audit_log
     before = await log.export(after=after - 1, limit=1) if after else []
@@ -119,11 +119,11 @@ async def export_audit(call: Call, after: After = 0) -> StreamingResponse:
         previous = row.link
         return line + b"\n"
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncGenerator[bytes, None]:
         async for page in _walk(call, after or None, build):
             yield b"".join(page)
 
-    return StreamingResponse(lines(), media_type=lists.LINES)
+    return lists.stream(lines())
 
 
 async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result]) -> AsyncIterator[list[Result]]:

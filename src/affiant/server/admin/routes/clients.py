@@ -198,7 +198,7 @@ def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, l
     if jwks is None:
         return None, []
     given = KeySet.parse_given(jwks)
-    call.visit.notes.detail = describe(given.left_out) or None
+    call.request.notes.detail = describe(given.left_out) or None
     return given, list(map(str, given.left_out))
 
 

@@ -61,7 +61,9 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
         try:
             await _judge(draft, change)
         except Error as error:
-            refusal = problems.refusal_of(error, call.visit)
+            refusal = problems.rejected(error)
+            if not isinstance(refusal, Rejected):
+                raise
             refused.append(_shown(change, refusal))
         await asyncio.sleep(0)  # other requests go on between two changes
     return Judgement(refused=refused, needs=draft.needs.value, role=call.who.role.value)

@@ -20,7 +20,7 @@ async def explain_request(call: Call, question: Question) -> Any:
     """Judge a request step by step; nothing of it is claimed, stored or sent."""
     from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
-    at = question.at if question.at is not None else call.visit.now
+    at = question.at if question.at is not None else call.request.now
     return msgspec.to_builtins(await call.desk.explainer().explain(captured.parse(question.request), now=at))
 
 

@@ -59,6 +59,12 @@ class Operation:
         return self.is_long or self.is_list
 
     @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches the path below the admin API, as it was sent."""
+        pattern = re.sub(r"\\{(\w+):path\\}", r"(?P<\1>.+)", re.escape(self.path))
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", pattern), re.DOTALL)
+
+    @cached_property
     def places(self) -> dict[str, tuple[str, str]]:
         """For each argument after the call, its place in the request and its name there."""
         found = {one.name: self._place(one) for one in self._parameters.values() if one.name != "call"}

@@ -69,4 +69,4 @@ async def remove_signing_key(call: Call, kid: Kid) -> Any:
 
 def _doer(call: Call) -> dict[str, Any]:
     """Who does it and when, for the audit log: the record has the trace id of the request."""
-    return {"now": call.now, "by": call.who.name, "trace_id": call.visit.trace_id}
+    return {"now": call.now, "by": call.who.name, "trace_id": call.request.trace_id}
