@@ -16,10 +16,12 @@ import httpx2
 from tests.e2e import forked
 from tests.loopback import free_port, listens
 
+from affiant import testing
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
-from affiant.oauth import assertion, names
+from affiant.oauth import assertion
 from affiant.server.registry.directory import FRESH_SECONDS
+from affiant.testing import ABSENT
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 APPS = Path(__file__).with_name("e2e")  # guarded_api.py and mcp_tools.py
@@ -33,16 +35,6 @@ def is_healthy(base: str) -> bool:
         return httpx2.get(f"{base}/health", timeout=5).is_success
     except httpx2.TransportError:
         return False
-
-
-def proof(text: str) -> dict[str, str]:
-    """The parameters of a client assertion."""
-    return {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": text}
-
-
-def token_form(text: str, **parameters: str) -> dict[str, str]:
-    """The form of a token request with this assertion."""
-    return {"grant_type": names.CLIENT_CREDENTIALS, **proof(text), **parameters}
 
 
 def _environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
@@ -181,9 +173,9 @@ class Server:
         signer, now = key or self.key(name), time.time()
         return assertion.build(name, issuer=audience or self.issuer, signer=signer, now=now, lifetime=lifetime, jti=jti)
 
-    def proof(self, name: str, **parameters: str) -> dict[str, str]:
+    def proof(self, name: str, **parameters: str) -> dict[str, Any]:
         """The form of a request by this client."""
-        return {**proof(self.assertion(name)), **parameters}
+        return testing.form(self.assertion(name), grant_type=ABSENT, **parameters)
 
     def token(self, **form: str) -> httpx2.Response:
         return httpx2.post(f"{self.issuer}/token", data=form, timeout=20)

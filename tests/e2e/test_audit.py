@@ -15,8 +15,9 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from tests.process import AFFIANT, Server, token_form
+from tests.process import AFFIANT, Server
 
+from affiant import testing
 from affiant.jose import compact, keys
 
 HOSTILE = 'x\x00\n\r\x1b[2J\x7f\x85\x9b31m\u2028\u202e"\\'
@@ -28,10 +29,10 @@ def credentials(server: Server) -> dict[str, Any]:
     """A client whose six requests are in the log."""
     server.affiant("client", "new", "audited", "--scope", "orders.read")
     found = server.credentials("audited")
-    replies = [server.token(**token_form(server.assertion(found["client_id"]))).status_code for _ in range(3)]
-    used = token_form(server.assertion(found["client_id"]))
+    replies = [server.token(**testing.form(server.assertion(found["client_id"]))).status_code for _ in range(3)]
+    used = testing.form(server.assertion(found["client_id"]))
     replies += [server.token(**used).status_code for _ in range(2)]
-    replies.append(server.token(**token_form(server.assertion(found["client_id"]), scope="nothing")).status_code)
+    replies.append(server.token(**testing.form(server.assertion(found["client_id"]), scope="nothing")).status_code)
     assert replies == [200, 200, 200, 200, 401, 400]
     return found
 
@@ -163,7 +164,7 @@ def test_a_selection_is_exported_and_verified(server: Server, credentials: dict[
 
 
 def test_the_newest_records_are_shown(server: Server, credentials: dict[str, Any]) -> None:
-    reply = server.token(**token_form(server.assertion("audited"), scope=HOSTILE))
+    reply = server.token(**testing.form(server.assertion("audited"), scope=HOSTILE))
     trace_id = reply.json()["trace_id"]
     newest = server.run("audit", "show", "-n", "2").stdout
     assert len(newest.splitlines()) == 2
@@ -196,9 +197,9 @@ def test_new_records_are_followed(server: Server, credentials: dict[str, Any]) -
         first = json.loads(following.stdout.readline())
         asked = []
         for number in range(3):
-            server.token(**token_form(server.assertion("audited")))
+            server.token(**testing.form(server.assertion("audited")))
             asked.append(
-                server.token(**token_form(server.assertion("audited"), scope=f"none{number}")).json()["trace_id"]
+                server.token(**testing.form(server.assertion("audited"), scope=f"none{number}")).json()["trace_id"]
             )
         rows = [json.loads(following.stdout.readline()) for _ in asked]
         assert [row["record"]["trace_id"] for row in rows] == asked
@@ -310,7 +311,7 @@ def _by_key(caller: _Caller) -> None:
     caller.secret.add(found["key"]["d"])
 
     def good() -> dict[str, str]:
-        return token_form(server.assertion(found["client_id"]))
+        return testing.form(server.assertion(found["client_id"]))
 
     used = good()
     first = server.token(**good()).json()
@@ -320,9 +321,9 @@ def _by_key(caller: _Caller) -> None:
     for form in (
         used,
         used,
-        token_form(server.assertion("by_key", key=keys.generate("ES256"))),
-        token_form(used["client_assertion"][:-4]),
-        token_form("nonsense" * 9),
+        testing.form(server.assertion("by_key", key=keys.generate("ES256"))),
+        testing.form(used["client_assertion"][:-4]),
+        testing.form("nonsense" * 9),
     ):
         caller.post(form)
     caller.post({**good(), "client_secret": "s" * 43})
@@ -343,7 +344,7 @@ def _by_secret(caller: _Caller, method: str) -> None:
         caller.post(_guide_form(server, name, sent))
         now = int(time.time())
         claims = {"iss": name, "sub": name, "aud": server.issuer, "exp": now + 60, "iat": now, "jti": sent[:9]}
-        caller.post(token_form(jwt.encode(claims, sent, "HS256")))
+        caller.post(testing.form(jwt.encode(claims, sent, "HS256")))
     caller.everywhere(secret, lambda: {**plain, "client_id": name, "client_secret": secret})
 
 
@@ -382,12 +383,12 @@ def test_what_a_terminal_would_obey_is_escaped(server: Server, credentials: dict
     claims = {"iss": "audited", "sub": "audited", "aud": HOSTILE, "exp": now + 60, "iat": now, "jti": HOSTILE}
     before = server.affiant("audit", "head")["number"]
     forms = [
-        token_form(server.assertion("audited"), scope=HOSTILE, resource=f"https://x/{HOSTILE}"),
-        token_form(server.assertion("audited"), client_id=HOSTILE),
-        token_form(server.assertion("audited"), grant_type=HOSTILE),
-        token_form(compact.sign({"kid": HOSTILE}, claims, key)),
-        token_form(compact.sign({"typ": HOSTILE}, claims, key)),
-        token_form(compact.sign({}, claims, key)),
+        testing.form(server.assertion("audited"), scope=HOSTILE, resource=f"https://x/{HOSTILE}"),
+        testing.form(server.assertion("audited"), client_id=HOSTILE),
+        testing.form(server.assertion("audited"), grant_type=HOSTILE),
+        testing.form(compact.sign({"kid": HOSTILE}, claims, key)),
+        testing.form(compact.sign({"typ": HOSTILE}, claims, key)),
+        testing.form(compact.sign({}, claims, key)),
         {"grant_type": "client_credentials", "client_id": HOSTILE, "client_secret": HOSTILE},
     ]
     assert {server.token(**form).status_code for form in forms} <= {400, 401}

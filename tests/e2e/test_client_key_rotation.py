@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.process import Server, token_form
+from tests.process import Server
 
+from affiant import testing
 from affiant.client import credentials, keys
 from affiant.client.keys import KeyRing
 from affiant.errors import Refused
@@ -32,7 +33,7 @@ def _key(path: Path) -> PrivateKey:
 
 
 async def _ask(http: httpx2.AsyncClient, server: Server, name: str, key: PrivateKey) -> int:
-    form = token_form(server.assertion(name, key=key))
+    form = testing.form(server.assertion(name, key=key))
     return (await http.post(f"{server.issuer}/token", data=form)).status_code
 
 
@@ -122,7 +123,7 @@ def _wait(_: float) -> None:
 
 
 def _works(server: Server, name: str, path: Path) -> bool:
-    return server.token(**token_form(server.assertion(name, key=_key(path)))).status_code == 200
+    return server.token(**testing.form(server.assertion(name, key=_key(path)))).status_code == 200
 
 
 def test_stopped_anywhere_it_is_finished_the_next_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,15 @@
 """`affiant db`: a backup while the server runs, and no second use of an assertion after it was put back."""
 
-from tests.process import Server, token_form
+from tests.process import Server
+
+from affiant import testing
 
 
 def test_restore_makes_nothing_usable_again(lone_server: Server) -> None:
     """The assertion was used after the backup, which therefore does not know its jti."""
     server = lone_server
     server.affiant("client", "new", "kept", "--scope", "orders.read")
-    used = token_form(server.assertion("kept", lifetime=300))
+    used = testing.form(server.assertion("kept", lifetime=300))
     server.affiant("db", "backup", "copy.db")
     assert server.token(**used).status_code == 200
     while_running = server.run("db", "restore", "copy.db")

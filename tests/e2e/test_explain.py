@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.process import Server, token_form
+from tests.process import Server
 
+from affiant import testing
 from affiant.jose import base64url
 
 AFFIANT = (sys.executable, "-m", "affiant.cli.main")
@@ -23,13 +24,13 @@ def client(server: Server) -> str:
 
 def test_a_trace(server: Server, client: str) -> None:
     """The trace_id of an answer is all that the operator needs."""
-    refused = server.token(**token_form(server.assertion(client, audience=f"{server.issuer}/token")))
+    refused = server.token(**testing.form(server.assertion(client, audience=f"{server.issuer}/token")))
     done = server.run("explain", refused.json()["trace_id"])
     assert (done.returncode, done.stderr) == (0, "")
     assert server.run("explain", refused.json()["trace_id"], "--exit-code").returncode == 4
     assert "refused: assertion.audience" in done.stdout
     assert f'claims["aud"] = "{server.issuer}"' in done.stdout
-    issued = server.token(**token_form(server.assertion(client)))
+    issued = server.token(**testing.form(server.assertion(client)))
     done = server.run("explain", issued.headers["x-trace-id"], "--exit-code")
     assert (done.returncode, done.stderr) == (0, "")
     assert "accepted" in done.stdout
@@ -40,7 +41,7 @@ def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
     text = server.assertion(client)
     assert server.affiant("explain", text)["accepted"] is True
     assert server.affiant("explain", text)["accepted"] is True
-    assert server.token(**token_form(text)).status_code == 200
+    assert server.token(**testing.form(text)).status_code == 200
     done = server.run("explain", text, "--json")
     assert done.returncode == 0
     data = json.loads(done.stdout)["data"]
@@ -104,7 +105,7 @@ def test_controls_do_not_reach_the_terminal(server: Server) -> None:
 
 def test_an_access_token(server: Server, client: str) -> None:
     """What an API provider pastes first: it is judged as a guard would, and no line says to change its type."""
-    token = server.token(**token_form(server.assertion(client))).json()["access_token"]
+    token = server.token(**testing.form(server.assertion(client))).json()["access_token"]
     done = server.run("explain", "-", given=token)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{client}   as of" in done.stdout
@@ -121,7 +122,7 @@ def test_a_signature_in_der_by_its_trace_id(server: Server, client: str) -> None
     head, payload, signature = server.assertion(client).split(".")
     raw = base64url.decode(signature)
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    refused = server.token(**token_form(f"{head}.{payload}.{base64url.encode(der)}")).json()
+    refused = server.token(**testing.form(f"{head}.{payload}.{base64url.encode(der)}")).json()
     assert refused["error_description"] == "client authentication failed"
     done = server.run("explain", refused["trace_id"])
     assert "the signature is DER" in done.stdout
@@ -131,7 +132,7 @@ def test_a_signature_in_der_by_its_trace_id(server: Server, client: str) -> None
 def test_code_that_cannot_be_changed(server: Server, client: str) -> None:
     """One look names all that is wrong, and the one command that lets it in."""
     text = server.assertion(client, audience=f"{server.issuer}/token", lifetime=3000)
-    done = server.run("explain", server.token(**token_form(text)).json()["trace_id"])
+    done = server.run("explain", server.token(**testing.form(text)).json()["trace_id"])
     assert "also        assertion.lifetime" in done.stdout
     assert f"affiant client update {client} --audience legacy --lifetime legacy" in done.stdout
 
@@ -140,7 +141,7 @@ def test_observe_and_check(server: Server) -> None:
     """Let an old client in under observation, see whom a strict rule would stop, and make it strict."""
     server.affiant("client", "new", "old", "--scope", "orders.read")
     endpoint = f"{server.issuer}/token"
-    assert server.token(**token_form(server.assertion("old", audience=endpoint))).status_code == 401
+    assert server.token(**testing.form(server.assertion("old", audience=endpoint))).status_code == 401
     changed = server.affiant("client", "update", "old", "--observe", "audience")
     assert changed["observe"] == ["audience"]
     _until_seen(server, "old", endpoint)
@@ -156,7 +157,7 @@ def test_observe_and_check(server: Server) -> None:
 def _until_seen(server: Server, name: str, audience: str) -> None:
     """A change is seen within a second; ask until it is."""
     end = time.monotonic() + 5
-    while server.token(**token_form(server.assertion(name, audience=audience))).status_code != 200:
+    while server.token(**testing.form(server.assertion(name, audience=audience))).status_code != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
 

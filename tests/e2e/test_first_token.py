@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from tests.process import Server, token_form
+from tests.process import Server
 
-from affiant import Guard, Service
+from affiant import Guard, Service, testing
 from affiant.resource.asgi import GuardMiddleware
 
 
@@ -119,7 +119,7 @@ def test_pyjwt_by_hand(server: Server) -> None:
     now = int(time.time())
     claims = {"iss": "byhand", "sub": "byhand", "aud": server.issuer, "exp": now + 60, "jti": "1"}
     key: Any = ECAlgorithm(ECAlgorithm.SHA256).from_jwk(found["key"])
-    assert server.token(**token_form(jwt.encode(claims, key, "ES256"))).status_code == 200
+    assert server.token(**testing.form(jwt.encode(claims, key, "ES256"))).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
@@ -133,7 +133,7 @@ def test_every_secret_method(server: Server, method: str) -> None:
 @pytest.mark.attack(131)
 def test_fifty_copies_one_token(server: Server) -> None:
     """One assertion posted 50 times at once to two workers: one token."""
-    form = token_form(_signed(server, "racer"))
+    form = testing.form(_signed(server, "racer"))
     with ThreadPoolExecutor(50) as pool:
         statuses = [reply.status_code for reply in pool.map(lambda _: server.token(**form), range(50))]
     assert sorted(statuses) == [200] + [401] * 49
@@ -144,7 +144,7 @@ def test_same_jti_of_two_clients(server: Server) -> None:
     """A jti belongs to its client: another's use of the same one is no replay."""
     first, second = _new(server, "twin1"), _new(server, "twin2")
     for found in (first, second):
-        assert server.token(**token_form(server.assertion(found["client_id"], jti="same"))).status_code == 200
+        assert server.token(**testing.form(server.assertion(found["client_id"], jti="same"))).status_code == 200
 
 
 @pytest.mark.attack(138)
@@ -154,8 +154,8 @@ def test_stranger_cannot_burn_a_jti(server: Server) -> None:
     good = server.assertion(found["client_id"], jti="mine")
     head, claims, signature = good.split(".")
     bad = f"{head}.{claims}.{'A' * (len(signature) - 2)}AA"
-    assert server.token(**token_form(bad)).status_code == 401
-    assert server.token(**token_form(good)).status_code == 200
+    assert server.token(**testing.form(bad)).status_code == 401
+    assert server.token(**testing.form(good)).status_code == 200
 
 
 def test_disabled_client_is_refused_within_a_second(server: Server) -> None:
@@ -164,27 +164,27 @@ def test_disabled_client_is_refused_within_a_second(server: Server) -> None:
     server.affiant("client", "disable", "fired")
     time.sleep(0.2)  # the promise is 1 s
     for _ in range(10):
-        assert server.token(**token_form(server.assertion(found["client_id"]))).status_code == 401
+        assert server.token(**testing.form(server.assertion(found["client_id"]))).status_code == 401
 
 
 def test_refresh(server: Server) -> None:
     """A refresh token comes only where it was registered, and a repeated use gives the same successor."""
     found = _new(server, "fresh", "--grant", "client_credentials", "--grant", "refresh_token")
-    first = server.token(**token_form(server.assertion(found["client_id"]))).json()["refresh_token"]
+    first = server.token(**testing.form(server.assertion(found["client_id"]))).json()["refresh_token"]
     refresh = {"grant_type": "refresh_token", "refresh_token": first}
-    replies = [server.token(**token_form(server.assertion(found["client_id"]), **refresh)).json() for _ in range(2)]
+    replies = [server.token(**testing.form(server.assertion(found["client_id"]), **refresh)).json() for _ in range(2)]
     assert replies[0]["refresh_token"] == replies[1]["refresh_token"] != first
     assert replies[0]["access_token"] != replies[1]["access_token"]
-    assert "refresh_token" not in server.token(**token_form(_signed(server, "stale"))).json()
+    assert "refresh_token" not in server.token(**testing.form(_signed(server, "stale"))).json()
 
 
 def test_killed_between_two_tokens(lone_server: Server) -> None:
     """After kill -9 the old assertion is still refused, and the old token still verifies."""
     found = _new(lone_server, "survivor")
-    used = token_form(lone_server.assertion(found["client_id"]))
+    used = testing.form(lone_server.assertion(found["client_id"]))
     token = lone_server.token(**used).json()["access_token"]
     lone_server.kill()
     lone_server.start()
     assert lone_server.token(**used).status_code == 401
     assert _call(lone_server, token) == 200
-    assert lone_server.token(**token_form(lone_server.assertion(found["client_id"]))).status_code == 200
+    assert lone_server.token(**testing.form(lone_server.assertion(found["client_id"]))).status_code == 200

@@ -18,8 +18,9 @@ import httpx2
 import pytest
 from tests.certificates import authority, make_authority
 from tests.key_server import HOST, LOOPBACK, KeyServer, running
-from tests.process import END_SECONDS, Server, token_form
+from tests.process import END_SECONDS, Server
 
+from affiant import testing
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 
@@ -113,7 +114,7 @@ class Partner:
     name: str
 
     def ask(self, key: PrivateKey) -> httpx2.Response:
-        return self.server.token(**token_form(self.server.assertion(self.name, key=key)))
+        return self.server.token(**testing.form(self.server.assertion(self.name, key=key)))
 
     def reason(self, key: PrivateKey) -> str:
         """Why an assertion of this key is refused: the client is not told, and the operator is."""

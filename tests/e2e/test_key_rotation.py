@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.process import Server, token_form
+from tests.process import Server
 
-from affiant import Guard
+from affiant import Guard, testing
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
@@ -38,7 +38,7 @@ def rotating(tmp_path: Path) -> Iterator[Server]:
 
 
 async def _token(http: httpx2.AsyncClient, server: Server, key: PrivateKey) -> str:
-    reply = await http.post(f"{server.issuer}/token", data=token_form(server.assertion("load", key=key)))
+    reply = await http.post(f"{server.issuer}/token", data=testing.form(server.assertion("load", key=key)))
     assert reply.status_code == 200, reply.text
     token: str = reply.json()["access_token"]
     return token

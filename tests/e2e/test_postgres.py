@@ -17,8 +17,9 @@ import httpx2
 import pytest
 from tests.loopback import free_port
 from tests.postgres import PASSWORD, Postgres
-from tests.process import AFFIANT, Child, run, token_form
+from tests.process import AFFIANT, Child, run
 
+from affiant import testing
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
@@ -77,7 +78,7 @@ class Nodes:
     def form(self) -> dict[str, str]:
         assert self.key is not None
         text = assertion.build("billing", issuer="https://as.example", signer=self.key, now=time.time())
-        return token_form(text)
+        return testing.form(text)
 
     def records(self) -> list[dict[str, Any]]:
         """The audit log, its chain checked."""

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from tests.e2e.test_postgres import Nodes, _started
 from tests.postgres import Postgres
-from tests.process import token_form
 
+from affiant import testing
 from affiant.client import credentials, keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
@@ -47,7 +47,7 @@ def _key(path: Path) -> PrivateKey:
 
 def _ask(http: httpx2.Client, url: str, key: PrivateKey) -> int:
     text = assertion.build("billing", issuer="https://as.example", signer=key, now=time.time())
-    return http.post(url, data=token_form(text)).status_code
+    return http.post(url, data=testing.form(text)).status_code
 
 
 class Load:

@@ -12,14 +12,16 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from tests.process import Server, proof
+from tests.process import Server
 
+from affiant import testing
 from affiant.cli.connection.data import with_store
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
 from affiant.storage.ports import Store
+from affiant.testing import ABSENT
 
 PUBLISHER, PUBLISHER_ISSUER = keys.generate("ES256"), "https://publisher.example"
 API = "https://orders.example"
@@ -71,7 +73,7 @@ class Foreign:
         claims = {"iss": name, "sub": name, "aud": self.metadata["issuer"], "iat": now, "exp": now + 60}
         private = jwt.PyJWK(self.key.to_jwk(), algorithm="ES256")
         text = jwt.encode({**claims, "jti": str(time.time_ns())}, private, headers={"kid": self.key.kid})
-        return proof(text)
+        return testing.form(text, grant_type=ABSENT)
 
     def ask(self) -> httpx2.Response:
         form = {"grant_type": "client_credentials", "scope": "orders.read", "resource": API, **self.proof()}

@@ -7,14 +7,16 @@ from typing import Any
 import httpx2
 import pytest
 from tests.loopback import free_port
-from tests.process import Launch, Server, token_form
+from tests.process import Launch, Server
+
+from affiant import testing
 
 SECONDS = 2.0  # within which a guard must have heard
 AFFIANT_NAME = "revoked"
 
 
 def _token(server: Server, name: str, **parameters: str) -> dict[str, Any]:
-    reply = server.token(**token_form(server.assertion(name), **parameters))
+    reply = server.token(**testing.form(server.assertion(name), **parameters))
     assert reply.status_code == 200, reply.text
     members: dict[str, Any] = reply.json()
     return members

@@ -10,8 +10,9 @@ from statistics import median
 from urllib.parse import urlencode
 
 import pytest
-from tests.process import Server, token_form
+from tests.process import Server
 
+from affiant import testing
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 
@@ -33,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _body(server: Server, client_id: str, key: PrivateKey) -> bytes:
-    return urlencode(token_form(server.assertion(client_id, key=key))).encode()
+    return urlencode(testing.form(server.assertion(client_id, key=key))).encode()
 
 
 def _ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[float, tuple[int, int, str]]:

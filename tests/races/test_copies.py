@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from tests.process import Server, token_form
+from tests.process import Server
 
+from affiant import testing
 from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
@@ -33,7 +34,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def _message(server: Server, key: PrivateKey) -> bytes:
-    body = urlencode(token_form(server.assertion("racer", key=key, lifetime=120))).encode()
+    body = urlencode(testing.form(server.assertion("racer", key=key, lifetime=120))).encode()
     lines = (
         f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
