@@ -88,7 +88,7 @@ async def test_limited_failures_do_not_fill_the_log(server: Server) -> None:
     before = await _audited(server)
     assert len(before) == 3
     limits: Limits = server.app._endpoints["/token"]._limits  # type: ignore[attr-defined]
-    await background.tell_of_limits(server.store.ledger, limits, server.clock.now)
+    await background.record_limits(server.store.ledger, limits, server.clock.now)
     (summary,) = (await _audited(server))[3:]
     assert (summary["reason"], summary["outcome"]) == ("limit.failures", "limited")
     assert summary["detail"].startswith("197 requests of ")

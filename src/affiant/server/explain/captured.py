@@ -1,4 +1,4 @@
-"""A request as somebody has it at hand: a curl line, a raw form, a HAR entry, the bytes of HTTP, or the JWT alone."""
+"""Parse a captured request: a curl line, a form, a HAR entry, an HTTP request, or a JWT alone."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ _HELP = "give a trace id, a JWT, a curl line, a form (a=b&c=d), an HTTP request 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A request, as far as the token endpoint looks at it."""
+    """The parts of a request that the token endpoint reads."""
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
-    is_bare: bool = False  # a JWT alone, or a call of an API: nobody said that it is a client assertion
+    is_bare: bool = False  # a JWT alone, or a call of an API: it may be no client assertion
 
     def scope(self) -> MutableMapping[str, Any]:
-        """The same for ASGI."""
         return {
             "type": "http",
             "method": self.method,
             "path": urlsplit(self.url).path,
             "query_string": urlsplit(self.url).query.encode("utf-8", "replace"),
-            PEER: "127.0.0.1",  # nobody knows any more
+            PEER: "127.0.0.1",  # not known any more
             "headers": [
                 (n.lower().encode("latin-1", "replace"), v.encode("latin-1", "replace"))
                 for n, v in (*self.headers, *self._length())
@@ -48,27 +47,26 @@ class Captured:
         }
 
     def _length(self) -> list[tuple[str, str]]:
-        """What whoever sent this body said of it, though the capture may not."""
-        is_told = any(name.lower() == "content-length" for name, _ in self.headers)
-        return [("Content-Length", str(len(self.body)))] if self.body and not is_told else []
+        # The sender sent this header, even if it was not captured.
+        is_captured = any(name.lower() == "content-length" for name, _ in self.headers)
+        return [("Content-Length", str(len(self.body)))] if self.body and not is_captured else []
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """The whole body at once."""
         return {"type": "http.request", "body": self.body, "more_body": False}
 
 
 def parse(text: str) -> Captured:
-    """The request in this text."""
+    """Return the request in this text, or raise ConfigError."""
     captured = _read(text.strip().removeprefix("\ufeff"))
     try:
         urlsplit(captured.url)
     except ValueError:
-        raise ConfigError(f"the address of this request is none: {_HELP}") from None
+        raise ConfigError(f"the URL of this request cannot be parsed: {_HELP}") from None
     return _call(captured) or captured
 
 
 def _call(captured: Captured) -> Captured | None:
-    """The access token of a request that is for an API and not for this server: it is what is asked about."""
+    """Return the access token of a request to an API: the question is about the token, not the request."""
     shown = [value for name, value in captured.headers if name.lower() == "authorization"]
     found = _TOKEN.fullmatch(shown[0].strip()) if len(shown) == 1 else None
     if found is None or urlsplit(captured.url).path.endswith("/token"):
@@ -88,7 +86,7 @@ def _read(text: str) -> Captured:
         return _bare(bare)
     if "=" in text:
         return Captured("POST", "/token", (("Content-Type", FORM_TYPE),), text.encode())
-    raise ConfigError(f"this is no request that is known here: {_HELP}")
+    raise ConfigError(f"this is not a request in a known format: {_HELP}")
 
 
 def _bare(jwt: str) -> Captured:
@@ -121,11 +119,13 @@ def _har(text: str) -> Captured:
         body = posted.get("text") or urlencode([(p["name"], p["value"]) for p in posted.get("params", [])])
         return Captured(str(request["method"]), str(request["url"]), headers, str(body).encode())
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, StopIteration, RecursionError):
-        raise ConfigError("this JSON is no HAR entry: it needs request.method, .url, .headers and .postData") from None
+        raise ConfigError(
+            "this JSON is not a HAR entry: request.method, .url, .headers and .postData are needed"
+        ) from None
 
 
 class _Options(argparse.ArgumentParser):
-    """curl's, as far as they say what is sent."""
+    """The options of curl that say what is sent."""
 
     def __init__(self) -> None:
         super().__init__(prog="curl", add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -155,7 +155,7 @@ def _curl(text: str) -> Captured:
         raise ConfigError(f"the curl line cannot be read: {error}") from None
     parts = [*(chosen.data or []), *map(_encoded, chosen.encoded)]
     if any(part.startswith("@") for part in parts):
-        raise ConfigError("the curl line sends a file (@NAME): put what is in it in its place")
+        raise ConfigError("the curl line sends a file (@NAME): replace it by its content")
     headers = [(name.strip(), value.strip()) for name, _, value in (h.partition(":") for h in chosen.header)]
     named = {name.lower() for name, _ in headers}
     if chosen.multipart:

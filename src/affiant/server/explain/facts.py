@@ -1,4 +1,4 @@
-"""What a request says, read as far as it can be read, and what is known of the client that it names."""
+"""What a request says, as far as it can be read, and what is known about the client that it names."""
 
 from __future__ import annotations
 
@@ -24,70 +24,46 @@ _ASSERTIONS = ("client_assertion", "assertion")
 
 @dataclass(slots=True)
 class Facts:
-    """What is known, for lines and fixes; nothing here is proved.
+    """What a request says, and what is known about it. Nothing here is proved."""
 
-    Attributes:
-        issuer: of the server that judges.
-        now: seconds since the epoch.
-        form: the parameters, where they can be read.
-        user: the client that an Authorization header names, by Basic.
-        text: the assertion as it was sent.
-        unverified: the assertion taken apart, where it can be.
-        client: the client that it names, where one is registered and this server may say so.
-        near: names of registered clients that look like the one that is named.
-        claimed: whether its jti was used before; None where that is not known.
-        kept: whether it is the very assertion that was used before, and not another with its jti.
-        earlier: the audit record of that use, where it was found.
-        judged_to: the last rung that was judged after the first that failed; 0 where nothing was.
-        hint: the known mistake that explains a signature that does not verify.
-        policies: for each broken rule that has one, the client's policy that accepts the assertion.
-        apis: every API.
-        scope: the scope parameter.
-        resources: the values of the resource parameter.
-        grant: the grant_type parameter.
-        token_lifetime: seconds that an access token of this client lives.
-    """
-
-    issuer: str
+    issuer: str  # of the server that judges
     now: float
     form: Form | None = None
-    user: str | None = None
-    text: str = field(default="", repr=False)
-    unverified: Unverified | None = None
-    client: RegisteredClient | None = None
-    near: tuple[str, ...] = ()
-    claimed: bool | None = None
-    kept: bool | None = None
-    earlier: dict[str, Any] | None = None
-    judged_to: int = 0
-    hint: Hint | None = None
-    policies: dict[str, str] = field(default_factory=dict)
-    apis: Sequence[Api] = ()
+    user: str | None = None  # the client in an Authorization header by Basic
+    text: str = field(default="", repr=False)  # the assertion as it was sent
+    unverified: Unverified | None = None  # the same, if it can be parsed
+    client: RegisteredClient | None = None  # the registered client that it names
+    near: tuple[str, ...] = ()  # registered names that are similar to the one it names
+    claimed: bool | None = None  # whether its jti was used before; None if that is not known
+    kept: bool | None = None  # whether exactly this assertion was used before, not another with its jti
+    earlier: dict[str, Any] | None = None  # the audit record of that use, if it was found
+    judged_to: int = 0  # the last step that was judged after the first that failed
+    hint: Hint | None = None  # the known mistake that explains a wrong signature
+    policies: dict[str, str] = field(default_factory=dict)  # by broken rule, the one that accepts the assertion
+    apis: Sequence[Api] = ()  # all of the server
     scope: str = ""
     resources: tuple[str, ...] = ()
     grant: str = ""
-    token_lifetime: int = 0
+    token_lifetime: int = 0  # of an access token of this client, in seconds
 
     @property
     def claims(self) -> dict[str, Any]:
-        """The claims, or none."""
         return self.unverified.claims if self.unverified else {}
 
     @property
     def header(self) -> dict[str, Any]:
-        """The header, or none."""
         return self.unverified.header if self.unverified else {}
 
     @property
     def names(self) -> list[str]:
-        """Every name that the request gives its client, the likeliest first."""
+        """Every client_id that the request names, the most likely first."""
         sent = self.form.get("client_id") if self.form else None
         given = [self.claims.get("iss"), self.claims.get("sub"), self.user, sent]
         return list(dict.fromkeys(name for name in given if isinstance(name, str) and name))
 
 
 def of_record(record: dict[str, Any], *, issuer: str) -> Facts:
-    """The members of a request's audit record; the request itself is not kept."""
+    """Return the facts in the audit record of a request; the request itself is not stored."""
     facts = Facts(issuer, float(record["at"]))
     facts.scope, facts.grant = str(record.get("scope") or ""), str(record.get("grant") or "")
     facts.resources = tuple(str(record.get("resource") or "").split())
@@ -96,7 +72,7 @@ def of_record(record: dict[str, Any], *, issuer: str) -> Facts:
 
 
 def read(captured: Captured, *, issuer: str, now: float) -> Facts:
-    """What this request says."""
+    """Return what this request says, as far as it can be read."""
     facts = Facts(issuer, now)
     try:
         facts.form = oauth_form.parse(captured.body)

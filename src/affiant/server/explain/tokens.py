@@ -54,11 +54,12 @@ def describe(facts: Facts) -> str:
         return _describe_token(facts)
     if facts.client is not None:
         return ""
-    typ, claims = media_type(facts.header.get("typ")) or "", facts.claims
-    for fits, what in _KINDS:
-        if fits(typ, claims):
-            return f"this is {what(claims)}: {_FOREIGN}"
-    return ""
+    claims, what = facts.claims, _BY_TYP.get(media_type(facts.header.get("typ")) or "")
+    iss, sub = str(claims.get("iss")), str(claims.get("sub"))
+    for fits, words, quoted in _BY_CLAIMS:
+        if what is None and fits(iss, sub, claims):
+            what = words.format(_quoted(claims, quoted))
+    return f"this is {what}: {_FOREIGN}" if what else ""
 
 
 def fix(facts: Facts) -> Fix:
@@ -125,7 +126,7 @@ async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -
         raise Rejected(Reason.TOKEN_AUDIENCE, expected=expected, got=" ".join(audience)[:100])
     api = directory.api(wanted)
     if api is not None and media_type(facts.header.get("typ")) == api.access_token_typ.lower() != _AT:
-        # An API of another verifier: affiant's guard takes at+jwt alone.
+        # An API with another verifier: affiant's guard accepts only at+jwt.
         if active.find(facts.text, directory, issuer=facts.issuer, now=facts.now) is None:
             raise Rejected(Reason.TOKEN_EXPIRED)
         return await _check_revoked(claims, facts.now, revocations)
@@ -214,44 +215,38 @@ def _quoted(claims: dict[str, Any], name: str) -> str:
     return ascii(value[:100]) if isinstance(value, str) else "(not named)"
 
 
-def _begins(claims: dict[str, Any], *starts: str) -> bool:
-    return str(claims.get("iss")).startswith(starts)
-
-
 _ENTRA = re.compile(r"https://(login\.microsoftonline\.com|sts\.windows\.net|login\.windows\.net)/")
-_Kind = tuple["Callable[[str, dict[str, Any]], bool]", "Callable[[dict[str, Any]], str]"]
-_KINDS: tuple[_Kind, ...] = (
-    (lambda typ, _: typ == names.DPOP_TYP, lambda _: "a DPoP proof, which goes into the header DPoP"),
-    (lambda typ, _: typ == names.INTROSPECTION_TYP, lambda _: "an answer of /introspect"),
-    (lambda typ, _: typ == names.REVOCATIONS_TYP, lambda _: "the list of revocations of an affiant server"),
-    (lambda typ, _: typ == "logout+jwt", lambda _: "a logout token of OpenID Connect"),
-    (lambda typ, _: typ == "oauth-authz-req+jwt", lambda _: "a request object (RFC 9101)"),
+_OF_USERS = {"nonce", "at_hash", "c_hash", "auth_time", "azp"}
+_BY_TYP = {
+    names.DPOP_TYP: "a DPoP proof, which goes into the header DPoP",
+    names.INTROSPECTION_TYP: "an answer of /introspect",
+    names.REVOCATIONS_TYP: "the list of revocations of an affiant server",
+    "logout+jwt": "a logout token of OpenID Connect",
+    "oauth-authz-req+jwt": "a request object (RFC 9101)",
+}
+# What the claims of foreign tokens show: iss, sub and all claims; the words, and the claim that they quote.
+_BY_CLAIMS: tuple[tuple[Callable[[str, str, dict[str, Any]], bool], str, str], ...] = (
     (
-        lambda _, claims: "kubernetes.io" in claims or str(claims.get("sub")).startswith("system:serviceaccount:"),
-        lambda claims: f"a service account token of Kubernetes ({_quoted(claims, 'sub')})",
+        lambda _, sub, claims: "kubernetes.io" in claims or sub.startswith("system:serviceaccount:"),
+        "a service account token of Kubernetes ({})",
+        "sub",
     ),
     (
-        lambda _, claims: _begins(claims, "https://token.actions.githubusercontent.com"),
-        lambda claims: f"an ID token of GitHub Actions ({_quoted(claims, 'repository')})",
+        lambda iss, _, __: iss.startswith("https://token.actions.githubusercontent.com"),
+        "an ID token of GitHub Actions ({})",
+        "repository",
     ),
     (
-        lambda _, claims: "project_path" in claims and "pipeline_id" in claims,
-        lambda claims: f"an ID token of a GitLab CI job ({_quoted(claims, 'project_path')})",
+        lambda _, __, claims: {"project_path", "pipeline_id"} <= claims.keys(),
+        "an ID token of a GitLab CI job ({})",
+        "project_path",
     ),
+    (lambda iss, _, __: _ENTRA.match(iss) is not None, "a token of Microsoft Entra ID ({})", "iss"),
     (
-        lambda _, claims: _ENTRA.match(str(claims.get("iss"))) is not None,
-        lambda claims: f"a token of Microsoft Entra ID ({_quoted(claims, 'iss')})",
+        lambda iss, _, __: iss.removeprefix("https://").startswith("accounts.google.com"),
+        "an ID token of Google ({})",
+        "sub",
     ),
-    (
-        lambda _, claims: _begins(claims, "https://accounts.google.com", "accounts.google.com"),
-        lambda claims: f"an ID token of Google ({_quoted(claims, 'sub')})",
-    ),
-    (
-        lambda _, claims: str(claims.get("sub")).startswith("spiffe://"),
-        lambda claims: f"a JWT-SVID of SPIFFE ({_quoted(claims, 'sub')})",
-    ),
-    (
-        lambda _, claims: any(name in claims for name in ("nonce", "at_hash", "c_hash", "auth_time", "azp")),
-        lambda claims: f"an ID token of {_quoted(claims, 'iss')}, which says who a user is",
-    ),
+    (lambda _, sub, __: sub.startswith("spiffe://"), "a JWT-SVID of SPIFFE ({})", "sub"),
+    (lambda _, __, claims: not _OF_USERS.isdisjoint(claims), "an ID token of {}, which identifies a user", "iss"),
 )

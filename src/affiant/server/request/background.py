@@ -1,4 +1,4 @@
-"""What a server does beside answering: off the path of every request, in small pieces, and again when it fails."""
+"""The background work of a server: small pieces, off the path of requests, retried when they fail."""
 
 from __future__ import annotations
 
@@ -18,20 +18,16 @@ from affiant.storage.ports import Ledger
 Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
 log = logging.getLogger(__name__)
-PURGE_SECONDS = 1.0  # between two looks for expired jtis and refresh tokens
+PURGE_SECONDS = 1.0  # between two searches for expired jtis and refresh tokens
 AGAIN_SECONDS = 1.0  # after a failure
 PAUSE_SECONDS = 0.01
 SLOW_SECONDS = 2.0
-TELL_SECONDS = 5.0  # between two records of what the limits refused
-USES_SECONDS = 1.0  # between two times that the store is told which credentials are in use
+LIMITS_SECONDS = 5.0  # between two records of what the limits refused
+USES_SECONDS = 1.0  # between two writes of the credentials in use
 
 
 class Background:
-    """The pieces of work, each on its own clock.
-
-    Attributes:
-        problems: what fails at the moment, by the name of the work; empty again when it succeeds.
-    """
+    """The pieces of work, each with its own period."""
 
     def __init__(
         self, ledger: Ledger, limits: Limits, uses: Uses, clock: Callable[[], float], also: Sequence[Piece] = ()
@@ -41,16 +37,16 @@ class Background:
         self._uses = uses
         self._clock = clock
         self._also = also
-        self.problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}  # present failures, by the name of the work
         self._since: dict[str, float] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Do all of it until the end, and the last of it then."""
+        """Do all pieces until the end, and then write what is still counted."""
         tasks = [
             asyncio.create_task(self._again("store", self._purge, PURGE_SECONDS)),
-            asyncio.create_task(self._again("audit", self._tell, TELL_SECONDS)),
-            asyncio.create_task(self._again("key uses", self._uses.tell, USES_SECONDS)),
+            asyncio.create_task(self._again("audit", self._record_limits, LIMITS_SECONDS)),
+            asyncio.create_task(self._again("key uses", self._uses.write, USES_SECONDS)),
             *(asyncio.create_task(self._again(*piece)) for piece in self._also),
         ]
         try:
@@ -58,24 +54,24 @@ class Background:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # what one of them took to tell, it puts back first
-            for tell in (self._tell, self._uses.tell):
+            await asyncio.gather(*tasks, return_exceptions=True)  # a cancelled write first puts its counts back
+            for write in (self._record_limits, self._uses.write):
                 with contextlib.suppress(StoreError):
-                    await tell()
+                    await write()
 
     async def _purge(self) -> None:
-        # It also finds out each second whether the store takes writes again, after one has failed. All that has ended
-        # goes, or a busy server would keep ever more; in small pieces, with room for requests between them.
+        # This also finds out each second whether the store accepts writes again after a failure. Everything expired is
+        # deleted, or the store of a busy server would grow without end; in small pieces, with requests between them.
         deleted = await self._ledger.purge(int(self._clock()))
         while deleted:
             await asyncio.sleep(PAUSE_SECONDS)
             deleted = await self._ledger.purge(int(self._clock()))
 
-    async def _tell(self) -> None:
-        await tell_of_limits(self._ledger, self._limits, self._clock())
+    async def _record_limits(self) -> None:
+        await record_limits(self._ledger, self._limits, self._clock())
 
     def obstacles(self) -> list[str]:
-        """What fails, and what has been waiting for the store for so long that requests wait too."""
+        """Return what fails, and what has waited for the store for so long that requests wait too."""
         now = asyncio.get_running_loop().time()
         slow = [name for name, since in self._since.items() if now - since > SLOW_SECONDS]
         return [*(f"{name}: {why}" for name, why in sorted(self.problems.items())), *(f"{n}: no answer" for n in slow)]
@@ -95,9 +91,9 @@ class Background:
             self._since.pop(name, None)
 
 
-async def tell_of_limits(ledger: Ledger, limits: Limits, now: float) -> None:
-    """Write down what the limits refused since the last time: one record for each name, not one for each request."""
-    for (reason, name), number in limits.take_told().items():
+async def record_limits(ledger: Ledger, limits: Limits, now: float) -> None:
+    """Record what the limits refused since the last record: one entry for each name, not one for each request."""
+    for (reason, name), number in limits.take_refused().items():
         kind, _, who = name.partition(" ")
         record = AuditRecord(
             at=now,

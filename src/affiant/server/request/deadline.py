@@ -1,4 +1,4 @@
-"""Every request ends in time: who sends slowly, and who waits for a slow disk, is answered and let go."""
+"""End every request in time: slow senders, and requests that wait for a slow disk."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from types import TracebackType
 
 REQUEST_SECONDS = 5.0
-_LOOK_SECONDS = 0.25  # how late somebody may be found out
+_LOOK_SECONDS = 0.25  # by which a task may be cancelled late
 
 
 class Deadline:
-    """`with deadline:` cancels the task that is inside for too long, and turns that into a TimeoutError.
+    """`with deadline:` cancels a task that takes too long, and raises TimeoutError in it.
 
-    All may take equally long, so whoever came first is overdue first: one timer looks at the oldest, where asyncio's
-    own timeouts would set, move and cancel a timer for each request.
+    All tasks have the same time, so the oldest is overdue first: one timer checks the oldest, where asyncio's timeouts
+    would set, move and cancel a timer for each request.
     """
 
     def __init__(self, seconds: float = REQUEST_SECONDS) -> None:
@@ -40,7 +40,7 @@ class Deadline:
         del self._ends[task]
         if task in self._overdue:
             self._overdue.discard(task)
-            # Somebody else may have cancelled it too: then it is for them.
+            # The task may have been cancelled from elsewhere too: then the cancellation goes on.
             if task.uncancel() <= 0 and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 

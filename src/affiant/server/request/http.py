@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _FORM_TYPE = re.compile(rb'application/x-www-form-urlencoded[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
 _JSON_TYPE = re.compile(rb'application/json[ \t]*(;[ \t]*charset="?utf-8"?[ \t]*)?', re.IGNORECASE)
-# No parameter of a token request may stand in the URL: URLs are logged (RFC 6749 section 2.3.1).
+# No parameter of a token request may be in the URL: URLs are logged (RFC 6749 section 2.3.1).
 _IN_QUERY = re.compile(
     rb"(?:^|&)(?:grant_type|client_id|client_secret|client_assertion|client_assertion_type|assertion"
     rb"|refresh_token|scope|resource|authorization_details|token|code|password)=",
@@ -41,23 +41,23 @@ JSON = b"application/json"
 class Answer(Value, frozen=True):
     """An HTTP answer: a JSON object, or else these bytes, or else a stream of them."""
 
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"members", "body"})
+    HIDDEN = frozenset({"members", "body"})
 
     status: int
-    members: dict[str, Any]
+    members: dict[str, Any]  # of the JSON object that is its body
     headers: Sequence[tuple[bytes, bytes]] = ()
-    body: bytes | None = None
+    body: bytes | None = None  # instead of that object
     media_type: bytes = JSON
     stream: AsyncGenerator[bytes, None] | None = None
 
 
 def header(scope: Scope, name: bytes) -> list[bytes]:
-    """Every value of a header; the name in lower case."""
+    """Return every value of a header; the name in lower case."""
     return [value for key, value in scope["headers"] if key == name]
 
 
 async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
-    """The form of a POST, or of one of these methods (rung 1)."""
+    """Return the form of a POST, or of a request by one of these methods (step 1)."""
     check_method(scope, *(methods or ("POST",)))
     if _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
@@ -68,7 +68,7 @@ async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
 
 
 async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:
-    """The JSON object that a client sends to register itself (RFC 7591 section 3.1)."""
+    """Return the JSON object of a registration (RFC 7591 section 3.1)."""
     if not _is_type(scope, _JSON_TYPE):
         raise Rejected(Reason.REGISTRATION_CONTENT_TYPE, expected="application/json")
     body = await read_body(receive)
@@ -79,13 +79,12 @@ async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:
 
 
 def check_method(scope: Scope, *allowed: str) -> None:
-    """Let a request pass that comes by one of these methods."""
     if scope["method"] not in allowed:
         raise Rejected(Reason.METHOD, expected=", ".join(allowed))
 
 
 def _has_content(scope: Scope) -> bool:
-    """Whether the headers announce or describe a body (RFC 9112 section 6.3)."""
+    # RFC 9112 section 6.3.
     named = (b"content-type", b"content-length", b"transfer-encoding")
     return any(value.strip() != b"0" for name in named for value in header(scope, name))
 
@@ -96,7 +95,7 @@ def _is_type(scope: Scope, wanted: re.Pattern[bytes]) -> bool:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """All that is sent, up to 64 KiB."""
+    """Return the body, up to 64 KiB."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body") or len(body) > form.MAX_BYTES:
@@ -124,7 +123,7 @@ async def respond(send: Send, answer: Answer, also: Iterable[tuple[bytes, bytes]
         await _stream(send, answer, answer.stream, also)
         return
     body = msgspec.json.encode(answer.members) if answer.body is None else answer.body
-    # RFC 9110 section 8.6: where there is no content, its length and type are not told either.
+    # RFC 9110 section 8.6: without content there is no Content-Length and no Content-Type.
     content = [(b"content-type", answer.media_type), (b"content-length", b"%d" % len(body))]
     headers = [*(content if answer.status != NO_CONTENT else ()), *HEADERS, *answer.headers, *also]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -143,5 +142,5 @@ async def _stream(
 
 
 def speakable(text: str) -> str:
-    """The text in the characters that error_description may have (RFC 6749 section 5.2), and not too long."""
+    """Return the text in the characters of an error_description (RFC 6749 section 5.2), cut to its length."""
     return _UNSPEAKABLE.sub("'", text)[:_MAX_SENTENCE]

@@ -1,4 +1,4 @@
-"""Names that nobody else has: of requests and of tokens. They are not secret; what is, comes from `secrets` itself."""
+"""Unique names of requests and tokens. They are not secret; secret values come from `secrets` itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _PLAIN = str.maketrans("-_", "Zz")
 class _Random:
     """The system's random bytes, read in large pieces.
 
-    Each system call gives up the interpreter lock; under load it took 100 µs to come back, twice for each token.
+    Each system call releases the interpreter lock; under load it took 100 µs to get it back, twice for each token.
     """
 
     def __init__(self) -> None:
         self._read = io.BytesIO().read
-        # Two processes must not make the same names.
+        # Danger: without this, forked processes would make the same names.
         os.register_at_fork(after_in_child=self._refill)
 
     def _refill(self) -> None:
@@ -37,11 +37,11 @@ _random = _Random()
 
 
 def new_trace_id() -> str:
-    """Twelve letters and digits that name one request, given to the caller and kept in the audit log."""
-    # It is typed into a shell: one that begins with a hyphen would be taken for an option.
+    """Return twelve letters and digits that name one request, for the caller and the audit log."""
+    # No hyphens: it is typed into a shell, where a first hyphen begins an option.
     return base64url.encode(_random.take(9)).translate(_PLAIN)
 
 
 def new_token_id() -> str:
-    """128 random bits, the jti of a token (RFC 7519 section 4.1.7)."""
+    """Return 128 random bits, the jti of a token (RFC 7519 section 4.1.7)."""
     return base64url.encode(_random.take(16))

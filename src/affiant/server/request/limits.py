@@ -1,7 +1,7 @@
-"""How often somebody may fail, and how often a client may succeed; kept for all workers of this machine.
+"""How often an address or a client may fail, and how often a client may succeed; shared by all workers of a machine.
 
-Nothing here can be turned on a victim: a request whose proof holds is never refused for the failures of others, from
-its address or in its name. What is limited is the failing itself, which would fill the audit log.
+Attack: the limits must not be turned on a victim. A request with a valid proof is never refused for the failures of
+others, from its address or in its name. Only failures are limited, which would fill the audit log.
 """
 
 from __future__ import annotations
@@ -24,40 +24,35 @@ from affiant.system.files import denied, ensure_private
 _SLOTS = 1 << 16
 _ROWS = 2
 _INSTANT = struct.Struct("d")
-_LAST_FAILURE = _SLOTS * _ROWS * _INSTANT.size  # behind the slots: when anybody failed last
+_LAST_FAILURE = _SLOTS * _ROWS * _INSTANT.size  # after the slots: the instant of the last failure of all
 _BYTES = _LAST_FAILURE + _INSTANT.size
-_MAX_TOLD = 100  # names in one summary; the rest is counted together
+_MAX_TOLD = 100  # names in one summary; the others are counted together
 _OTHERS = "others"
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and then so many a second. A burst of 0 is no limit.
-
-    Attributes:
-        burst: how many may come at once.
-        per_second: how fast the burst fills up again.
-    """
+    """A burst, and how fast it fills up again. A burst of 0 is no limit."""
 
     burst: int
     per_second: float
 
     @property
     def interval(self) -> float:
-        """Seconds that one costs."""
+        """Seconds that one request costs."""
         return 1 / self.per_second
 
     @property
     def tolerance(self) -> float:
-        """How far ahead of the clock a name may be."""
+        """Seconds that a name may be ahead of the clock."""
         return (self.burst - 1) / self.per_second
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The limits of a server: of failures by one address or in one client's name, and of a client's tokens.
+    """The limits of a server: failures by one address or in one client's name, and token requests of a client.
 
-    What a client does at another endpoint than that of tokens has the same limit, and is counted apart.
+    The limit of token requests is also that of a client at every other endpoint; each endpoint is counted separately.
     """
 
     failures: Rate = Rate(100, 1.0)
@@ -65,7 +60,7 @@ class Rates:
 
 
 class Limited(Rejected):
-    """Too many; `retry_after` is in seconds."""
+    """Too many requests; `retry_after` is in seconds."""
 
     def __init__(self, reason: Reason, retry_after: float) -> None:
         super().__init__(reason)
@@ -73,7 +68,11 @@ class Limited(Rejected):
 
 
 class Limits:
-    """Counts, by the generic cell rate algorithm (ITU-T I.371): for each name one instant, and no history."""
+    """Counts by the generic cell rate algorithm (ITU-T I.371): one instant for each name, no history.
+
+    `key` is secret, so that no name can be chosen to share the slots of a victim. It is the same in all workers, which
+    share the file at `path`.
+    """
 
     def __init__(self, rates: Rates, *, key: bytes, path: Path | None = None) -> None:
         self.rates = rates
@@ -83,7 +82,7 @@ class Limits:
         self._told: Counter[tuple[Reason, str]] = Counter()
 
     def check_failures(self, request: Request) -> None:
-        """Let a request pass that proves nothing, or proves what was proved before."""
+        """Raise Limited for a request without a new proof whose address or claimed client has failed too often."""
         if self._is_quiet(request.now):
             return
         waits = [(self._wait(f"failure {name}", self.rates.failures, request.now), name) for name in _names(request)]
@@ -92,31 +91,32 @@ class Limits:
             raise self._limited(Reason.LIMIT_FAILURES, name, wait)
 
     def check_share(self, client_id: str, endpoint: str, now: float) -> None:
-        """Let a client pass that proved who it is.
+        """Raise Limited for an authenticated client with too many requests.
 
-        Each endpoint counts apart: who floods one with a stolen key cannot keep its owner from changing it at another.
+        Attack: a flood with a stolen key at one endpoint must not keep the owner from changing the key at another, so
+        each endpoint is counted separately.
         """
         wait = self._wait(f"{endpoint} {client_id}", self.rates.tokens, now)
         if wait > 0:
             raise self._limited(Reason.LIMIT_TOKENS, f"client {client_id}", wait)
 
     def count_failure(self, request: Request) -> None:
-        """Count it, once it is written down."""
+        """Count a failure, once it is recorded."""
         _INSTANT.pack_into(self._table, _LAST_FAILURE, request.now)
         for name in _names(request):
             self._spend(f"failure {name}", self.rates.failures, request.now)
 
     def count_share(self, client_id: str, endpoint: str, now: float) -> None:
-        """Count it, once it is written down: an assertion that is shown again must not use up its client's share."""
+        """Count a request, once it is recorded: a replayed assertion must not use up the share of its client."""
         self._spend(f"{endpoint} {client_id}", self.rates.tokens, now)
 
-    def take_told(self) -> Counter[tuple[Reason, str]]:
-        """How many were refused since the last call, by reason and name; they stand nowhere else."""
+    def take_refused(self) -> Counter[tuple[Reason, str]]:
+        """Return how many requests were refused since the last call, by reason and name; they have no other record."""
         told, self._told = self._told, Counter()
         return told
 
     def _is_quiet(self, now: float) -> bool:
-        """Whether nobody failed for so long that every burst is whole again; then there is nothing to look up."""
+        """Whether the last failure is so long ago that every burst is full again; then there is nothing to look up."""
         last: float = _INSTANT.unpack_from(self._table, _LAST_FAILURE)[0]
         whole = self.rates.failures.burst * self.rates.failures.interval
         return not last - whole <= now <= last + whole
@@ -127,7 +127,7 @@ class Limits:
         return Limited(reason, wait)
 
     def _wait(self, name: str, rate: Rate, now: float) -> float:
-        """Seconds until it may pass; 0.0 when it may."""
+        """Return the seconds until the name may send again; 0.0 if it may now."""
         if rate.burst == 0:
             return 0.0
         first, second = self._instants(name, rate, now)
@@ -137,19 +137,19 @@ class Limits:
         if rate.burst == 0:
             return
         first, second = self._instants(name, rate, now)
-        # Never further ahead than one past the burst: what came at once, before it was counted, is not held up longer.
+        # At most one beyond the burst: requests that came at once, before the count, must not extend the wait.
         following = min(max(min(first, second), now) + rate.interval, now + rate.tolerance + rate.interval)
-        # Two workers that write at once count one for both; a limit may be that much too kind.
+        # Two workers that write at once count one for both: a limit may be that much too high.
         slots = self._slots(name)
         _INSTANT.pack_into(self._table, slots[0], max(first, following))
         _INSTANT.pack_into(self._table, slots[1], max(second, following))
 
     def _instants(self, name: str, rate: Rate, now: float) -> tuple[float, float]:
-        """What stands in the slots; the earlier is nearer the truth, as the other is later for who shares the slot."""
+        """Return both instants of a name; the earlier is closer to the truth, as other names share the slots."""
         slots = self._slots(name)
         first: float = _INSTANT.unpack_from(self._table, slots[0])[0]
         second: float = _INSTANT.unpack_from(self._table, slots[1])[0]
-        # Nobody gets further ahead than this: what is, was written before the clock was set back.
+        # A later instant was written before the clock was set back.
         latest = now + rate.tolerance + 2 * rate.interval
         return first if first <= latest else now, second if second <= latest else now
 
@@ -166,7 +166,7 @@ def _names(request: Request) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def network(address: str) -> str:
-    """Whose address this is: an IPv4 address, or the /64 that an IPv6 host can take all of."""
+    """Return an IPv4 address as it is, and the /64 of an IPv6 address: one host can use all of it."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -182,7 +182,7 @@ def _map(path: Path | None) -> mmap.mmap:
         return mmap.mmap(-1, _BYTES)
     try:
         with os.fdopen(ensure_private(path, flags=os.O_RDWR | os.O_APPEND), "a+b") as file:
-            # Written, not left as a hole: on a full disk a write to a hole in mapped memory kills the process.
+            # Danger: on a full disk, a write to a hole in mapped memory kills the process, so no hole is left.
             file.write(bytes(max(0, _BYTES - file.tell())))
             file.flush()
             return mmap.mmap(file.fileno(), _BYTES)

@@ -1,6 +1,6 @@
-"""Which credentials are in use: counted in memory with every request, told to the store every second (background.py).
+"""Count the use of credentials in memory, and write it to the store every second (background.py).
 
-What answers "may the old key go?" must come from real use, and must not cost a write per request.
+Whether an old key can be removed follows from its real use, which must not cost a write per request.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from affiant.storage.records import KeyUse
 
 
 class Uses:
-    """The uses of this process since they were told last."""
+    """The uses in this process since the last write."""
 
     def __init__(self, key_uses: KeyUses) -> None:
         self._key_uses = key_uses
         self._counted: dict[tuple[str, str], list[float]] = {}
 
     def count(self, client_id: str, credential: str, now: float) -> None:
-        """Note that a client has just authenticated."""
+        """Count a use; `credential` is the thumbprint of a key or certificate, or the id of a secret."""
         use = self._counted.get((client_id, credential))
         if use is None:
             self._counted[client_id, credential] = [1, now, now]
@@ -25,8 +25,8 @@ class Uses:
             use[0] += 1
             use[2] = now
 
-    async def tell(self) -> None:
-        """Add what was counted to what the store has."""
+    async def write(self) -> None:
+        """Add the counted uses to those in the store."""
         counted, self._counted = self._counted, {}
         if not counted:
             return

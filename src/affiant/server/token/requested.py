@@ -1,4 +1,4 @@
-"""What a request asks for, as every grant reads it."""
+"""Read the parameters that say what a request asks for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from affiant.reasons import Reason
 
 
 def scope(form: Form) -> tuple[str, ...] | None:
-    """The names of the scope parameter, or None where it is absent."""
+    """Return the names of the scope parameter, or None if it is absent."""
     return parse_scope(form.get("scope"))
 
 
 def parse_scope(text: object) -> tuple[str, ...] | None:
-    """The names in this text, or None where there is none."""
-    if text in (None, ""):  # RFC 6749 section 3.2: without a value it counts as left out
+    """Return the names in this text, or None without a text."""
+    if text in (None, ""):  # RFC 6749 section 3.2: an empty parameter counts as absent
         return None
     try:
         return oauth_scope.parse(text if isinstance(text, str) else "")
@@ -59,7 +59,7 @@ def _identifiers(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def details(form: Form) -> Details:
-    """The entries of authorization_details; none where it is absent."""
+    """Return the entries of authorization_details; none if it is absent."""
     text = form.get(authorization_details.PARAMETER)
     try:
         return authorization_details.parse(text) if text is not None else ()

@@ -99,8 +99,8 @@ def test_form() -> None:
 
 
 @pytest.mark.parametrize("text", ["curl https://[::1/ -d a=b", "POST https://[ HTTP/1.1\nHost: a\n\na=b"])
-def test_an_address_that_is_none(text: str) -> None:
-    with pytest.raises(ConfigError, match="address"):
+def test_an_invalid_url(text: str) -> None:
+    with pytest.raises(ConfigError, match="URL of this request cannot be parsed"):
         captured.parse(text)
 
 

@@ -97,15 +97,15 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
 def test_what_was_refused_is_told_once() -> None:
     limits = Limits(THREE, key=KEY)
     _failures(limits, 10, _visit("192.0.2.1"))
-    assert dict(limits.take_told()) == {(Reason.LIMIT_FAILURES, "address 192.0.2.1"): 7}
-    assert not limits.take_told()
+    assert dict(limits.take_refused()) == {(Reason.LIMIT_FAILURES, "address 192.0.2.1"): 7}
+    assert not limits.take_refused()
 
 
 def test_what_is_told_is_bounded() -> None:
     limits = Limits(Rates(failures=Rate(1, 0.001)), key=KEY)
     for n in range(300):
         _failures(limits, 2, _visit(f"10.1.{n // 256}.{n % 256}"))
-    told = limits.take_told()
+    told = limits.take_refused()
     assert len(told) <= 101
     assert sum(told.values()) == 300
 

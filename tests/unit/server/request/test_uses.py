@@ -36,8 +36,8 @@ async def test_what_was_counted_is_told_once() -> None:
     uses = Uses(store.key_uses)
     for seconds, credential in ((0, "a"), (1, "b"), (2, "a")):
         uses.count("c", credential, NOW + seconds)
-    await uses.tell()
-    await uses.tell()
+    await uses.write()
+    await uses.write()
     start = int(NOW)
     assert await store.key_uses.list("c") == [
         KeyUse("c", "a", 2, start, start + 2),
@@ -51,8 +51,8 @@ async def test_what_could_not_be_told_is_counted_on() -> None:
     uses = Uses(port)
     uses.count("c", "a", NOW)
     with pytest.raises(StoreError):
-        await uses.tell()
+        await uses.write()
     uses.count("c", "a", NOW + 9)
     port.is_broken = False
-    await uses.tell()
+    await uses.write()
     assert port.told == [KeyUse("c", "a", 2, int(NOW), int(NOW) + 9)]

@@ -1,1 +1,1 @@
-"""The grants, one file each. A grant decides what may be had; it never mints, stores, audits or writes HTTP."""
+"""The grants, one file each. A grant decides what a client may request; it never mints, stores, audits or answers."""

@@ -12,25 +12,15 @@ from affiant.values import Value
 
 
 class Authorization(Value, frozen=True):
-    """What a grant allows an authenticated client to have.
+    """What an authenticated client requests; policy.py decides whether it gets that."""
 
-    Attributes:
-        scope: the names asked for, or None for all that the client may have.
-        resource: the identifiers asked for; empty for the default.
-        refresh_token: the one that is being used, where the grant is a refresh.
-        presented: its text, from which its successor follows.
-        may_refresh: whether a refresh token may come with the access token.
-        details: the entries of authorization_details asked for (RFC 9396).
-        granted: those that were granted before: where none are asked for, the ones that are for the resource.
-    """
-
-    scope: tuple[str, ...] | None
-    resource: tuple[str, ...]
-    may_refresh: bool = False
-    refresh_token: RefreshToken | None = None
-    presented: str | None = None
-    details: Details = ()
-    granted: Details = ()
+    scope: tuple[str, ...] | None  # None: all that the client may have
+    resource: tuple[str, ...]  # empty: the default
+    may_refresh: bool = False  # whether a refresh token may come with the access token
+    refresh_token: RefreshToken | None = None  # the used one, if the grant is a refresh
+    presented: str | None = None  # its text, from which its successor is derived
+    details: Details = ()  # authorization_details (RFC 9396)
+    granted: Details = ()  # of the refresh token: without `details`, the entries for this resource are granted again
 
     def __repr__(self) -> str:
         return f"Authorization(scope={self.scope}, resource={self.resource})"
@@ -44,4 +34,4 @@ class Grant(Protocol):
         """Its name (RFC 6749, or a URN)."""
 
     async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
-        """What this client may have by this request."""
+        """Return what the client requests, or raise Rejected."""

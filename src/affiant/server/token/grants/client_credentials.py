@@ -10,16 +10,15 @@ from affiant.server.token.grants.base import Authorization
 
 
 class ClientCredentials:
-    """The client asks in its own name."""
+    """The client requests a token for itself."""
 
     grant_type = names.CLIENT_CREDENTIALS
 
     async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:  # noqa: ARG002
-        """What the client asks for; whether it may have it is policy."""
         return Authorization(
             scope=requested.scope(form),
             resource=requested.resource(form),
             details=requested.details(form),
-            # RFC 6749 section 4.4.3: SHOULD NOT, so only where the client was registered for it.
+            # RFC 6749 section 4.4.3: SHOULD NOT, so only for clients that are registered for it.
             may_refresh=names.REFRESH_TOKEN in caller.client.grant_types,
         )

@@ -1,4 +1,4 @@
-"""refresh_token (RFC 6749 section 6), for clients that were registered for it."""
+"""refresh_token (RFC 6749 section 6), for clients that are registered for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from affiant.storage.ports import RefreshTokens
 
 
 class RefreshTokenGrant:
-    """The client shows a refresh token, and proves again who it is."""
+    """The client sends a refresh token, and authenticates again."""
 
     grant_type = names.REFRESH_TOKEN
 
@@ -25,20 +25,17 @@ class RefreshTokenGrant:
         self._master_key = master_key
 
     async def authorize(self, form: Form, caller: Caller, *, now: float) -> Authorization:
-        """What the refresh token stands for.
-
-        That it was not used before is decided in the commit, where no other request can come between.
-        """
+        # Order: whether the token was used before is decided in the commit, where no other request can interfere.
         presented = form.get("refresh_token")
         if presented is None:
             raise Rejected(Reason.MISSING_PARAMETER, expected="refresh_token")
         token = await self._tokens.find(self._master_key.digest(presented))
-        # Another client's token is as unknown as none: whose it is, is not told.
+        # A token of another client is as unknown as one that does not exist: its client is not disclosed.
         if token is None or token.client_id != caller.client_id:
             raise Rejected(Reason.REFRESH_UNKNOWN, detail="of another client" if token else "")
         if token.revoked_at is not None:
             raise Rejected(Reason.REFRESH_REVOKED)
-        # One that is spent goes on to the commit, however old: there its family is ended.
+        # A spent one goes on to the commit, however old: there its family is revoked.
         if token.spent_at is None and (token.expires_at <= now or token.idle_expires_at <= now):
             raise Rejected(Reason.REFRESH_EXPIRED)
         scope, resource = requested.scope(form), requested.resource(form)
