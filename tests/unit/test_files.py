@@ -173,7 +173,7 @@ def test_root_leaves_its_files_to_the_owner_of_the_folder(tmp_path: Path) -> Non
 @as_root
 @pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
 def test_the_owner_of_the_folder_gets_no_other_file(tmp_path: Path, kind: str) -> None:
-    """Whoever owns the folder chooses what its names lead to: root must not give away what it did not create."""
+    """Attack: the owner of the folder replaces a name by a link. Root must not give away a file that it did not create."""
     precious = _secret(tmp_path / "precious", 0o600)
     folder = tmp_path / "data"
     folder.mkdir()
@@ -190,7 +190,7 @@ def test_the_owner_of_the_folder_gets_no_other_file(tmp_path: Path, kind: str) -
 @as_root
 @pytest.mark.parametrize("kind", ["symlink_to", "hardlink_to"])
 def test_root_writes_into_no_file_that_a_link_names(tmp_path: Path, kind: str) -> None:
-    """What a server that root started wrote there, was a megabyte of zeros behind any file of the machine."""
+    """Attack: a link makes a server that root started write a megabyte of zeros into another file."""
     precious = _secret(tmp_path / "precious", 0o600)
     folder = tmp_path / "data"
     folder.mkdir()
@@ -235,8 +235,8 @@ def test_a_denied_access_names_the_owner_and_the_remedy(
         _secret(path, 0o600, owner=owner)
     os.chown(tmp_path, folder_owner, 0)
     monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
-    told = files.denied(path, PermissionError(errno.EACCES, "Permission denied"), folder=tmp_path)
-    assert told.removeprefix("; ") == says.replace("DATA", str(tmp_path))
+    message = files.denied(path, PermissionError(errno.EACCES, "Permission denied"), folder=tmp_path)
+    assert message.removeprefix("; ") == says.replace("DATA", str(tmp_path))
     if owner == 0:
         alone = files.denied(path, PermissionError(errno.EACCES, "Permission denied"))
         assert alone.endswith(f"run as root  chown nobody: {path}")

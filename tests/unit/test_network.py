@@ -1,4 +1,4 @@
-"""What failed on the way to a server is named, for the SDK and for the guard, by real connections that fail."""
+"""Messages about network failures in the SDK and the guard, from real connections that fail."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _by_guard(url: str) -> str:
 
 @pytest.fixture(params=[_by_sdk, _by_guard], ids=["sdk", "guard"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """What is said when this URL is asked for."""
+    """Return the message about a request for this URL."""
     found: Ask = request.param
     return found
 

@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass
 class Request:
-    """What came in."""
+    """A request that came in."""
 
     method: str
     path: str
@@ -48,12 +48,12 @@ class Request:
 
 
 class Foreign:
-    """A server on a port of its own. `script[path]` is used up first, then `standing[path]`."""
+    """A server on its own port. It answers from `script[path]` until that is used up, then with `default[path]`."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.script: dict[str, list[Answer]] = {}
-        self.standing: dict[str, Answer] = {}
+        self.default: dict[str, Answer] = {}
         self.delay = 0.0
         self.issued = 0
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class Foreign:
         with self._lock:
             self.requests.append(request)
             waiting = self.script.get(request.path)
-            scripted = waiting.pop(0) if waiting else self.standing.get(request.path)
+            scripted = waiting.pop(0) if waiting else self.default.get(request.path)
             self.issued += request.path == "/token" and scripted is None
             number = self.issued
         if request.path == "/token":
@@ -120,7 +120,7 @@ def metadata_answer(issuer: str, **more: object) -> Answer:
 def foreign() -> Iterator[Foreign]:
     """An authorization server."""
     server = Foreign()
-    server.standing["/.well-known/oauth-authorization-server"] = metadata_answer(server.url)
+    server.default["/.well-known/oauth-authorization-server"] = metadata_answer(server.url)
     yield server
     server.close()
 

@@ -36,13 +36,13 @@ def post(request: pytest.FixtureRequest) -> Callable[..., int]:
 
 @pytest.fixture
 def service(foreign: Foreign, api: Foreign, key: PrivateKey, http: httpx2.Client) -> Service:
-    api.standing["/orders"] = Answer(200, {})
-    foreign.standing["/token"] = token_answer("token-1", token_type="DPoP")
+    api.default["/orders"] = Answer(200, {})
+    foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
     return Service(foreign.url, "billing", key=key, dpop=BOUND, http=http)
 
 
 def _proof(request: Request) -> dict[str, Any]:
-    """The claims of its proof, which holds for this very request."""
+    """Return the claims of its proof, which is valid for this request."""
     text, token = request.headers["dpop"], request.headers.get("authorization", "").partition(" ")[2] or None
     url = f"http://{request.headers['host']}{request.path}"
     found = dpop.verify([text.encode()], method=request.method, urls=(url,), now=time.time(), access_token=token)
@@ -83,14 +83,14 @@ def test_newer_nonce_takes_its_place(foreign: Foreign, service: Service) -> None
     "headers", [{}, {"DPoP-Nonce": ""}, {"DPoP-Nonce": 'a"b'}, {"DPoP-Nonce": "a b"}, {"DPoP-Nonce": "x" * 2000}]
 )
 def test_want_of_a_nonce_without_one_is_told(foreign: Foreign, service: Service, headers: dict[str, str]) -> None:
-    foreign.standing["/token"] = Answer(400, {"error": "use_dpop_nonce"}, headers)
+    foreign.default["/token"] = Answer(400, {"error": "use_dpop_nonce"}, headers)
     with pytest.raises(Refused, match="use_dpop_nonce"):
         service.token()
     assert len(foreign.sent("/token")) == 1
 
 
 def test_nonce_that_never_suffices_is_tried_once(foreign: Foreign, service: Service) -> None:
-    foreign.standing["/token"] = WANTS
+    foreign.default["/token"] = WANTS
     with pytest.raises(Refused, match="use_dpop_nonce"):
         service.token()
     assert len(foreign.sent("/token")) == 2
@@ -98,13 +98,13 @@ def test_nonce_that_never_suffices_is_tried_once(foreign: Foreign, service: Serv
 
 def test_bearer_token_is_not_taken_for_a_bound_one(foreign: Foreign, service: Service) -> None:
     """RFC 9449 section 5: a client that wants DPoP MUST discard it."""
-    foreign.standing["/token"] = token_answer("token-1")
+    foreign.default["/token"] = token_answer("token-1")
     with pytest.raises(RemoteError, match="another type than DPoP"):
         service.token()
 
 
 def test_bound_token_is_not_taken_for_a_bearer(foreign: Foreign, key: PrivateKey, http: httpx2.Client) -> None:
-    foreign.standing["/token"] = token_answer("token-1", token_type="DPoP")
+    foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
     with pytest.raises(RemoteError, match="another type than Bearer"):
         Service(foreign.url, "billing", key=key, http=http).token()
     assert "dpop" not in foreign.sent("/token")[0].headers
@@ -144,7 +144,7 @@ def test_refused_token_is_renewed_and_proved(
 def test_second_refusal_is_the_callers(
     api: Foreign, service: Service, post: Callable[..., int], answer: Answer, times: int
 ) -> None:
-    api.standing["/orders"] = answer
+    api.default["/orders"] = answer
     assert post(f"{api.url}/orders", service.auth(api.url)) == 401
     assert len(api.requests) == times
 
@@ -154,14 +154,14 @@ def test_stream_is_not_sent_twice(api: Foreign, service: Service, name: str) -> 
     def body() -> Iterator[bytes]:
         yield b""
 
-    api.standing["/orders"] = API_WANTS
+    api.default["/orders"] = API_WANTS
     assert POSTS[name](f"{api.url}/orders", service.auth(api.url), content=body()) == 401
     assert len(api.requests) == 1
 
 
 def test_key_may_be_made_or_given(foreign: Foreign, key: PrivateKey, http: httpx2.Client, tmp_path: Path) -> None:
     """True makes one; a JWK, its text or its file is one that several processes share."""
-    foreign.standing["/token"] = token_answer("token-1", token_type="DPoP")
+    foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
     path = tmp_path / "bound.jwk"
     path.write_text(json.dumps(BOUND.to_jwk()))
     for given in (True, True, BOUND, BOUND.to_jwk(), json.dumps(BOUND.to_jwk()), path, str(path)):

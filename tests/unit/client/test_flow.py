@@ -1,4 +1,4 @@
-"""What the client sends, and when it sends it again."""
+"""Requests of the client, and when they are repeated."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_post_puts_the_secret_in_the_form(foreign: Foreign) -> None:
 
 
 def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: PrivateKey) -> None:
-    foreign.standing["/.well-known/openid-configuration"] = foreign.standing.pop(WELL_KNOWN)
+    foreign.default["/.well-known/openid-configuration"] = foreign.default.pop(WELL_KNOWN)
     _ask(foreign, Assertion(key))
     assert [r.path for r in foreign.requests] == [WELL_KNOWN, "/.well-known/openid-configuration", "/token"]
 
@@ -75,8 +75,8 @@ def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: Priva
 def test_a_server_that_is_not_available_is_not_told_as_the_wrong_one(
     foreign: Foreign, key: PrivateKey, status: int, path: str
 ) -> None:
-    foreign.standing.pop(WELL_KNOWN)
-    foreign.standing[path] = Answer(status, {})
+    foreign.default.pop(WELL_KNOWN)
+    foreign.default[path] = Answer(status, {})
     with pytest.raises(RemoteError, match=f"answered {status}: .* not available now, try again later") as failed:
         _ask(foreign, Assertion(key))
     assert "issuer?" not in str(failed.value)
@@ -84,7 +84,7 @@ def test_a_server_that_is_not_available_is_not_told_as_the_wrong_one(
 
 @pytest.mark.parametrize("status", [404, 403, 302])
 def test_a_server_without_metadata_may_be_the_wrong_one(foreign: Foreign, key: PrivateKey, status: int) -> None:
-    foreign.standing[WELL_KNOWN] = foreign.standing["/.well-known/openid-configuration"] = Answer(status, {})
+    foreign.default[WELL_KNOWN] = foreign.default["/.well-known/openid-configuration"] = Answer(status, {})
     with pytest.raises(RemoteError, match=rf"answered {status}: is {foreign.url} the right issuer\?"):
         _ask(foreign, Assertion(key))
 
@@ -92,7 +92,7 @@ def test_a_server_without_metadata_may_be_the_wrong_one(foreign: Foreign, key: P
 @pytest.mark.attack(267)
 @pytest.mark.rfc(8414, "3.3")
 def test_another_issuer_gets_no_token_request(foreign: Foreign, key: PrivateKey) -> None:
-    foreign.standing[WELL_KNOWN] = metadata_answer("https://evil.example")
+    foreign.default[WELL_KNOWN] = metadata_answer("https://evil.example")
     with pytest.raises(RemoteError, match="another issuer"):
         _ask(foreign, Assertion(key))
     assert not foreign.sent("/token")
@@ -106,7 +106,7 @@ def test_issuer_that_cannot_be_one_sends_nothing() -> None:
 @pytest.mark.attack(269)
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/token"])
 def test_redirect_is_not_followed(foreign: Foreign, key: PrivateKey, path: str) -> None:
-    foreign.standing[path] = Answer(307, {}, {"Location": f"{foreign.url}/elsewhere"})
+    foreign.default[path] = Answer(307, {}, {"Location": f"{foreign.url}/elsewhere"})
     with pytest.raises(RemoteError, match="307"):
         _ask(foreign, Assertion(key))
     assert not foreign.sent("/elsewhere")
@@ -114,7 +114,7 @@ def test_redirect_is_not_followed(foreign: Foreign, key: PrivateKey, path: str) 
 
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/token"])
 def test_answer_is_bounded(foreign: Foreign, key: PrivateKey, path: str) -> None:
-    foreign.standing[path] = Answer(200, raw=b" " * (flow.MAX_REPLY + 1))
+    foreign.default[path] = Answer(200, raw=b" " * (flow.MAX_REPLY + 1))
     with pytest.raises(RemoteError, match="more than 262144 bytes"):
         _ask(foreign, Assertion(key))
 
@@ -132,7 +132,7 @@ def test_second_attempt_has_another_jti(foreign: Foreign, key: PrivateKey, statu
 
 @pytest.mark.attack(271)
 def test_three_attempts_are_the_end(foreign: Foreign, key: PrivateKey) -> None:
-    foreign.standing["/token"] = Answer(503, {})
+    foreign.default["/token"] = Answer(503, {})
     with pytest.raises(RemoteError, match="503"):
         _ask(foreign, Assertion(key))
     assert len({request.assertion["jti"] for request in foreign.sent("/token")}) == 3
@@ -206,7 +206,7 @@ def test_skewed_clock_signs_once_more_by_the_servers(
 
 
 def test_skewed_clock_signs_no_third_time(foreign: Foreign, key: PrivateKey) -> None:
-    foreign.standing["/token"] = _invalid_client(Date=email.utils.formatdate(1_800_000_400, usegmt=True))
+    foreign.default["/token"] = _invalid_client(Date=email.utils.formatdate(1_800_000_400, usegmt=True))
     with pytest.raises(Refused):
         _ask(foreign, Assertion(key), clock=lambda: 1_800_000_000)
     assert len(foreign.sent("/token")) == 2
@@ -214,7 +214,7 @@ def test_skewed_clock_signs_no_third_time(foreign: Foreign, key: PrivateKey) -> 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "nonsense"}, {"Date": email.utils.formatdate(1_800_000_020)}])
 def test_right_clock_signs_once(foreign: Foreign, key: PrivateKey, headers: dict[str, str]) -> None:
-    foreign.standing["/token"] = _invalid_client(**headers)
+    foreign.default["/token"] = _invalid_client(**headers)
     with pytest.raises(Refused):
         _ask(foreign, Assertion(key), clock=lambda: 1_800_000_000)
     assert len(foreign.sent("/token")) == 1
@@ -228,7 +228,7 @@ def test_refusal_is_told_whole_and_harmless(foreign: Foreign, key: PrivateKey) -
         "trace_id": "t-1",
         "error_uri": "https://as.example/e",
     }
-    foreign.standing["/token"] = Answer(400, members)
+    foreign.default["/token"] = Answer(400, members)
     with pytest.raises(Refused) as caught:
         _ask(foreign, Assertion(key))
     error = caught.value
@@ -253,7 +253,7 @@ def test_refusal_is_told_whole_and_harmless(foreign: Foreign, key: PrivateKey) -
     ],
 )
 def test_nonsense_is_a_remote_error(foreign: Foreign, key: PrivateKey, answer: Answer) -> None:
-    foreign.standing["/token"] = answer
+    foreign.default["/token"] = answer
     with pytest.raises(RemoteError) as caught:
         _ask(foreign, Assertion(key))
     assert not isinstance(caught.value, Refused)

@@ -62,7 +62,7 @@ def post(request: pytest.FixtureRequest) -> Callable[..., int]:
 
 @pytest.fixture
 def service(foreign: Foreign, api: Foreign, key: PrivateKey, http: httpx2.Client) -> Service:
-    api.standing["/orders"] = Answer(200, {})
+    api.default["/orders"] = Answer(200, {})
     return Service(foreign.url, "billing", key=key, http=http)
 
 
@@ -88,7 +88,7 @@ def test_refused_token_is_renewed_once(
 
 @pytest.mark.attack(275)
 def test_second_refusal_is_the_callers(api: Foreign, service: Service, post: Callable[..., int]) -> None:
-    api.standing["/orders"] = INVALID
+    api.default["/orders"] = INVALID
     assert post(f"{api.url}/orders", service.auth(api.url)) == 401
     assert len(_tokens(api)) == 2
 
@@ -97,7 +97,7 @@ def test_second_refusal_is_the_callers(api: Foreign, service: Service, post: Cal
 def test_other_refusals_are_the_callers(
     api: Foreign, service: Service, post: Callable[..., int], status: int, error: str
 ) -> None:
-    api.standing["/orders"] = Answer(status, {}, {"WWW-Authenticate": f'Bearer error="{error}"'})
+    api.default["/orders"] = Answer(status, {}, {"WWW-Authenticate": f'Bearer error="{error}"'})
     assert post(f"{api.url}/orders", service.auth(api.url)) == status
     assert len(_tokens(api)) == 1
 
@@ -107,7 +107,7 @@ def test_stream_is_not_sent_twice(api: Foreign, service: Service, name: str) -> 
     def body() -> Iterator[bytes]:
         yield b""
 
-    api.standing["/orders"] = INVALID
+    api.default["/orders"] = INVALID
     assert POSTS[name](f"{api.url}/orders", service.auth(api.url), content=body()) == 401
     assert len(_tokens(api)) == 1
 
@@ -138,9 +138,9 @@ def test_redirect_to_another_origin_takes_no_token_along(
     api: Foreign, foreign: Foreign, service: Service, resource: str | None
 ) -> None:
     # requests takes its hooks along, and the other place asks for a token by refusing.
-    foreign.standing["/trap"] = INVALID
+    foreign.default["/trap"] = INVALID
     trap = foreign.url.replace("127.0.0.1", "localhost")
-    api.standing["/orders"] = Answer(302, {}, {"Location": f"{trap}/trap"})
+    api.default["/orders"] = Answer(302, {}, {"Location": f"{trap}/trap"})
     with requests.Session() as session:
         session.get(f"{api.url}/orders", auth=service.auth(api.url if resource else None))
     assert _tokens(foreign, "/trap") == [None]

@@ -65,7 +65,7 @@ def test_kid_may_be_given(key: PrivateKey) -> None:
 
 
 class Kms:
-    """A key in a service of somebody else, which signs in its own way."""
+    """A key in a foreign service, with its own way to sign."""
 
     kid = "kms"
 
@@ -194,7 +194,7 @@ def test_secrets_are_not_shown_and_not_pickled(holder: str) -> None:
 @pytest.mark.parametrize("answer", [Answer(401, {"error": "invalid_client"}), Answer(500, raw=b"?"), Answer(302)])
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
 def test_failures_do_not_show_the_secret(foreign: Foreign, answer: Answer, method: str) -> None:
-    foreign.standing["/token"] = answer
+    foreign.default["/token"] = answer
     with pytest.raises(RemoteError) as caught:
         Service(foreign.url, "billing", secret=CANARY, auth_method=method).token()
     assert CANARY not in "".join(traceback.format_exception(caught.value))
@@ -209,9 +209,9 @@ def test_client_loads_alone() -> None:
 
 @pytest.mark.rfc(8414, "2")
 def test_server_without_jwks_uri_gives_tokens(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
-    """Only who verifies tokens needs its keys."""
+    """A client does not need the server's keys: only verifiers of tokens do."""
     members = {"issuer": foreign.url, "token_endpoint": f"{foreign.url}/token"}
-    foreign.standing["/.well-known/oauth-authorization-server"] = Answer(200, members)
+    foreign.default["/.well-known/oauth-authorization-server"] = Answer(200, members)
     assert Service(foreign.url, "billing", key=key, http=http).token().value == "token-1"
 
 
@@ -219,7 +219,7 @@ def test_server_without_jwks_uri_gives_tokens(foreign: Foreign, http: httpx2.Cli
 def test_issuer_with_a_slash_is_compared_as_it_is(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
     issuer = f"{foreign.url}/"
     members = {"issuer": issuer, "token_endpoint": f"{foreign.url}/token"}
-    foreign.standing["/.well-known/oauth-authorization-server"] = Answer(200, members)
+    foreign.default["/.well-known/oauth-authorization-server"] = Answer(200, members)
     assert Service(issuer, "billing", key=key, http=http).token().value == "token-1"
     assert foreign.sent("/token")[0].assertion["aud"] == issuer
     with pytest.raises(RemoteError, match="another issuer"):

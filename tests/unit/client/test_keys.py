@@ -1,4 +1,4 @@
-"""What a client takes for an answer about its keys."""
+"""The response to a change of the client's keys."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ WELL_KNOWN = "/.well-known/oauth-authorization-server"
 )
 def test_an_answer_that_has_no_keys(foreign: Foreign, http: httpx2.Client, key: PrivateKey, raw: bytes) -> None:
     url = f"{foreign.url}/client-keys"
-    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, client_keys_endpoint=url)
-    foreign.standing["/client-keys"] = Answer(200, raw=raw)
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, client_keys_endpoint=url)
+    foreign.default["/client-keys"] = Answer(200, raw=raw)
     with pytest.raises(RemoteError, match="did not answer with the client's keys"):
         KeyRing(foreign.url, "billing", http).ask(key, action="list")
 

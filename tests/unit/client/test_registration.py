@@ -1,4 +1,4 @@
-"""What a client believes of a server that it registers at, and what it never sends where."""
+"""Registration: the accepted responses, and where no secret is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METHOD = "token_endpoint_auth_method"
 def server(foreign: Foreign) -> Foreign:
     """It lets clients register."""
     more = {"registration_endpoint": f"{foreign.url}/register"}
-    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, **more)
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, **more)
     return foreign
 
 
@@ -225,7 +225,7 @@ def test_what_may_have_been_taken_is_not_sent_again(
 
 @pytest.mark.parametrize("endpoint", [None, "http://as.example/register", 7, "ftp://as.example/register"])
 def test_an_endpoint_that_cannot_be_used(foreign: Foreign, http: httpx2.Client, key: PrivateKey, endpoint: Any) -> None:
-    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, registration_endpoint=endpoint)
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, registration_endpoint=endpoint)
     with pytest.raises(RemoteError, match=r"lets no client register itself|must be an https URL"):
         _register(foreign, http, key)
     assert [request.path for request in foreign.requests] == [WELL_KNOWN]
@@ -245,14 +245,14 @@ def test_a_token_that_can_be_none_is_not_sent(
 
 @pytest.mark.rfc(7592, "2.3")
 def test_taking_it_back(server: Foreign, http: httpx2.Client) -> None:
-    server.standing["/register/c"] = Answer(204, raw=b"")
+    server.default["/register/c"] = Answer(204, raw=b"")
     transport.run(registration.deregister(f"{server.url}/register/c", MANAGEMENT, clock=time.time), http)
     (sent,) = server.requests
     assert (sent.method, sent.headers["authorization"]) == ("DELETE", f"Bearer {MANAGEMENT}")
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (Answer(200, {}), "answered 200"),
         (Answer(307, {}, {"Location": "http://127.0.0.1:9/"}), "a redirect"),
@@ -261,8 +261,8 @@ def test_taking_it_back(server: Foreign, http: httpx2.Client) -> None:
     ],
 )
 def test_taking_it_back_and_being_told_otherwise(
-    server: Foreign, http: httpx2.Client, answer: Answer, told: str
+    server: Foreign, http: httpx2.Client, answer: Answer, message: str
 ) -> None:
-    server.standing["/register/c"] = answer
-    with pytest.raises(RemoteError, match=told):
+    server.default["/register/c"] = answer
+    with pytest.raises(RemoteError, match=message):
         transport.run(registration.deregister(f"{server.url}/register/c", MANAGEMENT, clock=time.time), http)

@@ -105,7 +105,7 @@ def test_forgotten_token_is_fetched_anew(store: FileTokenStore) -> None:
     assert store.token(NAMES, _fetch("b"), now=NOW).value == "b"
 
 
-def test_token_that_another_fetched_meanwhile_is_not_forgotten(store: FileTokenStore) -> None:
+def test_token_fetched_by_another_process_is_not_forgotten(store: FileTokenStore) -> None:
     store.token(NAMES, _fetch("b"), now=NOW)
     store.forget(NAMES, "a")
     assert store.token(NAMES, _never, now=NOW).value == "b"

@@ -23,7 +23,7 @@ KEY = TokenKey("https://orders.example", "orders.read")
 
 @pytest.fixture
 def service(foreign: Foreign, key: PrivateKey, http: httpx2.Client) -> Service:
-    foreign.delay = 0.1  # long enough for everybody to come while the first one waits
+    foreign.delay = 0.1  # long enough for all callers to come while the first one waits
     return Service(foreign.url, "billing", key=key, http=http)
 
 
@@ -44,10 +44,10 @@ def test_twenty_threads_make_one_request(foreign: Foreign, service: Service) -> 
 
 
 def test_twenty_tasks_make_one_request(foreign: Foreign, service: Service) -> None:
-    async def everybody() -> set[str]:
+    async def run() -> set[str]:
         return {token.value for token in await asyncio.gather(*(service.atoken() for _ in range(20)))}
 
-    assert asyncio.run(everybody()) == {"token-1"}
+    assert asyncio.run(run()) == {"token-1"}
     assert len(foreign.sent("/token")) == 1
 
 
@@ -57,7 +57,7 @@ def test_twenty_event_loops_make_one_request(foreign: Foreign, service: Service)
 
 
 def test_cancelled_first_caller_takes_nobody_along(foreign: Foreign, service: Service) -> None:
-    async def everybody() -> list[str]:
+    async def run() -> list[str]:
         first = asyncio.create_task(service.atoken())
         await asyncio.sleep(0)
         others = [asyncio.create_task(service.atoken()) for _ in range(5)]
@@ -67,12 +67,12 @@ def test_cancelled_first_caller_takes_nobody_along(foreign: Foreign, service: Se
             await first
         return [token.value for token in await asyncio.gather(*others)]
 
-    assert asyncio.run(everybody()) == ["token-1"] * 5
+    assert asyncio.run(run()) == ["token-1"] * 5
     assert len(foreign.sent("/token")) == 1
 
 
 def test_blocked_event_loop_still_gets_its_token(foreign: Foreign, service: Service) -> None:
-    """Who blocks the loop that began the flight waits for the answer, not for the loop."""
+    """A caller that blocks the event loop of the first caller waits for the response, not for the loop."""
 
     async def both() -> set[str]:
         waiting = asyncio.create_task(service.atoken())
@@ -84,7 +84,7 @@ def test_blocked_event_loop_still_gets_its_token(foreign: Foreign, service: Serv
 
 
 def test_event_loop_that_closes_leaves_its_flight_to_others(foreign: Foreign, service: Service) -> None:
-    """A loop may end before the answer has come: who else wants the token gets that answer."""
+    """An event loop may end before the response comes: other callers still get it."""
 
     async def leave() -> None:
         waiting = asyncio.create_task(service.atoken())
@@ -185,7 +185,7 @@ def test_short_tokens_are_kept_too() -> None:
     assert (script.get(), script.asked) == ("a", 1)
 
 
-def test_renewal_ahead_serves_the_old_token_meanwhile() -> None:
+def test_early_renewal_returns_the_old_token() -> None:
     script = _Script(_answer("a", 1000), _answer("b", 1000))
     script.get()
     script.settle()

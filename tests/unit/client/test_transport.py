@@ -1,4 +1,4 @@
-"""Servers that answer in ways that no server should: whoever asks is told so, in time."""
+"""Servers with broken responses: the caller gets an error in time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _body(connection: socket.socket) -> None:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Play], str]]:
-    """A server that plays this to each who connects, as long as the test takes."""
+    """A server that sends this on each connection, for as long as the test takes."""
     listener = socket.create_server(("127.0.0.1", 0))
     plays: list[Play] = []
     threads: list[threading.Thread] = []

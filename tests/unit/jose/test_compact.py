@@ -66,7 +66,7 @@ def test_refused(text: str, reason: Reason) -> None:
 
 @pytest.mark.parametrize("alg", ["ES256", "ES384", "ES512", "Ed25519", "EdDSA", "RS256", "PS512"])
 def test_round_trip(alg: str) -> None:
-    """What a key signs, its public half verifies, and another's does not."""
+    """The public part of a key verifies its signatures; that of another key does not."""
     key = keys.generate(alg)
     read = compact.parse(compact.sign({"typ": "JWT"}, {"sub": "ü"}, key))
     assert compact.verify(read, key.public()).claims == {"sub": "ü"}

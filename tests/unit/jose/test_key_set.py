@@ -74,7 +74,7 @@ def test_nothing_usable_is_refused_with_every_reason(read: Any) -> None:
 @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
 @pytest.mark.parametrize("other", [GOOD, {**GOOD, "use": "enc"}, {"kty": "XYZ"}, {"kty": "oct"}])
 def test_a_private_key_that_is_given_refuses_the_whole_set(member: str, other: dict[str, Any]) -> None:
-    """Where it is only published, it is left out: its owner is not here to be told."""
+    """In a published set it is left out: its owner cannot be informed."""
     members = [OTHER, {**other, member: "AA"}]
     with pytest.raises(ConfigError, match="key 2 of the JWK Set: the key has private members"):
         KeySet.parse_given({"keys": members})
@@ -123,9 +123,9 @@ def test_how_many_are_read_is_not_the_senders_choice() -> None:
 
 def test_what_was_left_out_is_one_short_safe_line() -> None:
     strange = [{"kty": "?", "kid": "\x1b[2J" + "x" * 900} for _ in range(9)]
-    told = describe(KeySet.parse({"keys": [GOOD, *strange]}).left_out)
-    assert told.isprintable()
-    assert told.isascii()
-    assert told.endswith("; and 5 more")
-    assert len(told) < 700
+    line = describe(KeySet.parse({"keys": [GOOD, *strange]}).left_out)
+    assert line.isprintable()
+    assert line.isascii()
+    assert line.endswith("; and 5 more")
+    assert len(line) < 700
     assert describe(()) == ""

@@ -39,8 +39,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "white space": lambda text: f"\n  \ufeff{text} \r\n",
     "line ends of Windows": lambda text: text.replace("\n", "\r\n"),
     "no last line end": lambda text: text.rstrip("\n"),
-    "line ends spelt out": lambda text: text.replace("\n", "\\n"),
-    "line ends of Windows spelt out": lambda text: text.replace("\n", "\\r\\n"),
+    "line ends escaped": lambda text: text.replace("\n", "\\n"),
+    "line ends of Windows escaped": lambda text: text.replace("\n", "\\r\\n"),
     "line ends lost": lambda text: text.replace("\n", " "),
     "in quotation marks": lambda text: f'"{text}"',
     "in single ones": lambda text: f"'{text}'",
@@ -71,7 +71,7 @@ def test_a_jwk_is_taken_as_it_is_meant(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.OpenSSH])
-@pytest.mark.parametrize("spelling", ["as it is", "line ends spelt out", "line ends lost", "base64"])
+@pytest.mark.parametrize("spelling", ["as it is", "line ends escaped", "line ends lost", "base64"])
 def test_other_forms_of_pem_are_taken(spelling: str, form: PrivateFormat) -> None:
     text = SPELLINGS[spelling](pem(KEY, form))
     assert parse_private_key(text).public() == KEY.public()
@@ -116,9 +116,9 @@ REFUSED: list[tuple[str, str]] = [
 def test_another_thing_is_named_with_what_mends_it(text: str, said: str, wrap: Any) -> None:
     with pytest.raises(ConfigError, match=said) as refused:
         parse_private_key(wrap(text))
-    told = f"{refused.value!r}{refused.value.__cause__!r}{refused.value.__context__!r}"
+    message = f"{refused.value!r}{refused.value.__cause__!r}{refused.value.__context__!r}"
     for line in (*pem().splitlines()[1:-1], KEY.to_jwk()["d"]):
-        assert line not in told
+        assert line not in message
 
 
 @pytest.mark.parametrize("alg", KEYS)

@@ -1,4 +1,4 @@
-"""What form a signature has, told without any key."""
+"""The form of a signature, found without a key."""
 
 from __future__ import annotations
 

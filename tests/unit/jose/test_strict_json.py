@@ -1,4 +1,4 @@
-"""What the strict reader costs: as much as the bytes are long, and no more, whatever they say."""
+"""The strict parser takes linear time."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_a_jti_cannot_pass_for_the_hash_of_a_whole() -> None:
 
 @given(st.integers(-29, 330) | st.floats(-29, 330))
 def test_a_jti_outlives_its_assertion(ahead: float) -> None:
-    """Whatever exp is, at the second in which the jti may be forgotten the assertion is refused as expired."""
+    """In the second in which the jti may be forgotten, the assertion is rejected as expired, for any exp."""
     statement = _judge({**CLAIMS, "exp": NOW + ahead, "iat": NOW - 30})
     text = compact.sign({}, {**CLAIMS, "exp": NOW + ahead, "iat": NOW - 30}, KEY)
     with pytest.raises(Rejected) as refusal:

@@ -1,4 +1,4 @@
-"""What a client can be held to, rule by rule, and what observation lets through."""
+"""The policies of each rule, and observed breaches."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_strict_refuses_and_observation_tells(rule: str, claims: dict[str, Any],
     ],
 )
 def test_observation_has_a_floor(claims: dict[str, Any]) -> None:
-    """An assertion for somebody else, or without an end, is let in by no setting."""
+    """No setting accepts an assertion for another server, or without an end."""
     with pytest.raises(Rejected):
         _judge(claims, observe=frozenset(assertion.RULES), audience="legacy", lifetime="legacy", jti="legacy")
 
@@ -90,7 +90,7 @@ def test_what_is_good_is_not_observed() -> None:
     ],
 )
 def test_legacy_tells_what_strict_would_refuse(policy: dict[str, Any], claims: dict[str, Any], reason: Reason) -> None:
-    """So that one can see who would break before the policy is made strict."""
+    """Observation shows which clients would be rejected by a stricter policy."""
     assert _judge(claims, **policy).observed == (reason,)
 
 
@@ -175,7 +175,7 @@ def _is_let_in(claims: dict[str, Any], header: dict[str, Any], **rules: Any) -> 
 def test_the_loosest_policy_lets_in_what_is_let_in_under_observation(
     rule: str, claims: dict[str, Any], typ: str | None, data: st.DataObject
 ) -> None:
-    """So that whoever is observed without a breach that matters can be given the policy, and goes on working."""
+    """A client that is observed without a breach works on under the stricter policy."""
     policies = {name: data.draw(st.sampled_from(values)) for name, values in assertion.POLICIES.items()}
     header = {"typ": typ} if typ else {}
     if _is_let_in(claims, header, **policies, observe=frozenset({rule})):

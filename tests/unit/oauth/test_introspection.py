@@ -1,4 +1,4 @@
-"""The answer of an introspection as a JWT (RFC 9701), and who asks for one."""
+"""Introspection responses as JWTs (RFC 9701), and the requests for them."""
 
 from __future__ import annotations
 

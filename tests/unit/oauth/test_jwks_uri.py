@@ -64,7 +64,7 @@ FORBIDDEN = [
     "https://keys.example:+443/",
     "https://keys.example:4\u0664\u0663/",
 ]
-# What a resolver, but no reader, takes for 127.0.0.1 or another address.
+# Resolvers read these as 127.0.0.1 or another address; people do not.
 NUMBERS = [
     "https://127.1/",
     "https://0x7f.1/",

@@ -1,4 +1,4 @@
-"""The rule by which tokens end before their time, and the feed that tells it."""
+"""Revoked tokens: the rule, and the feed."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ async def test_what_is_issued_later_stands(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["jti", "family", "key"])
 async def test_what_is_over_for_good(kind: str) -> None:
-    """Whatever the clock of the node said that issued the token."""
+    """The clock of the node that issued the token does not matter."""
     value = {"jti": "f.1", "family": "f", "key": "k"}[kind]
     assert (await _feed((kind, value, NOW))).revokes({**CLAIMS, "iat": NOW + 3600})
 
 
 async def test_another_clients_key_is_another_name() -> None:
-    """Who registers a stranger's public key and revokes it ends nothing of the stranger's."""
+    """A client that registers and revokes the public key of another ends no token of that client."""
     assert not (await _feed(("key", of_key("evil", "k") or "", NOW))).revokes(CLAIMS)
 
 

@@ -126,7 +126,7 @@ async def test_one_fetch_for_many() -> None:
 
 @pytest.mark.attack(254)
 async def test_storm_of_kids() -> None:
-    """A thousand unknown kids cause few fetches, and known keys serve on."""
+    """A thousand unknown kids cause few fetches, and known keys are used on."""
     issuer = Issuer()
     guard = issuer.guard()
     stranger: Any = keys.generate("ES256").key

@@ -1,4 +1,4 @@
-"""The guard asks its issuer whether a token still stands: how often, what it believes, and what it does without an answer."""
+"""Introspection by the guard: how often it asks, which answers it trusts, and what happens without an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINE = keys.generate("ES256")
 
 
 class Issuer:
-    """Metadata, keys and introspection over HTTP; it tells of every token what that says, until it is ended."""
+    """Metadata, keys and introspection over HTTP. Every token is active until it is in `ended`."""
 
     def __init__(self) -> None:
         self.key = keys.generate("ES256")
@@ -36,7 +36,7 @@ class Issuer:
         self.changes = dict[str, Any]()
         self.body: str | None = None
         self.content_type: str | None = None
-        self.hold: asyncio.Event | None = None
+        self.gate: asyncio.Event | None = None
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/jwks":
@@ -54,8 +54,8 @@ class Issuer:
         claims = compact.parse(parse_qs(request.content.decode())["token"][0]).claims
         active = claims["jti"] not in self.ended and claims["exp"] > self.now
         members = {"active": True, **claims, **self.changes} if active else {"active": False}
-        if self.hold is not None:  # what is decided is told later
-            await self.hold.wait()
+        if self.gate is not None:  # the answer is made before, and sent after it
+            await self.gate.wait()
         if self.signs:
             body = await introspection.build(
                 members, issuer=ISSUER, audience=self.audience, now=self.now, signer=self.signer
@@ -69,7 +69,7 @@ class Issuer:
     def guard(self, *, cache_seconds: float = 0, signed: bool = False, **options: Any) -> Guard:
         asking = Introspection(ME, Assertion(MINE), cache_seconds=cache_seconds, signed=signed)
         options = {"introspection": asking, "revocations": "off", **options}
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self), auth=("somebody", "else"))
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self), auth=("another", "client"))
         return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now, **options)
 
     def token(self, jti: str = "1", **claims: Any) -> bytes:
@@ -93,7 +93,7 @@ async def _reason(guard: Guard, token: bytes) -> Reason | None:
 
 async def _until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(2):
-        while not is_so():  # noqa: ASYNC110 - what happens elsewhere tells nobody
+        while not is_so():  # noqa: ASYNC110 - the other task has no event
             await asyncio.sleep(0)
 
 
@@ -107,7 +107,7 @@ async def test_what_is_ended_is_refused_by_the_next_request(issuer: Issuer) -> N
 
 
 async def test_the_question(issuer: Issuer) -> None:
-    """The token, the API's own proof made anew, and the wish for a signed answer; nothing of it in the URL."""
+    """The token, a new proof of the API, and the request for a signed answer; nothing of it in the URL."""
     guard, token = issuer.guard(), issuer.token()
     for _ in range(2):
         await guard.check([token])
@@ -131,7 +131,7 @@ async def test_by_a_secret(issuer: Issuer) -> None:
 
 
 async def test_what_would_be_refused_anyway_is_not_asked_for(issuer: Issuer) -> None:
-    """So nobody without a token for this API makes the guard ask anything."""
+    """A request without a token for this API causes no question."""
     stranger = compact.sign({"typ": "at+jwt"}, {"jti": "1", "exp": NOW + 9}, keys.generate("ES256"))
     bound = issuer.token(cnf={"jkt": "x"})
     for token in (b"Bearer x", b"Bearer " + stranger.encode(), issuer.token(aud="https://other.example"), bound):
@@ -141,15 +141,15 @@ async def test_what_would_be_refused_anyway_is_not_asked_for(issuer: Issuer) -> 
 
 
 async def test_many_at_once_share_their_questions(issuer: Issuer) -> None:
-    """The first asks; those who come meanwhile share one more, since the first may be older than they are."""
-    issuer.hold = asyncio.Event()
+    """The first request asks; later ones share one more question, since the first may be older than they are."""
+    issuer.gate = asyncio.Event()
     guard, token = issuer.guard(), issuer.token()
     first = asyncio.create_task(_reason(guard, token))
     await _until(lambda: len(issuer.asked) == 1)
     issuer.ended.add("1")  # acknowledged before the others come
     others = [asyncio.create_task(_reason(guard, token)) for _ in range(50)]
     await asyncio.sleep(0)
-    issuer.hold.set()
+    issuer.gate.set()
     assert await first is None
     assert set(await asyncio.gather(*others)) == {Reason.TOKEN_REVOKED}
     assert len(issuer.asked) == 2
@@ -163,21 +163,21 @@ async def test_with_a_cache_many_ask_once(issuer: Issuer) -> None:
 
 
 async def test_who_goes_away_takes_nobody_along(issuer: Issuer) -> None:
-    issuer.hold = asyncio.Event()
+    issuer.gate = asyncio.Event()
     guard, token = issuer.guard(cache_seconds=5), issuer.token()
     first, second = (asyncio.create_task(_reason(guard, token)) for _ in range(2))
     await _until(lambda: len(issuer.asked) == 1)
     first.cancel()
-    issuer.hold.set()
+    issuer.gate.set()
     assert await second is None
     assert len(issuer.asked) == 1
 
 
-@pytest.mark.parametrize("stands", [True, False])
-async def test_an_answer_is_used_again_for_so_long(issuer: Issuer, stands: bool) -> None:
+@pytest.mark.parametrize("active", [True, False])
+async def test_an_answer_is_used_again_for_so_long(issuer: Issuer, active: bool) -> None:
     guard, token = issuer.guard(cache_seconds=30), issuer.token()
-    reason = None if stands else Reason.TOKEN_REVOKED
-    issuer.ended.update(() if stands else ("1",))
+    reason = None if active else Reason.TOKEN_REVOKED
+    issuer.ended.update(() if active else ("1",))
     assert await _reason(guard, token) is reason
     issuer.now += 29
     assert await _reason(guard, token) is reason
@@ -197,22 +197,22 @@ async def test_a_clock_that_was_set_back(issuer: Issuer) -> None:
 
 
 async def test_it_counts_from_the_question(issuer: Issuer) -> None:
-    """What ends while the answer is on its way is not in it."""
-    issuer.hold = asyncio.Event()
+    """A revocation while the answer is in flight is not in it."""
+    issuer.gate = asyncio.Event()
     guard, token = issuer.guard(cache_seconds=10), issuer.token()
     first = asyncio.create_task(_reason(guard, token))
     await _until(lambda: len(issuer.asked) == 1)
     issuer.ended.add("1")
     issuer.signs = False  # or it would be too old to be believed
     issuer.now += 10
-    issuer.hold.set()
+    issuer.gate.set()
     assert await first is None
     assert await _reason(guard, token) is Reason.TOKEN_REVOKED
 
 
 @pytest.mark.parametrize("members", [{}, {"exp": NOW + 4}, {"exp": "soon"}])
 async def test_never_beyond_exp(issuer: Issuer, members: dict[str, Any]) -> None:
-    """Neither the token's own nor the one that the issuer tells."""
+    """Neither that of the token nor that in the answer."""
     issuer.changes = members
     guard, token = issuer.guard(cache_seconds=30), issuer.token(exp=NOW + 8)
     assert await _reason(guard, token) is None
@@ -275,7 +275,7 @@ _LIES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", _LIES)
 async def test_what_is_not_believed_lets_nobody_in(issuer: Issuer, how: str) -> None:
-    """And is not remembered; what it told of a token is not taken for a verdict on that token, either."""
+    """It is not cached, and it is no verdict on the token."""
     token = issuer.token()
     guard = issuer.guard(cache_seconds=30, signed=how == "not signed")
     for name, value in _LIES[how].items():
@@ -287,7 +287,7 @@ async def test_what_is_not_believed_lets_nobody_in(issuer: Issuer, how: str) -> 
 
 
 async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:
-    """Repeated by who stands between: that of a minute ago is not believed."""
+    """Attack: an answer of a minute ago is replayed."""
     guard, token = issuer.guard(), issuer.token()
     await guard.check([token])
     claims = compact.parse(token[7:].decode()).claims
@@ -315,7 +315,7 @@ async def test_little_is_told(issuer: Issuer) -> None:
 
 async def test_no_answer_in_time(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(introspect, "TIMEOUT_SECONDS", 0.05)
-    issuer.hold = asyncio.Event()
+    issuer.gate = asyncio.Event()
     with pytest.raises(Unreachable):
         await issuer.guard().check([issuer.token()])
 

@@ -1,4 +1,4 @@
-"""An issuer that answers nonsense, or without end, is one that does not answer: 503, and nobody waits for it."""
+"""An issuer with an unusable or endless response counts as unreachable: 503, within the timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What proofs are compared with: the URL of a request, as its sender knows it."""
+"""The URL that a proof must name: that of the request, as its sender knows it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ def test_url_is_what_the_request_says() -> None:
 
 @pytest.mark.parametrize("url", ["https://api.example", "https://API.example:443/", "https://api.example/v1/"])
 def test_public_url_stands_before_the_path(url: str) -> None:
-    """Whatever the proxy sends on."""
     guard = Guard("https://as.example", audience="x", url=url)
     _, proved = read(_scope(), base=guard.url)
     assert proved is not None
     assert proved.url == f"https://api.example{'/v1' if '/v1' in url else ''}/a%20b"
 
 
-def test_path_without_its_spelling_is_spelt_again() -> None:
+def test_decoded_path_is_encoded_again() -> None:
     _, proved = read(_scope(path="/a b/\u00e9?", raw_path=None), base="https://a")
     assert proved is not None
     assert proved.url == "https://a/a%20b/%C3%A9%3F"

@@ -20,7 +20,7 @@ ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 
 
 class Issuer:
-    """Metadata, keys and revocations over HTTP; the last are held back until they change, when that is asked for."""
+    """Metadata, keys and revocations over HTTP; with `wait` the last are delayed until they change."""
 
     def __init__(self) -> None:
         self.key = keys.generate("ES256")
@@ -92,7 +92,7 @@ async def _until(guard: Guard, token: bytes, reason: Reason | None) -> None:
 
 async def _eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(2):
-        while not is_so():  # noqa: ASYNC110 - what happens elsewhere tells nobody
+        while not is_so():  # noqa: ASYNC110 - the other task has no event
             await asyncio.sleep(0.01)
 
 
@@ -104,7 +104,7 @@ async def test_the_first_request_knows_already(issuer: Issuer) -> None:
 
 
 async def test_a_token_that_was_good_is_refused_from_then_on(issuer: Issuer) -> None:
-    """One that is remembered, too; and nobody waits while the issuer holds its answer back."""
+    """Also a token with a remembered signature; and no request waits while the issuer delays its response."""
     guard = issuer.guard()
     for _ in range(3):
         assert await _reason(guard, issuer.token()) is None
@@ -120,7 +120,7 @@ async def test_many_at_once_ask_once(issuer: Issuer) -> None:
 
 
 async def test_revoked_before_scope(issuer: Issuer) -> None:
-    """Who is nobody is told so, not that a scope is missing."""
+    """A caller without a valid token gets 401, not 403 for a scope."""
     issuer.revoke("jti", "1")
     with pytest.raises(Rejected) as refusal:
         await issuer.guard().check([issuer.token()], need=["admin"])
@@ -175,7 +175,7 @@ async def test_never_heard_of_anything(issuer: Issuer) -> None:
 
 
 async def test_what_is_confirmed_for_ever_is_not_believed_for_ever(issuer: Issuer) -> None:
-    """Who stands between issuer and guard can repeat that nothing changed; the signature has an end."""
+    """Attack: 304 is answered for ever. The signed feed expires."""
     guard = issuer.guard(revocations="required")
     assert await _reason(guard, issuer.token()) is None
     issuer.changed.set()  # each question is answered at once with 304
@@ -195,7 +195,7 @@ async def test_what_is_confirmed_for_ever_is_not_believed_for_ever(issuer: Issue
 
 
 async def test_a_node_that_is_behind_takes_nothing_back(issuer: Issuer) -> None:
-    """What was refused once stays refused, though the next answer does not know of it yet."""
+    """A rejected token stays rejected, even if the next feed does not have it yet."""
     guard = issuer.guard()
     issuer.revoke("jti", "1")
     assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
@@ -205,7 +205,7 @@ async def test_a_node_that_is_behind_takes_nothing_back(issuer: Issuer) -> None:
 
 
 async def test_an_old_answer_takes_nothing_back_however_often_it_is_told(issuer: Issuer) -> None:
-    """Who stands between issuer and guard can repeat what was signed before the revocation."""
+    """Attack: a feed from before the revocation is replayed."""
     guard = issuer.guard()
     old = await feed.build([], issuer=ISSUER, now=NOW, signer=issuer.key)
     issuer.revoke("jti", "1")
@@ -221,7 +221,7 @@ async def test_an_old_answer_takes_nothing_back_however_often_it_is_told(issuer:
 
 
 async def test_a_node_that_is_behind_and_ahead_of_time_takes_nothing_back(issuer: Issuer) -> None:
-    """Its clock is ahead, so that it signs for the next period what another has told better in this one."""
+    """A node whose clock is ahead signs an older state for the next period."""
     guard = issuer.guard()
     issuer.revoke("jti", "1")
     assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
@@ -240,7 +240,7 @@ async def test_a_node_that_is_behind_and_ahead_of_time_takes_nothing_back(issuer
 async def test_who_always_answers_in_full_is_not_asked_without_a_pause(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that drops ETag or If-None-Match: the same feed anew is no news."""
+    """A proxy drops ETag or If-None-Match: the same feed is no change."""
     monkeypatch.setattr(revocations, "LEAST_SECONDS", 60.0)
     guard, tell = issuer.guard(), issuer._tell
 
@@ -252,7 +252,7 @@ async def test_who_always_answers_in_full_is_not_asked_without_a_pause(
     assert await _reason(guard, issuer.token()) is None
     for _ in range(50):
         await asyncio.sleep(0)
-    assert len(issuer.asked) == 2  # at once, and the one that may be held back
+    assert len(issuer.asked) == 2  # at once, and the one that may be delayed
 
 
 @pytest.mark.parametrize("how", ["stranger", "at+jwt", "other issuer", "text", "not ascii", "large"])
@@ -265,9 +265,9 @@ async def test_what_is_not_the_issuers_feed(issuer: Issuer, how: str, monkeypatc
     elif how == "large":
         monkeypatch.setattr(revocations, "MAX_BYTES", 100)
     else:
-        told = {**claims, "iss": "https://evil.example"} if how == "other issuer" else claims
+        given = {**claims, "iss": "https://evil.example"} if how == "other issuer" else claims
         typ = "at+jwt" if how == "at+jwt" else "revocations+jwt"
-        signed = compact.sign({"typ": typ}, told, issuer.key)
+        signed = compact.sign({"typ": typ}, given, issuer.key)
         issuer.body = {"text": "x", "not ascii": "\u00e9"}.get(how, signed)
     assert await _reason(issuer.guard(), issuer.token()) is None
     with pytest.raises(RemoteError):
@@ -282,7 +282,7 @@ async def test_a_guard_that_nobody_asks_asks_nobody(issuer: Issuer) -> None:
     await _eventually(lambda: not guard._revocations._tasks)
     asked = len(issuer.asked)
     issuer.revoke("jti", "1")
-    # And when somebody comes again, it is not by what was known long ago that he is judged.
+    # The next request does not rely on the old feed.
     assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
     assert len(issuer.asked) > asked
 

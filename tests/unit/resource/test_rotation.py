@@ -57,7 +57,7 @@ class Issuer:
 
 
 async def test_many_tokens_at_once_under_a_new_key() -> None:
-    """One fetch serves them all: the limit on fetches is for kids that nobody has."""
+    """One fetch is enough for all; the limit is for kids that do not exist."""
     issuer = Issuer()
     guard = issuer.guard()
     await guard.check([issuer.token()])
@@ -93,7 +93,7 @@ async def test_a_hundred_rotations_within_one_second() -> None:
 
 
 async def test_a_storm_of_unknown_kids_stays_one() -> None:
-    """It costs three fetches, however many come at once; and the keys that are known serve on."""
+    """It costs three fetches for any number of tokens, and known keys are used on."""
     issuer = Issuer()
     guard = issuer.guard()
     await guard.check([issuer.token()])
@@ -110,7 +110,7 @@ async def test_a_storm_of_unknown_kids_stays_one() -> None:
 
 
 async def test_a_new_key_while_the_issuer_is_away() -> None:
-    """503, as nobody can say that there is no such key; 401 when the issuer has said it. Known keys serve on."""
+    """503 while it is unknown whether there is such a key; 401 when the issuer has answered. Known keys are used on."""
     issuer = Issuer()
     guard = issuer.guard()
     await guard.check([issuer.token()])
@@ -234,7 +234,7 @@ async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids() -> None:
 
 
 async def test_a_forged_token_is_refused_while_the_issuer_is_away() -> None:
-    """401, and not the 503 of a key that nobody can ask for."""
+    """401, not 503: the kid is known, and the signature is wrong by its key."""
     issuer = Issuer()
     guard = issuer.guard()
     await guard.check([issuer.token()])

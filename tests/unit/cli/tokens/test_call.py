@@ -27,7 +27,7 @@ def calling(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> Call:
     who = {"affiant": 1, "issuer": foreign.url, "client_id": "billing", "auth_method": "private_key_jwt"}
     path.write_text(json.dumps({**who, "key": key.to_jwk()}))
     path.chmod(0o600)
-    foreign.standing["/orders"] = Answer(200, {"done": True}, {"X-Told": "yes"})
+    foreign.default["/orders"] = Answer(200, {"done": True}, {"X-Told": "yes"})
 
     def invoke(*words: str, stdin: bytes | None = None, url: str = f"{foreign.url}/orders") -> Result:
         every = [url, "-c", str(path), *words]
@@ -39,7 +39,7 @@ def calling(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> Call:
 @pytest.mark.parametrize("control", ["\x1b[2J", "\x9bK", "\x7f"])
 def test_a_challenge_is_shown_without_what_a_terminal_obeys(foreign: Foreign, calling: Call, control: str) -> None:
     challenge = f'Bearer error="insufficient_scope{control}"'
-    foreign.standing["/orders"] = Answer(403, {}, {"WWW-Authenticate": challenge})
+    foreign.default["/orders"] = Answer(403, {}, {"WWW-Authenticate": challenge})
     done = calling()
     assert isinstance(done.exception, Answered)
     assert str(done.exception).startswith(f'{foreign.url}/orders answered 403 Bearer error="insufficient_scope')
@@ -151,7 +151,7 @@ def test_verbose_shows_each_try(foreign: Foreign, calling: Call) -> None:
 def test_verbose_shows_no_secret(foreign: Foreign, calling: Call) -> None:
     """Neither ours, nor those of the person, nor what the API sends back of them."""
     told = {"X-Echo": "Bearer token-1 and more", "Set-Cookie": "session=hidden"}
-    foreign.standing["/orders"] = Answer(200, {}, told)
+    foreign.default["/orders"] = Answer(200, {}, told)
     shown = calling("-v", "-H", "Cookie: hidden", "-H", "X-Api-Key: hidden", "-H", "X-Auth-Token: hidden").stderr
     assert "hidden" not in shown
     assert "token-1" not in shown
@@ -162,7 +162,7 @@ def test_verbose_shows_no_secret(foreign: Foreign, calling: Call) -> None:
 
 @pytest.mark.attack
 def test_verbose_shows_no_proof(foreign: Foreign, calling: Call) -> None:
-    foreign.standing["/token"] = token_answer("token-1", token_type="DPoP")
+    foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
     done = calling("-v", "--dpop")
     assert done.exit_code == 0
     assert {"> authorization: DPoP (token)", "> dpop: (proof)"} <= {*done.stderr.splitlines()}

@@ -107,11 +107,11 @@ def test_a_server_whose_feed_cannot_be_read_keeps_the_token(
     foreign: Foreign, mine: Credentials, monkeypatch: pytest.MonkeyPatch, broken: Answer
 ) -> None:
     """An outage must not stop a script that has a token."""
-    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, revocations_uri=f"{foreign.url}/revocations")
-    foreign.standing["/revocations"] = broken
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, revocations_uri=f"{foreign.url}/revocations")
+    foreign.default["/revocations"] = broken
     first = KeptTokens(mine).get(ANY).value
     monkeypatch.setattr("affiant.client.store.CHECK_SECONDS", 0.0)
     assert KeptTokens(mine).get(ANY).value == first
     assert len(foreign.sent("/revocations")) == 1
-    foreign.standing.clear()
+    foreign.default.clear()
     assert KeptTokens(mine).get(ANY).value == first, "a server without a feed"

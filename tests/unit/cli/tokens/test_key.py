@@ -23,8 +23,8 @@ RSA = keys.generate("RS256")
 def server(foreign: Foreign) -> Foreign:
     """It lets clients change their keys."""
     url = f"{foreign.url}/client-keys"
-    foreign.standing[WELL_KNOWN] = metadata_answer(foreign.url, client_keys_endpoint=url)
-    foreign.standing["/client-keys"] = Answer(200, {"keys": [{"kid": "one"}]})
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, client_keys_endpoint=url)
+    foreign.default["/client-keys"] = Answer(200, {"keys": [{"kid": "one"}]})
     return foreign
 
 
@@ -92,7 +92,7 @@ def test_of_what_stands_beside_the_public_keys_nothing_is_sent(
 @pytest.mark.parametrize("odd", [None, 7, [], {}, "\x1b[2J", 1e300, True])
 def test_whatever_a_server_says_of_a_key_is_shown(server: Foreign, credentials: Path, odd: Any) -> None:
     members = ("alg", "state", "source", "use_count", "last_used_at", "safe_to_complete", "why")
-    server.standing["/client-keys"] = Answer(200, {"keys": [{"kid": "o\x1b[2Jdd", **dict.fromkeys(members, odd)}]})
+    server.default["/client-keys"] = Answer(200, {"keys": [{"kid": "o\x1b[2Jdd", **dict.fromkeys(members, odd)}]})
     done = _run("list", credentials=credentials)
     assert (done.exception, done.exit_code) == (None, 0)
     assert done.output.rstrip("\n").isprintable()

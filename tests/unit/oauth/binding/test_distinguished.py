@@ -14,7 +14,7 @@ from tests.certificates import make
 from affiant.oauth.binding import distinguished
 from affiant.oauth.binding.distinguished import Name
 
-# A certificate as open banking has them, and how its subject is spelt by openssl 3.0 (-nameopt RFC2253, oneline, and
+# A certificate as open banking has them, and its subject in the forms of openssl 3.0 (-nameopt RFC2253, oneline, and
 # RFC2253,utf8,-esc_msb), by Java 17 (getName() of RFC2253, RFC1779 and CANONICAL, toString()) and by hand.
 BANK = x509.Name(
     [

@@ -98,7 +98,7 @@ def test_what_is_built_verifies(url: str, method: str) -> None:
         ("https://user:secret@api.example/a@b", "https://api.example/a@b"),
     ],
 )
-def test_htu_is_spelt_as_it_is_sent(url: str, htu: str) -> None:
+def test_htu_is_not_normalised(url: str, htu: str) -> None:
     assert compact.parse(dpop.build(PROOF_KEY, method="GET", url=url, now=NOW)).claims["htu"] == htu
 
 
@@ -113,7 +113,7 @@ ANY = MEMBER | st.dictionaries(
     st.dictionaries(st.sampled_from(["jti", "htm", "htu", "iat", "ath", "nonce"]), ANY),
 )
 def test_verify_refuses_in_one_way(header: dict[str, object], claims: dict[str, object]) -> None:
-    """Whatever is in a proof that is signed rightly, nothing but Rejected comes out."""
+    """Any content of a proof with a valid signature raises Rejected and nothing else."""
     good: dict[str, object] = {"typ": "dpop+jwt", "alg": "ES256", "jwk": PROOF_KEY.jwk}
     shown = {"jti": "1", "htm": "GET", "htu": URL, "iat": NOW, **claims}
     text = ".".join(base64url.encode(json.dumps(part).encode()) for part in ({**good, **header}, shown))
@@ -158,7 +158,7 @@ def test_proof_key_shows_no_secret() -> None:
 
 @given(st.integers(0, 10**10), st.integers(0, 3000))
 def test_nonce_is_taken_for_two_windows(now: int, later: int) -> None:
-    """As long as it is given out, and as long again, by whoever has the key."""
+    """For as long as it is given out, and as long again, by every node with the key."""
     nonce, windows = Nonces(bytes(16)).current(now), (now + later) // 300 - now // 300
     try:
         until = Nonces(bytes(16)).verify(nonce, now + later)

@@ -52,7 +52,7 @@ def test_parse_keeps_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "wanted"),
+    ("granted", "wanted"),
     [
         ("system/*.rs", "system/Patient.rs"),
         ("system/*.rs", "system/Patient.r"),
@@ -69,16 +69,16 @@ def test_parse_keeps_case() -> None:
         ("system/O.rs", "system/O.rs?category=http://x.example/c|laboratory"),
     ],
 )
-def test_a_wildcard_covers_what_it_names(held: str, wanted: str) -> None:
+def test_a_wildcard_covers_what_it_names(granted: str, wanted: str) -> None:
     """SMART App Launch 2.2: what is asked for is within what was authorized before."""
-    assert scope.is_covered(wanted, [held])
-    assert scope.is_covered(wanted, ["x", held])
-    assert not scope.is_covered(held, [wanted])
+    assert scope.is_covered(wanted, [granted])
+    assert scope.is_covered(wanted, ["x", granted])
+    assert not scope.is_covered(granted, [wanted])
 
 
 @pytest.mark.attack(152)
 @pytest.mark.parametrize(
-    ("held", "wanted"),
+    ("granted", "wanted"),
     [
         ("*", "admin"),
         ("*", "system/Patient.rs"),
@@ -112,14 +112,14 @@ def test_a_wildcard_covers_what_it_names(held: str, wanted: str) -> None:
         ("SYSTEM/*.rs", "SYSTEM/Patient.rs"),
     ],
 )
-def test_nothing_else_is_a_wildcard(held: str, wanted: str) -> None:
+def test_nothing_else_is_a_wildcard(granted: str, wanted: str) -> None:
     """A client that registers itself with a star has the name with the star."""
-    assert not scope.is_covered(wanted, [held])
-    assert scope.is_covered(held, [held])
+    assert not scope.is_covered(wanted, [granted])
+    assert scope.is_covered(granted, [granted])
     assert scope.is_covered(wanted, [wanted])
 
 
 @given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=9)), st.data())
-def test_names_outside_the_grammar_cover_themselves_alone(held: list[str], data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(held) if held else st.just("a"))
-    assert scope.is_covered(name, held) == (name in held)
+def test_names_outside_the_grammar_cover_themselves_alone(granted: list[str], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(granted) if granted else st.just("a"))
+    assert scope.is_covered(name, granted) == (name in granted)
