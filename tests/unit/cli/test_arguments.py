@@ -1,14 +1,14 @@
-"""A secret that was pasted into the command line is in no message: for every command, in every place."""
+"""No message repeats a secret that was pasted into the command line, for any command and any place."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from tests.unit.cli.commands import LEAVES
 
 from affiant.cli.arguments import with_thumbprints
 from affiant.cli.main import affiant, main
@@ -25,18 +25,7 @@ SECRETS = {
 }
 
 
-def _leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from _leaves(found, (*words, name))
-    else:
-        yield words
-
-
-COMMANDS = list(_leaves(affiant))
+COMMANDS = list(LEAVES)
 GROUPS = sorted({words[:-1] for words in COMMANDS})
 
 
@@ -54,7 +43,7 @@ def _holds(text: str, secret: str) -> bool:
 
 
 def _takes_any_number(words: tuple[str, ...]) -> bool:
-    """Whether nothing is unexpected: each further argument is a name."""
+    """Whether the command takes any number of names, so that no argument is unexpected."""
     command: Any = affiant
     for word in words:
         command = command.get_command(click.Context(command), word)
@@ -149,7 +138,7 @@ def test_a_token_as_a_name_a_file_or_a_url_is_not_repeated(
         ),
     ],
 )
-def test_what_is_no_secret_is_repeated(
+def test_short_plain_words_are_repeated(
     words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = {"affiant": 1, "issuer": "http://127.0.0.1:1", "client_id": "a", "client_secret": "x" * 43}
@@ -157,8 +146,8 @@ def test_what_is_no_secret_is_repeated(
     assert says in _fail(capsys, *words)
 
 
-def test_a_name_that_looks_like_an_option_has_its_way(capsys: pytest.CaptureFixture[str]) -> None:
-    """A thumbprint begins with a hyphen, one time of 64; where no name is taken, the word is a mistake."""
+def test_name_that_looks_like_an_option_is_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    """One thumbprint of 64 begins with a hyphen; for a command without names, the word is a mistake."""
     for words, is_name in ((["client", "key", "revoke", "billing", "-Ab"], True), (["client", "list", "-x"], False)):
         with pytest.raises(SystemExit):
             main(words)
@@ -166,10 +155,10 @@ def test_a_name_that_looks_like_an_option_has_its_way(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("first", ["-A", "-h", "-c", "-_"])
-def test_a_key_whose_name_begins_with_a_hyphen_is_named_as_it_is(
+def test_key_name_may_begin_with_a_hyphen(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    """One thumbprint of 64 does. Of -h..., the help and the exit code 0 said that a leaked key was revoked."""
+    """Otherwise -h... would show the help and exit with 0, as if a leaked key had been revoked."""
     monkeypatch.chdir(tmp_path)
     kid = f"{first}Zk3_9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo_-"
     assert len(kid) == 43
@@ -185,7 +174,7 @@ def test_a_key_whose_name_begins_with_a_hyphen_is_named_as_it_is(
         assert "option" not in capsys.readouterr().err
 
 
-def test_only_such_names_are_moved() -> None:
+def test_other_words_are_not_moved() -> None:
     kid = "-AZk3_9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo_-"
     assert with_thumbprints(["x", kid, "--json"]) == ["x", "--json", "--", kid]
     for words in (["revoke", "--client", "a", "--key", kid], ["x", "--", kid], ["x", kid[:-1]], ["x", "-cfile"], []):

@@ -1,4 +1,4 @@
-"""What people read: tables on a terminal, plain lines in a pipe, one document with --json."""
+"""Output: tables on a terminal, plain lines in a pipe, one document with --json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ESCAPE = "\x1b[31mred\x1b]0;title\x07"
 def on_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], items: list[Any], **environment: str
 ) -> str:
-    """What a terminal of 20 columns is given for this list."""
+    """Return what a terminal of 20 columns gets for this list."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm", "COLUMNS": "20", **environment}.items():
@@ -45,7 +45,7 @@ def on_terminal(
     return capsys.readouterr().out
 
 
-def test_a_pipe_has_a_plain_line_for_each_item(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipe_gets_a_plain_line_for_each_item(capsys: pytest.CaptureFixture[str]) -> None:
     show_list(ITEMS, LISTING)
     assert capsys.readouterr().out == "a  active\nactive  disabled\n"
     show_list([{**ITEMS[0], "id": ESCAPE}], LISTING)
@@ -78,7 +78,7 @@ def test_nothing_is_cut_or_folded(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert on_terminal(monkeypatch, capsys, [long], NO_COLOR="1").splitlines()[1] == "  ".join(long.values())
 
 
-def test_cells_are_aligned_by_what_they_take_on_the_screen(
+def test_cells_are_aligned_by_their_width_on_screen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wide = [{"id": "漢字", "state": "active", "note": ""}, {"id": "abcd", "state": "active", "note": ""}]
@@ -87,7 +87,7 @@ def test_cells_are_aligned_by_what_they_take_on_the_screen(
 
 @pytest.mark.attack
 @pytest.mark.parametrize("part", ["id", "state", "note"])
-def test_no_cell_commands_the_terminal(
+def test_cell_cannot_command_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str
 ) -> None:
     hostile = [{**ITEMS[0], part: f"{ESCAPE}\n\u202e"}]
@@ -123,19 +123,19 @@ def test_members_are_written_for_people() -> None:
 
 
 @pytest.mark.attack
-def test_no_member_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_member_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     found = {"name": ESCAPE, "scope": [ESCAPE], "keys": [{"kid": ESCAPE, "state": ESCAPE}], ESCAPE: "x", "b_at": ESCAPE}
     show(found, *describe(found))
     assert not set("\x1b\x07") & set(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("at", [10**30, -(10**30), float("nan"), float("inf"), "soon", None, True, [1]])
-def test_an_instant_that_is_none_does_no_harm(at: object) -> None:
+def test_invalid_instant_is_printed_as_such(at: object) -> None:
     assert instant(at) == "at an impossible time"
 
 
 def read_terminal(folder: Path, *words: str, **environment: str) -> str:
-    """What the command prints on a real terminal."""
+    """Return what the command prints on a real terminal."""
     own, its = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     command = [sys.executable, "-m", "affiant.cli.main", *words]
@@ -156,7 +156,7 @@ def read_terminal(folder: Path, *words: str, **environment: str) -> str:
 
 @pytest.fixture
 def hostile_client(tmp_path: Path) -> Path:
-    """A folder with a client that no registration lets in: somebody wrote it into the database."""
+    """A folder with a client that no registration accepts, written directly into the database."""
 
     async def write(store: Store, _: MasterKey) -> None:
         await store.clients.add(Client("billing", "private_key_jwt", client_name=ESCAPE, scope=(ESCAPE,)))
@@ -170,7 +170,7 @@ def hostile_client(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "words", [("client", "list"), ("client", "show", "billing"), ("grants",), ("api", "list"), ("api", "show", API)]
 )
-def test_no_name_of_a_client_commands_a_real_terminal(hostile_client: Path, words: tuple[str, ...]) -> None:
+def test_name_of_a_client_cannot_command_a_real_terminal(hostile_client: Path, words: tuple[str, ...]) -> None:
     printed = read_terminal(hostile_client, *words, NO_COLOR="1")
     assert r"\u001b[31mred\u001b]0;title\u0007" in printed
     assert not set("\x1b\x07") & set(printed)

@@ -1,4 +1,4 @@
-"""--data and --database: what they mean together, and what is told of them."""
+"""--data and --database: their meaning together, and their messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AFFIANT_DATABASE", raising=False)
 
 
-def test_sqlite_in_the_data_folder_unless_said_otherwise() -> None:
+def test_sqlite_in_the_data_folder_is_the_default() -> None:
     chosen = load()
     assert isinstance(open_store(chosen, KEY), SqliteStore)
     assert not has_data(chosen)
@@ -56,7 +56,7 @@ def test_sqlite_by_a_url_is_a_folder() -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://u:canary-cafe@h/d", "canary-cafe", "postgresql:/canary-cafe"])
-def test_what_is_no_database_is_not_repeated(url: str) -> None:
+def test_invalid_database_url_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError, match="postgresql://") as refused:
         load(database=url)
     assert "canary" not in str(refused.value)
@@ -67,7 +67,7 @@ async def _nothing(*_: object) -> None:
 
 
 def test_a_database_without_its_master_key_is_not_touched() -> None:
-    """A key made anew would chain and seal what nobody could check or open with the right one."""
+    """A new key would chain and seal data that the right key could neither verify nor open."""
     folder = Path("affiant-data")
     with_new_store(load(), _nothing)
     key = folder / master_key.FILE_NAME
@@ -84,7 +84,7 @@ def test_a_database_without_its_master_key_is_not_touched() -> None:
 
 @pytest.mark.parametrize("is_another", [False, True])
 def test_a_backup_is_restored_to_its_master_key_alone(*, is_another: bool) -> None:
-    """Nothing is moved when the key is missing, or another one."""
+    """Nothing is moved if the key is missing or another one."""
     with_new_store(load(), _nothing)
     copies.backup(Path("affiant-data", FILE_NAME), Path("copy"))
     if is_another:

@@ -1,4 +1,4 @@
-"""Root's commands on the data folder of a service user: the server of that user can use all that they leave."""
+"""Root's commands on the data folder of a service user: that user's server can use every file they create."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def _run(*words: str) -> None:
         ("db", "migrate"),
     ],
 )
-def test_the_first_command_of_all_may_be_roots(folder: Path, words: tuple[str, ...]) -> None:
+def test_root_may_run_the_first_command(folder: Path, words: tuple[str, ...]) -> None:
     _run(*words)
     assert {"affiant.db", "affiant.db.lock", "master.key"} <= {path.name for path in folder.iterdir()}
 
 
-def test_the_log_of_the_database_too(folder: Path) -> None:
+def test_write_ahead_log_belongs_to_the_owner(folder: Path) -> None:
     found: dict[str, tuple[int, int]] = {}
 
     async def work(*_: object) -> None:
@@ -82,5 +82,5 @@ def test_a_restored_database(folder: Path, tmp_path: Path, *, is_new: bool) -> N
     _run("db", "restore", "copy")
 
 
-def test_what_the_workers_share(folder: Path) -> None:
+def test_shared_limits_belong_to_the_owner(folder: Path) -> None:
     Limits(Rates(), key=bytes(32), path=folder / "limits")

@@ -1,4 +1,4 @@
-"""`--url`, where it is no admin API that answers, or a hostile one: one clear line, and no terminal obeys it."""
+"""`--url` with another program or a hostile admin API: one clear line, and no control of the terminal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PROBLEM = {"reason": "r\x1b[31m", "title": "t\x1b[31m", "detail": "d\x1b[31m", "
 
 
 class Hostile(ThreadingHTTPServer):
-    """An issuer that gives whoever asks a token, and says below its admin API what it is told to say."""
+    """An issuer that gives every client a token, and answers for its admin API what the test sets."""
 
     daemon_threads = True
     status, body = 200, b""
@@ -74,7 +74,7 @@ class _Answers(BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
     def _say(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -145,7 +145,7 @@ def test_the_answer_of_each_route_is_checked(route: Operation) -> None:
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_what_is_no_answer_of_an_admin_api_is_one_line(
+def test_answer_that_is_not_an_admin_apis_is_one_line(
     hostile: Hostile, ask: Ask, body: bytes, commands: tuple[str, ...]
 ) -> None:
     hostile.body = body
@@ -158,8 +158,8 @@ def test_what_is_no_answer_of_an_admin_api_is_one_line(
 
 
 @pytest.mark.parametrize("status", [302, 401, 404, 422, 500, 503])
-def test_no_refusal_commands_the_terminal(hostile: Hostile, ask: Ask, status: int) -> None:
-    """Nor is a redirect followed: the token is for the one who was named."""
+def test_refusal_cannot_command_the_terminal(hostile: Hostile, ask: Ask, status: int) -> None:
+    """Nor is a redirect followed: the token is only for the server that the user named."""
     hostile.status = status
     for reason in ("r\x1b[31m", "admin.not_found"):
         hostile.body = json.dumps({**PROBLEM, "reason": reason}).encode()
@@ -186,7 +186,7 @@ def test_an_endless_answer_ends(hostile: Hostile, ask: Ask, monkeypatch: pytest.
 
 
 def test_limits_and_failures_are_refusals(hostile: Hostile, ask: Ask) -> None:
-    """Nothing is wrong with the configuration where a server is too busy, or broken; and what is, comes first."""
+    """A busy or broken server is not a configuration error, and the message comes first."""
     for status, reason in ((429, "limit.failures"), (500, "server.error")):
         hostile.status = status
         hostile.body = json.dumps(

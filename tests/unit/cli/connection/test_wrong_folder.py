@@ -1,4 +1,4 @@
-"""In the wrong folder: what only asks makes nothing, what makes something says where, and another server is noticed."""
+"""In the wrong folder, reading commands create nothing, others print where, and another server is reported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import asyncpg
 import click
 import pytest
 from click.testing import CliRunner, Result
+from tests.unit.cli.commands import LEAVES
 
 from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
@@ -48,18 +49,6 @@ def _run(*words: str) -> Result:
     return CliRunner().invoke(affiant, words)
 
 
-def _leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Every command that has --data."""
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from _leaves(found, (*words, name))
-    elif any(parameter.name == "data" for parameter in command.params):
-        yield " ".join(words), command
-
-
 def _required(command: click.Command) -> Iterator[str]:
     for parameter in command.params:
         if parameter.required:
@@ -70,11 +59,15 @@ def _required(command: click.Command) -> Iterator[str]:
                 yield "registry.toml" if isinstance(parameter.type, click.Path) else "x=y"
 
 
-ASKS = {name: command for name, command in _leaves(affiant) if name not in {*MAKES, *OTHERS}}
+ASKS = {
+    " ".join(words): command
+    for words, command in LEAVES.items()
+    if any(parameter.name == "data" for parameter in command.params) and " ".join(words) not in {*MAKES, *OTHERS}
+}
 
 
 @pytest.mark.parametrize("name", ASKS)
-def test_what_asks_makes_nothing(name: str, tmp_path: Path) -> None:
+def test_reading_command_creates_nothing(name: str, tmp_path: Path) -> None:
     Path("registry.toml").write_text(json.dumps(generate("ES256").public().to_jwk()) if "key" in name else "")
     done = _run(*name.split(), *_required(ASKS[name]), *MORE.get(name, ()))
     assert done.exception is not None
@@ -83,14 +76,14 @@ def test_what_asks_makes_nothing(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", MAKES)
-def test_what_makes_a_folder_says_its_full_path_once(command: str, tmp_path: Path) -> None:
+def test_creating_command_prints_the_full_path_once(command: str, tmp_path: Path) -> None:
     words = (*command.split(), *MAKES[command])
     assert f"affiant: made {tmp_path / 'affiant-data'}\n" in _run(*words).stderr
     assert (tmp_path / "affiant-data" / "master.key").exists()
     assert "affiant: made" not in _run("api", "new", "another", "--identifier", f"{URL}/2", "--scope", "x").output
 
 
-def test_a_database_without_tables_is_left_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_command_creates_no_tables(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFFIANT_DATABASE", database)
     monkeypatch.setenv("AFFIANT_MASTER_KEY", "ab" * 32)
     for words in (("client", "list"), ("settings",), ("audit", "verify")):
@@ -120,7 +113,7 @@ def _tables(url: str) -> int:
 
 @pytest.fixture
 def other_server() -> Iterator[Callable[[bytes], str]]:
-    """A server on this machine that answers /jwks with this; its address."""
+    """Start a server on this machine that answers /jwks with this; return its address."""
     servers: list[ThreadingHTTPServer] = []
 
     def begin(body: bytes) -> str:
@@ -145,7 +138,7 @@ def other_server() -> Iterator[Callable[[bytes], str]]:
 
 
 def _remember(issuer: str) -> list[str]:
-    """Make a store that remembers this issuer; the kids of its signing keys."""
+    """Make a store that remembers this issuer; return the kids of its signing keys."""
 
     async def work(store: Any, _: object) -> None:
         await store.settings.put(ISSUER, issuer)
@@ -171,9 +164,7 @@ def test_a_server_with_other_keys_is_noticed(other_server: Callable[[bytes], str
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"keys": 1}', b'{"keys": []}', b'{"keys": [{"kid": []}]}', None])
-def test_the_server_of_this_data_and_what_is_no_server_are_not(
-    other_server: Callable[[bytes], str], body: bytes | None
-) -> None:
+def test_server_of_this_data_is_not_reported(other_server: Callable[[bytes], str], body: bytes | None) -> None:
     sent = [body or b""]
     issuer = other_server(b"".join(sent)) if body is not None else "http://127.0.0.1:1"
     kids = _remember(issuer)
@@ -183,7 +174,7 @@ def test_the_server_of_this_data_and_what_is_no_server_are_not(
     assert "!" not in _run("client", "new", "two").stderr
 
 
-def test_settings_say_whose_they_are(tmp_path: Path) -> None:
+def test_settings_name_their_data_and_server(tmp_path: Path) -> None:
     _remember("https://as.example")
     done = _run("settings")
     head, running, _, *rows = done.output.splitlines()
@@ -200,8 +191,8 @@ def test_explain_names_the_data_that_it_judged_by(tmp_path: Path) -> None:
     assert done.output.splitlines()[-1].split() == ["judged", "by", str(tmp_path / "affiant-data")]
 
 
-def test_an_issuer_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is registered before the server ever ran would name the default address."""
+def test_assumed_issuer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials files made before the first start of the server name the default address."""
     told = "! no server has run with "
     assert told in _run("admin", "bootstrap", "alice").stderr
     monkeypatch.setenv("AFFIANT_ISSUER", "https://as.example")

@@ -19,10 +19,10 @@ def _run(data: Path, *words: str) -> Result:
 
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("role", ["owner", "viewer"])
-def test_an_owner_whose_file_cannot_be_written_is_taken_back(
+def test_owner_whose_file_cannot_be_written_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    """Nobody has its key: it would be in the list of who may administer, and in the way of the next attempt."""
+    """Its key is lost: it would be a useless administrator, and block the next attempt."""
     data = tmp_path / "data"
     failed = _run(data, "bootstrap", "alice", "--role", role)
     assert isinstance(failed.exception, ConfigError)

@@ -1,4 +1,4 @@
-"""`affiant revoke`, `issued`, `grants`, `settings`, on a data folder, from the words to the exit code."""
+"""`affiant revoke`, `issued`, `grants` and `settings` on a data folder, from the words to the exit code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(run_json: Run) -> Run:
         (("--all", "--yes"), "all", ""),
     ],
 )
-def test_what_is_revoked_is_listed_and_written_down(run: Run, words: tuple[str, ...], kind: str, value: str) -> None:
+def test_revocation_is_listed_and_audited(run: Run, words: tuple[str, ...], kind: str, value: str) -> None:
     code, ended = run("revoke", *words)
     assert (code, ended["kind"], ended["value"]) == (0, kind, value)
     assert run("issued", "revocations") == (0, [ended])
@@ -54,10 +54,10 @@ def test_what_is_revoked_is_listed_and_written_down(run: Run, words: tuple[str, 
         (("--api", "https://nope"), "no API https://nope is registered now"),
     ],
 )
-def test_what_is_not_registered_is_revoked_and_said(
+def test_unknown_name_is_revoked_with_a_note(
     run: Run, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], note: str
 ) -> None:
-    """Its tokens may live, if it was removed: but mostly a name is misspelt, and somebody thinks that they ended."""
+    """It may have been removed and its tokens live; but mostly the name is misspelt, and the tokens did not end."""
     code, ended = run("revoke", *words)
     assert (code, ended["note"]) == (0, note)
     assert len(run("issued", "revocations")[1]) == 1
@@ -69,7 +69,7 @@ def test_what_is_not_registered_is_revoked_and_said(
     assert said.err == f"affiant: {note}\n"
 
 
-def test_of_what_is_registered_nothing_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registered_name_is_revoked_without_a_note(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("--client", "billing"), ("--client", "billing", "--key", "k"), ("--api", API), ("--jti", "zzz")):
         assert "note" not in run("revoke", *words)[1]
         with pytest.raises(SystemExit):
@@ -88,24 +88,24 @@ def test_a_key_is_a_clients_own(run: Run) -> None:
     "words",
     [(), ("--all",), ("--client", "a", "--jti", "b"), ("--client", "a", "--key", "k", "--api", API), ("--jti", "")],
 )
-def test_one_thing_is_named_and_all_is_asked_for(run: Run, words: tuple[str, ...]) -> None:
+def test_revoke_needs_one_choice_and_a_confirmation_for_all(run: Run, words: tuple[str, ...]) -> None:
     assert run("revoke", *words)[0] == 2
     assert run("issued", "revocations") == (0, [])
 
 
-def test_who_may_ask_for_what(run: Run) -> None:
+def test_grants_are_listed(run: Run) -> None:
     (grant,) = run("grants")[1]
     assert (grant["client_id"], grant["resource"], grant["scope"]) == ("billing", API, ["read"])
     assert run("grants", "--api", API, "--client", "billing") == (0, [grant])
     assert run("grants", "--client", "nobody") == (0, [])
 
 
-def test_what_was_issued(run: Run) -> None:
+def test_issued_tokens_are_listed(run: Run) -> None:
     assert run("issued", "refresh-tokens") == (0, [])
     assert run("issued", "find", "4f9d2c8a")[0] == 3
 
 
-def test_settings_say_what_set_them(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_name_their_source(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFFIANT_PORT", "9999")
     Path("affiant.toml").write_text("workers = 3\n")
     found = {row["name"]: (row["value"], row["source"]) for row in run("settings", "--data", "affiant-data")[1]}
@@ -115,7 +115,7 @@ def test_settings_say_what_set_them(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert found["failure_burst"][1] == "default"
 
 
-def test_asking_makes_no_data(run: Run) -> None:
+def test_reading_creates_no_data(run: Run) -> None:
     for words in (("grants",), ("settings",), ("issued", "revocations"), ("revoke", "--client", "a")):
         assert run(*words, "--data", "elsewhere")[0] == 3
     assert not Path("elsewhere").exists()
@@ -123,7 +123,7 @@ def test_asking_makes_no_data(run: Run) -> None:
 
 @pytest.mark.parametrize("trace", ["head", "export", "verification", "", "..", "aaaaaaaaaaaa", "a b"])
 def test_only_a_record_is_shown(run: Run, trace: str) -> None:
-    """Not what else stands beside the records in the admin API."""
+    """Other documents of the log in the admin API are not shown."""
     code, error = run("audit", "show", trace)
     assert code == 3
     assert error["message"].startswith(f"there is no record with the trace id {trace}")
@@ -131,5 +131,5 @@ def test_only_a_record_is_shown(run: Run, trace: str) -> None:
 
 @pytest.mark.parametrize("words", [("client", "show"), ("signing-key", "remove"), ("invitation", "revoke")])
 @pytest.mark.parametrize("name", ["", ".", ".."])
-def test_a_name_that_no_path_can_have_is_nobodys(run: Run, words: tuple[str, ...], name: str) -> None:
+def test_name_that_no_path_can_have_is_not_found(run: Run, words: tuple[str, ...], name: str) -> None:
     assert run(*words, name) == (3, {"message": f"there is nothing named {name!r}", "exit_code": 3})

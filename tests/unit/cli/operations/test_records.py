@@ -1,4 +1,4 @@
-"""What a person may say for a time, and which records fit."""
+"""Times as users write them, and the records that match a selection."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_time_is_read(text: str, instant: float) -> None:
     "text",
     ["", "2 h", "h", "-2h", "2y", "2H", "1.5h", "٢h", "tomorrow", "2026-13-01", "1234567h"],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_invalid_time_is_refused(text: str) -> None:
     assert parse_instant(text, NOW) is None
 
 
-def test_time_stays_within_what_the_admin_api_takes() -> None:
+def test_time_is_limited_as_in_the_admin_api() -> None:
     read = Instant().convert
     assert [read(text, None, None) for text in ("999999w", "9" * 400, "1900-01-01")] == [0.0, 1e11, 0.0]
 
@@ -61,7 +61,7 @@ def test_time_stays_within_what_the_admin_api_takes() -> None:
         (Selection(since=31), ""),
     ],
 )
-def test_records_fit_all_that_is_given(wanted: Selection, fits: str) -> None:
+def test_records_match_every_filter(wanted: Selection, fits: str) -> None:
     records = {
         "a": {"at": 10.5, "outcome": "issued", "client_id": "billing"},
         "b": {"at": 20, "outcome": "refused", "client_claimed": "billing", "reason": "assertion.replayed"},

@@ -1,4 +1,4 @@
-"""What a client and an API choose, as the commands say it."""
+"""Options of a client and an API for their policies and tokens."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_client_changes_between_the_methods_of_its_secret() -> None:
     assert "register a second client with --auth private_key_jwt" in str(refused.exception)
 
 
-def test_tokens_without_a_type_are_made_loudly() -> None:
+def test_untyped_tokens_are_warned_of() -> None:
     words = ["new", "slurm", "--identifier", "https://slurm.example", "--token-typ", "JWT", "--data", "data"]
     ran = CliRunner().invoke(api, words)
     assert (ran.exit_code, "typ JWT" in ran.stdout) == (0, True)
@@ -74,13 +74,13 @@ def test_an_algorithm_that_few_verify_is_chosen_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("name", "example"), [("rabbitmq", "urn:rabbitmq"), ("a/b", "https://api.example"), ("//x", "https://api.example")]
 )
-def test_a_name_that_is_no_identifier_is_refused_with_one(name: str, example: str) -> None:
+def test_unknown_api_is_refused_with_a_suggestion(name: str, example: str) -> None:
     refused = CliRunner().invoke(api, ["new", "rmq", "--identifier", name, "--data", "data"])
     assert str(refused.exception).endswith(f"identifier: must be an absolute URI without a fragment, such as {example}")
     assert _run(api, "new", "rmq", "--identifier", example)["identifier"] == example
 
 
-def test_a_lifetime_of_an_api_is_named_and_taken_back() -> None:
+def test_lifetime_of_an_api_is_set_and_reset() -> None:
     made = _run(api, "new", "fhir", "--identifier", "https://fhir.example", "--access-token-lifetime", "300")
     assert made["access_token_lifetime"] == 300
     assert _run(api, "update", "fhir", "--scope", "a")["access_token_lifetime"] == 300
@@ -89,7 +89,7 @@ def test_a_lifetime_of_an_api_is_named_and_taken_back() -> None:
 
 @pytest.mark.parametrize("name", ["urn:app:billing", "https://client.example/id?v=1&w=2", "a/b"])
 def test_a_client_id_of_another_system(name: str, tmp_path: Path) -> None:
-    """Made, shown, changed and removed by its name; its file stays in this folder."""
+    """It is made, shown, changed and removed by its name, and its file stays in this folder."""
     made = _run(client, "new", name)
     path = tmp_path / made["credentials"]
     assert path.parent == tmp_path

@@ -1,4 +1,4 @@
-"""Plan, schema and apply refuse the same files; and what a dry run judges, it leaves as it is."""
+"""Plan, schema and apply refuse the same files, and a dry run changes nothing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def _fails(api: Admin, wanted: Desired, folder: Path) -> bool:
 
 @pytest.mark.parametrize("who", [Principal("owner", Role.OWNER), Principal("cli", Role.OWNER, is_local=True)])
 def test_plan_refuses_what_apply_would(who: Principal, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Of any file: the dry run finds something if, and only if, a change would be refused; it changes nothing."""
+    """For any file, the dry run refuses if and only if a change would be refused, and it changes nothing."""
 
     @settings(max_examples=150, deadline=None)
     @given(_FILES)
@@ -169,14 +169,14 @@ def test_the_schema_refuses_nothing_that_can_be_registered(document: dict[str, A
         *(("access_token_lifetime", value) for value in (5, 10**6, "300")),
     ],
 )
-def test_an_editor_marks_what_a_pattern_says(member_: str, value: Any) -> None:
-    """Made of the rule itself, so the two cannot differ."""
+def test_schema_rejects_what_the_patterns_reject(member_: str, value: Any) -> None:
+    """It is made from the rule itself, so the two cannot differ."""
     assert _SCHEMA.is_valid({"clients": [{"client_id": "a"}]})
     assert not _SCHEMA.is_valid({"clients": [{"client_id": "a", member_: value}]})
 
 
 @pytest.mark.anyio
-async def test_the_last_owner_is_seen_although_two_changes_end_both() -> None:
+async def test_two_changes_that_remove_the_last_owners_are_refused() -> None:
     store, api = await _registry(Principal("owner", Role.OWNER))
     await store.clients.add(member("second"))
     for left in ({"enabled": True}, {"enabled": False}):
@@ -187,8 +187,8 @@ async def test_the_last_owner_is_seen_although_two_changes_end_both() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
-async def test_a_role_that_is_too_low_ends_it_before_the_first_change(role: Role) -> None:
-    """A viewer may plan: what is refused then is the file, not the caller."""
+async def test_too_low_a_role_is_refused_before_the_first_change(role: Role) -> None:
+    """A viewer may plan: a plan refuses the file, not the caller."""
     _, api = await _registry(Principal("watcher", role))
     update = Desired.model_validate({"clients": [{"client_id": "b.c", "scope": ["read"]}]})
     needs = await _check(api, update)
@@ -198,8 +198,8 @@ async def test_a_role_that_is_too_low_ends_it_before_the_first_change(role: Role
 
 
 @pytest.mark.anyio
-async def test_many_changes_are_judged_in_requests_that_are_read() -> None:
-    """Of 400 clients with keys: more than one body of the admin API holds."""
+async def test_many_changes_are_judged_in_several_requests() -> None:
+    """400 clients with keys exceed one body of the admin API."""
     _, api = await _registry(Principal("owner", Role.OWNER))
     many = [{"client_id": f"c{number}", "jwks": JWKS} for number in range(400)]
     wanted = Desired.model_validate({"clients": [*many, {"client_id": "none"}]})
@@ -209,7 +209,7 @@ async def test_many_changes_are_judged_in_requests_that_are_read() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_change_that_no_route_takes_is_refused_as_there() -> None:
+async def test_change_that_no_route_accepts_is_refused() -> None:
     store, _ = await _registry(Principal("owner", Role.OWNER))
     async with asking(store, Principal("watcher", Role.VIEWER)) as http:
         changes = [

@@ -1,4 +1,4 @@
-"""A JWK Set with members for others, at every door of the command line: taken without them, and each is named."""
+"""Every command accepts a JWK Set without the members that are for others, and names each of those."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_private_key_refuses_the_set(run: Run) -> None:
 
 @pytest.mark.parametrize("suffix", ["toml", "json"])
 def test_plan_and_apply(run: Run, suffix: str) -> None:
-    """What is left out is no drift, and each run says it."""
+    """Left-out members are no drift, and each run names them."""
     if suffix == "toml":
         Path("registry.toml").write_text('[[clients]]\nclient_id = "a"\npublic_keys = ["set.json"]\n')
     else:

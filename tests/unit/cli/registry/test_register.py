@@ -1,4 +1,4 @@
-"""`affiant register`: what is left of a registration that failed."""
+"""`affiant register`: the rest of a failed registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `affiant serve` says when it starts."""
+"""Messages of `affiant serve` at its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`affiant call`: what it sends, and what an API answers, as people see it."""
+"""`affiant call`: the request it sends, and the answer as users see it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def calling(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> Call:
 
 
 @pytest.mark.parametrize("control", ["\x1b[2J", "\x9bK", "\x7f"])
-def test_a_challenge_is_shown_without_what_a_terminal_obeys(foreign: Foreign, calling: Call, control: str) -> None:
+def test_challenge_is_printed_without_control_characters(foreign: Foreign, calling: Call, control: str) -> None:
     challenge = f'Bearer error="insufficient_scope{control}"'
     foreign.default["/orders"] = Answer(403, {}, {"WWW-Authenticate": challenge})
     done = calling()
@@ -51,7 +51,7 @@ def test_a_challenge_is_shown_without_what_a_terminal_obeys(foreign: Foreign, ca
 
 
 def test_headers_are_sent(foreign: Foreign, calling: Call) -> None:
-    """Each of them, in place of what the library would say."""
+    """Each of them, instead of the library's defaults."""
     done = calling("-H", "Accept: application/xml", "-H", "x-one:1", "--header", "X-Two:  a: b ")
     assert done.exit_code == 0
     (sent,) = foreign.sent("/orders")
@@ -64,7 +64,7 @@ def test_headers_are_sent(foreign: Foreign, calling: Call) -> None:
     "name", ["Authorization", "AUTHORIZATION", "DPoP", "Host", "content-length", "Transfer-Encoding"]
 )
 def test_headers_of_the_command_are_refused(foreign: Foreign, calling: Call, name: str) -> None:
-    """Who calls, where, and where the body ends: nothing is sent, and the value is not repeated."""
+    """Credentials, host and length of the body: nothing is sent, and the value is not repeated."""
     done = calling("-H", f"{name}: hidden")
     assert done.exit_code == 1
     assert f"the command itself sets the header {name}" in done.output
@@ -78,8 +78,8 @@ def test_headers_of_the_command_are_refused(foreign: Foreign, calling: Call, nam
     ["", "hidden", ": hidden", "X:", "X: ", "X :hidden", " X: hidden", "X: hidden\r\nAuthorization: Bearer x", "X: hidden\n",
      "X: hidden\0", "X\n: hidden", "X: hid\x7fden", "X: hidd\u00ebn", "X: \udcffhidden", "Authorization\t: hidden"],
 )  # fmt: skip
-def test_text_that_is_no_header_is_refused(foreign: Foreign, calling: Call, text: str) -> None:
-    """A line end would begin another header, and a space before the colon is read in two ways."""
+def test_invalid_header_is_refused(foreign: Foreign, calling: Call, text: str) -> None:
+    """A line end would begin another header, and parsers differ on a space before the colon."""
     done = calling("-H", text)
     assert done.exit_code == 1
     assert "-H takes 'Name: value' in ASCII" in done.output
@@ -149,7 +149,7 @@ def test_verbose_shows_each_try(foreign: Foreign, calling: Call) -> None:
 
 @pytest.mark.attack
 def test_verbose_shows_no_secret(foreign: Foreign, calling: Call) -> None:
-    """Neither ours, nor those of the person, nor what the API sends back of them."""
+    """Neither ours nor the user's, nor those that the API sends back."""
     told = {"X-Echo": "Bearer token-1 and more", "Set-Cookie": "session=hidden"}
     foreign.default["/orders"] = Answer(200, {}, told)
     shown = calling("-v", "-H", "Cookie: hidden", "-H", "X-Api-Key: hidden", "-H", "X-Auth-Token: hidden").stderr

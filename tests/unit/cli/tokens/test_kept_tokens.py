@@ -1,4 +1,4 @@
-"""Which token of the command line is which, and what reading a kept one loads."""
+"""Kept tokens of the command line: their identity, and the modules that reading one loads."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def mine(foreign: Foreign, key: PrivateKey) -> Credentials:
 
 
 @pytest.mark.usefixtures("cache")
-def test_who_and_what_for_make_the_token(foreign: Foreign, mine: Credentials) -> None:
-    """What a credentials file implies is the same as saying it; whatever differs is another token."""
+def test_kept_tokens_differ_by_client_scope_and_api(foreign: Foreign, mine: Credentials) -> None:
+    """A scope or API that the credentials file implies is the same as a given one; any difference is another token."""
     first = KeptTokens(mine).get(ANY).value
     assert KeptTokens(mine).get(TokenKey(None, "a")).value == first
     assert KeptTokens(replace(mine, resource="x:y")).get(TokenKey("x:y", "a")).value == "token-2"
@@ -50,7 +50,7 @@ def test_who_and_what_for_make_the_token(foreign: Foreign, mine: Credentials) ->
 
 
 @pytest.mark.usefixtures("cache")
-def test_forgotten_token_is_asked_for_anew(mine: Credentials) -> None:
+def test_forgotten_token_is_fetched_again(mine: Credentials) -> None:
     kept = KeptTokens(mine)
     kept.forget(ANY, kept.get(ANY).value)
     assert kept.get(ANY).value == "token-2"
@@ -59,10 +59,10 @@ def test_forgotten_token_is_asked_for_anew(mine: Credentials) -> None:
 
 
 @pytest.mark.parametrize("named", ["", "relative/path"])
-def test_cache_is_in_the_home_where_nothing_better_is_named(
+def test_cache_is_in_the_home_by_default(
     cache: Path, mine: Credentials, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
-    """A relative XDG_CACHE_HOME is none (XDG Base Directory Specification)."""
+    """A relative XDG_CACHE_HOME is ignored (XDG Base Directory Specification)."""
     monkeypatch.setenv("XDG_CACHE_HOME", named)
     monkeypatch.chdir(cache.parent)
     KeptTokens(mine).get(ANY)
@@ -71,10 +71,10 @@ def test_cache_is_in_the_home_where_nothing_better_is_named(
 
 
 @pytest.mark.usefixtures("cache")
-def test_failure_to_fetch_is_no_failure_to_keep(
+def test_unreachable_server_is_reported_once(
     foreign: Foreign, mine: Credentials, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unreachable server is asked once, and said as such."""
+    """The server is asked once, and the message says that it is unreachable."""
     foreign.close()
     with pytest.raises(Unreachable):
         KeptTokens(mine).get(ANY)
@@ -82,7 +82,7 @@ def test_failure_to_fetch_is_no_failure_to_keep(
 
 
 def test_kept_token_loads_little(cache: Path, mine: Credentials) -> None:
-    """`$(affiant token)` stands in shell scripts: nothing that signs or speaks HTTP is loaded for a kept token."""
+    """Shell scripts run `$(affiant token)`: a kept token loads no module that signs or speaks HTTP."""
     path = cache.parent / "billing.affiant.json"
     mine.write(path)
     token = KeptTokens(mine).get(ANY).value

@@ -1,4 +1,4 @@
-"""`affiant key put`: nothing private leaves the machine; and what a server says of keys, as people see it."""
+"""`affiant key put` sends nothing private; and keys of a server as users see them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _private(key: PrivateKey) -> dict[str, dict[str, Any]]:
 def test_a_file_that_is_not_of_public_keys_is_not_sent(
     server: Foreign, credentials: Path, tmp_path: Path, kind: str
 ) -> None:
-    """Not to the server, not to the terminal."""
+    """Neither to the server nor to the terminal."""
     path = tmp_path / "keys.json"
     path.write_text(json.dumps(_private(RSA)[kind]))
     done = _run("put", str(path), credentials=credentials)
@@ -78,9 +78,7 @@ def test_a_file_that_is_no_json_is_not_sent(server: Foreign, credentials: Path, 
     assert server.requests == []
 
 
-def test_of_what_stands_beside_the_public_keys_nothing_is_sent(
-    server: Foreign, credentials: Path, tmp_path: Path
-) -> None:
+def test_only_the_public_keys_of_a_file_are_sent(server: Foreign, credentials: Path, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     public = RSA.public().to_jwk()
     path.write_text(json.dumps({"keys": [{**public, "note": "mine"}], "key": RSA.to_jwk()}))
@@ -90,7 +88,7 @@ def test_of_what_stands_beside_the_public_keys_nothing_is_sent(
 
 
 @pytest.mark.parametrize("odd", [None, 7, [], {}, "\x1b[2J", 1e300, True])
-def test_whatever_a_server_says_of_a_key_is_shown(server: Foreign, credentials: Path, odd: Any) -> None:
+def test_odd_members_of_a_key_are_printed(server: Foreign, credentials: Path, odd: Any) -> None:
     members = ("alg", "state", "source", "use_count", "last_used_at", "safe_to_complete", "why")
     server.default["/client-keys"] = Answer(200, {"keys": [{"kid": "o\x1b[2Jdd", **dict.fromkeys(members, odd)}]})
     done = _run("list", credentials=credentials)

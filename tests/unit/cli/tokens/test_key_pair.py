@@ -27,7 +27,7 @@ def run(run_json: Run) -> Run:
 
 
 def test_six_services_need_no_openssl(run: Run) -> None:
-    """The pair, the file that apply reads, and the credentials file meet."""
+    """The key pairs, the file of apply and the credentials files work together."""
     Path("keys").mkdir()
     names = ["shop", "cart", "mailer", "stock", "tax", "bank"]
     code, made = run("key", "new", *names, "--to", "keys", "--issuer", "http://127.0.0.1:8377")
@@ -56,7 +56,7 @@ def test_a_pair_of_any_algorithm_is_read_again(run: Run, alg: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["a.pem", "a.affiant.json"])
-def test_what_a_stopped_run_left_out_is_made(run: Run, lost: str) -> None:
+def test_missing_files_of_a_stopped_run_are_made(run: Run, lost: str) -> None:
     run("key", "new", "a", "--issuer", ISSUER)
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
     Path(lost).unlink()
@@ -66,7 +66,7 @@ def test_what_a_stopped_run_left_out_is_made(run: Run, lost: str) -> None:
     assert (code, "exist already" in error["message"]) == (8, True)
 
 
-def test_a_run_stopped_between_two_services_goes_on(run: Run) -> None:
+def test_run_stopped_between_two_services_continues(run: Run) -> None:
     run("key", "new", "a", "--issuer", ISSUER)
     before = Path("a.key").read_bytes()
     assert run("key", "new", "a", "b", "--issuer", ISSUER)[0] == 0
@@ -88,7 +88,7 @@ def test_a_public_key_without_its_private_key_is_not_replaced(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "..", "", "a b"])
-def test_a_name_is_no_path(run: Run, name: str) -> None:
+def test_name_must_not_be_a_path(run: Run, name: str) -> None:
     code, error = run("key", "new", name)
     assert (code, "--to DIR" in error["message"]) == (2, True)
     assert list(Path().iterdir()) == []

@@ -1,4 +1,4 @@
-"""Whose credentials a command uses: one that cannot do without a certificate is told where it is to be named."""
+"""Credentials that need a certificate: the message names the members of the file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("lacking", LACKS)
 @pytest.mark.parametrize(("command", "words"), COMMANDS)
-def test_a_missing_certificate_is_told_as_a_member_of_the_file(
+def test_missing_certificate_is_reported_by_its_member(
     command: click.Command, words: list[str], lacking: dict[str, str]
 ) -> None:
     path = _write(Path("billing.affiant.json"), **lacking)
@@ -55,7 +55,7 @@ def test_a_missing_certificate_is_told_as_a_member_of_the_file(
     )
 
 
-def test_with_url_too() -> None:
+def test_missing_certificate_is_reported_with_url() -> None:
     path = _write(Path("alice.affiant.json"), **LACKS[0])
 
     async def work(_: object) -> None:
@@ -66,7 +66,7 @@ def test_with_url_too() -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_file_that_is_named_by_the_environment_is_told_too(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+def test_missing_certificate_is_reported_for_the_environment(monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     path = _write(Path("billing.affiant.json"), **LACKS[0])
     monkeypatch.setenv("AFFIANT_CREDENTIALS", path.read_text() if whole else str(path))
     done = CliRunner().invoke(token, [])

@@ -1,4 +1,4 @@
-"""What the demo starts is ended, whenever it is told to end."""
+"""The demo ends its processes at any signal, at any time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affiant.cli.diagnosis.demo.stage import Stage
 
 
 def test_a_signal_waits_until_the_process_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the very moment of the start: the process has ended when that is told."""
+    """Ctrl-C at the moment of the start: the process has ended when the interrupt is raised."""
     started: list[subprocess.Popen[bytes]] = []
 
     class Interrupted(subprocess.Popen[bytes]):

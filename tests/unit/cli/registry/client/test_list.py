@@ -1,4 +1,4 @@
-"""`affiant client list` loads what it needs: commands are typed, and wait for their imports every time."""
+"""`affiant client list` loads only the modules it needs: users wait for the imports every time."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ def _run(data: Path, *words: str) -> Result:
 
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("method", ["private_key_jwt", "client_secret_basic", "client_secret_jwt"])
-def test_a_client_whose_file_cannot_be_written_is_taken_back(
+def test_client_whose_file_cannot_be_written_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Nobody has its key, and it would be in the way of the next attempt."""
+    """Its key is lost, and it would block the next attempt."""
     data = tmp_path / "data"
     failed = _run(data, "new", "billing", "--auth", method)
     assert isinstance(failed.exception, ConfigError)
@@ -39,7 +39,7 @@ def test_a_client_whose_file_cannot_be_written_is_taken_back(
     assert credentials.read(tmp_path / "billing.affiant.json").client_id == "billing"
 
 
-async def test_who_is_stopped_finishes_what_was_begun() -> None:
+async def test_cancelled_registration_is_finished() -> None:
     begun, may_end, done = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def work() -> None:
@@ -57,7 +57,7 @@ async def test_who_is_stopped_finishes_what_was_begun() -> None:
     assert done == ["both halves"]
 
 
-async def test_what_fails_fails_as_before() -> None:
+async def test_failure_passes_through() -> None:
     async def work() -> None:
         raise ConfigError("no")
 
@@ -75,9 +75,7 @@ def test_several_are_registered_each_with_its_file(tmp_path: Path, monkeypatch: 
     assert files[0].key != files[1].key
 
 
-def test_of_several_none_is_registered_when_one_would_be_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_client_is_registered_if_one_would_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     assert _run(data, "new", "cart").exit_code == 0
@@ -92,7 +90,7 @@ def test_of_several_none_is_registered_when_one_would_be_refused(
 @pytest.mark.parametrize(
     "words", [("--jwks-uri", "https://a.example/j"), ("--public-key", "a.pem"), ("--name", "A")], ids=lambda w: w[0]
 )
-def test_several_share_nothing_that_is_of_one(
+def test_several_clients_cannot_share_a_key_or_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -101,8 +99,8 @@ def test_several_share_nothing_that_is_of_one(
     assert (failed.exit_code, "belongs to one client: register a, b one by one" in failed.output) == (2, True)
 
 
-def test_what_to_hand_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that a partner needs, nothing that is secret; what is meant as a file of affiant is one."""
+def test_hand_over_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has everything that a partner needs and nothing secret; its credentials file is valid."""
     monkeypatch.chdir(tmp_path)
     key = keys.generate("ES256")
     (tmp_path / "partner.jwk").write_text(json.dumps(key.public().to_jwk()))
@@ -130,7 +128,7 @@ def test_what_to_hand_to_the_owner_of_a_key(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_longest_name_has_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its draft has a longer name than the file."""
+    """The draft has a longer name than the file."""
     monkeypatch.chdir(tmp_path)
     name = "/" + "x" * 255
     done = _run(tmp_path / "data", "new", name)
@@ -146,7 +144,7 @@ def test_next_step_of_a_client_with_a_certificate(tmp_path: Path, monkeypatch: p
 
 
 def test_next_step_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attack: a client_id may have an ampersand; what follows it must be no command of the shell."""
+    """Attack: a client_id may have an ampersand; the rest must not run as a shell command."""
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     assert _run(data, "new", "a&b", "--auth", "client_secret_basic").exit_code == 0

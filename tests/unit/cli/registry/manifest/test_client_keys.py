@@ -1,4 +1,4 @@
-"""Whose keys the file decides about: the operator's, and a client's own only where the file says so."""
+"""The file decides about the operator's keys, and about a client's own keys only with `own_keys`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def _plan(wanted: list[Any], standing: list[dict[str, Any]], **more: Any) -> tup
 
 @pytest.mark.parametrize("source", ["client", "registration"])
 @pytest.mark.parametrize("state", ["active", "retiring"])
-def test_a_key_that_its_owner_rotated_in_is_no_drift(state: str, source: str) -> None:
+def test_key_that_the_client_added_is_no_drift(state: str, source: str) -> None:
     steps, notes = _plan([OLD], [_key(OLD, state), _key(NEW, source=source)])
     assert steps == []
     assert notes == [f"client billing: the client added the key {NEW.thumbprint} itself; it stays"]
 
 
-def test_after_a_rotation_the_first_key_is_reported_and_not_brought_back() -> None:
+def test_key_that_ended_in_a_rotation_is_reported() -> None:
     steps, notes = _plan([OLD], [_key(OLD, "revoked"), _key(NEW, source="client")])
     assert steps == []
     assert (
@@ -45,7 +45,7 @@ def test_after_a_rotation_the_first_key_is_reported_and_not_brought_back() -> No
 
 
 def test_a_key_of_the_operator_follows_the_file() -> None:
-    """The client's own keys stay beside it, and are no part of what is compared again before the change."""
+    """The client's own keys stay, and are not compared again before the change."""
     standing = [_key(OLD), _key(NEW, source="client")]
     (step,), _ = _plan([NEXT], standing)
     assert step.changes == (plan.Change("jwks", [OLD.thumbprint], [NEXT.thumbprint]),)
@@ -54,18 +54,18 @@ def test_a_key_of_the_operator_follows_the_file() -> None:
     assert not step.is_still({"keys": [_key(OLD), _key(NEW)]})
 
 
-def test_an_ended_key_beside_a_new_one_is_left_out_of_what_is_sent() -> None:
+def test_ended_key_is_not_sent_with_a_new_one() -> None:
     (step,), _ = _plan([OLD, NEXT], [_key(OLD, "revoked"), _key(NEW, source="client")])
     assert step.members["jwks"] == {"keys": [NEXT.to_jwk()]}
 
 
-def test_a_client_of_which_no_key_is_left_is_refused() -> None:
-    """The operator revoked it: the file does not bring it back, and says so."""
+def test_client_without_a_usable_key_is_refused() -> None:
+    """The operator revoked its key, which the file cannot register again."""
     with pytest.raises(ConfigError, match="client billing: all of its keys have ended"):
         _plan([OLD], [_key(OLD, "revoked")])
 
 
-def test_a_file_may_be_all_there_is() -> None:
+def test_own_keys_revoke_leaves_only_the_keys_of_the_file() -> None:
     (step,), notes = _plan([OLD], [_key(OLD), _key(NEW, source="client")], own_keys="revoke")
     assert step.changes == (plan.Change("jwks", sorted([OLD.thumbprint, NEW.thumbprint]), [OLD.thumbprint]),)
     assert (step.members["own_keys"], notes) == ("revoke", [])

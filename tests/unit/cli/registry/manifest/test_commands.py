@@ -1,4 +1,4 @@
-"""`affiant plan` and `affiant apply`, on a data folder, from the words to the exit code."""
+"""`affiant plan` and `affiant apply` on a data folder, from the words to the exit code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(run_json: Run) -> Run:
 
 
 def test_there_and_back(run: Run) -> None:
-    """Plan, apply, plan: nothing is left; what somebody changes by hand is seen, and put right."""
+    """After plan and apply nothing differs; a change by hand is found and corrected."""
     assert run("apply", "registry.toml", "--yes")[0] == 0
     assert run("plan", "registry.toml") == (0, {"in_sync": True, "steps": [], "not_in_file": [], "notes": []})
     assert run("apply", "registry.toml", "--yes")[1]["steps"] == []
@@ -83,7 +83,7 @@ def test_keys_follow_the_file(run: Run) -> None:
     assert run("plan", "registry.toml")[0] == 0
 
 
-def test_prune_spares_who_has_a_part_in_the_admin_api(run: Run) -> None:
+def test_prune_keeps_clients_of_the_admin_api(run: Run) -> None:
     run("admin", "bootstrap", "watcher", "--role", "viewer")
     run("client", "new", "old")
     assert run("apply", "registry.toml", "--yes")[0] == 0
@@ -96,7 +96,7 @@ def test_prune_spares_who_has_a_part_in_the_admin_api(run: Run) -> None:
     assert len(run("admin", "list")[1]) == 1
 
 
-def test_a_secret_has_a_place_before_it_is_made(run: Run, tmp_path: Path) -> None:
+def test_secret_needs_a_folder_before_it_is_made(run: Run, tmp_path: Path) -> None:
     Path("registry.toml").write_text(FILE + SECRET)
     code, error = run("apply", "registry.toml", "--yes")
     assert (code, "--credentials-to DIR" in error["message"]) == (8, True)
@@ -114,7 +114,7 @@ def test_a_secret_has_a_place_before_it_is_made(run: Run, tmp_path: Path) -> Non
 
 
 def test_nothing_is_done_when_one_change_would_be_refused(run: Run) -> None:
-    """Plan and apply say the same: which, and why, all of them, before the first is made."""
+    """Plan and apply report the same: every refused change and why, before the first one is made."""
     wrong = """
 [[clients]]
 client_id = "nokey"
@@ -137,7 +137,7 @@ jwks_uri = "https://published.example/j"
     assert [api["identifier"] for api in run("api", "list")[1]] == ["urn:seed"]
 
 
-def test_nobody_is_asked_where_nobody_is(run: Run) -> None:
+def test_without_a_terminal_yes_is_required(run: Run) -> None:
     code, error = run("apply", "registry.toml")
     assert (code, "--yes" in error["message"]) == (2, True)
     assert run("apply")[0] == 2
@@ -151,7 +151,7 @@ def test_planning_makes_no_data(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["\\u202e", "\\u001b[2J"])
-def test_a_name_that_a_terminal_obeys_is_rejected_and_not_repeated(
+def test_name_with_control_characters_is_rejected_and_not_repeated(
     run: Run, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     del run
@@ -164,7 +164,7 @@ def test_a_name_that_a_terminal_obeys_is_rejected_and_not_repeated(
     assert not {"\x1b", "\u202e"} & set(said.out + said.err)
 
 
-def test_the_example_of_the_guide_does_what_it_says(run: Run) -> None:
+def test_example_of_the_guide_works(run: Run) -> None:
     example = re.search(r"```toml\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert example is not None
     Path("registry.toml").write_text(example[1])
@@ -179,7 +179,7 @@ def test_the_example_of_the_guide_does_what_it_says(run: Run) -> None:
 
 
 def test_a_key_of_the_client_stays_until_the_file_says_otherwise(run: Run) -> None:
-    """A client rotated its key: plan says so and leaves it; with `own_keys` the file takes it away."""
+    """A client rotated its key: the plan reports the key and keeps it; `own_keys` revokes it."""
     run("apply", "registry.toml", "--yes")
 
     async def rotate(store: Store, _: object) -> None:
@@ -203,7 +203,7 @@ def test_a_key_of_the_client_stays_until_the_file_says_otherwise(run: Run) -> No
     assert (states[NEXT.thumbprint], run("plan", "registry.toml")[0]) == ("revoked", 0)
 
 
-def test_a_key_that_the_operator_revoked_does_not_come_back(run: Run) -> None:
+def test_revoked_key_cannot_be_registered_again(run: Run) -> None:
     run("apply", "registry.toml", "--yes")
     assert run("client", "key", "revoke", "billing", KEY.kid)[0] == 0
     for words in (("plan", "registry.toml"), ("apply", "registry.toml", "--yes")):
@@ -214,7 +214,7 @@ def test_a_key_that_the_operator_revoked_does_not_come_back(run: Run) -> None:
     assert (code, "never comes back" in error["notes"][0]) == (8, True)
 
 
-def test_what_is_registered_is_a_file_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_of_the_registry_is_a_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export")[0] == 3, "asking makes no data"
     run("apply", "registry.toml", "--yes")
     run("client", "new", "legacy", "--auth", "client_secret_basic")

@@ -1,4 +1,4 @@
-"""The plan: what differs, and nothing else."""
+"""The plan lists the differences, and nothing else."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_so_needs_nothing(folder: Path) -> None:
+def test_matching_registry_needs_no_step(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
     assert plan.build(wanted, [API], [_client()]) == []
     # What the file does not name is not its business.
@@ -74,7 +74,7 @@ def test_json_says_the_same(folder: Path) -> None:
     assert registry_file.read(folder / "registry.json") == wanted
 
 
-def test_what_is_missing_is_made_apis_first(folder: Path) -> None:
+def test_missing_apis_and_clients_are_created_in_order(folder: Path) -> None:
     api, client = plan.build(registry_file.read(folder / "registry.toml"), [], [])
     assert (api.action, api.kind, api.name) == ("create", "api", "https://orders.example")
     assert (client.action, client.kind, client.name) == ("create", "client", "billing")
@@ -83,7 +83,7 @@ def test_what_is_missing_is_made_apis_first(folder: Path) -> None:
     assert (client.members["audience_policy"], client.then) == ("legacy", {"enabled": False})
 
 
-def test_what_differs_is_named_before_and_after(folder: Path) -> None:
+def test_changed_member_is_listed_before_and_after(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
     drifted = _client(
         scope=["read", "admin"],
@@ -102,7 +102,7 @@ def test_what_differs_is_named_before_and_after(folder: Path) -> None:
     assert not step.is_still({**drifted, "scope": ["write"]})
 
 
-def test_a_revoked_key_is_none(folder: Path) -> None:
+def test_revoked_key_is_not_compared(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
     both = [
         {"thumbprint": KEY.thumbprint, "state": "active", "source": "operator"},
@@ -111,7 +111,7 @@ def test_a_revoked_key_is_none(folder: Path) -> None:
     assert plan.build(wanted, [API], [_client(keys=both)]) == []
 
 
-def test_only_with_prune_is_anything_removed(folder: Path) -> None:
+def test_prune_alone_removes(folder: Path) -> None:
     wanted = registry_file.read(folder / "registry.toml")
     apis: list[dict[str, Any]] = [API, {"identifier": "https://old", "name": "old", "scopes": []}]
     clients = [_client(), _client(client_id="old"), _client(client_id="admin")]
@@ -123,7 +123,7 @@ def test_only_with_prune_is_anything_removed(folder: Path) -> None:
     ]
 
 
-def test_how_a_client_authenticates_stays(folder: Path) -> None:
+def test_auth_method_cannot_change(folder: Path) -> None:
     (folder / "fixed.toml").write_text(
         '[[clients]]\nclient_id = "billing"\ntoken_endpoint_auth_method = "client_secret_basic"\n'
     )
@@ -148,7 +148,7 @@ def test_how_a_client_authenticates_stays(folder: Path) -> None:
         ("x", "is not TOML"),
     ],
 )
-def test_mistakes_are_named(folder: Path, text: str, said: str) -> None:
+def test_every_mistake_is_reported(folder: Path, text: str, said: str) -> None:
     (folder / "private.jwk").write_text(json.dumps(keys.generate("ES256").to_jwk()))
     (folder / "wrong.toml").write_text(text)
     with pytest.raises(ConfigError) as refused:
@@ -170,7 +170,7 @@ def test_the_file_must_be_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("member", "said"), [("kid", "other"), ("alg", "ES512")])
 def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -> None:
-    """Or the plan would say that all is well while the client, which signs with the others, is refused."""
+    """Otherwise the plan would find no difference while the server refuses what the client signs."""
     wanted = registry_file.read(folder / "registry.toml")
     named = {**KEY.to_jwk(), "kid": "named", "alg": "ES256"}
     file = wanted.model_copy(update={"clients": [wanted.clients[0].model_copy(update={"jwks": {"keys": [named]}})]})
@@ -184,7 +184,7 @@ def test_a_key_keeps_its_kid_and_its_alg(folder: Path, member: str, said: str) -
     assert plan.build(wanted, [API], [_client(keys=[{**standing, "kid": "any", "alg": None}])]) == []
 
 
-def test_grants_are_some_or_not_said(folder: Path) -> None:
+def test_grants_may_be_left_out_but_not_empty(folder: Path) -> None:
     (folder / "registry.toml").write_text(FILE + "grant_types = []\n")
     with pytest.raises(ConfigError, match=r"clients\.1\.grant_types: must be an array of 1 to 3 strings"):
         registry_file.read(folder / "registry.toml")

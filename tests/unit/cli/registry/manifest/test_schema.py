@@ -1,4 +1,4 @@
-"""The JSON Schema that is shipped is the one that the file is read by."""
+"""The shipped JSON Schema is the one that reads the file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from affiant.cli.registry.manifest import registry_file
 SHIPPED = Path(__file__).parents[5] / "docs" / "reference" / "registry.schema.json"
 
 
-def test_the_shipped_schema_is_of_today() -> None:
+def test_shipped_schema_is_current() -> None:
     """Made by `affiant apply --schema`."""
     assert json.loads(SHIPPED.read_text("utf-8")) == registry_file.schema()
 
 
-def test_it_names_what_the_admin_api_takes() -> None:
-    """A member that could be changed, and not be written down, would be drift that nobody sees."""
+def test_schema_names_the_members_of_the_admin_api() -> None:
+    """A member that the file could not name would be drift that no plan finds."""
     from affiant.server.admin.documents import ApiChanges, ClientChanges
 
     assert set(ClientChanges.model_fields) - {"enforce"} <= set(registry_file.DesiredClient.model_fields)

@@ -1,4 +1,4 @@
-"""Steps, while somebody else changes things too, and where a secret cannot be kept."""
+"""Steps during concurrent changes, and without a place for a secret."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRET = {"client_id": "billing", "token_endpoint_auth_method": "client_secret_b
 
 
 class Raced(Admin):
-    """Somebody else changes what was read before it is written."""
+    """An admin API where another caller changes a document between a read and the write."""
 
     async def read(self, path: str) -> tuple[Any, str]:
         found = await super().read(path)
@@ -45,8 +45,8 @@ async def _steps(api: Admin, wanted: Desired = WANTED, *, prune: bool = False) -
     return plan.build(wanted, await api.all("/apis"), await api.all("/clients"), prune=prune)
 
 
-async def test_nobodys_change_in_between_is_overwritten() -> None:
-    """Not even one that comes between the last look and the change: the ETag says so (RFC 9110 section 13.1.1)."""
+async def test_concurrent_change_is_not_overwritten() -> None:
+    """Not even one between the last read and the change: the ETag detects it (RFC 9110 section 13.1.1)."""
     api, done = await _api(Raced), list[Step]()
     with pytest.raises(Refused, match="client billing has changed") as refused:
         await steps.take_all(api, await _steps(api), None, done=done.append)
@@ -55,7 +55,7 @@ async def test_nobodys_change_in_between_is_overwritten() -> None:
     assert (standing["scope"], standing["resources"]) == (["write"], ["https://theirs.example"])
 
 
-async def test_what_is_not_as_it_was_planned_is_left() -> None:
+async def test_client_that_changed_since_the_plan_is_left() -> None:
     api = await _api()
     planned = await _steps(api)
     await api.patch("/clients/billing", {"scope": ["other"]})
@@ -64,7 +64,7 @@ async def test_what_is_not_as_it_was_planned_is_left() -> None:
     assert (await api.get("/clients/billing"))["scope"] == ["other"]
 
 
-async def test_who_got_a_part_in_the_admin_api_since_is_not_pruned() -> None:
+async def test_client_that_got_a_role_since_the_plan_is_not_pruned() -> None:
     api = await _api()
     planned = await _steps(api, Desired(), prune=True)
     assert [str(step) for step in planned] == ["remove client billing"]
@@ -74,8 +74,8 @@ async def test_who_got_a_part_in_the_admin_api_since_is_not_pruned() -> None:
     assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]
 
 
-async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
-    """No client is made when its file cannot be begun."""
+async def test_client_without_a_file_for_its_secret_is_not_made(tmp_path: Path) -> None:
+    """No client is made if its draft cannot be written."""
     api = await _api()
     await api.delete("/clients/billing")
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
@@ -89,7 +89,7 @@ async def test_a_secret_that_cannot_be_kept_is_nobodys(tmp_path: Path) -> None:
 
 
 class Stuck(Admin):
-    """A file of this name appears while a client is made, and nothing can be removed."""
+    """An admin API where the client's file appears during its registration, and removals fail."""
 
     path: Path
 
@@ -101,8 +101,8 @@ class Stuck(Admin):
         raise RemoteError("the server is away")
 
 
-async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
-    """The failure stays the first one: the way out is a note to it."""
+async def test_client_that_cannot_be_removed_again_is_reported(tmp_path: Path) -> None:
+    """The first failure is raised, with a note about the remedy."""
     api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     api.path = steps.credentials_path(tmp_path, "billing")
@@ -113,7 +113,7 @@ async def test_who_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
     assert draft.find(api.path) is not None, "so that the same command finishes it"
 
 
-async def test_no_secret_is_made_that_has_no_place() -> None:
+async def test_secret_without_a_folder_is_not_made() -> None:
     api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     with pytest.raises(ConfigError, match="--credentials-to DIR"):
@@ -122,14 +122,14 @@ async def test_no_secret_is_made_that_has_no_place() -> None:
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-async def test_a_name_that_no_client_can_have_is_told_as_that(name: str) -> None:
+async def test_invalid_client_id_is_rejected_as_such(name: str) -> None:
     api = Admin(partial(call, make_gate(MemoryStore())), ISSUER)
     with pytest.raises(ConfigError, match=r"client_id: must be .* without a segment \. or \.\."):
         await api.post("/clients", {"client_id": name, "jwks_uri": KEYS})
 
 
 class Promoted(Admin):
-    """Somebody gives it a part in the admin API between the last look and its removal."""
+    """Another caller gives it a role in the admin API between the last read and its removal."""
 
     async def read(self, path: str) -> tuple[Any, str]:
         found = await super().read(path)
@@ -137,7 +137,7 @@ class Promoted(Admin):
         return found
 
 
-async def test_who_gets_a_part_in_the_admin_api_meanwhile_is_not_pruned() -> None:
+async def test_client_that_gets_a_role_during_its_removal_is_not_pruned() -> None:
     api = await _api(Promoted)
     planned = await _steps(api, Desired(), prune=True)
     with pytest.raises(Refused, match="client billing has changed"):

@@ -101,7 +101,7 @@ def test_peer_that_reads_nothing_is_given_up(run: Callable[..., None]) -> None:
 @pytest.mark.rfc(9112, "9.3")
 @pytest.mark.parametrize("more", [b"", b"Expect: 100-continue"], ids=["plain", "expects"])
 def test_answer_before_the_end_of_the_body_closes(run: Callable[..., None], more: bytes) -> None:
-    """It says so, it arrives whatever the peer still sends, and no second request is read."""
+    """The answer announces it and arrives while the peer still sends; no second request is read."""
 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
@@ -117,7 +117,7 @@ def test_answer_before_the_end_of_the_body_closes(run: Callable[..., None], more
 
 
 @pytest.mark.attack(14)
-def test_what_follows_a_refusal_is_not_read_for_long(run: Callable[..., None]) -> None:
+def test_peer_that_sends_on_after_a_refusal_is_cut_off(run: Callable[..., None]) -> None:
     """A peer that goes on to send is cut off after the first megabytes, before any deadline."""
 
     async def scenario(running: Running) -> None:
@@ -163,7 +163,7 @@ def test_trailers_have_a_size(run: Callable[..., None]) -> None:
 
 @pytest.mark.attack(30)
 def test_pipeline_is_answered_in_order_and_has_an_end(run: Callable[..., None]) -> None:
-    """The answers before the limit all arrive, and then the server closes; there is no end to what a peer could ask."""
+    """All answers before the limit arrive, and then the server closes: a peer could send requests without end."""
 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
@@ -178,7 +178,7 @@ def test_pipeline_is_answered_in_order_and_has_an_end(run: Callable[..., None]) 
 
 @pytest.mark.attack(30)
 def test_nonsense_behind_a_request_is_refused_behind_its_answer(run: Callable[..., None]) -> None:
-    """Else a client would take the 400 for the answer to its request."""
+    """Otherwise a client would take the 400 for the answer to its request."""
 
     async def scenario(running: Running) -> None:
         peer = await running.connect()
@@ -192,7 +192,7 @@ def test_nonsense_behind_a_request_is_refused_behind_its_answer(run: Callable[..
 
 
 def test_upgrade_is_ignored(run: Callable[..., None]) -> None:
-    """RFC 9110 7.8: Java's client asks for h2c; nothing here is a WebSocket."""
+    """RFC 9110 7.8: Java's client asks for h2c; no endpoint is a WebSocket."""
 
     async def scenario(running: Running) -> None:
         for name in (b"h2c", b"websocket"):
@@ -209,7 +209,7 @@ def test_upgrade_is_ignored(run: Callable[..., None]) -> None:
 
 @pytest.mark.attack(13)
 def test_what_follows_an_upgrade_is_answered(run: Callable[..., None]) -> None:
-    """In one piece, as in several; CONNECT, which is nothing but an upgrade, ends the connection."""
+    """In one piece or several; CONNECT, which is only an upgrade, ends the connection."""
     wish = request("/", b"Connection: Upgrade, keep-alive", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__")
 
     async def scenario(running: Running) -> None:
