@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
-from tests.desk import ADMIN, ISSUER, MASTER, NOW, asking
+from tests.desk import ADMIN, ISSUER, NOW, asking
 
-from affiant.server import app
 from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.reads import lists, slices
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client, InitialAccessToken
+from affiant.testing import Server
 
 pytestmark = pytest.mark.anyio
 ROWS = 60
@@ -39,27 +39,15 @@ LONG = [route for route in OPERATIONS if route.is_admitted]
 LISTS = {route.path for route in LONG if route.is_list and route.path != "/audit/export"}
 
 
-@dataclass
-class Server:
-    """A server, and the way to it."""
-
-    store: Store
-    http: httpx2.AsyncClient
-
-
 @pytest.fixture
 async def server(make_store: Callable[..., Store]) -> AsyncIterator[Server]:
     """A server with many rows of every kind."""
-    store = make_store()
-    built = app.build(issuer=ISSUER, store=store, master_key=MASTER, clock=lambda: NOW)
-    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=ISSUER)
-    async with built.router.lifespan_context(built), http:
-        url = "https://default.example"
-        await store.apis.add(Api(url, "api", ("read",), is_default=True, created_at=NOW))
+    async with Server.in_process(store=make_store()) as server:
+        await server.add_api("https://default.example", scope=("read",), is_default=True)
         for number in range(ROWS):
-            await store.clients.add(Client(f"client-{number:04}", "private_key_jwt", scope=("read",)))
-        await asyncio.gather(*(_add(store, number) for number in range(ROWS)))
-        yield Server(store, http)
+            await server.store.clients.add(Client(f"client-{number:04}", "private_key_jwt", scope=("read",)))
+        await asyncio.gather(*(_add(server.store, number) for number in range(ROWS)))
+        yield server
 
 
 async def _add(store: Store, number: int) -> None:
