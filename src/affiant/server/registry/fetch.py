@@ -15,7 +15,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +25,7 @@ from affiant.errors import Rejected
 from affiant.oauth.jwks_uri import parse_max_age
 from affiant.reasons import Reason
 from affiant.server.registry.addresses import Address, Allowed, find_forbidden
-from affiant.server.registry.remote_keys import FETCH_SECONDS
+from affiant.server.registry.remote_keys import FETCH_SECONDS, Fetched
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -37,19 +36,6 @@ MAX_LOOKUPS = 32  # that may hang at one time: a resolver can take half a minute
 _OK = 200
 _HEADERS = [("Accept", "application/jwk-set+json, application/json"), ("Accept-Encoding", "identity")]
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came.
-
-    Attributes:
-        body: its bytes.
-        max_age: seconds that it may be kept (RFC 9111 section 5.2.2); None where the sender does not say.
-    """
-
-    body: bytes
-    max_age: int | None
 
 
 class Fetcher:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose.jwk import IS_PRIVATE
@@ -27,11 +27,6 @@ from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import ClientKey
 from affiant.system.single_flight import SingleFlight
-
-if TYPE_CHECKING:
-    from affiant.server.registry.fetch import Fetched
-
-Fetch = Callable[[str], Awaitable["Fetched"]]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +47,15 @@ MAX_FETCHING = 32  # at one time, for all clients
 MAX_WAITING = 100  # requests that wait for one fetch; further ones use the cached keys
 MAX_CLIENTS = 10_000
 NOT_FETCHED = "nothing is fetched for this question"  # what a refusal says where there is no fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    body: bytes
+    max_age: int | None  # seconds that it may be kept (RFC 9111 section 5.2.2); None if the sender does not say
+
+
+Fetch = Callable[[str], Awaitable[Fetched]]
 
 
 class Wanted(NamedTuple):

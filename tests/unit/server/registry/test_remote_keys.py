@@ -18,8 +18,7 @@ from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry import remote_keys
 from affiant.server.registry.directory import RegisteredClient
-from affiant.server.registry.fetch import Fetched
-from affiant.server.registry.remote_keys import MAX_WAITING, RemoteKeys, Wanted
+from affiant.server.registry.remote_keys import MAX_WAITING, Fetched, RemoteKeys, Wanted
 from affiant.storage.records import Client
 
 pytestmark = pytest.mark.anyio
