@@ -18,7 +18,7 @@ from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import keys
 from affiant.oauth import metadata
 from affiant.reasons import Reason
-from affiant.resource import Guard
+from affiant.resource import Caller, Denied, Guard
 from affiant.resource.asgi import GuardMiddleware
 
 pytestmark = pytest.mark.anyio
@@ -225,3 +225,39 @@ def test_scopes_of_a_dependency_are_named_one_by_one() -> None:
 
 def test_guard_takes_an_issuer_with_a_slash() -> None:
     assert Guard("https://tenant.example/", audience=API).issuer == "https://tenant.example/"
+
+
+def _scope(*headers: tuple[bytes, bytes], **more: Any) -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "path": "/", "headers": headers, **more}
+
+
+async def test_scope_of_asgi_gives_the_caller() -> None:
+    found = await Issuer().guard().check_scope(_scope((b"authorization", _token())), need="a b")
+    assert isinstance(found, Caller)
+    assert found.client_id == "c"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "error"),
+    [
+        ([], 401, "invalid_token"),
+        ([(b"authorization", _token(exp=NOW - 31))], 401, "invalid_token"),
+        ([(b"authorization", _token(scope="b"))], 403, "insufficient_scope"),
+    ],
+    ids=["no token", "expired", "another scope"],
+)
+async def test_scope_of_asgi_gives_the_response_to_a_refused_request(
+    headers: list[tuple[bytes, bytes]], status: int, error: str
+) -> None:
+    found = await Issuer().guard().check_scope(_scope(*headers), need=["a"])
+    assert isinstance(found, Denied)
+    assert (found.status, found.error, json.loads(found.body)["error"]) == (status, error, error)
+    assert found.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+async def test_scope_of_asgi_gives_503_while_the_issuer_is_down() -> None:
+    issuer = Issuer()
+    issuer.is_up = False
+    found = await issuer.guard().check_scope(_scope((b"authorization", _token())))
+    assert isinstance(found, Denied)
+    assert (found.status, found.headers["Retry-After"], found.error) == (503, "5", "temporarily_unavailable")
