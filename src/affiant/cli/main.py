@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import inspect
 import sys
 from functools import cache
 from importlib import import_module
@@ -100,7 +101,7 @@ def _load(name: str) -> click.Command:
             raise
         raise errors.ConfigError(f"affiant {name} needs {error.name}: pip install 'affiant[server]'") from error
     command: click.Command = getattr(found, name.replace("-", "_"))
-    command.help = f"{summary}\n\n{command.help or ''}".rstrip()
+    command.help = f"{summary}\n\n{inspect.cleandoc(command.help or '')}".rstrip()
     return command
 
 

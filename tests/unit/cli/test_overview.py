@@ -35,3 +35,10 @@ def test_every_summary_is_short_and_whole(words: tuple[str, ...]) -> None:
 def test_help_of_a_command_begins_with_its_summary(name: str) -> None:
     shown = CliRunner().invoke(affiant, [name, "--help"], terminal_width=80).output
     assert shown.split("\n\n")[1].strip() == command_line.COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_text_of_a_help_is_aligned(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(affiant, [*words, "--help"], terminal_width=80).output
+    text = shown.partition("\n\n")[2].partition("\nOptions:")[0]
+    assert not [line for line in text.splitlines() if line.startswith("   ")]
