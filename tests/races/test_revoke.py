@@ -19,13 +19,11 @@ import pytest
 from tests.rfc.conftest import API, running
 
 from affiant.jose import compact
-from affiant.server import app
-from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
-from affiant.testing import ISSUER, NOW, Server, basic
+from affiant.testing import NOW, Server, basic
 
 pytestmark = pytest.mark.anyio
 CLIENTS = tuple(f"client-{number}" for number in range(4))
@@ -141,19 +139,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
 async def nodes(make: Callable[[], Store]) -> AsyncIterator[Nodes]:
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(running(make()))
-        limits = Limits(Rates(failures=Rate(0, 1.0), tokens=Rate(0, 1.0)), key=bytes(32))
-        https = []
-        for _ in range(2):
-            node = app.build(
-                issuer=ISSUER,
-                store=make(),
-                master_key=first.master_key,
-                limits=limits,
-                clock=lambda: first.clock.now,
-            )
-            await stack.enter_async_context(node.router.lifespan_context(node))
-            http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=node), base_url=ISSUER)
-            https.append(await stack.enter_async_context(http))
+        nodes = [Server.in_process(store=make(), clock=first.clock) for _ in range(2)]
+        https = [(await stack.enter_async_context(node)).http for node in nodes]
         await first.add_client("rs", "client_secret_basic", introspects=(API,))
         for client_id in CLIENTS:
             await first.add_client(client_id, grant_types=("client_credentials", "refresh_token"))

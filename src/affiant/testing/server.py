@@ -19,7 +19,7 @@ from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.server import app
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.vault import signing_key_purpose
+from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.registration import initial_tokens
 from affiant.server.registry import clients
 from affiant.server.registry.remote_keys import Fetch
@@ -107,6 +107,7 @@ class Server:
         options: Options | None = None,
         rates: Rates = UNLIMITED,
         fetch: Fetch | None = None,
+        vault: Vault | None = None,
     ) -> AsyncIterator[Self]:
         """Start a server, and stop it at the end of the `async with`.
 
@@ -119,6 +120,7 @@ class Server:
             options: what an operator chooses.
             rates: how often clients may ask and fail; unlimited when left out.
             fetch: gets the key sets that clients publish.
+            vault: keeps the server's own keys; under the master key when left out.
         """
         store, clock = store or MemoryStore(), clock or Clock()
         master_key = MasterKey.from_bytes(bytes(range(32)))
@@ -130,6 +132,7 @@ class Server:
             limits=Limits(rates, key=bytes(32)),
             clock=clock,
             fetch=fetch,
+            vault=vault,
         )
         http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=built), base_url=issuer)
         async with built.router.lifespan_context(built), http:

@@ -1,13 +1,9 @@
 """Which mistake explains a refusal is found out after the answer: bounded, for names that nobody has too, and kept."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 import pytest
 
 from affiant.jose import base64url, compact, keys
@@ -15,17 +11,13 @@ from affiant.server import app
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.explain import hints
 from affiant.server.explain.hints import Inquiry
-from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import clients
-from affiant.server.request.limits import Limits, Rate, Rates
+from affiant.server.registry.directory import Directory
+from affiant.server.request.limits import Rate, Rates
 from affiant.server.request.notes import Evidence, Notes, Request
-from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client
+from affiant.testing import ISSUER, KEY, NOW, Server, form
 
 pytestmark = pytest.mark.anyio
-ISSUER, NOW = "https://as.example", 1_800_000_000
-KEY, OTHER = keys.generate("ES256"), keys.generate("ES256")
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+OTHER = keys.generate("ES256")
 
 
 def _payload_signed(client_id: str = "c1", jti: str = "j") -> str:
@@ -35,64 +27,38 @@ def _payload_signed(client_id: str = "c1", jti: str = "j") -> str:
     return f"{head}.{payload}.{base64url.encode(KEY.sign(payload.encode()))}"
 
 
-@dataclass
-class Place:
-    store: MemoryStore = field(default_factory=MemoryStore)
-    master: MasterKey = field(default_factory=lambda: MasterKey.from_bytes(bytes(32)))
-    http: httpx2.AsyncClient = field(init=False)
+async def _records(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(row.record) for row in await server.store.audit_log.export(limit=10_000)]
 
-    async def ask(self, text: str, **more: str) -> dict[str, Any]:
-        form = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": text, **more}
-        answer: dict[str, Any] = (await self.http.post("/token", data=form)).json()
-        return answer
 
-    async def records(self) -> list[dict[str, Any]]:
-        return [json.loads(row.record) for row in await self.store.audit_log.export(limit=10_000)]
-
-    async def look(self, visits: list[Request]) -> list[dict[str, Any]]:
-        """What comes of these visits, one look after another until nothing waits."""
-        looking = Inquiry(self.store.ledger, lambda: float(NOW))
-        for visit in visits:
-            looking.offer(visit)
-        before = len(await self.records())
-        for _ in range(100):
-            await looking.work()
-        return (await self.records())[before:]
+async def _look(server: Server, visits: list[Request]) -> list[dict[str, Any]]:
+    """What comes of these visits, one look after another until nothing waits."""
+    looking = Inquiry(server.store.ledger, server.clock)
+    for visit in visits:
+        looking.offer(visit)
+    before = len(await _records(server))
+    for _ in range(100):
+        await looking.work()
+    return (await _records(server))[before:]
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
-    made = Place()
-    api = Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW)
-    await made.store.apis.add(api)
-    client = clients.build(
-        Client("c1", "private_key_jwt", scope=("r",)),
-        keys=(KEY.public(), OTHER.public()),
-        master_key=made.master,
-        now=NOW,
-    )
-    await made.store.clients.add(client.client)
-    limits = Limits(Rates(Rate(5, 0.001), Rate(0, 1.0)), key=bytes(32))
-    server = app.build(issuer=ISSUER, store=made.store, master_key=made.master, limits=limits, clock=lambda: float(NOW))
-    transport = httpx2.ASGITransport(app=server)
-    async with (
-        server.router.lifespan_context(server),
-        httpx2.AsyncClient(transport=transport, base_url=ISSUER) as made.http,
-    ):
+async def server() -> AsyncIterator[Server]:
+    async with Server.in_process(rates=Rates(Rate(5, 0.001), Rate(0, 1.0))) as made:
+        await made.add_api("https://api.example", scope=("r",), is_default=True)
+        await made.add_client("c1", keys=(KEY.public(), OTHER.public()))
         yield made
 
 
-async def _visit(place: Place, text: str, name: str | None = "c1") -> Request:
-    from affiant.server.registry.directory import Directory
-
-    client = await Directory(ISSUER, place.store, place.master).client(name) if name else None
+async def _visit(server: Server, text: str, name: str | None = "c1") -> Request:
+    client = await Directory(ISSUER, server.store, server.master_key).client(name) if name else None
     evidence = Evidence(client or STRANGER, compact.parse(text), text)
     return Request("token", "", NOW, notes=Notes(evidence=evidence))
 
 
-async def test_a_hint_has_a_record_of_its_own(place: Place) -> None:
-    visit = await _visit(place, _payload_signed())
-    (record,) = await place.look([visit])
+async def test_a_hint_has_a_record_of_its_own(server: Server) -> None:
+    visit = await _visit(server, _payload_signed())
+    (record,) = await _look(server, [visit])
     assert record == {
         "at": NOW,
         "trace_id": f"{visit.trace_id}.hint",
@@ -103,29 +69,29 @@ async def test_a_hint_has_a_record_of_its_own(place: Place) -> None:
     }
 
 
-async def test_nothing_is_written_for_a_name_that_nobody_has(place: Place) -> None:
-    assert await place.look([await _visit(place, _payload_signed("no"), None)]) == []
+async def test_nothing_is_written_for_a_name_that_nobody_has(server: Server) -> None:
+    assert await _look(server, [await _visit(server, _payload_signed("no"), None)]) == []
 
 
-async def test_nothing_is_written_for_what_no_mistake_explains(place: Place) -> None:
+async def test_nothing_is_written_for_what_no_mistake_explains(server: Server) -> None:
     head, payload, _ = _payload_signed().split(".")
-    visit = await _visit(place, f"{head}.{payload}.{base64url.encode(bytes(64))}")
-    assert await place.look([visit]) == []
+    visit = await _visit(server, f"{head}.{payload}.{base64url.encode(bytes(64))}")
+    assert await _look(server, [visit]) == []
 
 
 @pytest.mark.attack(306)
-async def test_a_flood_is_looked_into_in_part(place: Place) -> None:
+async def test_a_flood_is_looked_into_in_part(server: Server) -> None:
     """However many come at once, so many wait, and so many are tried in a second."""
-    visits = [await _visit(place, _payload_signed(jti=str(number))) for number in range(1000)]
-    looking = Inquiry(place.store.ledger, lambda: float(NOW))
+    visits = [await _visit(server, _payload_signed(jti=str(number))) for number in range(1000)]
+    looking = Inquiry(server.store.ledger, server.clock)
     for visit in visits:
         looking.offer(visit)
-    before = len(await place.records())
+    before = len(await _records(server))
     await looking.work()
-    assert len(await place.records()) - before == hints.SEARCHES
+    assert len(await _records(server)) - before == hints.SEARCHES
     for _ in range(100):
         await looking.work()
-    assert len(await place.records()) - before <= 10
+    assert len(await _records(server)) - before <= 10
 
 
 @pytest.mark.attack(306)
@@ -151,25 +117,25 @@ async def test_a_client_with_many_keys_costs_no_more() -> None:
     assert len(tried) <= 64 + hints.MAX_KEYS * 80
 
 
-async def test_a_replay_is_told_from_a_jti_that_came_again(place: Place) -> None:
+async def test_a_replay_is_told_from_a_jti_that_came_again(server: Server) -> None:
     claims = {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "jti": "j"}
     kept = compact.sign({}, claims, KEY)
-    assert "access_token" in await place.ask(kept)
-    again = await place.ask(kept)
-    other = await place.ask(compact.sign({}, {**claims, "exp": NOW + 61}, KEY))
-    explainer = app.build_explainer(issuer=ISSUER, store=place.store, master_key=place.master)
+    assert "access_token" in (await server.post(form(kept))).json()
+    again = (await server.post(form(kept))).json()
+    other = (await server.post(form(compact.sign({}, {**claims, "exp": NOW + 61}, KEY)))).json()
+    explainer = app.build_explainer(issuer=ISSUER, store=server.store, master_key=server.master_key)
     # The server looks each second.
     from anyio import sleep
 
     for answer, hint in ((again, "jti.kept"), (other, "jti.repeated")):
         record = None
         for _ in range(100):
-            if record := await place.store.audit_log.find(hints.trace_id(answer["trace_id"])):
+            if record := await server.store.audit_log.find(hints.trace_id(answer["trace_id"])):
                 break
             await sleep(0.1)
         assert record is not None
         assert record["hint"] == hint
-        told = await place.store.audit_log.find(answer["trace_id"])
+        told = await server.store.audit_log.find(answer["trace_id"])
         assert told is not None
         found = await explainer.explain_record(told)
         assert found.fix is not None

@@ -1,7 +1,5 @@
 """APIs that have chosen an algorithm: whose key signs, each line in its own calendar, and what a guard makes of it."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time
@@ -17,58 +15,44 @@ from tests import softhsm
 
 from affiant import Guard
 from affiant.errors import ConfigError, Rejected
-from affiant.jose import compact, keys
-from affiant.oauth import assertion
+from affiant.jose import compact
 from affiant.reasons import Reason
-from affiant.server import app
 from affiant.server.keys import calendar as calendar_rules
 from affiant.server.keys import pkcs11, signing_keys
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import clients, directory
-from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client, SigningKey
+from affiant.storage.records import SigningKey
+from affiant.testing import ISSUER, NOW, Server
 
 pytestmark = pytest.mark.anyio
-ISSUER, NOW, MASTER = "https://as.example", 1_800_000_000, MasterKey.from_bytes(bytes(32))
+MASTER = MasterKey.from_bytes(bytes(range(32)))
 PLAIN, LEDGER, BOOKS = "https://plain.example", "https://ledger.example", "https://books.example"
-TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-KEY = keys.generate("ES256")
 CALENDAR = Calendar()
 
 
 class Served:
-    """The application with three APIs and a client; `alg` is what the ledger and the books have chosen."""
+    """A server with three APIs and a client; `alg` is what the ledger and the books have chosen."""
 
-    def __init__(self, vault: Vault) -> None:
-        self.store, self.now, self.vault, self.serial = MemoryStore(), [float(NOW)], vault, 0
-        clock = lambda: self.now[0]  # noqa: E731
-        self.app = app.build(issuer=ISSUER, store=self.store, master_key=MASTER, vault=vault, clock=clock)
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url=ISSUER)
+    def __init__(self, server: Server, vault: Vault) -> None:
+        self.server, self.store, self.clock, self.vault = server, server.store, server.clock, vault
         self.guards = {api: self.guard(api) for api in (PLAIN, LEDGER, BOOKS)}
 
     def guard(self, audience: str, **options: Any) -> Guard:
-        return Guard(ISSUER, audience=audience, http=self.http, clock=lambda: self.now[0], **options)
+        return Guard(ISSUER, audience=audience, http=self.server.http, clock=self.clock, **options)
 
     async def register(self, alg: str) -> None:
         for api, chosen in ((PLAIN, None), (LEDGER, alg), (BOOKS, alg)):
-            made = Api(api, api[8:13], ("r",), is_default=api == PLAIN, created_at=NOW, signing_alg=chosen)
-            await self.store.apis.add(made)
-        key = keys.parse_public_jwk(KEY.public().to_jwk())
-        wanted = Client("c1", "private_key_jwt", scope=("r",), resources=(PLAIN, LEDGER, BOOKS))
-        built = clients.build(wanted, master_key=MASTER, now=NOW, keys=(key,))
-        await self.store.clients.add(built.client)
+            default = api == PLAIN
+            await self.server.add_api(api, name=api[8:13], scope=("r",), is_default=default, signing_alg=chosen)
+        await self.server.add_client("c1", scope=("r",), resources=(PLAIN, LEDGER, BOOKS))
 
     async def choose(self, api: str, alg: str | None) -> None:
-        await self.store.apis.update(api, lambda standing: replace(standing, signing_alg=alg))
+        await self.store.apis.update(api, lambda stored: replace(stored, signing_alg=alg))
 
     async def ask(self, *resources: str) -> httpx2.Response:
-        self.serial += 1
-        text = assertion.build("c1", issuer=ISSUER, signer=KEY, now=self.now[0])
-        form = {"grant_type": "client_credentials", "client_assertion_type": TYPE, "client_assertion": text}
-        return await self.http.post("/token", data={**form, "resource": list(resources)})
+        return await self.server.post(self.server.form(resource=list(resources)))
 
     async def token(self, *resources: str) -> str:
         """A token that the guard of each of its APIs has accepted."""
@@ -83,17 +67,17 @@ class Served:
         return compact.parse(await self.token(*resources)).alg
 
     async def keep(self) -> None:
-        await signing_keys.keep(self.store, self.vault, now=int(self.now[0]), calendar=CALENDAR)
+        await signing_keys.keep(self.store, self.vault, now=int(self.clock.now), calendar=CALENDAR)
 
     async def line(self, line: str) -> list[tuple[str, str]]:
         """State and algorithm of its keys, the newest first."""
         found = await self.store.signing_keys.list()
-        now = self.now[0]
+        now = self.clock.now
         return [(calendar_rules.state(key, found, now), key.alg) for key in calendar_rules.of_line(found, line)]
 
     async def signer(self, line: str) -> SigningKey:
         found = calendar_rules.find_signer(
-            calendar_rules.of_line(await self.store.signing_keys.list(), line), self.now[0]
+            calendar_rules.of_line(await self.store.signing_keys.list(), line), self.clock.now
         )
         assert found is not None
         return found
@@ -101,15 +85,11 @@ class Served:
 
 @asynccontextmanager
 async def _serving(alg: str = "PS256", vault: Vault | None = None) -> AsyncIterator[Served]:
-    served = Served(vault or Vault(MASTER))
-    async with served.app.router.lifespan_context(served.app), served.http:
+    vault = vault or Vault(MASTER)
+    async with Server.in_process(vault=vault) as server:
+        served = Served(server, vault)
         await served.register(alg)
         yield served
-
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "ES384", "Ed25519", "EdDSA", "ML-DSA-44"])
@@ -119,7 +99,7 @@ async def test_each_api_has_its_algorithm(alg: str) -> None:
         assert await served.alg(PLAIN) == "ES256"
         assert await served.alg(LEDGER) == await served.alg(LEDGER, BOOKS) == alg
         assert await served.alg(PLAIN) == "ES256"
-        published = (await served.http.get("/jwks")).json()["keys"]
+        published = (await served.server.http.get("/jwks")).json()["keys"]
         assert sorted(key["alg"] for key in published) == sorted(["ES256", alg])
         token = [f"Bearer {await served.token(LEDGER)}".encode()]
         await served.guard(LEDGER, algorithms=[alg], revocations="off").check(token)
@@ -157,15 +137,15 @@ async def test_each_line_has_a_calendar_of_its_own() -> None:
     async with _serving() as served:
         await served.token(LEDGER)
         await signing_keys.rotate(served.store, served.vault, now=NOW, delay=2, by="a test", alg="RS256")
-        served.now[0] += 10
+        served.clock.now += 10
         assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["RS256", "PS256"]
         await signing_keys.rotate(served.store, served.vault, now=NOW + 10, delay=2, by="a test", line="PS256")
         assert await served.line("PS256") == [("announced", "PS256"), ("active", "PS256")]
-        served.now[0] = NOW + 12 + 83 * DAY
+        served.clock.now = NOW + 12 + 83 * DAY
         await served.keep()
         assert await served.line("") == [("announced", "RS256"), ("active", "RS256"), ("removed", "ES256")]
         assert await served.line("PS256") == [("announced", "PS256"), ("active", "PS256"), ("removed", "PS256")]
-        served.now[0] += 7 * DAY
+        served.clock.now += 7 * DAY
         assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["RS256", "PS256"]
 
 
@@ -181,7 +161,7 @@ async def test_a_line_that_no_api_needs_retires_and_comes_back() -> None:
         await served.keep()
         assert await served.line("PS256") == [("retiring", "PS256")]
         await served.guards[LEDGER].check([f"Bearer {before}".encode()])
-        served.now[0] += 100
+        served.clock.now += 100
         await served.choose(LEDGER, "PS256")
         assert await served.alg(LEDGER) == "PS256"
         await served.keep()
@@ -189,7 +169,7 @@ async def test_a_line_that_no_api_needs_retires_and_comes_back() -> None:
         assert await served.alg(LEDGER) == "PS256"
         await served.choose(LEDGER, None)
         await served.keep()
-        served.now[0] += RETIRING_SECONDS
+        served.clock.now += RETIRING_SECONDS
         assert await served.line("PS256") == [("removed", "PS256")] * 2
         await served.keep()
         assert [bool(key.sealed) for key in await served.store.signing_keys.list()] == [False, False, True]
@@ -238,7 +218,7 @@ async def test_a_token_that_hangs_stops_nobody_else(hsm: softhsm.SoftHsm, monkey
         stuck = asyncio.create_task(token._run(lambda _: end.wait(), 0.3))
         await asyncio.sleep(0.01)
         began = time.monotonic()
-        replies = await asyncio.gather(*(served.ask(PLAIN) for _ in range(50)), served.http.get("/jwks"))
+        replies = await asyncio.gather(*(served.ask(PLAIN) for _ in range(50)), served.server.http.get("/jwks"))
         assert time.monotonic() - began < 4
         assert [reply.status_code for reply in replies] == [503] * 50 + [200]
         assert "retry-after" in replies[0].headers
