@@ -1,8 +1,7 @@
-"""The closed list of reasons for which something is refused.
+"""The closed list of reasons for a refusal.
 
-A reason is told to the caller, written to the audit log, looked up under ``<issuer>/errors/<code>`` and counted:
-all of them read this one list. The rung is the step of client authentication at which it falls;
-0 stands for what lies outside it.
+A reason goes into the answer and the audit log, has a page at ``<issuer>/errors/<code>``, and is counted; all of them
+read this list.
 """
 
 from __future__ import annotations
@@ -12,29 +11,19 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What is known of one reason.
+    """One reason."""
 
-    Attributes:
-        code: its dotted name.
-        status: the HTTP status of the answer.
-        error: the OAuth error code of the answer.
-        step: of client authentication, 0 outside it.
-        sentence: what happened, in the characters that RFC 6749 section 5.2 allows.
-        fix: what to do about it.
-        source: the paragraph that demands the refusal.
-    """
-
-    code: str
-    status: int
-    error: str
-    step: int
-    sentence: str
+    code: str  # dotted, such as assertion.audience; stable
+    status: int  # of the HTTP answer
+    error: str  # the OAuth error code of the answer
+    step: int  # of client authentication, 0 outside it
+    sentence: str  # in the characters that RFC 6749 section 5.2 allows
     fix: str
-    source: str
+    source: str  # the paragraph that demands the refusal
 
 
 class Reason(Enum):
-    """Every way to be refused: code, status, error, step; the sentence; what to do, and the rule."""
+    """Code, status, error and step; the sentence; the fix, and the rule."""
 
     # fmt: off
     # step 1: the form
@@ -49,10 +38,10 @@ class Reason(Enum):
     TOO_MANY_PARAMETERS = Row("request.too_many_parameters", 400, "invalid_request", 1, "the form has more than 32 parameters",
         "Send only the parameters of the grant.", "RFC 6749 3.2")
     ENCODING = Row("request.encoding", 400, "invalid_request", 1, "the form has broken percent-encoding or is not UTF-8",
-        "Let the HTTP library encode the form.", "RFC 6749 B")
+        "Encode the form with the HTTP library.", "RFC 6749 B")
     IN_QUERY = Row("request.credentials_in_query", 400, "invalid_request", 1, "credentials and grant parameters belong in the body, never in the URL",
         "Move every parameter from the URL to the form. A secret that was in a URL may be in logs: replace it.", "RFC 6749 2.3.1")
-    DUPLICATE_PARAMETER = Row("request.duplicate_parameter", 400, "invalid_request", 1, "a parameter stands in the form more than once",
+    DUPLICATE_PARAMETER = Row("request.duplicate_parameter", 400, "invalid_request", 1, "a parameter is in the form more than once",
         "Send each parameter once; only resource and audience may repeat.", "RFC 6749 3.2")
     MISSING_PARAMETER = Row("request.missing_parameter", 400, "invalid_request", 1, "a parameter that this request needs is missing",
         "Add it.", "RFC 6749 5.2")
@@ -62,41 +51,41 @@ class Reason(Enum):
         "Send the whole form at once.", "RFC 9110 15.5.9")
     # step 2: one way to authenticate
     HALF_ASSERTION = Row("request.incomplete_assertion", 400, "invalid_request", 2, "client_assertion and client_assertion_type must come together",
-        "Send client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer beside client_assertion.", "RFC 7521 4.2")
+        "Send client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer with client_assertion.", "RFC 7521 4.2")
     ASSERTION_TYPE = Row("request.assertion_type", 400, "invalid_request", 2, "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "Send exactly that value.", "RFC 7523 2.2")
-    MULTIPLE_METHODS = Row("request.multiple_methods", 400, "invalid_request", 2, "more than one way to authenticate was used",
+    MULTIPLE_METHODS = Row("request.multiple_methods", 400, "invalid_request", 2, "more than one authentication method was used",
         "Use either the Authorization header or client_secret, not both.", "RFC 6749 2.3")
-    MISPLACED_ASSERTION = Row("request.assertion_in_wrong_parameter", 400, "invalid_request", 2, "with grant_type=client_credentials a JWT goes into client_assertion, with client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer and without client_secret. Only a client registered with the guide profile may send assertion, and then all it sends must verify",
+    MISPLACED_ASSERTION = Row("request.assertion_in_wrong_parameter", 400, "invalid_request", 2, "with grant_type=client_credentials a JWT goes into client_assertion, with client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer and without client_secret. Only a client registered with the guide profile may send assertion, and then everything in the request must verify",
         "Rename assertion to client_assertion, add client_assertion_type, drop client_secret, make sub the client_id.", "RFC 7523 2.2")
-    ASSERTION_AND_OTHER = Row("client.assertion_and_other_method", 401, "invalid_client", 2, "a client assertion was sent together with another way to authenticate",
+    ASSERTION_AND_OTHER = Row("client.assertion_and_other_method", 401, "invalid_client", 2, "a client assertion was sent together with another authentication method",
         "Send the assertion alone: no client_secret and no Authorization header.", "RFC 7521 4.2.1")
     NO_CREDENTIALS = Row("client.no_credentials", 401, "invalid_client", 2, "the request does not authenticate a client",
-        "Send client_assertion and client_assertion_type, or what the client is registered for.", "RFC 6749 3.2.1")
+        "Send client_assertion and client_assertion_type, or authenticate by the registered method (affiant client show).", "RFC 6749 3.2.1")
     BASIC_MALFORMED = Row("client.authorization_malformed", 401, "invalid_client", 2, "the Authorization header is not Basic with base64 of client_id:client_secret",
         "Form-encode both, join them with a colon, encode the result in base64.", "RFC 6749 2.3.1")
     CERTIFICATE_HEADER = Row("certificate.header", 400, "invalid_request", 2, "the client certificate that came with the request cannot be read",
-        "Let the proxy send the certificate in one header, in the format that client_certificate_header names (see docs/how-to/mtls.md).", "RFC 9440 2.2")
+        "Configure the proxy to send the certificate in one header, in the format that client_certificate_header names (see docs/how-to/mtls.md).", "RFC 9440 2.2")
     # step 3: the assertion is a compact JWS
     JWT_TOO_LONG = Row("assertion.too_long", 401, "invalid_client", 3, "the assertion is longer than 16,384 characters",
-        "Leave out claims and header parameters that nobody reads.", "RFC 8725 3.3")
+        "Leave out unused claims and header parameters.", "RFC 8725 3.3")
     JWT_CHARACTERS = Row("assertion.characters", 401, "invalid_client", 3, "the assertion has characters outside A-Z a-z 0-9 _ - and the dots",
         "Use base64url without padding, and send no white space or line ends.", "RFC 7515 2")
     JWT_PARTS = Row("assertion.parts", 401, "invalid_client", 3, "the assertion does not have three parts",
-        "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 3.1")
+        "Make the assertion with a JWT library, and send its compact form unchanged.", "RFC 7515 3.1")
     JWT_ENCRYPTED = Row("assertion.encrypted", 401, "invalid_client", 3, "the assertion is encrypted (five parts); it must be signed only",
         "Sign, do not encrypt.", "RFC 8725 3.3")
     JWT_BASE64URL = Row("assertion.base64url", 401, "invalid_client", 3, "a part of the assertion is not canonical base64url",
-        "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 2")
+        "Make the assertion with a JWT library, and send its compact form unchanged.", "RFC 7515 2")
     JWT_JSON = Row("assertion.json", 401, "invalid_client", 3, "header or payload is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
-        "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7519 7.2")
+        "Make the assertion with a JWT library, and send its compact form unchanged.", "RFC 7519 7.2")
     JWT_CRIT = Row("assertion.critical_header", 401, "invalid_client", 3, "the header has crit or b64, which are not supported here",
         "Leave crit and b64 out.", "RFC 7515 4.1.11")
     JWT_ALG = Row("assertion.algorithm_missing", 401, "invalid_client", 3, "the header has no alg that is a string",
-        "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.1")
+        "Make the assertion with a JWT library, and send its compact form unchanged.", "RFC 7515 4.1.1")
     JWT_KID = Row("assertion.kid", 401, "invalid_client", 3, "the header has a kid that is not a string of 1 to 256 characters",
-        "Let a JWT library make the assertion, and send its compact form unchanged.", "RFC 7515 4.1.4")
-    # step 4: whom it names
+        "Make the assertion with a JWT library, and send its compact form unchanged.", "RFC 7515 4.1.4")
+    # step 4: the names
     JWT_TYP = Row("assertion.type", 401, "invalid_client", 4, "typ must be absent, JWT or client-authentication+jwt",
         "Set typ to client-authentication+jwt; an access token or a proof is no client assertion.", "RFC 8725 3.11")
     ISS_SUB = Row("assertion.issuer_subject", 401, "invalid_client", 4, "iss and sub must both be the client_id",
@@ -108,7 +97,7 @@ class Reason(Enum):
         "Register it: affiant client new.", "RFC 6749 5.2")
     CLIENT_DISABLED = Row("client.disabled", 401, "invalid_client", 5, "the client is disabled",
         "Enable it: affiant client enable.", "RFC 6749 5.2")
-    CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another way to authenticate",
+    CLIENT_METHOD = Row("client.method", 401, "invalid_client", 5, "the client is registered for another authentication method",
         "Authenticate as registered (affiant client show).", "RFC 7591 2")
     # step 6: the key
     KEY_ALGORITHM = Row("key.algorithm", 401, "invalid_client", 6, "the alg is not one that the client's key and method allow",
@@ -118,26 +107,26 @@ class Reason(Enum):
     KEY_NONE = Row("key.none", 401, "invalid_client", 6, "the client has no live key that fits the alg",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 D")
     JWKS_BLOCKED = Row("jwks.blocked", 401, "invalid_client", 6, "the host of the client's jwks_uri has an address that this server may not connect to",
-        "Publish the keys at a public address, or let the operator allow this one (jwks_uri_allow).", "RFC 8725 3.10")
+        "Publish the keys at a public address, or ask the operator to allow this one (jwks_uri_allow).", "RFC 8725 3.10")
     JWKS_UNAVAILABLE = Row("jwks.unavailable", 401, "invalid_client", 6, "the client's jwks_uri cannot be reached, and its keys are not known",
-        "Let the server reach the jwks_uri: its name, port and firewall.", "RFC 7591 2")
+        "Make the jwks_uri reachable from the server: check its name, port and firewall.", "RFC 7591 2")
     JWKS_TIMEOUT = Row("jwks.timeout", 401, "invalid_client", 6, "the client's jwks_uri did not answer within 3 seconds",
-        "Publish the keys where they are answered at once, as a file or behind a cache.", "RFC 7591 2")
+        "Publish the keys as a file or behind a cache, so that the answer is fast.", "RFC 7591 2")
     JWKS_TLS = Row("jwks.tls", 401, "invalid_client", 6, "the certificate of the client's jwks_uri is not valid",
         "Give the host of the jwks_uri a certificate for its name, of an authority that this server trusts.", "RFC 9110 4.3.4")
     JWKS_STATUS = Row("jwks.status", 401, "invalid_client", 6, "the client's jwks_uri does not answer with 200; redirects are not followed",
-        "Register the address at which the keys are, not one that leads there.", "RFC 9110 15")
+        "Register the final address of the keys, not one that redirects.", "RFC 9110 15")
     JWKS_TOO_LARGE = Row("jwks.too_large", 401, "invalid_client", 6, "the answer of the client's jwks_uri is larger than 64 KiB",
         "Publish only the keys of this client.", "RFC 7517 5")
-    JWKS_MALFORMED = Row("jwks.malformed", 401, "invalid_client", 6, "what the client's jwks_uri answers is not a JWK Set with a key that can be used",
+    JWKS_MALFORMED = Row("jwks.malformed", 401, "invalid_client", 6, "the answer of the client's jwks_uri is not a JWK Set with a usable key",
         "Publish an object with an array of public keys, uncompressed, as application/jwk-set+json.", "RFC 7517 5")
     JWKS_STALE = Row("jwks.stale", 401, "invalid_client", 6, "the client's keys are too old, and its jwks_uri gives no new ones",
-        "Let the server reach the jwks_uri: the keys it knows serve for 24 hours without.", "RFC 9111 4.2.4")
+        "Make the jwks_uri reachable from the server: cached keys are used for at most 24 hours.", "RFC 9111 4.2.4")
     # step 7: the proof
     SIGNATURE = Row("signature.invalid", 401, "invalid_client", 7, "the signature does not verify",
         "Compare the key that signs with the keys that are registered for this client (affiant client show).", "RFC 7515 5.2")
     SECRET = Row("secret.invalid", 401, "invalid_client", 7, "the secret is not the client's",
-        "Use the secret that was shown when it was made.", "RFC 6749 2.3.1")
+        "Use the secret from the moment of its creation; it is not shown again.", "RFC 6749 2.3.1")
     CERTIFICATE = Row("certificate.not_registered", 401, "invalid_client", 7, "the certificate is not the client's",
         "Compare the certificate with the name or the key that is registered for this client (affiant client show).", "RFC 8705 2")
     CERTIFICATE_TIME = Row("certificate.not_valid_now", 401, "invalid_client", 7, "the certificate has expired, or is not valid yet",
@@ -164,17 +153,17 @@ class Reason(Enum):
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7519 4.1.6")
     IAT_OLD = Row("assertion.issued_long_ago", 401, "invalid_client", 9, "iat is more than 300 seconds ago",
         "Compare the clocks of both machines (timedatectl status), and sign a new assertion for each request.", "RFC 7523 3")
-    BEFORE_RESTORE = Row("assertion.before_restore", 401, "invalid_client", 9, "the server was restored from a backup, and what was signed before that may have been used",
+    BEFORE_RESTORE = Row("assertion.before_restore", 401, "invalid_client", 9, "the server was restored from a backup, and an assertion from before that may have been used",
         "Sign a new assertion, with iat, half a minute after the restore.", "RFC 7523 3")
     # step 10: the jti
     JTI = Row("assertion.jti", 401, "invalid_client", 10, "jti must be a string of 1 to 256 characters",
         "Set jti to a new random value for each assertion.", "OpenID Connect Core 9")
     DPOP_MISSING = Row("dpop.missing", 400, "invalid_dpop_proof", 10, "this client's tokens are bound to a key, and the request brings no DPoP proof",
-        "Send a DPoP header with a proof (RFC 9449), or let the client have tokens without: affiant client update NAME --dpop optional.", "RFC 9449 5.2")
+        "Send a DPoP header with a proof (RFC 9449), or allow the client tokens without a proof: affiant client update NAME --dpop optional.", "RFC 9449 5.2")
     DPOP_HEADERS = Row("dpop.headers", 400, "invalid_dpop_proof", 10, "the request must have one DPoP header",
         "Send one proof, in one header.", "RFC 9449 4.3")
     DPOP_MALFORMED = Row("dpop.malformed", 400, "invalid_dpop_proof", 10, "the DPoP proof is not a well-formed signed JWT",
-        "Let a library make the proof, and send it unchanged.", "RFC 9449 4.3")
+        "Make the proof with a library, and send it unchanged.", "RFC 9449 4.3")
     DPOP_TYPE = Row("dpop.type", 400, "invalid_dpop_proof", 10, "the typ of the DPoP proof must be dpop+jwt",
         "Set typ to dpop+jwt; a client assertion or an access token is no proof.", "RFC 9449 4.3")
     DPOP_ALGORITHM = Row("dpop.algorithm", 400, "invalid_dpop_proof", 10, "the DPoP proof is signed with an algorithm that is not accepted, or does not fit its key",
@@ -191,8 +180,8 @@ class Reason(Enum):
         "Set htu to the URL of the request without query and fragment. An API behind a proxy needs its public address: Guard(url=...).", "RFC 9449 4.3")
     DPOP_TIME = Row("dpop.time", 400, "invalid_dpop_proof", 10, "the iat of the DPoP proof is not a time near now",
         "Make a proof for each request, with iat in seconds, and compare the clocks of both machines (timedatectl status).", "RFC 9449 4.3")
-    DPOP_NONCE = Row("dpop.nonce", 400, "use_dpop_nonce", 10, "the DPoP proof must have the nonce that stands in the header DPoP-Nonce of this answer",
-        "Make a new proof with that nonce, and a new client assertion, and send the request again. A nonce is taken for 5 minutes at least.", "RFC 9449 8")
+    DPOP_NONCE = Row("dpop.nonce", 400, "use_dpop_nonce", 10, "the DPoP proof must have the nonce in the header DPoP-Nonce of this answer",
+        "Make a new proof with that nonce, and a new client assertion, and send the request again. A nonce is valid for at least 5 minutes.", "RFC 9449 8")
     DPOP_REPLAYED = Row("dpop.replayed", 400, "invalid_dpop_proof", 10, "the DPoP proof was used before",
         "Make a new proof, with a new jti, for each request and each retry.", "RFC 9449 11.1")
     # step 11: once
@@ -220,11 +209,11 @@ class Reason(Enum):
     RESOURCE_TYPES = Row("resource.types", 400, "invalid_target", 0, "tokens for these resources have different types (typ), and a token has one",
         "Ask for a token for one resource at a time.", "RFC 8707 2")
     RESOURCE_ALGORITHM = Row("resource.algorithm", 400, "invalid_target", 0, "tokens for this resource are signed with an algorithm that the profile of the client does not allow",
-        "Let the API or the server sign with ES256, PS256 or Ed25519: affiant api update NAME --signing-alg ES256, affiant signing-key rotate --alg ES256.", "FAPI 2.0 5.4.1")
+        "Configure the API or the server to sign with ES256, PS256 or Ed25519: affiant api update NAME --signing-alg ES256, affiant signing-key rotate --alg ES256.", "FAPI 2.0 5.4.1")
     CERTIFICATE_MISSING = Row("certificate.missing", 400, "invalid_request", 0, "this client's tokens are bound to its certificate, and the request came without one",
-        "Send the request over mutual TLS, or let the client have tokens without: affiant client update NAME --certificate-bound optional.", "RFC 8705 3.4")
+        "Send the request over mutual TLS, or allow the client unbound tokens: affiant client update NAME --certificate-bound optional.", "RFC 8705 3.4")
     DETAILS_MALFORMED = Row("authorization_details.malformed", 400, "invalid_authorization_details", 0, "authorization_details must be a strict JSON array of 1 to 16 objects, each with a type, in at most 4,096 bytes",
-        "Let a JSON library make it; locations, actions, datatypes and privileges are arrays of strings, identifier is a string.", "RFC 9396 2")
+        "Make it with a JSON library; locations, actions, datatypes and privileges are arrays of strings, identifier is a string.", "RFC 9396 2")
     DETAILS_NOT_ALLOWED = Row("authorization_details.not_allowed", 400, "invalid_authorization_details", 0, "the client may not ask for these authorization_details at this resource",
         "Ask for types that both the client and the API are registered for (affiant client update --details-type), at granted locations.", "RFC 9396 5")
     REFRESH_UNKNOWN = Row("refresh_token.unknown", 400, "invalid_grant", 0, "the refresh token is not one of this client",
@@ -235,52 +224,52 @@ class Reason(Enum):
         "Get a new token with client_credentials.", "RFC 6749 6")
     REFRESH_REUSED = Row("refresh_token.reused", 400, "invalid_grant", 0, "the refresh token was used before; it and its successors are revoked now",
         "Get a new token with client_credentials, and keep only the newest refresh token.", "RFC 9700 4.14")
-    INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0, "this client speaks for no API, so it may introspect no token",
-        "Name the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
+    INTROSPECTION_NOT_ALLOWED = Row("introspection.not_allowed", 403, "unauthorized_client", 0, "this client acts for no API, so it may not introspect tokens",
+        "Register the API whose tokens it may introspect: affiant client update NAME --introspect URL.", "RFC 7662 2.1")
     REVOCATION_FOREIGN = Row("revocation.another_client", 400, "invalid_grant", 0, "the token was issued to another client",
-        "Let the client revoke it that it was issued to.", "RFC 7009 2.1")
-    KEYS_ELSEWHERE = Row("client_keys.elsewhere", 403, "unauthorized_client", 0, "this client has no keys here to change: it authenticates otherwise, or publishes them at its jwks_uri",
+        "Only the client that the token was issued to can revoke it.", "RFC 7009 2.1")
+    KEYS_ELSEWHERE = Row("client_keys.elsewhere", 403, "unauthorized_client", 0, "this client has no registered keys to change: it uses another method, or publishes its keys at a jwks_uri",
         "Change the keys at the jwks_uri, or have the client registered for private_key_jwt with keys of its own.", "RFC 7591 2")
-    KEYS_ACTION = Row("client_keys.action", 400, "invalid_request", 0, "the action is none that changes a client's keys",
-        "Send one of those that the answer names, or a whole key set by PUT.", "RFC 6749 5.2")
+    KEYS_ACTION = Row("client_keys.action", 400, "invalid_request", 0, "the action is unknown",
+        "Send one of the actions in the answer, or a whole key set by PUT.", "RFC 6749 5.2")
     KEYS_MALFORMED = Row("client_keys.malformed", 400, "invalid_client_metadata", 0, "a parameter for the client's keys cannot be used",
         "Send public keys alone, as a JWK or a JWK Set: EC (P-256, P-384, P-521), Ed25519, RSA of 2048 to 8192 bits or ML-DSA. A private key that was sent is known to others: make a new one.", "RFC 7517 4")
     KEYS_UNKNOWN = Row("client_keys.unknown", 400, "invalid_request", 0, "the client has no key with this kid",
         "Look at the client's keys: affiant key list.", "RFC 7517 4.5")
-    KEYS_CONFLICT = Row("client_keys.conflict", 400, "invalid_request", 0, "the client's keys cannot be changed so",
-        "Do what the answer says, or look at the client's keys: affiant key list.", "RFC 7517 5")
+    KEYS_CONFLICT = Row("client_keys.conflict", 400, "invalid_request", 0, "this change of the client's keys is not possible",
+        "Follow the answer, or look at the client's keys: affiant key list.", "RFC 7517 5")
     REGISTRATION_TOKEN_MISSING = Row("registration.token_missing", 401, "invalid_token", 0, "this needs a token of this server for registrations",
         "Ask the operator for an initial access token, and send it as Authorization: Bearer TOKEN.", "RFC 7591 3")
-    REGISTRATION_TOKEN = Row("registration.initial_access_token", 401, "invalid_token", 0, "this is no initial access token of this server, or it has expired or lets nobody in any more",
+    REGISTRATION_TOKEN = Row("registration.initial_access_token", 401, "invalid_token", 0, "the initial access token is unknown, expired or used up",
         "Ask the operator for a new initial access token.", "RFC 7591 3")
-    REGISTRATION_ACCESS_TOKEN = Row("registration.access_token", 401, "invalid_token", 0, "this is not the registration access token of this client",
-        "Send the registration_access_token to the registration_client_uri that came with it. A client that was deleted is registered anew.", "RFC 7592 2")
+    REGISTRATION_ACCESS_TOKEN = Row("registration.access_token", 401, "invalid_token", 0, "the registration access token is not the one of this client",
+        "Send the registration_access_token to the registration_client_uri that came with it. A deleted client must be registered again.", "RFC 7592 2")
     REGISTRATION_CONTENT_TYPE = Row("registration.content_type", 400, "invalid_client_metadata", 0, "the body must be application/json, in UTF-8",
         "Send the metadata as JSON, with that Content-Type.", "RFC 7591 3.1")
     REGISTRATION_JSON = Row("registration.json", 400, "invalid_client_metadata", 0, "the body is not one strict JSON object: UTF-8, no member twice, finite numbers, not nested deeply",
-        "Let a JSON library make the body.", "RFC 7591 3.1")
+        "Make the body with a JSON library.", "RFC 7591 3.1")
     REGISTRATION_METADATA = Row("registration.metadata", 400, "invalid_client_metadata", 0, "the client cannot be registered with these metadata",
-        "Change what the answer names. What can be registered is in docs/how-to/registration.md.", "RFC 7591 3.2.2")
-    REGISTRATION_KEYS = Row("registration.jwks", 400, "invalid_client_metadata", 0, "jwks has keys that are not accepted, or cannot be told apart",
+        "Change the members that the answer names. docs/how-to/registration.md lists what can be registered.", "RFC 7591 3.2.2")
+    REGISTRATION_KEYS = Row("registration.jwks", 400, "invalid_client_metadata", 0, "jwks has keys that are not accepted, or that are not distinct",
         "Send a JWK Set with public keys alone: EC (P-256, P-384, P-521), Ed25519, RSA of 2048 to 8192 bits or ML-DSA, each with a kid of its own. A private key that was sent is known to others: make a new one.", "RFC 7591 2")
     REGISTRATION_JWKS_URI = Row("registration.jwks_uri", 400, "invalid_client_metadata", 0, "jwks_uri is not the address of a JWK Set",
         "Send an https URL with a public host, without user and fragment, with port 443 or one from 1024 up.", "RFC 7591 2")
-    REGISTRATION_SCOPE = Row("registration.scope", 400, "invalid_client_metadata", 0, "the scope has names that the initial access token does not let a client register for",
-        "Register for fewer, or ask the operator for an initial access token with more.", "RFC 7591 2")
-    REGISTRATION_REDIRECT_URIS = Row("registration.redirect_uris", 400, "invalid_redirect_uri", 0, "nobody is redirected by this server",
-        "Leave redirect_uris out: here are only clients that act for themselves.", "RFC 7591 3.2.2")
-    REGISTRATION_STATEMENT = Row("registration.software_statement", 400, "invalid_software_statement", 0, "the software statement does not hold",
-        "Send it unchanged, as its publisher signed it; one that has expired is to be had anew.", "RFC 7591 2.3")
+    REGISTRATION_SCOPE = Row("registration.scope", 400, "invalid_client_metadata", 0, "the scope has names that the initial access token does not allow",
+        "Register with fewer, or ask the operator for an initial access token with more.", "RFC 7591 2")
+    REGISTRATION_REDIRECT_URIS = Row("registration.redirect_uris", 400, "invalid_redirect_uri", 0, "this server redirects no users",
+        "Leave redirect_uris out: clients of this server act for themselves.", "RFC 7591 3.2.2")
+    REGISTRATION_STATEMENT = Row("registration.software_statement", 400, "invalid_software_statement", 0, "the software statement is not valid",
+        "Send it unchanged, as its publisher signed it; ask the publisher for a new one if it has expired.", "RFC 7591 2.3")
     REGISTRATION_STATEMENT_ISSUER = Row("registration.software_statement_issuer", 400, "unapproved_software_statement", 0, "this server does not trust the issuer of the software statement",
-        "Register without it, or let the operator add its issuer to software_statement_issuers.", "RFC 7591 3.2.2")
-    LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0, "too many requests of this address, or in the name of this client, have failed",
-        "Mend what fails first (affiant explain), then wait as Retry-After says. A request whose proof holds is let through at any time.", "RFC 6585 4")
-    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client asks too often",
-        "Keep each token until it ends instead of asking for one per call, and wait as Retry-After says.", "RFC 6585 4")
+        "Register without it, or ask the operator to add its issuer to software_statement_issuers.", "RFC 7591 3.2.2")
+    LIMIT_FAILURES = Row("limit.failures", 429, "temporarily_unavailable", 0, "too many requests from this address, or in the name of this client, have failed",
+        "Fix the failure first (affiant explain), then wait as Retry-After says. A request with a valid proof is always accepted.", "RFC 6585 4")
+    LIMIT_TOKENS = Row("limit.tokens", 429, "temporarily_unavailable", 0, "this client sends too many requests",
+        "Use each token until it expires instead of requesting one per call, and wait as Retry-After says.", "RFC 6585 4")
     STORE = Row("server.store_unavailable", 503, "temporarily_unavailable", 0, "the server cannot record its decision now, so it issues nothing",
         "Send the request again in a moment, with a new assertion.", "RFC 9110 15.6.4")
     SIGNER = Row("server.signer_unavailable", 503, "temporarily_unavailable", 0, "the server cannot sign now, so it issues nothing",
-        "Send the request again in a moment, with a new assertion. To the operator, /health says what is wrong with the signing key.", "RFC 9110 15.6.4")
+        "Send the request again in a moment, with a new assertion. For the operator, /health reports what is wrong with the signing key.", "RFC 9110 15.6.4")
     UNEXPECTED = Row("server.error", 500, "server_error", 0, "the server failed",
         "Give the operator the trace_id.", "RFC 9110 15.6.1")
     TOKEN_REQUEST = Row("token.request", 400, "invalid_request", 0, "the request must carry one access token, in one Authorization header",
@@ -317,25 +306,25 @@ class Reason(Enum):
         "Ask the authorization server for a new token. If it gives none, the client or its key was revoked: ask its operator.", "RFC 7009 2.1")
     SCOPE_INSUFFICIENT = Row("token.insufficient_scope", 403, "insufficient_scope", 0, "the token lacks a scope that this needs",
         "Ask for a token with that scope.", "RFC 6750 3.1")
-    ADMIN_QUERY = Row("admin.query", 400, "invalid_request", 0, "the query or the path of the request is not one that this route takes",
-        "Send the parameters that the openapi.json of the admin API names, each once.", "RFC 9110 15.5.1")
-    ADMIN_CURSOR = Row("admin.cursor", 400, "invalid_request", 0, "the cursor was not made by this server, or for another list",
-        "Send the next of the page before, unchanged and with the same filters, or none.", "RFC 9110 15.5.1")
-    ADMIN_JSON = Row("admin.json", 400, "invalid_request", 0, "the body is not what this route takes: one strict JSON object, or nothing",
+    ADMIN_QUERY = Row("admin.query", 400, "invalid_request", 0, "this route does not accept the query or the path of the request",
+        "Send only parameters in the openapi.json of the admin API, each once.", "RFC 9110 15.5.1")
+    ADMIN_CURSOR = Row("admin.cursor", 400, "invalid_request", 0, "the cursor is from another server or another list",
+        "Send the next of the previous page, unchanged and with the same filters, or no cursor.", "RFC 9110 15.5.1")
+    ADMIN_JSON = Row("admin.json", 400, "invalid_request", 0, "the body must be one strict JSON object, or empty, as this route needs",
         "Send application/json: UTF-8, no member twice, finite numbers, not nested deeply.", "RFC 8259 4")
-    ADMIN_INVALID = Row("admin.invalid", 422, "invalid_request", 0, "this cannot be registered, changed or done so",
-        "Change what the answer names.", "RFC 9110 15.5.21")
-    ADMIN_NOT_FOUND = Row("admin.not_found", 404, "invalid_request", 0, "there is nothing of this name",
-        "Look into the list of what there is.", "RFC 9110 15.5.5")
-    ADMIN_EXISTS = Row("admin.exists", 409, "invalid_request", 0, "something of this name is registered already",
-        "Choose another name, or change what is there.", "RFC 9110 15.5.10")
-    ADMIN_CHANGED = Row("admin.changed", 412, "invalid_request", 0, "it was changed by somebody else since it was read",
+    ADMIN_INVALID = Row("admin.invalid", 422, "invalid_request", 0, "the server rejects this registration, change or action",
+        "Change the members that the answer names.", "RFC 9110 15.5.21")
+    ADMIN_NOT_FOUND = Row("admin.not_found", 404, "invalid_request", 0, "there is no object with this name",
+        "Look for the name in the list.", "RFC 9110 15.5.5")
+    ADMIN_EXISTS = Row("admin.exists", 409, "invalid_request", 0, "an object with this name is registered already",
+        "Choose another name, or change the registered object.", "RFC 9110 15.5.10")
+    ADMIN_CHANGED = Row("admin.changed", 412, "invalid_request", 0, "it was changed since it was read",
         "Read it again, and send If-Match with its new ETag.", "RFC 9110 13.1.1")
     ADMIN_BUSY = Row("admin.busy", 503, "temporarily_unavailable", 0, "too many long reads of the admin API are in progress",
-        "Let one of your own finish, then send the request again after the seconds that Retry-After names.", "RFC 9110 15.6.4")
-    ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "what has a part in the admin API is made and changed by owners alone",
-        "Let an owner do it.", "RFC 6750 3.1")
-    ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "nobody would be left who is an owner of the admin API",
+        "Wait for one of your own to finish, then send the request again after the seconds in Retry-After.", "RFC 9110 15.6.4")
+    ADMIN_OWNER_ONLY = Row("admin.owner_only", 403, "insufficient_scope", 0, "only owners may make and change clients and APIs of the admin API",
+        "Ask an owner.", "RFC 6750 3.1")
+    ADMIN_LAST_OWNER = Row("admin.last_owner", 409, "invalid_request", 0, "the admin API would have no owner left",
         "Make another owner first: affiant admin bootstrap NAME --data FOLDER.", "RFC 9110 15.5.10")
     # fmt: on
 
