@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.stores import NOW, records
 
-from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelection, RefreshToken, Revocation
 from affiant.storage.ports import Audit, Store
 from affiant.storage.records import AlreadyExists, Api, Client, NotFound, SigningKey
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
 CLIENT = Client("c", "private_key_jwt")
 API = Api("https://a", "a", ("r",), is_default=True, created_at=NOW)
 KEY = SigningKey("k", "ES256", "{}", b"sealed", NOW)
@@ -31,16 +29,6 @@ def auditing(seen: list[tuple[Any, Any]] | None = None, **wanted: Any) -> Audit:
         return [Entry(audit, **wanted)]
 
     return audit
-
-
-async def told(store: Store) -> list[dict[str, Any]]:
-    verification = Verification(b"")
-    records = []
-    async for row in walk(store.audit_log):
-        verification.feed(row)
-        records.append(json.loads(row.record))
-    verification.finish((await store.audit_log.head()).given)
-    return records
 
 
 async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> None:
@@ -60,7 +48,7 @@ async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> N
         *((None, API), (API, named), (named, None)),
         ([], [KEY]),
     ]
-    assert len(await told(store)) == 7
+    assert len(await records(store)) == 7
 
 
 async def test_what_is_refused_is_not_told(store: Store) -> None:
@@ -86,7 +74,7 @@ async def test_what_is_refused_is_not_told(store: Store) -> None:
     for error, attempt in attempts:
         with pytest.raises(error):
             await attempt()
-    assert await told(store) == []
+    assert await records(store) == []
     assert await store.version() == before
     assert (await store.clients.list(), await store.apis.list()) == ([CLIENT], [API])
 
@@ -143,8 +131,8 @@ async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
     ]
     changes = [store.clients.add(replace(CLIENT, client_id=f"c{number}"), audit=auditing()) for number in range(10)]
     await asyncio.gather(*claims, *changes)
-    records = await told(store)
-    assert sorted(record["endpoint"] for record in records) == ["admin"] * 10 + ["token"] * 40
+    written = await records(store)
+    assert sorted(record["endpoint"] for record in written) == ["admin"] * 10 + ["token"] * 40
 
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
@@ -162,7 +150,7 @@ async def test_stores_on_one_database_tell_into_one_chain(make_store: Callable[.
                     for place, one in enumerate(stores)
                 ),
             )
-        assert len(await told(stores[0])) == 20
+        assert len(await records(stores[0])) == 20
     finally:
         for one in stores:
             await one.close()

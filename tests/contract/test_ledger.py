@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
+from tests.stores import NOW, REFRESH, claim
 
-from affiant.storage.entries import GENESIS, AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation, chain
+from affiant.storage.entries import GENESIS, AuditRecord, Entry, JtiClaim, Outcome, Rotation, chain
 from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Client, NotFound
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
+TOKEN = replace(REFRESH, expires_at=NOW + 5000)
 
 
 def _entry(number: int, *, client_id: str = "c", trace_id: str = "t") -> Entry:
-    digest = number.to_bytes(32, "big")
     audit = AuditRecord(at=NOW, trace_id=trace_id, endpoint="token", outcome="issued")
-    return Entry(audit, claim=JtiClaim(client_id, digest, NOW + 60))
+    return Entry(audit, claim=claim(number, client_id=client_id))
 
 
 async def test_first_wins(store: Store) -> None:
@@ -89,26 +89,13 @@ async def test_purge_takes_only_what_ended(store: Store) -> None:
     assert await store.ledger.purge(NOW + 61) == 2
 
 
-def _refresh() -> RefreshToken:
-    return RefreshToken(
-        digest=b"r1",
-        family="f",
-        client_id="c",
-        scope=("s",),
-        resource="https://a",
-        issued_at=NOW,
-        idle_expires_at=NOW + 1000,
-        expires_at=NOW + 5000,
-    )
-
-
 def _rotation(spent: bytes, successor: bytes, now: int) -> Entry:
     return structs.replace(_entry(0), claim=None, rotation=Rotation(spent, successor, now, 1000))
 
 
 async def test_rotation_race(store: Store) -> None:
     """Of 20 rotations of one token one is first; the others are the same successor again."""
-    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=TOKEN))
     outcomes = await asyncio.gather(*(store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) for _ in range(20)))
     assert sorted(o.name for o in outcomes) == ["FIRST"] + ["REPEATED"] * 19
     successor = await store.refresh_tokens.find(b"r2")
@@ -118,7 +105,7 @@ async def test_rotation_race(store: Store) -> None:
 
 async def test_late_reuse_revokes_the_family(store: Store) -> None:
     """A spent token that comes back after the window kills all of its kin."""
-    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=TOKEN))
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) is Outcome.FIRST
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 121)) is Outcome.REPEATED
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 122)) is Outcome.REFRESH_REUSED
@@ -129,7 +116,7 @@ async def test_late_reuse_revokes_the_family(store: Store) -> None:
 @pytest.mark.rfc(9700, "4.14.2")
 async def test_a_used_successor_closes_the_retry_window(store: Store) -> None:
     """Its holder has the answer: who comes with the token before it now is a thief, or is answered as one."""
-    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=TOKEN))
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 1)) is Outcome.FIRST
     assert await store.ledger.claim(_rotation(b"r1", b"r2", NOW + 2)) is Outcome.REPEATED
     assert await store.ledger.claim(_rotation(b"r2", b"r3", NOW + 3)) is Outcome.FIRST
@@ -140,7 +127,7 @@ async def test_a_used_successor_closes_the_retry_window(store: Store) -> None:
 
 async def test_the_window_closes_within_one_commit(store: Store) -> None:
     """Stores that write many entries at once judge each by what those before it have done."""
-    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=TOKEN))
     uses = ((b"r1", b"r2"), (b"r2", b"r3"), (b"r1", b"r2"), (b"r3", b"r4"))
     outcomes = await asyncio.gather(*(store.ledger.claim(_rotation(*use, NOW + 1)) for use in uses))
     assert outcomes == [Outcome.FIRST, Outcome.FIRST, Outcome.REFRESH_REUSED, Outcome.REFRESH_REVOKED]
@@ -149,7 +136,7 @@ async def test_the_window_closes_within_one_commit(store: Store) -> None:
 async def test_lost_claim_changes_nothing(store: Store) -> None:
     """A replay does not store the refresh token that came with it."""
     await store.ledger.claim(_entry(1))
-    assert await store.ledger.claim(structs.replace(_entry(1), new_refresh=_refresh())) is Outcome.REPLAYED
+    assert await store.ledger.claim(structs.replace(_entry(1), new_refresh=TOKEN)) is Outcome.REPLAYED
     assert await store.refresh_tokens.find(b"r1") is None
 
 
@@ -174,7 +161,7 @@ async def test_clients(store: Store) -> None:
     found = await store.clients.find("c")
     assert found is not None
     assert not found.enabled
-    await store.ledger.claim(structs.replace(_entry(0), new_refresh=_refresh()))
+    await store.ledger.claim(structs.replace(_entry(0), new_refresh=TOKEN))
     await store.clients.remove("c")
     assert await store.refresh_tokens.find(b"r1") is None
     with pytest.raises(NotFound):

@@ -7,26 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
+from tests.stores import NOW, REFRESH
 
-from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, RefreshToken, Rotation
+from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
 END = NOW + 5000
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
-TOKEN = RefreshToken(
-    digest=b"r1",
-    family="f",
-    client_id="c",
-    scope=("s",),
-    resource="https://a",
-    issued_at=NOW,
-    idle_expires_at=NOW + 1000,
-    expires_at=END,
-    key_thumbprint="k",
-)
+TOKEN = replace(REFRESH, expires_at=END, key_thumbprint="k")
 SELECTIONS = (
     RefreshSelection(),
     RefreshSelection(client_id="c"),

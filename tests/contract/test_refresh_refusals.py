@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome, RefreshToken, Rotation
+import pytest
+from tests.stores import NOW, REFRESH, claim
+
+from affiant.storage.entries import AuditRecord, Entry, Outcome, Rotation
 from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
 AUDIT = AuditRecord(at=NOW, trace_id="stored", endpoint="token", outcome="issued")
-TOKEN = RefreshToken(
-    digest=b"r1",
-    family="f",
-    client_id="c",
-    scope=("s",),
-    resource="https://a",
-    issued_at=NOW,
-    idle_expires_at=NOW + 1000,
-    expires_at=NOW + 1500,
-    key_thumbprint="t",
-)
 
 
 def _rotation(now: int, *, spent: bytes = b"r1", successor: bytes = b"r2", jti: int | None = None) -> Entry:
     audit = AuditRecord(at=now, trace_id=f"at {now}", endpoint="token", outcome="issued")
-    claim = None if jti is None else JtiClaim("c", jti.to_bytes(32, "big"), now + 60)
-    return Entry(audit, claim=claim, rotation=Rotation(spent, successor, now, 1000))
+    return Entry(
+        audit, claim=None if jti is None else claim(jti, now + 60), rotation=Rotation(spent, successor, now, 1000)
+    )
 
 
 async def test_the_successor_inherits_all_but_its_own_life(store: Store) -> None:
     """The idle life is renewed, but never beyond the absolute one."""
-    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     assert await store.ledger.claim(_rotation(NOW + 900)) is Outcome.FIRST
     successor = await store.refresh_tokens.find(b"r2")
-    assert successor == RefreshToken(
-        digest=b"r2",
-        family="f",
-        client_id="c",
-        scope=("s",),
-        resource="https://a",
-        issued_at=NOW + 900,
-        idle_expires_at=NOW + 1500,
-        expires_at=NOW + 1500,
-        key_thumbprint="t",
-    )
+    assert successor == replace(REFRESH, digest=b"r2", issued_at=NOW + 900, idle_expires_at=NOW + 1500)
 
 
 @pytest.mark.parametrize("late", [1000, 1500])
 async def test_an_expired_token_is_refused_and_written_down(store: Store, late: int) -> None:
-    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     assert await store.ledger.claim(_rotation(NOW + late)) is Outcome.REFRESH_EXPIRED
-    assert await store.refresh_tokens.find(b"r1") == TOKEN
+    assert await store.refresh_tokens.find(b"r1") == REFRESH
     assert await store.refresh_tokens.find(b"r2") is None
     record = await store.audit_log.find(f"at {NOW + late}")
     assert record is not None
@@ -66,14 +48,14 @@ async def test_a_refused_token_still_uses_up_the_assertion(store: Store) -> None
 
 
 async def test_a_replayed_assertion_rotates_nothing(store: Store) -> None:
-    await store.ledger.claim(Entry(AUDIT, claim=JtiClaim("c", (1).to_bytes(32, "big"), NOW), new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, claim=claim(1, NOW), new_refresh=REFRESH))
     assert await store.ledger.claim(_rotation(NOW + 1, jti=1)) is Outcome.REPLAYED
-    assert await store.refresh_tokens.find(b"r1") == TOKEN
+    assert await store.refresh_tokens.find(b"r1") == REFRESH
 
 
 async def test_another_successor_inside_the_window_is_reuse(store: Store) -> None:
     """A lost answer is asked for again with the same successor; another one was made by somebody else."""
-    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     assert await store.ledger.claim(_rotation(NOW + 1)) is Outcome.FIRST
     assert await store.ledger.claim(_rotation(NOW + 2, successor=b"r3")) is Outcome.REFRESH_REUSED
     assert await store.refresh_tokens.find(b"r3") is None
@@ -85,7 +67,7 @@ async def test_another_successor_inside_the_window_is_reuse(store: Store) -> Non
 
 async def test_a_spent_token_ends_its_family_after_its_own_end(store: Store) -> None:
     """Who steals a token, and shows it after its idle life, is still found out."""
-    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     await store.ledger.claim(_rotation(NOW + 10))
     stolen = Entry(AUDIT, rotation=Rotation(b"r1", b"r9", NOW + 1000, 1000))
     assert await store.ledger.claim(stolen) is Outcome.REFRESH_REUSED
@@ -96,7 +78,7 @@ async def test_a_spent_token_ends_its_family_after_its_own_end(store: Store) -> 
 
 async def test_a_token_that_follows_itself_is_not_spent(store: Store) -> None:
     """Without rotation (FAPI 2.0) each use only begins its idle life anew, up to its last day; and it can be ended."""
-    await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
+    await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     for now in (NOW + 400, NOW + 401, NOW + 900):
         assert await store.ledger.claim(_rotation(now, successor=b"r1")) is Outcome.FIRST
         token = await store.refresh_tokens.find(b"r1")

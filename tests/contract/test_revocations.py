@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from tests.stores import NOW, REFRESH
 
 from affiant.storage.entries import (
     KEPT_SECONDS,
@@ -15,25 +16,14 @@ from affiant.storage.entries import (
     JtiClaim,
     Outcome,
     RefreshSelection,
-    RefreshToken,
     Revocation,
     Rotation,
 )
 from affiant.storage.ports import Store
 
 pytestmark = pytest.mark.anyio
-NOW = 1_800_000_000
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")
-TOKEN = RefreshToken(
-    digest=b"r1",
-    family="f",
-    client_id="c",
-    scope=("s",),
-    resource="https://a",
-    issued_at=NOW,
-    idle_expires_at=NOW + 1000,
-    expires_at=NOW + 1500,
-)
+TOKEN = replace(REFRESH, key_thumbprint=None)
 ONE = Revocation("jti", "a", NOW, NOW + 60)
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
+from tests.stores import NOW, at, opened, race, start
 
 from affiant.errors import ConfigError
 from affiant.server.keys import calendar, signing_keys
@@ -25,13 +23,11 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
-from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Api, SigningKey
-from affiant.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
-NOW, VAULT = 1_800_000_000, Vault(MasterKey.from_bytes(bytes(32)))
+VAULT = Vault(MasterKey.from_bytes(bytes(32)))
 FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)
 
 
@@ -200,51 +196,24 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where several processes may open the same store."""
-    return str(tmp_path / "keys.db") if request.param == "sqlite" else request.getfixturevalue("tables")
-
-
-def _at(where: str) -> Store:
-    return PostgresStore(where) if "://" in where else SqliteStore(Path(where))
-
-
-async def test_of_processes_that_race_through_ten_periods_one_makes_each_key(where: str) -> None:
+async def test_of_processes_that_race_through_ten_periods_one_makes_each_key(place: str) -> None:
     times = [str(NOW + 90 * DAY * number) for number in range(10)]
-    command = [sys.executable, "-c", _KEEP, where, *times]
-    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    for racer in racers:
-        racer.communicate(timeout=60)
-    assert [racer.returncode for racer in racers] == [0, 0, 0]
-    store = _at(where)
-    await store.open()
-    try:
-        keys, told = await store.signing_keys.list(), await _outcomes(store)
-    finally:
-        await store.close()
+    race({name: start(_KEEP, place, *times) for name in "abc"})
+    async with opened(at(place)) as store:
+        keys, outcomes = await store.signing_keys.list(), await _outcomes(store)
     assert len({key.active_at for key in keys}) == len(keys) == 10
-    assert told.count("announced") == 9, "one for each key that followed another"
+    assert outcomes.count("announced") == 9, "one for each key that followed another"
 
 
-async def test_a_key_of_an_older_version_goes_on(where: str) -> None:
+async def test_a_key_of_an_older_version_goes_on(place: str) -> None:
     """What it wrote knew one state and no instants: that key signs, and is followed when its 90 days are over."""
-    store = _at(where)
     old = {"kid": "old", "alg": "ES256", "public_jwk": "{}", "sealed": "c2VhbGVk", "state": "active", "created_at": NOW}
-    await store.open()
-    try:
-        if "://" not in where:
-            with closing(sqlite3.connect(where, isolation_level=None)) as raw:
+    async with opened(at(place)) as store:
+        if "://" not in place:
+            with closing(sqlite3.connect(place, isolation_level=None)) as raw:
                 raw.execute("INSERT INTO signing_key (kid, record) VALUES ('old', ?)", (json.dumps(old).encode(),))
         else:
-            connection = await asyncpg.connect(where)
+            connection = await asyncpg.connect(place)
             query = "INSERT INTO signing_key (kid, record) VALUES ('old', $1)"
             await connection.execute(query, json.dumps(old).encode())
             await connection.close()
@@ -252,9 +221,7 @@ async def test_a_key_of_an_older_version_goes_on(where: str) -> None:
         await signing_keys.keep(store, VAULT, now=NOW + 82 * DAY, calendar=Calendar())
         assert [key.kid for key in await store.signing_keys.list()] == ["old"]
         await signing_keys.keep(store, VAULT, now=NOW + 83 * DAY, calendar=Calendar())
-        new, standing = await store.signing_keys.list()
-    finally:
-        await store.close()
-    assert (standing.kid, standing.sealed, standing.retiring_at) == ("old", b"sealed", NOW + 90 * DAY)
-    assert calendar.find_signer([new, standing], NOW + 90 * DAY - 1) == standing
-    assert calendar.find_signer([new, standing], NOW + 90 * DAY) == new
+        new, stored = await store.signing_keys.list()
+    assert (stored.kid, stored.sealed, stored.retiring_at) == ("old", b"sealed", NOW + 90 * DAY)
+    assert calendar.find_signer([new, stored], NOW + 90 * DAY - 1) == stored
+    assert calendar.find_signer([new, stored], NOW + 90 * DAY) == new

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import asyncpg
@@ -13,10 +12,10 @@ import pytest
 from msgspec import structs
 from tests.postgres import PASSWORD
 from tests.proxy import Mode, proxied
+from tests.stores import entry, opened, records
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.audit_chain import Verification, walk
-from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import PROBE, JtiClaim, Outcome
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.connection import connect, parse_address
@@ -26,29 +25,12 @@ from affiant.storage.sql import is_text
 pytestmark = pytest.mark.anyio
 
 
-@asynccontextmanager
-async def _opened(url: str, **options: Any) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(url, **options)
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
+def _opened(url: str, **options: Any) -> AbstractAsyncContextManager[PostgresStore]:
+    return opened(PostgresStore(url, **options))
 
 
-def _entry(number: int, *, trace_id: str | None = None) -> Entry:
-    audit = AuditRecord(at=0.0, trace_id=trace_id or str(number), endpoint="token", outcome="issued")
-    return Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), 1))
-
-
-async def _assert_chained(store: Store) -> list[str]:
-    verification = Verification(b"")
-    traces = []
-    async for row in walk(store.audit_log):
-        verification.feed(row)
-        traces.append(row.trace_id)
-    verification.finish((await store.audit_log.head()).given)
-    return traces
+async def _traces(store: Store) -> list[str]:
+    return [record["trace_id"] for record in await records(store)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +106,7 @@ async def test_a_newer_schema_is_left_alone(database: str) -> None:
 async def test_nodes_that_open_a_new_database_at_once(database: str) -> None:
     stores = [PostgresStore(database) for _ in range(5)]
     await asyncio.gather(*(store.open() for store in stores))
-    outcomes = await asyncio.gather(*(store.ledger.claim(_entry(1, trace_id=str(n))) for n, store in enumerate(stores)))
+    outcomes = await asyncio.gather(*(store.ledger.claim(entry(1, trace_id=str(n))) for n, store in enumerate(stores)))
     assert sorted(outcome.name for outcome in outcomes) == ["FIRST"] + ["REPLAYED"] * 4
     await asyncio.gather(*(store.close() for store in stores))
 
@@ -144,18 +126,18 @@ async def test_opening_again_keeps_everything(tables: str) -> None:
     store = PostgresStore(tables)
     for expected in (Outcome.FIRST, Outcome.REPLAYED):
         await store.open()
-        assert await store.ledger.claim(_entry(1)) is expected
+        assert await store.ledger.claim(entry(1)) is expected
         await store.close()
     with pytest.raises(StoreError, match="clos"):
-        await store.ledger.claim(_entry(2))
+        await store.ledger.claim(entry(2))
     with pytest.raises(StoreError, match="not open"):
         await store.clients.list()
 
 
 async def test_one_bad_entry_does_not_sink_the_others(tables: str) -> None:
     async with _opened(tables) as store:
-        bad = structs.replace(_entry(3), audit=structs.replace(_entry(3).audit, trace_id="nul\0"))
-        entries = [bad if number == 3 else _entry(number) for number in range(8)]
+        bad = structs.replace(entry(3), audit=structs.replace(entry(3).audit, trace_id="nul\0"))
+        entries = [bad if number == 3 else entry(number) for number in range(8)]
         for _ in range(2):  # asked first, and guessed
             outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
             assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [Outcome.FIRST] * 7
@@ -165,7 +147,7 @@ async def test_one_bad_entry_does_not_sink_the_others(tables: str) -> None:
                 for e in entries
                 if e.claim
             ]
-        assert len(await _assert_chained(store)) == 14
+        assert len(await _traces(store)) == 14
 
 
 async def test_whoever_guesses_wrong_asks(tables: str) -> None:
@@ -175,12 +157,12 @@ async def test_whoever_guesses_wrong_asks(tables: str) -> None:
         for number in range(0, 60, 6):
             for store in (one, one, one, other):
                 group_of = [number, number + 1, number + 1] if store is other else [number + 2 + len(expected) * 100]
-                outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in group_of))
+                outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in group_of))
                 assert [o.name for o in outcomes] == ["FIRST", "FIRST", "REPLAYED"][: len(group_of)]
                 expected += list(map(str, group_of))
-            assert await one.ledger.claim(_entry(number)) is Outcome.REPLAYED
+            assert await one.ledger.claim(entry(number)) is Outcome.REPLAYED
             expected.append(str(number))
-        assert await _assert_chained(one) == expected
+        assert await _traces(one) == expected
 
 
 async def test_while_another_holds_the_lock_nothing_is_claimed(tables: str) -> None:
@@ -188,13 +170,13 @@ async def test_while_another_holds_the_lock_nothing_is_claimed(tables: str) -> N
         connection = await asyncpg.connect(tables)
         await connection.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
         begun = time.monotonic()
-        outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(4)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(4)), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [StoreError] * 4
         assert time.monotonic() - begun < 3
         assert await store.version() > 0
         await connection.execute("ROLLBACK")
         await connection.close()
-        assert await store.ledger.claim(_entry(0)) is Outcome.FIRST
+        assert await store.ledger.claim(entry(0)) is Outcome.FIRST
 
 
 async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_others_out(tables: str) -> None:
@@ -210,38 +192,38 @@ async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_oth
 async def test_the_highest_number_is_remembered(tables: str) -> None:
     async with _opened(tables) as store:
         for number in range(4):
-            await store.ledger.claim(_entry(number))
+            await store.ledger.claim(entry(number))
         connection = await asyncpg.connect(tables)
         await connection.execute("DELETE FROM audit WHERE number > 2")
         await connection.close()
         head = await store.audit_log.head()
         assert (head.number, head.given) == (2, 4)
-        await store.ledger.claim(_entry(5))
+        await store.ledger.claim(entry(5))
         assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
 
 
 async def test_closing_commits_what_is_waiting(tables: str) -> None:
     async with _opened(tables) as store:
-        waiting = [asyncio.ensure_future(store.ledger.claim(_entry(n))) for n in range(600)]
+        waiting = [asyncio.ensure_future(store.ledger.claim(entry(n))) for n in range(600)]
         await asyncio.sleep(0)
     assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
 
 
 async def test_who_stopped_waiting_is_no_trouble(tables: str) -> None:
     async with _opened(tables) as store:
-        first = asyncio.ensure_future(store.ledger.claim(_entry(0)))
+        first = asyncio.ensure_future(store.ledger.claim(entry(0)))
         await asyncio.sleep(0)
-        waiting = asyncio.ensure_future(store.ledger.claim(_entry(1)))
+        waiting = asyncio.ensure_future(store.ledger.claim(entry(1)))
         await asyncio.sleep(0)
         waiting.cancel()
         assert await first is Outcome.FIRST
-        assert await store.ledger.claim(_entry(2)) is Outcome.FIRST
+        assert await store.ledger.claim(entry(2)) is Outcome.FIRST
 
 
 async def test_too_much_waiting_is_refused(tables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group, "MAX_QUEUE", 10)
     async with _opened(tables) as store:
-        outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(30)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(30)), return_exceptions=True)
         assert outcomes[:10] == [Outcome.FIRST] * 10
         assert all("too many" in str(outcome) for outcome in outcomes[10:])
 
@@ -258,7 +240,7 @@ async def test_names_that_postgres_cannot_hold_are_nobodys(tables: str) -> None:
 async def test_a_claim_that_comes_back_while_it_is_deleted(tables: str) -> None:
     """A client whose requests all have one jti: whoever commits and whoever deletes do not wait for each other."""
     async with _opened(tables) as store, _opened(tables) as other:
-        constant = structs.replace(_entry(1), tolerate_repeat=True)
+        constant = structs.replace(entry(1), tolerate_repeat=True)
         assert await store.ledger.claim(constant) is Outcome.FIRST
         again = structs.replace(constant, claim=JtiClaim("c", (1).to_bytes(32, "big"), 5))
         holding = await asyncpg.connect(tables)
@@ -291,7 +273,7 @@ async def test_one_node_purges_until_it_ends(tables: str) -> None:
         async with _opened(tables) as runner:
             assert [other._watch.is_runner, runner._watch.is_runner] == [True, False]
         for number in range(250):
-            await other.ledger.claim(_entry(number))
+            await other.ledger.claim(entry(number))
         async with _opened(tables) as next_one:
             assert await next_one.ledger.purge(2) == 0
             assert [await other.ledger.purge(2) for _ in range(4)] == [100, 100, 50, 0]
@@ -314,11 +296,11 @@ async def test_a_database_that_takes_no_writes_is_noticed_by_whoever_does_not_pu
 async def test_a_node_whose_clock_is_wrong_decides_nothing(tables: str, ahead: float) -> None:
     async with _opened(tables, clock=lambda: time.time() + ahead) as wrong, _opened(tables) as right:
         with pytest.raises(StoreError, match="clock"):
-            await wrong.ledger.claim(_entry(1))
+            await wrong.ledger.claim(entry(1))
         with pytest.raises(StoreError, match="clock"):
             await wrong.ledger.purge(2)
         assert wrong._watch.clock_offset == pytest.approx(ahead, abs=2)
-        assert await right.ledger.claim(_entry(1)) is Outcome.FIRST
+        assert await right.ledger.claim(entry(1)) is Outcome.FIRST
         assert abs(right._watch.clock_offset) < 2
 
 
@@ -344,29 +326,29 @@ async def test_a_change_is_seen_though_announcements_are_lost(tables: str) -> No
 async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(tables: str) -> None:
     async with proxied(tables) as proxy, _opened(proxy.url) as store:
         for number in range(3):
-            await store.ledger.claim(_entry(number))
+            await store.ledger.claim(entry(number))
         proxy.mode = Mode.SWALLOW_ANSWERS
         begun = time.monotonic()
         with pytest.raises(StoreError):
-            await store.ledger.claim(_entry(7, trace_id="lost"))
+            await store.ledger.claim(entry(7, trace_id="lost"))
         assert time.monotonic() - begun < 3
         proxy.mode = Mode.PASS
-        assert await store.ledger.claim(_entry(7, trace_id="again")) is Outcome.REPLAYED
-        assert await _assert_chained(store) == ["0", "1", "2", "lost", "again"]
+        assert await store.ledger.claim(entry(7, trace_id="again")) is Outcome.REPLAYED
+        assert await _traces(store) == ["0", "1", "2", "lost", "again"]
 
 
 @pytest.mark.parametrize("seconds", [0, pytest.param(30, marks=pytest.mark.soak)])
 async def test_a_network_that_swallows_everything(tables: str, seconds: int) -> None:
     """Every call ends in time with a StoreError, the other node goes on, and all is well soon after."""
     async with proxied(tables) as proxy, _opened(proxy.url) as store, _opened(tables) as other:
-        await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(50)))
+        await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(50)))
         proxy.mode = Mode.SWALLOW
         begun = time.monotonic()
-        calls = [store.ledger.claim(_entry(n)) for n in range(100, 150)]
+        calls = [store.ledger.claim(entry(n)) for n in range(100, 150)]
         failed = await asyncio.gather(*calls, store.clients.find("c"), return_exceptions=True)
         assert [type(outcome) for outcome in failed] == [StoreError] * 51
         assert time.monotonic() - begun < 3
-        assert await other.ledger.claim(_entry(1000)) is Outcome.FIRST
+        assert await other.ledger.claim(entry(1000)) is Outcome.FIRST
         begun = time.monotonic()
         with pytest.raises(StoreError):
             await store.version()
@@ -374,30 +356,30 @@ async def test_a_network_that_swallows_everything(tables: str, seconds: int) -> 
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with pytest.raises(StoreError):
-                await store.ledger.claim(_entry(2000))
+                await store.ledger.claim(entry(2000))
         proxy.mode = Mode.PASS
         proxy.cut()
         begun = time.monotonic()
         await _heal(store)
         assert time.monotonic() - begun < 5
         assert await store.version() > 0
-        await _assert_chained(store)
+        await _traces(store)
 
 
 async def test_connections_that_were_cut_are_made_anew(tables: str) -> None:
     async with proxied(tables) as proxy, _opened(proxy.url) as store:
-        await store.ledger.claim(_entry(0))
+        await store.ledger.claim(entry(0))
         for number in range(1, 5):
             proxy.cut()
             await _heal(store)
-            assert await store.ledger.claim(_entry(number)) is Outcome.FIRST
+            assert await store.ledger.claim(entry(number)) is Outcome.FIRST
             assert await store.clients.find("c") is None
 
 
 async def _heal(store: PostgresStore) -> None:
     for number in range(10_000, 10_500):
         try:
-            await store.ledger.claim(_entry(number))
+            await store.ledger.claim(entry(number))
             await store.clients.list()
         except StoreError:
             await asyncio.sleep(0.02)
@@ -416,15 +398,15 @@ async def test_purge_fails_until_the_store_takes_large_commits_again(database: s
     )
     async with _opened(database) as store:
         await store.ledger.purge(0)
-        await store.ledger.claim(_entry(0))
+        await store.ledger.claim(entry(0))
         connection = await asyncpg.connect(database)
         await connection.execute(full)
         await store.ledger.purge(0)  # nothing has failed yet
         with pytest.raises(StoreError, match="No space"):
-            await store.ledger.claim(_entry(1))
+            await store.ledger.claim(entry(1))
         await connection.execute("DROP TRIGGER full_disk ON audit")
         for number in range(2, 4):
-            await store.ledger.claim(_entry(number))
+            await store.ledger.claim(entry(number))
             with pytest.raises(StoreError, match="No space"):
                 await store.ledger.purge(0)
         await connection.execute("DROP TRIGGER full_disk ON setting")

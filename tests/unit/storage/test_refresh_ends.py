@@ -14,8 +14,9 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from tests.contract.test_refresh_ended import AUDIT, END, NOW
+from tests.contract.test_refresh_ended import AUDIT, END
 from tests.contract.test_refresh_ended import TOKEN as NEW
+from tests.stores import NOW
 
 from affiant.storage.entries import KEPT_SECONDS, Entry, Outcome, RefreshSelection, Revocation, Rotation, as_ended
 from affiant.storage.entries import RefreshEnd as End
@@ -50,22 +51,22 @@ def test_an_end_and_a_token(end: End, revoked_at: int | None) -> None:
 
 
 async def _on_sqlite(path: Path, statement: str) -> Any:
-    with contextlib.closing(sqlite3.connect(path)) as beside, beside:
-        row = beside.execute(statement).fetchone()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        row = connection.execute(statement).fetchone()
     return row[0] if row else None
 
 
 async def _on_postgres(url: str, statement: str) -> Any:
-    beside = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url)
     try:
-        return await beside.fetchval(statement)
+        return await connection.fetchval(statement)
     finally:
-        await beside.close()
+        await connection.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Run]:
-    """A store, and what runs a statement beside it and returns its first value."""
+    """A store, and a function that runs a statement on it and returns its first value."""
     if request.param == "sqlite":
         return SqliteStore(tmp_path / "a.db"), partial(_on_sqlite, tmp_path / "a.db")
     url: str = request.getfixturevalue("tables")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from tests.stores import entry
 
 from affiant.errors import ConfigError, StoreError
-from affiant.storage.entries import PROBE, AuditRecord, Entry, JtiClaim, Outcome
+from affiant.storage.entries import PROBE, AuditRecord, Entry, Outcome
 from affiant.storage.sqlite import SqliteStore, connection
 
 pytestmark = pytest.mark.anyio
@@ -29,14 +30,9 @@ async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await made.close()
 
 
-def _entry(number: int, *, detail: str | None = None) -> Entry:
-    audit = AuditRecord(at=0.0, trace_id=str(number), endpoint="token", outcome="issued", detail=detail)
-    return Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), 1))
-
-
 async def test_nobody_else_may_read_it(store: SqliteStore, tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    await store.ledger.claim(_entry(1))
+    await store.ledger.claim(entry(1))
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
         "test.db": 0o600,
@@ -68,37 +64,37 @@ async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
     for expected in (Outcome.FIRST, Outcome.REPLAYED):
         store = SqliteStore(tmp_path / "test.db")
         await store.open()
-        assert await store.ledger.claim(_entry(1)) is expected
+        assert await store.ledger.claim(entry(1)) is expected
         await store.close()
 
 
 async def test_one_bad_entry_does_not_sink_the_others(store: SqliteStore) -> None:
     """It may fail after it wrote a part: of that part nothing may stay."""
     audit = AuditRecord(at=0.0, trace_id=b"bytes", endpoint="token", outcome="issued")  # type: ignore[arg-type]
-    bad = structs.replace(_entry(3), audit=audit)
-    entries = [bad if number == 3 else _entry(number) for number in range(8)]
+    bad = structs.replace(entry(3), audit=audit)
+    entries = [bad if number == 3 else entry(number) for number in range(8)]
     outcomes = await asyncio.gather(*map(store.ledger.claim, entries), return_exceptions=True)
     assert [outcome for number, outcome in enumerate(outcomes) if number != 3] == [Outcome.FIRST] * 7
     assert isinstance(outcomes[3], StoreError)
     assert len(await store.audit_log.export()) == 7
-    assert await store.ledger.claim(_entry(3)) is Outcome.FIRST
+    assert await store.ledger.claim(entry(3)) is Outcome.FIRST
 
 
 async def test_while_another_holds_the_lock_nothing_is_claimed(store: SqliteStore, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    outcomes = await asyncio.gather(*(store.ledger.claim(_entry(n)) for n in range(4)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(4)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StoreError] * 4
     other.execute("ROLLBACK")
     other.close()
-    assert await store.ledger.claim(_entry(0)) is Outcome.FIRST
+    assert await store.ledger.claim(entry(0)) is Outcome.FIRST
 
 
 async def test_a_full_disk_refuses_and_recovers(store: SqliteStore) -> None:
     engine = store._writer()._connection
     (pages,) = engine.execute("PRAGMA page_count").fetchone()
     engine.execute(f"PRAGMA max_page_count={pages}")
-    big = _entry(0, detail="x" * 100_000)
+    big = entry(0, detail="x" * 100_000)
     with pytest.raises(StoreError, match="full"):
         await store.ledger.claim(big)
     engine.execute(f"PRAGMA max_page_count={pages + 1000}")
@@ -113,7 +109,7 @@ async def test_purge_fails_until_the_store_takes_large_commits_again(store: Sqli
     engine.execute(f"PRAGMA max_page_count={pages}")
     await store.ledger.purge(0)  # nothing has failed yet
     with pytest.raises(StoreError, match="full"):
-        await store.ledger.claim(_entry(0, detail="x" * 100_000))
+        await store.ledger.claim(entry(0, detail="x" * 100_000))
     for _ in range(3):
         await store.settings.put("small", "fits")
         with pytest.raises(StoreError, match="full"):
@@ -125,7 +121,7 @@ async def test_purge_fails_until_the_store_takes_large_commits_again(store: Sqli
 
 
 async def test_entry_that_cannot_be_written_is_no_failure_of_the_store(store: SqliteStore) -> None:
-    bad = Entry(structs.replace(_entry(0).audit, trace_id=b"x"))
+    bad = Entry(structs.replace(entry(0).audit, trace_id=b"x"))
     with pytest.raises(StoreError):
         await store.ledger.claim(bad)
     engine = store._writer()._connection
@@ -137,25 +133,25 @@ async def test_entry_that_cannot_be_written_is_no_failure_of_the_store(store: Sq
 async def test_closing_commits_what_is_waiting(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "test.db")
     await store.open()
-    waiting = [asyncio.ensure_future(store.ledger.claim(_entry(n))) for n in range(600)]
+    waiting = [asyncio.ensure_future(store.ledger.claim(entry(n))) for n in range(600)]
     await asyncio.sleep(0)
     await store.close()
     assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
     with pytest.raises(StoreError, match="not open"):
-        await store.ledger.claim(_entry(0))
+        await store.ledger.claim(entry(0))
 
 
 async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:
-    waiting = asyncio.ensure_future(store.ledger.claim(_entry(0)))
+    waiting = asyncio.ensure_future(store.ledger.claim(entry(0)))
     await asyncio.sleep(0)
     waiting.cancel()
-    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
-    assert await store.ledger.claim(_entry(0)) is Outcome.REPLAYED
+    assert await store.ledger.claim(entry(1)) is Outcome.FIRST
+    assert await store.ledger.claim(entry(0)) is Outcome.REPLAYED
 
 
 async def test_reading_waits_for_no_writer(store: SqliteStore, tmp_path: Path) -> None:
     """Nor does opening: a command that lists works beside a server whose commits never leave the lock free."""
-    await store.ledger.claim(_entry(1))
+    await store.ledger.claim(entry(1))
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         other = SqliteStore(tmp_path / "data" / "test.db")
@@ -170,13 +166,13 @@ async def test_reading_waits_for_no_writer(store: SqliteStore, tmp_path: Path) -
 async def test_page_that_was_read_keeps_no_snapshot(store: SqliteStore, tmp_path: Path) -> None:
     """However long somebody reads on, the write-ahead log can be emptied, and does not grow for them."""
     for number in range(4):
-        await store.ledger.claim(_entry(number))
+        await store.ledger.claim(entry(number))
     other = SqliteStore(tmp_path / "data" / "test.db")
     await other.open()
     assert len(await other.audit_log.export(limit=2)) == 2
     assert len(await other.audit_log.newest(limit=2)) == 2
     await other.refresh_tokens.list(), await other.revocations.list(0), await other.clients.list(limit=1)
-    await store.ledger.claim(_entry(5))
+    await store.ledger.claim(entry(5))
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)) as third:
         busy, *_ = third.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert not busy
@@ -196,7 +192,7 @@ async def test_pages_are_read_beside_the_loop(store: SqliteStore, tmp_path: Path
     store._reads._pages.create_function("stuck", 0, stuck)
     reading = asyncio.create_task(store._reads.page("SELECT stuck()"))
     assert await asyncio.to_thread(begun.wait, 10)
-    assert await store.ledger.claim(_entry(1)) is Outcome.FIRST
+    assert await store.ledger.claim(entry(1)) is Outcome.FIRST
     assert await store.clients.find("c") is None
     assert not reading.done()
     go_on.set()

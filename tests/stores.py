@@ -1,0 +1,91 @@
+"""What tests of the stores share: entries, the records of a log, and processes that race on one store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from affiant.storage.audit_chain import Verification, walk
+from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshToken
+from affiant.storage.ports import Store
+from affiant.storage.postgres import PostgresStore
+from affiant.storage.sqlite import SqliteStore
+
+NOW = 1_800_000_000
+REFRESH = RefreshToken(
+    digest=b"r1",
+    family="f",
+    client_id="c",
+    scope=("s",),
+    resource="https://a",
+    issued_at=NOW,
+    idle_expires_at=NOW + 1000,
+    expires_at=NOW + 1500,
+    key_thumbprint="t",
+)
+Opened = TypeVar("Opened", bound=Store)
+
+
+def claim(number: int, until: int = NOW + 60, client_id: str = "c") -> JtiClaim:
+    return JtiClaim(client_id, number.to_bytes(32, "big"), until)
+
+
+def entry(number: int, *, trace_id: str | None = None, until: int = 1, detail: str | None = None) -> Entry:
+    """An entry that claims jti number `number`; its trace id is the number, too."""
+    audit = AuditRecord(at=0.0, trace_id=trace_id or str(number), endpoint="token", outcome="issued", detail=detail)
+    return Entry(audit, claim=claim(number, until))
+
+
+async def records(store: Store) -> list[dict[str, Any]]:
+    """All records of the log, after a check of its chain."""
+    verification = Verification(b"")
+    found = []
+    async for row in walk(store.audit_log):
+        verification.feed(row)
+        found.append(msgspec.json.decode(row.record, type=dict[str, Any]))
+    verification.finish((await store.audit_log.head()).given)
+    return found
+
+
+@asynccontextmanager
+async def opened(store: Opened) -> AsyncIterator[Opened]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def at(place: str) -> SqliteStore | PostgresStore:
+    """The store in this file, or at this URL."""
+    return PostgresStore(place) if "://" in place else SqliteStore(Path(place))
+
+
+def start(program: str, *words: str) -> subprocess.Popen[str]:
+    """A Python process that has printed `ready`, and waits for a line."""
+    command = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def race(racers: Mapping[str, subprocess.Popen[str]]) -> dict[str, list[str]]:
+    """Let them all go at once; the lines that each printed."""
+    go(*racers.values())
+    lines = {name: racer.communicate(timeout=60)[0].splitlines() for name, racer in racers.items()}
+    assert [racer.returncode for racer in racers.values()] == [0] * len(racers)
+    return lines
