@@ -43,8 +43,8 @@ that, because a page cannot keep the key or the secret of a client."""
 _PROOF = """
 ## How clients authenticate
 
-In one way with each request, the one that the client is registered for. Until its proof held, every reason of the rungs
-5 to 7 is told as `client.authentication_failed`.
+In one way with each request, the one that the client is registered for. Until its proof is verified, every reason of
+the steps 5 to 7 is reported as `client.authentication_failed`.
 """
 _ALSO = "\nAnd what [authenticates the client](#how-clients-authenticate), with the reasons there.\n"
 _CHANGE = "the described.py beside each endpoint in src/affiant/server"

@@ -435,7 +435,7 @@ class Question(In):
 
 
 class Explanation(Out):
-    """Rung by rung, why a request is refused or let through."""
+    """Step by step, why a request is refused or accepted."""
 
     accepted: bool
     reason: str | None

@@ -37,7 +37,7 @@ def note(notes: Notes, client: RegisteredClient, verified: Verified, now: float,
 
 
 def breaches(header: dict[str, Any], claims: dict[str, Any], rules: Rules, now: float) -> list[Rejected]:
-    """Return the refusal of each rule that the claims of an assertion break, in the order of the ladder."""
+    """Return the refusal of each rule that the claims of an assertion break, in the order of the steps."""
     found = (_refusal(check, header, claims, rules, now) for _, _, check in _RULES)
     return [refusal for refusal in found if refusal is not None]
 

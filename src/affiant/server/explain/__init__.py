@@ -1,1 +1,5 @@
-"""Why was this refused? The ladder walked once more, dry: nothing is claimed, stored or fetched."""
+"""Explain why a request was refused: its steps are repeated, and nothing is claimed, stored or fetched.
+
+`explainer.Explainer` explains for this server, `remote` for another one. `fixes` has what to change for each reason,
+`hints` the search for the mistake behind a wrong signature.
+"""

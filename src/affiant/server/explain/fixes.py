@@ -187,12 +187,6 @@ def _key(refusal: Rejected, facts: Facts) -> Fix | None:
     fitting = sorted({alg for key in facts.client.keys.usable(facts.now) for alg in key.algorithms})
     if fitting and alg and alg not in fitting:
         return Fix(f'alg = header["alg"] = {_quoted(fitting[0])}', f"the registered keys are for {', '.join(fitting)}")
-    return _register(facts)
-
-
-def _register(facts: Facts) -> Fix | None:
-    if facts.client is None:
-        return None
     if facts.client.record.token_endpoint_auth_method == names.CLIENT_SECRET_JWT:
         return Fix("secret = credentials['client_secret']", "the MAC is by another secret than the registered one")
     known = ", ".join(key.kid for key in facts.client.keys.usable(facts.now))

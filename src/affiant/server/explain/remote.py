@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from affiant.errors import Rejected
-from affiant.oauth import assertion
 from affiant.oauth.assertion import Rules
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
-from affiant.server.client_auth import ladder
+from affiant.server.client_auth import findings, ladder
 from affiant.server.client_auth.method import Sent
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain import fixes, tokens
@@ -36,7 +34,7 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
         ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
     except Rejected as refusal:
         refusals[refusal.reason.value.step] = refusal
-    refusals |= _judge(facts, server)
+    refusals |= {refusal.reason.value.step: refusal for refusal in _judge(facts, server)}
     first = min(refusals, default=None)
     reason = refusals[first] if first is not None else None
     what = tokens.describe(facts) if reason else ""
@@ -51,23 +49,15 @@ async def explain(captured: Captured, server: Metadata, *, now: float) -> Explan
     )
 
 
-def _judge(facts: Facts, server: Metadata) -> dict[int, Rejected]:
+def _judge(facts: Facts, server: Metadata) -> list[Rejected]:
     if facts.unverified is None:
-        return {}
-    claims, rules = facts.claims, Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
-    steps: dict[int, Callable[[], Any]] = {
-        4: lambda: assertion.check_subject(claims, rules),
-        6: lambda: _check_algorithm(facts, server.raw),
-        8: lambda: assertion.check_audience(claims, rules),
-        9: lambda: assertion.check_times(claims, rules, facts.now),
-        10: lambda: assertion.check_jti(claims, rules),
-    }
-    found = {}
-    for number, step in steps.items():
-        try:
-            step()
-        except Rejected as refusal:
-            found[number] = refusal
+        return []
+    rules = Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
+    found = findings.breaches(facts.header, facts.claims, rules, facts.now)
+    try:
+        _check_algorithm(facts, server.raw)
+    except Rejected as refusal:
+        found.append(refusal)
     return found
 
 

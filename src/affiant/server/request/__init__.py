@@ -1,1 +1,4 @@
-"""One request on its way: read, noted, limited, answered."""
+"""What every endpoint needs: HTTP, limits, deadlines, the audit record, and the one way to fail.
+
+`endpoint.Endpoint` is the base of all endpoints; `notes.Request` is one request, `caller.Caller` its client.
+"""
