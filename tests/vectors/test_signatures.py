@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vectors.wycheproof import Envelope, parse_envelope, parse_secret_jwk
 
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact, keys
-from affiant.jose.compact import Envelope
 from affiant.reasons import Reason
 
 # Defects of the vectors, with what is decided here instead.
@@ -44,9 +44,9 @@ def _verify(group: dict[str, Any], jws: object) -> Envelope:
     """
     if not isinstance(jws, str):
         raise Rejected(Reason.JWT_PARTS)  # the JSON serialisation: nobody could send that as a parameter
-    envelope = compact.parse_envelope(jws)
+    envelope = parse_envelope(jws)
     jwk = group.get("public") or group["private"]
-    key = keys.parse_secret_jwk(jwk) if jwk["kty"] == "oct" else keys.parse_public_jwk(jwk)
+    key = parse_secret_jwk(jwk) if jwk["kty"] == "oct" else keys.parse_public_jwk(jwk)
     if envelope.kid is not None and "kid" in jwk and envelope.kid != jwk["kid"]:
         raise Rejected(Reason.KEY_UNKNOWN)
     key.verify(envelope.alg, envelope.signing_input, envelope.signature)

@@ -1,14 +1,12 @@
 """Read, verify and sign compact JWSs (RFC 7515, RFC 8725).
 
-Unverified is a JWS as it came; Verified is one with a valid signature. Only this module makes them. An Envelope is a
-JWS whose payload need not be JSON.
+Unverified is a JWS as it came; Verified is one with a valid signature. Only this module makes them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,18 +42,6 @@ class Unverified(Value, frozen=True):
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """A parsed JWS with the bytes of its payload. Nothing of it is verified."""
-
-    header: dict[str, Any]
-    payload: bytes
-    alg: str
-    kid: str | None
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
-
-
 class Verified(Value, frozen=True):
     """A JWS with a valid signature by `key`. Its claims are not checked yet."""
 
@@ -74,20 +60,6 @@ def parse(text: str, *, limit: int = MAX_CHARACTERS) -> Unverified:
     return Unverified(
         header=header,
         claims=_parse_json(parts[1]),
-        alg=alg,
-        kid=kid,
-        signing_input=text[: len(parts[0]) + 1 + len(parts[1])].encode("ascii"),
-        signature=_decode(parts[2]),
-    )
-
-
-def parse_envelope(text: str, *, limit: int = MAX_CHARACTERS) -> Envelope:
-    """Parse a compact JWS with any payload, otherwise as strictly as `parse`."""
-    parts = _split(text, limit)
-    header, alg, kid = _read_header(parts[0])
-    return Envelope(
-        header=header,
-        payload=_decode(parts[1]),
         alg=alg,
         kid=kid,
         signing_input=text[: len(parts[0]) + 1 + len(parts[1])].encode("ascii"),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from affiant.errors import ConfigError, Rejected
-from affiant.jose import base64url, jwk
+from affiant.jose import jwk
 from affiant.jose.algorithms import ALGORITHMS, ML_DSA, PrivateCryptoKey, PublicCryptoKey, fitting
 from affiant.reasons import Reason
 
@@ -149,19 +149,6 @@ def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> Pr
     named = wanted or _DEFAULT_ALG[material.crv or "RSA"]
     kid = jwk.kid(document) or material.thumbprint
     return PrivateKey(kid=kid, alg=named, key=material.private, jwk={**material.members, "kid": kid, "alg": named})
-
-
-def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
-    """Return the secret in this JWK of type oct, which must name its algorithm (RFC 7518 section 6.4)."""
-    jwk.check_use(document, "verify")
-    alg, text = document.get("alg"), document.get("k")
-    if document.get("kty") != "oct" or not isinstance(alg, str) or not isinstance(text, str):
-        raise ConfigError("a secret is a JWK with kty oct, alg and k")
-    try:
-        secret = base64url.decode(text)
-    except ValueError as error:
-        raise ConfigError("k must be base64url without padding") from error
-    return SecretKey(secret, alg, jwk.kid(document))
 
 
 def parse_public_pem(pem: bytes, *, alg: str | None = None) -> PublicKey:

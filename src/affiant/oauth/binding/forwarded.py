@@ -124,11 +124,6 @@ def find(
         raise Rejected(Reason.CERTIFICATE_HEADER) from None
 
 
-def build_header(der: bytes) -> bytes:
-    """Return the value of Client-Cert (RFC 9440 section 2.2)."""
-    return b":" + b64encode(der) + b":"
-
-
 def _rfc9440(value: bytes) -> Certificate:
     """Read a Byte Sequence (RFC 9440 section 2.2)."""
     found = _BYTE_SEQUENCE.fullmatch(value.strip(b" "))

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.certificates import make
+from tests.certificates import client_cert, make
 
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth.binding import forwarded, mtls
@@ -58,9 +58,9 @@ def test_what_is_no_network_is_refused(text: str) -> None:
         [NAMED.header[1].replace(b"=", b"") if b"=" in NAMED.header[1] else NAMED.header[1][:-1] + b"=:"],
         [b":QQ==:"],
         [b":QR==:"],
-        [forwarded.build_header(NAMED.der + b"\0")],
-        [forwarded.build_header(NAMED.der[:-1])],
-        [forwarded.build_header(bytes(mtls.MAX_BYTES + 1))],
+        [client_cert(NAMED.der + b"\0")],
+        [client_cert(NAMED.der[:-1])],
+        [client_cert(bytes(mtls.MAX_BYTES + 1))],
         [b"-----BEGIN CERTIFICATE-----"],
         [NAMED.header[1].replace(b"A", b"-", 1)],
     ],
@@ -114,7 +114,7 @@ def xfcc(*, pem: str = PEM, key: str = "Cert", digest: str = HASH, more: str = "
 
 CHAIN = PEM + OTHER.certificate.public_bytes(serialization.Encoding.PEM).decode()
 WRITTEN = {
-    "rfc9440": [forwarded.build_header(NAMED.der)],
+    "rfc9440": [client_cert(NAMED.der)],
     "nginx": [nginx(), nginx(PEM.strip()), nginx(PEM.replace("\n", "\r\n")), alb()],
     "xfcc": [
         xfcc(),
