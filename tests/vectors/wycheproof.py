@@ -12,6 +12,7 @@ from affiant.jose.keys import SecretKey
 class Envelope(NamedTuple):
     alg: str
     kid: str | None
+    payload: bytes
     signing_input: bytes
     signature: bytes
 
@@ -20,8 +21,8 @@ def parse_envelope(text: str) -> Envelope:
     """Parse a JWS with any payload by the strict parser, without its step for claims."""
     parts = compact._split(text, compact.MAX_CHARACTERS)
     _, alg, kid = compact._read_header(parts[0])
-    compact._decode(parts[1])
-    return Envelope(alg, kid, f"{parts[0]}.{parts[1]}".encode(), compact._decode(parts[2]))
+    payload = compact._decode(parts[1])
+    return Envelope(alg, kid, payload, f"{parts[0]}.{parts[1]}".encode(), compact._decode(parts[2]))
 
 
 def parse_secret_jwk(document: dict[str, Any]) -> SecretKey:
