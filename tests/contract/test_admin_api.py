@@ -1,4 +1,4 @@
-"""The admin API on every adapter: a whole life, the last owner on two nodes, and a disk that is full."""
+"""The admin API on every store: a whole life, the last owner on two nodes, and a disk that is full."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def test_full_disk_changes_nothing(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make_store", ["sqlite"], indirect=True)
-async def test_record_that_cannot_be_read_hides_no_token_before_it(
+async def test_an_unreadable_record_hides_no_earlier_token(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither where a page ends with it, nor where it is all of a page."""

@@ -1,4 +1,4 @@
-"""The promises of the audit log, on every adapter."""
+"""The promises of the audit log, on every store."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_the_chain_is_under_the_key_of_the_store(make_store: Callable[...,
     await store.close()
 
 
-async def test_numbers_have_no_gap_whatever_fails(store: Store) -> None:
+async def test_numbers_have_no_gap_after_failures(store: Store) -> None:
     """A commit that did not happen has taken no number: so a number that is missing was deleted."""
     bad = Entry(AuditRecord(at=0.0, trace_id=b"x", endpoint="token", outcome="issued"))  # type: ignore[arg-type]
     entries = [
@@ -92,7 +92,7 @@ async def test_sqlite_remembers_the_highest_number(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_number_that_nobody_gave_is_seen(tmp_path: Path) -> None:
+async def test_a_forged_number_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "negative.db"
     store = SqliteStore(path)
     await store.open()

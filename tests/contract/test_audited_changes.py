@@ -1,4 +1,4 @@
-"""A change of what is registered and what is told of it are one commit, on every adapter."""
+"""A change of what is registered and what is told of it are one commit, on every store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def auditing(seen: list[tuple[Any, Any]] | None = None, **wanted: Any) -> Audit:
     return audit
 
 
-async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> None:
+async def test_every_change_is_audited_with_before_and_after(store: Store) -> None:
     seen: list[tuple[Any, Any]] = []
     audit = auditing(seen)
     changed, named = replace(CLIENT, enabled=False), replace(API, name="b")
@@ -51,7 +51,7 @@ async def test_every_change_is_told_with_what_was_and_what_is(store: Store) -> N
     assert len(await records(store)) == 7
 
 
-async def test_what_is_refused_is_not_told(store: Store) -> None:
+async def test_a_refused_change_is_not_audited(store: Store) -> None:
     def refuse(_: Any) -> Any:
         raise NotFound("no")
 
@@ -80,7 +80,7 @@ async def test_what_is_refused_is_not_told(store: Store) -> None:
 
 
 async def test_it_revokes_in_the_same_commit(store: Store) -> None:
-    """With the key that is revoked, the tokens that it obtained; those of others stand."""
+    """The tokens that the revoked key obtained, and no others."""
     other = replace(REFRESH, digest=b"r2", family="g", key_thumbprint="u")
     for token in (REFRESH, other):
         await store.ledger.claim(Entry(AuditRecord(NOW, "t", "token", "issued"), new_refresh=token))
@@ -106,7 +106,7 @@ async def test_it_revokes_in_the_same_commit(store: Store) -> None:
         (RefreshSelection(client_id="c'--"), []),
     ],
 )
-async def test_a_selection_revokes_what_fits_all_of_it(
+async def test_a_selection_revokes_tokens_that_match_all_of_it(
     store: Store, selection: RefreshSelection, ended: list[bytes]
 ) -> None:
     tokens = (
@@ -136,7 +136,7 @@ async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
 
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
-async def test_stores_on_one_database_tell_into_one_chain(make_store: Callable[..., Store]) -> None:
+async def test_stores_on_one_database_share_one_chain(make_store: Callable[..., Store]) -> None:
     stores = [make_store(), make_store()]
     for one in stores:
         await one.open()

@@ -1,4 +1,4 @@
-"""A change of one client that depends on another one: judged in the commit, on every adapter."""
+"""A change of one client that depends on another one: judged in the commit, on every store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def off(client: Client) -> Client:
     return replace(client, enabled=False)
 
 
-async def test_check_is_given_what_stands(store: Store) -> None:
+async def test_check_gets_the_stored_clients(store: Store) -> None:
     seen: list[tuple[Client, Client | None, Client | None]] = []
     for client in (A, B):
         await store.clients.add(client)
@@ -46,7 +46,7 @@ async def test_check_is_given_what_stands(store: Store) -> None:
     assert seen == [(A, A, B), (A, A, None), (A, A, None), (A, A, A), (A, None, B)]
 
 
-async def test_what_it_refuses_is_not_done(store: Store) -> None:
+async def test_a_refused_change_is_not_made(store: Store) -> None:
     told: list[object] = []
     await store.clients.add(A)
     before = await store.version()
@@ -67,8 +67,8 @@ async def test_what_it_refuses_is_not_done(store: Store) -> None:
 
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
-async def test_of_two_that_end_each_other_one_stays(make_store: Callable[..., Store]) -> None:
-    """Two nodes, each sees the other client stand when it begins; removed or disabled, one is always left."""
+async def test_one_of_two_that_end_each_other_stays(make_store: Callable[..., Store]) -> None:
+    """On two nodes at once; removed or disabled, one client always stays."""
     stores = [make_store(), make_store()]
     for one in stores:
         await one.open()

@@ -89,7 +89,7 @@ async def _plan(api: Admin, wanted: Desired) -> list[plan.Step]:
     return plan.build(wanted, await api.all("/apis"), await api.all("/clients"))
 
 
-async def test_a_plan_of_what_is_registered_has_nothing_to_do(store: Store, tmp_path: Path) -> None:
+async def test_a_plan_of_an_export_is_empty(store: Store, tmp_path: Path) -> None:
     api = await _fill(store)
     document, left_out = await export.build(api)
     (tmp_path / "registry.toml").write_text("\n".join(export.render(document)))

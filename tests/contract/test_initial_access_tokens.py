@@ -1,4 +1,4 @@
-"""The promises about initial access tokens, on every adapter: of many that spend the last use, exactly one succeeds."""
+"""The promises about initial access tokens, on every store: of many that spend the last use, exactly one succeeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _client(number: int = 0) -> Client:
     return Client(f"c{number}", "private_key_jwt")
 
 
-def _told(trace_id: str) -> Callable[[object, object], Sequence[Entry]]:
+def _audited(trace_id: str) -> Callable[[object, object], Sequence[Entry]]:
     return lambda before, after: [
         Entry(AuditRecord(1, trace_id, "register", "read", detail=f"{before is None} {after is None}"))
     ]
@@ -54,9 +54,9 @@ async def test_one_name_is_added_once(store: Store) -> None:
     assert sum(isinstance(result, AlreadyExists) for result in added) == 9
 
 
-async def test_what_is_removed_lets_nobody_in(store: Store) -> None:
+async def test_a_removed_token_registers_no_client(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
-    await store.initial_access_tokens.remove("t1", audit=_told("x"))
+    await store.initial_access_tokens.remove("t1", audit=_audited("x"))
     assert await store.initial_access_tokens.list() == []
     with pytest.raises(NotFound):
         await store.clients.add(_client(), spend="t1")
@@ -70,16 +70,16 @@ async def test_what_is_removed_lets_nobody_in(store: Store) -> None:
 
 async def test_a_use_is_spent_with_the_client(store: Store) -> None:
     await store.initial_access_tokens.add(_token(uses=2))
-    await store.clients.add(_client(), spend="t1", audit=_told("x"))
+    await store.clients.add(_client(), spend="t1", audit=_audited("x"))
     assert await _left(store, _token().digest) == 1
     found = await store.audit_log.find("x")
     assert found is not None
     assert found["detail"] == "True False"
 
 
-async def test_of_many_that_spend_the_last_use_one_succeeds(store: Store) -> None:
+async def test_one_of_many_spends_the_last_use(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
-    adding = (store.clients.add(_client(number), spend="t1", audit=_told(f"x{number}")) for number in range(20))
+    adding = (store.clients.add(_client(number), spend="t1", audit=_audited(f"x{number}")) for number in range(20))
     added = await asyncio.gather(*adding, return_exceptions=True)
     assert added.count(None) == 1
     assert sum(isinstance(result, NotFound) for result in added) == 19
@@ -119,7 +119,7 @@ async def test_a_name_that_is_taken_spends_nothing(store: Store) -> None:
     await store.initial_access_tokens.add(_token())
     await store.clients.add(_client())
     with pytest.raises(AlreadyExists):
-        await store.clients.add(_client(), spend="t1", audit=_told("x"))
+        await store.clients.add(_client(), spend="t1", audit=_audited("x"))
     assert await _left(store, _token().digest) == 1
     assert await store.audit_log.find("x") is None
 

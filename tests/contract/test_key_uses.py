@@ -1,4 +1,4 @@
-"""What many workers tell of the uses of credentials adds up, on every adapter."""
+"""The uses of credentials that many workers add, on every store."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ async def test_uses_add_up(store: Store) -> None:
     assert await _listed(store, "other") == [_use("a", 9, client_id="other")]
 
 
-async def test_nothing_is_told_of_nobody(store: Store) -> None:
+async def test_an_unknown_client_has_no_uses(store: Store) -> None:
     await store.key_uses.add([])
     assert await _listed(store) == []
     assert await _listed(store, "c\0") == []
 
 
-async def test_one_credential_twice_in_one_telling(store: Store) -> None:
+async def test_one_credential_twice_in_one_call(store: Store) -> None:
     await store.key_uses.add([_use("a", 3, NOW + 5, NOW + 9), _use("b"), _use("a", 4, NOW + 1, NOW + 7)])
     assert await _listed(store) == [_use("a", 7, NOW + 1, NOW + 9), _use("b")]
 
 
 async def test_uses_are_no_change_of_the_registry(store: Store) -> None:
-    """Every node would read all clients anew each second."""
+    """Otherwise every node would re-read all clients each second."""
     before = await store.version()
     await store.key_uses.add([_use("a")])
     assert await store.version() == before
 
 
-async def test_many_tell_at_once(make_store: Callable[..., Store]) -> None:
-    """Workers and nodes, in different orders: nothing is lost, and nobody waits for another in a circle."""
+async def test_many_add_at_once(make_store: Callable[..., Store]) -> None:
+    """Workers and nodes, in different orders: no use is lost, and there is no deadlock."""
     stores = [make_store() for _ in range(3)]
     if type(stores[0]).__name__ == "MemoryStore":
         stores = stores[:1] * 3

@@ -1,4 +1,4 @@
-"""The promises of the ledger, raced on every adapter."""
+"""The promises of the ledger, raced on every store."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def test_a_claim_is_found_until_it_is_purged(store: Store) -> None:
     assert await store.ledger.find_claim("c", digest) is None
 
 
-async def test_what_was_deleted_too_early_stays_used(store: Store) -> None:
-    """The clock ran ahead, the purge believed it, and the clock came back: nobody gets in a second time."""
+async def test_a_claim_deleted_too_early_stays_used(store: Store) -> None:
+    """The clock ran ahead during a purge, and was set back: no assertion is accepted twice."""
     await store.ledger.claim(_entry(1))
     await store.ledger.purge(NOW + 3600)
     assert await store.ledger.claim(_entry(1)) is Outcome.REPLAYED
@@ -69,7 +69,7 @@ async def test_tolerated_repeat(store: Store) -> None:
     assert [await store.ledger.claim(entry) for _ in range(2)] == [Outcome.FIRST, Outcome.REPEATED]
 
 
-async def test_a_repeat_is_not_tolerated_of_what_was_deleted(store: Store) -> None:
+async def test_a_repeat_of_a_deleted_claim_is_not_tolerated(store: Store) -> None:
     """Nobody knows any more whether this one was first."""
     entry = structs.replace(_entry(1), tolerate_repeat=True)
     await store.ledger.claim(entry)
@@ -80,7 +80,7 @@ async def test_a_repeat_is_not_tolerated_of_what_was_deleted(store: Store) -> No
     assert outcomes == [Outcome.REPLAYED, Outcome.REPLAYED, Outcome.FIRST]
 
 
-async def test_purge_takes_only_what_ended(store: Store) -> None:
+async def test_purge_deletes_only_expired_claims(store: Store) -> None:
     """A claim that lives is never purged."""
     for number in range(5):
         await store.ledger.claim(_entry(number))

@@ -1,4 +1,4 @@
-"""No read of the admin API keeps the event loop: health checks are answered while each of them runs, on every adapter.
+"""No read of the admin API keeps the event loop: health checks are answered while each of them runs, on every store.
 
 With slices of one row, so that the outcome does not depend on how quick the machine is: a read that skipped the slices
 would leave no turn of the loop to anybody else.
@@ -84,7 +84,7 @@ def _rows(route: Operation) -> int:
 
 
 async def _read(server: Server, route: Operation, query: dict[str, str], accept: str) -> int:
-    """Read it to its end; how many health checks were answered meanwhile, one in each turn of the loop."""
+    """Read it to its end; how many health checks were answered during that time, one in each turn of the loop."""
     answered = 0
     url = f"{ADMIN}{route.path}".format(jti="none", trace_id="t1")
     body = BODIES[route.path] if route.method == "POST" else None

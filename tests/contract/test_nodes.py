@@ -109,7 +109,7 @@ async def test_processes_race_from_the_very_first_opening(tmp_path: Path) -> Non
     assert {record["trace_id"] for record in written if record["outcome"] == "issued"} == won
 
 
-async def test_what_was_acknowledged_survives_kill_9(place: str) -> None:
+async def test_acknowledged_claims_survive_kill_9(place: str) -> None:
     """Whatever the dead node said it had claimed is a replay for the other, and is in the audit log."""
     async with opened(at(place)) as store:
         child = start(_PRELUDE + _FOR_EVER, place, "child")
@@ -125,7 +125,7 @@ async def test_what_was_acknowledged_survives_kill_9(place: str) -> None:
         assert {f"child-{n}" for n in claimed} <= {record["trace_id"] for record in await records(store)}
 
 
-async def test_a_change_is_seen_by_every_node_within_a_second(place: str) -> None:
+async def test_every_node_sees_a_change_within_a_second(place: str) -> None:
     async with AsyncExitStack() as stack:
         one, other, third = [await stack.enter_async_context(opened(at(place))) for _ in range(3)]
         for change in (
@@ -144,7 +144,7 @@ async def test_a_change_is_seen_by_every_node_within_a_second(place: str) -> Non
 
 
 async def test_nodes_take_turns_in_one_chain(place: str) -> None:
-    """The last link is read anew in each transaction: the other may have written since."""
+    """Each transaction re-reads the last link: the other node may have written since."""
     async with opened(at(place)) as one, opened(at(place)) as other:
         for n in range(20):
             audit = AuditRecord(at=0.0, trace_id=str(n), endpoint="token", outcome="issued")

@@ -1,4 +1,4 @@
-"""Ending refresh tokens is one act, however many they are; and what is over is deleted, on every adapter."""
+"""Ending refresh tokens is one act, however many they are; and what is over is deleted, on every store."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_line_that_begins_after_an_end_lives(store: Store, selection: Re
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
-async def test_the_same_end_again_takes_what_began_meanwhile(store: Store, selection: RefreshSelection) -> None:
+async def test_the_same_end_again_includes_newer_families(store: Store, selection: RefreshSelection) -> None:
     for number in range(3):
         await _begin(store, b"r%d" % number, f"f{number}")
         await store.ledger.claim(Entry(AUDIT, revoke_refresh=selection))
@@ -61,7 +61,7 @@ async def test_the_same_end_again_takes_what_began_meanwhile(store: Store, selec
     assert {token.digest for token in found if token.revoked_at is None} == {b"last"}
 
 
-async def test_what_is_found_and_listed_has_ended_too(store: Store) -> None:
+async def test_found_and_listed_tokens_are_revoked(store: Store) -> None:
     """What was spent as well: neither a lost answer nor a theft brings any of it back."""
     await _begin(store)
     assert await _rotate(store, b"r1", b"r2") is Outcome.FIRST
@@ -74,7 +74,7 @@ async def test_what_is_found_and_listed_has_ended_too(store: Store) -> None:
     assert await _rotate(store, b"r2", b"r3") is Outcome.REFRESH_REVOKED
 
 
-async def test_an_end_in_one_group_with_what_it_ends(store: Store) -> None:
+async def test_an_end_in_one_group_with_its_token(store: Store) -> None:
     """Committed together or one by one, in their order: what came before it is over, what came after it is not."""
     begin = [Entry(AUDIT, new_refresh=replace(TOKEN, digest=b"r%d" % n, family=f"f{n}")) for n in range(6)]
     end = Entry(AUDIT, revoke_refresh=RefreshSelection())
@@ -156,7 +156,7 @@ async def test_purge_deletes_a_line_a_day_after_its_end(store: Store) -> None:
     assert await store.refresh_tokens.find(b"r3") is None
 
 
-async def test_purge_keeps_what_betrays_a_thief(store: Store) -> None:
+async def test_purge_keeps_tokens_that_betray_a_thief(store: Store) -> None:
     """A token that was spent, and is long past its own idle life, while its line lives."""
     await _begin(store)
     for number in range(1, 5):
@@ -166,7 +166,7 @@ async def test_purge_keeps_what_betrays_a_thief(store: Store) -> None:
     assert await _rotate(store, b"r5", b"r6", END - 1) is Outcome.REFRESH_REVOKED
 
 
-async def test_purge_leaves_an_end_as_long_as_what_it_ended(store: Store) -> None:
+async def test_purge_keeps_an_end_as_long_as_its_tokens(store: Store) -> None:
     """However far ahead the clock was that deleted other lines."""
     await _begin(store)
     longer = replace(TOKEN, digest=b"l1", family="l", expires_at=END + 10_000)
@@ -190,8 +190,8 @@ async def test_purge_of_many_comes_to_an_end(store: Store) -> None:
     assert [token.digest for token in await store.refresh_tokens.list()] == [b"later"]
 
 
-async def test_purge_beside_rotations(store: Store) -> None:
-    """What rotates meanwhile lives on."""
+async def test_purge_during_rotations(store: Store) -> None:
+    """Families that rotate during the purge stay."""
     for number in range(10):
         await _begin(store, b"a%d" % number, f"f{number}")
     old = [replace(TOKEN, digest=b"o%d" % n, family=f"o{n}", expires_at=NOW - KEPT_SECONDS - 1) for n in range(100)]

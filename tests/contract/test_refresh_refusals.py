@@ -1,4 +1,4 @@
-"""What a refused refresh token leaves behind, on every adapter."""
+"""What a refused refresh token leaves behind, on every store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_replayed_assertion_rotates_nothing(store: Store) -> None:
 
 
 async def test_another_successor_inside_the_window_is_reuse(store: Store) -> None:
-    """A lost answer is asked for again with the same successor; another one was made by somebody else."""
+    """A retry has the same successor; another successor comes from a thief."""
     await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     assert await store.ledger.claim(_rotation(NOW + 1)) is Outcome.FIRST
     assert await store.ledger.claim(_rotation(NOW + 2, successor=b"r3")) is Outcome.REFRESH_REUSED
@@ -77,7 +77,7 @@ async def test_a_spent_token_ends_its_family_after_its_own_end(store: Store) -> 
 
 
 async def test_a_token_that_follows_itself_is_not_spent(store: Store) -> None:
-    """Without rotation (FAPI 2.0) each use only begins its idle life anew, up to its last day; and it can be ended."""
+    """Without rotation (FAPI 2.0) each use only renews its idle life, up to its last day; and it can be ended."""
     await store.ledger.claim(Entry(AUDIT, new_refresh=REFRESH))
     for now in (NOW + 400, NOW + 401, NOW + 900):
         assert await store.ledger.claim(_rotation(now, successor=b"r1")) is Outcome.FIRST

@@ -1,4 +1,4 @@
-"""The promises about clients, APIs, signing keys and settings, on every adapter."""
+"""The promises about clients, APIs, signing keys and settings, on every store."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ async def test_a_client_comes_back_whole(store: Store) -> None:
     assert await store.clients.list() == [FULL]
 
 
-async def test_of_many_that_add_one_name_one_succeeds(store: Store) -> None:
+async def test_one_of_many_adds_a_name(store: Store) -> None:
     added = await asyncio.gather(*(store.clients.add(FULL) for _ in range(20)), return_exceptions=True)
     assert added.count(None) == 1
     assert sum(isinstance(result, AlreadyExists) for result in added) == 19
 
 
-async def test_what_is_refused_changes_nothing(store: Store) -> None:
+async def test_a_refusal_changes_nothing(store: Store) -> None:
     await store.clients.add(FULL)
     await store.apis.add(_api("https://a", is_default=True))
     before = await store.version()

@@ -1,4 +1,4 @@
-"""A kid that is used again names two keys: what is revoked is the key that was meant, on every adapter."""
+"""A kid that is used again names two keys: what is revoked is the key that was meant, on every store."""
 
 from __future__ import annotations
 

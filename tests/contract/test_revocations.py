@@ -1,4 +1,4 @@
-"""Revocations fall with the commit that decides them, on every adapter."""
+"""Revocations fall with the commit that decides them, on every store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN = replace(REFRESH, key_thumbprint=None)
 ONE = Revocation("jti", "a", NOW, NOW + 60)
 
 
-async def test_what_is_revoked_is_found(store: Store) -> None:
+async def test_revocations_are_found(store: Store) -> None:
     other = Revocation("client", "a", NOW, NOW + 600)
     await store.ledger.claim(Entry(AUDIT, revocations=(ONE, other)))
     assert await store.revocations.find([("jti", "a"), ("jti", "b"), ("family", "a")]) == [ONE]
@@ -50,9 +50,9 @@ async def test_a_lost_claim_revokes_nothing(store: Store) -> None:
     await store.ledger.claim(Entry(AUDIT, new_refresh=TOKEN))
     assert await store.ledger.claim(lost) is Outcome.REPLAYED
     assert await store.revocations.list(NOW) == []
-    standing = await store.refresh_tokens.find(b"r1")
-    assert standing is not None
-    assert standing.revoked_at is None
+    stored = await store.refresh_tokens.find(b"r1")
+    assert stored is not None
+    assert stored.revoked_at is None
 
 
 async def test_a_family_ends_with_its_access_tokens(store: Store) -> None:
@@ -82,7 +82,7 @@ async def test_many_at_once(store: Store) -> None:
     assert await store.revocations.list(NOW) == rows
 
 
-async def test_purge_forgets_what_has_ended(store: Store) -> None:
+async def test_purge_deletes_expired_revocations(store: Store) -> None:
     await store.ledger.claim(Entry(AUDIT, revocations=(ONE,)))
     """A day after their tokens, in case the clock ran ahead."""
     await store.ledger.purge(NOW + 60 + KEPT_SECONDS)
@@ -116,7 +116,7 @@ async def test_the_newest_first(store: Store) -> None:
     assert [row.value for row in await store.revocations.list(NOW)] == ["d", "a", "b", "c"]
 
 
-async def test_the_mark_tells_every_change(store: Store) -> None:
+async def test_the_mark_changes_with_every_revocation(store: Store) -> None:
     """One that was added, prolonged, or added while another was forgotten; and nothing else changes it."""
     marks = [await store.revocations.mark(NOW)]
 
@@ -138,7 +138,7 @@ async def test_the_mark_tells_every_change(store: Store) -> None:
     assert await store.revocations.mark(NOW) == marks[-1]
 
 
-async def test_what_has_ended_costs_nothing(store: Store) -> None:
+async def test_expired_revocations_cost_nothing(store: Store) -> None:
     """It is kept for a day, and anybody may ask for the mark, many times a second."""
     ended = [Revocation("jti", str(number), NOW - 60, NOW - 1) for number in range(1000)]
     await store.ledger.claim(Entry(AUDIT, revocations=tuple(ended)))

@@ -1,4 +1,4 @@
-"""The promise about the server's own keys, on every adapter: one at a time, and one of many."""
+"""The promise about the server's own keys, on every store: one at a time, and one of many."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ VAULT = Vault(MasterKey.from_bytes(bytes(32)))
 FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)
 
 
-def _add_where_none(key: SigningKey, standing: Sequence[SigningKey]) -> list[SigningKey]:
-    return [] if standing else [key]
+def _add_where_none(key: SigningKey, stored: Sequence[SigningKey]) -> list[SigningKey]:
+    return [] if stored else [key]
 
 
 async def _outcomes(store: Store) -> list[str]:
@@ -54,20 +54,20 @@ async def test_each_change_sees_the_one_before(store: Store) -> None:
     """40 that each count one up from what they find: none is lost."""
     await store.signing_keys.change(lambda _: [FULL])
 
-    def count(standing: Sequence[SigningKey]) -> list[SigningKey]:
-        return [replace(standing[0], active_at=standing[0].active_at + 1)]
+    def count(stored: Sequence[SigningKey]) -> list[SigningKey]:
+        return [replace(stored[0], active_at=stored[0].active_at + 1)]
 
     await asyncio.gather(*(store.signing_keys.change(count) for _ in range(40)))
     assert (await store.signing_keys.list())[0].active_at == FULL.active_at + 40
 
 
-async def test_of_many_first_keys_one_stands(store: Store) -> None:
+async def test_one_of_many_first_keys_is_stored(store: Store) -> None:
     keys = [SigningKey(f"k{n}", "ES256", "{}", b"sealed", n) for n in range(20)]
     await asyncio.gather(*(store.signing_keys.change(partial(_add_where_none, key)) for key in keys))
     assert len(await store.signing_keys.list()) == 1
 
 
-async def test_what_changes_nothing_is_no_change(store: Store) -> None:
+async def test_an_empty_change_keeps_the_version(store: Store) -> None:
     await store.signing_keys.change(lambda _: [FULL])
     before = await store.version()
 
@@ -94,9 +94,7 @@ async def _nodes(make_store: Callable[..., Store], count: int) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("alg", ["ES256", "RS256"])
-async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
-    make_store: Callable[..., Store], alg: str
-) -> None:
+async def test_one_of_many_nodes_makes_the_due_key(make_store: Callable[..., Store], alg: str) -> None:
     """Through three periods: each time exactly one key more, and one record of it."""
     # Each node that tries makes a key, and RSA takes its time.
     async with _nodes(make_store, 4 if alg == "ES256" else 2) as nodes:
@@ -112,7 +110,7 @@ async def test_of_nodes_that_keep_the_calendar_at_once_one_makes_the_key(
         assert (told.count("announced"), told.count("removed")) == (3, 2)
 
 
-async def test_of_many_rotations_at_once_one_succeeds(make_store: Callable[..., Store]) -> None:
+async def test_one_of_many_rotations_succeeds(make_store: Callable[..., Store]) -> None:
     async with _nodes(make_store, 4) as nodes:
         await signing_keys.ensure(nodes[0], VAULT, now=NOW)
         rotate = partial(signing_keys.rotate, vault=VAULT, now=NOW, delay=2, by="a test")
@@ -122,7 +120,7 @@ async def test_of_many_rotations_at_once_one_succeeds(make_store: Callable[..., 
         assert (await nodes[0].signing_keys.list())[0] == made[0]
 
 
-async def test_what_is_told_of_a_change_is_in_its_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_audit_entries_are_in_the_commit_of_the_change(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """No second commit follows, which a crash could prevent."""
 
     async def refuse(*_: object) -> None:
@@ -143,7 +141,7 @@ async def test_what_is_told_of_a_change_is_in_its_commit(store: Store, monkeypat
     assert {(record["by"], record["subject"] == record["kid"]) for record in records} == {("a test", True)}
 
 
-async def test_lines_are_kept_each_for_itself_by_nodes_at_once(make_store: Callable[..., Store]) -> None:
+async def test_each_algorithm_has_its_own_calendar(make_store: Callable[..., Store]) -> None:
     """Four nodes, three lines: in each exactly one key more, of its own algorithm."""
     async with _nodes(make_store, 4) as nodes:
         for alg in ("ES384", "Ed25519"):
@@ -196,7 +194,7 @@ asyncio.run(main())
 """
 
 
-async def test_of_processes_that_race_through_ten_periods_one_makes_each_key(place: str) -> None:
+async def test_one_of_three_processes_makes_each_key(place: str) -> None:
     times = [str(NOW + 90 * DAY * number) for number in range(10)]
     race({name: start(_KEEP, place, *times) for name in "abc"})
     async with opened(at(place)) as store:

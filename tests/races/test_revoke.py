@@ -214,7 +214,7 @@ async def test_one_api_asks_a_thousand_times(nodes: Nodes) -> None:
 
 @pytest.mark.attack(241)
 async def test_an_introspection_waits_for_no_row(database: str) -> None:
-    """Somebody holds the row of the refresh token, of the client and of a revocation: it is answered meanwhile."""
+    """With the rows of the refresh token, the client and a revocation locked, it is answered."""
     async with running(PostgresStore(database)) as server:
         await server.add_client("rs", "client_secret_basic", introspects=(API,))
         await server.add_client("c", grant_types=("client_credentials", "refresh_token"))

@@ -1,4 +1,4 @@
-"""What somebody may do to the audit log, and how it is found and named."""
+"""Damage to the audit log, and how it is found and named."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _renumbered(rows: Rows) -> Rows:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 10])
-def test_what_was_written_holds(count: int) -> None:
+def test_a_written_log_is_valid(count: int) -> None:
     rows = _rows(count)
     link = rows[-1].link if rows else GENESIS
     assert _verify(rows, given=count) == AuditHead(count, link, count)
@@ -92,13 +92,13 @@ def test_deleted_and_renumbered_is_found() -> None:
     assert "or records before it were deleted" in str(broken)
 
 
-def test_a_tail_that_was_cut_is_named_by_the_number_given() -> None:
+def test_a_cut_tail_is_found_by_the_highest_number() -> None:
     broken = _broken(_rows(10)[:7], given=10)
     assert (broken.damage, broken.number) == (Damage.CUT, 8)
     assert "records 8 to 10 are gone" in str(broken)
 
 
-def test_a_log_that_went_on_after_a_cut_has_a_gap() -> None:
+def test_a_log_continued_after_a_cut_has_a_gap() -> None:
     rows = _rows(5)
     record = rows[4].record
     went_on = AuditRow(9, rows[4].trace_id, record, chain(rows[1].link, record, KEY))
@@ -107,7 +107,7 @@ def test_a_log_that_went_on_after_a_cut_has_a_gap() -> None:
     assert "cut off the end" in str(broken)
 
 
-def test_a_tail_that_was_cut_needs_a_head_from_elsewhere() -> None:
+def test_a_cut_tail_needs_a_saved_head() -> None:
     """Without the number given, only what was noted down tells."""
     rows = _rows(10)
     noted = parse_head(build_head(_verify(rows)))
@@ -118,19 +118,19 @@ def test_a_tail_that_was_cut_needs_a_head_from_elsewhere() -> None:
     assert _verify(_rows(12), expected=noted).number == 12
 
 
-def test_a_log_written_anew_under_the_key_differs_from_the_head() -> None:
+def test_a_rewritten_log_differs_from_the_head() -> None:
     noted = _verify(_rows(5))
     rows = _rows(8)[2:]
-    link, anew = GENESIS, []
+    link, rewritten = GENESIS, []
     for number, row in enumerate(rows, 1):
         link = chain(link, row.record, KEY)
-        anew.append(row._replace(number=number, link=link))
-    assert _verify(anew).number == 6
-    broken = _broken(anew, expected=noted)
+        rewritten.append(row._replace(number=number, link=link))
+    assert _verify(rewritten).number == 6
+    broken = _broken(rewritten, expected=noted)
     assert (broken.damage, broken.number) == (Damage.REWRITTEN, 5)
 
 
-def test_who_has_not_the_key_cannot_write_it_anew() -> None:
+def test_the_log_cannot_be_rewritten_without_the_key() -> None:
     broken = _broken(_rows(5, key=b""))
     assert (broken.damage, broken.number) == (Damage.OTHER_KEY, 1)
     rows = _rows(5)
@@ -232,7 +232,7 @@ def test_an_export_comes_back_byte_for_byte() -> None:
     assert msgspec.json.decode(lines[0])["record"]["trace_id"] == "trace-1"
 
 
-def test_a_selection_holds_where_gaps_are_allowed() -> None:
+def test_a_selection_is_valid_if_gaps_are_allowed() -> None:
     lines = _lines(_rows(9))
     chosen = [lines[2], lines[3], lines[7]]
     assert _verify_lines(chosen, Verification.resume) == 8
@@ -267,12 +267,12 @@ def test_a_damaged_record_is_one_printable_line(record: bytes) -> None:
         b'{"number":1,"previous":"","link":"","record":"',
     ],
 )
-def test_what_is_no_line_is_refused(line: bytes) -> None:
+def test_a_bad_line_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_line(line)
 
 
 @pytest.mark.parametrize("text", ["", "7", "7:", "7:zz", f"-1:{'0' * 64}", f"7:{'0' * 63}", f"7:{'0' * 64}\n"])
-def test_what_is_no_head_is_refused(text: str) -> None:
+def test_a_bad_head_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="NUMBER:LINK"):
         parse_head(text)

@@ -31,6 +31,6 @@ def test_outcomes_are_those_of_the_page() -> None:
         ({"keys": [{"kid": "a"}]}, {"keys": []}, ({"keys": [{"kid": "a"}]}, {})),
     ],
 )
-def test_record_has_what_differs(before: Any, after: Any, written: tuple[Any, Any]) -> None:
+def test_a_record_has_the_difference(before: Any, after: Any, written: tuple[Any, Any]) -> None:
     found = RECORD.with_change(before, after)
     assert tuple(json.loads(text) if text else None for text in (found.before, found.after)) == written

@@ -139,7 +139,7 @@ def test_restore_while_it_is_used(tmp_path: Path) -> None:
 
 
 def test_a_restore_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
-    """Killed in the middle: nobody serves from what is there, and restoring again helps."""
+    """Killed in the middle: no server opens the half-restored file, and a second restore works."""
     path, copy = tmp_path / "a.db", tmp_path / "copy.db"
     _fill(path, 1)
     copies.backup(path, copy)
@@ -178,7 +178,7 @@ def test_check_names_the_damage(tmp_path: Path, *, fast: bool) -> None:
     asyncio.run(run())
     copies.check(path, fast=fast)
     size = path.stat().st_size
-    with path.open("r+b") as file:  # pages in the middle, where the clients stand
+    with path.open("r+b") as file:  # pages in the middle, with the clients
         for place in range(8192, size - 4096, 4096):
             file.seek(place)
             file.write(b"\xff" * 64)
@@ -186,7 +186,7 @@ def test_check_names_the_damage(tmp_path: Path, *, fast: bool) -> None:
         copies.check(path, fast=fast)
 
 
-def test_messages_of_a_copy_end_with_what_helps_there(tmp_path: Path) -> None:
+def test_messages_about_a_copy_end_with_its_remedy(tmp_path: Path) -> None:
     path, copy = tmp_path / "a.db", tmp_path / "copy.db"
     _fill(path, 1)
     copy.write_text("no database")

@@ -41,7 +41,7 @@ def _claim(trace_id: str) -> Entry:
     return Entry(audit, claim=JtiClaim("c", bytes(32), 1))
 
 
-async def test_a_session_keeps_what_protects_it(database: str, pooled: Callable[[str], str]) -> None:
+async def test_a_session_keeps_its_settings(database: str, pooled: Callable[[str], str]) -> None:
     direct = await asyncpg.connect(database)
     name = database.rsplit("/", 1)[1]
     for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):

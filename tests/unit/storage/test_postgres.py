@@ -150,7 +150,7 @@ async def test_one_bad_entry_does_not_sink_the_others(tables: str) -> None:
         assert len(await _traces(store)) == 14
 
 
-async def test_whoever_guesses_wrong_asks(tables: str) -> None:
+async def test_a_wrong_guess_asks(tables: str) -> None:
     """A node alone needs one round trip; another that comes between, a replay, or two of one jti take four."""
     async with _opened(tables) as one, _opened(tables) as other:
         expected: list[str] = []
@@ -179,7 +179,7 @@ async def test_while_another_holds_the_lock_nothing_is_claimed(tables: str) -> N
         assert await store.ledger.claim(entry(0)) is Outcome.FIRST
 
 
-async def test_a_node_that_stops_in_the_middle_of_a_commit_does_not_keep_the_others_out(tables: str) -> None:
+async def test_a_stuck_commit_does_not_block_other_nodes(tables: str) -> None:
     async with _opened(tables) as store:
         stuck = await connect(parse_address(tables))
         await stuck.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
@@ -228,7 +228,7 @@ async def test_too_much_waiting_is_refused(tables: str, monkeypatch: pytest.Monk
         assert all("too many" in str(outcome) for outcome in outcomes[10:])
 
 
-async def test_names_that_postgres_cannot_hold_are_nobodys(tables: str) -> None:
+async def test_names_that_postgres_cannot_store_are_not_found(tables: str) -> None:
     async with _opened(tables) as store:
         for name in ("nul\0", "half \ud800 of a pair"):
             assert await store.clients.find(name) is None
@@ -281,7 +281,7 @@ async def test_one_node_purges_until_it_ends(tables: str) -> None:
             await _until(lambda: next_one._watch.is_runner)
 
 
-async def test_a_database_that_takes_no_writes_is_noticed_by_whoever_does_not_purge(database: str) -> None:
+async def test_a_read_only_database_is_noticed_by_other_nodes(database: str) -> None:
     async with _opened(database), _opened(database) as other:
         connection = await asyncpg.connect(database)
         name = database.rsplit("/", 1)[1]
@@ -323,7 +323,7 @@ async def test_a_change_is_seen_though_announcements_are_lost(tables: str) -> No
             await asyncio.sleep(0.02)
 
 
-async def test_an_answer_that_was_lost_is_no_success_and_is_not_asked_for_again(tables: str) -> None:
+async def test_a_lost_answer_is_no_success_and_not_retried(tables: str) -> None:
     async with proxied(tables) as proxy, _opened(proxy.url) as store:
         for number in range(3):
             await store.ledger.claim(entry(number))
@@ -366,7 +366,7 @@ async def test_a_network_that_swallows_everything(tables: str, seconds: int) -> 
         await _traces(store)
 
 
-async def test_connections_that_were_cut_are_made_anew(tables: str) -> None:
+async def test_cut_connections_are_replaced(tables: str) -> None:
     async with proxied(tables) as proxy, _opened(proxy.url) as store:
         await store.ledger.claim(entry(0))
         for number in range(1, 5):

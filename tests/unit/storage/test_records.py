@@ -37,11 +37,11 @@ def test_half_a_surrogate_pair_is_spelled() -> None:
     assert written == replace(AUDIT, got="a\\ud800b").to_json()
 
 
-def test_a_refusal_keeps_what_was_asked() -> None:
+def test_a_refusal_keeps_the_request() -> None:
     assert AUDIT.refused("assertion.replayed") == replace(AUDIT, outcome="refused", reason="assertion.replayed")
 
 
-def test_a_link_is_the_keyed_digest_of_the_last_and_the_record() -> None:
+def test_a_link_is_a_keyed_digest() -> None:
     assert chain(GENESIS, b"{}", b"key") == hmac.new(b"key", bytes(32) + b"{}", sha256).digest()
     assert chain(GENESIS, b"{}") == chain(GENESIS, b"{}", b"") != chain(GENESIS, b"{}", b"key")
 

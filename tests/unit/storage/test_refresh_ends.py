@@ -125,7 +125,7 @@ async def test_a_thief_ends_a_family_however_long_it_is(opened: tuple[Store, Run
     assert await store.ledger.claim(Entry(AUDIT, rotation=Rotation(b"s", b"t", NOW, 9))) is Outcome.REFRESH_REVOKED
 
 
-async def test_ends_are_one_for_each_selection_and_go_with_the_last_that_they_ended(opened: tuple[Store, Run]) -> None:
+async def test_one_end_per_selection_until_its_last_token(opened: tuple[Store, Run]) -> None:
     store, run = opened
     count = "SELECT count(*) FROM refresh_end"
     ends = [Entry(AUDIT, revoke_refresh=RefreshSelection()), Entry(AUDIT, revoke_family="f")]

@@ -30,7 +30,7 @@ async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await made.close()
 
 
-async def test_nobody_else_may_read_it(store: SqliteStore, tmp_path: Path) -> None:
+async def test_only_the_owner_may_read_it(store: SqliteStore, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     await store.ledger.claim(entry(1))
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -120,7 +120,7 @@ async def test_purge_fails_until_the_store_takes_large_commits_again(store: Sqli
     assert await store.settings.get(PROBE) is None
 
 
-async def test_entry_that_cannot_be_written_is_no_failure_of_the_store(store: SqliteStore) -> None:
+async def test_a_bad_entry_is_no_failure_of_the_store(store: SqliteStore) -> None:
     bad = Entry(structs.replace(entry(0).audit, trace_id=b"x"))
     with pytest.raises(StoreError):
         await store.ledger.claim(bad)
@@ -150,7 +150,7 @@ async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:
 
 
 async def test_reading_waits_for_no_writer(store: SqliteStore, tmp_path: Path) -> None:
-    """Nor does opening: a command that lists works beside a server whose commits never leave the lock free."""
+    """Nor does opening: a command that lists works while a server holds the lock with commit after commit."""
     await store.ledger.claim(entry(1))
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
@@ -164,7 +164,7 @@ async def test_reading_waits_for_no_writer(store: SqliteStore, tmp_path: Path) -
 
 
 async def test_page_that_was_read_keeps_no_snapshot(store: SqliteStore, tmp_path: Path) -> None:
-    """However long somebody reads on, the write-ahead log can be emptied, and does not grow for them."""
+    """However slow a reader, the write-ahead log can be emptied, and does not grow."""
     for number in range(4):
         await store.ledger.claim(entry(number))
     other = SqliteStore(tmp_path / "data" / "test.db")
@@ -180,7 +180,7 @@ async def test_page_that_was_read_keeps_no_snapshot(store: SqliteStore, tmp_path
     await other.close()
 
 
-async def test_pages_are_read_beside_the_loop(store: SqliteStore, tmp_path: Path) -> None:
+async def test_pages_are_read_outside_the_loop(store: SqliteStore, tmp_path: Path) -> None:
     """A disk that does not answer delays a list, and nothing else."""
     begun, go_on = threading.Event(), threading.Event()
 
