@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
+FILE = click.Path(path_type=Path, dir_okay=False, readable=False)  # its reader reports errors
 _EXTRA = re.compile(r"Got unexpected extra arguments? ")
 _THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
 _SHORT = 24  # characters: secrets of affiant are longer

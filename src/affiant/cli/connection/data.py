@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from affiant.cli.output import json_option
 from affiant.errors import ConfigError
 from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
@@ -49,9 +50,10 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--data and --database, which reach the command as `chosen`, the settings."""
+    """--data and --database, which reach the command as `chosen`, the settings; and --json."""
 
     @place_options
+    @json_option()
     @functools.wraps(command)
     def run(*arguments: Any, data: Path | None, database: str | None, **options: Any) -> Any:
         return command(*arguments, chosen=load(data=data, database=database), **options)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from msgspec import structs
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection import data as data_folder
 from affiant.cli.connection.admin import Admin
 from affiant.cli.output import json_option
@@ -76,7 +77,7 @@ def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "-c",
         "--credentials",
-        type=click.Path(path_type=Path, dir_okay=False, readable=False),
+        type=FILE,
         help="with --url: credentials file of a client of its admin API (default: AFFIANT_CREDENTIALS)",
     )
     @json_option()

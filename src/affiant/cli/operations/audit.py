@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.data import check_data
 from affiant.cli.connection.place import Place, admin_options
@@ -28,7 +29,6 @@ from affiant.storage.entries import AuditHead, AuditRow
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
 
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _BLOCK = 1 << 16
 _TRACE = re.compile(r"[A-Za-z0-9_-]{12}")
 _COLUMNS = ("NUMBER", "AT (UTC)", "TRACE", "ENDPOINT", "OUTCOME", "WHO", "WHAT")
@@ -57,7 +57,7 @@ def audit() -> None:
 
 
 @audit.command()
-@click.argument("file", type=_FILE, required=False)
+@click.argument("file", type=FILE, required=False)
 @click.option("--expect", type=_Head(), metavar="NUMBER:LINK", help="a head that `affiant audit head` printed earlier")
 @click.option("--gaps", is_flag=True, help="FILE is a selection (--since, --client ...): records are missing from it")
 @admin_options

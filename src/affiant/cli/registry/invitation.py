@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import Listing, instant, show, show_list
@@ -46,7 +47,7 @@ def invitation() -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    type=FILE,
     help="write it to this new file, mode 0600, and do not show it",
 )
 @admin_options

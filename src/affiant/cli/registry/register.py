@@ -13,6 +13,7 @@ from typing import Any
 import click
 import httpx2
 
+from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
@@ -30,7 +31,6 @@ from affiant.system import network
 ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
 _NAME = "service"
 _LONGEST = 8192  # bytes
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
 @click.command()
@@ -48,7 +48,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
     "--alg", type=click.Choice(ASYMMETRIC), default="ES256", metavar="ALG", help="of its key (default: ES256)"
 )
 @click.option("--remove", is_flag=True, help="cancel the registration of --credentials, and delete that file")
-@click.option("-c", "--credentials", type=_FILE, help="with --remove: the credentials file")
+@click.option("-c", "--credentials", type=FILE, help="with --remove: the credentials file")
 @json_option()
 def register(issuer: str | None, name: str, remove: bool, credentials: Path | None, **wanted: Any) -> None:
     """ISSUER is the server. The credentials file is NAME.affiant.json.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import KEY_CHECK, check_data, check_mark, store_options, with_new_store, with_store
-from affiant.cli.output import json_option, show
+from affiant.cli.output import show
 from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
 from affiant.server.keys import master_key
@@ -21,8 +22,6 @@ from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
 
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
-
 
 @click.group()
 def db() -> None:
@@ -30,9 +29,8 @@ def db() -> None:
 
 
 @db.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @store_options
-@json_option()
 def backup(file: Path, chosen: Settings) -> None:
     """Copy the database while the server runs.
 
@@ -48,9 +46,8 @@ def backup(file: Path, chosen: Settings) -> None:
 
 
 @db.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @store_options
-@json_option()
 def restore(file: Path, chosen: Settings) -> None:
     """Put a backup in place.
 
@@ -80,7 +77,6 @@ def restore(file: Path, chosen: Settings) -> None:
 
 @db.command()
 @store_options
-@json_option()
 def restored(chosen: Settings) -> None:
     """Note a restore by other means.
 
@@ -99,7 +95,6 @@ def restored(chosen: Settings) -> None:
 
 @db.command()
 @store_options
-@json_option()
 def check(chosen: Settings) -> None:
     """Look for damage in the database.
 
@@ -112,7 +107,6 @@ def check(chosen: Settings) -> None:
 
 @db.command()
 @store_options
-@json_option()
 def migrate(chosen: Settings) -> None:
     """Migrate the database to this version.
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +25,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import (
     ISSUER,
     has_data,
@@ -54,7 +54,6 @@ from affiant.storage.sqlite.store import FILE_NAME
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SERVE = "_AFFIANT_SERVE"  # the environment variable with the decisions of the parent, for a worker process
 DRAIN_SECONDS = 10
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
 
 
@@ -64,9 +63,9 @@ LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all
 @click.option("--host", help="address to listen on (default: 127.0.0.1)")
 @click.option("--port", metavar="NUMBER", help="port to listen on (default: 8377; 0: a free one)")
 @click.option("--workers", metavar="NUMBER", help="processes (default: 1)")
-@click.option("--tls-cert", type=_FILE, help="certificate of this server, PEM: listen with TLS")
-@click.option("--tls-key", type=_FILE, help="its private key, PEM")
-@click.option("--tls-client-ca", type=_FILE, help="CA certificates (PEM): request client certificates signed by them")
+@click.option("--tls-cert", type=FILE, help="certificate of this server, PEM: listen with TLS")
+@click.option("--tls-key", type=FILE, help="its private key, PEM")
+@click.option("--tls-client-ca", type=FILE, help="CA certificates (PEM): request client certificates signed by them")
 @click.option("--signing-alg", metavar="ALG", help="algorithm of the first key that signs tokens (default: ES256)")
 @json_option("print one JSON document when the server listens")
 def serve(**options: Any) -> None:

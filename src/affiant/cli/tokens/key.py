@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.output import Listing, instant, is_json, json_option, show, warn_left_out
 from affiant.cli.tokens.key_pair import new
 from affiant.cli.tokens.options import credentials_option
@@ -21,7 +22,6 @@ from affiant.jose.strict_json import parse_object
 from affiant.system.network import http_client
 from affiant.system.text import printable
 
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _OVERLAP = click.IntRange(0, 30 * 86_400)
 _SOURCES = {"operator": "by the operator", "registration": "at registration", "client": "by the client"}
 _LONGEST = 300  # characters of a member that a server sent
@@ -123,7 +123,7 @@ def cancel(kid: str | None, credentials: Path | None) -> None:
 
 
 @key.command()
-@click.argument("jwks", type=_FILE)
+@click.argument("jwks", type=FILE)
 @credentials_option
 @json_option()
 def put(jwks: Path, credentials: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.client import credentials as credentials_file
 from affiant.client.credentials import Credentials
 from affiant.errors import LocalError
@@ -17,7 +18,7 @@ from affiant.oauth import names
 credentials_option: Callable[[Any], Any] = click.option(
     "-c",
     "--credentials",
-    type=click.Path(path_type=Path, dir_okay=False, readable=False),  # the reader of the file reports its errors
+    type=FILE,
     help="credentials file (default: AFFIANT_CREDENTIALS)",
 )
 scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask for, separated by spaces")

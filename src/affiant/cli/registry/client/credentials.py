@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show, show_list
@@ -20,7 +21,6 @@ from affiant.client import keys as client_keys
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
 
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _LONGEST = 366 * 86_400
 
 
@@ -54,7 +54,7 @@ def list_keys(name: str, place: Place) -> None:
 
 @key.command("add")
 @click.argument("name")
-@click.option("--public-key", type=_FILE, required=True, help="its next public key, PEM or JWK")
+@click.option("--public-key", type=FILE, required=True, help="its next public key, PEM or JWK")
 @click.option("--not-before", type=click.IntRange(0), metavar="SECONDS", help="valid from this instant on, since 1970")
 @admin_options
 def add_key(name: str, public_key: Path, not_before: int | None, place: Place) -> None:
@@ -112,7 +112,7 @@ def revoke_key(name: str, kid: str, place: Place) -> None:
 
 @secret.command("new")
 @click.argument("name")
-@click.option("--into", type=_FILE, help="write it into this credentials file of the service, and do not show it")
+@click.option("--into", type=FILE, help="write it into this credentials file of the service, and do not show it")
 @click.option(
     "--old-expires-in", type=click.IntRange(1, _LONGEST), metavar="SECONDS", help="end the old one then, by itself"
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
@@ -25,7 +25,6 @@ from affiant.server.registry.profiles import GUIDE
 _NEW = fields.CLIENT.by(By.NEW)
 _CHANGED = fields.CLIENT.by(By.CHANGE)
 _LEFT_OUT_IF_EMPTY = ("client_secret", "jwks_left_out")
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
 def keys_option(command: Any) -> Any:
@@ -35,7 +34,7 @@ def keys_option(command: Any) -> Any:
         ("--jwks", "its public keys, as a JWK Set"),
         ("--public-key", "its public key, PEM or JWK"),
     ):
-        command = click.option(option, type=_FILE, help=help_)(command)
+        command = click.option(option, type=FILE, help=help_)(command)
     return command
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import is_json, show
@@ -28,7 +29,6 @@ from affiant.system.text import printable
 Failure = TypeVar("Failure", bound=BaseException)
 DRIFT = 6
 _SIGNS = {"create": "+", "update": "~", "remove": "-"}
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 _prune_option = click.option("--prune", is_flag=True, help="remove what the file does not name")
 _folder_option = click.option(
     "--credentials-to",
@@ -66,7 +66,7 @@ class _Planned:
 
 
 @click.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @_prune_option
 @_folder_option
 @admin_options
@@ -89,7 +89,7 @@ def plan(file: Path, prune: bool, folder: Path | None, place: Place) -> int:
 
 
 @click.command()
-@click.argument("file", type=_FILE, required=False)
+@click.argument("file", type=FILE, required=False)
 @_prune_option
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
 @_folder_option
