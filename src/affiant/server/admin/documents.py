@@ -18,7 +18,7 @@ from affiant.storage import records
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Of people's names: no control character, which a terminal would obey and PostgreSQL does not store.
+# No control characters in names for people: a terminal would obey them, and PostgreSQL does not store all.
 LABEL, WORD = r"^[^\x00-\x1f\x7f-\x9f]+$", r"^[!-~]+$"
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=WORD)]
 Seconds = Annotated[int, Field(ge=0, le=10**11, description="seconds since 1970")]
@@ -46,7 +46,7 @@ class Checked:
 
 
 class Document(BaseModel):
-    """Base of all documents; each is built when first used, because one process needs few of them."""
+    """Base of all documents; each is built at its first use, because one process needs few of them."""
 
     model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)  # an input may be a secret
 
@@ -56,7 +56,7 @@ class Out(Document):
 
 
 class In(Document):
-    """Base of requests. An unknown member and a value of another JSON type, such as "yes" for true, are mistakes."""
+    """Base of requests. An unknown member or a value of another JSON type, such as "yes" for true, is rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,7 +73,7 @@ class Problem(Out):
 
 
 def page(item: type[Out]) -> Any:
-    """The document of a list of these."""
+    """Return the document of a page of these."""
     return type(f"{item.__name__}Page", (Out,), {"__annotations__": {"items": list[item], "next": str | None}})  # type: ignore[valid-type]
 
 
@@ -160,7 +160,7 @@ OwnKeys = Annotated[
 
 
 class ClientKey(Out):
-    """A public key of a client: what it is, and what it may do; its thumbprint is that of RFC 7638."""
+    """A public key of a client and its state; the thumbprint is that of RFC 7638."""
 
     kid: str | None
     kty: str | None
@@ -175,7 +175,7 @@ class ClientKey(Out):
 
 
 class ClientSecret(Out):
-    """That a client has a secret, and until when; never the secret."""
+    """The id and lifetime of a client's secret, without the secret."""
 
     id: str
     created_at: int
@@ -197,7 +197,7 @@ class Client(_ClientMembers):
 
 
 class UsedClient(Client):
-    """A client, and how it is used. That is no part of what is registered, and does not change the document's tag."""
+    """A client with its uses, which are not registered and do not change the ETag."""
 
     uses: int | None = Field(default=None, description="how often it authenticated, with all keys and secrets")
     last_used_at: int | None = None
@@ -210,7 +210,7 @@ class ChangedClient(Client):
 
 
 class RegisteredClient(ChangedClient):
-    """A client that was just registered: its secret, if it has one, is shown this once."""
+    """A client that was just registered, with its secret, which no later answer has."""
 
     client_secret: str | None = None
 
@@ -234,7 +234,7 @@ class ClientChanges(In):
 
 
 class HeldKey(Out):
-    """A key of a client: what it may do, how it was used, and whether it can go."""
+    """A key of a client: its state, its uses, and whether it can be retired."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -249,7 +249,7 @@ class HeldKey(Out):
 
 
 class KeyNew(In):
-    """A client's next key, beside those that stand."""
+    """A client's next key, in addition to the present ones."""
 
     jwk: dict[str, Any]
     not_before: Seconds = 0
@@ -259,18 +259,18 @@ class KeyNamed(In):
     """One of a client's keys."""
 
     kid: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
-        description="its kid, or its thumbprint; needed where a kid names several keys, also ended ones"
+        description="its kid or its thumbprint; the thumbprint if a kid names several keys, ended ones included"
     )
 
 
 class KeyCompleted(KeyNamed):
-    """The old key of a rotation, and for how many seconds it is still good."""
+    """The old key of a rotation, and for how many seconds it stays valid."""
 
     overlap: Annotated[int, Field(ge=0, le=366 * 86_400)] = 0
 
 
 class SecretNew(In):
-    """A client's next secret: when the one before ends by itself, if nobody completes the rotation."""
+    """A client's next secret, and when the old one ends if the rotation is not completed before."""
 
     id: SecretId | None = None
     old_expires_at: Seconds | None = None
@@ -283,7 +283,7 @@ class SecretNamed(In):
 
 
 class InitialAccessToken(Out):
-    """An initial access token (RFC 7591 section 3), never with its text."""
+    """An initial access token (RFC 7591 section 3), without its text."""
 
     id: str
     scope: list[str]
@@ -295,13 +295,13 @@ class InitialAccessToken(Out):
 
 
 class IssuedInitialAccessToken(InitialAccessToken):
-    """One that was just issued: its text is shown this once."""
+    """A token that was just issued, with its text, which no later answer has."""
 
     initial_access_token: str
 
 
 class InitialAccessTokenNew(In):
-    """How many clients it lets in, for what, and for how many seconds."""
+    """The number of clients that may register with it, their bounds, and its lifetime."""
 
     scope: Scope = Field(default=[])
     resources: Apis = Field(default=[])
@@ -312,7 +312,7 @@ class InitialAccessTokenNew(In):
 
 
 class Grant(Out):
-    """The scopes that a client may ask for at one API."""
+    """The scopes that a client may request for one API."""
 
     client_id: str
     resource: str
@@ -322,7 +322,7 @@ class Grant(Out):
 
 
 class RefreshToken(Out):
-    """A refresh token that can still be used, by the line of tokens that it is the newest of; never its text."""
+    """The newest refresh token of a family, without its text."""
 
     family: str
     client_id: str
@@ -334,7 +334,7 @@ class RefreshToken(Out):
 
 
 class FoundToken(Out):
-    """An access token of the last hour, as the audit log tells of it; `revoked` by whatever name, or with its keys."""
+    """An access token of the last hour, from the audit log; `revoked` by any revocation, or with its keys."""
 
     jti: str
     client_id: str | None
@@ -346,7 +346,7 @@ class FoundToken(Out):
 
 
 class Revocation(Out):
-    """Access tokens that were ended before their time."""
+    """A revocation of access tokens."""
 
     kind: str
     value: str
@@ -355,10 +355,10 @@ class Revocation(Out):
 
 
 class RevocationNew(In):
-    """Tokens to be ended: one, a family, or those issued until now to a client, by its key, for an API, at all."""
+    """Tokens to be revoked: one, a family, or all issued until now: to a client, by its key, for an API, by anyone."""
 
     kind: Literal["jti", "family", "client", "key", "api", "all"]
-    client_id: Annotated[Word | None, Field(description="whose key it is, for kind key")] = None
+    client_id: Annotated[Word | None, Field(description="the client of the key, for kind key")] = None
     value: Annotated[str, StringConstraints(max_length=512, pattern=r"^[!-~]*$")] = ""
 
 
@@ -370,7 +370,7 @@ class AuditRow(Out):
 
 
 class AuditHead(Out):
-    """Where the log ends."""
+    """The head of the audit log."""
 
     number: int
     link: str
@@ -378,7 +378,7 @@ class AuditHead(Out):
 
 
 class Verification(Out):
-    """Whether the log's chain holds, and where it ends or what is wrong first."""
+    """Whether the chain is intact, and its head or its first fault."""
 
     holds: bool
     number: int
@@ -389,7 +389,7 @@ class Verification(Out):
 
 
 class Setting(Out):
-    """A setting: its value, unless that holds a secret, and what set it."""
+    """A setting with its source; the value of a secret is left out."""
 
     name: str
     value: str | int | float | bool | None
@@ -398,7 +398,7 @@ class Setting(Out):
 
 
 class SigningKey(Out):
-    """A key that signs access tokens; never its private part, not even sealed."""
+    """A key that signs access tokens, without its private part."""
 
     kid: str
     alg: str
@@ -411,11 +411,11 @@ class SigningKey(Out):
 
 
 class SigningKeyNew(In):
-    """The next key: when it signs, and with what."""
+    """The next key: its algorithm, and when it signs."""
 
-    at_once: bool = Field(default=False, description="sign in a moment, without the days of announcement")
+    at_once: bool = Field(default=False, description="sign at once, without the days of announcement")
     alg: Word | None = Field(default=None, description="as before when left out")
-    line: Word | None = Field(default=None, description="whose next key: of the APIs that have chosen this algorithm")
+    line: Word | None = Field(default=None, description="for the APIs that have chosen this algorithm")
 
 
 class RemovedSigningKey(Out):
@@ -454,7 +454,7 @@ Role = Literal["viewer", "operator", "owner"]
 
 
 class PlannedChange(In):
-    """One request to come: what is created, changed or removed, and what changes right after its creation."""
+    """One planned request; `then` is a change right after a creation."""
 
     action: Literal["create", "update", "remove"]
     kind: Literal["api", "client"]
@@ -464,7 +464,7 @@ class PlannedChange(In):
 
 
 class DryRun(In):
-    """Changes in the order in which they are to be made."""
+    """Changes in their order."""
 
     changes: Annotated[list[PlannedChange], Field(max_length=1000)]
 
@@ -481,7 +481,7 @@ class RefusedChange(Out):
 
 
 class Judgement(Out):
-    """The changes that would be refused; the role that all of them need, and the role of who asks."""
+    """The changes that would be refused, the role that all of them need, and the role of the caller."""
 
     refused: list[RefusedChange]
     needs: Role

@@ -1,4 +1,4 @@
-"""Owners: nobody makes themselves one, and the last one cannot be taken away over the network."""
+"""Owners: only an owner makes another one, and the last one cannot be removed over the network."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from affiant.storage.records import Client, Condition
 
 Result = TypeVar("Result")
 _PAGE = 1000
-_ATTEMPTS = 8  # each time the one who was found first was demoted meanwhile
+_ATTEMPTS = 8  # at each one, the owner that was found may be demoted before the commit
 
 
 def check_escalation(call: Call, *clients: Client) -> None:
-    """Let only an owner make or change what has a part in the admin API: its keys are as good as its role."""
+    """Raise unless the caller is an owner or no client has a part in the admin API: its keys are worth its role."""
     if call.who.role is not Role.OWNER and any(touches_admin(client, call.desk.identifier) for client in clients):
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
 
 
 def check_admin_api(call: Call, identifier: str) -> None:
-    """Keep the admin API itself from being changed or removed through itself."""
+    """Raise if the admin API would be changed or removed through itself."""
     if identifier == call.desk.identifier and not call.who.is_local:
         raise Rejected(Reason.ADMIN_LAST_OWNER, expected="the admin API itself is changed at the data folder only")
 
 
 def check_registered_itself(call: Call, client: Client) -> None:
-    """Keep a client that registered itself out: who has its registration access token can give it other keys."""
+    """Raise if a client that registered itself gets a part: its registration access token can change its keys."""
     if roles.registered_itself(client) and touches_admin(client, call.desk.identifier):
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
 
 
 async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | None], Awaitable[Result]]) -> Result:
-    """Do something to a client that leaves at least one owner, whatever other nodes do in the same moment.
+    """Change a client and leave at least one owner, whatever other nodes do in the same moment.
 
-    That another owner stands is looked at in the commit itself; who it may be is found out before. Who sits at the data
-    folder may leave none: they can always make another one there.
+    Another owner is found before the commit, and checked in it. A caller at the data folder may leave none, because
+    it can make another one there.
     """
     if call.who.is_local:
         return await act(None)
-    other: str | None = call.who.name  # mostly an owner, and another one
+    other: str | None = call.who.name  # usually another owner
     for _ in range(_ATTEMPTS):
         if other is None:
             break
@@ -66,20 +66,20 @@ async def find_all(call: Call) -> frozenset[str]:
 
 
 def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
-    """Whether a change takes an owner away, from a caller who must leave one."""
+    """Whether a change removes an owner, by a caller that must leave one."""
     api = call.desk.identifier
     return not call.who.is_local and _is_owner(before, api) and (after is None or not _is_owner(after, api))
 
 
 def check_left(call: Call, before: Client, owners: Iterable[str], known: Mapping[str, Client | None]) -> None:
-    """Pass a change that takes this owner away and leaves another, as `keeping_one` does, before it is made."""
+    """Raise if a planned change removes this owner and leaves no other; `known` are clients that it changes."""
     made = {name for name, client in known.items() if client is not None and _is_owner(client, call.desk.identifier)}
     if not (set(owners) - known.keys() | made) - {before.client_id}:
         raise Rejected(Reason.ADMIN_LAST_OWNER)
 
 
 class _NoneLeft(Error):
-    """Undoes a change: the one who was to be left as an owner is none."""
+    """Undoes a change: the other owner is none."""
 
 
 def _check_left(api: str, before: Client, after: Client | None, other: Client | None) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what: three roles, each a scope of the admin API, each able to do what the one before it may."""
+"""Three roles, each a scope of the admin API; each one includes the one before it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/admin/api"  # below the issuer; together they are the identifier of the
 
 
 class Role(Enum):
-    """What a caller may do: viewers read, operators keep things running, owners decide who is who."""
+    """Viewers read, operators run the service, owners register clients and APIs."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -22,11 +22,10 @@ class Role(Enum):
 
     @property
     def scope(self) -> str:
-        """The scope that a client needs for it."""
         return f"admin.{self.value}"
 
     def includes(self, other: Role) -> bool:
-        """Whether who has this role may do what the other one may."""
+        """Whether this role may do everything that the other one may."""
         return _RANK[self] >= _RANK[other]
 
 
@@ -35,51 +34,45 @@ SCOPES = tuple(role.scope for role in Role)
 
 
 class Principal(Value, frozen=True):
-    """Who calls.
+    """A caller of the admin API."""
 
-    Attributes:
-        name: the client, or who sits at the data folder.
-        role: what they may do.
-        is_local: whether they sit at the data folder: whatever they do here, they could do there.
-    """
-
-    name: str
+    name: str  # of the client, or of the OS user at the data folder
     role: Role
-    is_local: bool = False
+    is_local: bool = False  # at the data folder, where the same changes are possible without the API
 
     def require(self, role: Role) -> None:
-        """Let pass who has this role."""
+        """Raise SCOPE_INSUFFICIENT if the caller has a lower role."""
         if not self.role.includes(role):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=role.scope, got=self.role.scope)
 
 
 def identifier(issuer: str) -> str:
-    """What tokens for the admin API of this server have for an audience."""
+    """Return the identifier of the admin API, the audience of its tokens."""
     return f"{issuer}{PATH}"
 
 
 def highest(scopes: Iterable[str]) -> Role | None:
-    """The highest role that these scopes give."""
+    """Return the highest role of these scopes."""
     given = set(scopes)
     return next((role for role in reversed(Role) if role.scope in given), None)
 
 
 def role_of(client: Client, api: str) -> Role | None:
-    """The role of a registered client at this admin API; None where it has none.
+    """Return the role of a client at this admin API; None if it has none.
 
-    Who registered itself never has one, whatever stands in its record: its registration access token is worth as much
-    as its keys, and nobody with a role gave it that.
+    A client that registered itself has none, whatever its record says: its registration access token is worth as much
+    as its keys, and no owner gave it that.
     """
     is_in = client.enabled and api in client.resources and not registered_itself(client)
     return highest(client.scope) if is_in else None
 
 
 def registered_itself(client: Client) -> bool:
-    """Whether it came in by an initial access token, and looks after its own registration (RFC 7591, RFC 7592)."""
+    """Whether it registered with an initial access token and manages its own registration (RFC 7591, RFC 7592)."""
     return client.registered_by is not None or client.registration_token is not None
 
 
 def touches_admin(client: Client, api: str) -> bool:
-    """Whether it has, or lacks only one half of, a part in the admin API: an owner alone may make or change it."""
+    """Whether it has a part in the admin API, or one half of it; only an owner may make or change such a client."""
     named = {*client.resources, *client.introspects}
     return api in named or any(name in SCOPES for name in client.scope)

@@ -1,4 +1,4 @@
-"""Records as they are shown: what no document has a place for, no caller sees."""
+"""Documents of records: a caller sees only what a document has a member for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, 
 
 
 def client(record: Client, now: float) -> documents.Client:
-    """Return the document of a client."""
     return documents.Client(
         client_id=record.client_id,
         registered_itself=roles.registered_itself(record),
@@ -30,10 +29,10 @@ def client(record: Client, now: float) -> documents.Client:
     )
 
 
-def used(told: documents.Client, uses: Sequence[KeyUse]) -> documents.UsedClient:
+def used(shown: documents.Client, uses: Sequence[KeyUse]) -> documents.UsedClient:
     """Add the uses of a client's credentials, added up."""
     return documents.UsedClient(
-        **told.model_dump(),
+        **shown.model_dump(),
         uses=sum(use.count for use in uses),
         last_used_at=max((use.last_at for use in uses), default=None),
     )
@@ -54,30 +53,18 @@ def _client_key(key: ClientKey, now: float) -> documents.ClientKey:
 
 
 def initial_access_token(record: InitialAccessToken) -> documents.InitialAccessToken:
-    """An initial access token as it is shown."""
-    return documents.InitialAccessToken(
-        id=record.id,
-        scope=list(record.scope),
-        resources=list(record.resources),
-        authorization_details_types=list(record.authorization_details_types),
-        created_at=record.created_at,
-        expires_at=record.expires_at,
-        uses=record.uses,
-    )
+    return documents.InitialAccessToken.model_validate(record, from_attributes=True)
 
 
 def api(record: Api) -> documents.Api:
-    """Return the document of an API."""
     return documents.Api(identifier=record.identifier, created_at=record.created_at, **fields.API.render(record))
 
 
 def revocation(record: Revocation) -> documents.Revocation:
-    """A revocation as it is shown."""
-    return documents.Revocation(kind=record.kind, value=record.value, at=record.at, until=record.until)
+    return documents.Revocation.model_validate(record, from_attributes=True)
 
 
 def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> documents.SigningKey:
-    """A signing key as it is shown."""
     return documents.SigningKey(
         kid=record.kid,
         alg=record.alg,
@@ -91,5 +78,5 @@ def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> do
 
 
 def etag(document: documents.Out) -> str:
-    """What changes with the document (RFC 9110 section 8.8.3)."""
+    """Return the ETag, which changes with the document (RFC 9110 section 8.8.3)."""
     return f'"{base64url.encode(sha256(document.model_dump_json().encode()).digest()[:16])}"'

@@ -1,4 +1,4 @@
-"""APIs: what tokens are for."""
+"""APIs: the audiences of tokens."""
 
 from operator import attrgetter
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("apis")
-_SENT = [row for row in fields.API if row.name != "is_default"]  # which a new API may also deny
+_SENT = [row for row in fields.API if row.name != "is_default"]  # a new API may also be none
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
@@ -37,7 +37,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
 
 @ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
 async def register_api(call: Call, wanted: ApiNew) -> Any:
-    """Register an API. The first one is the default, for tokens that name none, unless it says otherwise."""
+    """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
     await _prepare(call, built)
     await call.desk.store.apis.add(built, audit=_tell(call, built.identifier))
@@ -45,7 +45,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
 
 
 def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
-    """Return the API that this document asks for, not stored yet."""
+    """Return the API of this document, not stored yet; raise ConfigError if a rule refuses it."""
     is_default = wanted.is_default
     if is_default is None:
         is_default = not has_default and wanted.identifier != call.desk.identifier
@@ -58,9 +58,9 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
 @ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API."""
-    told = views.api(await get(call, identifier))
-    call.headers["ETag"] = views.etag(told)
-    return told
+    shown = views.api(await get(call, identifier))
+    call.headers["ETag"] = views.etag(shown)
+    return shown
 
 
 @ROUTES(
@@ -71,17 +71,17 @@ async def show_api(call: Call, identifier: Identifier) -> Any:
 )
 async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_match: IfMatch = None) -> Any:
     """Change an API: its name, its scopes, or that it is the default."""
-    standing = await get(call, identifier)
-    await _prepare(call, build_changed(call, standing, wanted))
+    stored = await get(call, identifier)
+    await _prepare(call, build_changed(call, stored, wanted))
 
-    def change(standing: Api) -> Api:
-        changes.check_match(if_match, views.api(standing))
-        return build_changed(call, standing, wanted)
+    def change(stored: Api) -> Api:
+        changes.check_match(if_match, views.api(stored))
+        return build_changed(call, stored, wanted)
 
     changed = await call.desk.store.apis.update(identifier, change, audit=_tell(call, identifier))
-    told = views.api(changed)
-    call.headers["ETag"] = views.etag(told)
-    return told
+    shown = views.api(changed)
+    call.headers["ETag"] = views.etag(shown)
+    return shown
 
 
 @ROUTES(
@@ -91,14 +91,14 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
 async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = None) -> None:
-    """Forget an API; the access tokens for it end in the same moment."""
+    """Remove an API; the access tokens for it end in the same commit."""
     changes.check_match(if_match, views.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
     await call.desk.store.apis.remove(identifier, audit=_tell(call, identifier))
 
 
 async def get(call: Call, identifier: str) -> Api:
-    """The API of this identifier."""
+    """Return the API of this identifier; raise NotFound if there is none."""
     try:
         found = await call.desk.store.apis.find(kinds.API.parse(identifier))
     except ValueError:
@@ -109,27 +109,27 @@ async def get(call: Call, identifier: str) -> Api:
 
 
 def unknown() -> NotFound:
-    """Return the refusal of an identifier that no API has."""
+    """Return the refusal of an unknown identifier."""
     return NotFound("there is no API of this identifier: see  affiant api list")
 
 
-def build_changed(call: Call, standing: Api, wanted: ApiChanges) -> Api:
+def build_changed(call: Call, stored: Api, wanted: ApiChanges) -> Api:
     """Return the API with these changes, not stored yet."""
-    owners.check_admin_api(call, standing.identifier)
-    changed = fields.API.put(standing, documents.members(wanted, fields.API))
+    owners.check_admin_api(call, stored.identifier)
+    changed = fields.API.put(stored, documents.members(wanted, fields.API))
     _check_admin_api(call, changed)
     return changed
 
 
 async def _prepare(call: Call, api: Api) -> None:
-    """Let there be a key of the API's algorithm before its first token."""
+    """Make a key of the API's algorithm before its first token."""
     if api.signing_alg is not None:
         who = {"by": call.who.name, "trace_id": call.request.trace_id}
         await signing_keys.ensure(call.desk.store, call.desk.vault, now=call.now, line=api.signing_alg, **who)
 
 
 def _check_admin_api(call: Call, api: Api) -> None:
-    """Who names no API gets a token for the default one: nobody must get one for this API without asking."""
+    """Raise ConfigError if the admin API would be the default: clients would get tokens for it unasked."""
     if api.identifier != call.desk.identifier:
         return
     if api.is_default:

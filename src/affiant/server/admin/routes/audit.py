@@ -1,4 +1,4 @@
-"""The audit log: what was decided, and whether the log still is what was written."""
+"""The audit log: its records, and the verification of its chain."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
@@ -22,7 +22,7 @@ from affiant.storage.records import NotFound
 ROUTES = Routes("audit")
 Result = TypeVar("Result")
 MARGIN = 60  # seconds that records may be out of order
-_SCANNED = 10_000  # records that are looked at for one page: a rare choice gives short pages, never a long wait
+_SCANNED = 10_000  # records read for one page: a rare filter gives short pages, not a long wait
 Text = Annotated[str | None, Field(max_length=512)]
 Instant = Annotated[float | None, Field(ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970")]
 TraceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -45,7 +45,7 @@ async def list_audit(
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> Any:
-    """List the records, the newest first. A page of a rare choice may be short, or empty, and have a next one."""
+    """List the records, the newest first. A page of a rare filter may be short or empty, and have a next one."""
     exact = {"endpoint": endpoint, "outcome": outcome, "reason": reason, "by": by}
     wanted = {name: value for name, value in exact.items() if value is not None}
 
@@ -61,7 +61,7 @@ async def list_audit(
 
     async def fetch(place: str, limit: int) -> list[AuditRow]:
         rows = await call.desk.store.audit_log.newest(before=int(place) if place else None, limit=limit)
-        # The clocks of several nodes differ: a record may be a little older than the one before it.
+        # The clocks of nodes differ: a record may be a little older than the one before it.
         is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - MARGIN
         return rows[:-1] if is_over else rows
 
@@ -76,18 +76,18 @@ async def list_audit(
 
 @ROUTES("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
 async def show_audit_head(call: Call) -> Any:
-    """Where the log ends: keep it elsewhere, and have the log verified against it later."""
+    """Show the head of the log. Store it elsewhere, and verify the log against it later."""
     head = await call.desk.store.audit_log.head()
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
 
 
 @ROUTES("GET /audit/verification", Role.VIEWER, answers=documents.Verification, is_long=True)
 async def verify_audit(call: Call, expect: Head = None) -> Any:
-    """Check the whole chain, and name the first record that was edited, deleted, inserted or moved."""
+    """Verify the whole chain; name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
     verification = audit_chain.Verification(call.desk.master_key.audit, expected=expected)
     log = call.desk.store.audit_log
-    given = (await log.head()).given  # before the rows: more are added to both meanwhile
+    given = (await log.head()).given  # Order: before the rows, because other nodes add to both
     async for _ in _walk(call, None, verification.feed):
         pass
     try:
@@ -105,7 +105,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
 
 @ROUTES("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def export_audit(call: Call, after: After = 0) -> Answer:
-    """All records from the oldest on, one a line as `affiant audit verify FILE` checks them."""
+    """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
     log = call.desk.store.audit_log
     before = await log.export(after=after - 1, limit=1) if after else []
     if after and (not before or before[0].number != after):
@@ -127,7 +127,7 @@ async def export_audit(call: Call, after: After = 0) -> Answer:
 
 
 async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result]) -> AsyncIterator[list[Result]]:
-    """Yield what this makes of every record after this number, page by page."""
+    """Yield the rendering of every record after this number, page by page."""
 
     def numbered(row: AuditRow) -> tuple[int, Result]:
         return row.number, work(row)
@@ -145,7 +145,7 @@ async def show_record(call: Call, trace_id: TraceId) -> Any:
 
 
 async def get(call: Call, trace_id: str) -> dict[str, Any]:
-    """The record of this request."""
+    """Return the record of this request; raise NotFound if there is none."""
     found = await call.desk.store.audit_log.find(trace_id)
     if found is None:
         raise NotFound(f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log")
@@ -153,13 +153,13 @@ async def get(call: Call, trace_id: str) -> dict[str, Any]:
 
 
 def instant(row: AuditRow, *, now: float) -> float:
-    """When it was written; now for one that was damaged: it says nothing of those before it."""
+    """Return the time of a record; now for a damaged one, which says nothing of those before it."""
     at = members_of(row).get("at")
     return at if isinstance(at, int | float) else now
 
 
 def members_of(row: AuditRow) -> dict[str, Any]:
-    """What a record says; one that was damaged until it is no JSON, as hexadecimal digits."""
+    """Return the members of a record; of one that is no longer JSON, its bytes in hexadecimal."""
     try:
         return msgspec.json.decode(row.record, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):

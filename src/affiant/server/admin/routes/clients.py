@@ -1,4 +1,4 @@
-"""Clients: the services that may ask for tokens."""
+"""Clients: the services that may request tokens."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _Row = tuple[Client, Sequence[KeyUse]]
 
 @ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
 async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the clients, by name, and how each is used."""
+    """List the clients, by name, with how each one is used."""
 
     async def fetch(after: str, limit: int) -> list[_Row]:
         found = await call.desk.store.clients.list(after=after, limit=limit)
@@ -44,28 +44,18 @@ async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None
     return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
 
-@ROUTES(
-    "POST /clients",
-    Role.OWNER,
-    answers=documents.RegisteredClient,
-    status=201,
-    refuses=(Reason.ADMIN_EXISTS,),
-)
+@ROUTES("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=(Reason.ADMIN_EXISTS,))
 async def register_client(call: Call, wanted: ClientNew) -> Any:
-    """Register a client; a secret that is made for it is in this answer, and nowhere else ever."""
+    """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
     await call.desk.store.clients.add(built.client, audit=_tell(call, built.client.client_id))
-    told = views.client(built.client, call.now)
-    return documents.RegisteredClient(**told.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
+    shown = views.client(built.client, call.now)
+    return documents.RegisteredClient(**shown.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
 
 def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
-    """Return the client that this document asks for, with these keys, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+    """Return the client of this document, not stored yet; raise ConfigError if a rule refuses it."""
     members = documents.members(wanted, fields.CLIENT.by(By.NEW))
     client = fields.CLIENT.put(Client(wanted.client_id, names.PRIVATE_KEY_JWT), members)
     _check_method(call, client.token_endpoint_auth_method)
@@ -81,11 +71,11 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
 
 @ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_client(call: Call, client_id: ClientId) -> Any:
-    """Show a client: what it is registered for, its public keys, and how it is used. Never a secret."""
+    """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
-    told = views.client(found, call.now)
-    call.headers["ETag"] = views.etag(told)
-    return views.used(told, await call.desk.store.key_uses.list(client_id))
+    shown = views.client(found, call.now)
+    call.headers["ETag"] = views.etag(shown)
+    return views.used(shown, await call.desk.store.key_uses.list(client_id))
 
 
 @ROUTES(
@@ -95,14 +85,14 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
 async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, if_match: IfMatch = None) -> Any:
-    """Change what a client is registered for, or whether it is let in (`enabled`); if not, its tokens end at once."""
+    """Change a client. If it is disabled (`enabled`), its tokens end at once."""
     await get(call, client_id)
     given, left_out = read_keys(call, wanted.jwks)
 
-    def change(standing: Client) -> Client:
-        changes.check_match(if_match, views.client(standing, call.now))
-        changed = build_changed(call, standing, wanted, given)
-        owners.check_escalation(call, standing, changed)
+    def change(stored: Client) -> Client:
+        changes.check_match(if_match, views.client(stored, call.now))
+        changed = build_changed(call, stored, wanted, given)
+        owners.check_escalation(call, stored, changed)
         return changed
 
     async def act(condition: Condition | None) -> Client:
@@ -111,9 +101,9 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         )
 
     changed = await owners.keeping_one(call, client_id, act)
-    told = views.client(changed, call.now)
-    call.headers["ETag"] = views.etag(told)
-    return documents.ChangedClient(**told.model_dump(), jwks_left_out=left_out)
+    shown = views.client(changed, call.now)
+    call.headers["ETag"] = views.etag(shown)
+    return documents.ChangedClient(**shown.model_dump(), jwks_left_out=left_out)
 
 
 @ROUTES(
@@ -123,7 +113,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
     refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
 )
 async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = None) -> None:
-    """Forget a client, its keys and its refresh tokens; its access tokens end in the same moment."""
+    """Remove a client, its keys and its refresh tokens; its access tokens end in the same commit."""
     await get(call, client_id)
 
     async def act(condition: Condition | None) -> None:
@@ -134,11 +124,7 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
 
 
 async def get(call: Call, client_id: str) -> Client:
-    """The client of this name.
-
-    Raises:
-        NotFound: there is none.
-    """
+    """Return the client of this name; raise NotFound if there is none."""
     found = await call.desk.store.clients.find(client_id) if kinds.is_client_id(client_id) else None
     if found is None:
         raise unknown(client_id, *await near.find(call.desk.store.clients, client_id))
@@ -146,13 +132,13 @@ async def get(call: Call, client_id: str) -> Client:
 
 
 def unknown(client_id: str, *similar: str) -> NotFound:
-    """Return the refusal of a name that no client has, with a similar one that a client has."""
+    """Return the refusal of an unknown name, with a similar name that is registered."""
     meant = f"did you mean {similar[0]}? See" if similar else "see"
     return NotFound(f"there is no client named {client_id}: {meant}  affiant client list")
 
 
 def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Condition | None) -> Condition:
-    """This condition, and that the client still is what was read: both are looked at in the commit itself."""
+    """Return a condition for the commit: this one, and that the client still matches If-Match."""
 
     def check(before: Client, after: Client | None, other: Client | None) -> None:
         changes.check_match(if_match, views.client(before, call.now))
@@ -162,29 +148,25 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Cond
     return Condition(condition.client_id if condition is not None else client_id, check)
 
 
-def build_changed(call: Call, standing: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
-    """Return the client with these changes, not stored yet.
-
-    Raises:
-        ConfigError: it may not be registered so.
-    """
+def build_changed(call: Call, stored: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
+    """Return the client with these changes, not stored yet; raise ConfigError if a rule refuses it."""
     members = documents.members(wanted, fields.CLIENT.by(By.CHANGE))
     if "token_endpoint_auth_method" in members:
         _check_method(call, members["token_endpoint_auth_method"])
     if "observe" in members or wanted.enforce:
-        members["observe"] = sorted({*standing.observe, *members.get("observe", ())} - set(wanted.enforce or ()))
-    keys = _changed_keys(standing, key_set, wanted.own_keys, call.now)
-    changed = clients.change(standing, members, now=call.now, keys=keys)
+        members["observe"] = sorted({*stored.observe, *members.get("observe", ())} - set(wanted.enforce or ()))
+    keys = _changed_keys(stored, key_set, wanted.own_keys, call.now)
+    changed = clients.change(stored, members, now=call.now, keys=keys)
     owners.check_registered_itself(call, changed)
     return changed
 
 
-def _changed_keys(standing: Client, key_set: KeySet | None, own_keys: str, now: int) -> tuple[PublicKey, ...] | None:
-    """Return all keys that the client is to have; with own_keys `keep`, those too that it added itself."""
+def _changed_keys(stored: Client, key_set: KeySet | None, own_keys: str, now: int) -> tuple[PublicKey, ...] | None:
+    """Return all keys that the client will have; with own_keys `keep`, also those that it added itself."""
     if key_set is None or own_keys != "keep":
         return key_set.keys if key_set is not None else None
     named = {key.thumbprint for key in key_set.keys}
-    own = [client_keys.parse(key.jwk) for key in client_keys.live(standing.keys, now) if key.source != "operator"]
+    own = [client_keys.parse(key.jwk) for key in client_keys.live(stored.keys, now) if key.source != "operator"]
     return (*key_set.keys, *(key for key in own if key.thumbprint not in named))
 
 
@@ -194,7 +176,7 @@ def _check_method(call: Call, method: str) -> None:
 
 
 def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:
-    """Return the keys, and what of the set is not registered, which the record of the change has too."""
+    """Return the keys, and the members of the set that are not registered; the audit record names those, too."""
     if jwks is None:
         return None, []
     given = KeySet.parse_given(jwks)

@@ -1,4 +1,4 @@
-"""Judge a set of changes by the rules of their routes, and write nothing."""
+"""Judge a set of changes by the rules of their routes, without storing them."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ ROUTES = Routes("dry run")
 
 @dataclass
 class _Draft:
-    """The registry as it would be after the changes so far; None for what would be gone."""
+    """The registry after the changes so far; None for a removed client or API."""
 
     call: Call
     clients: dict[str, Client | None] = field(default_factory=dict)
     apis: dict[str, Api | None] = field(default_factory=dict)
     needs: Role = Role.VIEWER
-    owners: frozenset[str] | None = None  # all of them in the store, once they were needed
+    owners: frozenset[str] | None = None  # of the store, once they are needed
 
     async def client(self, name: str) -> Client:
         found = self.clients[name] if name in self.clients else await clients.get(self.call, name)
@@ -55,7 +55,7 @@ class _Draft:
 
 @ROUTES("POST /dry-run", Role.VIEWER, answers=Judgement, is_long=True)
 async def judge_changes(call: Call, wanted: DryRun) -> Any:
-    """Say which of these changes would be refused by a rule, and what for; nothing is changed."""
+    """Return which of these changes a rule would refuse, and why. Nothing is changed."""
     draft, refused = _Draft(call), list[RefusedChange]()
     for change in wanted.changes:
         try:
@@ -65,7 +65,7 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
             if not isinstance(refusal, Rejected):
                 raise
             refused.append(_shown(change, refusal))
-        await asyncio.sleep(0)  # other requests go on between two changes
+        await asyncio.sleep(0)  # lets other requests run
     return Judgement(refused=refused, needs=draft.needs.value, role=call.who.role.value)
 
 
@@ -109,14 +109,14 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
     if any(touches_admin(client, call.desk.identifier) for client in (before, after) if client is not None):
         draft.need(Role.OWNER)
     if before is not None and owners.takes_owner(call, before, after):
-        # Attack: looked up for each change, one request of a viewer would read all clients a thousand times.
+        # Attack: a lookup for each change lets one request of a viewer read all clients a thousand times.
         draft.owners = await owners.find_all(call) if draft.owners is None else draft.owners
         owners.check_left(call, before, draft.owners, draft.clients)
     draft.clients[change.name] = after
 
 
 def _parse(model: Any, members: dict[str, Any]) -> Any:
-    """Return the document, refused as it would be as the body of a request of its own."""
+    """Return the document; refuse it as the body of its own request would be."""
     try:
         return model.model_validate(members)
     except ValidationError as error:
@@ -129,7 +129,7 @@ def _check_new(change: PlannedChange, name: str, found: object) -> None:
 
 
 async def _check_signing(call: Call, api: Api) -> None:
-    """Pass an API whose tokens can be signed: where its key is not made yet, it can be made."""
+    """Raise if the tokens of this API cannot be signed: there is no key, and none can be made."""
     if api.signing_alg is None:
         return
     keys = calendar.of_line(await call.desk.store.signing_keys.list(), api.signing_alg)

@@ -1,4 +1,4 @@
-"""Why a request was refused, or would be."""
+"""Explanations of refused requests."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ROUTES = Routes("explain")
 
 @ROUTES("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
 async def explain_request(call: Call, question: Question) -> Any:
-    """Judge a request step by step; nothing of it is claimed, stored or sent."""
+    """Judge a request step by step, without claiming, storing or sending anything."""
     from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
     at = question.at if question.at is not None else call.request.now
@@ -32,5 +32,5 @@ async def explain_request(call: Call, question: Question) -> Any:
     is_long=True,
 )
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
-    """Say what became of a request, from its record."""
+    """Explain the decision about a request, from its record."""
     return msgspec.to_builtins(await call.desk.explainer().explain_record(await audit.get(call, trace_id)))

@@ -1,4 +1,4 @@
-"""Who may ask for what: each client with each API that it may ask for, and the scopes it can get there."""
+"""Grants: each client with each API that it may request tokens for, and its scopes there."""
 
 from operator import attrgetter
 from typing import Any
@@ -16,7 +16,7 @@ ROUTES = Routes("grants")
 
 @ROUTES("GET /grants", Role.VIEWER, answers=documents.page(documents.Grant), is_list=True)
 async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List who may ask for what, by client; `limit` counts clients, of which each may have several APIs."""
+    """List the grants, by client; `limit` counts clients, each of which may have several APIs."""
     apis = {api.identifier: api for api in await call.desk.store.apis.list()}
     default = next((api for api in apis.values() if api.is_default), None)
 

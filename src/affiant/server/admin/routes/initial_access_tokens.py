@@ -1,4 +1,4 @@
-"""Initial access tokens: what lets clients register themselves (RFC 7591 section 3)."""
+"""Initial access tokens, with which clients register themselves (RFC 7591 section 3)."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ Id = Annotated[str, Field(max_length=64)]
 
 @ROUTES("GET /initial-access-tokens", Role.VIEWER, answers=documents.page(documents.InitialAccessToken), is_list=True)
 async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the initial access tokens, the newest first; those that have expired or are used up too."""
+    """List the initial access tokens, the newest first, expired and used ones included."""
 
     async def fetch(place: str, limit: int) -> list[tuple[int, InitialAccessToken]]:
         start, found = int(place or 0), await call.desk.store.initial_access_tokens.list()
@@ -39,8 +39,8 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
     refuses=(Reason.ADMIN_EXISTS,),
 )
 async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
-    """Issue one; its text is in this answer, and nowhere else ever."""
-    # Whoever registers by it would have a part in the admin API: nobody gets in by that door.
+    """Issue a token; its text is in this answer, and in no later one."""
+    # Attack: a client registers itself for the admin API.
     if set(SCOPES) & set(wanted.scope) or call.desk.identifier in wanted.resources:
         raise Rejected(Reason.ADMIN_OWNER_ONLY, expected="no client registers itself for the admin API")
     token, text = await initial_tokens.issue(
@@ -55,13 +55,13 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         now=call.now,
         audit=_tell(call),
     )
-    told = views.initial_access_token(token)
-    return documents.IssuedInitialAccessToken(**told.model_dump(), initial_access_token=text)
+    shown = views.initial_access_token(token)
+    return documents.IssuedInitialAccessToken(**shown.model_dump(), initial_access_token=text)
 
 
 @ROUTES("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002 - its name
-    """Let nobody in by it any more; whom it let in stays."""
+    """Revoke the token; clients that registered with it stay."""
     if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
         raise NotFound("there is no initial access token of this id")
     await call.desk.store.initial_access_tokens.remove(id, audit=_tell(call))

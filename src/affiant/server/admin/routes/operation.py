@@ -1,4 +1,4 @@
-"""A route and the role that it needs, in one breath: without a role there is no route."""
+"""An operation of the admin API: a route that always has a role."""
 
 import inspect
 import re
@@ -28,34 +28,26 @@ ClientId = Annotated[
 
 @dataclass(frozen=True)
 class Operation:
-    """One route; its models are built when it is first called, because a command calls one of forty.
+    """An operation; its models are built at its first call, because a command calls one of forty.
 
-    Attributes:
-        method: of HTTP.
-        path: below the admin API.
-        role: the least that may call it.
-        endpoint: its arguments after the call are parameters of the path, a document (`In`), which is the body,
-            the header If-Match (`IfMatch`), and parameters of the query.
-        answers: the document of its answer; None for no content.
-        refuses: reasons of its own, beside those that every route has.
-        is_list: whether it can be had as JSON Lines.
-        is_long: whether it may read many rows, as every list does; such reads are admitted (reads/turns.py).
+    The arguments of `endpoint` after the call are parameters of the path, a document (`In`), which is the body, the
+    header If-Match (`IfMatch`), and parameters of the query.
     """
 
     noun: str
     method: str
-    path: str
-    role: Role
+    path: str  # below the admin API
+    role: Role  # the lowest that may call it
     endpoint: Callable[..., Any]
-    answers: Any
+    answers: Any  # the document of its answer; None for no content
     status: int = 200
-    refuses: Sequence[Reason] = ()
-    is_list: bool = False
-    is_long: bool = False
+    refuses: Sequence[Reason] = ()  # in addition to those of every operation
+    is_list: bool = False  # also answers as JSON Lines
+    is_long: bool = False  # may read many rows, as every list does; such reads are admitted (reads/turns.py)
 
     @property
     def is_admitted(self) -> bool:
-        """Whether it waits for a place among the long reads."""
+        """Whether it waits for its turn among the long reads."""
         return self.is_long or self.is_list
 
     @cached_property
@@ -66,13 +58,13 @@ class Operation:
 
     @cached_property
     def places(self) -> dict[str, tuple[str, str]]:
-        """For each argument after the call, its place in the request and its name there."""
+        """The place in the request, and the name there, of each argument after the call."""
         found = {one.name: self._place(one) for one in self._parameters.values() if one.name != "call"}
         return dict(sorted(found.items(), key=lambda one: _PLACES.index(one[1][0])))
 
     @cached_property
     def asked(self) -> type[BaseModel]:
-        """The model that reads the arguments after the call from the members of a request, given by place."""
+        """The model that reads the arguments after the call from a request, whose members are given by place."""
         fields: dict[str, Any] = {}
         for name, place in self.places.items():
             parameter = self._parameters[name]
@@ -82,12 +74,12 @@ class Operation:
 
     @cached_property
     def body(self) -> type[In] | None:
-        """The document that a request sends."""
+        """The document of the request."""
         return next((self._parameters[name].annotation for name, (at, _) in self.places.items() if at == "body"), None)
 
     @cached_property
     def answer(self) -> TypeAdapter[Any]:
-        """Checks the document of the answer, and writes it as JSON."""
+        """Validates the document of the answer and writes it as JSON."""
         return TypeAdapter(self.answers)
 
     @cached_property
@@ -110,13 +102,33 @@ class Routes:
     all: list[Operation] = field(default_factory=list)
 
     def __call__(
-        self, request: str, role: Role, *, answers: Any = None, **options: Any
+        self,
+        request: str,
+        role: Role,
+        *,
+        answers: Any = None,
+        status: int = 200,
+        refuses: Sequence[Reason] = (),
+        is_list: bool = False,
+        is_long: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Declare the function that follows as the one that answers to ``GET /clients``."""
+        """Declare the decorated function as the operation ``METHOD /path``."""
         method, path = request.split(" ")
 
         def declare(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            self.all.append(Operation(self.noun, method, path, role, endpoint, answers, **options))
+            operation = Operation(
+                noun=self.noun,
+                method=method,
+                path=path,
+                role=role,
+                endpoint=endpoint,
+                answers=answers,
+                status=status,
+                refuses=refuses,
+                is_list=is_list,
+                is_long=is_long,
+            )
+            self.all.append(operation)
             return endpoint
 
         return declare

@@ -1,4 +1,4 @@
-"""Settings: what is set, and by what. They are changed where they are set, and take effect when the server starts."""
+"""Settings and their sources. They are changed at the source, and take effect when the server starts."""
 
 from typing import Any
 
@@ -11,5 +11,5 @@ ROUTES = Routes("settings")
 
 @ROUTES("GET /settings", Role.VIEWER, answers=list[documents.Setting])
 async def list_settings(call: Call) -> Any:
-    """List the settings, each with its value and what set it; the values of secrets are not shown."""
+    """List the settings, each with its value and its source; the values of secrets are not shown."""
     return [documents.Setting.model_validate(setting, from_attributes=True) for setting in call.desk.settings]

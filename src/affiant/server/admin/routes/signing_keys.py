@@ -1,4 +1,4 @@
-"""Signing keys: what the server signs access tokens with."""
+"""Keys that sign access tokens."""
 
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ Kid = Annotated[str, Field(max_length=256)]
 
 @ROUTES("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List the keys, the newest first, and what each may do now."""
+    """List the keys, the newest first, with their states."""
     found = await call.desk.store.signing_keys.list()
 
     async def fetch(place: str, limit: int) -> list[tuple[int, SigningKey]]:
@@ -36,7 +36,7 @@ async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText =
 
 @ROUTES("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)
 async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
-    """Announce the next key, which signs after the days of announcement, or in a moment."""
+    """Announce the next key; it signs after the days of announcement, or at once."""
     if wanted.alg is not None and wanted.alg not in ASYMMETRIC:
         raise ConfigError(f"alg is one of: {', '.join(ASYMMETRIC)}")
     if wanted.alg is not None and wanted.line is not None:
@@ -60,7 +60,7 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     refuses=(Reason.ADMIN_NOT_FOUND,),
 )
 async def remove_signing_key(call: Call, kid: Kid) -> Any:
-    """Remove a key at once, and the tokens under it. There is never none: the next one signs, or a new one."""
+    """Remove a key and its tokens at once. The next key signs then, or a new one."""
     signer = await signing_keys.remove(call.desk.store, call.desk.vault, kid, **_doer(call))
     return documents.RemovedSigningKey(
         kid=kid, state="removed", signer=signer.kid if signer else None, alg=signer.alg if signer else None
@@ -68,5 +68,5 @@ async def remove_signing_key(call: Call, kid: Kid) -> Any:
 
 
 def _doer(call: Call) -> dict[str, Any]:
-    """Who does it and when, for the audit log: the record has the trace id of the request."""
+    """Return the actor and the time for the audit log; the record has the trace id of the request."""
     return {"now": call.now, "by": call.who.name, "trace_id": call.request.trace_id}

@@ -1,4 +1,4 @@
-"""Tokens: find one, list what is alive, and end what should not be."""
+"""Tokens: find one, list the live ones, revoke."""
 
 import json
 from functools import partial
@@ -48,7 +48,7 @@ def _place(row: Revocation) -> str:
 
 @ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
-    """Find an access token of the last hour by its jti: whose it is, and whether it was revoked."""
+    """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
     spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - MARGIN
     before: int | None = None
 
@@ -69,7 +69,7 @@ async def find_token(call: Call, jti: Jti) -> Any:
 
 @ROUTES("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
 async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
-    """List what was ended before its time, as long as any such token would still be good; the newest first."""
+    """List the revocations in force, the newest first."""
 
     async def fetch(place: str, limit: int) -> list[Revocation]:
         after = Revocation(*json.loads(place)) if place else None
@@ -81,7 +81,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
 
 @ROUTES("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
-    """End tokens: one (`jti`), a line of refresh tokens (`family`), or all until now of a client, a key, an API."""
+    """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, an API."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
     told = views.revocation(ended)
