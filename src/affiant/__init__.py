@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.system.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client import Service
     from affiant.resource import Caller, Guard
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client.credentials import Credentials
     from affiant.client.http_auth import WrongOrigin
     from affiant.client.identity import Service

@@ -22,7 +22,7 @@ from affiant.oauth.metadata import NOT_FOUND, OK, TOO_MANY, Metadata
 from affiant.oauth.token import TokenResponse
 from affiant.system.text import printable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they load cryptography, which a cached token does not need
     from affiant.client.auth import ClientAuth, Form
     from affiant.client.prover import Prover
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError
 
-if TYPE_CHECKING:
-    from affiant.client.prover import Prover  # loads cryptography, which a kept token does not need
+if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
+    from affiant.client.prover import Prover
 
 _UNAUTHORIZED = 401
 _RENEW, _PROVE = "renew the token", "prove with the nonce"

@@ -30,8 +30,8 @@ from affiant.oauth.metadata import Metadata
 from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form
 from affiant.system import network
 
-if TYPE_CHECKING:
-    import httpx2  # loaded by the first request
+if TYPE_CHECKING:  # the first request loads it
+    import httpx2
 
 _BY_KEY = (names.PRIVATE_KEY_JWT,)
 _BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
@@ -106,10 +106,20 @@ class Service:
         return f"Service({self.issuer!r}, {self.client_id!r})"
 
     @classmethod
-    def from_credentials(cls, path: str | Path | Credentials | None = None, **options: Any) -> Service:
+    def from_credentials(
+        cls,
+        path: str | Path | Credentials | None = None,
+        *,
+        dpop: PrivateKey | dict[str, Any] | str | bytes | Path | bool = False,
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
+        http: httpx2.Client | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Service:
         """Return the service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
 
-        When the server answers invalid_client, the file is read once more: its key may have been rotated since.
+        When the server answers invalid_client, the file is read once more: its key may have been rotated since. The
+        other arguments are those of Service; a certificate replaces the one that the file names.
 
         Raises:
             LocalError: there is none, or it cannot be used.
@@ -125,7 +135,11 @@ class Service:
             kid=found.kid,
             scope=found.scope,
             resource=found.resource,
-            **{"certificate": found.certificate, "certificate_key": found.certificate_key, **options},
+            dpop=dpop,
+            certificate=found.certificate if certificate is None else certificate,
+            certificate_key=found.certificate_key if certificate_key is None else certificate_key,
+            http=http,
+            clock=clock,
         )
         if not isinstance(path, Credentials):
             made._read_again = lambda: credentials_file.find(path)

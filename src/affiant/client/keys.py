@@ -26,7 +26,7 @@ from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.strict_json import parse_object
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
 Report = Callable[[str], object]

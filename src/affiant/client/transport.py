@@ -16,7 +16,7 @@ from affiant.client.flow import NotSent, Reply, Send, Step, Wait
 from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
 Result = TypeVar("Result")

@@ -19,7 +19,7 @@ from affiant.jose.signer import AnySigner, Signer
 from affiant.reasons import Reason
 from affiant.values import Value
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `affiant inspect` reads a JWT without cryptography
     from affiant.jose.keys import VerificationKey
 
 MAX_CHARACTERS = 8192

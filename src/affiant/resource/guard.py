@@ -29,8 +29,8 @@ from affiant.resource.request import Proved, Scope, read, read_certificate
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
 
-if TYPE_CHECKING:
-    import httpx2  # loaded by the first request
+if TYPE_CHECKING:  # the first request loads it
+    import httpx2
 
 MAX_REMEMBERED = 1024  # tokens whose signature is not verified again
 DPOP_POLICIES = ("optional", "required")

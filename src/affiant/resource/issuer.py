@@ -16,8 +16,8 @@ from affiant.oauth.metadata import Metadata
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
-if TYPE_CHECKING:
-    import httpx2  # loaded by the first request
+if TYPE_CHECKING:  # the first request loads it
+    import httpx2
 
 MAX_BYTES = 262_144
 TIMEOUT_SECONDS = 3.0

@@ -19,8 +19,8 @@ from affiant.reasons import Reason
 from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS, Issuer
 from affiant.resource.keys import IssuerKeys
 
-if TYPE_CHECKING:
-    import httpx2  # loaded by the first request
+if TYPE_CHECKING:  # the first request loads it
+    import httpx2
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
 # X509_V_ERR_… of OpenSSL.
@@ -56,7 +56,17 @@ def find_proxy(url: str) -> str | None:
     return named if not named or "://" in named else f"http://{named}"
 
 
-def http_client(**options: Any) -> httpx2.Client:
+class Options(TypedDict, total=False):
+    """Some arguments of httpx2.Client and httpx2.AsyncClient."""
+
+    auth: httpx2.Auth
+    verify: ssl.SSLContext | bool
+    timeout: float
+    event_hooks: Mapping[str, list[Callable[..., Any]]] | None
+    follow_redirects: bool
+
+
+def http_client(**options: Unpack[Options]) -> httpx2.Client:
     """Return an HTTP client with the proxies and authorities of the environment, or raise ConfigError."""
     import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
 
@@ -64,7 +74,7 @@ def http_client(**options: Any) -> httpx2.Client:
         return httpx2.Client(**options)
 
 
-def async_http_client(**options: Any) -> httpx2.AsyncClient:
+def async_http_client(**options: Unpack[Options]) -> httpx2.AsyncClient:
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     with _environment():
