@@ -92,7 +92,7 @@ class Authenticator:
         return caller if certificate is None else structs.replace(caller, certificate=certificate)
 
     def _check_client(self, client: RegisteredClient | None, shown: Shown) -> tuple[RegisteredClient, Rejected | None]:
-        """Step 5: return the client, or STRANGER and why the client cannot authenticate, whatever it proves.
+        """Step 5: return the client, or STRANGER and why the client cannot authenticate by this method.
 
         What is expected goes into the audit record only.
         """

@@ -13,7 +13,7 @@ from affiant.server.credentials.keys import ClientKeys
 from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import Client
 
-# Without any key or secret: whoever claims to be it fails, after one verification with a key of `dummy_keys`.
+# It has no key and no secret: every proof fails, after one verification with a key of `dummy_keys`.
 STRANGER = RegisteredClient(Client("", names.PRIVATE_KEY_JWT), ClientKeys(()), (), Rules(issuer="", token_endpoint=""))
 
 

@@ -71,7 +71,7 @@ class Row(NamedTuple):
 
 
 def find(refusal: Rejected, facts: Facts) -> Fix:
-    """Return the first change that lets this request pass this step."""
+    """Return the first change with which this request passes this step."""
     row, code = refusal.reason.value, _row(refusal).code
     if isinstance(code, str):
         return Fix(code, row.fix)
@@ -201,7 +201,7 @@ def _jku(refusal: Rejected, _: Facts) -> Fix:
 
 def _audience(refusal: Rejected, facts: Facts) -> Fix:
     got = f"; it is {refusal.got}" if refusal.got else ""
-    return Fix(f'claims["aud"] = {_quoted(facts.issuer)}', f"the audience is the issuer, letter for letter{got}")
+    return Fix(f'claims["aud"] = {_quoted(facts.issuer)}', f"the audience is the issuer, exactly{got}")
 
 
 def _times(refusal: Rejected, facts: Facts) -> Fix:
@@ -209,7 +209,7 @@ def _times(refusal: Rejected, facts: Facts) -> Fix:
     if any(value > _MILLISECONDS for value in numbers.values()):
         return Fix(f'{_NEW_TIMES}; claims.pop("nbf", None)', "these are milliseconds; a JWT counts in seconds")
     if 0 <= numbers.get("exp", -1) < _DURATION:
-        return Fix(_NEW_TIMES, "exp is a date, and not how long the assertion lives")
+        return Fix(_NEW_TIMES, "exp is a date, not a lifetime")
     offset = _offset(facts, numbers)
     if offset is not None and abs(offset - round(offset / _HALF_HOUR) * _HALF_HOUR) <= LEEWAY and abs(offset) > LEEWAY:
         hours = round(offset / _HALF_HOUR) / 2
@@ -240,7 +240,7 @@ def _longest(facts: Facts) -> int:
 
 
 def _replayed(_: Rejected, facts: Facts) -> Fix:
-    """A line of code helps code that makes the jti itself; a library that caches its assertion needs longer tokens."""
+    # A line of code helps code that makes the jti itself; a library that caches its assertion needs longer tokens.
     if facts.earlier is not None and facts.earlier.get("outcome") == "refused":
         why = (
             f"{_earlier(facts)}, which was refused for {facts.earlier.get('reason')}: a refused request uses up its jti"
@@ -249,7 +249,7 @@ def _replayed(_: Rejected, facts: Facts) -> Fix:
     if not facts.kept:
         return Fix(_NEW_JTI, f"{_earlier(facts)}; each request needs a new one")
     if facts.client is None or not _outlasts(facts, facts.client):
-        return Fix(_NEW_JTI, f"{_earlier(facts)}; a retry and a second scope need a new one, whatever is set")
+        return Fix(_NEW_JTI, f"{_earlier(facts)}; a retry and a second scope always need a new one")
     why = "the client library keeps its assertion (MSAL does, for 540 s) longer than its token"
     return Fix(
         _lengthen(facts, facts.client), f"{_earlier(facts)}: {why}; tokens that live {KEPT_LIFETIME} s outlast it"
@@ -298,7 +298,7 @@ def _scope(refusal: Rejected, facts: Facts) -> Fix:
 
 
 def _no_common_scope(facts: Facts, client: RegisteredClient) -> Fix:
-    # The registration is wrong, often by a letter, and not the request.
+    # The registration is wrong, often by one character, not the request.
     name = shlex.quote(client.client_id)
     offers = "; ".join(f"{api.identifier} has {' '.join(api.scopes) or 'none'}" for api in _apis(facts, client))
     return Fix(

@@ -26,7 +26,7 @@ _ROWS = 2
 _INSTANT = struct.Struct("d")
 _LAST_FAILURE = _SLOTS * _ROWS * _INSTANT.size  # after the slots: the instant of the last failure of all
 _BYTES = _LAST_FAILURE + _INSTANT.size
-_MAX_TOLD = 100  # names in one summary; the others are counted together
+_MAX_NAMES = 100  # names in one summary; the others are counted together
 _OTHERS = "others"
 
 
@@ -79,7 +79,7 @@ class Limits:
         self._key = key
         self._table = _map(path)
         self._slots = lru_cache(maxsize=4096)(self._find_slots)
-        self._told: Counter[tuple[Reason, str]] = Counter()
+        self._refused: Counter[tuple[Reason, str]] = Counter()
 
     def check_failures(self, request: Request) -> None:
         """Raise Limited for a request without a new proof whose address or claimed client has failed too often."""
@@ -112,8 +112,8 @@ class Limits:
 
     def take_refused(self) -> Counter[tuple[Reason, str]]:
         """Return how many requests were refused since the last call, by reason and name; they have no other record."""
-        told, self._told = self._told, Counter()
-        return told
+        refused, self._refused = self._refused, Counter()
+        return refused
 
     def _is_quiet(self, now: float) -> bool:
         """Whether the last failure is so long ago that every burst is full again; then there is nothing to look up."""
@@ -122,8 +122,8 @@ class Limits:
         return not last - whole <= now <= last + whole
 
     def _limited(self, reason: Reason, name: str, wait: float) -> Limited:
-        known = (reason, name) in self._told or len(self._told) < _MAX_TOLD
-        self._told[reason, name if known else _OTHERS] += 1
+        known = (reason, name) in self._refused or len(self._refused) < _MAX_NAMES
+        self._refused[reason, name if known else _OTHERS] += 1
         return Limited(reason, wait)
 
     def _wait(self, name: str, rate: Rate, now: float) -> float:

@@ -1,4 +1,4 @@
-"""The endpoints for tokens, their answers, and what a token says, as the reference tells it."""
+"""The endpoints for tokens, their answers, and the claims of a token, for the reference."""
 
 from __future__ import annotations
 
@@ -8,92 +8,90 @@ from affiant.server.token.issue import REFRESH_ABSOLUTE, REFRESH_IDLE
 from affiant.storage.entries import RETRY_WINDOW
 
 _DAY = 86_400  # seconds
-_HINT = Parameter(
-    "token_type_hint", "not read: whatever it says, the token is looked for everywhere it can be", "RFC 7009 2.1"
-)
+_HINT = Parameter("token_type_hint", "not read: all kinds of tokens are searched", "RFC 7009 2.1")
 _SHOWN_TOKEN = Parameter("token", "the token in question", "RFC 7662 2.1", "required")
 
 TOKEN = Description(
-    "Gives a client an access token.",
+    "Issues an access token to a client.",
     client_auth.CALLER,
     ("POST",),
     (
         Parameter("grant_type", "`client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:jwt-bearer`; the client must be registered for it", "RFC 6749 4.4.2", "required"),
-        Parameter("scope", "names with single spaces between, at most 64; all that the client may have when left out", "RFC 6749 3.3"),
-        Parameter("resource", "identifier of an API, an absolute URI; may repeat; the default API when left out", "RFC 8707 2"),
-        Parameter("audience", "the same as `resource`, for clients that call it so; where both are sent they must name the same APIs", "RFC 8707 2"),
+        Parameter("scope", "at most 64 names, separated by single spaces; all that the client may have if left out", "RFC 6749 3.3"),
+        Parameter("resource", "identifier of an API, an absolute URI; may repeat; the default API if left out", "RFC 8707 2"),
+        Parameter("audience", "the same as `resource`, for clients that use this name; if both are sent, they must name the same APIs", "RFC 8707 2"),
         Parameter("authorization_details", "a JSON array of rights finer than a scope", "RFC 9396 2"),
-        Parameter("refresh_token", f"the one that came last. Where its answer was lost, the one before it gets the same successor for {RETRY_WINDOW} seconds, unless the successor was used: any other use of a spent one ends the whole family", "RFC 6749 6", "for the grant `refresh_token`"),
-        Parameter("assertion", "a JWT as for `client_assertion`: here it is the grant and authenticates the client; its claims `scope` and `resource` are what the client asks for, and the parameters may ask for less. With `client_credentials` only clients with the guide profile may send it", "RFC 7523 2.1", "for the grant `jwt-bearer`"),
-        Parameter("DPoP", "a proof of the key that the token is to be bound to", "RFC 9449 5", "optional; required where the client is held to it", "header"),
+        Parameter("refresh_token", f"the newest one. If the answer with it was lost, the one before it gets the same successor for {RETRY_WINDOW} seconds, unless the successor was used; any other use of a spent one revokes the whole family", "RFC 6749 6", "for the grant `refresh_token`"),
+        Parameter("assertion", "a JWT as for `client_assertion`: here it is the grant and authenticates the client; its claims `scope` and `resource` are the request, and the parameters may request less. With `client_credentials` only clients with the guide profile may send it", "RFC 7523 2.1", "for the grant `jwt-bearer`"),
+        Parameter("DPoP", "a proof of the key that the token will be bound to", "RFC 9449 5", "optional; required if the client is registered so", "header"),
         *client_auth.PARAMETERS,
     ),
     answers=(
         Member("access_token", "a JWT with [these claims](metadata.md#access-token-claims); opaque to the client", "RFC 6749 5.1"),
-        Member("token_type", "`Bearer`, or `DPoP` where a proof came with the request", "RFC 6749 7.1, RFC 9449 5"),
-        Member("expires_in", "seconds that the token lives", "RFC 6749 5.1"),
-        Member("scope", "what was granted", "RFC 6749 5.1", "unless it is empty"),
-        Member("refresh_token", f"ends after {REFRESH_IDLE // _DAY} days without use, and {REFRESH_ABSOLUTE // _DAY} days after the first; each use answers with the next, but for clients held to FAPI 2.0, which keep theirs", "RFC 6749 6", "for clients registered for `refresh_token`, when there is a new one"),
-        Member("authorization_details", "what was granted of them", "RFC 9396 7", "when some were granted"),
+        Member("token_type", "`Bearer`, or `DPoP` if the request had a proof", "RFC 6749 7.1, RFC 9449 5"),
+        Member("expires_in", "lifetime of the token, in seconds", "RFC 6749 5.1"),
+        Member("scope", "the granted scope", "RFC 6749 5.1", "unless it is empty"),
+        Member("refresh_token", f"expires after {REFRESH_IDLE // _DAY} days without use, and {REFRESH_ABSOLUTE // _DAY} days after the first; each use returns the next, except for clients with FAPI 2.0, which keep theirs", "RFC 6749 6", "for clients registered for `refresh_token`, when there is a new one"),
+        Member("authorization_details", "the granted ones", "RFC 9396 7", "if some were granted"),
     ),
     refuses=(*client_auth.REFUSES, *("dpop." + name for name in ("missing", "headers", "malformed", "type", "algorithm", "key", "signature", "jti", "method", "url", "time", "nonce", "replayed")), "grant", "scope", "resource", "certificate.missing", "authorization_details", "refresh_token"),
 )  # fmt: skip
 
 INTROSPECTION = Description(
-    "Tells an API whether an access token still stands, and what of it is for this API.",
-    f"{client_auth.CALLER}, and registered to introspect for an API",
+    "Says whether an access token is active, and returns the claims that are for the calling API.",
+    f"{client_auth.CALLER}, registered to introspect for an API",
     ("POST",),
     (
         _SHOWN_TOKEN,
         _HINT,
-        Parameter("Accept", "`application/token-introspection+jwt` for a signed answer; who names it is refused with 400, never 401", "RFC 9701 4", place="header"),
+        Parameter("Accept", "`application/token-introspection+jwt` for a signed answer; refusals then have status 400, never 401", "RFC 9701 4", place="header"),
         *client_auth.PARAMETERS,
     ),
     answers=(
-        Member("active", "whether the token stands, for an API that the caller speaks for; when false, it is the only member", "RFC 7662 2.2"),
+        Member("active", "whether the token is active, and for an API that the caller acts for; if false, it is the only member", "RFC 7662 2.2"),
         Member("token_type", "`Bearer` or `DPoP`", "RFC 7662 2.2", "when active"),
         Member("iss", "the issuer", "RFC 7662 2.2", "when active"),
-        Member("sub", "the client, as nobody else is spoken for", "RFC 7662 2.2", "when active"),
-        Member("client_id", "whom the token was issued to", "RFC 7662 2.2", "when active"),
-        Member("aud", "of the token's audience, the APIs that the caller speaks for", "RFC 7662 2.2", "when active"),
-        Member("scope", "of the token's scope, the names that these APIs know", "RFC 7662 2.2", "when active, and the token has one"),
-        Member("exp", "when it ends, in seconds since the epoch", "RFC 7662 2.2", "when active"),
+        Member("sub", "the client: affiant issues no tokens for users", "RFC 7662 2.2", "when active"),
+        Member("client_id", "the client that the token was issued to", "RFC 7662 2.2", "when active"),
+        Member("aud", "the APIs in the audience of the token that the caller acts for", "RFC 7662 2.2", "when active"),
+        Member("scope", "the names in the scope of the token that these APIs know", "RFC 7662 2.2", "when active, and the token has one"),
+        Member("exp", "when it expires, in seconds since the epoch", "RFC 7662 2.2", "when active"),
         Member("iat", "when it was issued, in seconds since the epoch", "RFC 7662 2.2", "when active"),
-        Member("nbf", "when it begins to hold, in seconds since the epoch; affiant's own tokens have none", "RFC 7662 2.2", "when active, and the token has one"),
+        Member("nbf", "from when it is valid, in seconds since the epoch; affiant's own tokens have none", "RFC 7662 2.2", "when active, and the token has one"),
         Member("jti", "its name", "RFC 7662 2.2", "when active"),
-        Member("cnf", "what it is bound to, as in the token", "RFC 9449 6.2, RFC 8705 3.2", "when active and bound"),
+        Member("cnf", "the key it is bound to, as in the token", "RFC 9449 6.2, RFC 8705 3.2", "when active and bound"),
         Member("client_key", "as in the token", "affiant", "when active"),
-        Member("authorization_details", "of the token's, those of types that these APIs know", "RFC 9396 9.2", "when active, and the token has some"),
+        Member("authorization_details", "the entries of the token with types that these APIs know", "RFC 9396 9.2", "when active, and the token has some"),
     ),
     refuses=(*client_auth.REFUSES, "introspection"),
 )  # fmt: skip
 # Of the signed answer.
 INTROSPECTION_CLAIMS = (
     Member("iss", "this server", "RFC 9701 5"),
-    Member("aud", "the client_id of who asked", "RFC 9701 5"),
+    Member("aud", "the client_id of the caller", "RFC 9701 5"),
     Member("iat", "when it was made, in seconds since the epoch", "RFC 9701 5"),
     Member("token_introspection", "the members above", "RFC 9701 5"),
 )
 
 REVOCATION = Description(
-    "Ends a token of the caller before its time: an access token, or a refresh token with all that came of it.",
+    "Revokes a token of the caller: an access token, or a refresh token with its whole family.",
     client_auth.CALLER,
     ("POST",),
     (_SHOWN_TOKEN._replace(source="RFC 7009 2.1"), _HINT, *client_auth.PARAMETERS),
-    statuses=("200, the same for a token that is unknown or gone already",),
+    statuses=("200, also for a token that is unknown or revoked already",),
     refuses=(*client_auth.REFUSES, "revocation"),
 )
 
 ACCESS_TOKEN = (
     Member("iss", "the issuer identifier of the server", "RFC 9068 2.2"),
-    Member("sub", "the client: nobody else is spoken for", "RFC 9068 2.2"),
+    Member("sub", "the client: affiant issues no tokens for users", "RFC 9068 2.2"),
     Member("client_id", "the client that the token was issued to", "RFC 9068 2.2"),
-    Member("aud", "the API that it is for, or an array of several", "RFC 9068 2.2"),
-    Member("exp", "when it ends, in seconds since the epoch", "RFC 9068 2.2"),
+    Member("aud", "the API it is for, or an array of several", "RFC 9068 2.2"),
+    Member("exp", "when it expires, in seconds since the epoch", "RFC 9068 2.2"),
     Member("iat", "when it was issued, in seconds since the epoch", "RFC 9068 2.2"),
-    Member("jti", "its name; it begins with that of its family where it came with a refresh token", "RFC 9068 2.2"),
-    Member("scope", "what was granted", "RFC 9068 2.2.3", "unless it is empty"),
-    Member("authorization_details", "what was granted of them", "RFC 9396 9.1", "when some were granted"),
-    Member("cnf", "what it is bound to: `jkt`, the thumbprint of a key (DPoP), `x5t#S256`, that of a certificate", "RFC 9449 6.1, RFC 8705 3.1", "when it is bound"),
-    Member("client_key", "the key that obtained it: its thumbprint (RFC 7638), the name of its secret, or the thumbprint of a certificate; with the key the token is revoked", "affiant"),
+    Member("jti", "its name; with a refresh token, it begins with the name of the family", "RFC 9068 2.2"),
+    Member("scope", "the granted scope", "RFC 9068 2.2.3", "unless it is empty"),
+    Member("authorization_details", "the granted ones", "RFC 9396 9.1", "if some were granted"),
+    Member("cnf", "the key it is bound to: `jkt`, the thumbprint of a key (DPoP), or `x5t#S256`, that of a certificate", "RFC 9449 6.1, RFC 8705 3.1", "if it is bound"),
+    Member("client_key", "the credential that obtained it: the thumbprint of a key (RFC 7638), the id of a secret, or the thumbprint of a certificate; the token is revoked with it", "affiant"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
 from affiant.values import Value
 
-GUIDE_LIFETIME = 600  # seconds; the guide's tokens never live longer, whatever the setting
+GUIDE_LIFETIME = 600  # seconds; the longest lifetime of the guide's tokens
 
 
 class Granted(Value, frozen=True):

@@ -1,4 +1,4 @@
-"""A request as somebody has it at hand."""
+"""Captured requests in every format."""
 
 from __future__ import annotations
 

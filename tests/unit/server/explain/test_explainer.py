@@ -131,7 +131,7 @@ async def test_what_the_log_has(explainer: Explainer) -> None:
 
 
 async def test_what_a_stranger_chose_is_quoted(explainer: Explainer) -> None:
-    """A line that one is told to type must not be the attacker's."""
+    """The attacker must not choose a line that the operator types."""
     evil = 'x"; import os; os.system("id") #'
     for text in (_jwt(iss=evil, sub=evil), _jwt(iss=evil, sub="$(id)"), _jwt(iss="$(id)", sub="$(id)")):
         found = await explainer.explain(captured.parse(text), now=NOW)

@@ -39,7 +39,7 @@ async def _explain(claims: dict[str, Any], *, asked: str = "", **options: Any) -
 
 
 async def test_a_profile_that_demands_the_issuer() -> None:
-    """FAPI 2.0: the audience is the issuer, and tokens are bound, whatever an operator says."""
+    """FAPI 2.0: the audience is the issuer, and tokens are bound, and no setting changes that."""
     found = await _explain({"aud": f"{ISSUER}/token"}, profile="fapi")
     assert found.reason is Reason.AUDIENCE
     assert found.remedy.line == ""
@@ -53,7 +53,7 @@ async def test_a_name_is_quoted_for_the_shell() -> None:
 
 
 async def test_what_remains_is_said() -> None:
-    """A policy lets it come as far as the reason that no policy is for."""
+    """A policy helps up to the reason that no policy concerns."""
     found = await _explain({"aud": f"{ISSUER}/token", "iat": NOW + 31})
     assert [other.reason for other in found.also] == [Reason.IAT_FUTURE]
     assert found.remedy.line.endswith(" --audience legacy")
@@ -61,7 +61,7 @@ async def test_what_remains_is_said() -> None:
 
 
 async def test_scope_that_no_api_has_is_for_the_operator() -> None:
-    """A letter is wrong in the registration: to leave the scope out of the request would not help."""
+    """One character is wrong in the registration: a request without scope would not help."""
     found = await _explain({}, asked="rr", scope=("rr",))
     assert found.reason is Reason.SCOPE_NOT_ALLOWED
     assert found.fix.why == "the client is registered for rr; https://api.example has r"

@@ -1,4 +1,4 @@
-"""Which mistake explains a refusal is found out after the answer: bounded, for names that nobody has too, and kept."""
+"""The search for the mistake behind a refusal runs after the answer, is bounded, and does the same work for unknown clients."""
 
 import json
 from collections.abc import AsyncIterator
@@ -135,9 +135,9 @@ async def test_a_replay_is_told_from_a_jti_that_came_again(server: Server) -> No
             await sleep(0.1)
         assert record is not None
         assert record["hint"] == hint
-        told = await server.store.audit_log.find(answer["trace_id"])
-        assert told is not None
-        found = await explainer.explain_record(told)
+        record = await server.store.audit_log.find(answer["trace_id"])
+        assert record is not None
+        found = await explainer.explain_record(record)
         assert found.fix is not None
         assert "used 0 s before, by the request" in found.fix.why
 

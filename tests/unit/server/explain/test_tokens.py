@@ -126,7 +126,7 @@ async def test_a_revoked_token(place: Place, kind: str, value: str) -> None:
     ("cnf", "says"), [({"jkt": "x"}, "scheme DPoP"), ({"x5t#S256": "x"}, "mutual TLS"), ({"kid": "x"}, "no guard")]
 )
 async def test_a_bound_token(place: Place, cnf: dict[str, str], says: str) -> None:
-    """How a request proves it is not in the token: that is told, and not called a fault."""
+    """The token does not show how a request proves its key: the explanation says so, and reports no failure."""
     found = await place.explain(place.token(cnf=cnf))
     assert (found.reason, found.lines[8].mark) == (None, "not known")
     assert says in found.lines[8].note

@@ -1,4 +1,4 @@
-"""A deadline: for who takes too long, for nobody else, and for each alone."""
+"""A deadline ends a slow task, only that task, and each by its own time."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _visit(address: str = "192.0.2.1", claimed: str | None = None, now: float = 
 
 
 def _failures(limits: Limits, number: int, visit: Request) -> list[float]:
-    """What each of so many failures was told to wait; 0 for one that was only counted."""
+    """The seconds that each failure must wait; 0 for one that is only counted."""
     waits = []
     for _ in range(number):
         try:
@@ -44,7 +44,7 @@ def test_a_burst_and_then_a_rate() -> None:
 
 
 def test_address_and_name_are_counted_apart() -> None:
-    """Who fails in another's name, from everywhere, is told so; another name from a new address is not."""
+    """Failures in the name of one client are limited from every address; another name from a new address is not."""
     limits = Limits(THREE, key=KEY)
     waits = [_failures(limits, 1, _visit(f"192.0.2.{n}", "victim"))[0] for n in range(5)]
     assert waits == [0, 0, 0, 3, 3]
@@ -71,7 +71,7 @@ def test_tokens_of_one_client() -> None:
 
 
 def test_what_came_at_once_is_not_held_up_for_long() -> None:
-    """A hundred that were let through together, before any was counted, cost no more than the burst."""
+    """A hundred requests that pass together, before any is counted, cost no more than the burst."""
     limits = Limits(THREE, key=KEY)
     for _ in range(100):
         limits.count_share("c", "token", NOW)
@@ -105,9 +105,9 @@ def test_what_is_told_is_bounded() -> None:
     limits = Limits(Rates(failures=Rate(1, 0.001)), key=KEY)
     for n in range(300):
         _failures(limits, 2, _visit(f"10.1.{n // 256}.{n % 256}"))
-    told = limits.take_refused()
-    assert len(told) <= 101
-    assert sum(told.values()) == 300
+    refused = limits.take_refused()
+    assert len(refused) <= 101
+    assert sum(refused.values()) == 300
 
 
 def test_half_a_surrogate_is_a_name_like_another() -> None:

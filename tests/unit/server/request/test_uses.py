@@ -1,4 +1,4 @@
-"""Uses are counted in memory, told now and then, and lost by nothing but a crash."""
+"""Uses are counted in memory and written from time to time; only a crash loses them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Failing:
 
     def __init__(self) -> None:
         self.is_broken = True
-        self.told: list[KeyUse] = []
+        self.written: list[KeyUse] = []
 
     async def add(self, uses: Sequence[KeyUse]) -> None:
         if self.is_broken:
             raise StoreError("away")
-        self.told += uses
+        self.written += uses
 
     async def list(self, *client_ids: str) -> list[KeyUse]:
-        return [use for use in self.told if use.client_id in client_ids]
+        return [use for use in self.written if use.client_id in client_ids]
 
 
 @pytest.mark.anyio
@@ -55,4 +55,4 @@ async def test_what_could_not_be_told_is_counted_on() -> None:
     uses.count("c", "a", NOW + 9)
     port.is_broken = False
     await uses.write()
-    assert port.told == [KeyUse("c", "a", 2, int(NOW), int(NOW) + 9)]
+    assert port.written == [KeyUse("c", "a", 2, int(NOW), int(NOW) + 9)]

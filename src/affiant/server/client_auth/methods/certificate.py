@@ -60,7 +60,7 @@ class OverTls(Value, frozen=True):
         return Wanted(self.certificate.thumbprint, lambda key: key.certificate == der)
 
     def _find_key(self, client: RegisteredClient, now: float) -> PublicKey:
-        # Section 2.2.2: exactly the registered certificate, whatever it contains.
+        # Section 2.2.2: exactly the registered certificate; its contents do not matter.
         for key in client.keys.usable(now):
             if key.certificate is not None and hmac.compare_digest(key.certificate, self.certificate.der):
                 return key
