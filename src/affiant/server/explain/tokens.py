@@ -68,9 +68,7 @@ def fix(facts: Facts) -> Fix:
         return _SHOW
     if media_type(facts.header.get("typ")) == names.DPOP_TYP:
         return Fix('headers["DPoP"] = form.pop("client_assertion")', "a DPoP proof goes into its own header")
-    return Fix(
-        _NEW_CLIENT, "no setting makes a token of another issuer acceptable; register a key of the client"
-    )
+    return Fix(_NEW_CLIENT, "no setting makes a token of another issuer acceptable; register a key of the client")
 
 
 async def explain(facts: Facts, directory: Directory, revocations: Revocations) -> Explanation:
