@@ -42,7 +42,8 @@ def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
             command = click.option(
                 str(row.option),
                 row.name,
-                type=_type(row.kind),
+                # A list with a metavar has names that the server checks: a wrong one is no usage error.
+                type=None if is_list and row.metavar else _type(row.kind),
                 multiple=is_list,
                 metavar=row.metavar,
                 help=f"{row.meaning}; may repeat" if is_list else row.meaning.replace("0 for the", "default for the"),

@@ -11,13 +11,12 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
 from affiant.oauth import bearer, names
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
 from affiant.server.request.deadline import REQUEST_SECONDS, Deadline
@@ -27,6 +26,9 @@ from affiant.server.request.notes import REFUSED, Request
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
+
+if TYPE_CHECKING:  # it loads every method of client authentication, which the admin API does not need
+    from affiant.server.client_auth.ladder import Authenticator
 
 log = logging.getLogger(__name__)
 
