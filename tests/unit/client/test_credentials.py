@@ -49,7 +49,7 @@ def test_written_file_reads_back(tmp_path: Path, key: PrivateKey) -> None:
     assert key.to_jwk()["d"] not in repr(made)
 
 
-def test_file_is_not_overwritten_unless_told(tmp_path: Path) -> None:
+def test_existing_file_is_not_overwritten_by_write(tmp_path: Path) -> None:
     path = _file(tmp_path / "c.json", "precious")
     made = credentials.parse(json.dumps(GOOD), name="x")
     with pytest.raises(ConfigError, match="exists already"):
@@ -84,7 +84,7 @@ def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
         (json.dumps({**GOOD, "scope": "half a pair \ud800"}), '"scope" in .* wrong kind'),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+def test_error_about_the_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
     path = _file(tmp_path / "c.json", text)
     with pytest.raises(LocalError, match=words) as caught:
         credentials.read(path)
@@ -101,7 +101,7 @@ def test_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None
         credentials.read(path)
 
 
-def test_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> None:
+def test_missing_and_unreadable_files_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="No such file"):
         credentials.read(tmp_path / "none")
     with pytest.raises(LocalError, match="Is a directory"):

@@ -82,7 +82,7 @@ def test_newer_nonce_takes_its_place(foreign: Foreign, service: Service) -> None
 @pytest.mark.parametrize(
     "headers", [{}, {"DPoP-Nonce": ""}, {"DPoP-Nonce": 'a"b'}, {"DPoP-Nonce": "a b"}, {"DPoP-Nonce": "x" * 2000}]
 )
-def test_want_of_a_nonce_without_one_is_told(foreign: Foreign, service: Service, headers: dict[str, str]) -> None:
+def test_demand_for_a_nonce_without_one_is_an_error(foreign: Foreign, service: Service, headers: dict[str, str]) -> None:
     foreign.default["/token"] = Answer(400, {"error": "use_dpop_nonce"}, headers)
     with pytest.raises(Refused, match="use_dpop_nonce"):
         service.token()
@@ -172,7 +172,7 @@ def test_key_may_be_made_or_given(foreign: Foreign, key: PrivateKey, http: httpx
 
 
 @pytest.mark.parametrize("given", ["nowhere.pem", BOUND.public().to_jwk(), {}, "{", b"x", keys.SecretKey(bytes(32))])
-def test_key_that_is_none_is_refused(foreign: Foreign, key: PrivateKey, given: Any) -> None:
+def test_dpop_rejects_what_is_no_key(foreign: Foreign, key: PrivateKey, given: Any) -> None:
     with pytest.raises(LocalError, match="dpop="):
         Service(foreign.url, "billing", key=key, dpop=given)
 

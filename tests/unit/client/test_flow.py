@@ -72,7 +72,7 @@ def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: Priva
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/.well-known/openid-configuration"])
-def test_a_server_that_is_not_available_is_not_told_as_the_wrong_one(
+def test_unavailable_server_is_not_reported_as_the_wrong_issuer(
     foreign: Foreign, key: PrivateKey, status: int, path: str
 ) -> None:
     foreign.default.pop(WELL_KNOWN)
@@ -192,7 +192,7 @@ def _invalid_client(**headers: str) -> Answer:
     return Answer(401, {"error": "invalid_client"}, headers)
 
 
-def test_skewed_clock_signs_once_more_by_the_servers(
+def test_skewed_clock_signs_again_with_the_servers_time(
     foreign: Foreign, key: PrivateKey, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours, theirs = 1_800_000_000, 1_800_000_400
@@ -221,7 +221,7 @@ def test_right_clock_signs_once(foreign: Foreign, key: PrivateKey, headers: dict
 
 
 @pytest.mark.attack(281)
-def test_refusal_is_told_whole_and_harmless(foreign: Foreign, key: PrivateKey) -> None:
+def test_refusal_has_all_members_escaped(foreign: Foreign, key: PrivateKey) -> None:
     members = {
         "error": "invalid_scope",
         "error_description": "no\x1b[2J\nsuch\u202e scope" + "x" * 1000,

@@ -128,7 +128,7 @@ def test_origin_says_where_the_api_listens(api: Foreign, service: Service, resou
 
 
 @pytest.mark.parametrize("origin", ["127.0.0.1:9000", "orders", "ftp://orders.example", "https://", "http://a:b", ""])
-def test_origin_that_is_none_does_not_leave_the_token_unbound(service: Service, origin: str) -> None:
+def test_wrong_origin_is_an_error(service: Service, origin: str) -> None:
     with pytest.raises(LocalError, match="http"):
         service.auth("urn:orders", origin=origin)
 

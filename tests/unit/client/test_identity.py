@@ -91,7 +91,7 @@ async def _later(_: bytes) -> bytes:
         ("ES256", _later, "returned coroutine, not bytes"),
     ],
 )
-def test_what_no_signature_can_be_does_not_leave(alg: str, answer: Callable[[bytes], Any], words: str) -> None:
+def test_impossible_signature_is_not_sent(alg: str, answer: Callable[[bytes], Any], words: str) -> None:
     """The server would say no more of it than that client authentication failed."""
     with pytest.raises(LocalError, match=words):
         Service(ISSUER, "billing", key=Kms(alg, answer)).assertion()
@@ -125,7 +125,7 @@ def test_assertions_are_new_each_time(key: PrivateKey) -> None:
         ({"secret": "short", "auth_method": "client_secret_jwt"}, "at least 32 bytes"),
     ],
 )
-def test_what_cannot_be_used_is_refused_at_once(options: dict[str, Any], words: str) -> None:
+def test_unusable_options_are_rejected_at_once(options: dict[str, Any], words: str) -> None:
     with pytest.raises(LocalError, match=words) as caught:
         Service(ISSUER, "billing", **options)
     assert CANARY not in "".join(traceback.format_exception(caught.value))

@@ -180,7 +180,7 @@ def test_a_refusal_that_is_none(server: Foreign, http: httpx2.Client, key: Priva
         _register(server, http, key, Answer(status, raw=raw))
 
 
-def test_a_refusal_is_shown_without_what_a_terminal_obeys(
+def test_refusal_of_registration_is_escaped(
     server: Foreign, http: httpx2.Client, key: PrivateKey
 ) -> None:
     said = {"error": "invalid_token\x1b[2J", "error_description": "gone\r\n\x9bK", "error_uri": "\x1b]0;x\x07"}
@@ -215,7 +215,7 @@ def test_it_is_sent_again_only_where_it_was_not_taken(
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-def test_what_may_have_been_taken_is_not_sent_again(
+def test_registration_is_not_sent_again_if_it_may_be_done(
     server: Foreign, http: httpx2.Client, key: PrivateKey, status: int
 ) -> None:
     with pytest.raises(RemoteError):
@@ -260,7 +260,7 @@ def test_taking_it_back(server: Foreign, http: httpx2.Client) -> None:
         (Answer(404, raw=b"[" * 200_000), "answered 404"),
     ],
 )
-def test_taking_it_back_and_being_told_otherwise(
+def test_refused_deregistration_is_an_error(
     server: Foreign, http: httpx2.Client, answer: Answer, message: str
 ) -> None:
     server.default["/register/c"] = answer

@@ -98,7 +98,7 @@ def test_failure_is_not_kept_and_leaves_no_lock(store: FileTokenStore) -> None:
     assert store.token(NAMES, _fetch("a"), now=NOW).value == "a"
 
 
-def test_forgotten_token_is_fetched_anew(store: FileTokenStore) -> None:
+def test_forgotten_token_is_fetched_again(store: FileTokenStore) -> None:
     store.token(NAMES, _fetch("a"), now=NOW)
     store.forget(NAMES, "a")
     store.forget(NAMES, "a")
@@ -111,7 +111,7 @@ def test_token_fetched_by_another_process_is_not_forgotten(store: FileTokenStore
     assert store.token(NAMES, _never, now=NOW).value == "b"
 
 
-def test_token_that_ends_too_soon_is_fetched_anew(store: FileTokenStore) -> None:
+def test_token_that_ends_too_soon_is_fetched_again(store: FileTokenStore) -> None:
     store.token(NAMES, _fetch("a"), now=NOW)
     assert store.token(NAMES, _never, now=NOW, min_ttl=600).value == "a"
     assert store.token(NAMES, _fetch("b"), now=NOW + 1, min_ttl=600).value == "b"

@@ -56,7 +56,7 @@ def test_twenty_event_loops_make_one_request(foreign: Foreign, service: Service)
     assert len(foreign.sent("/token")) == 1
 
 
-def test_cancelled_first_caller_takes_nobody_along(foreign: Foreign, service: Service) -> None:
+def test_cancelled_first_caller_cancels_no_other(foreign: Foreign, service: Service) -> None:
     async def run() -> list[str]:
         first = asyncio.create_task(service.atoken())
         await asyncio.sleep(0)
@@ -103,7 +103,7 @@ def test_other_resource_or_scope_is_another_token(foreign: Foreign, service: Ser
     assert [request.form.get("scope") for request in foreign.sent("/token")] == [None, None, "x"]
 
 
-def test_failure_reaches_all_who_wait_and_the_next_asks_again(foreign: Foreign, service: Service) -> None:
+def test_failure_reaches_all_callers_and_is_not_cached(foreign: Foreign, service: Service) -> None:
     foreign.script["/token"] = [Answer(400, {"error": "invalid_scope"})]
     start = threading.Barrier(10)
 
@@ -230,7 +230,7 @@ def test_life_begins_when_it_is_asked_for() -> None:
     assert TokenSource(slow, clock).get(KEY).expires_at == 1_800_000_100
 
 
-def test_forgotten_token_is_asked_for_anew() -> None:
+def test_forgotten_token_is_requested_again() -> None:
     script = _Script(_answer("a", 3600), _answer("b", 3600))
     assert script.get() == "a"
     script.source.forget(KEY, "another")

@@ -81,7 +81,7 @@ def _get(url: str) -> Generator[Send, Reply | None, Reply | None]:
 
 
 @pytest.mark.parametrize("play", [_header, _body, _for_ever(b"HTTP/1.1 103 Early Hints\r\n\r\n")])
-def test_who_sends_a_little_for_ever_is_not_waited_for(
+def test_endless_slow_response_ends_in_an_error(
     serve: Callable[[Play], str], http: httpx2.Client, play: Play
 ) -> None:
     """Each byte comes in time; the whole never does."""
@@ -91,7 +91,7 @@ def test_who_sends_a_little_for_ever_is_not_waited_for(
     assert time.monotonic() - began < 20 * TIMEOUT
 
 
-def test_who_says_nothing_is_not_waited_for(serve: Callable[[Play], str], http: httpx2.Client) -> None:
+def test_silent_server_ends_in_an_error(serve: Callable[[Play], str], http: httpx2.Client) -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
         transport.run(_get(serve(lambda connection: connection.recv(1))), http)
 
@@ -99,7 +99,7 @@ def test_who_says_nothing_is_not_waited_for(serve: Callable[[Play], str], http: 
 @pytest.mark.parametrize(
     "answer", [b"SSH-2.0-OpenSSH\r\n", b"", HEAD + b"X: " + b"a" * 200_000, b"HTTP/1.1 999999 \r\n\r\n"]
 )
-def test_what_is_no_http_is_told_as_that(serve: Callable[[Play], str], http: httpx2.Client, answer: bytes) -> None:
+def test_response_that_is_not_http_is_an_error(serve: Callable[[Play], str], http: httpx2.Client, answer: bytes) -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)

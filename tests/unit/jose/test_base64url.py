@@ -22,7 +22,7 @@ def test_round_trip(data: bytes) -> None:
 
 
 @given(st.text(LETTERS))
-def test_what_is_read_is_spelled_in_no_other_way(text: str) -> None:
+def test_value_has_only_one_encoding(text: str) -> None:
     try:
         data = base64url.decode(text)
     except ValueError:

@@ -50,7 +50,7 @@ ODD: list[tuple[Any, str]] = [
 @pytest.mark.rfc(7517, "5")
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(("odd", "why"), ODD)
-def test_what_cannot_be_used_is_left_out_and_named(read: Any, odd: Any, why: str) -> None:
+def test_unusable_members_are_left_out_and_named(read: Any, odd: Any, why: str) -> None:
     found = read({"keys": [OTHER, odd, GOOD], "more": 1})
     assert [key.to_jwk() for key in found.keys] == [OTHER, GOOD]
     (left_out,) = found.left_out
@@ -73,7 +73,7 @@ def test_nothing_usable_is_refused_with_every_reason(read: Any) -> None:
 @pytest.mark.rfc(7517, "9.2")
 @pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
 @pytest.mark.parametrize("other", [GOOD, {**GOOD, "use": "enc"}, {"kty": "XYZ"}, {"kty": "oct"}])
-def test_a_private_key_that_is_given_refuses_the_whole_set(member: str, other: dict[str, Any]) -> None:
+def test_registered_set_with_a_private_key_is_rejected(member: str, other: dict[str, Any]) -> None:
     """In a published set it is left out: its owner cannot be informed."""
     members = [OTHER, {**other, member: "AA"}]
     with pytest.raises(ConfigError, match="key 2 of the JWK Set: the key has private members"):
@@ -121,7 +121,7 @@ def test_how_many_are_read_is_not_the_senders_choice() -> None:
         Reader({"keys": [*strange, *many]})
 
 
-def test_what_was_left_out_is_one_short_safe_line() -> None:
+def test_description_of_left_out_members_is_short_and_printable() -> None:
     strange = [{"kty": "?", "kid": "\x1b[2J" + "x" * 900} for _ in range(9)]
     line = describe(KeySet.parse({"keys": [GOOD, *strange]}).left_out)
     assert line.isprintable()

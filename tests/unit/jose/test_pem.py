@@ -113,7 +113,7 @@ REFUSED: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "said"), REFUSED)
 @pytest.mark.parametrize("wrap", [str, encoded])
-def test_another_thing_is_named_with_what_mends_it(text: str, said: str, wrap: Any) -> None:
+def test_message_about_another_format_has_the_remedy(text: str, said: str, wrap: Any) -> None:
     with pytest.raises(ConfigError, match=said) as refused:
         parse_private_key(wrap(text))
     message = f"{refused.value!r}{refused.value.__cause__!r}{refused.value.__context__!r}"

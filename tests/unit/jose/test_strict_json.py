@@ -41,7 +41,7 @@ def test_brackets_within_strings_nest_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["", '"\\\\",', '"\\"",', '"[",', '"]]]]",'])
-def test_what_nests_too_deeply_is_refused_behind_any_string(before: str) -> None:
+def test_deep_nesting_is_rejected_after_any_string(before: str) -> None:
     deep = "[" * strict_json.MAX_DEPTH + "]" * strict_json.MAX_DEPTH
     with pytest.raises(ValueError, match="nested too deeply"):
         strict_json.parse_object(f'{{"a":[{before}{deep}]}}'.encode())

@@ -138,7 +138,7 @@ def test_each_policy_has_its_audiences(policy: str, aud: object, is_allowed: boo
         assert _reason({**CLAIMS, "aud": aud}, rules=rules) is Reason.AUDIENCE
 
 
-def test_the_hash_of_the_whole_stands_for_a_missing_jti() -> None:
+def test_hash_of_the_jws_replaces_a_missing_jti() -> None:
     """Only where the rules allow it; also of a jti that cannot be remembered."""
     claims = {name: value for name, value in CLAIMS.items() if name != "jti"}
     loose = Rules(issuer=ISSUER, token_endpoint="", jti="legacy")
@@ -149,7 +149,7 @@ def test_the_hash_of_the_whole_stands_for_a_missing_jti() -> None:
     assert _reason({**CLAIMS, "jti": ""}) is Reason.JTI
 
 
-def test_a_jti_cannot_pass_for_the_hash_of_a_whole() -> None:
+def test_jti_cannot_have_the_digest_of_a_jws() -> None:
     assert _judge(CLAIMS).jti_digest == sha256(b"jti:j").digest()
 
 

@@ -76,7 +76,7 @@ def test_observation_has_a_floor(claims: dict[str, Any]) -> None:
         _judge(claims, observe=frozenset(assertion.RULES), audience="legacy", lifetime="legacy", jti="legacy")
 
 
-def test_what_is_good_is_not_observed() -> None:
+def test_good_assertion_has_no_observation() -> None:
     assert _judge({}, observe=frozenset(assertion.RULES)).observed == ()
 
 
@@ -89,7 +89,7 @@ def test_what_is_good_is_not_observed() -> None:
         ({"jti": "legacy"}, {"jti": "absent"}, Reason.JTI),
     ],
 )
-def test_legacy_tells_what_strict_would_refuse(policy: dict[str, Any], claims: dict[str, Any], reason: Reason) -> None:
+def test_legacy_records_breaches_of_strict(policy: dict[str, Any], claims: dict[str, Any], reason: Reason) -> None:
     """Observation shows which clients would be rejected by a stricter policy."""
     assert _judge(claims, **policy).observed == (reason,)
 
@@ -131,7 +131,7 @@ def test_a_long_life_is_remembered_to_its_end() -> None:
         (3661, {"iat": "absent"}, True),
     ],
 )
-def test_what_may_have_been_used_before_a_restore(ahead: int, claims: dict[str, Any], is_taken: bool) -> None:
+def test_assertion_from_before_a_restore_is_rejected(ahead: int, claims: dict[str, Any], is_taken: bool) -> None:
     """The server forgot at NOW which jtis were used; no assertion from before gets in until all must have expired."""
     members = {**CLAIMS, "exp": NOW + ahead + 60, "iat": NOW, **claims}
     text = compact.sign({}, {n: v for n, v in members.items() if v != "absent"}, KEY)
@@ -172,7 +172,7 @@ def _is_let_in(claims: dict[str, Any], header: dict[str, Any], **rules: Any) -> 
 @settings(deadline=None)
 @pytest.mark.parametrize("rule", assertion.RULES)
 @given(claims=SENT, typ=st.sampled_from(["JWT", "client-authentication+jwt", None]), data=st.data())
-def test_the_loosest_policy_lets_in_what_is_let_in_under_observation(
+def test_loosest_policy_accepts_all_observed_breaches(
     rule: str, claims: dict[str, Any], typ: str | None, data: st.DataObject
 ) -> None:
     """A client that is observed without a breach works on under the stricter policy."""

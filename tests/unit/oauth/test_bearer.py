@@ -43,7 +43,7 @@ def test_parse_refuses_a_malformed_one(value: bytes) -> None:
     assert refusal.value.reason is Reason.TOKEN_MALFORMED
 
 
-def test_parse_refuses_two_headers_whatever_they_are() -> None:
+def test_two_headers_are_rejected() -> None:
     for values in ([b"Bearer x", b"Bearer x"], [b"Basic eDp5", b"Bearer x"], [b"", b""]):
         with pytest.raises(Rejected) as refusal:
             bearer.parse_authorization(values)
@@ -55,7 +55,7 @@ def test_challenge_without_parameters_is_the_scheme() -> None:
     assert bearer.challenge(scheme="DPoP") == "DPoP"
 
 
-def test_challenge_names_what_it_is_given() -> None:
+def test_challenge_has_the_given_parameters() -> None:
     value = bearer.challenge(realm="r", error="e", description="d", scope="a b", resource_metadata="https://m")
     assert value == 'Bearer realm="r", error="e", error_description="d", scope="a b", resource_metadata="https://m"'
 

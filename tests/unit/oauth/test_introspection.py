@@ -43,7 +43,7 @@ KEY = keys.generate("ES256")
         ("," * 5000 + MEDIA_TYPE, False),
     ],
 )
-def test_who_asks_for_one(accept: str, is_wanted: bool) -> None:
+def test_accept_header_requests_a_jwt(accept: str, is_wanted: bool) -> None:
     assert wants_jwt([accept.encode("latin-1")]) is is_wanted
 
 
@@ -53,7 +53,7 @@ def test_of_several_headers_all_count() -> None:
 
 
 @pytest.mark.rfc(9701, "5")
-async def test_what_was_built_is_believed() -> None:
+async def test_built_answer_verifies() -> None:
     members = {"active": True, "sub": "c", "exp": NOW + 60}
     parsed = compact.parse(await build(members, issuer=ISSUER, audience="rs", now=NOW + 0.7, signer=KEY))
     assert parsed.claims == {"iss": ISSUER, "aud": "rs", "iat": NOW, "token_introspection": members}

@@ -47,7 +47,7 @@ async def _feed(*revoked: tuple[str, str, int]) -> Feed:
         ("all", ""),
     ],
 )
-async def test_what_is_named_ends(kind: str, value: str) -> None:
+async def test_named_tokens_are_revoked(kind: str, value: str) -> None:
     """And a token of another name of that kind does not; nor is a value of one kind one of another."""
     assert (await _feed((kind, value, NOW))).revokes(CLAIMS)
     assert not (await _feed((kind, f"{value}x", NOW))).revokes(CLAIMS)
@@ -56,7 +56,7 @@ async def test_what_is_named_ends(kind: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["client", "api", "all"])
-async def test_what_is_issued_later_stands(kind: str) -> None:
+async def test_tokens_issued_later_are_not_revoked(kind: str) -> None:
     """Once every node has heard of it."""
     value = {"client": "c", "api": "https://a", "all": ""}[kind]
     feed = await _feed((kind, value, NOW))
@@ -67,7 +67,7 @@ async def test_what_is_issued_later_stands(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jti", "family", "key"])
-async def test_what_is_over_for_good(kind: str) -> None:
+async def test_token_family_and_key_are_revoked_for_good(kind: str) -> None:
     """The clock of the node that issued the token does not matter."""
     value = {"jti": "f.1", "family": "f", "key": "k"}[kind]
     assert (await _feed((kind, value, NOW))).revokes({**CLAIMS, "iat": NOW + 3600})
@@ -78,7 +78,7 @@ async def test_another_clients_key_is_another_name() -> None:
     assert not (await _feed(("key", of_key("evil", "k") or "", NOW))).revokes(CLAIMS)
 
 
-def test_a_token_that_names_little_is_looked_up_by_what_it_names() -> None:
+def test_token_with_few_claims_has_few_names() -> None:
     assert named({"jti": "1", "aud": 5}) == [("all", ""), ("jti", "1")]
     assert named({"jti": "x" * 300, "aud": [1, "a"]}) == [("all", ""), ("api", "a")]
 
@@ -90,7 +90,7 @@ async def test_strangers_read_no_names() -> None:
     assert "secret-jti" not in shown
 
 
-async def test_one_state_is_told_in_the_same_words() -> None:
+async def test_one_state_has_the_same_claims() -> None:
     rows = [("jti", "a", NOW), ("jti", "b", NOW), ("client", "c", NOW), ("api", "d", NOW)]
     ways = [await build(given, issuer=ISSUER, now=NOW, signer=KEY) for given in (rows, rows[::-1])]
     assert compact.parse(ways[0]).claims == compact.parse(ways[1]).claims

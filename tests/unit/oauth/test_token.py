@@ -24,7 +24,7 @@ RESPONSES = st.builds(
 
 
 @given(RESPONSES)
-def test_parse_reads_what_was_built(response: TokenResponse) -> None:
+def test_built_response_parses(response: TokenResponse) -> None:
     assert token.parse_response(json.dumps(response.to_members()).encode()) == response
 
 
@@ -57,7 +57,7 @@ def test_parse_reads_seconds(given_: object, seconds: int | None) -> None:
 @pytest.mark.parametrize(
     "bad", ["", "-1", "1.5", "1e3", "\u0661", "9" * 16, True, [], 10**15, float("nan"), float("inf")]
 )
-def test_parse_refuses_what_are_no_seconds(bad: object) -> None:
+def test_wrong_expires_in_is_rejected(bad: object) -> None:
     with pytest.raises(ValueError, match=r"expires_in|not JSON"):
         token.parse_response(json.dumps({**GOOD, "expires_in": bad}).encode())
 
@@ -109,18 +109,18 @@ def test_a_refresh_token_is_of_printable_ascii(bad: str) -> None:
     assert "canary" not in str(refused.value)
 
 
-def test_tokens_of_others_may_have_what_ours_have_not() -> None:
+def test_tokens_of_other_servers_may_have_other_characters() -> None:
     """Some servers issue tokens that are no b64token, and take them in the header: they are theirs to judge."""
     said = {"access_token": "AAAA%2Fb|c:d", "refresh_token": "a b"}
     assert token.parse_response(json.dumps({**GOOD, **said}).encode()).access_token == "AAAA%2Fb|c:d"
 
 
-def test_parse_ignores_what_it_does_not_know() -> None:
+def test_unknown_members_are_ignored() -> None:
     body = json.dumps({**GOOD, "id_token": "x", "scope": ["a"], "refresh_token": ""}).encode()
     assert token.parse_response(body) == TokenResponse("t", "Bearer", None)
 
 
-def test_forms_have_only_what_is_asked_for() -> None:
+def test_forms_have_only_given_parameters() -> None:
     assert token.client_credentials_form(scope=None, resource=None) == [("grant_type", "client_credentials")]
     assert token.client_credentials_form(scope="a b", resource="https://a") == [
         ("grant_type", "client_credentials"),

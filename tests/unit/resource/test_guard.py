@@ -13,6 +13,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from tests.unit.resource import issuer as issuers
+from tests.unit.resource.issuer import API, ISSUER, NOW
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import keys
@@ -22,31 +24,26 @@ from affiant.resource import Caller, Denied, Guard
 from affiant.resource.asgi import GuardMiddleware
 
 pytestmark = pytest.mark.anyio
-ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 KEY = keys.generate("ES256")
 
 
-class Issuer:
-    """Metadata and keys over HTTP, counted."""
+class Issuer(issuers.Issuer):
+    """With counted fetches."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.keys = [KEY]
         self.fetches = 0
-        self.is_up = True
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if not self.is_up:
             raise httpx2.ConnectError("down")
-        if request.url.path == "/jwks":
-            self.fetches += 1
-            await asyncio.sleep(0)
-            return httpx2.Response(200, json={"keys": [key.public().to_jwk() for key in self.keys]})
-        document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
-        return httpx2.Response(200, json=document)
+        return await super().__call__(request)
 
-    def guard(self, **options: Any) -> Guard:
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return Guard(ISSUER, audience=API, http=http, clock=lambda: NOW, **options)
+    async def jwks(self) -> httpx2.Response:
+        self.fetches += 1
+        await asyncio.sleep(0)
+        return await super().jwks()
 
 
 def _token(key: keys.PrivateKey = KEY, *, typ: str = "at+jwt", without: str = "", **claims: Any) -> bytes:

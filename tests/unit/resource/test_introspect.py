@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from tests.unit.resource import issuer as issuers
+from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of
 
 from affiant.client.auth import Assertion, SecretBasic
 from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
@@ -20,34 +21,26 @@ from affiant.resource import Guard, Introspection, introspect
 from affiant.resource.asgi import GuardMiddleware
 
 pytestmark = pytest.mark.anyio
-ISSUER, API, ME, NOW = "https://as.example", "https://api.example", "orders-api", 1_800_000_000
+ME = "orders-api"
 MINE = keys.generate("ES256")
 
 
-class Issuer:
-    """Metadata, keys and introspection over HTTP. Every token is active until it is in `ended`."""
+class Issuer(issuers.Issuer):
+    """With introspection. Every token is active until it is in `ended`."""
 
     def __init__(self) -> None:
-        self.key = keys.generate("ES256")
-        self.now, self.asked = float(NOW), list[httpx2.Request]()
+        super().__init__()
+        self.endpoints = {"introspection_endpoint": f"{ISSUER}/introspect"}
+        self.asked = list[httpx2.Request]()
         self.ended = set[str]()
-        self.named, self.signs, self.status, self.is_up = True, True, 200, True
-        self.audience, self.signer = ME, self.key
+        self.signs, self.status = True, 200
+        self.audience, self.signer = ME, self.keys[0]
         self.changes = dict[str, Any]()
         self.body: str | None = None
         self.content_type: str | None = None
         self.gate: asyncio.Event | None = None
 
-    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.path == "/jwks":
-            return httpx2.Response(200, json={"keys": [self.key.public().to_jwk()]})
-        if request.url.path == "/introspect":
-            return await self._tell(request)
-        document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
-        more = {"introspection_endpoint": f"{ISSUER}/introspect"} if self.named else {}
-        return httpx2.Response(200, json={**document, **more})
-
-    async def _tell(self, request: httpx2.Request) -> httpx2.Response:
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request)
         if not self.is_up:
             raise httpx2.ConnectError("down")
@@ -68,14 +61,7 @@ class Issuer:
 
     def guard(self, *, cache_seconds: float = 0, signed: bool = False, **options: Any) -> Guard:
         asking = Introspection(ME, Assertion(MINE), cache_seconds=cache_seconds, signed=signed)
-        options = {"introspection": asking, "revocations": "off", **options}
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self), auth=("another", "client"))
-        return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now, **options)
-
-    def token(self, jti: str = "1", **claims: Any) -> bytes:
-        now = int(self.now)
-        members = {"iss": ISSUER, "aud": API, "sub": "c", "client_id": "c", "iat": now, "exp": now + 3600, "jti": jti}
-        return b"Bearer " + compact.sign({"typ": "at+jwt"}, {**members, **claims}, self.key).encode()
+        return super().guard(**{"introspection": asking, "revocations": "off", **options})
 
 
 @pytest.fixture
@@ -83,26 +69,12 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-async def _reason(guard: Guard, token: bytes) -> Reason | None:
-    try:
-        await guard.check([token])
-    except Rejected as refusal:
-        return refusal.reason
-    return None
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not is_so():  # noqa: ASYNC110 - the other task has no event
-            await asyncio.sleep(0)
-
-
-async def test_what_is_ended_is_refused_by_the_next_request(issuer: Issuer) -> None:
+async def test_revoked_token_is_rejected_by_the_next_request(issuer: Issuer) -> None:
     guard, token = issuer.guard(), issuer.token()
-    assert await _reason(guard, token) is None
+    assert await reason_of(guard, token) is None
     issuer.ended.add("1")
-    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
-    assert await _reason(guard, issuer.token("2")) is None
+    assert await reason_of(guard, token) is Reason.TOKEN_REVOKED
+    assert await reason_of(guard, issuer.token("2")) is None
     assert len(issuer.asked) == 3
 
 
@@ -126,17 +98,17 @@ async def test_the_question(issuer: Issuer) -> None:
 
 async def test_by_a_secret(issuer: Issuer) -> None:
     guard = issuer.guard(introspection=Introspection(ME, SecretBasic("s3cret")))
-    assert await _reason(guard, issuer.token()) is None
+    assert await reason_of(guard, issuer.token()) is None
     assert issuer.asked[0].headers["authorization"].startswith("Basic ")
 
 
-async def test_what_would_be_refused_anyway_is_not_asked_for(issuer: Issuer) -> None:
+async def test_rejected_token_causes_no_question(issuer: Issuer) -> None:
     """A request without a token for this API causes no question."""
     stranger = compact.sign({"typ": "at+jwt"}, {"jti": "1", "exp": NOW + 9}, keys.generate("ES256"))
     bound = issuer.token(cnf={"jkt": "x"})
     for token in (b"Bearer x", b"Bearer " + stranger.encode(), issuer.token(aud="https://other.example"), bound):
-        assert await _reason(issuer.guard(), token) is not None
-    assert await _reason(issuer.guard(), issuer.token(exp=NOW - 31)) is Reason.TOKEN_EXPIRED
+        assert await reason_of(issuer.guard(), token) is not None
+    assert await reason_of(issuer.guard(), issuer.token(exp=NOW - 31)) is Reason.TOKEN_EXPIRED
     assert not issuer.asked
 
 
@@ -144,10 +116,10 @@ async def test_many_at_once_share_their_questions(issuer: Issuer) -> None:
     """The first request asks; later ones share one more question, since the first may be older than they are."""
     issuer.gate = asyncio.Event()
     guard, token = issuer.guard(), issuer.token()
-    first = asyncio.create_task(_reason(guard, token))
-    await _until(lambda: len(issuer.asked) == 1)
+    first = asyncio.create_task(reason_of(guard, token))
+    await eventually(lambda: len(issuer.asked) == 1)
     issuer.ended.add("1")  # acknowledged before the others come
-    others = [asyncio.create_task(_reason(guard, token)) for _ in range(50)]
+    others = [asyncio.create_task(reason_of(guard, token)) for _ in range(50)]
     await asyncio.sleep(0)
     issuer.gate.set()
     assert await first is None
@@ -158,15 +130,15 @@ async def test_many_at_once_share_their_questions(issuer: Issuer) -> None:
 async def test_with_a_cache_many_ask_once(issuer: Issuer) -> None:
     guard, token = issuer.guard(cache_seconds=5), issuer.token()
     for _ in range(2):
-        assert set(await asyncio.gather(*(_reason(guard, token) for _ in range(50)))) == {None}
+        assert set(await asyncio.gather(*(reason_of(guard, token) for _ in range(50)))) == {None}
     assert len(issuer.asked) == 1
 
 
-async def test_who_goes_away_takes_nobody_along(issuer: Issuer) -> None:
+async def test_cancelled_request_cancels_no_other(issuer: Issuer) -> None:
     issuer.gate = asyncio.Event()
     guard, token = issuer.guard(cache_seconds=5), issuer.token()
-    first, second = (asyncio.create_task(_reason(guard, token)) for _ in range(2))
-    await _until(lambda: len(issuer.asked) == 1)
+    first, second = (asyncio.create_task(reason_of(guard, token)) for _ in range(2))
+    await eventually(lambda: len(issuer.asked) == 1)
     first.cancel()
     issuer.gate.set()
     assert await second is None
@@ -178,12 +150,12 @@ async def test_an_answer_is_used_again_for_so_long(issuer: Issuer, active: bool)
     guard, token = issuer.guard(cache_seconds=30), issuer.token()
     reason = None if active else Reason.TOKEN_REVOKED
     issuer.ended.update(() if active else ("1",))
-    assert await _reason(guard, token) is reason
+    assert await reason_of(guard, token) is reason
     issuer.now += 29
-    assert await _reason(guard, token) is reason
+    assert await reason_of(guard, token) is reason
     assert len(issuer.asked) == 1
     issuer.now += 1
-    await _reason(guard, token)
+    await reason_of(guard, token)
     assert len(issuer.asked) == 2
 
 
@@ -193,21 +165,21 @@ async def test_a_clock_that_was_set_back(issuer: Issuer) -> None:
     await guard.check([token])
     issuer.now -= 20
     issuer.ended.add("1")
-    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
+    assert await reason_of(guard, token) is Reason.TOKEN_REVOKED
 
 
 async def test_it_counts_from_the_question(issuer: Issuer) -> None:
     """A revocation while the answer is in flight is not in it."""
     issuer.gate = asyncio.Event()
     guard, token = issuer.guard(cache_seconds=10), issuer.token()
-    first = asyncio.create_task(_reason(guard, token))
-    await _until(lambda: len(issuer.asked) == 1)
+    first = asyncio.create_task(reason_of(guard, token))
+    await eventually(lambda: len(issuer.asked) == 1)
     issuer.ended.add("1")
     issuer.signs = False  # or it would be too old to be believed
     issuer.now += 10
     issuer.gate.set()
     assert await first is None
-    assert await _reason(guard, token) is Reason.TOKEN_REVOKED
+    assert await reason_of(guard, token) is Reason.TOKEN_REVOKED
 
 
 @pytest.mark.parametrize("members", [{}, {"exp": NOW + 4}, {"exp": "soon"}])
@@ -215,12 +187,12 @@ async def test_never_beyond_exp(issuer: Issuer, members: dict[str, Any]) -> None
     """Neither that of the token nor that in the answer."""
     issuer.changes = members
     guard, token = issuer.guard(cache_seconds=30), issuer.token(exp=NOW + 8)
-    assert await _reason(guard, token) is None
+    assert await reason_of(guard, token) is None
     issuer.now += 8 if not members else 4
-    await _reason(guard, token)
+    await reason_of(guard, token)
     assert len(issuer.asked) == 2
     issuer.now = NOW + 9
-    assert await _reason(guard, token) is Reason.TOKEN_EXPIRED
+    assert await reason_of(guard, token) is Reason.TOKEN_EXPIRED
 
 
 async def test_the_cache_is_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,12 +241,12 @@ _LIES: dict[str, dict[str, Any]] = {
     "created": {"status": 201},
     "broken": {"status": 500},
     "down": {"is_up": False},
-    "not named": {"named": False},
+    "not named": {"endpoints": {}},
 }
 
 
 @pytest.mark.parametrize("how", _LIES)
-async def test_what_is_not_believed_lets_nobody_in(issuer: Issuer, how: str) -> None:
+async def test_untrusted_answer_rejects_the_token(issuer: Issuer, how: str) -> None:
     """It is not cached, and it is no verdict on the token."""
     token = issuer.token()
     guard = issuer.guard(cache_seconds=30, signed=how == "not signed")
@@ -292,7 +264,7 @@ async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:
     await guard.check([token])
     claims = compact.parse(token[7:].decode()).claims
     issuer.body = await introspection.build(
-        {"active": True, **claims}, issuer=ISSUER, audience=ME, now=NOW, signer=issuer.key
+        {"active": True, **claims}, issuer=ISSUER, audience=ME, now=NOW, signer=issuer.keys[0]
     )
     issuer.now += 34
     with pytest.raises(RemoteError):
@@ -302,15 +274,15 @@ async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:
 async def test_json_from_an_issuer_that_does_not_sign(issuer: Issuer) -> None:
     issuer.signs, issuer.content_type = False, "Application/JSON; charset=utf-8"
     guard = issuer.guard()
-    assert await _reason(guard, issuer.token()) is None
+    assert await reason_of(guard, issuer.token()) is None
     issuer.ended.add("1")
-    assert await _reason(guard, issuer.token()) is Reason.TOKEN_REVOKED
+    assert await reason_of(guard, issuer.token()) is Reason.TOKEN_REVOKED
 
 
-async def test_little_is_told(issuer: Issuer) -> None:
+async def test_refusal_reveals_little(issuer: Issuer) -> None:
     """No member but `active` is required (RFC 7662 section 2.2)."""
     issuer.signs, issuer.body = False, '{"active":true}'
-    assert await _reason(issuer.guard(cache_seconds=30), issuer.token()) is None
+    assert await reason_of(issuer.guard(cache_seconds=30), issuer.token()) is None
 
 
 async def test_no_answer_in_time(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +312,7 @@ async def test_the_end_before_the_scope(issuer: Issuer) -> None:
     assert refusal.value.reason is Reason.TOKEN_REVOKED
 
 
-def test_what_cannot_be_asked_like_that() -> None:
+def test_impossible_introspection_is_rejected() -> None:
     for client_id, seconds in (("", 0), (ME, -1), (ME, 31), (ME, float("nan"))):
         with pytest.raises(ConfigError):
             Introspection(client_id, SecretBasic("s3cret"), cache_seconds=seconds)
@@ -359,5 +331,5 @@ def test_loop_after_loop() -> None:
     issuer = asyncio.run(make())
     guard, token = issuer.guard(), issuer.token()
     for _ in range(3):
-        assert asyncio.run(_reason(guard, token)) is None
+        assert asyncio.run(reason_of(guard, token)) is None
     assert len(issuer.asked) == 3

@@ -58,7 +58,7 @@ def _token() -> bytes:
 
 
 @pytest.mark.parametrize("path", [METADATA, JWKS, FEED])
-async def test_what_cannot_be_unpacked_is_no_answer(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_broken_compression_is_an_error(path: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RemoteError):
         await _guard(path, _garbled).check([_token()])
     if path == FEED:
@@ -66,7 +66,7 @@ async def test_what_cannot_be_unpacked_is_no_answer(path: str, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("path", [METADATA, JWKS, FEED])
-async def test_nobody_waits_for_an_answer_without_end(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_response_ends_in_an_error(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Issuer.get.__kwdefaults__ or {}, "timeout", 0.1)
     monkeypatch.setattr(revocations, "TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(revocations, "WAIT_SECONDS", 0)

@@ -18,13 +18,13 @@ def _scope(*headers: tuple[bytes, bytes], **more: Any) -> dict[str, Any]:
     return {**scope, "query_string": b"x=1", "headers": [(b"host", b"10.0.0.7:8000"), PROOF, *headers], **more}
 
 
-def test_url_is_what_the_request_says() -> None:
+def test_url_is_that_of_the_request() -> None:
     values, proved = read(_scope((b"authorization", b"DPoP t")), base=None)
     assert (values, proved) == ([b"DPoP t"], Proved("GET", "http://10.0.0.7:8000/a%20b", (b"p",)))
 
 
 @pytest.mark.parametrize("url", ["https://api.example", "https://API.example:443/", "https://api.example/v1/"])
-def test_public_url_stands_before_the_path(url: str) -> None:
+def test_public_url_precedes_the_path(url: str) -> None:
     guard = Guard("https://as.example", audience="x", url=url)
     _, proved = read(_scope(), base=guard.url)
     assert proved is not None
@@ -49,6 +49,6 @@ def test_request_without_a_host_has_no_url() -> None:
 
 
 @pytest.mark.parametrize("options", [{"url": "api.example"}, {"url": ""}, {"dpop": "never"}, {"nonce_key": b"short"}])
-def test_guard_refuses_what_cannot_be(options: dict[str, Any]) -> None:
+def test_impossible_url_is_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Guard("https://as.example", audience="x", **options)

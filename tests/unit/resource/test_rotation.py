@@ -7,26 +7,25 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.unit.resource import issuer as issuers
+from tests.unit.resource.issuer import NOW
 
 from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
-from affiant.resource import Guard
 from affiant.resource.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
 
 pytestmark = pytest.mark.anyio
-ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 
 
-class Issuer:
-    """Metadata and keys over HTTP, counted; one key after the other."""
+class Issuer(issuers.Issuer):
+    """With one key after the other, and counted fetches."""
 
     def __init__(self) -> None:
-        self.keys = [keys.generate("ES256")]
-        self.fetches, self.failures, self.now = 0, 0, float(NOW)
+        super().__init__()
+        self.fetches, self.failures = 0, 0
         self.asked, self.answered = asyncio.Event(), asyncio.Event()
         self.answered.set()
-        self.is_up = True
         self.odd: list[dict[str, Any]] = []  # published before the keys
         self.control = "public, max-age=300"
 
@@ -34,23 +33,14 @@ class Issuer:
         if not self.is_up:
             self.failures += 1
             raise httpx2.ConnectError("down")
-        if request.url.path != "/jwks":
-            document = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "jwks_uri": f"{ISSUER}/jwks"}
-            return httpx2.Response(200, json=document)
+        return await super().__call__(request)
+
+    async def jwks(self) -> httpx2.Response:
         self.fetches += 1
         self.asked.set()
         published = {"keys": self.odd + [key.public().to_jwk() for key in self.keys]}
         await self.answered.wait()
         return httpx2.Response(200, json=published, headers={"Cache-Control": self.control})
-
-    def guard(self) -> Guard:
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now)
-
-    def token(self, key: keys.PrivateKey | None = None, **claims: Any) -> bytes:
-        now = int(self.now)
-        members = {"iss": ISSUER, "aud": API, "sub": "c", "client_id": "c", "iat": now, "exp": now + 3600, "jti": "1"}
-        return b"Bearer " + compact.sign({"typ": "at+jwt"}, {**members, **claims}, key or self.keys[-1]).encode()
 
     def rotate(self) -> None:
         self.keys.append(keys.generate("ES256"))
@@ -72,7 +62,7 @@ async def test_a_fetch_that_began_before_the_key_was_published_is_not_the_last_w
     await guard.check([issuer.token()])
     issuer.asked.clear()
     issuer.answered.clear()
-    stranger = asyncio.create_task(guard.check([issuer.token(keys.generate("ES256"))]))
+    stranger = asyncio.create_task(guard.check([issuer.token(key=keys.generate("ES256"))]))
     await issuer.asked.wait()
     issuer.rotate()
     late = [asyncio.create_task(guard.check([issuer.token(jti=str(n))])) for n in range(20)]
@@ -99,11 +89,11 @@ async def test_a_storm_of_unknown_kids_stays_one() -> None:
     await guard.check([issuer.token()])
     stranger = keys.generate("ES256")
     refused = await asyncio.gather(
-        *(guard.check([issuer.token(stranger, jti=str(n))]) for n in range(50)), return_exceptions=True
+        *(guard.check([issuer.token(key=stranger, jti=str(n))]) for n in range(50)), return_exceptions=True
     )
     for n in range(50):
         with pytest.raises(Rejected):
-            await guard.check([issuer.token(keys.generate("ES256"), jti=str(n))])
+            await guard.check([issuer.token(key=keys.generate("ES256"), jti=str(n))])
     assert all(isinstance(error, Rejected) and error.reason is Reason.TOKEN_KEY for error in refused)
     assert issuer.fetches <= 4
     await guard.check([issuer.token()])
@@ -118,13 +108,13 @@ async def test_a_new_key_while_the_issuer_is_away() -> None:
     stranger = keys.generate("ES256")
     for n in range(9):
         with pytest.raises(RemoteError, match="down"):
-            await guard.check([issuer.token(stranger, jti=str(n))])
+            await guard.check([issuer.token(key=stranger, jti=str(n))])
     assert issuer.failures == 3
     issuer.is_up = True
     issuer.now += REFILL_SECONDS
     for _ in range(2):
         with pytest.raises(Rejected) as refusal:
-            await guard.check([issuer.token(stranger)])
+            await guard.check([issuer.token(key=stranger)])
         assert refusal.value.reason is Reason.TOKEN_KEY
     await guard.check([issuer.token()])
 
@@ -147,7 +137,7 @@ async def test_a_removed_key_is_forgotten_in_five_minutes() -> None:
     await guard.check([issuer.token()])
 
 
-async def test_a_copy_that_did_not_change_keeps_what_was_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unchanged_keys_keep_verified_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     issuer = Issuer()
     guard = issuer.guard()
     token = issuer.token()
@@ -206,7 +196,7 @@ async def test_a_key_that_changed_under_its_kid_is_found() -> None:
     assert issuer.fetches == 2
     issuer.now += 1
     with pytest.raises(Rejected) as refusal:
-        await guard.check([issuer.token(old)])
+        await guard.check([issuer.token(key=old)])
     assert refusal.value.reason is Reason.TOKEN_SIGNATURE
     assert refusal.value.detail == "by the keys of the issuer, fetched 0 s ago"
 
@@ -216,7 +206,7 @@ async def test_two_keys_of_one_kid_are_both_tried() -> None:
     guard = issuer.guard()
     issuer.keys = [under("sig", keys.generate("ES256")) for _ in range(2)]
     for key in issuer.keys:
-        await guard.check([issuer.token(key)])
+        await guard.check([issuer.token(key=key)])
     assert issuer.fetches == 1
 
 
@@ -228,7 +218,7 @@ async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids() -> None:
     for n in range(50):
         for forger in (under(issuer.keys[0].kid, keys.generate("ES256")), keys.generate("ES256")):
             with pytest.raises(Rejected):
-                await guard.check([issuer.token(forger, jti=str(n))])
+                await guard.check([issuer.token(key=forger, jti=str(n))])
     assert issuer.fetches == 4
     await guard.check([issuer.token()])
 
@@ -242,17 +232,17 @@ async def test_a_forged_token_is_refused_while_the_issuer_is_away() -> None:
     issuer.now += 1
     for _ in range(9):
         with pytest.raises(Rejected) as refusal:
-            await guard.check([issuer.token(under(issuer.keys[0].kid, keys.generate("ES256")))])
+            await guard.check([issuer.token(key=under(issuer.keys[0].kid, keys.generate("ES256")))])
         assert refusal.value.reason is Reason.TOKEN_SIGNATURE
     assert issuer.failures == 3
 
 
-async def test_a_kid_that_was_left_out_is_told() -> None:
+async def test_left_out_kid_is_named() -> None:
     issuer = Issuer()
     guard = issuer.guard()
     issuer.odd = [{"kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB"}]
     await guard.check([issuer.token()])
     with pytest.raises(Rejected) as refusal:
-        await guard.check([issuer.token(under("weak", keys.generate("ES256")))])
+        await guard.check([issuer.token(key=under("weak", keys.generate("ES256")))])
     assert refusal.value.reason is Reason.TOKEN_KEY
     assert 'left out: key 1 ("weak") of the JWK Set' in refusal.value.detail

@@ -161,7 +161,7 @@ def test_order_within_a_relative_name_does_not_count() -> None:
         ("bill\ufffdng", "CN=bill\ufffdng"),
     ],
 )
-def test_what_looks_alike_is_not_the_same(value: str, registered: str) -> None:
+def test_lookalike_names_differ(value: str, registered: str) -> None:
     """RFC 4518 itself takes some of them for equal."""
     try:
         name = distinguished.parse(registered)
@@ -250,7 +250,7 @@ def test_certificate_of_a_name_that_the_library_does_not_read() -> None:
         ("O=Ex, CN=b", "write CN=b,O=Ex if the certificate begins with O=Ex"),
     ],
 )
-def test_what_is_not_certain_is_refused_with_what_to_write(text: str, says: str) -> None:
+def test_ambiguous_name_is_rejected_with_the_remedy(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         distinguished.parse(text)
 
@@ -262,7 +262,7 @@ def test_without_spaces_a_name_is_of_rfc_4514(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([NameOID.COMMON_NAME, NameOID.USER_ID, x509.ObjectIdentifier("1.2.3")]), st.text(min_size=1, max_size=8)), min_size=1, max_size=4))  # fmt: skip
-def test_what_is_shown_is_read_as_the_same_name(rdns: list[tuple[x509.ObjectIdentifier, str]]) -> None:
+def test_printed_name_parses_as_the_same(rdns: list[tuple[x509.ObjectIdentifier, str]]) -> None:
     """Or it is refused: a name that has a value that is never equal."""
     try:
         made = x509.Name([x509.NameAttribute(oid, text, _validate=False) for oid, text in rdns])

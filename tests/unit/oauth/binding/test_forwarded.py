@@ -39,7 +39,7 @@ def test_proxy_is_known_by_its_address(peer: str | None, is_one: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.0/33"])
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_wrong_network_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError):
         Proxies.parse(text)
 
@@ -129,7 +129,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in WRITTEN.items() for value in values])
-def test_what_a_proxy_writes_is_read(kind: str, value: bytes) -> None:
+def test_header_of_each_proxy_is_read(kind: str, value: bytes) -> None:
     assert Header.parse(kind).parse_values([value]).der == NAMED.der
 
 

@@ -59,7 +59,7 @@ def test_name_does_not_fit(member: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("member", [SAN_DNS, SAN_URI, SAN_IP, SAN_EMAIL])
-def test_subject_stands_for_no_other_name(member: str) -> None:
+def test_subject_does_not_replace_another_name(member: str) -> None:
     bare = mtls.parse(make(dn="CN=svc.example").der)
     value = {SAN_IP: "192.0.2.7", SAN_URI: "urn:x", SAN_EMAIL: "a@b"}.get(member, "svc.example")
     assert not subject.has_subject(bare, member, value)
@@ -138,7 +138,7 @@ def test_names_of_a_certificate_are_shown_as_they_can_be_registered(member: str,
     assert subject.show_found(mtls.parse(make(dn="CN=x").der), SAN_DNS) == f"{SAN_DNS} none"
 
 
-def test_what_is_shown_of_a_certificate_is_bounded_and_printable() -> None:
+def test_names_in_messages_are_bounded_and_printable() -> None:
     shown = subject.show_found(mtls.parse(make(dns=tuple(f"{n}.{'a' * 40}.example" for n in range(100))).der), SAN_DNS)
     assert len(shown) < 600
     assert shown.endswith("...")

@@ -45,12 +45,12 @@ from affiant.oauth.parameters.authorization_details import MAX_BYTES, is_among, 
         '[{"type":"\ud800"}]',
     ],
 )
-def test_what_is_malformed(text: str) -> None:
+def test_malformed_details_are_rejected(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - one kind for all
         parse(text)
 
 
-def test_what_is_not_known_is_kept() -> None:
+def test_unknown_members_are_kept() -> None:
     text = (
         '[ {"type":"payment","amount":{"value":1.50,"currency":"EUR"},"locations":["https://api.example"],"é":[true]} ]'
     )
@@ -97,7 +97,7 @@ VALUES = st.recursive(
         st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES, max_size=4), min_size=1, max_size=4
     )
 )
-def test_whatever_is_read_can_be_written_and_read_again(entries: list[dict[str, Any]]) -> None:
+def test_parsed_details_render_and_parse_again(entries: list[dict[str, Any]]) -> None:
     for entry in entries:
         entry["type"] = "t"
     try:

@@ -36,7 +36,7 @@ def test_parse_never_fails_otherwise(body: bytes) -> None:
 
 
 @given(st.dictionaries(NAMES, NAMES, max_size=form.MAX_PARAMETERS))
-def test_parse_reads_what_was_encoded(values: dict[str, str]) -> None:
+def test_encoded_form_parses(values: dict[str, str]) -> None:
     parsed = form.parse(urlencode(values).encode())
     assert {name: parsed.get(name) for name in values} == values
 

@@ -11,7 +11,7 @@ NAME = st.text(ALPHABET, min_size=1, max_size=20)
 
 
 @given(st.lists(NAME, min_size=1, max_size=scope.MAX_NAMES, unique=True))
-def test_parse_reads_what_was_rendered(names: list[str]) -> None:
+def test_rendered_scope_parses(names: list[str]) -> None:
     assert scope.parse(scope.render(names)) == tuple(names)
 
 
@@ -33,7 +33,7 @@ def test_parse_names_each_once_in_order(names: list[str]) -> None:
 @pytest.mark.parametrize(
     "text", ["", " ", "a ", " a", "a  b", "a\tb", "a\nb", 'a"', "a\\", "\u00e9", "\x7f", "\x00", "a\n"]
 )
-def test_parse_refuses_what_is_no_scope(text: str) -> None:
+def test_other_text_is_no_scope(text: str) -> None:
     with pytest.raises(ValueError, match="not a scope"):
         scope.parse(text)
 
@@ -69,7 +69,7 @@ def test_parse_keeps_case() -> None:
         ("system/O.rs", "system/O.rs?category=http://x.example/c|laboratory"),
     ],
 )
-def test_a_wildcard_covers_what_it_names(granted: str, wanted: str) -> None:
+def test_wildcard_covers_its_names(granted: str, wanted: str) -> None:
     """SMART App Launch 2.2: what is asked for is within what was authorized before."""
     assert scope.is_covered(wanted, [granted])
     assert scope.is_covered(wanted, ["x", granted])
