@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from affiant.server.registry.fields import Member
-from affiant.server.registry.kinds import Choice, Flag, Kind, Names, Seconds
+from affiant.server.registry.kinds import GRANTS, Choice, Flag, Kind, Names, Seconds
 
 
 class _Binding(click.Choice[str]):
@@ -66,7 +66,7 @@ def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any
 def _type(kind: Kind) -> click.ParamType[Any] | None:
     match kind:
         case Names():
-            return _type(kind.item)
+            return _type(kind.item) if kind is not GRANTS else None  # a server elsewhere may know other grants
         case Choice():
             return click.Choice(kind.words)
         case Flag():
