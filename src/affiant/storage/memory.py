@@ -24,39 +24,18 @@ from affiant.storage.entries import (
     as_ended,
 )
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import (
-    Apis,
-    Append,
-    Clients,
-    Drop,
-    Forget,
-    Get,
-    InitialAccessTokens,
-    Put,
-    Record,
-    Result,
-    Rows,
-    Settings,
-    SigningKeys,
-    Step,
-    Steps,
-    drive,
-)
+from affiant.storage.registry import Append, Drop, Forget, Get, Put, Record, Registry, Result, Rows, Step, Steps, drive
 
 
-class MemoryStore:
+class MemoryStore(Registry):
     """Every port on dictionaries under one lock, so that threads may share it as well as tasks."""
 
     def __init__(self, *, audit_key: bytes = b"") -> None:
         lock = threading.RLock()
         ledger = MemoryLedger(lock, audit_key)
         uses = MemoryKeyUses(lock)
-        self._tables = tables = MemoryTables(lock, ledger, uses)
-        self.clients = Clients(tables)
-        self.apis = Apis(tables)
-        self.initial_access_tokens = InitialAccessTokens(tables)
-        self.signing_keys = SigningKeys(tables)
-        self.settings = Settings(tables)
+        self._tables = MemoryTables(lock, ledger, uses)
+        super().__init__(self._tables)
         self.key_uses: ports.KeyUses = uses
         self.revocations: ports.Revocations = MemoryRevocations(ledger)
         self.refresh_tokens: ports.RefreshTokens = MemoryRefreshTokens(ledger)

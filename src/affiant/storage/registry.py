@@ -147,11 +147,13 @@ def drive(steps: Steps[Result], perform: Callable[[Step], Any]) -> Result:
         answer = perform(step)
 
 
-class Clients:
-    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
-
+class _OnTables:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+
+
+class Clients(_OnTables):
+    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
 
     async def find(self, client_id: str) -> Client | None:
         """The client of this name, enabled or not."""
@@ -227,11 +229,8 @@ class Clients:
         await self._tables.change(steps)
 
 
-class Apis:
+class Apis(_OnTables):
     """The protected APIs. Every change is durable when the call returns, and changes the store's version."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def find(self, identifier: str) -> Api | None:
         """The API of this identifier."""
@@ -280,11 +279,8 @@ class Apis:
         await self._tables.change(lambda: _remove(APIS, identifier, audit))
 
 
-class InitialAccessTokens:
+class InitialAccessTokens(_OnTables):
     """Initial access tokens, with which clients register themselves; Clients.add spends them."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
         """The token of this digest, used up or not."""
@@ -316,11 +312,8 @@ class InitialAccessTokens:
         await self._tables.change(lambda: _remove(INITIAL_ACCESS_TOKENS, id, audit))
 
 
-class SigningKeys:
+class SigningKeys(_OnTables):
     """The server's own keys, sealed."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def list(self) -> list[SigningKey]:
         """All of them, newest first."""
@@ -345,11 +338,8 @@ class SigningKeys:
         await self._tables.change(steps)
 
 
-class Settings:
+class Settings(_OnTables):
     """What the store remembers about itself."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def get(self, name: str) -> str | None:
         """The value, or None."""
@@ -358,6 +348,17 @@ class Settings:
     async def put(self, name: str, value: str) -> None:
         """Set the value; it changes the store's version."""
         await self._tables.change(lambda: _write([Put(SETTINGS, name, value)], None, None, value))
+
+
+class Registry:
+    """The ports of this module; every store has them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.clients = Clients(tables)
+        self.apis = Apis(tables)
+        self.initial_access_tokens = InitialAccessTokens(tables)
+        self.signing_keys = SigningKeys(tables)
+        self.settings = Settings(tables)
 
 
 def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any) -> Steps[None]:

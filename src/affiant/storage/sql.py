@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from affiant.storage import ports
 from affiant.storage.commit import parse_ends
 from affiant.storage.entries import GENESIS, AuditHead, AuditRow, RefreshToken, Revocation, as_ended, reaches
 from affiant.storage.records import KeyUse
-from affiant.storage.registry import Drop, Forget, Get, Put, Record, Rows, Write
+from affiant.storage.registry import Drop, Forget, Get, Put, Record, Registry, Rows, Write
 
 TOKEN = "SELECT record FROM refresh_token WHERE digest = $1"  # noqa: S105 - a query
 _REVOCATION = "SELECT kind, value, at, until FROM revocation WHERE"
@@ -184,3 +185,13 @@ async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshTo
     query = f"SELECT selection, number, at FROM refresh_end WHERE {among('reach', found)}"  # noqa: S608
     ends = parse_ends(await reads.fetch(query, *found))
     return [as_ended(token, ends) for token in tokens]
+
+
+class SqlStore(Registry):
+    """What both stores make of their tables and reads; `head` is for SqlAuditLog."""
+
+    def __init__(self, tables: ports.Tables, reads: Reads, head: str) -> None:
+        super().__init__(tables)
+        self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(reads)
+        self.revocations: ports.Revocations = SqlRevocations(reads)
+        self.audit_log: ports.AuditLog = SqlAuditLog(reads, head)

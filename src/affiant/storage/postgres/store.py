@@ -16,13 +16,12 @@ from affiant.storage.postgres.ledger import HEAD, PostgresLedger
 from affiant.storage.postgres.registry import PostgresKeyUses, PostgresTables
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
 from affiant.storage.postgres.watch import Watch
-from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys
-from affiant.storage.sql import SqlAuditLog, SqlRefreshTokens, SqlRevocations
+from affiant.storage.sql import SqlStore
 
 READERS = 4  # connections for look-ups and changes; one more commits, and one listens
 
 
-class PostgresStore:
+class PostgresStore(SqlStore):
     """The store in this database, for the event loop that opens it. Any number of nodes may open it at once.
 
     Args:
@@ -40,16 +39,8 @@ class PostgresStore:
         self._commits = Pool(self._address, 1)
         self._watch = Watch(self._address, on_loss=self._hang_up, clock=clock)
         self._ledger = PostgresLedger(pool, self._commits, self._watch, audit_key)
-        tables = PostgresTables(pool, self._watch, audit_key)
-        self.clients = Clients(tables)
-        self.apis = Apis(tables)
-        self.signing_keys = SigningKeys(tables)
-        self.initial_access_tokens = InitialAccessTokens(tables)
-        self.settings = Settings(tables)
+        super().__init__(PostgresTables(pool, self._watch, audit_key), pool, HEAD)
         self.key_uses: ports.KeyUses = PostgresKeyUses(pool)
-        self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(pool)
-        self.revocations: ports.Revocations = SqlRevocations(pool)
-        self.audit_log: ports.AuditLog = SqlAuditLog(pool, HEAD)
         self.ledger: ports.Ledger = self._ledger
 
     async def open(self) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
-from affiant.storage.registry import Apis, Clients, InitialAccessTokens, Settings, SigningKeys
-from affiant.storage.sql import SqlAuditLog, SqlRefreshTokens, SqlRevocations
+from affiant.storage.sql import SqlStore
 from affiant.storage.sqlite.connection import Reads, create
 from affiant.storage.sqlite.copies import locked, restoring
 from affiant.storage.sqlite.ledger import HEAD, SqliteLedger
@@ -18,7 +17,7 @@ from affiant.storage.sqlite.writer import Writer
 FILE_NAME = "affiant.db"
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """The store in this file. Several processes may open it at once.
 
     Args:
@@ -31,16 +30,8 @@ class SqliteStore:
         self._lock = contextlib.ExitStack()
         self._reads = reads = Reads(path)
         self._writing: Writer | None = None
-        tables = SqliteTables(reads, self._writer, audit_key)
-        self.clients = Clients(tables)
-        self.apis = Apis(tables)
-        self.signing_keys = SigningKeys(tables)
-        self.initial_access_tokens = InitialAccessTokens(tables)
-        self.settings = Settings(tables)
+        super().__init__(SqliteTables(reads, self._writer, audit_key), reads, HEAD)
         self.key_uses: ports.KeyUses = SqliteKeyUses(reads, self._writer)
-        self.refresh_tokens: ports.RefreshTokens = SqlRefreshTokens(reads)
-        self.revocations: ports.Revocations = SqlRevocations(reads)
-        self.audit_log: ports.AuditLog = SqlAuditLog(reads, HEAD)
         self.ledger: ports.Ledger = SqliteLedger(reads, self._writer, audit_key)
 
     async def open(self) -> None:
