@@ -1,7 +1,5 @@
 """What tests of the stores share: entries, the records of a log, and processes that race on one store."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping

@@ -29,8 +29,6 @@ from affiant.storage.entries import AuditRecord
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW, Server
 
-pytestmark = pytest.mark.anyio
-
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "affiant"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 NOT_READ = {"token_type_hint"}  # and the reference says so

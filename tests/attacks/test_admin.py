@@ -17,7 +17,6 @@ from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import Revocation
 from affiant.testing import ISSUER, KEY
 
-pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "admin.md"
 BODIES: dict[str, Any] = {
     "POST /clients": {"client_id": "new", "token_endpoint_auth_method": "client_secret_basic"},

@@ -23,7 +23,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Client
 from affiant.testing import ABSENT, ISSUER, KEY, NOW
 
-pytestmark = pytest.mark.anyio
 CERTIFICATE, STOLEN = make(dns=("a.example",)), make(dns=("b.example",))
 
 

@@ -9,8 +9,6 @@ from tests.attacks.bench import Bench, assertion, claims, form, post, raw, row
 from affiant.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
 
-pytestmark = pytest.mark.anyio
-
 NO_INSTANTS: list[Any] = [str(NOW + 60), True, None, [], {}, [NOW + 60]]
 NO_NAMES: list[Any] = ["", 5, [], None, {}, True]
 

@@ -15,7 +15,6 @@ from affiant.reasons import Reason
 from affiant.server.credentials import keys as client_keys
 from affiant.testing import ABSENT, KEY, NOW
 
-pytestmark = pytest.mark.anyio
 NEXT = keys.generate("ES256")
 
 

@@ -45,7 +45,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ABSENT, ISSUER, NOW
 
-pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")
 OFF_CURVE = {
     "kty": "EC",

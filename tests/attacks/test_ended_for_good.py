@@ -16,8 +16,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.records import ClientKey
 from affiant.testing import NOW, Server
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 async def refreshing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:

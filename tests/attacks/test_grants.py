@@ -17,7 +17,6 @@ from affiant.server.request.limits import Rates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER
 
-pytestmark = pytest.mark.anyio
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 NOT_HERE = [

@@ -14,7 +14,7 @@ from affiant.resource.request import Proved
 from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.testing import ISSUER, KEY, NOW
 
-pytestmark = [pytest.mark.anyio, pytest.mark.attack(261)]
+pytestmark = pytest.mark.attack(261)
 
 
 @pytest.fixture

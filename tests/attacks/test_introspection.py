@@ -21,7 +21,6 @@ from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry, RefreshSe
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ISSUER, NOW
 
-pytestmark = pytest.mark.anyio
 INACTIVE = {"active": False}
 
 

@@ -28,7 +28,6 @@ from affiant.oauth import assertion as assertions
 from affiant.reasons import Reason
 from affiant.testing import KEY
 
-pytestmark = pytest.mark.anyio
 HEADER: dict[str, Any] = {"alg": "ES256", "kid": KEY.kid}
 GOOD = assertion()
 PEM = KEY.key.public_key().public_bytes(

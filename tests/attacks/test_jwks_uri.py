@@ -29,7 +29,6 @@ from affiant.testing import ISSUER, NOW, messages
 
 Place = tuple[Bench, KeyServer]
 
-pytestmark = pytest.mark.anyio
 OWN, NEXT = keys.generate("ES256"), keys.generate("ES256")
 
 

@@ -14,8 +14,6 @@ from affiant.server.request import background
 from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.testing import ISSUER, KEY, Server
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:

@@ -22,7 +22,6 @@ from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER
 
-pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 PUBLIC = [WELL_KNOWN, names.WELL_KNOWN_OPENID, "/jwks", "/revocations", "/errors", "/errors/token.missing", "/errors/x"]
 JWT_METHODS = {"private_key_jwt", "client_secret_jwt"}

@@ -17,7 +17,6 @@ from affiant.reasons import Reason
 from affiant.storage.records import StoredSecret
 from affiant.testing import ISSUER, KEY, NOW
 
-pytestmark = pytest.mark.anyio
 OLD_SECRET = "old-secret-of-a-client-that-signs-since-long"
 GRANT = {"grant_type": "client_credentials"}
 

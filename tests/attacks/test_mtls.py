@@ -16,7 +16,7 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request.certificate import Certificates
 
-pytestmark = [pytest.mark.anyio, pytest.mark.rfc(9700, "4.13")]
+pytestmark = pytest.mark.rfc(9700, "4.13")
 NAMED, STRANGER, SELF = make(dns=("named.example",)), make(dns=("stranger.example",)), make(dn="CN=self")
 GRANT = {"grant_type": "client_credentials"}
 

@@ -30,7 +30,6 @@ from affiant.reasons import Reason
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.testing import ISSUER, KEY
 
-pytestmark = pytest.mark.anyio
 GRANT = {"grant_type": "client_credentials"}
 HOSTILE = "x\nINFO token issued\x1b[2J\u009b1m\u2028\u202e"
 LEAF = "/errors/request.method"

@@ -56,7 +56,6 @@ from affiant.testing import ISSUER, KEY, NOW
 
 Send = Callable[[Bench], Awaitable[Request]]
 
-pytestmark = pytest.mark.anyio
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reasons.md"
 GRANT = {"grant_type": "client_credentials"}
 

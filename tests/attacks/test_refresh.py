@@ -32,7 +32,6 @@ from affiant.storage.entries import KEPT_SECONDS
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 
-pytestmark = pytest.mark.anyio
 OWNER, LATE = "refreshing", 121  # seconds after which a retry is a reuse
 
 

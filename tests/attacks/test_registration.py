@@ -17,7 +17,6 @@ from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW
 
-pytestmark = pytest.mark.anyio
 PRIVATE = KEY.to_jwk()
 RSA = keys.generate("RS256")
 METADATA, KEYS, URI, SCOPE = (

@@ -14,8 +14,6 @@ from affiant.jose import base64url
 from affiant.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.mark.attack(124)
 async def test_the_other_signature_of_ecdsa_is_the_same_assertion(bench: Bench) -> None:

@@ -10,7 +10,6 @@ from tests.wire import FORM_TYPE, Request
 
 from affiant.reasons import Reason
 
-pytestmark = pytest.mark.anyio
 GOOD = form()
 QUERY, PAIRS = urlencode(GOOD).encode(), urlencode(GOOD)
 MULTIPART = "".join(f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in GOOD.items())

@@ -16,7 +16,7 @@ from affiant.errors import StoreError
 from affiant.reasons import Reason
 from affiant.storage.entries import AuditRecord, Entry
 
-pytestmark = [pytest.mark.anyio, pytest.mark.attack(299)]
+pytestmark = pytest.mark.attack(299)
 _NO_LIMIT = 2**30
 
 

@@ -23,8 +23,6 @@ from affiant.server.request.limits import Limits, Rate, Rates
 from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 
-pytestmark = pytest.mark.anyio
-
 MASTER_KEY, ISSUER, FEW = MasterKey.from_bytes(bytes(32)), "http://127.0.0.1:1", 10
 BATCH = 200
 SLOWER = 1.10

@@ -10,7 +10,6 @@ from affiant.server.request import background
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import NOW, Server, assertion, form
 
-pytestmark = pytest.mark.anyio
 HOUR, LIFETIME = 3600, 60
 
 

@@ -18,7 +18,6 @@ from tests.chaos.node import CLIENTS, Node
 from affiant.storage.sqlite import copies
 
 pytestmark = [
-    pytest.mark.anyio,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tmpfs, prlimit and setpriv are Linux's"),
 ]
 

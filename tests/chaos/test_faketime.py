@@ -11,8 +11,6 @@ from tests.chaos.node import Node
 
 from affiant.reasons import Reason
 
-pytestmark = pytest.mark.anyio
-
 PLACES = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")
 
 

@@ -18,8 +18,6 @@ from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
 from affiant.storage.sqlite import SqliteStore
 
-pytestmark = pytest.mark.anyio
-
 START = 1_800_000_000
 KEPT = 60 + 2 * 30  # seconds from the use of an assertion of a minute until its jti may go
 MAX_BYTES = 150  # of a live row, with its share of both trees

@@ -18,7 +18,6 @@ from affiant.jose.signer import Signer
 from affiant.server.registry import fetch
 from affiant.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.anyio
 OWN, STRANGER = keys.generate("ES256"), keys.generate("ES256")
 OTHERS = 49
 MORE_MEMORY = 32 << 20

@@ -14,8 +14,6 @@ from tests.chaos.node import Node, children, open_files
 from affiant.reasons import Reason
 from affiant.storage.sqlite import copies
 
-pytestmark = pytest.mark.anyio
-
 CONNECTIONS = 32
 READY_SECONDS = 2.0  # the promise is for the median
 GAP_SECONDS = 2.0  # without a token, when one of two workers is gone

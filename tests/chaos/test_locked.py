@@ -7,8 +7,6 @@ import pytest
 from tests.chaos.history import ISSUED, UNAVAILABLE
 from tests.chaos.node import Node, holding, resident
 
-pytestmark = pytest.mark.anyio
-
 HELD = 8  # seconds
 HEALED = 5  # seconds after which it must be well again
 CROWD = 200

@@ -14,8 +14,6 @@ from tests.chaos.load import Crowd
 from tests.chaos.node import Node
 from tests.process import READY_SECONDS
 
-pytestmark = pytest.mark.anyio
-
 NOTICED = 5  # seconds
 PAGE = 4096
 

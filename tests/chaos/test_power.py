@@ -21,7 +21,6 @@ from tests.chaos.node import Node
 from affiant.storage.sqlite import copies
 
 pytestmark = [
-    pytest.mark.anyio,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ext4 on a loop device"),
 ]
 

@@ -7,8 +7,6 @@ import pytest
 from tests.chaos.history import ISSUED, LOST
 from tests.chaos.node import Node
 
-pytestmark = pytest.mark.anyio
-
 DRAINED = 10.0  # seconds
 CONNECTIONS = 32
 

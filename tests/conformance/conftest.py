@@ -1,7 +1,5 @@
 """A real server that holds every client to FAPI 2.0, an API behind the guard, and the suite's two clients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,14 +1,12 @@
 """The client that the OpenID conformance suite is, with PyJWT for its signatures and nothing of ours."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import httpx2
@@ -49,7 +47,7 @@ class Prover:
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
-    def new(cls) -> Prover:
+    def new(cls) -> Self:
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @property
@@ -92,7 +90,7 @@ class Client:
     api: str
 
     @classmethod
-    def register(cls, server: Server, client_id: str, api: str, *more: str, **environment: str) -> Client:
+    def register(cls, server: Server, client_id: str, api: str, *more: str, **environment: str) -> Self:
         key = rsa.generate_private_key(65537, 2048)
         path: Path = server.folder / f"{client_id}.pem"
         path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

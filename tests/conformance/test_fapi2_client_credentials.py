@@ -4,8 +4,6 @@ Ported from the descriptions of the suite; each test has the name of its module 
 `fapi2-security-profile-final-`. The suite's own conditions that every refusal must meet are in `check_error`.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -4,8 +4,6 @@ Where a module speaks to the endpoint for pushed authorization requests, which i
 endpoint: FAPI 2.0 holds both to the same rules (section 5.3.2.1 items 6, 8, 9 and 13).
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

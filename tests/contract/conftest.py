@@ -1,7 +1,5 @@
 """An open store of each make, for every test of the contract."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib import import_module

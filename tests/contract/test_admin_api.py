@@ -1,7 +1,5 @@
 """The admin API on every store: a whole life, the last owner on two nodes, and a disk that is full."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sqlite3
@@ -26,7 +24,6 @@ from affiant.storage.entries import LONGEST_TOKEN, AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, KeyUse
 
-pytestmark = pytest.mark.anyio
 API = "https://orders.example"
 LINES = {"Accept": "application/jsonl"}
 KEY, NEXT = keys.generate("ES256"), keys.generate("ES256")

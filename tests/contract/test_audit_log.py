@@ -1,7 +1,5 @@
 """The promises of the audit log, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections.abc import Callable
@@ -15,8 +13,6 @@ from affiant.storage.entries import GENESIS, AuditHead, AuditRecord, Entry, chai
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
-
-pytestmark = pytest.mark.anyio
 
 
 def _entry(number: int) -> Entry:

@@ -1,7 +1,5 @@
 """A change of what is registered and what is told of it are one commit, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +12,6 @@ from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelecti
 from affiant.storage.ports import Audit, Store
 from affiant.storage.records import AlreadyExists, Api, Client, NotFound, SigningKey
 
-pytestmark = pytest.mark.anyio
 CLIENT = Client("c", "private_key_jwt")
 API = Api("https://a", "a", ("r",), is_default=True, created_at=NOW)
 KEY = SigningKey("k", "ES256", "{}", b"sealed", NOW)

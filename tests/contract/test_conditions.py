@@ -1,7 +1,5 @@
 """A change of one client that depends on another one: judged in the commit, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
@@ -13,7 +11,6 @@ from affiant.errors import Error
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, Condition, NotFound
 
-pytestmark = pytest.mark.anyio
 A, B = Client("a", "private_key_jwt"), Client("b", "private_key_jwt")
 
 

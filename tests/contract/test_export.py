@@ -1,7 +1,5 @@
 """What is registered, as a file: on every store, a plan of it finds nothing to do, and another server becomes the same."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -23,7 +21,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Client
 
-pytestmark = pytest.mark.anyio
 API = "https://orders.example"
 KEY, NEXT, GONE = keys.generate("ES256"), keys.generate("PS256"), keys.generate("ES256")
 CLIENTS: list[dict[str, Any]] = [

@@ -1,7 +1,5 @@
 """The promises about initial access tokens, on every store: of many that spend the last use, exactly one succeeds."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 
@@ -11,7 +9,6 @@ from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Client, InitialAccessToken, NotFound
 
-pytestmark = pytest.mark.anyio
 FULL = InitialAccessToken("t1", b"\x00\xff" * 16, ("read",), ("https://api.example",), 1, 2, 3, ("payment",))
 
 

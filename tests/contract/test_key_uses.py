@@ -1,16 +1,11 @@
 """The uses of credentials that many workers add, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
-
-import pytest
 
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, KeyUse
 
-pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 
 

@@ -1,7 +1,5 @@
 """The promises of the ledger, raced on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 
@@ -13,7 +11,6 @@ from affiant.storage.entries import GENESIS, AuditRecord, Entry, JtiClaim, Outco
 from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Client, NotFound
 
-pytestmark = pytest.mark.anyio
 TOKEN = replace(REFRESH, expires_at=NOW + 5000)
 
 

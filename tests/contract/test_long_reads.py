@@ -4,8 +4,6 @@ With slices of one row, so that the outcome does not depend on how quick the mac
 would leave no turn of the loop to anybody else.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +22,6 @@ from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client, InitialAccessToken
 from affiant.testing import Server
 
-pytestmark = pytest.mark.anyio
 ROWS = 60
 FEW = "/signing-keys"  # of which no server has many
 TOKEN = RefreshToken(b"", "f", "c", ("read",), "https://a", NOW, NOW + 1000, NOW + 1500)

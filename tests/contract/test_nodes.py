@@ -1,7 +1,5 @@
 """What a store that lasts promises to several processes, and to several nodes."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -16,8 +14,6 @@ from tests.stores import at, entry, go, opened, race, records, start
 
 from affiant.storage.entries import AuditRecord, Entry, Outcome
 from affiant.storage.records import Client
-
-pytestmark = pytest.mark.anyio
 
 _PRELUDE = """
 import asyncio, sys

@@ -1,7 +1,5 @@
 """Ending refresh tokens is one act, however many they are; and what is over is deleted, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +11,6 @@ from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, R
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 
-pytestmark = pytest.mark.anyio
 END = NOW + 5000
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
 TOKEN = replace(REFRESH, expires_at=END, key_thumbprint="k")

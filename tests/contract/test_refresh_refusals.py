@@ -1,7 +1,5 @@
 """What a refused refresh token leaves behind, on every store."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -10,7 +8,6 @@ from tests.stores import NOW, REFRESH, claim
 from affiant.storage.entries import AuditRecord, Entry, Outcome, Rotation
 from affiant.storage.ports import Store
 
-pytestmark = pytest.mark.anyio
 AUDIT = AuditRecord(at=NOW, trace_id="stored", endpoint="token", outcome="issued")
 
 

@@ -1,7 +1,5 @@
 """The promises about clients, APIs, signing keys and settings, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 
@@ -9,8 +7,6 @@ import pytest
 
 from affiant.storage.ports import Store
 from affiant.storage.records import AlreadyExists, Api, Client, ClientKey, NotFound, SigningKey, StoredSecret
-
-pytestmark = pytest.mark.anyio
 
 FULL = Client(
     client_id="billing",

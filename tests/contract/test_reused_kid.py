@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from affiant.server.credentials.actions import Action
     from affiant.storage.ports import Store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.rfc(7517, "4.5")]
+pytestmark = pytest.mark.rfc(7517, "4.5")
 NOW = 1_800_000_000
 OLD, NEW = (keys.parse_public_jwk({**keys.generate("Ed25519").public().to_jwk(), "kid": "main"}) for _ in range(2))
 

@@ -1,7 +1,5 @@
 """Revocations fall with the commit that decides them, on every store."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 
@@ -21,7 +19,6 @@ from affiant.storage.entries import (
 )
 from affiant.storage.ports import Store
 
-pytestmark = pytest.mark.anyio
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")
 TOKEN = replace(REFRESH, key_thumbprint=None)
 ONE = Revocation("jti", "a", NOW, NOW + 60)

@@ -1,7 +1,5 @@
 """The promise about the server's own keys, on every store: one at a time, and one of many."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sqlite3
@@ -24,8 +22,6 @@ from affiant.server.keys.vault import Vault
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Api, SigningKey
-
-pytestmark = pytest.mark.anyio
 
 VAULT = Vault(MasterKey.from_bytes(bytes(32)))
 FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)

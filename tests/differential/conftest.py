@@ -1,7 +1,5 @@
 """One key for each algorithm that is compared; RSA once, because it is slow to make."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Where one of them accepts what affiant refuses, the reason stands below with the sentence why. Nothing else may differ.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Tokens by the thousand: valid ones, and ones that are wrong in one or two ways. The seed decides which."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable, Iterator

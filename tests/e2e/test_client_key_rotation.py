@@ -56,7 +56,6 @@ class Load:
                 await asyncio.sleep(CONNECTIONS / RATE)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("times", [2, pytest.param(100, marks=pytest.mark.soak)])
 async def test_rotations_under_load_refuse_no_good_request(server: Server, times: int) -> None:
     """No token is refused to who reads the file; each old key is refused within a second of its end, by each worker."""

@@ -69,7 +69,6 @@ def test_other_libraries_call_the_api(bound_api: str, file: Path, library: str) 
         assert libraries[library].get(f"{bound_api}/orders", auth=auth).json() == {"for": "billing"}
 
 
-@pytest.mark.anyio
 async def test_async_client_calls_the_api(bound_api: str, file: Path) -> None:
     service = Service.from_credentials(file, dpop=True)
     async with httpx2.AsyncClient(auth=service.auth()) as http:

@@ -1,7 +1,5 @@
 """A real server that fetches a client's keys from a real key server over TLS, whose authority it was told to trust."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools

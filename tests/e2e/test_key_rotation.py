@@ -94,7 +94,6 @@ async def _rotate(folder: Path, times: int) -> None:
         await store.close()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.soak)])
 async def test_rotations_under_load_refuse_no_good_token(rotating: Server, times: int) -> None:
     """Two seconds apart: every key signs at last, and no guard, old or new, refuses a token of any of them."""
@@ -115,7 +114,6 @@ async def _published(http: httpx2.AsyncClient, issuer: str) -> list[str]:
     return [key["kid"] for key in (await http.get(f"{issuer}/jwks")).json()["keys"]]
 
 
-@pytest.mark.anyio
 @pytest.mark.attack(240)
 async def test_after_an_emergency_removal(rotating: Server) -> None:
     """The server honours the key no longer within a second; a guard that hears of nothing, within its five minutes."""

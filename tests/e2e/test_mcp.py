@@ -18,7 +18,6 @@ from tests.process import Server, uvicorn
 from affiant.client import Service
 from affiant.jose import compact
 
-pytestmark = pytest.mark.anyio
 KEY = rsa.generate_private_key(65537, 2048)
 
 

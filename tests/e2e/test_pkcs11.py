@@ -15,8 +15,6 @@ from tests.process import Server
 from affiant import Guard
 from affiant.server.keys.calendar import SEEN_SECONDS
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> softhsm.SoftHsm:

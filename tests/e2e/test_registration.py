@@ -1,7 +1,5 @@
 """A client of somebody else's registers itself at a real server with two workers, and looks after itself."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

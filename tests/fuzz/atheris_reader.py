@@ -4,8 +4,6 @@ Atheris is no dependency of affiant: `pip install atheris` into an environment t
 libFuzzer's: -max_total_time=SECONDS, -runs=NUMBER, a folder for the corpus.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """The real server on memory, at a fixed time, asked through bare ASGI: no HTTP library tidies a request up."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """What a client may send to register itself: metadata as JSON, mostly near enough to right to get far."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import strategies as st

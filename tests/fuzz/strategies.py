@@ -3,8 +3,6 @@
 Strategies are made once, here: to make one takes longer than to draw from it.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The admin API against its own description: whatever is sent, by whomever, the answer is one that was published."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any

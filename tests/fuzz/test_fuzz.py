@@ -1,7 +1,5 @@
 """Whatever a stranger sends: a refusal with a reason of the closed list, one record of it, and the next one is served."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections import Counter

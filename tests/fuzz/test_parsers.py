@@ -1,7 +1,5 @@
 """The readers of a certificate's header and of authorization_details: their own refusals only, and soon."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

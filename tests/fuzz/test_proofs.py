@@ -1,7 +1,5 @@
 """The reader of DPoP proofs and the form that their URLs are compared in: their own refusals only, and soon."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from functools import partial

@@ -1,7 +1,5 @@
 """Whatever a client registers: what is told, or a refusal with a reason of the closed list that stores nothing."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A server for each shape of issuer, and an environment of its own for what others wrote (`make interop` makes it)."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Each recipe of docs/how-to/interop.md: the client of others gets its token from a real server."""
 
-from __future__ import annotations
-
 import pytest
 from tests.interop.conftest import Foreign, Pair, issued
 from tests.process import Server

@@ -1,7 +1,5 @@
 """The house of the fuzz tests, with a client of each kind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

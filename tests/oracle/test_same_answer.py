@@ -1,7 +1,5 @@
 """Who proves nothing learns nothing: until a proof held, every failure has one answer, byte for byte."""
 
-from __future__ import annotations
-
 import base64
 import json
 import random

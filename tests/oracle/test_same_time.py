@@ -1,7 +1,5 @@
 """Who proves nothing learns nothing from the clock either: 20,000 requests over HTTP, a nobody against a forgery."""
 
-from __future__ import annotations
-
 import http.client
 import random
 import time

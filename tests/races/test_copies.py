@@ -1,7 +1,5 @@
 """A hundred copies of one assertion at once, against real processes: one token, whatever the number of workers."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter
@@ -16,8 +14,6 @@ from affiant.jose import compact
 from affiant.jose.keys import PrivateKey
 from affiant.reasons import Reason
 from affiant.storage.sqlite import SqliteStore
-
-pytestmark = pytest.mark.anyio
 
 COPIES, ROUNDS, SOAK_ROUNDS, SECONDS = 100, 3, 400, 30
 

@@ -1,7 +1,5 @@
 """Revoke against refresh against introspect, on two nodes at once: what was acknowledged as over is over everywhere."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import statistics
@@ -25,7 +23,6 @@ from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import NOW, Server, basic
 
-pytestmark = pytest.mark.anyio
 CLIENTS = tuple(f"client-{number}" for number in range(4))
 TASKS = 8
 

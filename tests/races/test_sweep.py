@@ -1,7 +1,5 @@
 """A used assertion at every instant until long after its end, on every store, while expired claims are purged."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import NOW, Server
-
-pytestmark = pytest.mark.anyio
 
 END = NOW + 10
 

@@ -1,7 +1,5 @@
 """A client that registers itself at the real server, for the tests of RFC 7591 and RFC 7592."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

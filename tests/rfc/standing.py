@@ -1,7 +1,5 @@
 """Asking whether a token stands, and ending it: what the tests of RFC 7009, RFC 7662 and RFC 9701 share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2

@@ -1,7 +1,5 @@
 """A client leads its own keys at /client-keys: what each step answers, does, and writes down."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -18,7 +16,6 @@ from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
 from affiant.testing import ISSUER, KEY, NOW, Server, basic
 
-pytestmark = pytest.mark.anyio
 PATH = "/client-keys"
 
 

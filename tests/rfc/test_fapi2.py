@@ -1,7 +1,5 @@
 """FAPI 2.0 Security Profile, sections 5.3.2.1 and 5.4.1, as far as they are about client_credentials: by item."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +28,6 @@ from affiant.storage.records import Client
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ISSUER, KEY, NOW, Server, basic, proof
 
-pytestmark = pytest.mark.anyio
 REFRESHING = ("client_credentials", "refresh_token")
 DAY = 86_400
 MASTER = MasterKey.from_bytes(bytes(32))

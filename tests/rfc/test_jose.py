@@ -1,7 +1,5 @@
 """RFC 7515, 7517, 7518, 7519, 8725 and 9864: what a client assertion is made of, judged by the token endpoint."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -15,8 +13,6 @@ from affiant.jose import base64url, keys
 from affiant.jose.key_set import KeySet
 from affiant.jose.keys import SecretKey
 from affiant.testing import ISSUER, KEY, NOW, Server
-
-pytestmark = pytest.mark.anyio
 
 INVALID_CLIENT = (401, "invalid_client")
 CLAIMS = f'"iss":"c1","sub":"c1","aud":"{ISSUER}","exp":{NOW + 60}'

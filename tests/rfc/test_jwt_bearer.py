@@ -1,7 +1,5 @@
 """RFC 7523 section 2.1: the JWT as the grant, from clients that speak for themselves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2
@@ -12,7 +10,6 @@ from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.testing import ISSUER, KEY, Server, basic
 
-pytestmark = pytest.mark.anyio
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 

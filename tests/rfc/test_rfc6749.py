@@ -1,7 +1,5 @@
 """RFC 6749, the OAuth 2.0 framework: sections 2.3, 3.2, 3.3, 4.4, 5.1 and 5.2."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -10,8 +8,6 @@ from tests.rfc.conftest import basic_of, post_raw, refusal
 
 from affiant.jose import compact
 from affiant.testing import ISSUER, Server, basic
-
-pytestmark = pytest.mark.anyio
 
 INVALID_REQUEST, INVALID_CLIENT = (400, "invalid_request"), (401, "invalid_client")
 

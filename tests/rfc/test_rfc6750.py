@@ -1,7 +1,5 @@
 """RFC 6750, bearer tokens: how the guard of an API takes and refuses them."""
 
-from __future__ import annotations
-
 import re
 
 import httpx2
@@ -9,8 +7,6 @@ import pytest
 from tests.rfc.conftest import API
 
 from affiant.testing import NOW, Server
-
-pytestmark = pytest.mark.anyio
 
 
 def _bearer(token: str, *, scheme: str = "Bearer") -> dict[str, str]:

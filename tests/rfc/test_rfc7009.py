@@ -1,7 +1,5 @@
 """RFC 7009: a client ends its own tokens; rows of T11 by their numbers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2
@@ -17,7 +15,6 @@ from affiant.server.published import revocations as published
 from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
-pytestmark = pytest.mark.anyio
 
 
 async def _refresh(server: Server, token: str) -> httpx2.Response:

@@ -1,7 +1,5 @@
 """RFC 7521 and RFC 7523 with draft-ietf-oauth-rfc7523bis: JWT client assertions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -12,8 +10,6 @@ from tests.rfc.conftest import API, refusal
 
 from affiant.jose import compact, keys
 from affiant.testing import ABSENT, ISSUER, KEY, NOW, Server, basic
-
-pytestmark = pytest.mark.anyio
 
 INVALID_REQUEST, INVALID_CLIENT = (400, "invalid_request"), (401, "invalid_client")
 

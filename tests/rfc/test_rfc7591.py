@@ -1,7 +1,5 @@
 """RFC 7591: a client registers itself, and is told exactly what it is registered with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +28,6 @@ from affiant.server.request.certificate import Certificates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, NOW, Server, basic
 
-pytestmark = pytest.mark.anyio
 GIVEN = {"client_id", "client_id_issued_at", "registration_access_token", "registration_client_uri"}
 DEFAULTS = {
     "response_types": [],

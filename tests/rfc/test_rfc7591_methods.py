@@ -1,7 +1,5 @@
 """RFC 7591 with certificates (RFC 8705), and at a server that holds every client to FAPI 2.0."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +14,6 @@ from affiant.server.registry.profiles import FAPI_2
 from affiant.storage.memory import MemoryStore
 from affiant.testing import Server
 
-pytestmark = pytest.mark.anyio
 RSA = keys.generate("RS256")
 
 

@@ -1,7 +1,5 @@
 """RFC 7592: a client reads, replaces and deletes its registration, and nobody else's."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +16,6 @@ from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ISSUER, Server, basic
-
-pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """RFC 7662: whether a token still stands; rows of T11 by their numbers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -13,7 +11,6 @@ from affiant.reasons import Reason
 from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
-pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.rfc(7662, "2.2")

@@ -1,7 +1,5 @@
 """RFC 8414, metadata: what the server publishes, and what a client may believe. RFC 7517: the keys it names."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -15,7 +13,6 @@ from affiant.oauth import metadata
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, NOW, Server
 
-pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-authorization-server"
 
 

@@ -1,7 +1,5 @@
 """RFC 8705: mutual TLS. A proxy at 10.0.0.1 ends TLS here, and tells the certificate as RFC 9440 says."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +26,6 @@ from affiant.server.request.certificate import PEER, Certificates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW, Server
 
-pytestmark = pytest.mark.anyio
 PROXY = "10.0.0.1"
 CERTIFICATES = Certificates(Proxies.parse(PROXY))
 NAMED = make(dns=("svc.example",), uri=("spiffe://example/svc",), ip=("192.0.2.7",), email=("svc@example.com",))

@@ -1,7 +1,5 @@
 """RFC 8707, resource indicators. Those of a refresh are in test_refresh.py."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -10,7 +8,6 @@ from tests.rfc.conftest import API, OTHER_API, refusal
 from affiant.jose import compact
 from affiant.testing import ISSUER, Server
 
-pytestmark = pytest.mark.anyio
 INVALID_TARGET = (400, "invalid_target")
 
 

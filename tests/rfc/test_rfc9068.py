@@ -1,7 +1,5 @@
 """RFC 9068, JWT access tokens: as the server issues them, and as the guard judges them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2
@@ -10,8 +8,6 @@ from tests.rfc.conftest import API, OTHER_API, access_token, refusal
 
 from affiant.jose import compact, keys
 from affiant.testing import ABSENT, ISSUER, KEY, NOW, Server
-
-pytestmark = pytest.mark.anyio
 
 
 async def _call(api: httpx2.AsyncClient, token: str) -> tuple[int, str]:

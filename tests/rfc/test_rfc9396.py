@@ -1,7 +1,5 @@
 """RFC 9396: authorization_details in token requests, as far as clients ask in their own name."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -15,7 +13,6 @@ from affiant.reasons import Reason
 from affiant.storage.records import Api
 from affiant.testing import ISSUER, NOW, Server
 
-pytestmark = pytest.mark.anyio
 PAYMENT = {"type": "payment", "actions": ["initiate"], "amount": {"value": "1.50", "currency": "EUR"}}
 ACCOUNT = {"type": "account", "locations": [API], "identifier": "DE1"}
 BOTH = ("payment", "account")

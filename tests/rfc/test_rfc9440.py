@@ -1,7 +1,5 @@
 """RFC 9440: the header in which a proxy tells the certificate of a client."""
 
-from __future__ import annotations
-
 import pytest
 from tests.certificates import client_cert
 

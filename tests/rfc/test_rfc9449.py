@@ -1,7 +1,5 @@
 """RFC 9449, DPoP: the token endpoint, the guard of an API, and the proofs that we make ourselves."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from collections.abc import AsyncIterator
@@ -26,7 +24,6 @@ from affiant.resource.asgi import GuardMiddleware
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, NOW, Server
 
-pytestmark = pytest.mark.anyio
 KEY, OTHER = keys.generate("ES256"), keys.generate("ES256")
 URL = f"{ISSUER}/token"
 

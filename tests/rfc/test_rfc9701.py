@@ -1,7 +1,5 @@
 """RFC 9701: the answer to an introspection as a JWT that the server signed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2
@@ -17,7 +15,6 @@ from affiant.resource import Guard
 from affiant.testing import ISSUER, NOW, Server, basic
 
 __all__ = ["apis"]  # a fixture
-pytestmark = pytest.mark.anyio
 
 
 async def _introspect(server: Server, token: str, *, by: str = "rs-a", accept: str = MEDIA_TYPE) -> httpx2.Response:

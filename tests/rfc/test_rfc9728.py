@@ -1,7 +1,5 @@
 """RFC 9728: what an API publishes of itself."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -16,7 +14,6 @@ from affiant.resource import Guard, ResourceMetadata
 from affiant.resource.asgi import GuardMiddleware
 from affiant.testing import ISSUER, Server
 
-pytestmark = pytest.mark.anyio
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 TOLD = ResourceMetadata(scopes=("read",), name="Orders", documentation="https://docs.example/orders")
 

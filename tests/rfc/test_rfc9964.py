@@ -1,7 +1,5 @@
 """RFC 9964 (ML-DSA) and RFC 9864 (fully specified names), from the assertion to the guard."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 
@@ -16,7 +14,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.records import SigningKey
 from affiant.testing import ISSUER, Server
 
-pytestmark = pytest.mark.anyio
 ML_DSA = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 
 

@@ -1,7 +1,5 @@
 """What a client and an API choose about access tokens: how long they live, and their typ."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +9,6 @@ from tests.rfc.conftest import API, OTHER_API, access_token
 
 from affiant.jose import compact
 from affiant.testing import Server, basic
-
-pytestmark = pytest.mark.anyio
 
 
 async def _choose(server: Server, client: dict[str, Any], api: dict[str, Any], other: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """RFC 6749 section 3.3 with the scopes of SMART Backend Services, of which some cover others."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +9,7 @@ from tests.rfc.registering import invite, metadata, register
 
 from affiant.testing import Server, basic
 
-pytestmark = [pytest.mark.anyio, pytest.mark.rfc(6749, "3.3")]
+pytestmark = pytest.mark.rfc(6749, "3.3")
 INVALID_SCOPE = (400, "invalid_scope")
 
 

@@ -1,7 +1,5 @@
 """`.ci/run`: the second try of failed tests cannot hide any other failure."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

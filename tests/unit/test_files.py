@@ -1,7 +1,5 @@
 """Files with secrets: which ones are taken, what root leaves behind, and what a denied access says."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

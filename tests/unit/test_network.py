@@ -1,7 +1,5 @@
 """Messages about network failures in the SDK and the guard, from real connections that fail."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib.util

@@ -1,10 +1,6 @@
 import asyncio
 
-import pytest
-
 from affiant.system.single_flight import SingleFlight
-
-pytestmark = pytest.mark.anyio
 
 
 class Work:

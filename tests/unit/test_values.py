@@ -1,7 +1,5 @@
 """Values: frozen, equal by kind and fields, and silent about what is hidden."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import pytest

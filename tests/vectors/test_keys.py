@@ -1,7 +1,5 @@
 """Project Wycheproof's vectors for JSON Web Key: 26 sets of keys, registered and used, or refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

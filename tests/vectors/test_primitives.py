@@ -1,7 +1,5 @@
 """Project Wycheproof's vectors for the primitives, through the table of algorithms: no vector is left out."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Project Wycheproof's vectors for JSON Web Signature: 393 decided as it decides them, 8 defective ones listed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

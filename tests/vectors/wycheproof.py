@@ -1,7 +1,5 @@
 """What the vectors of Wycheproof need beyond affiant: payloads that are not JSON, and secrets as JWKs."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from affiant.errors import ConfigError

@@ -1,7 +1,5 @@
 """Somebody who builds a token request by hand, makes one mistake, and types what explain prints."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Mistakes that people make when they first sign a client assertion, from their questions and from other servers' issues."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

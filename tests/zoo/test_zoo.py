@@ -1,7 +1,5 @@
 """The mistake zoo: what explain prints first, typed as it stands, makes the next request succeed."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import shlex
@@ -29,7 +27,6 @@ from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
 
-pytestmark = pytest.mark.anyio
 ISSUER, NOW = "http://127.0.0.1:8377", 1_800_000_000
 EC, OTHER_EC, STRANGER, RSA = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "RS256"))
 SCOPES = ("orders.read", "orders.write")

@@ -1,7 +1,5 @@
 """The authorization server and the key of the client's tests; and a folder in which nothing can be written."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

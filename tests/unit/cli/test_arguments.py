@@ -1,7 +1,5 @@
 """No message repeats a secret that was pasted into the command line, for any command and any place."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

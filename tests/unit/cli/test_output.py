@@ -1,7 +1,5 @@
 """Output: tables on a terminal, plain lines in a pipe, one document with --json."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

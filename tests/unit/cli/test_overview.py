@@ -1,7 +1,5 @@
 """`affiant --help`: every command, in a group, with a summary that fits."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

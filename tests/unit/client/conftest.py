@@ -1,7 +1,5 @@
 """An authorization server and an API of a foreign make, scripted by the test; they share no code with affiant."""
 
-from __future__ import annotations
-
 import base64
 import json
 import threading

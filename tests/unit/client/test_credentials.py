@@ -1,7 +1,5 @@
 """The credentials file: what is wrong with it is said in one line."""
 
-from __future__ import annotations
-
 import json
 import traceback
 from base64 import b64encode

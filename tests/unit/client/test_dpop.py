@@ -1,7 +1,5 @@
 """DPoP in the client: what is sent, which nonce goes where, and what is tried again."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle
@@ -82,7 +80,9 @@ def test_newer_nonce_takes_its_place(foreign: Foreign, service: Service) -> None
 @pytest.mark.parametrize(
     "headers", [{}, {"DPoP-Nonce": ""}, {"DPoP-Nonce": 'a"b'}, {"DPoP-Nonce": "a b"}, {"DPoP-Nonce": "x" * 2000}]
 )
-def test_demand_for_a_nonce_without_one_is_an_error(foreign: Foreign, service: Service, headers: dict[str, str]) -> None:
+def test_demand_for_a_nonce_without_one_is_an_error(
+    foreign: Foreign, service: Service, headers: dict[str, str]
+) -> None:
     foreign.default["/token"] = Answer(400, {"error": "use_dpop_nonce"}, headers)
     with pytest.raises(Refused, match="use_dpop_nonce"):
         service.token()

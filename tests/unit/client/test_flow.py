@@ -1,7 +1,5 @@
 """Requests of the client, and when they are repeated."""
 
-from __future__ import annotations
-
 import base64
 import email.utils
 import logging

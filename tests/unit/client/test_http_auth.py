@@ -1,7 +1,5 @@
 """One `auth=` for three HTTP libraries: where the token goes, and when it is renewed."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any

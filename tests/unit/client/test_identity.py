@@ -1,7 +1,5 @@
 """Service: what it is made of, and what it never shows."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import json

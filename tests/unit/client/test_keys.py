@@ -1,7 +1,5 @@
 """The response to a change of the client's keys."""
 
-from __future__ import annotations
-
 import httpx2
 import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer

@@ -1,7 +1,5 @@
 """Registration: the accepted responses, and where no secret is sent."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -180,9 +178,7 @@ def test_a_refusal_that_is_none(server: Foreign, http: httpx2.Client, key: Priva
         _register(server, http, key, Answer(status, raw=raw))
 
 
-def test_refusal_of_registration_is_escaped(
-    server: Foreign, http: httpx2.Client, key: PrivateKey
-) -> None:
+def test_refusal_of_registration_is_escaped(server: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
     said = {"error": "invalid_token\x1b[2J", "error_description": "gone\r\n\x9bK", "error_uri": "\x1b]0;x\x07"}
     with pytest.raises(Refused) as refusal:
         _register(server, http, key, Answer(401, said))
@@ -260,9 +256,7 @@ def test_taking_it_back(server: Foreign, http: httpx2.Client) -> None:
         (Answer(404, raw=b"[" * 200_000), "answered 404"),
     ],
 )
-def test_refused_deregistration_is_an_error(
-    server: Foreign, http: httpx2.Client, answer: Answer, message: str
-) -> None:
+def test_refused_deregistration_is_an_error(server: Foreign, http: httpx2.Client, answer: Answer, message: str) -> None:
     server.default["/register/c"] = answer
     with pytest.raises(RemoteError, match=message):
         transport.run(registration.deregister(f"{server.url}/register/c", MANAGEMENT, clock=time.time), http)

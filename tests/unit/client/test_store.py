@@ -1,7 +1,5 @@
 """The tokens that the command line keeps."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One request, however many want a token."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable

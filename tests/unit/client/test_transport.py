@@ -1,7 +1,5 @@
 """Servers with broken responses: the caller gets an error in time."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import threading
@@ -81,9 +79,7 @@ def _get(url: str) -> Generator[Send, Reply | None, Reply | None]:
 
 
 @pytest.mark.parametrize("play", [_header, _body, _for_ever(b"HTTP/1.1 103 Early Hints\r\n\r\n")])
-def test_endless_slow_response_ends_in_an_error(
-    serve: Callable[[Play], str], http: httpx2.Client, play: Play
-) -> None:
+def test_endless_slow_response_ends_in_an_error(serve: Callable[[Play], str], http: httpx2.Client, play: Play) -> None:
     """Each byte comes in time; the whole never does."""
     began = time.monotonic()
     with pytest.raises(RemoteError, match="took more than"):
@@ -99,7 +95,9 @@ def test_silent_server_ends_in_an_error(serve: Callable[[Play], str], http: http
 @pytest.mark.parametrize(
     "answer", [b"SSH-2.0-OpenSSH\r\n", b"", HEAD + b"X: " + b"a" * 200_000, b"HTTP/1.1 999999 \r\n\r\n"]
 )
-def test_response_that_is_not_http_is_an_error(serve: Callable[[Play], str], http: httpx2.Client, answer: bytes) -> None:
+def test_response_that_is_not_http_is_an_error(
+    serve: Callable[[Play], str], http: httpx2.Client, answer: bytes
+) -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)

@@ -1,7 +1,5 @@
 """One spelling for each value (RFC 7515 section 2, RFC 4648 section 3.5)."""
 
-from __future__ import annotations
-
 from base64 import urlsafe_b64encode
 from string import ascii_letters, digits
 

@@ -1,7 +1,5 @@
 """The strict reader, against Wycheproof and against tokens that other readers take."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

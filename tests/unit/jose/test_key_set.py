@@ -1,7 +1,5 @@
 """A JWK Set as others publish it: what can be used is used, and what is left out is named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Private keys in the spellings in which people paste them: taken as they are meant, or named with what mends them."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from base64 import b64encode

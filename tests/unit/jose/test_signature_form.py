@@ -1,7 +1,5 @@
 """The form of a signature, found without a key."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

@@ -1,7 +1,5 @@
 """The strict parser takes linear time."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import time

@@ -1,7 +1,5 @@
 """The rules of RFC 9068 on plain values. The same over HTTP: tests/rfc/test_rfc9068.py."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -49,7 +47,6 @@ def _reason(claims: dict[str, Any], *, typ: object = "at+jwt", now: float = NOW)
     return refusal.value.reason
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("scope", [None, "a", "a b"])
 @pytest.mark.parametrize("aud", [API, ("https://other.example", API)])
 async def test_what_is_built_verifies(scope: str | None, aud: str | tuple[str, ...]) -> None:
@@ -61,7 +58,6 @@ async def test_what_is_built_verifies(scope: str | None, aud: str | tuple[str, .
     assert token.scopes == frozenset(scope.split(" ") if scope else ())
 
 
-@pytest.mark.anyio
 async def test_an_empty_scope_is_left_out() -> None:
     claims = AccessTokenClaims(iss=ISSUER, sub="s", client_id="c", aud=API, exp=1, iat=0, jti="j", scope="")
     assert "scope" not in compact.parse(await access_token.build(claims, KEY)).claims

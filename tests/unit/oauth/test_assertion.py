@@ -1,7 +1,5 @@
 """The rules of a client assertion on plain values. The same over HTTP: tests/rfc/test_rfc7523.py."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The policies of each rule, and observed breaches."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

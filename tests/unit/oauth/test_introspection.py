@@ -1,7 +1,5 @@
 """Introspection responses as JWTs (RFC 9701), and the requests for them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -10,7 +8,6 @@ from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.introspection import MEDIA_TYPE, build, verify, wants_jwt
 
-pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
 

@@ -1,7 +1,5 @@
 """Revoked tokens: the rule, and the feed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from affiant.jose import compact, keys
 from affiant.oauth import access_token, names, revocations
 from affiant.oauth.revocations import LIFETIME, SEEN_SECONDS, Feed, build, named, of_key, verify
 
-pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
 CLAIMS: dict[str, Any] = {

@@ -1,7 +1,5 @@
 """An issuer for the guard: metadata and keys over HTTP. Each suite adds what it is about."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

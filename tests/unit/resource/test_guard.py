@@ -1,7 +1,5 @@
 """The guard: verdicts and answers, with tokens made by a foreign library and an issuer that counts its fetches."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any
@@ -23,7 +21,6 @@ from affiant.reasons import Reason
 from affiant.resource import Caller, Denied, Guard
 from affiant.resource.asgi import GuardMiddleware
 
-pytestmark = pytest.mark.anyio
 KEY = keys.generate("ES256")
 
 

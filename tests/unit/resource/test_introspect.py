@@ -1,7 +1,5 @@
 """Introspection by the guard: how often it asks, which answers it trusts, and what happens without an answer."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,7 +18,6 @@ from affiant.reasons import Reason
 from affiant.resource import Guard, Introspection, introspect
 from affiant.resource.asgi import GuardMiddleware
 
-pytestmark = pytest.mark.anyio
 ME = "orders-api"
 MINE = keys.generate("ES256")
 

@@ -1,7 +1,5 @@
 """An issuer with an unusable or endless response counts as unreachable: 503, within the timeout."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
@@ -14,7 +12,6 @@ from affiant.oauth import revocations as feed
 from affiant.resource import Guard, revocations
 from affiant.resource.issuer import Issuer
 
-pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 METADATA, JWKS, FEED = "/.well-known/oauth-authorization-server", "/jwks", "/revocations"
 KEY = keys.generate("ES256")

@@ -1,7 +1,5 @@
 """The URL that a proof must name: that of the request, as its sender knows it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

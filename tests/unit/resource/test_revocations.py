@@ -1,7 +1,5 @@
 """The guard hears of what its issuer revoked, and knows what to do while it hears nothing."""
 
-from __future__ import annotations
-
 import asyncio
 
 import httpx2
@@ -14,8 +12,6 @@ from affiant.jose import compact, keys
 from affiant.oauth import revocations as feed
 from affiant.reasons import Reason
 from affiant.resource import Guard, revocations
-
-pytestmark = pytest.mark.anyio
 
 
 class Issuer(issuers.Issuer):
@@ -110,7 +106,9 @@ async def test_off_asks_nothing(issuer: Issuer) -> None:
     assert not issuer.asked
 
 
-async def test_known_revocations_count_while_the_issuer_is_down(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_known_revocations_count_while_the_issuer_is_down(
+    issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
     issuer.revoke("jti", "1")
     guards = [issuer.guard(), issuer.guard(revocations="required")]
     for guard in guards:
@@ -205,9 +203,7 @@ async def test_older_feed_of_a_later_period_unrevokes_nothing(issuer: Issuer) ->
     await _until(guard, issuer.token(), None)  # for good it is over when two periods say so
 
 
-async def test_issuer_without_304_is_not_asked_without_a_pause(
-    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_issuer_without_304_is_not_asked_without_a_pause(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy drops ETag or If-None-Match: the same feed is no change."""
     monkeypatch.setattr(revocations, "LEAST_SECONDS", 60.0)
     guard, answer = issuer.guard(), issuer.answer

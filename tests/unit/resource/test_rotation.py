@@ -1,7 +1,5 @@
 """The guard meets the issuer's new keys, and forgets those that are gone."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
@@ -14,8 +12,6 @@ from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.resource.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
-
-pytestmark = pytest.mark.anyio
 
 
 class Issuer(issuers.Issuer):

@@ -1,7 +1,5 @@
 """A WebSocket is checked before it is accepted, by the dependency and by the middleware."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import pytest
@@ -80,6 +78,5 @@ async def _closed_without_the_extension() -> list[Any]:
     return sent
 
 
-@pytest.mark.anyio
 async def test_middleware_closes_where_the_server_knows_no_refusal() -> None:
     assert await _closed_without_the_extension() == [{"type": "websocket.close", "code": 1008}]

@@ -1,7 +1,5 @@
 """Settings from the environment: a name that is similar to one is a mistake; any other is not for affiant."""
 
-from __future__ import annotations
-
 import pytest
 
 from affiant.errors import ConfigError

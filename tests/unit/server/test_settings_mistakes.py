@@ -1,7 +1,5 @@
 """Every setting, set wrong in every place: the refusal names the setting, the place and what to write."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -172,7 +170,6 @@ def test_everybody_is_trusted_only_with_a_warning_and_never_for_certificates() -
     assert "is not an address" in _refusal(client_certificate_proxies="*")
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("peer", "client"),
     [

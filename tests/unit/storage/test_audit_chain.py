@@ -1,7 +1,5 @@
 """Damage to the audit log, and how it is found and named."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

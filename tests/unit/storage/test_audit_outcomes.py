@@ -1,7 +1,5 @@
 """The outcomes of audit records are a closed list, which docs/reference/audit.md repeats."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

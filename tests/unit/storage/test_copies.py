@@ -1,7 +1,5 @@
 """Backups, and putting one back: whole, alone, and remembered."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """What an older version wrote is read as what it meant."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json
@@ -19,7 +17,6 @@ from affiant.storage.postgres import PostgresStore
 from affiant.storage.records import Client, ClientKey
 from affiant.storage.sqlite import SqliteStore
 
-pytestmark = pytest.mark.anyio
 KEYS = [keys.generate("ES256").public(), keys.generate("Ed25519").public()]
 # As version 0.1.0 wrote clients: their keys as one JWK Set, in a text.
 OLD = {

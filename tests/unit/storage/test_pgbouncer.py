@@ -1,7 +1,5 @@
 """Through a PgBouncer with its defaults: a session is as safe as a direct one, and anything less is refused."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,7 +15,6 @@ from affiant.storage.postgres.connection import parse_address
 from affiant.storage.records import Client
 
 pytestmark = [
-    pytest.mark.anyio,
     pytest.mark.skipif(pgbouncer.PROGRAM is None, reason=pgbouncer.MISSING),
 ]
 HELD = {

@@ -1,7 +1,5 @@
 """PostgreSQL's own troubles: passwords, schemas, locks, clocks, and a network that fails."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from contextlib import AbstractAsyncContextManager
@@ -21,8 +19,6 @@ from affiant.storage.postgres import PostgresStore, group
 from affiant.storage.postgres.connection import connect, parse_address
 from affiant.storage.records import Client
 from affiant.storage.sql import is_text
-
-pytestmark = pytest.mark.anyio
 
 
 def _opened(url: str, **options: Any) -> AbstractAsyncContextManager[PostgresStore]:

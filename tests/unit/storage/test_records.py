@@ -1,7 +1,5 @@
 """The audit record as it is written, and what never shows."""
 
-from __future__ import annotations
-
 import hmac
 from hashlib import sha256
 

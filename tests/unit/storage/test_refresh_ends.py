@@ -1,7 +1,5 @@
 """What ends refresh tokens, as rows: few, quick to write, and gone when nothing is left that they ended."""
 
-from __future__ import annotations
-
 import contextlib
 import sqlite3
 import time
@@ -27,7 +25,6 @@ from affiant.storage.sqlite import SqliteStore
 
 Run = Callable[[str], Awaitable[Any]]
 
-pytestmark = pytest.mark.anyio
 TOKEN = replace(NEW, resource="https://a https://b", began=7)
 MANY = 100_000  # far more than one commit can rewrite in its time
 

@@ -1,7 +1,5 @@
 """SQLite's own troubles: files, disks, locks, and entries that cannot be written."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import sqlite3
@@ -16,8 +14,6 @@ from tests.stores import entry
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.entries import PROBE, AuditRecord, Entry, Outcome
 from affiant.storage.sqlite import SqliteStore, connection
-
-pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

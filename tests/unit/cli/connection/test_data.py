@@ -1,7 +1,5 @@
 """--data and --database: their meaning together, and their messages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Root's commands on the data folder of a service user: that user's server can use every file they create."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

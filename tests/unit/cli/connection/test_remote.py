@@ -1,7 +1,5 @@
 """`--url` with another program or a hostile admin API: one clear line, and no control of the terminal."""
 
-from __future__ import annotations
-
 import json
 import re
 import threading

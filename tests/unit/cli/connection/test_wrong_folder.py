@@ -1,7 +1,5 @@
 """In the wrong folder, reading commands create nothing, others print where, and another server is reported."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

@@ -1,7 +1,5 @@
 """`affiant admin bootstrap`: an owner and its credentials file, or neither."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`affiant revoke`, `issued`, `grants` and `settings` on a data folder, from the words to the exit code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Times as users write them, and the records that match a selection."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

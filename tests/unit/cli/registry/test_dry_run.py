@@ -1,7 +1,5 @@
 """Plan, schema and apply refuse the same files, and a dry run changes nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from functools import partial
@@ -175,7 +173,6 @@ def test_schema_rejects_what_the_patterns_reject(member_: str, value: Any) -> No
     assert not _SCHEMA.is_valid({"clients": [{"client_id": "a", member_: value}]})
 
 
-@pytest.mark.anyio
 async def test_two_changes_that_remove_the_last_owners_are_refused() -> None:
     store, api = await _registry(Principal("owner", Role.OWNER))
     await store.clients.add(member("second"))
@@ -185,7 +182,6 @@ async def test_two_changes_that_remove_the_last_owners_are_refused() -> None:
         assert refused == (not left["enabled"])
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 async def test_too_low_a_role_is_refused_before_the_first_change(role: Role) -> None:
     """A viewer may plan: a plan refuses the file, not the caller."""
@@ -197,7 +193,6 @@ async def test_too_low_a_role_is_refused_before_the_first_change(role: Role) -> 
         await dry_run.check_role(api, needs)
 
 
-@pytest.mark.anyio
 async def test_many_changes_are_judged_in_several_requests() -> None:
     """400 clients with keys exceed one body of the admin API."""
     _, api = await _registry(Principal("owner", Role.OWNER))
@@ -208,7 +203,6 @@ async def test_many_changes_are_judged_in_several_requests() -> None:
         await _check(api, wanted)
 
 
-@pytest.mark.anyio
 async def test_change_that_no_route_accepts_is_refused() -> None:
     store, _ = await _registry(Principal("owner", Role.OWNER))
     async with asking(store, Principal("watcher", Role.VIEWER)) as http:

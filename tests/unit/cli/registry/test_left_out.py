@@ -1,7 +1,5 @@
 """Every command accepts a JWK Set without the members that are for others, and names each of those."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

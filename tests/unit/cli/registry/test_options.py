@@ -1,7 +1,5 @@
 """Options of a client and an API for their policies and tokens."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`affiant register`: the rest of a failed registration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

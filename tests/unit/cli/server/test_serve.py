@@ -1,7 +1,5 @@
 """Messages of `affiant serve` at its start."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`affiant call`: the request it sends, and the answer as users see it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

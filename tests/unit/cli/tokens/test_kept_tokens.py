@@ -1,7 +1,5 @@
 """Kept tokens of the command line: their identity, and the modules that reading one loads."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

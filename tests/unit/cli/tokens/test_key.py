@@ -1,7 +1,5 @@
 """`affiant key put` sends nothing private; and keys of a server as users see them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`affiant key new`, and credentials files that name a key file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

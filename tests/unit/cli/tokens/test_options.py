@@ -1,7 +1,5 @@
 """Credentials that need a certificate: the message names the members of the file."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

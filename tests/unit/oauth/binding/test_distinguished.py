@@ -1,7 +1,5 @@
 """Distinguished names: every spelling of one name is that name, and no other name equals it."""
 
-from __future__ import annotations
-
 import pytest
 from cryptography import x509
 from cryptography.hazmat import asn1

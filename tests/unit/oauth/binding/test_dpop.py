@@ -1,7 +1,5 @@
 """DPoP as a rule: URLs, nonces, the memory of used proofs, and that nothing but Rejected ever comes out."""
 
-from __future__ import annotations
-
 import json
 import threading
 

@@ -1,7 +1,5 @@
 """The header of a proxy: its formats, read strictly, and believed from that proxy alone."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 import pytest

@@ -1,7 +1,5 @@
 """Certificates: when they are valid, and what is shown of them."""
 
-from __future__ import annotations
-
 import pytest
 from tests.certificates import NOW, make
 

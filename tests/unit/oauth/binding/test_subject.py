@@ -1,7 +1,5 @@
 """The one name of a certificate that is registered: what it may be, and what it equals."""
 
-from __future__ import annotations
-
 import pytest
 from tests.certificates import DN as SUBJECT
 from tests.certificates import make

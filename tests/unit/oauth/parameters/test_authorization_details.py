@@ -1,7 +1,5 @@
 """authorization_details: what is read, and what is the same."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from typing import Any

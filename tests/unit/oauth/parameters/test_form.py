@@ -1,7 +1,5 @@
 """The form: what it reads, and that it refuses the rest with a reason of its own."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 import pytest

@@ -1,7 +1,5 @@
 """What is written down of a change: what differs, and never a secret, whatever stands in the record."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Documents: what may come in is said member by member, and no secret can go out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

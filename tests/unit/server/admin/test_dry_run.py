@@ -1,7 +1,5 @@
 """What one request for a judgement of planned changes may cost, and that it knows of all owners all the same."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Clients
 from affiant.storage.records import Client
 
-pytestmark = pytest.mark.anyio
 VIEWER = Principal("v", Role.VIEWER)
 
 

@@ -1,7 +1,5 @@
 """The gate: nothing is read, routed or done before it is known who calls; whatever fails is an answer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx2
@@ -13,8 +11,6 @@ from affiant.reasons import Reason
 from affiant.server.admin import app
 from affiant.server.admin.roles import Principal
 from affiant.storage.memory import MemoryStore
-
-pytestmark = pytest.mark.anyio
 
 
 def refusing(store: MemoryStore, error: Exception) -> Any:

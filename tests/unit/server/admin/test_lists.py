@@ -1,7 +1,5 @@
 """A stream that cannot be finished is noticed by who reads it, over a real connection too."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +13,6 @@ from tests.desk import make_gate, member
 from affiant.cli.connection.admin import LINES, Admin
 from affiant.errors import RemoteError, StoreError
 from affiant.storage.memory import MemoryStore
-
-pytestmark = pytest.mark.anyio
 
 
 class FailingStore(MemoryStore):

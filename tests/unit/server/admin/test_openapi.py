@@ -1,7 +1,5 @@
 """The description of the admin API is OpenAPI 3.1, and has whatever can be answered."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from affiant.reasons import Reason
 from affiant.server.admin.app import OPERATIONS
 from affiant.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.anyio
 ALWAYS = {"400", "401", "403", "408", "413", "429", "503"}
 BY_REASON = {
     Reason.ADMIN_NOT_FOUND: "404",

@@ -1,7 +1,5 @@
 """What a route takes is what its endpoint's signature says, and what is wrong with it is said of its place."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -14,7 +12,6 @@ from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.anyio
 SECRET = "c9f0a1"
 
 

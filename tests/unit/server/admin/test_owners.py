@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -13,8 +11,6 @@ from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.notes import Request
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Condition
-
-pytestmark = pytest.mark.anyio
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:

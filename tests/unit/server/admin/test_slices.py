@@ -1,7 +1,5 @@
 """How long a read keeps the event loop: by a clock that only its own work moves."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Sequence
@@ -11,7 +9,6 @@ import pytest
 from affiant.server.admin.reads import slices
 from affiant.server.admin.reads.slices import Slices
 
-pytestmark = pytest.mark.anyio
 SLICE_SECONDS, ROW_SECONDS = 1.0, 0.25  # whole in binary
 
 

@@ -1,7 +1,5 @@
 """Who may read at length, and for how long: so many at once, while the reader is there and reads."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
@@ -15,7 +13,6 @@ from affiant.server.admin.reads import lists, turns
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
 
-pytestmark = pytest.mark.anyio
 NOW = 1_800_000_000
 
 

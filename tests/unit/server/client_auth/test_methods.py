@@ -59,7 +59,6 @@ def test_two_methods_are_refused() -> None:
     )
 
 
-@pytest.mark.anyio
 async def test_an_unknown_client_passes_no_method() -> None:
     for shown in _shown():
         judging = Judging(NOW, Notes(), MasterKey.from_bytes(bytes(32)), RemoteKeys())

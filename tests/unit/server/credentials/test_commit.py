@@ -1,7 +1,5 @@
 """Secrets that follow each other, what an operator does to keys, and whether the old credential can go."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -88,7 +86,6 @@ async def _live(store: MemoryStore, at: int) -> list[str]:
     return [secret.id for secret in secrets.live((await _client(store)).secrets, NOW + at)]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_secret_is_rotated(method: str) -> None:
     """Both are good in between; then the new one alone. The text is shown, and stands nowhere."""
@@ -112,7 +109,6 @@ async def test_a_secret_is_rotated(method: str) -> None:
     assert text not in json.dumps(told)
 
 
-@pytest.mark.anyio
 async def test_a_secret_rotation_is_cancelled() -> None:
     store = await _store("client_secret_basic")
     (old,) = await _live(store, 0)
@@ -123,7 +119,6 @@ async def test_a_secret_rotation_is_cancelled() -> None:
         await _commit(store, actions.cancel_secret(), 60)
 
 
-@pytest.mark.anyio
 async def test_an_old_secret_ends_by_itself() -> None:
     store = await _store("client_secret_post")
     (old,) = await _live(store, 0)
@@ -134,14 +129,12 @@ async def test_an_old_secret_ends_by_itself() -> None:
     assert old not in await _live(store, 100)
 
 
-@pytest.mark.anyio
 async def test_a_secret_for_a_longer_hash_is_longer() -> None:
     store = await _store("client_secret_jwt", "HS512")
     text = await _add_secret(store)
     assert len(text) == 86
 
 
-@pytest.mark.anyio
 async def test_a_leaked_secret_takes_its_tokens_along() -> None:
     store = await _store("client_secret_basic")
     (old,) = await _live(store, 0)
@@ -158,7 +151,6 @@ async def test_a_leaked_secret_takes_its_tokens_along() -> None:
         await _commit(store, actions.revoke_secret("unknown"), 2)
 
 
-@pytest.mark.anyio
 async def test_what_an_operator_does_to_keys() -> None:
     store = await _store()
 

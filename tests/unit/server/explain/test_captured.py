@@ -1,7 +1,5 @@
 """Captured requests in every format."""
 
-from __future__ import annotations
-
 import json
 from urllib.parse import parse_qs
 

@@ -1,7 +1,5 @@
 """The explanation of a request: which steps passed, and what is known of a server that is elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +18,6 @@ from affiant.server.registry import clients
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 
-pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
 SERVER = Metadata(

@@ -1,12 +1,8 @@
 """No remedy is shown that weakens what a profile demands, or that would not help."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
-
-import pytest
 
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
@@ -17,7 +13,6 @@ from affiant.server.registry import clients
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 
-pytestmark = pytest.mark.anyio
 ISSUER, NOW = "https://as.example", 1_800_000_000
 KEY = keys.generate("ES256")
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -16,7 +16,6 @@ from affiant.server.request.limits import Rate, Rates
 from affiant.server.request.notes import Evidence, Notes, Request
 from affiant.testing import ISSUER, KEY, NOW, Server, form
 
-pytestmark = pytest.mark.anyio
 OTHER = keys.generate("ES256")
 
 

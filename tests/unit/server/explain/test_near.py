@@ -1,7 +1,5 @@
 """A mistyped name is found at a cost that does not grow with the registry."""
 
-from __future__ import annotations
-
 import pytest
 
 from affiant.server.explain import near
@@ -9,7 +7,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Clients
 from affiant.storage.records import Client
 
-pytestmark = pytest.mark.anyio
 CROWD = [f"client-{number:05}" for number in range(3000)]
 
 

@@ -1,7 +1,5 @@
 """A JWT that is no client assertion: an access token is judged as a guard would, others are named; no line harms."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +23,6 @@ from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 
-pytestmark = pytest.mark.anyio
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 KEY, STRANGER = keys.generate("ES256"), keys.generate("ES256")
 JTI = f"f{FAMILY_MARK}t"

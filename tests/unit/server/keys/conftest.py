@@ -1,7 +1,5 @@
 """A PKCS #11 token for the tests of this folder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 

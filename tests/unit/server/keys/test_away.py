@@ -1,7 +1,5 @@
 """A PKCS #11 token that is away: no token is issued, the client and the operator are told so, and it heals by itself."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -28,7 +26,6 @@ from affiant.server.registry import clients, directory
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import Api, Client
 
-pytestmark = pytest.mark.anyio
 ISSUER, API, MASTER = "https://as.example", "https://api.example", MasterKey.from_bytes(bytes(32))
 KEY = keys.generate("ES256")
 WELL = {"status": "ok"}

@@ -1,7 +1,5 @@
 """The calendar of the signing keys: by the days, and by hypothesis for any order of rotations, removals and clock steps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Tokens that others wrote: keys are made there, sign there, and are erased there; what cannot be is said with a remedy."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace

@@ -26,7 +26,6 @@ from affiant.server.keys.vault import Vault
 from affiant.storage.records import SigningKey
 from affiant.testing import ISSUER, NOW, Server
 
-pytestmark = pytest.mark.anyio
 MASTER = MasterKey.from_bytes(bytes(range(32)))
 PLAIN, LEDGER, BOOKS = "https://plain.example", "https://ledger.example", "https://books.example"
 CALENDAR = Calendar()

@@ -1,7 +1,5 @@
 """A thread for calls that may hang: in order, one at a time, and nobody waits for longer than was said."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time
@@ -11,8 +9,6 @@ import pytest
 
 from affiant.errors import StoreError
 from affiant.server.keys.pkcs11 import OneThread
-
-pytestmark = pytest.mark.anyio
 
 
 async def test_calls_run_in_order_in_one_thread_that_is_not_ours() -> None:

@@ -1,7 +1,5 @@
 """Signing keys in a PKCS #11 token (SoftHSM): made there, used there, and never seen outside."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -29,7 +27,6 @@ from affiant.server.keys.vault import TokenKey, Vault, signing_key_purpose
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 
-pytestmark = pytest.mark.anyio
 MASTER, NOW = MasterKey.from_bytes(bytes(32)), 1_800_000_000
 
 

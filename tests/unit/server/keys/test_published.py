@@ -16,7 +16,6 @@ from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.settings.options import Options
 from affiant.testing import NOW, Server
 
-pytestmark = pytest.mark.anyio
 CALENDAR = Calendar()
 
 

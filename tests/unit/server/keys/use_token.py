@@ -1,7 +1,5 @@
 """Make, use and erase keys in the token that the environment names: `use_token.py ALG...`; prints what came of each."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -11,8 +11,6 @@ from affiant.server.request import background
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import Server
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> SqliteStore:

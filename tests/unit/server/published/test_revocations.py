@@ -1,7 +1,5 @@
 """GET /revocations: one state, one name; held back until it changes; and never for longer than is good."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator
@@ -21,7 +19,6 @@ from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ISSUER, NOW, Server
 
-pytestmark = pytest.mark.anyio
 AUDIT = AuditRecord(at=NOW, trace_id="t", endpoint="revoke", outcome="revoked")
 CLAIMS = {"jti": "1", "client_id": "c", "iat": NOW}
 

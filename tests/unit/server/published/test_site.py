@@ -7,8 +7,6 @@ import pytest
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import Server
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/jwks"])
 async def test_a_store_that_is_away_is_no_fault_of_the_reader(tmp_path: Path, path: str) -> None:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
 
-pytestmark = pytest.mark.anyio
 MASTER_KEY = MasterKey.from_bytes(bytes(32))
 GOOD: dict[str, Any] = {"scope": ("r",), "resources": (), "lifetime_seconds": 60, "uses": 1, "now": 100}
 

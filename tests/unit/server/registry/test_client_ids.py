@@ -1,7 +1,5 @@
 """The names of clients: each can be addressed in a path, and none means anything to a shell, a URL or a file system."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import quote
 
@@ -67,7 +65,6 @@ def test_every_name_is_visible_ascii(name: str) -> None:
     assert not kinds.is_client_id(name) or all("!" <= character <= "~" for character in name)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("name", [".", "..", "a/../b"])
 async def test_the_admin_api_refuses_them(name: str) -> None:
     async with asking(MemoryStore()) as http:
@@ -76,7 +73,6 @@ async def test_the_admin_api_refuses_them(name: str) -> None:
     assert (reply.status_code, reply.json()["reason"]) == (422, "admin.invalid")
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("name", FOREIGN)
 async def test_the_admin_api_addresses_each_by_its_encoded_name(name: str) -> None:
     wanted: dict[str, Any] = {"client_id": name, "token_endpoint_auth_method": "client_secret_basic"}
@@ -92,7 +88,6 @@ async def test_the_admin_api_addresses_each_by_its_encoded_name(name: str) -> No
         assert (await http.get(url)).status_code == 404
 
 
-@pytest.mark.anyio
 @pytest.mark.attack(244)
 async def test_a_name_is_never_a_route_below_another() -> None:
     """Attack: an encoded slash turns the client a/keys into the keys of the client a, or the reverse."""

@@ -1,7 +1,5 @@
 """Rules about several members of a client: its keys and their address, its method, and the bounds of its registration."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import ssl
 import time
@@ -17,7 +15,6 @@ from affiant.reasons import Reason
 from affiant.server.registry import fetch, remote_keys
 from affiant.server.registry.fetch import MAX_BYTES, Resolver
 
-pytestmark = pytest.mark.anyio
 SET: dict[str, Any] = {"keys": []}
 
 

@@ -1,7 +1,5 @@
 """The rows of clients and APIs: every value is read, rendered and limited by its row."""
 
-from __future__ import annotations
-
 from dataclasses import fields as attributes
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -21,7 +19,6 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import MAX_WAITING, Fetched, RemoteKeys, Wanted
 from affiant.storage.records import Client
 
-pytestmark = pytest.mark.anyio
 NOW, URI = 1_800_000_000.0, "https://keys.example/jwks"
 OLD, NEW, OTHER = (keys.generate("ES256").public() for _ in range(3))
 

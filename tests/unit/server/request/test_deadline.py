@@ -1,7 +1,5 @@
 """A deadline ends a slow task, only that task, and each by its own time."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

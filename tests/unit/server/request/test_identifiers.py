@@ -1,7 +1,5 @@
 """Names of requests and of tokens."""
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,7 +1,5 @@
 """How often one may fail: bursts, names, clocks, and workers that count together."""
 
-from __future__ import annotations
-
 import stat
 import subprocess
 import sys

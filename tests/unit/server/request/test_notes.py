@@ -1,7 +1,5 @@
 """What of a request may be written down."""
 
-from __future__ import annotations
-
 import pytest
 
 from affiant.errors import Rejected

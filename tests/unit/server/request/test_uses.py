@@ -1,7 +1,5 @@
 """Uses are counted in memory and written from time to time; only a crash loses them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest
@@ -30,7 +28,6 @@ class Failing:
         return [use for use in self.written if use.client_id in client_ids]
 
 
-@pytest.mark.anyio
 async def test_what_was_counted_is_told_once() -> None:
     store = MemoryStore()
     uses = Uses(store.key_uses)
@@ -45,7 +42,6 @@ async def test_what_was_counted_is_told_once() -> None:
     ]
 
 
-@pytest.mark.anyio
 async def test_what_could_not_be_told_is_counted_on() -> None:
     port = Failing()
     uses = Uses(port)

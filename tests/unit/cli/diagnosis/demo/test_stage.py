@@ -1,7 +1,5 @@
 """The demo ends its processes at any signal, at any time."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """`affiant client list` loads only the modules it needs: users wait for the imports every time."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`affiant client new`: a client and its credentials file, or neither."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from pathlib import Path
@@ -15,7 +13,6 @@ from affiant.client import credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
 
-pytestmark = pytest.mark.anyio
 MADE = credentials.Credentials("https://as.example", "billing", "private_key_jwt")
 
 

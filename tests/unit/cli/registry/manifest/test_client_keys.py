@@ -1,7 +1,5 @@
 """The file decides about the operator's keys, and about a client's own keys only with `own_keys`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`affiant plan` and `affiant apply` on a data folder, from the words to the exit code."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The plan lists the differences, and nothing else."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The shipped JSON Schema is the one that reads the file."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

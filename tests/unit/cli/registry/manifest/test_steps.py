@@ -1,7 +1,5 @@
 """Steps during concurrent changes, and without a place for a secret."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +18,6 @@ from affiant.errors import ConfigError, Refused, RemoteError
 from affiant.storage.memory import MemoryStore
 from affiant.storage.records import NotFound
 
-pytestmark = pytest.mark.anyio
 WANTED = Desired.model_validate({"clients": [{"client_id": "billing", "scope": ["read"]}]})
 KEYS = "https://billing.example/jwks.json"
 SECRET = {"client_id": "billing", "token_endpoint_auth_method": "client_secret_basic"}

@@ -1,7 +1,5 @@
 """uvicorn with our connections, in the loop of the test, on a real socket. Deadlines pass when the test says so."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

@@ -1,7 +1,5 @@
 """A peer that sends nothing, too much, too slowly or reads nothing loses its connection; an answer arrives whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

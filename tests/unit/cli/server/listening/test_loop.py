@@ -1,7 +1,5 @@
 """Connections are capped, idle ones make room for new ones, and a process that ends does not wait for idle ones."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections.abc import Callable
