@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import pytest
@@ -35,8 +35,8 @@ class Remote:
     _thread: threading.Thread
 
     @classmethod
-    def start(cls, tls: ssl.SSLContext | None = None) -> Remote:
-        ready, made = threading.Event(), list[Remote]()
+    def start(cls, tls: ssl.SSLContext | None = None) -> Self:
+        ready, made = threading.Event(), list[Self]()
 
         async def serve() -> None:
             async with running(tls) as key_server:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import jwt
@@ -50,7 +50,7 @@ class Foreign:
     key: PrivateKey
 
     @classmethod
-    def register(cls, server: Server, token: str, key: PrivateKey, **more: Any) -> Foreign:
+    def register(cls, server: Server, token: str, key: PrivateKey, **more: Any) -> Self:
         found = httpx2.get(f"{server.issuer}/.well-known/oauth-authorization-server", timeout=20).json()
         sent = {"client_name": "Foreign", "token_endpoint_auth_method": "private_key_jwt", "jwks": _jwks(key), **more}
         reply = httpx2.post(found["registration_endpoint"], json=sent, headers=_bearer(token), timeout=20)

@@ -70,27 +70,6 @@ def okta_like(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-@pytest.fixture(scope="session")
-def foreign() -> Foreign:
-    """The clients for Python."""
-    if not PYTHON.exists():
-        pytest.skip("the clients of others are not installed: make interop")
-    return Foreign([str(PYTHON), str(HERE / "recipes.py")])
-
-
-@pytest.fixture(scope="session")
-def foreign_node(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
-    """The clients for Node, at their locked versions."""
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")
-    folder = tmp_path_factory.mktemp("node") / "project"
-    shutil.copytree(HERE / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
-    return Foreign(["node", str(folder / "recipes.mjs")])
-
-
 @dataclass
 class Foreign:
     """Runs one recipe."""
@@ -114,6 +93,27 @@ class Foreign:
             timeout=CLIENT_SECONDS,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def foreign() -> Foreign:
+    """The clients for Python."""
+    if not PYTHON.exists():
+        pytest.skip("the clients of others are not installed: make interop")
+    return Foreign([str(PYTHON), str(HERE / "recipes.py")])
+
+
+@pytest.fixture(scope="session")
+def foreign_node(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
+    """The clients for Node, at their locked versions."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")
+    folder = tmp_path_factory.mktemp("node") / "project"
+    shutil.copytree(HERE / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=120)
+    return Foreign(["node", str(folder / "recipes.mjs")])
 
 
 @dataclass
