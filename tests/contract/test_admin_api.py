@@ -57,8 +57,8 @@ async def test_life_of_a_client(store: Store) -> None:
         await done(await http.patch("/clients/c", json={"scope": ["r", "w"]}, headers=tag))
         assert (await http.patch("/clients/c", json={"scope": []}, headers=tag)).status_code == 412
         odd = {"keys": [{"kty": "?", "kid": "e"}, KEY.public().to_jwk()]}
-        told = await done(await http.patch("/clients/c", json={"jwks": odd}))
-        assert told["jwks_left_out"] == ['key 1 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
+        answer = await done(await http.patch("/clients/c", json={"jwks": odd}))
+        assert answer["jwks_left_out"] == ['key 1 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
         await done(await http.post("/clients/c/keys", json={"jwk": NEXT.public().to_jwk()}), 201)
         await done(await http.post("/clients/c/keys/revoke", json={"kid": KEY.kid}))
         await done(await http.post("/initial-access-tokens", json={"scope": ["r"]}), 201)
@@ -152,7 +152,7 @@ async def test_operator_does_not_overtake_who_gives_a_role(
     async def overtaken(client_id: str) -> Client | None:
         found: Client | None = await find(client_id)
         monkeypatch.setattr(hold, "find", find)
-        await hold.update("c", lambda standing: replace(standing, scope=("admin.owner",), resources=(ADMIN,)))
+        await hold.update("c", lambda client: replace(client, scope=("admin.owner",), resources=(ADMIN,)))
         return found
 
     monkeypatch.setattr(hold, "find", overtaken)

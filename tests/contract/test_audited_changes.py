@@ -1,4 +1,4 @@
-"""A change of what is registered and what is told of it are one commit, on every store."""
+"""A change and its audit entries are one commit, on every store."""
 
 import asyncio
 from collections.abc import Callable, Sequence

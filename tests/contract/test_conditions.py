@@ -44,12 +44,12 @@ async def test_check_gets_the_stored_clients(store: Store) -> None:
 
 
 async def test_a_refused_change_is_not_made(store: Store) -> None:
-    told: list[object] = []
+    audited: list[object] = []
     await store.clients.add(A)
     before = await store.version()
 
     def audit(*change: object) -> list[object]:
-        told.append(change)
+        audited.append(change)
         return []
 
     for attempt in (
@@ -60,7 +60,7 @@ async def test_a_refused_change_is_not_made(store: Store) -> None:
             await attempt()
     with pytest.raises(NotFound):
         await store.clients.remove("nobody", condition=needing("a"))
-    assert (await store.clients.find("a"), await store.version(), told) == (A, before, [])
+    assert (await store.clients.find("a"), await store.version(), audited) == (A, before, [])
 
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)

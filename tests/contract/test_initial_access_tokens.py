@@ -82,9 +82,9 @@ async def test_one_of_many_spends_the_last_use(store: Store) -> None:
     assert sum(isinstance(result, NotFound) for result in added) == 19
     (client,) = await store.clients.list()
     assert await _left(store, _token().digest) == 0
-    told = [await store.audit_log.find(f"x{number}") for number in range(20)]
-    assert sum(found is not None for found in told) == 1
-    assert told[int(client.client_id[1:])] is not None
+    records = [await store.audit_log.find(f"x{number}") for number in range(20)]
+    assert sum(found is not None for found in records) == 1
+    assert records[int(client.client_id[1:])] is not None
 
 
 async def test_of_many_uses_none_is_lost_or_made(store: Store) -> None:

@@ -18,7 +18,7 @@ async def _listed(store: Store, client_id: str = "c") -> list[KeyUse]:
 
 
 async def test_uses_add_up(store: Store) -> None:
-    """Counts are added; the first stays the first, and the last the last, whoever tells later."""
+    """Counts are added; the first stays the first, and the last the last, in any order of calls."""
     await store.key_uses.add([_use("a", 3, NOW + 5, NOW + 9), _use("b", 1)])
     await store.key_uses.add([_use("a", 4, NOW + 1, NOW + 7), _use("a", 9, client_id="other")])
     assert await _listed(store) == [_use("a", 7, NOW + 1, NOW + 9), _use("b", 1)]
@@ -51,12 +51,12 @@ async def test_many_add_at_once(make_store: Callable[..., Store]) -> None:
     for store in dict.fromkeys(stores):
         await store.open()
     names = [f"k{number}" for number in range(20)]
-    told = [
+    adding = [
         store.key_uses.add([_use(name, 2) for name in (names if number % 2 else names[::-1])])
         for number in range(20)
         for store in stores
     ]
-    await asyncio.gather(*told)
+    await asyncio.gather(*adding)
     assert [use.count for use in await _listed(stores[0])] == [120] * len(names)
     for store in dict.fromkeys(stores):
         await store.close()

@@ -1,7 +1,7 @@
 """No read of the admin API keeps the event loop: health checks are answered while each of them runs, on every store.
 
 With slices of one row, so that the outcome does not depend on how quick the machine is: a read that skipped the slices
-would leave no turn of the loop to anybody else.
+would leave no turn of the loop to other requests.
 """
 
 import asyncio

@@ -38,7 +38,7 @@ async def test_an_expired_token_is_refused_and_written_down(store: Store, late: 
 
 
 async def test_a_refused_token_still_uses_up_the_assertion(store: Store) -> None:
-    """Else whoever saw the refused request could send its assertion again, with a token that works."""
+    """Otherwise an attacker who saw the refused request could send its assertion again, with a token that works."""
     entry = _rotation(NOW + 1, spent=b"unknown", jti=1)
     assert await store.ledger.claim(entry) is Outcome.REFRESH_UNKNOWN
     assert await store.ledger.claim(entry) is Outcome.REPLAYED

@@ -89,7 +89,7 @@ async def test_purge_deletes_expired_revocations(store: Store) -> None:
 
 
 async def test_purge_comes_to_an_end(store: Store) -> None:
-    """However many have ended: a thousand in each commit, or more, and no row that stands."""
+    """However many have ended: a thousand in each commit, or more, and no live row."""
     ended = [Revocation("jti", str(number), NOW, NOW + 60) for number in range(1500)]
     await store.ledger.claim(Entry(AUDIT, revocations=(*ended, Revocation("client", "c", NOW, NOW + 100))))
     for left in (501, 1):
@@ -136,7 +136,7 @@ async def test_the_mark_changes_with_every_revocation(store: Store) -> None:
 
 
 async def test_expired_revocations_cost_nothing(store: Store) -> None:
-    """It is kept for a day, and anybody may ask for the mark, many times a second."""
+    """It is kept for a day, and the mark may be requested many times a second."""
     ended = [Revocation("jti", str(number), NOW - 60, NOW - 1) for number in range(1000)]
     await store.ledger.claim(Entry(AUDIT, revocations=tuple(ended)))
     assert await store.revocations.mark(NOW) == "0 0"

@@ -102,8 +102,8 @@ async def test_one_of_many_nodes_makes_the_due_key(make_store: Callable[..., Sto
             keys = await nodes[0].signing_keys.list()
             assert len(keys) == number + 1
             assert (keys[0].alg, keys[0].active_at, keys[1].retiring_at) == (alg, now + 7 * DAY, now + 7 * DAY)
-        told = await _outcomes(nodes[0])
-        assert (told.count("announced"), told.count("removed")) == (3, 2)
+        outcomes = await _outcomes(nodes[0])
+        assert (outcomes.count("announced"), outcomes.count("removed")) == (3, 2)
 
 
 async def test_one_of_many_rotations_succeeds(make_store: Callable[..., Store]) -> None:

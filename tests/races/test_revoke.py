@@ -52,7 +52,7 @@ class History:
 
 
 class Nodes:
-    """Two nodes on one store, and what anybody may do at any moment."""
+    """Two nodes on one store, and actions that may happen at any moment."""
 
     def __init__(self, first: Server, https: list[httpx2.AsyncClient], dice: random.Random) -> None:
         self.first, self.https, self.dice = first, https, dice
@@ -111,10 +111,10 @@ class Nodes:
         """As an operator does: all that the client has now, while its requests are under way."""
         now = int(self.first.clock.now)
         begun = [one for one in self.history.lines if one.client_id == line.client_id]
-        told = AuditRecord(at=now, trace_id="operator", endpoint="admin", outcome="revoked")
+        audit = AuditRecord(at=now, trace_id="operator", endpoint="admin", outcome="revoked")
         ended = Revocation("client", line.client_id, now, now + LONGEST_TOKEN)
         selection = RefreshSelection(client_id=line.client_id)
-        await self.first.store.ledger.claim(Entry(told, revocations=(ended,), revoke_refresh=selection))
+        await self.first.store.ledger.claim(Entry(audit, revocations=(ended,), revoke_refresh=selection))
         self.history.over.update(one.family for one in begun)
         self.first.clock.now += 5
 
@@ -168,7 +168,7 @@ async def test_nothing_is_active_after_its_acknowledged_end(nodes: Nodes, acts: 
 
 
 async def test_a_refresh_and_its_end_at_the_same_moment(nodes: Nodes) -> None:
-    """A hundred times: whoever is first, nothing of the line stands when both were answered."""
+    """A hundred times, in either order: no token of the family is valid once both were answered."""
     for _ in range(100):
         await nodes.issue()
         line = nodes.history.lines[-1]

@@ -29,15 +29,15 @@ async def server(
 
 async def _sweep(server: Server, form: dict[str, str], instants: list[float]) -> list[str]:
     """The reason at each instant, with the purge of that instant on either side of the request."""
-    told = []
+    reasons = []
     for instant in instants:
         server.clock.now = instant
         await server.store.ledger.purge(int(instant))
         reply = await server.post(form)
         await server.store.ledger.purge(int(instant))
         assert reply.status_code == 401, f"a second token at {instant - END:+} s: {reply.text}"
-        told.append(reply.json()["error_uri"].rpartition("/")[2])
-    return told
+        reasons.append(reply.json()["error_uri"].rpartition("/")[2])
+    return reasons
 
 
 @pytest.mark.attack(137)
@@ -46,10 +46,10 @@ async def test_replay_is_refused_every_second(server: Server) -> None:
     form = server.form(server.assertion(exp=END))
     assert (await server.post(form)).status_code == 200
     seconds = [float(second) for second in range(END - 5, END + 121)]
-    told = await _sweep(server, form, seconds)
-    assert len(told) == 126
+    reasons = await _sweep(server, form, seconds)
+    assert len(reasons) == 126
     expected = [Reason.REPLAYED if second < END + LEEWAY else Reason.EXPIRED for second in seconds]
-    assert told == [reason.code for reason in expected]
+    assert reasons == [reason.code for reason in expected]
 
 
 @pytest.mark.attack(136)
@@ -59,10 +59,10 @@ async def test_replay_is_refused_on_every_rounding(server: Server, fraction: flo
     form = server.form(server.assertion(exp=END + fraction))
     assert (await server.post(form)).status_code == 200
     instants = [END + LEEWAY - 3 + quarter / 4 for quarter in range(28)]
-    told = await _sweep(server, form, instants)
+    reasons = await _sweep(server, form, instants)
     border = END + fraction + LEEWAY
     expected = [Reason.REPLAYED if instant < border else Reason.EXPIRED for instant in instants]
-    assert told == [reason.code for reason in expected]
+    assert reasons == [reason.code for reason in expected]
 
 
 @pytest.mark.attack(136)
@@ -72,5 +72,5 @@ async def test_first_use_at_the_last_moment_is_the_only_one(server: Server) -> N
     server.clock.now = END + LEEWAY - 0.001
     await server.store.ledger.purge(int(server.clock.now))
     assert (await server.post(form)).status_code == 200
-    told = await _sweep(server, form, [END + LEEWAY - 0.001, END + LEEWAY - 0.0001, END + LEEWAY])
-    assert told == [Reason.REPLAYED.code, Reason.REPLAYED.code, Reason.EXPIRED.code]
+    reasons = await _sweep(server, form, [END + LEEWAY - 0.001, END + LEEWAY - 0.0001, END + LEEWAY])
+    assert reasons == [Reason.REPLAYED.code, Reason.REPLAYED.code, Reason.EXPIRED.code]

@@ -150,10 +150,10 @@ class _Suspect:
     def _misplaced(self, moved: AuditRow) -> Broken:
         number = self._wanted
         if self.row.number == number and self._is_inserted(moved):
-            return self._named(Damage.INSERTED, f"was inserted: what belongs there stands as record {moved.number}")
+            return self._named(Damage.INSERTED, f"was inserted: the right one is record {moved.number}")
         trace_id = trace_id_of(moved.record)
         return Broken(
-            f"record {number}{_trace(trace_id)} was moved: it stands as record {moved.number}",
+            f"record {number}{_trace(trace_id)} was moved: it is now record {moved.number}",
             damage=Damage.REORDERED,
             number=number,
             trace_id=trace_id,

@@ -106,7 +106,7 @@ def test_a_log_continued_after_a_cut_has_a_gap() -> None:
 
 
 def test_a_cut_tail_needs_a_saved_head() -> None:
-    """Without the number given, only what was noted down tells."""
+    """Without the number given, only a saved head shows it."""
     rows = _rows(10)
     noted = parse_head(build_head(_verify(rows)))
     assert _verify(rows[:7]).number == 7
@@ -145,7 +145,7 @@ def test_swapped_records_are_named(one: int, other: int) -> None:
     rows[one], rows[other] = rows[other], rows[one]
     whole = _broken(_renumbered(rows))
     assert (whole.damage, whole.number, whole.trace_id) == (Damage.REORDERED, one + 1, f"trace-{one + 1}")
-    assert f"stands as record {other + 1}" in str(whole)
+    assert f"is now record {other + 1}" in str(whole)
     texts = [row._replace(link=was.link) for row, was in zip(_renumbered(rows), _rows(10), strict=True)]
     found = _broken(texts)
     assert (found.damage, found.number) == (Damage.REORDERED, one + 1)
@@ -156,7 +156,7 @@ def test_a_record_that_only_got_another_number_was_moved() -> None:
     moved = rows.pop(4)._replace(number=1000)
     broken = _broken([*rows, moved], given=10)
     assert (broken.damage, broken.number, broken.trace_id) == (Damage.REORDERED, 5, "trace-5")
-    assert "stands as record 1000" in str(broken)
+    assert "is now record 1000" in str(broken)
 
 
 @pytest.mark.parametrize("place", [0, 5, 9])

@@ -78,10 +78,10 @@ async def test_what_cannot_be_opened_is_the_operators_to_solve(database: str, ol
     with pytest.raises(ConfigError, match="cannot be opened: it") as refused:
         await PostgresStore(url).open()
     assert str(refused.value).count("the database") == 1
-    told: BaseException | None = refused.value
-    while told is not None:
-        assert PASSWORD not in str(told)
-        told = told.__cause__
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert PASSWORD not in str(error)
+        error = error.__cause__
 
 
 async def test_a_parameter_that_cannot_be_used_is_not_repeated(database: str) -> None:
@@ -234,7 +234,7 @@ async def test_names_that_postgres_cannot_store_are_not_found(tables: str) -> No
 
 
 async def test_a_claim_that_comes_back_while_it_is_deleted(tables: str) -> None:
-    """A client whose requests all have one jti: whoever commits and whoever deletes do not wait for each other."""
+    """A client whose requests all have one jti: commits and deletions do not wait for each other."""
     async with _opened(tables) as store, _opened(tables) as other:
         constant = structs.replace(entry(1), tolerate_repeat=True)
         assert await store.ledger.claim(constant) is Outcome.FIRST
@@ -258,7 +258,7 @@ async def _waiting_for_locks(database: str, number: int) -> None:
     try:
         async with asyncio.timeout(1):
             query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
-            while await looking.fetchval(query, database.rpartition("/")[2]) < number:  # noqa: ASYNC110 - nobody tells
+            while await looking.fetchval(query, database.rpartition("/")[2]) < number:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
     finally:
         await looking.close()

@@ -56,6 +56,6 @@ class SqliteKeyUses(SqlKeyUses):
         rows = [(use.client_id, use.credential, use.count, use.first_at, use.last_at) for use in uses]
 
         def work(transaction: Transaction) -> None:
-            transaction.connection.executemany(_USE, rows)  # the store's version stays: nobody caches uses
+            transaction.connection.executemany(_USE, rows)  # the store's version stays: no worker caches uses
 
         await self._writer().change(work)

@@ -1,5 +1,5 @@
 CREATE TABLE setting (name text PRIMARY KEY, value text NOT NULL);
--- One row: how often clients, APIs and signing keys changed. Who caches them compares it. Every change locks it first.
+-- One row: how often clients, APIs and signing keys changed. Their caches compare it. Every change locks it first.
 CREATE TABLE version (one boolean PRIMARY KEY CHECK (one), number bigint NOT NULL);
 INSERT INTO version VALUES (true, 1);
 
@@ -21,13 +21,13 @@ CREATE INDEX refresh_token_by_client ON refresh_token (client_id);
 
 CREATE TABLE audit (number bigint PRIMARY KEY, trace_id text NOT NULL, record bytea NOT NULL, link bytea NOT NULL);
 CREATE INDEX audit_by_trace ON audit (trace_id);
--- One row: where the chain ends. Whoever commits locks it first, so the nodes append one after the other; and it keeps
+-- One row: where the chain ends. Every commit locks it first, so the nodes append one after the other; and it keeps
 -- the highest number that was ever given, though rows be cut off the end. A sequence would leave gaps.
 CREATE TABLE audit_head (one boolean PRIMARY KEY CHECK (one), number bigint NOT NULL, link bytea NOT NULL)
   WITH (fillfactor = 10);
 INSERT INTO audit_head VALUES (true, 0, decode(repeat('00', 32), 'hex'));
 
--- A whole group in one round trip, when its node guessed right: that nobody appended since (`expected` is still the
+-- A whole group in one round trip, when its node guessed right: that no node has appended since (`expected` is still the
 -- newest link), and that every jti is new. The links were made for that case, by the node: the database has no key.
 -- False: the guess was wrong, and nothing was done.
 CREATE FUNCTION commit_as_guessed(

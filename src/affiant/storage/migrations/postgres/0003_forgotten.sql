@@ -1,4 +1,4 @@
--- The end of the last claim that was deleted. What ends no later may have been used, and nobody knows any more.
+-- The end of the last claim that was deleted. A claim that ends then or earlier may have been used.
 ALTER TABLE audit_head ADD COLUMN forgotten bigint NOT NULL DEFAULT 0;
 
 -- As in 0001, and false as well where a claim ends no later than that.

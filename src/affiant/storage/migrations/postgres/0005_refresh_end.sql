@@ -2,7 +2,7 @@
 -- a node of an older version, which would not look at refresh_end, can make no refresh token any more.
 ALTER TABLE refresh_token ADD COLUMN ends_at bigint;
 DROP INDEX refresh_token_by_family, refresh_token_by_client;
--- As a change of its type, which writes the table anew: an UPDATE would leave every row in it twice.
+-- As a change of its type, which rewrites the table: an UPDATE would leave every row in it twice.
 ALTER TABLE refresh_token
   ALTER COLUMN ends_at TYPE bigint USING (convert_from(record, 'UTF8')::json ->> 'expires_at')::bigint,
   ALTER COLUMN ends_at SET NOT NULL;

@@ -1,5 +1,5 @@
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
--- One row: how often clients, APIs and signing keys changed. Who caches them compares it.
+-- One row: how often clients, APIs and signing keys changed. Their caches compare it.
 CREATE TABLE version (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL) STRICT;
 INSERT INTO version VALUES (1, 1);
 
