@@ -52,8 +52,11 @@ def _marks(node: ast.AST, tables: dict[str, set[Mark]]) -> set[Mark]:
             case ast.Call(func=ast.Attribute(attr=kind), args=[_, *_]) if kind in _MARKS:
                 arguments = [str(each.value) for each in part.args if isinstance(each, ast.Constant)]
                 found |= {(kind, *arguments)} if kind == "rfc" else {(kind, number) for number in arguments}
-            case ast.Call(func=ast.Name("row"), args=[ast.Constant(number), *_]):
+            case ast.Call(func=ast.Name("row"), args=[ast.Constant(number), *_], keywords=more):
                 found.add(("attack", str(number)))
+                found |= {
+                    ("rfc", *str(rfc.value.value).split(" ")) for rfc in more if isinstance(rfc.value, ast.Constant)
+                }
             case ast.Name(name) if name in tables:
                 found |= tables[name]
     return found

@@ -46,9 +46,13 @@ _OPEN_VALUES = {TYPE, API, OTHER_API, names.CLIENT_CREDENTIALS, names.REFRESH_TO
 _SPEAKABLE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 5.2
 
 
-def row(number: int, what: str, *values: object) -> Any:
-    """Return one row of a table, under its number in the threat model."""
-    return pytest.param(*values, id=f"{number}-{what}", marks=pytest.mark.attack(number))
+def row(number: int, what: str, *values: object, rfc: str = "") -> Any:
+    """Return one row of a table, under its number in the threat model, and under an RFC's section: "7519 4"."""
+    marks = [pytest.mark.attack(number)]
+    if rfc:
+        document, section = rfc.split(" ")
+        marks.append(pytest.mark.rfc(int(document), section))
+    return pytest.param(*values, id=f"{number}-{what}", marks=marks)
 
 
 def claims(**changes: Any) -> dict[str, Any]:

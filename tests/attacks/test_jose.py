@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed448
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from joserfc import jwe
 from joserfc.jwk import ECKey
 from tests.attacks.bench import FOREIGN, STRANGER, Bench, assertion, claims, form, post, raw, row
 
 from affiant.errors import Rejected
 from affiant.jose import base64url, compact, keys
-from affiant.jose.keys import PrivateKey
+from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.oauth import assertion as assertions
 from affiant.reasons import Reason
 from affiant.testing import KEY
@@ -36,6 +37,13 @@ PEM = KEY.key.public_key().public_bytes(
 DER = KEY.key.public_key().public_bytes(
     serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
 )  # fmt: skip
+TWO_IN_ONE = {
+    " ": Reason.JWT_CHARACTERS,
+    ",": Reason.JWT_CHARACTERS,
+    "\n": Reason.JWT_CHARACTERS,
+    ".": Reason.JWT_PARTS,
+    "": Reason.JWT_ENCRYPTED,  # it has five parts
+}
 NO_ALG: list[Any] = [None, 256, ["ES256"], {}, ""]
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # the order of P-256
 
@@ -46,6 +54,10 @@ def _mac(key: bytes) -> str:
 
 def _pair(r: int, s: int) -> str:
     return raw(sign=lambda _: r.to_bytes(32) + s.to_bytes(32))
+
+
+def _changed(change: Callable[[bytes], bytes]) -> str:
+    return raw(sign=lambda data: change(KEY.sign(data)))
 
 
 def _without(name: str) -> dict[str, Any]:
@@ -93,18 +105,23 @@ def _many(number: int) -> bytes:
 
 
 ALG = [
-    row(55, "none", raw({**HEADER, "alg": "none"}, sign=lambda _: b""), Reason.KEY_ALGORITHM),
-    row(55, "none without kid", raw({"alg": "none"}, sign=lambda _: b""), Reason.KEY_NONE),
-    row(55, "None", raw({**HEADER, "alg": "None"}, sign=lambda _: b""), Reason.KEY_ALGORITHM),
-    row(57, "absent", raw(_without("alg")), Reason.JWT_ALG),
-    *(row(57, repr(alg), raw({**HEADER, "alg": alg}), Reason.JWT_ALG) for alg in NO_ALG),
+    *(
+        row(55, f"{alg} {end}", raw({**HEADER, "alg": alg}, sign=lambda _, end=end: end.encode()), Reason.KEY_ALGORITHM, rfc="7518 3.6")
+        for alg in ("none", "None", "NONE", "nOnE")
+        for end in ("", "AA")
+    ),
+    row(55, "none without kid", raw({"alg": "none"}, sign=lambda _: b""), Reason.KEY_NONE, rfc="7518 3.6"),
+    row(57, "absent", raw(_without("alg")), Reason.JWT_ALG, rfc="7515 4.1.1"),
+    *(row(57, repr(alg), raw({**HEADER, "alg": alg}), Reason.JWT_ALG, rfc="7515 4.1.1") for alg in NO_ALG),
     row(58, "PEM", _mac(PEM), Reason.KEY_ALGORITHM),
     row(58, "CRLF", _mac(PEM.replace(b"\n", b"\r\n")), Reason.KEY_ALGORITHM),
     row(58, "space", _mac(b" " + PEM), Reason.KEY_ALGORITHM),
     row(58, "BOM", _mac(b"\xef\xbb\xbf" + PEM), Reason.KEY_ALGORITHM),
     row(58, "comment", _mac(b"# the key\n" + PEM), Reason.KEY_ALGORITHM),
     row(58, "DER", _mac(DER), Reason.KEY_ALGORITHM),
-    row(58, "JWK", _mac(_json(KEY.public().to_jwk())), Reason.KEY_ALGORITHM),
+    row(58, "JWK", _mac(_json(KEY.public().to_jwk())), Reason.KEY_ALGORITHM, rfc="8725 3.1"),
+    row(58, "JWK without kid", assertion(SecretKey(_json(KEY.public().to_jwk()))), Reason.KEY_NONE, rfc="8725 3.1"),
+    row(58, "x", _mac(KEY.public().to_jwk()["x"].encode() + b"=" * 32), Reason.KEY_ALGORITHM, rfc="8725 3.1"),
     row(58, "base64", _mac(base64.b64encode(DER)), Reason.KEY_ALGORITHM),
     row(59, "empty key", _mac(b""), Reason.KEY_ALGORITHM),
     *(
@@ -112,65 +129,97 @@ ALG = [
         for r in (0, 1, N - 1, N)
         for s in (0, 1, N - 1, N)
     ),
-    row(63, "no signature", raw(sign=lambda _: b""), Reason.SIGNATURE),
+    *(
+        row(63, what, _changed(change), Reason.SIGNATURE, rfc="7518 3.4")
+        for what, change in {
+            "none": lambda _: b"",
+            "DER": lambda made: encode_dss_signature(int.from_bytes(made[:32]), int.from_bytes(made[32:])),
+            "cut": lambda made: made[:63],
+            "a byte more": lambda made: made + b"\0",
+            "a byte before": lambda made: b"\0" + made,
+            "zeros": lambda _: bytes(64),
+        }.items()
+    ),
+    row(63, "flipped", _changed(lambda made: bytes([made[0] ^ 1]) + made[1:]), Reason.SIGNATURE, rfc="7523 3(9)"),
+    row(63, "of another", _changed(lambda _: base64url.decode(assertion(jti="k").split(".")[2])), Reason.SIGNATURE, rfc="7523 3(9)"),
 ]  # fmt: skip
 
 SPELLING = [
-    *(row(67, ("header", "payload", "signature")[part], _padded(part), Reason.JWT_CHARACTERS) for part in range(3)),
-    row(69, "standard alphabet", _standard(), Reason.JWT_CHARACTERS),
-    row(70, "leading space", f" {GOOD}", Reason.JWT_CHARACTERS),
-    row(70, "line end", f"{GOOD}\n", Reason.JWT_CHARACTERS),
+    *(
+        row(67, ("header", "payload", "signature")[part], _padded(part), Reason.JWT_CHARACTERS, rfc="7515 2")
+        for part in range(3)
+    ),
+    row(69, "standard alphabet", _standard(), Reason.JWT_CHARACTERS, rfc="7515 2"),
+    *(row(69, repr(end), f"{GOOD}{end}", Reason.JWT_CHARACTERS, rfc="7515 2") for end in ("+", "/", " ")),
+    row(70, "leading space", f" {GOOD}", Reason.JWT_CHARACTERS, rfc="7515 2"),
+    row(70, "line end", f"{GOOD}\n", Reason.JWT_CHARACTERS, rfc="7515 2"),
     row(70, "line end inside", f"{GOOD[:9]}\n{GOOD[9:]}", Reason.JWT_CHARACTERS),
     row(70, "zero-width space", f"{GOOD[:9]}\u200b{GOOD[9:]}", Reason.JWT_CHARACTERS),
+    *(row(71, repr(joint), joint.join((GOOD, GOOD)), reason, rfc="7523 2.2") for joint, reason in TWO_IN_ONE.items()),
     row(71, "!!!!", f"{GOOD}!!!!", Reason.JWT_CHARACTERS),
     row(71, "dot", f"{GOOD}.", Reason.JWT_PARTS),
     row(71, "#x", f"{GOOD}#x", Reason.JWT_CHARACTERS),
     # By the design page an empty value is absent, so that of no parts at all is half a pair.
     row(72, "no part", "", Reason.HALF_ASSERTION),
-    *(row(72, text, text, Reason.JWT_PARTS) for text in ("a", "a.b", "a.b.c.d", "a.b.c.d.e.f", ".")),
+    *(row(72, text, text, Reason.JWT_PARTS, rfc="7515 5.2(1)") for text in ("a", "a.b", "a.b.c.d", "a.b.c.d.e.f", ".", "...")),
+    *(row(72, text, text, Reason.JWT_CHARACTERS, rfc="7523 3.2") for text in ("{}", "\x00")),
     row(72, "..", "..", Reason.JWT_JSON),
+    row(72, "e30.e30.", "e30.e30.", Reason.JWT_ALG, rfc="7523 3.2"),
     row(72, "a..b", "a..b", Reason.JWT_BASE64URL),
-    row(72, "spare bits", GOOD[:-1] + chr(ord(GOOD[-1]) + 1), Reason.JWT_BASE64URL),
-    row(74, "bomb", _bomb(), Reason.JWT_ENCRYPTED),
-    row(96, "16,385 characters", f"{GOOD}.{'A' * (16_384 - len(GOOD))}", Reason.JWT_TOO_LONG),
+    row(72, "a.b.c", "a.b.c", Reason.JWT_BASE64URL, rfc="7523 3.2"),
+    row(72, "spare bits", GOOD[:-1] + chr(ord(GOOD[-1]) + 1), Reason.JWT_BASE64URL, rfc="7515 2"),
+    row(74, "bomb", _bomb(), Reason.JWT_ENCRYPTED, rfc="7515 5.2(1)"),
+    row(96, "16,385 characters", f"{GOOD}.{'A' * (16_384 - len(GOOD))}", Reason.JWT_TOO_LONG, rfc="8725 3.3"),
     row(98, "5,000 members", raw(_many(5000)), Reason.JWT_TOO_LONG),
     row(98, "12 KB of spaces", raw(b" " * 12_288 + _json(HEADER)), Reason.JWT_TOO_LONG),
 ]  # fmt: skip
 
-KIDS = ["' OR 1=1--", "../../../../dev/null", ";id", "http://canary.example/"]
+KIDS = ["' OR 1=1--", "../../../../dev/null", ";id", "http://canary.example/", "\x00", "c1", "\u20ac"]
+TYPES = ["at+jwt", "application/at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "secevent+jwt", "", 1, None, ["JWT"]]
 HEADERS = [
-    row(78, "jwk", raw({**HEADER, "jwk": STRANGER.public().to_jwk()}, sign=STRANGER.sign), Reason.SIGNATURE),
-    row(78, "jwk without kid", raw({"alg": "ES256", "jwk": STRANGER.public().to_jwk()}, sign=STRANGER.sign), Reason.SIGNATURE),
-    row(78, "jku", raw({**HEADER, "jku": "https://evil.example/jwks"}, sign=STRANGER.sign), Reason.SIGNATURE),
+    row(78, "jwk", raw({**HEADER, "jwk": STRANGER.public().to_jwk()}, sign=STRANGER.sign), Reason.SIGNATURE, rfc="8725 3.10"),
+    row(78, "jwk without kid", raw({"alg": "ES256", "jwk": STRANGER.public().to_jwk()}, sign=STRANGER.sign), Reason.SIGNATURE, rfc="8725 3.10"),
+    row(78, "jku", raw({**HEADER, "jku": "https://evil.example/jwks"}, sign=STRANGER.sign), Reason.SIGNATURE, rfc="8725 3.10"),
     row(80, "x5c", raw({**HEADER, "x5c": [base64.b64encode(DER).decode()], "x5t#S256": base64url.encode(sha256(DER).digest())}, sign=STRANGER.sign), Reason.SIGNATURE),
-    row(82, "unknown kid", raw({**HEADER, "kid": "x"}), Reason.KEY_UNKNOWN),
+    row(80, "x5u", raw({**HEADER, "x5u": "https://evil.example"}, sign=STRANGER.sign), Reason.SIGNATURE, rfc="8725 3.10"),
+    row(82, "unknown kid", raw({**HEADER, "kid": "x"}), Reason.KEY_UNKNOWN, rfc="7515 4.1.4"),
     row(84, "4 KB", raw({**HEADER, "kid": "k" * 4096}), Reason.JWT_KID),
-    *(row(84, repr(kid), raw({**HEADER, "kid": kid}), Reason.JWT_KID) for kid in ("", 1, None, ["k"])),
+    *(row(84, repr(kid), raw({**HEADER, "kid": kid}), Reason.JWT_KID, rfc="7515 4.1.4") for kid in ("", 1, None, ["k"])),
     *(
-        row(86, json.dumps(crit), raw({**HEADER, "crit": crit}), Reason.JWT_CRIT)
-        for crit in (["exp"], ["x"], [], "b64", ["b64", "b64"], [1], ["absent"])
+        row(86, json.dumps(crit), raw({**HEADER, "crit": crit, "exp": 1}), Reason.JWT_CRIT, rfc="7515 4.1.11")
+        for crit in (["exp"], ["x"], [], "b64", ["b64", "b64"], [1], ["absent"], ["alg"], None)
     ),
-    row(86, "b64 alone", raw({**HEADER, "b64": False}), Reason.JWT_CRIT),
-    *(
-        row(89, repr(typ), raw({**HEADER, "typ": typ}), Reason.JWT_TYP)
-        for typ in ("at+jwt", "dpop+jwt", "oauth-authz-req+jwt", "", 1, None, ["JWT"])
-    ),
+    *(row(86, f"b64 {value}", raw({**HEADER, "b64": value}), Reason.JWT_CRIT, rfc="7797 7") for value in (True, False)),
+    *(row(89, repr(typ), raw({**HEADER, "typ": typ}), Reason.JWT_TYP, rfc="8725 3.11") for typ in TYPES),
 ]  # fmt: skip
 
 TEXT = _json(claims())
+PAYLOADS = (b"[]", b'"x"', b"null", b"1", b"true", b"", b"\xff\xfe{}")
+NO_HEADERS = (
+    b"[]",
+    b"null",
+    b"1",
+    b"",
+    b'"alg"',
+    b"{}{}",
+    b'{"alg":"ES256"} x',
+    b"{'alg':'ES256'}",
+    b'{"alg":"ES256","x":NaN}',
+)
+CODES = ("utf-16", "utf-32", "utf-8-sig")
 JSON = [
-    row(91, "alg twice", raw(_doubled('"alg":"none"', HEADER)), Reason.JWT_JSON),
-    row(91, "kid twice", raw(_doubled('"kid":"x"', HEADER)), Reason.JWT_JSON),
-    row(91, "alg twice, spelt", raw(_doubled('"\\u0061lg":"none"', HEADER)), Reason.JWT_JSON),
-    *(row(93, data.decode() or "empty", _payload(data), Reason.JWT_JSON) for data in (b"[]", b'"x"', b"null", b"1", b"true", b"")),
-    *(row(93, f"header {data.decode()}", raw(data), Reason.JWT_JSON) for data in (b"[]", b"null", b"1")),
-    *(row(94, code, _payload(TEXT.decode().encode(code)), Reason.JWT_JSON) for code in ("utf-16", "utf-32", "utf-8-sig")),
-    *(row(94, f"header {code}", raw(json.dumps(HEADER).encode(code)), Reason.JWT_JSON) for code in ("utf-16", "utf-32", "utf-8-sig")),
+    row(91, "alg twice", raw(_doubled('"alg":"none"', HEADER)), Reason.JWT_JSON, rfc="7515 4"),
+    row(91, "kid twice", raw(_doubled('"kid":"x"', HEADER)), Reason.JWT_JSON, rfc="7515 4"),
+    row(91, "alg twice, spelt", raw(_doubled('"\\u0061lg":"none"', HEADER)), Reason.JWT_JSON, rfc="7515 4"),
+    *(row(93, repr(data), _payload(data), Reason.JWT_JSON, rfc="7519 7.2(10)") for data in PAYLOADS),
+    *(row(93, f"header {data!r}", raw(data), Reason.JWT_JSON, rfc="7515 5.2(3)") for data in NO_HEADERS),
+    *(row(94, code, _payload(TEXT.decode().encode(code)), Reason.JWT_JSON) for code in CODES),
+    *(row(94, f"header {code}", raw(json.dumps(HEADER).encode(code)), Reason.JWT_JSON, rfc="7515 5.2(3)") for code in CODES),
     row(94, "no UTF-8", _payload(TEXT.replace(b'"j"', b'"\xff"')), Reason.JWT_JSON),
-    row(94, "header no UTF-8", raw(_json(HEADER).replace(b"ES256", b"ES\xff")), Reason.JWT_JSON),
-    *(row(95, name, _payload(_json({**claims(), name: "\ud800"})), Reason.JWT_JSON) for name in ("sub", "jti", "iss", "scope")),
+    row(94, "header no UTF-8", raw(_json(HEADER).replace(b"ES256", b"ES\xff")), Reason.JWT_JSON, rfc="7515 5.2(3)"),
+    *(row(95, name, _payload(_json({**claims(), name: "\ud800"})), Reason.JWT_JSON, rfc="7519 7.2(10)") for name in ("sub", "jti", "iss", "scope")),
     row(95, "in a name", _payload(_json({**claims(), "\udfff": 1})), Reason.JWT_JSON),
-    row(99, "rest", _payload(TEXT + b" x"), Reason.JWT_JSON),
+    row(99, "rest", _payload(TEXT + b" x"), Reason.JWT_JSON, rfc="7519 7.2(10)"),
     row(99, "another object", _payload(TEXT + TEXT), Reason.JWT_JSON),
     row(99, "NUL", _payload(TEXT + b"\0"), Reason.JWT_JSON),
     row(99, "deep", _payload(b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}"), Reason.JWT_JSON),
@@ -182,20 +231,41 @@ async def test_refused(bench: Bench, text: str, reason: Reason) -> None:
     await bench.refused(post(form(text)), reason)
 
 
+EMBEDDED = {"jwk": KEY.public().to_jwk(), "jku": "https://evil.example", "x5u": "file:///etc/passwd"}
+GOOD_TYPES = [
+    "JWT",
+    "jwt",
+    "client-authentication+jwt",
+    "application/client-authentication+jwt",
+    "Application/Client-Authentication+JWT",
+]
+
+
 @pytest.mark.parametrize(
     "header",
     [
-        row(81, "jwk", {"jwk": KEY.public().to_jwk(), "jku": "https://evil.example", "x5u": "file:///etc/passwd"}),
-        *(
-            row(88, typ, {"typ": typ})
-            for typ in ("JWT", "jwt", "client-authentication+jwt", "application/client-authentication+jwt")
-        ),
+        row(81, "jwk", EMBEDDED, rfc="8725 3.10"),
+        *(row(88, typ, {"typ": typ}, rfc="7523 3") for typ in GOOD_TYPES),
         row(88, "absent", {}),
     ],
 )
 async def test_issued(bench: Bench, header: dict[str, Any]) -> None:
     """Embedded keys are not looked at, right or wrong."""
     await bench.issued(post(form(assertion(header=header))))
+
+
+@pytest.mark.rfc(7515, "5.2")
+async def test_received_bytes_are_verified(bench: Bench) -> None:
+    """White space and the order of members are the signer's choice."""
+    await bench.issued(post(form(raw(b' { "alg" : "ES256" } ', json.dumps(claims(), indent=1).encode()))))
+
+
+@pytest.mark.rfc(8725, "3.1")
+async def test_secret_is_for_one_algorithm(bench: Bench) -> None:
+    await bench.add_client("long", "client_secret_jwt", token_endpoint_auth_signing_alg="HS512")
+    other = SecretKey(bench.secrets["long"].encode(), "HS256")
+    await bench.denied(post(form(bench.assertion("long", key=other))), Reason.KEY_ALGORITHM)
+    await bench.good(bench.signed("long"))
 
 
 @pytest.mark.attack(59)
@@ -222,6 +292,7 @@ def _rsa() -> PrivateKey:
 
 
 @pytest.mark.attack(60)
+@pytest.mark.rfc(8725, "3.1")
 async def test_one_key_one_algorithm(bench: Bench) -> None:
     """The RSA key that is registered for PS256 signs nothing by RS256."""
     await bench.add_client("rsa", key=_rsa())
@@ -236,17 +307,21 @@ def _ed(alg: str, sign: Callable[[bytes], bytes] = FOREIGN.sign) -> str:
 
 
 @pytest.mark.attack(62)
+@pytest.mark.rfc(9864, "2.2")
 async def test_names_of_ed25519(bench: Bench) -> None:
     """EdDSA is the older name of Ed25519 (RFC 9864), by the design page; a key of Ed448 has neither."""
     foreign = ed448.Ed448PrivateKey.generate()
     await bench.refused(post(form(_ed("EdDSA", foreign.sign))), Reason.SIGNATURE, claimed="ed", jti=None)
     await bench.refused(post(form(_ed("Ed448", foreign.sign))), Reason.KEY_ALGORITHM, claimed="ed", jti=None)
+    for alg in ("ed25519", "eddsa"):
+        await bench.refused(post(form(_ed(alg))), Reason.KEY_ALGORITHM, claimed="ed", jti=None)
     await bench.issued(post(form(_ed("Ed25519"))), client_id="ed")
     again = raw({"alg": "EdDSA", "kid": FOREIGN.kid}, claims(iss="ed", sub="ed", jti="k"), sign=FOREIGN.sign)
     await bench.issued(post(form(again)), client_id="ed", jti="k")
 
 
 @pytest.mark.attack(83)
+@pytest.mark.rfc(7515, "4.1.4")
 async def test_no_kid(bench: Bench) -> None:
     """By the design page every live key of a fitting type is tried, and at most eight; the catalogue wants one."""
     await bench.issued(post(form(raw({"alg": "ES256"}))))
@@ -262,6 +337,7 @@ async def test_no_kid(bench: Bench) -> None:
 
 
 @pytest.mark.attack(84)
+@pytest.mark.rfc(8725, "3.10")
 @pytest.mark.parametrize("kid", KIDS)
 async def test_kid_opens_nothing(durable: Bench, kid: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kid is a name to be compared: no file, no query, no address."""
