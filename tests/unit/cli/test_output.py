@@ -160,7 +160,7 @@ def hostile_client(tmp_path: Path) -> Path:
         await store.clients.add(Client("billing", "private_key_jwt", client_name=ESCAPE, scope=(ESCAPE,)))
         await store.apis.add(Api(API, ESCAPE, (ESCAPE,), is_default=True, created_at=0))
 
-    with_new_store(load(data=tmp_path / "affiant-data"), write, tell=lambda _: None)
+    with_new_store(load(data=tmp_path / "affiant-data"), write, report=lambda _: None)
     return tmp_path
 
 

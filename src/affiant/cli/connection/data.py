@@ -148,9 +148,9 @@ def with_new_store(
     chosen: Settings,
     work: Callable[[Store, MasterKey], Awaitable[Result]],
     *,
-    tell: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
+    report: Callable[[str], None] = lambda made: click.echo(f"affiant: made {made}", err=True),
 ) -> Result:
-    """Run this on the configured store, and create it if it does not exist; `tell` gets the path of what was made."""
+    """Run this on the configured store, and create it if it does not exist; `report` gets the path of what was made."""
 
     async def run() -> Result:
         has_data(chosen)  # raises if this user may not enter the folder
@@ -161,7 +161,7 @@ def with_new_store(
         made = master_key.make(chosen.data) if may_be_new else False
         new = [str(path.absolute()) for path in _paths(chosen) if path not in before and path.exists()]
         if new:
-            tell(new[0])
+            report(new[0])
         try:
             return await _run(chosen, master_key.load(chosen.data), work)
         except _OtherKey:

@@ -49,14 +49,7 @@ def run(
     options: Sequence[str] = (),
     may_be_new: bool = False,
 ) -> Result:
-    """Run this with the admin API of this data.
-
-    Args:
-        chosen: the settings.
-        work: what to run.
-        options: names of the settings given on the command line.
-        may_be_new: create the data if it does not exist.
-    """
+    """Run this with the admin API of this data; `options` names the settings given on the command line."""
 
     async def here(store: Store, key: MasterKey) -> tuple[Result, str, set[str], bool]:
         vault = open_vault(chosen, key)

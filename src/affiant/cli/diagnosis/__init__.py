@@ -1,1 +1,1 @@
-"""The commands that explain."""
+"""The group Diagnose: explain requests, show tokens, run a demonstration."""

@@ -1,1 +1,1 @@
-"""The commands that run a server, and the road that all administration takes."""
+"""The group Operate: the audit log, issued tokens, revocations and administrators."""

@@ -1,1 +1,1 @@
-"""The commands that register services and APIs."""
+"""The group Registry: clients, APIs and invitations, by single commands or by a file."""

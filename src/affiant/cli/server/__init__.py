@@ -1,1 +1,1 @@
-"""The commands of the server itself."""
+"""The group Server: start it, and manage its settings, data and signing keys."""

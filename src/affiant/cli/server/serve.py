@@ -100,7 +100,7 @@ def serve(**options: Any) -> None:
 
     if chosen.database is None and has_data(chosen):
         copies.check(chosen.data / FILE_NAME, fast=True)
-    issuer, remembered = with_new_store(chosen, prepare, tell=lambda _: None)  # _announce names it
+    issuer, remembered = with_new_store(chosen, prepare, report=lambda _: None)  # _announce names it
     _warn_of_folder(chosen)
     _announce(issuer, remembered, chosen)
     _run(chosen, issuer, listening, given)
@@ -175,7 +175,7 @@ def _caps(chosen: settings.Settings) -> Caps:
     return Caps(total, chosen.max_connections_per_address, proxies)
 
 
-def _at_end(tell: Callable[[], None]) -> None:
+def _at_end(notify: Callable[[], None]) -> None:
     """Call this when a signal ends the process; uvicorn would call it only after the last answer."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -184,7 +184,7 @@ def _at_end(tell: Callable[[], None]) -> None:
             continue
 
         def end(number: int, frame: FrameType | None, handler: Any = handler) -> None:
-            loop.call_soon_threadsafe(tell)
+            loop.call_soon_threadsafe(notify)
             handler(number, frame)
 
         signal.signal(number, end)

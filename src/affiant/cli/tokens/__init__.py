@@ -1,1 +1,1 @@
-"""The commands that get and use tokens."""
+"""The group Tokens: commands of a service, with its credentials file."""

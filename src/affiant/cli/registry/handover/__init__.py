@@ -1,1 +1,1 @@
-"""Give a new client its credentials file, even after a killed run; or print what its owner must know."""
+"""Credentials of new clients, handed over to their owners: a file on this machine, or text for a partner."""

@@ -1,1 +1,1 @@
-"""What should be registered, written down in a file: read, compared with what is, and made so."""
+"""The registry as a file: read it, plan the differences, apply them, and export the registry as such a file."""

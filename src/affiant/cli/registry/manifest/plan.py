@@ -1,4 +1,4 @@
-"""What must be done so that what is registered is what the file says. Pure: documents in, steps out."""
+"""Plan the steps that make the registry as the file says: documents in, steps out, no I/O."""
 
 from __future__ import annotations
 

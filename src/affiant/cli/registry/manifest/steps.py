@@ -106,5 +106,5 @@ def _unchanged(step: Step) -> Iterator[None]:
 
 
 def _changed(step: Step, trace_id: str | None = None) -> Refused:
-    told = f"{step.kind} {step.name} has changed since the plan was made: plan again"
-    return Refused(_CHANGED, description=told, trace_id=trace_id, status=412)
+    what = f"{step.kind} {step.name} has changed since the plan was made: plan again"
+    return Refused(_CHANGED, description=what, trace_id=trace_id, status=412)

@@ -1,1 +1,1 @@
-"""Listen for connections: accept, cap, time out and close them. uvicorn reads the requests on them."""
+"""Connections of `affiant serve`: uvicorn's, with a cap on their number and a deadline for each."""
