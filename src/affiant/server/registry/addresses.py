@@ -1,7 +1,7 @@
-"""Which network addresses the server may connect to when somebody else names the host (RFC 8725 section 3.10).
+"""Network addresses that the server may connect to when a client names the host (RFC 8725 section 3.10).
 
-Only public ones: who registers a `jwks_uri` must not reach, through this server, what stands beside it. An operator can
-allow hosts and networks of their own.
+Only public ones. Attack: a client registers a `jwks_uri` and reaches the network of the server. An operator can allow
+hosts and networks.
 """
 
 from __future__ import annotations
@@ -49,27 +49,22 @@ _SPECIAL = tuple(
         ),
     )
 )
-# All of IPv6 that is public stands in here (RFC 4291 section 2.4). Outside are loopback, link-local and unique local
-# addresses, multicast, and what an IPv4 address hides in: mapped, compatible, and both networks of NAT64.
+# All public IPv6 addresses (RFC 4291 section 2.4). Outside are loopback, link-local and unique local addresses,
+# multicast, and addresses that contain an IPv4 address: mapped, compatible, and both networks of NAT64.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214 section 6.1: the last 32 bits are an IPv4 address
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What is let through although it is not public.
+    """Hosts and networks that need not be public."""
 
-    Attributes:
-        hosts: names, in lower case.
-        networks: addresses.
-    """
-
-    hosts: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()  # in lower case
     networks: tuple[Network, ...] = ()
 
 
 def parse_allowed(text: str) -> Allowed:
-    """Host names, addresses and networks, with commas between them."""
+    """Parse host names, addresses and networks, separated by commas."""
     hosts, networks = set(), list[Network]()
     for part in filter(None, map(str.strip, text.split(","))):
         try:
@@ -80,7 +75,7 @@ def parse_allowed(text: str) -> Allowed:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is an address of the public Internet, and no other address in disguise."""
+    """Whether it is an address of the public Internet that contains no other address."""
     if any(address in network for network in _SPECIAL):
         return False
     if isinstance(address, IPv4Address):
@@ -89,7 +84,7 @@ def is_public(address: Address) -> bool:
 
 
 def find_forbidden(host: str, found: Sequence[Address], allowed: Allowed) -> Address | None:
-    """The first of the addresses of this host that must not be connected to."""
+    """Return the first address of this host that the server must not connect to."""
     if host.lower() in allowed.hosts:
         return None
     return next((address for address in found if not (is_public(address) or _is_within(address, allowed))), None)
@@ -102,7 +97,7 @@ def _is_within(address: Address, allowed: Allowed) -> bool:
 def _host(text: str) -> str:
     try:
         jwks_uri.parse(f"https://{text}/")
-        # A port or a path would look like a limit, but be none.
+        # A port or a path would look like a limit, but is none.
         if set(text) & set(":/?[]"):
             raise ValueError("more than a host")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the server knows of clients, APIs and its own keys, ready for use and never older than a moment."""
+"""A cache of clients, APIs and signing keys, ready for use; it is emptied when the store changes."""
 
 from __future__ import annotations
 
@@ -24,43 +24,36 @@ from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
 
-FRESH_SECONDS = 0.1  # how long a look at the store's version holds; a change must be seen within 1 s
-MAX_CLIENTS = 10_000  # kept ready in memory
+FRESH_SECONDS = 0.1  # between two reads of the store's version; a change must take effect within 1 s
+MAX_CLIENTS = 10_000  # in memory
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client with its keys ready to verify, and the rules that its assertions are held to.
-
-    Attributes:
-        macs: its secrets as MAC keys, each with its end in seconds since the epoch.
-        demands: what its profile, or the server, demands of it beyond that.
-        observed: what is recorded whenever it authenticates, of the keys that it was given.
-    """
+    """A client with its keys, ready to verify, and the rules for its assertions."""
 
     record: Client
     keys: ClientKeys
-    macs: tuple[tuple[SecretKey, int | None], ...] = field(repr=False)
+    macs: tuple[tuple[SecretKey, int | None], ...] = field(repr=False)  # each secret as a MAC key, and its end
     rules: Rules
     demands: Demands = profiles.NONE
-    observed: tuple[Reason, ...] = ()
+    observed: tuple[Reason, ...] = ()  # recorded whenever it authenticates
 
     @property
     def client_id(self) -> str:
-        """Its name."""
         return self.record.client_id
 
     def proving(self) -> RegisteredClient:
-        """The same, and a key that is only announced may authenticate it too: that is how it is proved."""
+        """Return the client with announced keys as well: an announced key is proved by authenticating with it."""
         return replace(self, keys=self.keys.proving())
 
     def secrets(self, now: float) -> tuple[SecretKey, ...]:
-        """The secrets that are live now, as MAC keys."""
+        """Return the live secrets as MAC keys."""
         return tuple(key for key, end in self.macs if end is None or end > now)
 
 
 class Directory:
-    """Finds clients, APIs and signing keys, and forgets what it knew when the store changed."""
+    """Finds clients, APIs and signing keys."""
 
     def __init__(
         self,
@@ -82,7 +75,7 @@ class Directory:
         self._version = -1
         self._restored_at: int | None = None
         self._looked_at = float("-inf")
-        # None for a name that nobody has: it must not take longer to be told so than to be found.
+        # Attack: without None for unknown names, the time of an answer shows whether a client exists.
         self._clients: dict[str, RegisteredClient | None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
@@ -92,27 +85,25 @@ class Directory:
 
     @property
     def vault(self) -> Vault:
-        """Where signing keys are made."""
         return self._vault
 
     @property
     def demands(self) -> Demands:
-        """What is demanded of every client."""
         return self._demands
 
     async def refresh(self, *, at_once: bool = False) -> None:
-        """Look whether the store changed, at most every 100 ms where it need not be at once."""
+        """Read the store again if it changed; its version is read every 100 ms, or `at_once`."""
         now = time.monotonic()
         fresh_seconds = FRESH_SECONDS if self._fresh_seconds is None else self._fresh_seconds
         if now - self._looked_at < fresh_seconds and not at_once:
             return
         version = await self._store.version()
         if version != self._version:
-            # Read before the old is dropped: when the store fails here, the next request tries again.
+            # Order: read before the old state is dropped, so that a failure of the store changes nothing.
             apis, default = await self._store.apis.list(), await self._store.apis.default()
             keys = await self._store.signing_keys.list()
             restored_at = await self._store.settings.get(RESTORED_AT)
-            # Opened once: after a burst of rotations many are live, and each change of the store would open them all.
+            # Each key is opened once: after a burst of rotations many are live.
             self._opened = {key.kid: self._opened.get(key.kid) or self._vault.open(key) for key in keys if key.sealed}
             self._signing_keys = [key for key in keys if key.sealed]
             self._restored_at = int(restored_at) if restored_at is not None else None
@@ -122,7 +113,7 @@ class Directory:
         self._looked_at = now
 
     async def client(self, client_id: str) -> RegisteredClient | None:
-        """The client of this name, enabled or not."""
+        """Return the client of this name, enabled or not."""
         await self.refresh()
         if client_id in self._clients:
             return self._clients[client_id]
@@ -134,34 +125,32 @@ class Directory:
         return known
 
     def api(self, identifier: str) -> Api | None:
-        """The API of this identifier."""
         return self._apis.get(identifier)
 
     @property
     def apis(self) -> list[Api]:
-        """Every API."""
         return list(self._apis.values())
 
     @property
     def default_api(self) -> Api | None:
-        """The API that a token is for when none is asked for."""
+        """The API of a token whose request names none."""
         return self._default
 
     @property
     def signer(self) -> AnySigner:
-        """The key that signs now for all APIs that have chosen no algorithm."""
+        """The key that signs now for all APIs without an algorithm of their own."""
         signer = self.find_signer("")
         if signer is None:
             raise SignerError("there is no signing key")
         return signer
 
     def find_signer(self, line: str) -> AnySigner | None:
-        """The key that signs now for the APIs of this line; None where its first key is not made yet."""
+        """Return the key that signs now for the APIs of this algorithm; None before its first key is made."""
         record = calendar.find_signer(calendar.of_line(self._signing_keys, line), self._clock())
         return self._opened[record.kid].signer if record is not None else None
 
     def published_keys(self) -> KeySet:
-        """Every key under which a token is or will be valid: announced, active and retiring, never removed."""
+        """Return the announced, active and retiring keys."""
         live = calendar.live(self._signing_keys, self._clock())
         return KeySet(tuple(self._opened[key.kid].public for key in live))
 
@@ -179,7 +168,7 @@ class Directory:
                 if secret.sealed
             )
         demands = profiles.find(record.profile, least=self._demands)
-        # Of hundreds of rotations the ended keys would be looked through with every request.
+        # Without ended keys: after hundreds of rotations, every request would search them.
         live_keys = client_keys.live(record.keys, self._clock())
         return RegisteredClient(record, ClientKeys(live_keys), macs, self._rules(record, demands), demands)
 
@@ -193,7 +182,7 @@ class Directory:
             subject=record.subject_policy,
             # The guide's requests have no jti.
             jti="legacy" if record.profile == GUIDE else record.jti_policy,
-            # A breach of what a profile demands is not let through.
+            # A breach of a demand is never accepted.
             observe=frozenset(record.observe) - ({"audience"} if demands.audience else set()),
             made_after=self._restored_at,
         )

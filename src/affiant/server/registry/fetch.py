@@ -1,8 +1,7 @@
-"""Fetching what a client publishes, from a place that the client chose: guarded (RFC 8725 section 3.10, RFC 7591 5).
+"""Fetch a document from a URL that a client chose (RFC 8725 section 3.10, RFC 7591 section 5).
 
-The name is resolved once, every address is judged, and the connection goes to an address that was judged: a name that
-resolves to something else a moment later changes nothing. No redirects, cookies, proxies or compression; 3 seconds and
-64 KiB for all of it.
+The host is resolved once, every address is checked, and the connection goes to a checked address. Attack: the name
+resolves to another address a moment later. No redirects, cookies, proxies or compression; at most 3 seconds and 64 KiB.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from affiant.server.registry.remote_keys import FETCH_SECONDS, Fetched
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-CONNECT_SECONDS = 1.0  # for one address, where there are several
+CONNECT_SECONDS = 1.0  # for one of several addresses
 MAX_BYTES = 65_536
 MAX_ADDRESSES = 4  # that are tried
-MAX_LOOKUPS = 32  # that may hang at one time: a resolver can take half a minute, and its thread with it
+MAX_LOOKUPS = 32  # in flight: a resolver can take half a minute, and occupies a thread
 _OK = 200
 _HEADERS = [("Accept", "application/jwk-set+json, application/json"), ("Accept-Encoding", "identity")]
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json|text/(?:json|plain)|application/octet-stream|", re.IGNORECASE)
@@ -55,7 +54,7 @@ class Fetcher:
         self._tls = tls
 
     async def __call__(self, uri: str) -> Fetched:
-        """The document at this address, which oauth.jwks_uri has parsed."""
+        """Return the document at this URL, which oauth.jwks_uri has parsed."""
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 return await self._fetch(uri)
@@ -71,9 +70,9 @@ class Fetcher:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         url = httpcore2.URL(scheme="https", host=host, port=parts.port, target=_target(uri))
-        # A pool for each fetch: nothing of one, not even its connection, is there for the next.
+        # A pool for each fetch, so that no connection is shared.
         pool = httpcore2.AsyncConnectionPool(ssl_context=self._tls, network_backend=network)
-        # Named here: httpcore leaves the brackets of an IPv6 address out (RFC 9110 section 7.2).
+        # RFC 9110 section 7.2: httpcore leaves out the brackets of an IPv6 address.
         headers = [("Host", parts.netloc), *_HEADERS]
         async with network, pool, pool.stream("GET", url, headers=headers) as response:
             return await _read(response)
@@ -82,7 +81,7 @@ class Fetcher:
         found = [ipaddress.ip_address(text) for text in await self._look_up(host, port)]
         if not found:
             raise Rejected(Reason.JWKS_UNAVAILABLE, detail=f"{host} has no address")
-        # One that must not be connected to spoils all: a name that has both is made for an attack.
+        # Attack: a name has public and private addresses. One private address is enough to refuse it.
         forbidden = find_forbidden(host, found, self._allowed)
         if forbidden is not None:
             raise Rejected(Reason.JWKS_BLOCKED, expected="a public address", got=str(forbidden), detail=host)
@@ -95,18 +94,17 @@ class Fetcher:
 
 
 class Resolver:
-    """The system's own resolver, which only threads can wait for."""
+    """The resolver of the operating system, in threads."""
 
     def __init__(self) -> None:
         self._free = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of this host, as text."""
         if not self._free.acquire(blocking=False):
             raise OSError("the resolver does not answer")
         loop = asyncio.get_running_loop()
         found: asyncio.Future[Sequence[str]] = loop.create_future()
-        # Not one of the loop's threads: those that hang would keep other work waiting, and the server from its end.
+        # Not the loop's threads: hanging ones would delay other work and the shutdown.
         threading.Thread(target=self._look_up, args=(host, port, loop, found), daemon=True).start()
         return await found
 
@@ -119,12 +117,12 @@ class Resolver:
         except (OSError, UnicodeError) as error:
             answer = error if isinstance(error, OSError) else OSError("not a host name")
         self._free.release()
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(_settle, found, answer)
 
 
 def _settle(found: asyncio.Future[Sequence[str]], answer: Sequence[str] | OSError) -> None:
-    if found.done():  # nobody waited so long
+    if found.done():  # the caller stopped waiting
         return
     if isinstance(answer, OSError):
         found.set_exception(answer)
@@ -133,7 +131,7 @@ def _settle(found: asyncio.Future[Sequence[str]], answer: Sequence[str] | OSErro
 
 
 class _Pinned(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were judged, whatever name it is asked for; the name stays what TLS compares."""
+    """Connects to checked addresses, whatever the host; TLS still compares the host."""
 
     def __init__(self, addresses: Sequence[Address], network: httpcore2.AsyncNetworkBackend) -> None:
         self._addresses = addresses
@@ -144,7 +142,7 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         pass
 
     async def __aexit__(self, *_: object) -> None:
-        # httpcore forgets a connection whose TLS handshake is cancelled; a server that is slow at it would use up ours.
+        # httpcore leaks a connection whose TLS handshake is cancelled.
         for stream in self._opened:
             await stream.aclose()
 
@@ -184,7 +182,7 @@ async def _read(response: httpcore2.Response) -> Fetched:
 
 def _check_headers(headers: list[tuple[bytes, str]]) -> None:
     for name, value in headers:
-        # Asked for as it is: what comes compressed comes from somebody who hopes to fill our memory.
+        # Attack: a small compressed body that fills the memory. The request asked for identity.
         if name == b"content-encoding" and value.lower() not in ("", "identity"):
             raise Rejected(Reason.JWKS_MALFORMED, detail="the answer is compressed")
         if name == b"content-type" and _JSON.fullmatch(value.partition(";")[0].strip()) is None:
@@ -194,7 +192,7 @@ def _check_headers(headers: list[tuple[bytes, str]]) -> None:
 
 
 def _failed(uri: str, error: Exception) -> Rejected:
-    """The refusal for what the network made of it; of what the other side sent, nothing is repeated."""
+    """Return the refusal for this failure; nothing that the other side sent is repeated."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):

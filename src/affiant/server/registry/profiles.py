@@ -1,7 +1,7 @@
-"""The profiles: what is demanded of a client beyond what everyone is held to, of one client or of all of a server.
+"""Profiles: additional rules for one client, or for all clients of a server.
 
-``guide`` lets a client send what a common guide says; where that request is read, its rules stand too. ``fapi`` is what
-FAPI 2.0 Security Profile demands of client_credentials (sections 5.3.2.1 and 5.4.1), as values that each step looks at.
+``guide`` allows the requests of a common guide. ``fapi`` has the demands of FAPI 2.0 Security Profile on
+client_credentials (sections 5.3.2.1 and 5.4.1), as values that each step reads.
 """
 
 from __future__ import annotations
@@ -19,28 +19,18 @@ PROFILES = (GUIDE, FAPI)
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a profile demands.
+    """The demands of a profile."""
 
-    Attributes:
-        methods: the only ones by which a client authenticates; None for each that the server takes.
-        algorithms: the only ones for whatever the client signs, and for its access tokens; None for all.
-        audience: the policy for the audience of its assertions, whatever was registered; None for what was.
-        binds: whether each access token is bound to a key of the client.
-        rotates: whether a refresh token is followed by another when it is used.
-    """
-
-    methods: tuple[str, ...] | None = None
-    algorithms: tuple[str, ...] | None = None
-    audience: str | None = None
-    binds: bool = False
-    rotates: bool = True
+    methods: tuple[str, ...] | None = None  # of authentication; None for all of the server
+    algorithms: tuple[str, ...] | None = None  # of everything the client signs, and its access tokens; None for all
+    audience: str | None = None  # policy for its assertions; None for the registered one
+    binds: bool = False  # every access token is bound to a key of the client
+    rotates: bool = True  # a refresh token is replaced when it is used
 
     def allows_method(self, method: str) -> bool:
-        """Whether a client may authenticate so."""
         return self.methods is None or method in self.methods
 
     def allows_algorithm(self, alg: str) -> bool:
-        """Whether a client may sign so, and its tokens be signed so."""
         return self.algorithms is None or alg in self.algorithms
 
 
@@ -56,7 +46,7 @@ FAPI_2 = Demands(
 
 
 def find(name: str | None, *, least: Demands = NONE) -> Demands:
-    """What is demanded of a client of this profile, by a server that demands at least so much of all."""
+    """Return the demands on a client of this profile; `least` are those of the server on every client."""
     return FAPI_2 if name == FAPI else least
 
 
@@ -68,16 +58,14 @@ def check(
     alg: str | None = None,
     least: Demands = NONE,
 ) -> None:
-    """Whether a client may be registered so."""
-    if profile is not None and profile not in PROFILES:
-        raise ConfigError(f"the profiles are: {', '.join(PROFILES)}")
+    """Raise ConfigError if the profile, or the server, does not allow this client."""
     demands = find(profile, least=least)
     if not demands.allows_method(auth_method):
-        raise ConfigError(f"by the fapi profile a client authenticates by one of: {', '.join(demands.methods or ())}")
+        raise ConfigError(f"the fapi profile allows these methods only: {', '.join(demands.methods or ())}")
     if auth_method != names.PRIVATE_KEY_JWT:
         return  # a key of a certificate signs no JWT
     if not all(any(map(demands.allows_algorithm, [alg] if alg else key.algorithms)) for key in keys):
-        raise ConfigError(f"by the fapi profile a client signs with one of: {', '.join(demands.algorithms or ())}")
+        raise ConfigError(f"the fapi profile allows these algorithms only: {', '.join(demands.algorithms or ())}")
 
 
 def check_change(before: str | None, after: str | None) -> None:

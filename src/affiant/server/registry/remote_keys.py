@@ -31,22 +31,22 @@ from affiant.system.single_flight import SingleFlight
 log = logging.getLogger(__name__)
 
 SOURCE = "jwks_uri"
-FRESH_SECONDS = 300  # that a set without Cache-Control is cached
-# Within which a sender's Cache-Control is followed. SMART App Launch: a set SHALL NOT be kept for longer than it says;
-# of no-store and max-age=0 the seconds are a floor, so that a busy client does not make one fetch per request.
+FRESH_SECONDS = 300  # lifetime of a set without Cache-Control
+# Bounds of Cache-Control. SMART App Launch: a set SHALL NOT be kept for longer than it says. The lower bound replaces
+# no-store and max-age=0, so that a busy client does not cause one fetch per request.
 LEAST_SECONDS, MOST_SECONDS = 5, 3600
 AHEAD = 0.8  # of that time, after which it is fetched again in the background
-STALE_SECONDS = 86_400  # that a set serves while it cannot be fetched
+STALE_SECONDS = 86_400  # how long a set is used while it cannot be fetched
 WINDOW_SECONDS, FETCHES = 30.0, 2  # the limit of fetches for missing keys, per client
 RETRY_SECONDS = 20.0  # after a fetch that failed
-MISS_SECONDS = 30.0  # after a fetch for a key that was not there, until the next for another
-ABSENT_SECONDS = 60.0  # that the same kid is not looked for again
-FETCH_SECONDS = 2.8  # that a fetch may take: the caller waits for it, and is answered within 3
+MISS_SECONDS = 30.0  # after a fetch that did not find the key
+ABSENT_SECONDS = 60.0  # before the same kid is looked for again
+FETCH_SECONDS = 2.8  # for a fetch: the caller waits for it, and gets an answer within 3
 TURN_SECONDS = FETCH_SECONDS + 0.1  # for a fetch and the wait for one of the places
 MAX_FETCHING = 32  # at one time, for all clients
 MAX_WAITING = 100  # requests that wait for one fetch; further ones use the cached keys
 MAX_CLIENTS = 10_000
-NOT_FETCHED = "nothing is fetched for this question"  # what a refusal says where there is no fetch
+NOT_FETCHED = "keys are not fetched for this question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,15 @@ Fetch = Callable[[str], Awaitable[Fetched]]
 
 
 class Wanted(NamedTuple):
-    """The key that a request needs.
+    """The key that a request needs."""
 
-    Attributes:
-        name: by which it is remembered that there is none: a kid, mostly.
-        fits: whether this is it.
-    """
-
-    name: str
+    name: str  # usually a kid; a missing key is remembered by it
     fits: Callable[[PublicKey], bool]
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one client's set; instants in seconds since the epoch."""
+    """The cached set of one client; instants in seconds since the epoch."""
 
     uri: str
     keys: tuple[ClientKey, ...] | None = None
@@ -88,7 +83,7 @@ class _Known:
     waiting: int = 0
 
     def age(self, now: float) -> float:
-        """Seconds; what was fetched later than now was fetched by a clock that went wrong, and is old."""
+        """Return its age in seconds; a set from the future is old, because a clock was wrong."""
         age = now - self.fetched_at
         return age if age >= 0 else self.lifetime - age
 
@@ -105,13 +100,13 @@ class _Known:
         return self.may_begin(now) and not _is_within(LEAST_SECONDS * AHEAD, self.begun_at, now)
 
     def may_look_for(self, wanted: Wanted, now: float) -> bool:
-        """Whether a fetch may begin because of a key that is not there."""
+        """Whether a fetch may begin because this key is missing."""
         is_absent = _is_within(ABSENT_SECONDS, self.absent.get(wanted.name, float("-inf")), now)
         is_full = len(self.looked) == FETCHES and _is_within(WINDOW_SECONDS, self.looked[0], now)
         return not (is_absent or is_full or _is_within(MISS_SECONDS, self.missed_at, now)) and self.may_begin(now)
 
     def miss(self, wanted: Wanted, now: float) -> None:
-        """Remember that the set has no such key: a few entries at most, as fetches are few."""
+        """Remember that the set has no such key. Fetches are few, and so are entries."""
         self.missed_at = now
         self.absent = {name: at for name, at in self.absent.items() if _is_within(ABSENT_SECONDS, at, now)}
         self.absent[wanted.name] = now
@@ -127,9 +122,9 @@ class RemoteKeys:
         self._flights = SingleFlight[None]()
 
     async def complete(self, client: RegisteredClient, wanted: Wanted, *, now: float) -> RegisteredClient:
-        """The client with the keys that it publishes; as it is, where it has registered no jwks_uri.
+        """Return the client with its published keys; unchanged if it has no jwks_uri.
 
-        A set without the wanted key is fetched once more, if that was not done a moment ago.
+        A set without the wanted key is fetched again, within the limits.
         """
         if client.record.jwks_uri is None:
             return client
@@ -164,7 +159,7 @@ class RemoteKeys:
         return "; ".join(filter(None, (age, describe(known.left_out))))
 
     async def close(self) -> None:
-        """End what is on its way."""
+        """Cancel the fetches in flight."""
         await self._flights.close()
 
     def _find(self, client_id: str, uri: str) -> _Known:
@@ -173,7 +168,7 @@ class RemoteKeys:
             known = _Known(uri)
             if len(self._known) >= MAX_CLIENTS:
                 self._known.pop(next(iter(self._known)))
-        self._known[client_id] = known  # last: whoever is asked for least is forgotten first
+        self._known[client_id] = known  # last: the least recently used one is dropped first
         return known
 
     def _check(self, known: _Known, wanted: Wanted, now: float) -> None:
@@ -186,7 +181,7 @@ class RemoteKeys:
             raise Rejected(Reason.JWKS_STALE, detail=str(known.problem or ""))
 
     async def _keep_fresh(self, client_id: str, known: _Known, now: float) -> bool:
-        """Fetch what is old, and say whether that was done for this request."""
+        """Fetch an old set; return whether this request began the fetch."""
         age = known.age(now)
         if known.keys is not None and age < known.lifetime * AHEAD:
             return False
