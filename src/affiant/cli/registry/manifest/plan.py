@@ -11,14 +11,13 @@ from affiant.cli.registry.manifest.registry_file import KEEP, Desired, DesiredAp
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.server.admin.roles import SCOPES
-from affiant.server.registry import fields
+from affiant.server.registry import fields, kinds
 from affiant.server.registry.fields import By, Table
 from affiant.server.registry.kinds import Names
 
 _SAME_SECRET = {names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST}
 _ROWS: dict[str, Table[Any]] = {"client": fields.CLIENT, "api": fields.API}
 _SECRET = "client_secret"  # noqa: S105 - the name of a member
-_LABEL = 100  # characters of a name for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def must_stay(client: Mapping[str, Any], admin_api: str) -> bool:
 def _api(wanted: DesiredApi, found: Mapping[str, Any] | None) -> Step | None:
     members = wanted.members()
     if found is None:
-        members.setdefault("name", wanted.identifier[:_LABEL])
+        members.setdefault("name", wanted.identifier[: kinds.LABEL.longest])
         return _creation("api", wanted.identifier, members)
     del members["identifier"]
     return _update("api", wanted.identifier, members, found)
