@@ -35,7 +35,7 @@ class By(Flag):
     ALL = CLIENT | OPERATOR
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A member of a registration.
 
@@ -66,7 +66,7 @@ class Member:
         return list(value) if isinstance(value, tuple) else value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SubjectName(Member):
     """One of the five names of a certificate (RFC 8705 section 2.1.2); a client has at most one."""
 
@@ -129,9 +129,9 @@ def _subject(name: str, metavar: str, meaning: str) -> Member:
 
     option = f"--tls-{name.removeprefix('tls_client_auth_').replace('_', '-')}"
     return SubjectName(
-        name=name,
-        kind=Text(check, longest=512),
-        meaning=f"for tls_client_auth: {meaning}",
+        name,
+        Text(check, longest=512),
+        f"for tls_client_auth: {meaning}",
         by=By.ALL,
         source="RFC 8705 2.1.2",
         option=option,
@@ -141,99 +141,93 @@ def _subject(name: str, metavar: str, meaning: str) -> Member:
 
 def _policy(rule: str, words: tuple[str, ...]) -> Member:
     meaning = f"policy for the {rule} of its assertions"
-    return Member(name=f"{rule}_policy", kind=Choice(words), meaning=meaning, option=f"--{rule}")
+    return Member(f"{rule}_policy", Choice(words), meaning, option=f"--{rule}")
 
 
 CLIENT = Table[Client](
     Member(
-        name="client_name",
-        kind=kinds.VISIBLE,
-        meaning="name for people",
-        by=By.ALL,
-        source=RFC_7591,
-        option="--name",
-        metavar="TEXT",
+        "client_name", kinds.VISIBLE, "name for people", by=By.ALL, source=RFC_7591, option="--name", metavar="TEXT"
     ),
     Member(
-        name="token_endpoint_auth_method",
-        kind=Choice(names.AUTH_METHODS),
-        meaning="how it authenticates; later only client_secret_post for client_secret_basic, or the reverse",
+        "token_endpoint_auth_method",
+        Choice(names.AUTH_METHODS),
+        "how it authenticates; later only client_secret_post for client_secret_basic, or the reverse",
         by=By.ALL,
         source=RFC_7591,
         option="--auth",
     ),
     Member(
-        name="token_endpoint_auth_signing_alg",
-        kind=Choice((*ASYMMETRIC, *SYMMETRIC)),
-        meaning="the only algorithm of its assertions; any that its keys fit when left out",
+        "token_endpoint_auth_signing_alg",
+        Choice((*ASYMMETRIC, *SYMMETRIC)),
+        "the only algorithm of its assertions; any that its keys fit when left out",
         by=By.CLIENT | By.NEW,
         source="OpenID Connect Registration 2",
         option="--alg",
         metavar="ALG",
     ),
     Member(
-        name="jwks_uri",
-        kind=kinds.JWKS_URI,
-        meaning="https URL of its public keys, instead of the keys themselves",
+        "jwks_uri",
+        kinds.JWKS_URI,
+        "https URL of its public keys, instead of the keys themselves",
         by=By.ALL,
         source=RFC_7591,
         option="--jwks-uri",
         metavar="URL",
     ),
     Member(
-        name="grant_types",
-        kind=kinds.GRANTS,
-        meaning="grants that it may use; client_credentials when left out",
+        "grant_types",
+        kinds.GRANTS,
+        "grants that it may use; client_credentials when left out",
         by=By.ALL,
         source=RFC_7591,
         option="--grant",
         metavar="G",
     ),
     Member(
-        name="scope",
-        kind=kinds.SCOPE,
+        "scope",
+        kinds.SCOPE,
+        "scopes that it may request",
         at_register=kinds.ScopeText(),
-        meaning="scopes that it may request",
         by=By.ALL,
         source=RFC_7591,
         option="--scope",
         metavar="S",
     ),
     Member(
-        name="resources",
-        kind=kinds.APIS,
-        meaning="APIs that it may request tokens for; only the default API when empty",
+        "resources",
+        kinds.APIS,
+        "APIs that it may request tokens for; only the default API when empty",
         option="--resource",
         metavar="URL",
     ),
     Member(
-        name="introspects",
-        kind=kinds.APIS,
-        meaning="APIs that it speaks for: it may introspect their tokens",
+        "introspects",
+        kinds.APIS,
+        "APIs that it speaks for: it may introspect their tokens",
         option="--introspect",
         metavar="URL",
     ),
     Member(
-        name="authorization_details_types",
-        kind=kinds.TYPES,
-        meaning="types of authorization_details that it may request",
+        "authorization_details_types",
+        kinds.TYPES,
+        "types of authorization_details that it may request",
         by=By.ALL,
         source="RFC 9396 10",
         option="--details-type",
         metavar="T",
     ),
     Member(
-        name="dpop_bound_access_tokens",
-        kind=kinds.FLAG,
-        meaning="whether its tokens must be bound to a key",
+        "dpop_bound_access_tokens",
+        kinds.FLAG,
+        "whether its tokens must be bound to a key",
         by=By.ALL,
         source="RFC 9449 5.2",
         option="--dpop",
     ),
     Member(
-        name="tls_client_certificate_bound_access_tokens",
-        kind=kinds.FLAG,
-        meaning="whether its tokens must be bound to its certificate",
+        "tls_client_certificate_bound_access_tokens",
+        kinds.FLAG,
+        "whether its tokens must be bound to its certificate",
         by=By.ALL,
         source="RFC 8705 3.4",
         option="--certificate-bound",
@@ -244,104 +238,72 @@ CLIENT = Table[Client](
     _subject(subject.SAN_IP, "IP", "an address in its certificate"),
     _subject(subject.SAN_EMAIL, "EMAIL", "an e-mail address in its certificate"),
     Member(
-        name="profile",
-        kind=Choice((*PROFILES, kinds.NONE), none=kinds.NONE),
-        meaning="additional rules: guide allows the requests of a common guide, fapi demands FAPI 2.0",
+        "profile",
+        Choice((*PROFILES, kinds.NONE), none=kinds.NONE),
+        "additional rules: guide allows the requests of a common guide, fapi demands FAPI 2.0",
         option="--profile",
     ),
     *(_policy(rule, words) for rule, words in assertion.POLICIES.items()),
+    Member("observe", kinds.RULES, "rules whose breach is recorded and accepted", option="--observe"),
     Member(
-        name="observe",
-        kind=kinds.RULES,
-        meaning="rules whose breach is recorded and accepted",
-        option="--observe",
-    ),
-    Member(
-        name="access_token_lifetime",
-        kind=kinds.LIFETIME,
-        meaning="lifetime of its access tokens in seconds; 0 for the setting of the server",
+        "access_token_lifetime",
+        kinds.LIFETIME,
+        "lifetime of its access tokens in seconds; 0 for the setting of the server",
         option="--access-token-lifetime",
         metavar="SECONDS",
     ),
-    Member(
-        name="enabled",
-        kind=kinds.FLAG,
-        meaning="whether it gets tokens; when false, its tokens end at once",
-        by=By.CHANGE,
-    ),
+    Member("enabled", kinds.FLAG, "whether it gets tokens; when false, its tokens end at once", by=By.CHANGE),
 )
 # What a client says of itself: kept as it was sent, and returned.
 SOFTWARE = Table[Client](
+    Member("client_uri", kinds.WEB_PAGE, "http or https URL of a page about it", by=By.CLIENT, source=RFC_7591),
     Member(
-        name="client_uri",
-        kind=kinds.WEB_PAGE,
-        meaning="http or https URL of a page about it",
-        by=By.CLIENT,
-        source=RFC_7591,
+        "contacts", kinds.Names(kinds.VISIBLE, most=16), "people or addresses to ask", by=By.CLIENT, source=RFC_7591
     ),
+    Member("software_id", kinds.VISIBLE, "identifier of its software", by=By.CLIENT, source=RFC_7591),
+    Member("software_version", kinds.VISIBLE, "version of its software", by=By.CLIENT, source=RFC_7591),
     Member(
-        name="contacts",
-        kind=kinds.Names(kinds.VISIBLE, most=16),
-        meaning="people or addresses to ask",
-        by=By.CLIENT,
-        source=RFC_7591,
-    ),
-    Member(
-        name="software_id",
-        kind=kinds.VISIBLE,
-        meaning="identifier of its software",
-        by=By.CLIENT,
-        source=RFC_7591,
-    ),
-    Member(
-        name="software_version",
-        kind=kinds.VISIBLE,
-        meaning="version of its software",
-        by=By.CLIENT,
-        source=RFC_7591,
-    ),
-    Member(
-        name="software_statement",
-        kind=kinds.STATEMENT,
-        meaning="a JWT of an issuer that the operator trusts; its members replace those next to it",
+        "software_statement",
+        kinds.STATEMENT,
+        "a JWT of an issuer that the operator trusts; its members replace those next to it",
         by=By.CLIENT,
         source="RFC 7591 2.3",
     ),
 )
 API = Table[Api](
-    Member(name="name", kind=kinds.LABEL, meaning="name for people; its identifier when left out"),
-    Member(name="scopes", kind=kinds.SCOPE, meaning="every scope that it has", option="--scope", metavar="S"),
+    Member("name", kinds.LABEL, "name for people; its identifier when left out"),
+    Member("scopes", kinds.SCOPE, "every scope that it has", option="--scope", metavar="S"),
     Member(
-        name="is_default",
-        kind=kinds.Flag(only_true=True),
-        meaning="tokens are for it unless they name another API; the default before it is none from then on",
+        "is_default",
+        kinds.Flag(only_true=True),
+        "tokens are for it unless they name another API; the default before it is none from then on",
     ),
     Member(
-        name="signing_alg",
-        kind=kinds.SIGNING_ALG,
-        meaning="algorithm of its tokens; default for the server's choice",
+        "signing_alg",
+        kinds.SIGNING_ALG,
+        "algorithm of its tokens; default for the server's choice",
         option="--signing-alg",
         metavar="ALG",
     ),
     Member(
-        name="authorization_details_types",
-        kind=kinds.TYPES,
-        meaning="types of authorization_details that it understands",
+        "authorization_details_types",
+        kinds.TYPES,
+        "types of authorization_details that it understands",
         source="RFC 9396",
         option="--details-type",
         metavar="T",
     ),
     Member(
-        name="access_token_lifetime",
-        kind=kinds.LIFETIME,
-        meaning="longest lifetime of a token for it in seconds; 0 for the setting of the server",
+        "access_token_lifetime",
+        kinds.LIFETIME,
+        "longest lifetime of a token for it in seconds; 0 for the setting of the server",
         option="--access-token-lifetime",
         metavar="SECONDS",
     ),
     Member(
-        name="access_token_typ",
-        kind=Choice(names.ACCESS_TOKEN_TYPES),
-        meaning="typ of its tokens; JWT for a verifier that knows no at+jwt: the guard of affiant refuses it",
+        "access_token_typ",
+        Choice(names.ACCESS_TOKEN_TYPES),
+        "typ of its tokens; JWT for a verifier that knows no at+jwt: the guard of affiant refuses it",
         option="--token-typ",
     ),
 )
