@@ -78,8 +78,6 @@ BUNDLES = {
     "cli/server/listening/connection.py __init__ **options": "uvicorn's",
     "cli/server/listening/loop.py create_server **options": "asyncio's",
     "cli/server/serve.py serve **options": CLICK,
-    "server/admin/__init__.py __init__ **parts": "those of Desk, which loads late",
-    "server/admin/routes/operation.py __call__ **options": "those of Operation",
     "server/app.py __init__ **options": "Starlette's",
     "server/credentials/actions.py _changed **changes": "those of dataclasses.replace",
     "testing/messages.py assertion **changes": JSON,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -14,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from affiant.oauth.binding.dpop import Nonces
-from affiant.server.admin import Late
+from affiant.server.admin.calls import Desk
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.client_auth import stranger
@@ -29,7 +31,6 @@ from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
 from affiant.server.published import absent, authorize, metadata, site
 from affiant.server.published.health import Health
-from affiant.server.published.jwks import Jwks
 from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.management import ManagementEndpoint
@@ -59,7 +60,7 @@ __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
 class Server(Starlette):
     """The routes, with a shorter way to the endpoints that authenticate clients."""
 
-    def __init__(self, *, endpoints: dict[str, Endpoint], admin: tuple[str, Late], **options: Any) -> None:
+    def __init__(self, *, endpoints: dict[str, Endpoint], admin: tuple[str, LateAdmin], **options: Any) -> None:
         super().__init__(**options)
         # A slash too many is another path: the redirect would go to whatever host the request named.
         self.router.redirect_slashes = False
@@ -79,6 +80,31 @@ class Server(Starlette):
         return self._endpoints.get(path) or self._endpoints.get(path[: path.rfind("/") + 1])
 
 
+class LateAdmin:
+    """The admin API as an ASGI application, loaded with its first request: few processes ever need it."""
+
+    def __init__(self, desk: Desk, *, clock: Callable[[], float]) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._app: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._lock:
+            if self._app is None:
+                # On a thread: it takes a third of a second, in which tokens are issued.
+                self._app = await asyncio.to_thread(self._build)
+        await self._app(scope, receive, send)
+
+    def _build(self) -> Any:
+        from affiant.server.admin import app  # noqa: PLC0415 - this is loaded late
+
+        built = app.build(self._desk, clock=self._clock)
+        if gc.get_freeze_count():  # in a server that keeps its imports out of garbage collection, these too
+            gc.freeze()
+        return built
+
+
 def build(
     *,
     issuer: str,
@@ -92,20 +118,20 @@ def build(
     fetch: Fetch | None = None,
     settings: Sequence[Setting] = (),
 ) -> Starlette:
-    """The authorization server as an ASGI application; it opens and closes the store with its own life.
+    """Build the authorization server, an ASGI application that opens the store at its start and closes it at its end.
 
     Args:
-        issuer: its issuer identifier; every URL it names begins with it.
-        store: where everything is kept.
-        master_key: under which secrets and keys are sealed.
-        options: what an operator chooses.
-        limits: how often one may fail or ask; when left out, the usual ones for this process alone.
-        vault: where signing keys are made; when left out, they are sealed in the store.
-        clock: seconds since the epoch.
-        at_end: is given what is to be called, in the event loop, as soon as it is known that the process ends: servers
-            tell the application only after its last answer, and somebody may be waiting for one.
-        fetch: gets what clients publish; a Fetcher for `options` when left out.
-        settings: what the admin API shows of them.
+        issuer: the issuer identifier; every URL of the server begins with it.
+        store: keeps clients, APIs, keys, tokens and the audit log; not open yet.
+        master_key: seals the secrets and keys in the store.
+        options: the choices of the operator; by default those of the settings.
+        limits: of failures and requests; by default the usual ones, for this process alone.
+        vault: makes and opens signing keys; by default they are sealed in the store.
+        clock: returns seconds since the epoch.
+        at_end: takes a function to call in the event loop when the process is told to end. A server waits for the last
+            answer before it ends the application, and that answer may wait for the revocation feed to change.
+        fetch: fetches the key sets of clients; by default a Fetcher for `options`.
+        settings: of the server, as the admin API shows them.
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
@@ -117,21 +143,20 @@ def build(
     stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with _life(parts, background):
-            at_end(feed.stop)
-            yield
-            feed.stop()
-            await parts.remote_keys.close()
-
-    path, jwks = urlsplit(issuer).path, Jwks(parts.directory, max_age=options.calendar.max_age)
-    routes = site.routes(issuer, document, jwks, Health(parts.directory, background), feed)
+    path = urlsplit(issuer).path
+    routes = site.routes(
+        issuer,
+        document=document,
+        directory=parts.directory,
+        max_age=options.calendar.max_age,
+        health=Health(parts.directory, background),
+        feed=feed,
+    )
     return Server(
         admin=(path + ADMIN_PATH, parts.admin(settings)),
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
-        lifespan=lifespan,
+        lifespan=partial(_life, parts, background, feed, at_end),
         exception_handlers=absent.handlers(issuer),
     )
 
@@ -223,22 +248,29 @@ class _Parts:
             ("hints", self.inquiry.work, hints.SECONDS),
         ]
 
-    def admin(self, settings: Sequence[Setting]) -> Late:
-        """The admin API, which is made when it is first asked."""
-        chosen: dict[str, Any] = {"issuer": self.issuer, "store": self.store, "master_key": self.master_key}
-        return Late(
-            clock=self.clock,
-            explainer=partial(build_explainer, **chosen, options=self.options),
-            methods=self.authenticator.methods,
-            calendar=self.options.calendar,
-            settings=settings,
-            vault=self.vault,
+    def admin(self, settings: Sequence[Setting]) -> LateAdmin:
+        """Return the admin API, which is loaded with its first request."""
+        desk = Desk(
+            issuer=self.issuer,
+            store=self.store,
+            master_key=self.master_key,
             directory=self.directory,
+            explainer=partial(
+                build_explainer,
+                issuer=self.issuer,
+                store=self.store,
+                master_key=self.master_key,
+                options=self.options,
+            ),
+            calendar=self.options.calendar,
+            vault=self.vault,
             limits=self.limits,
+            methods=self.authenticator.methods,
+            settings=settings,
             certificates=self.options.certificates,
             nonces=_nonces(self.master_key, self.options),
-            **chosen,
         )
+        return LateAdmin(desk, clock=self.clock)
 
     def _policy(self) -> Policy:
         chosen = self.options
@@ -288,14 +320,23 @@ def limits_key(master_key: MasterKey) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _life(parts: _Parts, background: Background) -> AsyncIterator[None]:
+async def _life(
+    parts: _Parts,
+    background: Background,
+    feed: RevocationFeed,
+    at_end: Callable[[Callable[[], None]], None],
+    _: Starlette,
+) -> AsyncIterator[None]:
     await parts.store.open()
     await signing_keys.ensure(parts.store, parts.vault, now=int(parts.clock()))
     await parts.directory.refresh()
     stranger.prepare()
     try:
         async with background.running():
+            at_end(feed.stop)
             yield
+            feed.stop()
+            await parts.remote_keys.close()
     finally:
         await parts.vault.close()
         await parts.store.close()

@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from affiant.errors import StoreError
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
-from affiant.server.published.public import ANY_ORIGIN, PLAIN
+from affiant.server.published.public import ANY_ORIGIN
+from affiant.server.request.http import NO_STORE
 from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.notes import without_credentials
 
@@ -61,10 +62,10 @@ def _is_browser(request: Request) -> bool:
 
 
 def _page(page: str, status: int, trace_id: str) -> Response:
-    headers = {**pages.SECURITY_HEADERS, **PLAIN, "Cache-Control": "no-store", "Vary": "Accept", "X-Trace-Id": trace_id}
+    headers = {**pages.SECURITY_HEADERS, **NO_STORE, "Vary": "Accept", "X-Trace-Id": trace_id}
     return HTMLResponse(page, status, headers)
 
 
 def _refusal(status: int, error: str, description: str, trace_id: str, headers: dict[str, str]) -> Response:
     members = {"error": error, "error_description": description, "trace_id": trace_id}
-    return JSONResponse(members, status, {**headers, **PLAIN, "Cache-Control": "no-store", "X-Trace-Id": trace_id})
+    return JSONResponse(members, status, {**headers, **NO_STORE, "X-Trace-Id": trace_id})

@@ -14,10 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from affiant.server.published.public import PLAIN
+from affiant.server.published.public import route
 
-_METHODS = ["GET", "POST"]  # RFC 6749 section 3.1
-_HEADERS = {**PLAIN, "Cache-Control": "no-store"}
 _REFUSAL = {
     "error": "unsupported_response_type",
     "error_description": "this server authorizes services, at its token endpoint; nobody logs in here",
@@ -31,13 +29,11 @@ class Stub:
         self._url = f"{issuer}/authorize"
 
     def metadata(self) -> dict[str, Any]:
-        """What the server's metadata say of it (RFC 8414 section 2)."""
         return {"authorization_endpoint": self._url}
 
     def routes(self) -> list[Route]:
-        """Where it is."""
-        return [Route(urlsplit(self._url).path, _refuse, methods=_METHODS)]
+        return [route(urlsplit(self._url).path, _refuse, "GET", "POST")]  # RFC 6749 section 3.1
 
 
 async def _refuse(_: Request) -> Response:
-    return JSONResponse(_REFUSAL, 400, _HEADERS)
+    return JSONResponse(_REFUSAL, 400)

@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it should be sent requests; and if not, why not."""
+"""Health checks: whether the process answers, and whether it should get requests."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ from affiant.errors import ConfigError, StoreError
 from affiant.server.registry.directory import Directory
 from affiant.server.request.background import Background
 
-_HEADERS = {"Cache-Control": "no-store"}
-
 
 class Health:
-    """Answers for whoever decides where requests go."""
+    """Answers the checks of a load balancer or orchestrator."""
 
     def __init__(self, directory: Directory, background: Background) -> None:
         self._directory = directory
         self._background = background
 
     async def live(self, _: Request) -> Response:
-        """200 as long as the process answers at all: a store that is away is no reason to start it anew."""
-        return JSONResponse({"status": "ok"}, headers=_HEADERS)
+        """Answer 200, also without a store: that is no reason to restart the process."""
+        return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """200 when a token could be issued now; 503 with what stands in the way."""
+        """Answer 200 if a token could be issued now, and else 503 with the obstacles."""
         why = await self._obstacles()
         if why:
-            return JSONResponse({"status": "failing", "why": why}, status_code=503, headers=_HEADERS)
-        return JSONResponse({"status": "ok"}, headers=_HEADERS)
+            return JSONResponse({"status": "failing", "why": why}, status_code=503)
+        return JSONResponse({"status": "ok"})
 
     async def _obstacles(self) -> list[str]:
         why = self._background.obstacles()

@@ -1,4 +1,4 @@
-"""Routes of documents and pages: nosniff on all, CORS on the public documents.
+"""Routes of documents and pages: the headers of all, CORS on the public documents, and preconditions.
 
 Pages of any origin may read the public documents: an MCP client in a browser discovers the server by them. The other
 endpoints have no CORS headers: they are for clients with a key or a secret, which a page cannot keep, and a page of
@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from affiant.server.request.http import NO_SNIFF, NO_STORE
+
 Show = Callable[[Request], Awaitable[Response]]
 
-PLAIN = {"X-Content-Type-Options": "nosniff"}
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, Retry-After, X-Trace-Id"}
 PREFLIGHT = {
-    **PLAIN,
+    **NO_SNIFF,
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     # Named as well, for browsers that take * for a name.
@@ -30,16 +31,16 @@ PREFLIGHT = {
 }
 
 
-def route(path: str, show: Show) -> Route:
-    """Return a route without CORS headers."""
+def route(path: str, show: Show, *methods: str) -> Route:
+    """Return a route without CORS headers, whose answers are not stored."""
 
     @wraps(show)
     async def answer(request: Request) -> Response:
         response = await show(request)
-        response.headers.update(PLAIN)
+        response.headers.update(NO_STORE)
         return response
 
-    return Route(path, answer)
+    return Route(path, answer, methods=methods or None)
 
 
 def public_route(path: str, show: Show) -> Route:
@@ -50,7 +51,13 @@ def public_route(path: str, show: Show) -> Route:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=PREFLIGHT)
         response = await show(request)
-        response.headers.update(PLAIN | ANY_ORIGIN)
+        response.headers.update(NO_SNIFF | ANY_ORIGIN)
         return response
 
     return Route(path, answer, methods=["GET", "OPTIONS"])
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether If-None-Match has this ETag, by the weak comparison, or is ``*`` (RFC 9110 sections 8.8.3.2, 13.1.2)."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag.removeprefix("W/") in known or known == ["*"]

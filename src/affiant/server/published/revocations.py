@@ -17,7 +17,7 @@ from affiant.errors import ConfigError, StoreError
 from affiant.jose import base64url
 from affiant.oauth import names
 from affiant.oauth import revocations as feed
-from affiant.server.published import preconditions
+from affiant.server.published.public import is_known
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Revocations
 from affiant.system.single_flight import SingleFlight
@@ -75,14 +75,14 @@ class RevocationFeed:
         """The feed, or 304 to who has it already: after `wait` seconds, or as soon as that is no longer true."""
         try:
             edition = await self._look()
-            if preconditions.is_known(request, edition.etag) and (seconds := _wait(request)):
+            if is_known(request, edition.etag) and (seconds := _wait(request)):
                 await self._wait(request, seconds)
                 edition = await self._look()
         except (StoreError, ConfigError):
             return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Retry-After": "1"})
         # Kept by whoever likes, and asked for anew each time: a copy that is old is what the feed is there to end.
         headers = {"Cache-Control": "public, no-cache", "ETag": edition.etag}
-        if preconditions.is_known(request, edition.etag):
+        if is_known(request, edition.etag):
             return Response(status_code=304, headers=headers)
         return Response(edition.body, media_type=f"application/{names.REVOCATIONS_TYP}", headers=headers)
 

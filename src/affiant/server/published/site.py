@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,19 +12,26 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from affiant.jose import base64url
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
 from affiant.server.published.health import Health
-from affiant.server.published.jwks import Jwks
-from affiant.server.published.public import public_route, route
+from affiant.server.published.public import Show, is_known, public_route, route
 from affiant.server.published.revocations import RevocationFeed
+from affiant.server.registry.directory import Directory
 
 
 def routes(
-    issuer: str, document: Callable[[], Awaitable[dict[str, Any]]], jwks: Jwks, health: Health, feed: RevocationFeed
+    issuer: str,
+    *,
+    document: Callable[[], Awaitable[dict[str, Any]]],
+    directory: Directory,
+    max_age: int,
+    health: Health,
+    feed: RevocationFeed,
 ) -> list[Route]:
-    """The routes of this issuer; `document` is its metadata as it is now."""
+    """Return the routes of this issuer; `document` makes its metadata, `max_age` is of the key set, in seconds."""
     path = urlsplit(issuer).path
 
     async def show_metadata(_: Request) -> Response:
@@ -36,14 +45,14 @@ def routes(
     async def show_reasons(_: Request) -> Response:
         return HTMLResponse(pages.index(issuer), headers=pages.SECURITY_HEADERS)
 
-    # RFC 8414 3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery 4.1 after it; there are
-    # clients that look for each document in either place.
+    # RFC 8414 3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery 4.1 after it; clients
+    # look for each document in either place.
     suffixes = (names.WELL_KNOWN_OAUTH, names.WELL_KNOWN_OPENID)
     discovery = {urlsplit(well_known_url(issuer, suffix=suffix)).path for suffix in suffixes}
     discovery |= {f"{path}{suffix}" for suffix in suffixes}
     return [
         *(public_route(place, show_metadata) for place in sorted(discovery)),
-        public_route(f"{path}/jwks", jwks.show),
+        public_route(f"{path}/jwks", _show_keys(directory, max_age)),
         public_route(f"{path}/revocations", feed.show),
         route(f"{path}/health", health.ready),
         route(f"{path}/health/ready", health.ready),
@@ -51,3 +60,16 @@ def routes(
         public_route(f"{path}/errors", show_reasons),
         public_route(f"{path}/errors/{{code}}", show_reason),
     ]
+
+
+def _show_keys(directory: Directory, max_age: int) -> Show:
+    async def show_keys(request: Request) -> Response:
+        await directory.refresh()
+        body = json.dumps(directory.published_keys().to_jwks(), separators=(",", ":")).encode()
+        etag = f'"{base64url.encode(sha256(body).digest()[:12])}"'
+        headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": etag}
+        if is_known(request, etag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
+
+    return show_keys

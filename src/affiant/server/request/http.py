@@ -29,11 +29,9 @@ _IN_QUERY = re.compile(
 )
 _UNSPEAKABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _MAX_SENTENCE = 400
-HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"pragma", b"no-cache"),
-    (b"x-content-type-options", b"nosniff"),
-]
+NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+NO_STORE = {"Cache-Control": "no-store", **NO_SNIFF}
+HEADERS = [(name.lower().encode(), value.encode()) for name, value in (NO_STORE | {"Pragma": "no-cache"}).items()]
 NO_CONTENT = 204
 JSON = b"application/json"
 
