@@ -96,37 +96,31 @@ class BoundToken(Value, frozen=True):
     jkt: str
 
 
-def verify(
-    verified: Verified,
-    *,
-    issuer: str,
-    audience: str,
-    now: float,
-    leeway: int = LEEWAY,
-    certificate: Certificate | None = None,
-) -> AccessToken:
+class Expected(Value, frozen=True):
+    """The values that a token is checked against."""
+
+    issuer: str
+    audience: str  # the identifier of the API
+    now: float
+    leeway: int = LEEWAY  # seconds
+    certificate: Certificate | None = None  # that the request came with
+
+
+def verify(verified: Verified, expected: Expected) -> AccessToken:
     """Return an access token that was presented without a proof, if it is valid (RFC 9068 section 4)."""
-    expires_at = _judge(verified, issuer, audience, now, leeway)
+    expires_at = _judge(verified, expected)
     # Attack (RFC 9449 section 7.2): a stolen token is presented without the proof of the key that it is bound to.
-    if _key_bound_to(verified.claims, certificate) is not None:
+    if _key_bound_to(verified.claims, expected.certificate) is not None:
         raise Rejected(Reason.TOKEN_BINDING)
     return _token(verified.claims, expires_at)
 
 
-def verify_bound(
-    verified: Verified,
-    *,
-    issuer: str,
-    audience: str,
-    now: float,
-    leeway: int = LEEWAY,
-    certificate: Certificate | None = None,
-) -> BoundToken:
+def verify_bound(verified: Verified, expected: Expected) -> BoundToken:
     """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
-    expires_at = _judge(verified, issuer, audience, now, leeway)
+    expires_at = _judge(verified, expected)
     if verified.claims.get("cnf") is None:
         raise Rejected(Reason.TOKEN_UNBOUND)
-    jkt = _key_bound_to(verified.claims, certificate)
+    jkt = _key_bound_to(verified.claims, expected.certificate)
     if jkt is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, but presented with the scheme DPoP")
     return BoundToken(_token(verified.claims, expires_at), jkt)
@@ -157,16 +151,16 @@ def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> st
     return jkt
 
 
-def _judge(verified: Verified, issuer: str, audience: str, now: float, leeway: int) -> float:
+def _judge(verified: Verified, expected: Expected) -> float:
     """Return when it expires, if it is an access token of this issuer for this audience."""
     claims = verified.claims
     if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
         raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
-    if claims.get("iss") != issuer:
-        raise Rejected(Reason.TOKEN_ISSUER, expected=issuer)
-    if audience not in audiences(claims):
-        raise Rejected(Reason.TOKEN_AUDIENCE, expected=audience)
-    return _check_times(claims, now, leeway)
+    if claims.get("iss") != expected.issuer:
+        raise Rejected(Reason.TOKEN_ISSUER, expected=expected.issuer)
+    if expected.audience not in audiences(claims):
+        raise Rejected(Reason.TOKEN_AUDIENCE, expected=expected.audience)
+    return _check_times(claims, expected.now, expected.leeway)
 
 
 def _token(claims: dict[str, Any], expires_at: float) -> AccessToken:

@@ -18,7 +18,7 @@ from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet
 from affiant.oauth import access_token, bearer
-from affiant.oauth.access_token import AccessToken
+from affiant.oauth.access_token import AccessToken, Expected
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
@@ -119,13 +119,13 @@ def verify(
 
     Order: the proof comes last, so that a caller without a valid token costs neither a signature nor memory.
     """
-    expected: dict[str, Any] = {"issuer": rules.issuer, "audience": rules.audience, "leeway": rules.leeway}
+    expected = Expected(rules.issuer, rules.audience, now, leeway=rules.leeway, certificate=certificate)
     if shown.scheme == bearer.BEARER:
-        token = access_token.verify(verified, now=now, certificate=certificate, **expected)
+        token = access_token.verify(verified, expected)
         if bearer.BEARER not in rules.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
         return token
-    bound = access_token.verify_bound(verified, now=now, certificate=certificate, **expected)
+    bound = access_token.verify_bound(verified, expected)
     if proved is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
     proof = dpop.verify(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.oauth import access_token
-from affiant.oauth.access_token import AccessToken, AccessTokenClaims
+from affiant.oauth.access_token import AccessToken, AccessTokenClaims, Expected
 from affiant.reasons import Reason
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
@@ -38,7 +38,7 @@ JSON = st.recursive(
 
 def _judge(claims: dict[str, Any], *, typ: object = "at+jwt", now: float = NOW) -> AccessToken:
     unverified = compact.parse(compact.sign({"typ": typ}, claims, KEY))
-    return access_token.verify(compact.verify(unverified, PUBLIC), issuer=ISSUER, audience=API, now=now)
+    return access_token.verify(compact.verify(unverified, PUBLIC), Expected(ISSUER, API, now))
 
 
 def _reason(claims: dict[str, Any], *, typ: object = "at+jwt", now: float = NOW) -> Reason:
@@ -53,7 +53,7 @@ async def test_what_is_built_verifies(scope: str | None, aud: str | tuple[str, .
     claims = AccessTokenClaims(iss=ISSUER, sub="s", client_id="c", aud=aud, exp=NOW + 1, iat=NOW, jti="j", scope=scope)
     unverified = compact.parse(await access_token.build(claims, KEY))
     assert unverified.header == {"typ": "at+jwt", "alg": "Ed25519", "kid": KEY.kid}
-    token = access_token.verify(compact.verify(unverified, PUBLIC), issuer=ISSUER, audience=API, now=NOW)
+    token = access_token.verify(compact.verify(unverified, PUBLIC), Expected(ISSUER, API, NOW))
     assert (token.client_id, token.sub, token.jti, token.expires_at) == ("c", "s", "j", NOW + 1)
     assert token.scopes == frozenset(scope.split(" ") if scope else ())
 
@@ -115,4 +115,4 @@ def test_the_leeway_is_an_argument() -> None:
     unverified = compact.parse(compact.sign({"typ": "at+jwt"}, CLAIMS, KEY))
     verified = compact.verify(unverified, PUBLIC)
     with pytest.raises(Rejected):
-        access_token.verify(verified, issuer=ISSUER, audience=API, now=NOW + 600, leeway=0)
+        access_token.verify(verified, Expected(ISSUER, API, NOW + 600, leeway=0))

@@ -129,5 +129,5 @@ async def test_the_feed_is_no_access_token() -> None:
     """And no token is a feed: one key signs both."""
     text = await build([], issuer=ISSUER, now=NOW, signer=KEY)
     with pytest.raises(Rejected):
-        access_token.verify(compact.verify(compact.parse(text), KEY.public()), issuer=ISSUER, audience="a", now=NOW)
+        access_token.verify(compact.verify(compact.parse(text), KEY.public()), access_token.Expected(ISSUER, "a", NOW))
     assert revocations.DIGEST_BYTES == 16

@@ -131,7 +131,7 @@ async def _judge(facts: Facts, directory: Directory, revocations: Revocations) -
             raise Rejected(Reason.TOKEN_EXPIRED)
         return await _check_revoked(claims, facts.now, revocations)
     try:
-        access_token.verify(verified, issuer=facts.issuer, audience=wanted, now=facts.now)
+        access_token.verify(verified, access_token.Expected(facts.issuer, wanted, facts.now))
     except Rejected as refusal:
         if refusal.reason is not Reason.TOKEN_BINDING or not _binding(claims):
             raise
