@@ -19,6 +19,7 @@ from affiant.testing import ISSUER, KEY, NOW
 
 OLD_SECRET = "old-secret-of-a-client-that-signs-since-long"
 GRANT = {"grant_type": "client_credentials"}
+OTHER_TYPES = (TYPE.replace("jwt", "saml2"), "urn:ietf:params:oauth:grant-type:jwt-bearer")
 
 
 def _header(value: str) -> tuple[bytes, bytes]:
@@ -35,14 +36,32 @@ REFUSED = [
     row(31, "nothing", post(GRANT), Reason.NO_CREDENTIALS, None),
     row(31, "client_id alone", post({**GRANT, "client_id": "c1"}), Reason.NO_CREDENTIALS, "c1"),
     row(31, "secret alone", post({**GRANT, "client_secret": "x" * 43}), Reason.NO_CREDENTIALS, None),
-    row(32, "no type", post(form(client_assertion_type="absent")), Reason.HALF_ASSERTION, None),
-    row(32, "empty type", post(form(client_assertion_type="")), Reason.HALF_ASSERTION, None),
-    row(33, "no assertion", post({**GRANT, "client_assertion_type": TYPE}), Reason.HALF_ASSERTION, None),
-    row(34, "SAML", post(form(client_assertion_type=TYPE.replace("jwt", "saml2"))), Reason.ASSERTION_TYPE, None),
-    row(34, "upper case", post(form(client_assertion_type=TYPE.upper())), Reason.ASSERTION_TYPE, None),
-    row(36, "and secret", post({**form(), "client_secret": "x" * 43}), Reason.ASSERTION_AND_OTHER, None),
-    row(38, "and Bearer", post(form(), _header(f"Bearer {assertion(jti='b')}")), Reason.ASSERTION_AND_OTHER, None),
-    row(38, "and Basic", post(form(), basic("c1", "x" * 43)), Reason.ASSERTION_AND_OTHER, None),
+    row(32, "no type", post(form(client_assertion_type="absent")), Reason.HALF_ASSERTION, None, rfc="7521 4.2"),
+    row(32, "empty type", post(form(client_assertion_type="")), Reason.HALF_ASSERTION, None, rfc="7521 4.2"),
+    row(
+        33, "no assertion", post({**GRANT, "client_assertion_type": TYPE}), Reason.HALF_ASSERTION, None, rfc="7521 4.2"
+    ),
+    *(
+        row(34, kind, post(form(client_assertion_type=kind)), Reason.ASSERTION_TYPE, None, rfc="7523 2.2")
+        for kind in (*OTHER_TYPES, TYPE.upper(), f"URN:IETF{TYPE[8:]}", f"{TYPE} ", "bearer-jwt")
+    ),
+    row(
+        36,
+        "and secret",
+        post({**form(), "client_secret": "x" * 43}),
+        Reason.ASSERTION_AND_OTHER,
+        None,
+        rfc="7521 4.2.1",
+    ),
+    row(
+        38,
+        "and Bearer",
+        post(form(), _header(f"Bearer {assertion(jti='b')}")),
+        Reason.ASSERTION_AND_OTHER,
+        None,
+        rfc="7521 4.2.1",
+    ),
+    row(38, "and Basic", post(form(), basic("c1", "x" * 43)), Reason.ASSERTION_AND_OTHER, None, rfc="7521 4.2.1"),
     row(
         39,
         "the guide",
@@ -51,8 +70,11 @@ REFUSED = [
         "c1",
     ),
     row(39, "both places", post({**form(), "assertion": assertion()}), Reason.MISPLACED_ASSERTION, None),
-    row(47, "another client_id", post(form(client_id="c2")), Reason.CLIENT_ID, "c2"),
-    row(49, "unknown client_id", post(form(client_id="nobody")), Reason.CLIENT_ID, "nobody"),
+    row(47, "another client_id", post(form(client_id="c2")), Reason.CLIENT_ID, "c2", rfc="7521 4.2"),
+    *(
+        row(49, name, post(form(client_id=name)), Reason.CLIENT_ID, name, rfc="7521 4.2")
+        for name in ("nobody", "C1", "c1 ")
+    ),
     row(51, "no base64", post(GRANT, _header("Basic %%%")), Reason.BASIC_MALFORMED, None),
     row(51, "no colon", post(GRANT, _header(f"Basic {_pair('c1')}")), Reason.BASIC_MALFORMED, None),
     row(51, "trailing junk", post(GRANT, _header(f"Basic {_pair('c1:x')} junk")), Reason.BASIC_MALFORMED, None),
@@ -85,6 +107,26 @@ WITH_SECRET: dict[str, tuple[str, Callable[[str], Request]]] = {
         lambda secret: post(form(_mac(secret, iss="client_secret_jwt", sub="client_secret_jwt"))),
     ),
 }
+
+
+@pytest.mark.rfc(7521, "4.2")
+async def test_client_id_of_the_assertion(bench: Bench) -> None:
+    await bench.issued(post(form(client_id="c1")))
+
+
+@pytest.mark.rfc(7523, "3(9)")
+async def test_bad_mac(bench: Bench) -> None:
+    name = "client_secret_jwt"
+    text = bench.assertion(name)
+    for bad in (bench.assertion(name, key=SecretKey(b"x" * 43)), text[:-2]):
+        reply = await bench.send(post(form(bad)))
+        assert (reply.status, reply.json()["error"]) == (401, "invalid_client")
+    await bench.good(post(form(text)))
+
+
+@pytest.mark.rfc(7523, "3(9)")
+async def test_key_of_another_client(bench: Bench) -> None:
+    await bench.denied(post(form(bench.assertion("c2", key=KEY))), Reason.KEY_UNKNOWN)
 
 
 @pytest.mark.attack(51)

@@ -30,6 +30,7 @@ async def test_the_other_signature_of_ecdsa_is_the_same_assertion(bench: Bench) 
 
 
 @pytest.mark.attack(130)
+@pytest.mark.rfc(7523, "3(7)")
 async def test_twice(bench: Bench) -> None:
     what = post()
     await bench.issued(what)
@@ -49,12 +50,14 @@ async def test_hundred_at_once(durable: Bench) -> None:
 
 
 @pytest.mark.attack(133)
+@pytest.mark.rfc(7523, "3(7)")
 async def test_same_jti_of_two_clients(bench: Bench) -> None:
     await bench.issued(post())
     await bench.issued(post(form(assertion(OTHER, iss="c2", sub="c2"))), client_id="c2")
 
 
 @pytest.mark.attack(135)
+@pytest.mark.rfc(7523, "3(7)")
 async def test_same_jti_signed_anew(bench: Bench) -> None:
     await bench.issued(post())
     bench.clock.now += 5
@@ -64,6 +67,7 @@ async def test_same_jti_signed_anew(bench: Bench) -> None:
 
 @pytest.mark.attack(136)
 @pytest.mark.attack(137)
+@pytest.mark.rfc(7523, "3(7)")
 async def test_replay_sweep(bench: Bench) -> None:
     """From five seconds before its end to two minutes after, a used assertion is never good again."""
     what = post(form(assertion(exp=NOW + 10)))
