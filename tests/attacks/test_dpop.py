@@ -93,6 +93,7 @@ NEGATIVE = [
     ("no htu", proof(htu=ABSENT), Reason.DPOP_URL),
     ("htu a number", proof(htu=1), Reason.DPOP_URL),
     ("htu the issuer", proof(htu=ISSUER), Reason.DPOP_URL),
+    ("htu of another path", proof(htu=f"{ISSUER}/other"), Reason.DPOP_URL),
     ("htu of another server", proof(htu="https://evil.example/token"), Reason.DPOP_URL),
     ("htu http", proof(htu="http://as.example/token"), Reason.DPOP_URL),
     ("htu relative", proof(htu="/token"), Reason.DPOP_URL),
@@ -105,6 +106,8 @@ NEGATIVE = [
 
 
 @pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
+@pytest.mark.rfc(9449, "4.3")
+@pytest.mark.rfc(9449, "5")
 async def test_proof_that_is_none_is_refused(bench: Bench, text: str, reason: Reason) -> None:
     """The assertion is not used up."""
     assert (reason.value.status, reason.value.error) == (400, "invalid_dpop_proof")
@@ -112,11 +115,13 @@ async def test_proof_that_is_none_is_refused(bench: Bench, text: str, reason: Re
 
 
 @pytest.mark.attack(179)
+@pytest.mark.rfc(9449, "5")
 async def test_two_proofs_are_refused(bench: Bench) -> None:
     await bench.refused(post(form(), dpop(proof()), dpop(proof(jti="q"))), Reason.DPOP_HEADERS)
 
 
 @pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
+@pytest.mark.rfc(9449, "7.1")
 async def test_api_refuses_the_same(bench: Bench, text: str, reason: Reason) -> None:
     """Whatever is wrong with htm and htu for POST /token is wrong with it for GET /orders too."""
     async with _api(bench) as api:
@@ -138,6 +143,7 @@ async def test_proof_is_for_one_token(bench: Bench, changes: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     "changes", [{}, {"htu": f"{TOKEN_URL}?q=1"}, {"htu": "HTTPS://AS.example:443/token#x"}, {"iat": NOW + 1}]
 )
+@pytest.mark.rfc(9449, "11.1")
 async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> None:
     """The same, and one that differs in anything but jti and key."""
     first = await bench.send(bench.signed("c1", dpop(proof())))
@@ -146,6 +152,7 @@ async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> Non
 
 
 @pytest.mark.attack(181)
+@pytest.mark.rfc(9449, "11.1")
 async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
@@ -192,6 +199,7 @@ async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
     ["https://as.example/token#", "https://as.example:/token", "https://as.example:0443/token", "https://as.example/./token",
      "https://as.example/x/../token", "https://as.example/%74oken", "https://%61s.example/token", "https://AS.EXAMPLE/token?"],
 )  # fmt: skip
+@pytest.mark.rfc(9449, "4.3")
 async def test_url_is_one_however_it_is_spelt(bench: Bench, htu: str) -> None:
     """RFC 9449 section 4.3 item 9: taken, and still the same proof, so good once."""
     assert (await bench.send(bench.signed("c1", dpop(proof(htu=htu))))).status == 200
@@ -268,6 +276,7 @@ async def _seconds(bench: Bench, what: Any) -> float:
     ("offset", "is_good"),
     [(-10, True), (10, True), (0, True), (-61, False), (61, False), (-3600, False), (3600, False)],
 )
+@pytest.mark.rfc(9449, "4.3")
 async def test_proof_is_of_now(bench: Bench, offset: int, is_good: bool) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
@@ -317,6 +326,7 @@ async def test_proof_with_a_nonce_is_good_once(demanding: Bench) -> None:
 
 
 @pytest.mark.attack(186)
+@pytest.mark.rfc(9449, "7.2")
 async def test_bound_token_is_useless_without_its_key(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
@@ -356,6 +366,9 @@ async def test_bearer_with_a_proof_beside_it_is_still_a_bearer(bench: Bench) -> 
 
 
 @pytest.mark.attack(188)
+@pytest.mark.rfc(9449, "5")
+@pytest.mark.rfc(9449, "5.2")
+@pytest.mark.rfc(9449, "6.1")
 async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
     text = assertion(iss="bound", sub="bound")
     assert Reason.DPOP_MISSING.value[1:3] == (400, "invalid_dpop_proof")
@@ -392,6 +405,7 @@ async def test_proof_is_used_up_by_a_request_that_fails_later(bench: Bench) -> N
 
 
 @pytest.mark.attack(141)
+@pytest.mark.rfc(9449, "8")
 async def test_want_of_a_nonce_uses_up_nothing(demanding: Bench) -> None:
     """The very same assertion is good with the nonce; and then it is a replay."""
     reply = await demanding.refused(post(form(), dpop(proof())), Reason.DPOP_NONCE, jti=None)
@@ -441,6 +455,7 @@ async def test_secret_and_proof(bench: Bench) -> None:
     assert (first.json()["token_type"], again.json()["error"]) == ("DPoP", "invalid_dpop_proof")
 
 
+@pytest.mark.rfc(9449, "7.1")
 async def test_bearer_tokens_are_as_before(bench: Bench) -> None:
     members = await bench.issued(post())
     assert "cnf" not in _claims(members["access_token"])

@@ -353,6 +353,7 @@ async def test_removed_client(bench: Bench) -> None:
 
 
 @pytest.mark.attack(176)
+@pytest.mark.rfc(9449, "5")
 async def test_binding_follows_the_proof(bench: Bench) -> None:
     """A client that authenticates may refresh with another DPoP key (RFC 9449 section 5); a wrong proof spends nothing."""
     members = await bench.good(bench.signed(OWNER, dpop(proof(jti="a"))))
@@ -362,6 +363,8 @@ async def test_binding_follows_the_proof(bench: Bench) -> None:
     bound = [claims(each)["cnf"]["jkt"] for each in (members, again)]
     assert bound == [BOUND.public().thumbprint, STRANGER.public().thumbprint]
     assert again["token_type"] == "DPoP"
+    last = await use(bench, again["refresh_token"])
+    assert (last["token_type"], "cnf" in claims(last)) == ("Bearer", False)
 
 
 @pytest.mark.attack(177)
