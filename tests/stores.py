@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import msgspec
 
 from affiant.storage.audit_chain import Verification, walk
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshToken
+from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
@@ -58,6 +59,16 @@ async def opened(store: Opened) -> AsyncIterator[Opened]:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def nodes(make_store: Callable[..., Store], count: int = 2) -> AsyncIterator[list[Store]]:
+    """Several nodes on one store. A store in memory is one node, named several times."""
+    async with AsyncExitStack() as stack:
+        made = [make_store() for _ in range(1 if make_store is MemoryStore else count)]
+        for store in made:
+            await stack.enter_async_context(opened(store))
+        yield (made * count)[:count]
 
 
 def at(place: str) -> SqliteStore | PostgresStore:

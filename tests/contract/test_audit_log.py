@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.stores import opened
 
 from affiant.errors import StoreError
 from affiant.storage.audit_chain import Broken, Verification, walk
@@ -50,14 +51,12 @@ async def test_a_walk_sees_every_record_once(store: Store) -> None:
 
 async def test_the_chain_is_under_the_key_of_the_store(make_store: Callable[..., Store]) -> None:
     key = b"k" * 32
-    store = make_store(audit_key=key)
-    await store.open()
-    await _fill(store, 2)
-    link = GENESIS
-    for row in await store.audit_log.export():
-        link = chain(link, row.record, key)
-        assert row.link == link
-    await store.close()
+    async with opened(make_store(audit_key=key)) as store:
+        await _fill(store, 2)
+        link = GENESIS
+        for row in await store.audit_log.export():
+            link = chain(link, row.record, key)
+            assert row.link == link
 
 
 async def test_numbers_have_no_gap_after_failures(store: Store) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.stores import NOW, records
+from tests.stores import NOW, nodes, records
 
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, RefreshSelection, RefreshToken, Revocation
 from affiant.storage.ports import Audit, Store
@@ -134,23 +134,15 @@ async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
 
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
 async def test_stores_on_one_database_share_one_chain(make_store: Callable[..., Store]) -> None:
-    stores = [make_store(), make_store()]
-    for one in stores:
-        await one.open()
-    try:
-        audit = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
+    audit = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")
+    async with nodes(make_store) as stores:
         for number in range(5):
-            await asyncio.gather(
-                *(one.ledger.claim(Entry(audit)) for one in stores),
-                *(
-                    one.clients.add(Client(f"c{number}{place}", "x"), audit=auditing())
-                    for place, one in enumerate(stores)
-                ),
-            )
+            claims = [one.ledger.claim(Entry(audit)) for one in stores]
+            changes = [
+                one.clients.add(Client(f"c{number}{place}", "x"), audit=auditing()) for place, one in enumerate(stores)
+            ]
+            await asyncio.gather(*claims, *changes)
         assert len(await records(stores[0])) == 20
-    finally:
-        for one in stores:
-            await one.close()
 
 
 async def test_lists_go_on_where_they_stopped(store: Store) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from tests.stores import nodes
 
 from affiant.errors import Error
 from affiant.storage.ports import Store
@@ -66,11 +67,7 @@ async def test_a_refused_change_is_not_made(store: Store) -> None:
 @pytest.mark.parametrize("make_store", ["sqlite", "postgres"], indirect=True)
 async def test_one_of_two_that_end_each_other_stays(make_store: Callable[..., Store]) -> None:
     """On two nodes at once; removed or disabled, one client always stays."""
-    stores = [make_store(), make_store()]
-    for one in stores:
-        await one.open()
-    first, second = stores
-    try:
+    async with nodes(make_store) as (first, second):
         ends: list[Callable[[Store, str, str], Awaitable[object]]] = [
             lambda store, name, other: store.clients.remove(name, condition=needing(other)),
             lambda store, name, other: store.clients.update(name, off, condition=needing(other)),
@@ -84,6 +81,3 @@ async def test_one_of_two_that_end_each_other_stays(make_store: Callable[..., St
                 assert [type(result) for result in done].count(AloneError) == 1, done
                 left = [client for name in (a, b) if (client := await second.clients.find(name)) and client.enabled]
                 assert len(left) == 1
-    finally:
-        for one in stores:
-            await one.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from tests.stores import nodes
 
 from affiant.storage.entries import AuditRecord, Entry, Revocation
 from affiant.storage.ports import Store
@@ -96,20 +97,11 @@ async def test_of_many_uses_none_is_lost_or_made(store: Store) -> None:
 
 
 async def test_nodes_share_the_uses(make_store: Callable[..., Store]) -> None:
-    """Two stores on one database, as two nodes have them; in memory each is alone."""
-    nodes = [make_store(), make_store()]
-    for node in nodes:
-        await node.open()
-    try:
-        await nodes[0].initial_access_tokens.add(_token(uses=3))
-        if await nodes[1].initial_access_tokens.find(_token().digest) is None:
-            return
-        adding = (nodes[number % 2].clients.add(_client(number), spend="t1") for number in range(10))
+    async with nodes(make_store) as (one, other):
+        await one.initial_access_tokens.add(_token(uses=3))
+        adding = ((one, other)[number % 2].clients.add(_client(number), spend="t1") for number in range(10))
         added = await asyncio.gather(*adding, return_exceptions=True)
         assert (added.count(None), sum(isinstance(result, NotFound) for result in added)) == (3, 7)
-    finally:
-        for node in nodes:
-            await node.close()
 
 
 async def test_a_name_that_is_taken_spends_nothing(store: Store) -> None:

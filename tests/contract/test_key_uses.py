@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
+from tests.stores import NOW, nodes, opened
+
+from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, KeyUse
-
-NOW = 1_800_000_000
 
 
 def _use(credential: str, count: int = 1, first_at: int = NOW, last_at: int = NOW, client_id: str = "c") -> KeyUse:
@@ -45,37 +46,28 @@ async def test_uses_are_no_change_of_the_registry(store: Store) -> None:
 
 async def test_many_add_at_once(make_store: Callable[..., Store]) -> None:
     """Workers and nodes, in different orders: no use is lost, and there is no deadlock."""
-    stores = [make_store() for _ in range(3)]
-    if type(stores[0]).__name__ == "MemoryStore":
-        stores = stores[:1] * 3
-    for store in dict.fromkeys(stores):
-        await store.open()
     names = [f"k{number}" for number in range(20)]
-    adding = [
-        store.key_uses.add([_use(name, 2) for name in (names if number % 2 else names[::-1])])
-        for number in range(20)
-        for store in stores
-    ]
-    await asyncio.gather(*adding)
-    assert [use.count for use in await _listed(stores[0])] == [120] * len(names)
-    for store in dict.fromkeys(stores):
-        await store.close()
+    async with nodes(make_store, 3) as stores:
+        adding = [
+            store.key_uses.add([_use(name, 2) for name in (names if number % 2 else names[::-1])])
+            for number in range(20)
+            for store in stores
+        ]
+        await asyncio.gather(*adding)
+        assert [use.count for use in await _listed(stores[0])] == [120] * len(names)
 
 
 async def test_they_outlive_a_restart_and_go_with_the_client(make_store: Callable[..., Store]) -> None:
-    store = make_store()
-    await store.open()
-    if type(store).__name__ != "MemoryStore":
-        await store.key_uses.add([_use("a", 5)])
-        await store.close()
-        store = make_store()
-        await store.open()
-        assert await _listed(store) == [_use("a", 5)]
-    await store.key_uses.add([_use("b")])
-    await store.clients.add(Client("c", "private_key_jwt"))
-    await store.clients.remove("c")
-    assert await _listed(store) == []
-    await store.close()
+    if make_store is not MemoryStore:
+        async with opened(make_store()) as store:
+            await store.key_uses.add([_use("a", 5)])
+        async with opened(make_store()) as store:
+            assert await _listed(store) == [_use("a", 5)]
+    async with opened(make_store()) as store:
+        await store.key_uses.add([_use("b")])
+        await store.clients.add(Client("c", "private_key_jwt"))
+        await store.clients.remove("c")
+        assert await _listed(store) == []
 
 
 async def test_uses_of_several_clients_are_listed_together(store: Store) -> None:

@@ -1,14 +1,13 @@
 """Ending refresh tokens is one act, however many they are; and what is over is deleted, on every store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from tests.stores import NOW, REFRESH
+from tests.stores import NOW, REFRESH, nodes
 
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
-from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 
 END = NOW + 5000
@@ -82,18 +81,6 @@ async def test_an_end_in_one_group_with_its_token(store: Store) -> None:
     assert await _rotate(store, b"s0", b"t0") is Outcome.REFRESH_REVOKED
 
 
-@pytest.fixture
-async def nodes(make_store: Callable[..., Store]) -> AsyncIterator[list[Store]]:
-    """Two on the same database, where the store has one."""
-    one = make_store()
-    opened: list[Store] = [one] if isinstance(one, MemoryStore) else [one, make_store()]
-    for node in opened:
-        await node.open()
-    yield opened
-    for node in opened:
-        await node.close()
-
-
 @dataclass
 class Race:
     """Lines that are used without a pause until they are refused; what was asked for after their end, apart."""
@@ -123,14 +110,18 @@ class Race:
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 async def test_no_rotation_succeeds_after_the_end_is_acknowledged(
-    nodes: list[Store], selection: RefreshSelection
+    make_store: Callable[..., Store], selection: RefreshSelection
 ) -> None:
-    """Raced on two nodes; and what begins after it is untouched."""
-    one, other = nodes[0], nodes[-1]
+    """Raced on two nodes; families that begin after it are untouched."""
+    async with nodes(make_store) as both:
+        await _race(both[0], both[1], selection)
+
+
+async def _race(one: Store, other: Store, selection: RefreshSelection) -> None:
     for line in range(20):
         await _begin(one, b"%d-0" % line, f"f{line}")
     race = Race()
-    await asyncio.gather(*(race.use(nodes[line % len(nodes)], line) for line in range(20)), race.end(other, selection))
+    await asyncio.gather(*(race.use((one, other)[line % 2], line) for line in range(20)), race.end(other, selection))
     everything = await other.refresh_tokens.list("c", limit=100_000)
     old = [token for token in everything if token.family != "new"]
     assert len(old) > 20

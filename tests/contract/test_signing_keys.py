@@ -4,15 +4,15 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
 import asyncpg
 import msgspec
 import pytest
-from tests.stores import NOW, at, opened, race, start
+from tests.stores import NOW, at, nodes, opened, race, start
 
 from affiant.errors import ConfigError
 from affiant.server.keys import calendar, signing_keys
@@ -78,42 +78,31 @@ async def test_an_empty_change_keeps_the_version(store: Store) -> None:
     assert await store.version() != before
 
 
-@asynccontextmanager
-async def _nodes(make_store: Callable[..., Store], count: int) -> AsyncIterator[list[Store]]:
-    """Several nodes on one store; where it is in memory, the node is one, with several that work at once."""
-    async with AsyncExitStack() as stack:
-        made: list[Store] = [make_store() for _ in range(1 if make_store is MemoryStore else count)]
-        for store in made:
-            await store.open()
-            stack.push_async_callback(store.close)
-        yield (made * count)[:count]
-
-
 @pytest.mark.parametrize("alg", ["ES256", "RS256"])
 async def test_one_of_many_nodes_makes_the_due_key(make_store: Callable[..., Store], alg: str) -> None:
     """Through three periods: each time exactly one key more, and one record of it."""
     # Each node that tries makes a key, and RSA takes its time.
-    async with _nodes(make_store, 4 if alg == "ES256" else 2) as nodes:
-        await asyncio.gather(*(signing_keys.ensure(node, VAULT, now=NOW, alg=alg) for node in nodes))
+    async with nodes(make_store, 4 if alg == "ES256" else 2) as all_nodes:
+        await asyncio.gather(*(signing_keys.ensure(node, VAULT, now=NOW, alg=alg) for node in all_nodes))
         for number in (1, 2, 3):
             now = NOW + 90 * DAY * number - 7 * DAY
             keep = partial(signing_keys.keep, vault=VAULT, now=now, calendar=Calendar())
-            await asyncio.gather(*(keep(node) for node in nodes))
-            keys = await nodes[0].signing_keys.list()
+            await asyncio.gather(*(keep(node) for node in all_nodes))
+            keys = await all_nodes[0].signing_keys.list()
             assert len(keys) == number + 1
             assert (keys[0].alg, keys[0].active_at, keys[1].retiring_at) == (alg, now + 7 * DAY, now + 7 * DAY)
-        outcomes = await _outcomes(nodes[0])
+        outcomes = await _outcomes(all_nodes[0])
         assert (outcomes.count("announced"), outcomes.count("removed")) == (3, 2)
 
 
 async def test_one_of_many_rotations_succeeds(make_store: Callable[..., Store]) -> None:
-    async with _nodes(make_store, 4) as nodes:
-        await signing_keys.ensure(nodes[0], VAULT, now=NOW)
+    async with nodes(make_store, 4) as all_nodes:
+        await signing_keys.ensure(all_nodes[0], VAULT, now=NOW)
         rotate = partial(signing_keys.rotate, vault=VAULT, now=NOW, delay=2, by="a test")
-        done = await asyncio.gather(*(rotate(node) for node in nodes * 3), return_exceptions=True)
+        done = await asyncio.gather(*(rotate(node) for node in all_nodes * 3), return_exceptions=True)
         made = [key for key in done if isinstance(key, SigningKey)]
         assert [type(other) for other in done if other not in made] == [ConfigError] * 11
-        assert (await nodes[0].signing_keys.list())[0] == made[0]
+        assert (await all_nodes[0].signing_keys.list())[0] == made[0]
 
 
 async def test_audit_entries_are_in_the_commit_of_the_change(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,13 +128,15 @@ async def test_audit_entries_are_in_the_commit_of_the_change(store: Store, monke
 
 async def test_each_algorithm_has_its_own_calendar(make_store: Callable[..., Store]) -> None:
     """Four nodes, three lines: in each exactly one key more, of its own algorithm."""
-    async with _nodes(make_store, 4) as nodes:
+    async with nodes(make_store, 4) as all_nodes:
         for alg in ("ES384", "Ed25519"):
-            await nodes[0].apis.add(Api(f"https://{alg}", alg, (), is_default=False, created_at=NOW, signing_alg=alg))
+            await all_nodes[0].apis.add(
+                Api(f"https://{alg}", alg, (), is_default=False, created_at=NOW, signing_alg=alg)
+            )
         keep = partial(signing_keys.keep, vault=VAULT, calendar=Calendar())
         for now in (NOW, NOW + 83 * DAY):
-            await asyncio.gather(*(keep(node, now=now) for node in nodes))
-        found = await nodes[0].signing_keys.list()
+            await asyncio.gather(*(keep(node, now=now) for node in all_nodes))
+        found = await all_nodes[0].signing_keys.list()
         assert sorted((key.line, key.alg) for key in found) == sorted(
             [("", "ES256"), ("ES384", "ES384"), ("Ed25519", "Ed25519")] * 2
         )

@@ -7,26 +7,17 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.stores import NOW, entry, opened
 
 from affiant.errors import ConfigError
-from affiant.storage.entries import AuditRecord, Entry, JtiClaim
 from affiant.storage.records import RESTORED_AT, Client
 from affiant.storage.sqlite import SqliteStore, copies
-
-NOW = 1_800_000_000
-
-
-def _entry(number: int) -> Entry:
-    audit = AuditRecord(at=NOW, trace_id=f"t{number}", endpoint="token", outcome="issued")
-    return Entry(audit, claim=JtiClaim("c", number.to_bytes(32, "big"), NOW + 60))
 
 
 def _fill(path: Path, *numbers: int) -> None:
     async def run() -> None:
-        store = SqliteStore(path)
-        await store.open()
-        await asyncio.gather(*(store.ledger.claim(_entry(number)) for number in numbers))
-        await store.close()
+        async with opened(SqliteStore(path)) as store:
+            await asyncio.gather(*(store.ledger.claim(entry(number)) for number in numbers))
 
     asyncio.run(run())
 
@@ -43,12 +34,10 @@ def test_a_backup_is_whole_while_others_write(tmp_path: Path) -> None:
     path, copy = tmp_path / "a.db", tmp_path / "copy.db"
 
     async def run() -> None:
-        store = SqliteStore(path)
-        await store.open()
-        writing = asyncio.gather(*(store.ledger.claim(_entry(number)) for number in range(3000)))
-        await asyncio.to_thread(copies.backup, path, copy)
-        await writing
-        await store.close()
+        async with opened(SqliteStore(path)) as store:
+            writing = asyncio.gather(*(store.ledger.claim(entry(number)) for number in range(3000)))
+            await asyncio.to_thread(copies.backup, path, copy)
+            await writing
 
     asyncio.run(run())
     copies.check(copy)
@@ -80,16 +69,13 @@ def test_restore(tmp_path: Path) -> None:
     assert (_claims(path), _claims(kept)) == (1, 3)
 
     async def run() -> tuple[str | None, int]:
-        store = SqliteStore(path)
-        await store.open()
-        found = await store.settings.get(RESTORED_AT), await store.version()
-        await store.close()
-        return found
+        async with opened(SqliteStore(path)) as store:
+            return await store.settings.get(RESTORED_AT), await store.version()
 
     restored_at, version = asyncio.run(run())
     assert restored_at == str(NOW)
     assert version > 1
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
         "a.db",
         f"a.db.before-{NOW}",
         "a.db.lock",
@@ -124,12 +110,9 @@ def test_restore_while_it_is_used(tmp_path: Path) -> None:
 
     async def run() -> None:
         store = SqliteStore(path)
-        await store.open()
-        try:
+        async with opened(store):
             with pytest.raises(ConfigError, match="in use: stop the server"):
                 copies.restore(copy, path, now=NOW)
-        finally:
-            await store.close()
         with copies.locked(path, alone=True), pytest.raises(ConfigError, match="being put in its place"):
             await store.open()
 
@@ -167,11 +150,9 @@ def test_check_names_the_damage(tmp_path: Path, *, fast: bool) -> None:
     path = tmp_path / "a.db"
 
     async def run() -> None:
-        store = SqliteStore(path)
-        await store.open()
-        for number in range(300):
-            await store.clients.add(Client(f"client-{number}", "private_key_jwt", scope=("x" * 100,)))
-        await store.close()
+        async with opened(SqliteStore(path)) as store:
+            for number in range(300):
+                await store.clients.add(Client(f"client-{number}", "private_key_jwt", scope=("x" * 100,)))
 
     asyncio.run(run())
     copies.check(path, fast=fast)

@@ -4,11 +4,14 @@ import base64
 import contextlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+from tests.stores import opened
 
 from affiant.jose import keys
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
@@ -37,8 +40,7 @@ def _files(engine: str, number: int) -> list[str]:
 
 
 async def _check(store: Store) -> None:
-    await store.open()
-    try:
+    async with opened(store):
         found = await store.clients.find("c")
         assert found is not None
         expected = tuple(
@@ -50,35 +52,40 @@ async def _check(store: Store) -> None:
         ) == (expected)
         assert (found.scope, found.enabled, found.created_at) == (("r", "w"), False, 1_700_000_000)
         assert await store.clients.find("d") == Client("d", "client_secret_basic", created_at=5)
+
+
+def _old_sqlite(path: Path, version: int, insert: str, rows: Sequence[Sequence[Any]]) -> SqliteStore:
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        for text in _files("sqlite", version):
+            old.executescript(text)
+        old.execute(f"PRAGMA user_version={version}")
+        old.executemany(insert, rows)
+        old.commit()
+    return SqliteStore(path)
+
+
+async def _old_postgres(url: str, version: int, insert: str, rows: Sequence[Sequence[Any]]) -> PostgresStore:
+    old = await asyncpg.connect(url)
+    try:
+        await old.execute("CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL)")
+        for number, text in enumerate(_files("postgres", version), 1):
+            await old.execute(text)
+            await old.execute("INSERT INTO migration VALUES ($1, 'x')", number)
+        await old.executemany(insert, rows)
     finally:
-        await store.close()
+        await old.close()
+    return PostgresStore(url)
+
+
+CLIENT_ROWS = [(record["client_id"], json.dumps(record).encode()) for record in (OLD, OTHER)]
 
 
 async def test_keys_of_a_jwk_set_on_sqlite(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    with contextlib.closing(sqlite3.connect(path)) as old:
-        for text in _files("sqlite", 3):
-            old.executescript(text)
-        old.execute("PRAGMA user_version=3")
-        for record in (OLD, OTHER):
-            old.execute("INSERT INTO client VALUES (?, ?)", (record["client_id"], json.dumps(record).encode()))
-        old.commit()
-    await _check(SqliteStore(path))
+    await _check(_old_sqlite(tmp_path / "old.db", 3, "INSERT INTO client VALUES (?, ?)", CLIENT_ROWS))
 
 
 async def test_keys_of_a_jwk_set_on_postgres(database: str) -> None:
-    store = PostgresStore(database)
-    old = await asyncpg.connect(database)
-    try:
-        await old.execute("CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL)")
-        for number, text in enumerate(_files("postgres", 3), 1):
-            await old.execute(text)
-            await old.execute("INSERT INTO migration VALUES ($1, 'x')", number)
-        for record in (OLD, OTHER):
-            await old.execute("INSERT INTO client VALUES ($1, $2)", record["client_id"], json.dumps(record).encode())
-    finally:
-        await old.close()
-    await _check(store)
+    await _check(await _old_postgres(database, 3, "INSERT INTO client VALUES ($1, $2)", CLIENT_ROWS))
 
 
 NOW = 1_700_000_000
@@ -100,8 +107,7 @@ REFRESH = [
 
 
 async def _check_refresh(store: Store) -> None:
-    await store.open()
-    try:
+    async with opened(store):
         await store.ledger.purge(NOW)
         assert [token.digest for token in await store.refresh_tokens.list()] == [b"r1", b"r2", b"r9"]
         for spent, successor, outcome in (
@@ -115,39 +121,21 @@ async def _check_refresh(store: Store) -> None:
         assert all(token.revoked_at == NOW for token in await store.refresh_tokens.list())
         await store.ledger.purge(NOW + 101 + KEPT_SECONDS)
         assert await store.refresh_tokens.list() == []
-    finally:
-        await store.close()
 
 
 async def test_ends_of_refresh_tokens_on_sqlite(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    with contextlib.closing(sqlite3.connect(path)) as old:
-        for text in _files("sqlite", 4):
-            old.executescript(text)
-        old.execute("PRAGMA user_version=4")
-        old.executemany(f"{INSERT} VALUES (?, ?, ?, ?)", REFRESH)
-        old.commit()
-    await _check_refresh(SqliteStore(path))
+    await _check_refresh(_old_sqlite(tmp_path / "old.db", 4, f"{INSERT} VALUES (?, ?, ?, ?)", REFRESH))
 
 
 async def test_ends_of_refresh_tokens_on_postgres(database: str) -> None:
-    old = await asyncpg.connect(database)
-    try:
-        await old.execute("CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL)")
-        for number, text in enumerate(_files("postgres", 4), 1):
-            await old.execute(text)
-            await old.execute("INSERT INTO migration VALUES ($1, 'x')", number)
-        await old.executemany(f"{INSERT} VALUES ($1, $2, $3, $4)", REFRESH)
-    finally:
-        await old.close()
-    await _check_refresh(PostgresStore(database))
+    await _check_refresh(await _old_postgres(database, 4, f"{INSERT} VALUES ($1, $2, $3, $4)", REFRESH))
 
 
 async def test_an_older_process_makes_no_refresh_token_any_more(tmp_path: Path, database: str) -> None:
     """It does not know what ends them: one that is still running would go on with what has ended."""
     for store in (SqliteStore(tmp_path / "new.db"), PostgresStore(database)):
-        await store.open()
-        await store.close()
+        async with opened(store):
+            pass
     with contextlib.closing(sqlite3.connect(tmp_path / "new.db")) as old, pytest.raises(sqlite3.IntegrityError):
         old.execute(INSERT.replace("INSERT", "INSERT OR REPLACE") + " VALUES (?, ?, ?, ?)", REFRESH[0])
     node = await asyncpg.connect(database)
