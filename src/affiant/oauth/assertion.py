@@ -87,7 +87,7 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
     """Return the client_id that the assertion names (step 4). Nothing of it is verified yet."""
     if "typ" in unverified.header and media_type(unverified.header["typ"]) not in _TYPES:
         raise Rejected(
-            Reason.JWT_TYP, expected=f"JWT or {names.CLIENT_ASSERTION_TYP}", got=_shown(unverified.header["typ"])
+            Reason.JWT_TYP, expected=f"JWT or {names.CLIENT_ASSERTION_TYP}", got=_brief(unverified.header["typ"])
         )
     iss, sub = text(unverified.claims, "iss"), text(unverified.claims, "sub")
     # RFC 7523 section 3 items 1 and 2B: both are the client_id. Order: a missing sub is judged after the signature, by
@@ -95,10 +95,10 @@ def check_names(unverified: Unverified, *, client_id: str | None, free_subject: 
     if "sub" not in unverified.claims and not free_subject:
         sub = iss
     if iss is None or sub is None or (iss != sub and not free_subject):
-        got = f"iss {_shown(unverified.claims.get('iss'))}, sub {_shown(unverified.claims.get('sub'))}"
+        got = f"iss {_brief(unverified.claims.get('iss'))}, sub {_brief(unverified.claims.get('sub'))}"
         raise Rejected(Reason.ISS_SUB, expected="iss and sub equal to the client_id", got=got)
     if client_id is not None and client_id != iss:
-        raise Rejected(Reason.CLIENT_ID, got=f"{_shown(client_id)} but iss {_shown(iss)}")
+        raise Rejected(Reason.CLIENT_ID, got=f"{_brief(client_id)} but iss {_brief(iss)}")
     return iss
 
 
@@ -145,7 +145,7 @@ def check_typ(header: dict[str, Any], rules: Rules) -> list[Reason]:
     if rules.typ != "explicit" or media_type(header.get("typ")) == names.CLIENT_ASSERTION_TYP:
         return []
     if "typ" not in rules.observe:
-        raise Rejected(Reason.TYP_EXPLICIT, expected=names.CLIENT_ASSERTION_TYP, got=_shown(header.get("typ")))
+        raise Rejected(Reason.TYP_EXPLICIT, expected=names.CLIENT_ASSERTION_TYP, got=_brief(header.get("typ")))
     return [Reason.TYP_EXPLICIT]
 
 
@@ -160,7 +160,7 @@ def check_audience(claims: dict[str, Any], rules: Rules) -> list[Reason]:
     # Attack: an assertion for another server is sent to this one. No policy and no observation accepts it.
     if not ((rules.audience == "legacy" or "audience" in rules.observe) and _names_us(aud, known)):
         expected = " or ".join(known if rules.audience == "legacy" else known[:1])
-        raise Rejected(Reason.AUDIENCE, expected=expected, got=_shown(aud))
+        raise Rejected(Reason.AUDIENCE, expected=expected, got=_brief(aud))
     return [Reason.AUDIENCE]
 
 
@@ -176,7 +176,7 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
     except ValueError:
         exp = None
     if exp is None:
-        raise Rejected(Reason.EXP_MISSING, expected="seconds since 1970", got=_shown(claims.get("exp")))
+        raise Rejected(Reason.EXP_MISSING, expected="seconds since 1970", got=_brief(claims.get("exp")))
     if exp + LEEWAY <= now:
         raise Rejected(Reason.EXPIRED, expected=f"exp after {int(now)}", got=f"exp {int(exp)}, {int(now - exp)} s ago")
     try:
@@ -226,9 +226,9 @@ def check_jti(claims: dict[str, Any], rules: Rules) -> list[Reason]:
     if text(claims, "jti", longest=MAX_IDENTIFIER) is not None:
         return []
     if "jti" not in rules.observe and rules.jti != "legacy":
-        raise Rejected(Reason.JTI, expected="a string of 1 to 256 characters", got=_shown(claims.get("jti")))
+        raise Rejected(Reason.JTI, expected="a string of 1 to 256 characters", got=_brief(claims.get("jti")))
     return [Reason.JTI]
 
 
-def _shown(value: object) -> str:
+def _brief(value: object) -> str:
     return "nothing" if value is None else str(value)[:100]

@@ -16,7 +16,7 @@ _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
-class Shown(Value, frozen=True):
+class PresentedToken(Value, frozen=True):
     """A token as it was presented. Nothing of it is verified."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
@@ -25,7 +25,7 @@ class Shown(Value, frozen=True):
     token: str
 
 
-def parse_authorization(values: Sequence[bytes]) -> Shown | None:
+def parse_authorization(values: Sequence[bytes]) -> PresentedToken | None:
     """Return the token in the Authorization headers of a request, or None if there is none."""
     if not values:
         return None
@@ -38,7 +38,7 @@ def parse_authorization(values: Sequence[bytes]) -> Shown | None:
     token = token.lstrip(b" ")  # RFC 6750 section 2.1: one space or more
     if _TOKEN68.fullmatch(token) is None:
         raise Rejected(Reason.TOKEN_MALFORMED)
-    return Shown(scheme, token.decode("ascii"))
+    return PresentedToken(scheme, token.decode("ascii"))
 
 
 def challenge(

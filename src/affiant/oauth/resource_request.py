@@ -108,7 +108,7 @@ def verify_signature(text: str, keys: KeySet) -> Verified:
 
 def verify(
     verified: Verified,
-    shown: bearer.Shown,
+    presented: bearer.PresentedToken,
     *,
     rules: Rules,
     now: float,
@@ -120,7 +120,7 @@ def verify(
     Order: the proof comes last, so that a caller without a valid token costs neither a signature nor memory.
     """
     expected = Expected(rules.issuer, rules.audience, now, leeway=rules.leeway, certificate=certificate)
-    if shown.scheme == bearer.BEARER:
+    if presented.scheme == bearer.BEARER:
         token = access_token.verify(verified, expected)
         if bearer.BEARER not in rules.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
@@ -133,7 +133,7 @@ def verify(
         method=proved.method,
         urls=(proved.url,),
         now=now,
-        access_token=shown.token,
+        access_token=presented.token,
         nonces=rules.nonces,
         algorithms=rules.proof_algorithms,
     )

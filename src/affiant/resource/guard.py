@@ -126,16 +126,16 @@ class Guard:
             RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
                 or it does not answer the introspection: respond with 503.
         """
-        shown = bearer.parse_authorization(authorization)
-        if shown is None:
+        presented = bearer.parse_authorization(authorization)
+        if presented is None:
             raise Rejected(Reason.TOKEN_MISSING)
-        verified = await self._verify(shown.token)
+        verified = await self._verify(presented.token)
         token = resource_request.verify(
-            verified, shown, rules=self._rules, now=self._clock(), proved=proved, certificate=certificate
+            verified, presented, rules=self._rules, now=self._clock(), proved=proved, certificate=certificate
         )
         await self._revocations.check(token.claims)
         if self._introspected is not None:
-            await self._introspected.check(shown.token, token)
+            await self._introspected.check(presented.token, token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         wanted = need.split() if isinstance(need, str) else need
         if not token.scopes.issuperset(wanted):

@@ -13,8 +13,8 @@ TOKEN = st.from_regex(r"\A[A-Za-z0-9._~+/-]+=*\Z")
 
 @given(TOKEN, st.sampled_from([b"Bearer ", b"bearer ", b"BEARER "]))
 def test_parse_takes_every_token68(token: str, scheme: bytes) -> None:
-    assert bearer.parse_authorization([scheme + token.encode()]) == bearer.Shown("Bearer", token)
-    assert bearer.parse_authorization([b"dpop " + token.encode()]) == bearer.Shown("DPoP", token)
+    assert bearer.parse_authorization([scheme + token.encode()]) == bearer.PresentedToken("Bearer", token)
+    assert bearer.parse_authorization([b"dpop " + token.encode()]) == bearer.PresentedToken("DPoP", token)
 
 
 @given(st.lists(st.binary() | st.binary().map(lambda tail: b"Bearer " + tail), max_size=3))

@@ -30,13 +30,13 @@ class Tokens:
     async def __call__(self, scope: http.Scope, now: float) -> Principal:
         await self._desk.directory.refresh()
         authorization, proved = resource_request.read(scope, base=self._origin)
-        shown = bearer.parse_authorization(authorization)
-        if shown is None:
+        presented = bearer.parse_authorization(authorization)
+        if presented is None:
             raise Rejected(Reason.TOKEN_MISSING)
-        verified = resource_request.verify_signature(shown.token, self._desk.directory.published_keys())
+        verified = resource_request.verify_signature(presented.token, self._desk.directory.published_keys())
         certificate = self._desk.certificates.find(scope)
         token = resource_request.verify(
-            verified, shown, rules=self._rules, now=now, proved=proved, certificate=certificate
+            verified, presented, rules=self._rules, now=now, proved=proved, certificate=certificate
         )
         # Attack: a token for two APIs. The other API could act here in the name of the client.
         if token.claims.get("aud") != self._desk.identifier:
