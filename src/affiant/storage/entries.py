@@ -23,6 +23,7 @@ RETRY_WINDOW = 120  # seconds in which a client can retry a refresh with a lost 
 # may fit on a full disk.
 PROBE_BYTES = 1 << 18
 PROBE = "probe"  # the setting for these bytes
+OUT_OF_ORDER = 60  # seconds by which audit records may be out of order: the clocks of several nodes differ
 LONGEST_TOKEN = 3600  # seconds that an access token may live; settings allow no more
 # C0, DEL and C1, which a terminal obeys, and Unicode's line ends and changes of direction.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")

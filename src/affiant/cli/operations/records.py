@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from affiant.cli.connection.admin import Admin
+from affiant.storage.entries import OUT_OF_ORDER
 from affiant.values import Value
 
 REFUSED = "refused"
@@ -20,7 +21,6 @@ _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LAST = 1e11  # seconds since 1970 that the admin API accepts
 LOOK_SECONDS = 1.0
-MARGIN = 60  # seconds that records may be out of order: the clocks of several nodes differ
 _PAGE = 1000
 _DAYS = {"today": 0, "yesterday": 1}
 
@@ -148,7 +148,7 @@ async def _after(api: Admin, wanted: Selection, seen: dict[str, Any]) -> list[An
     at = seen.get("record", {}).get("at")
     query = dict(wanted.query)
     if isinstance(at, int | float):
-        query["since"] = max(query.get("since", 0.0), at - MARGIN, 0.0)
+        query["since"] = max(query.get("since", 0.0), at - OUT_OF_ORDER, 0.0)
     found: list[Any] = []
     cursor: str | None = None
     while True:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-import msgspec
-
 from affiant.errors import Rejected
 from affiant.jose.key_set import LeftOut
 from affiant.reasons import Reason
@@ -91,8 +89,8 @@ class ManagementEndpoint(Registrar):
             return made[-1].client
 
         def audit(before: Client, after: Client) -> list[Entry]:
-            was, is_now = metadata.describe(before, request.now), metadata.describe(after, request.now)
-            return [Entry(msgspec.structs.replace(request.record(), before=was, after=is_now))]
+            views = metadata.view(before, request.now), metadata.view(after, request.now)
+            return [Entry(request.record().with_change(*views))]
 
         request.notes.outcome = "replaced"
         try:
@@ -105,7 +103,7 @@ class ManagementEndpoint(Registrar):
         """Remove the client with its refresh tokens, and revoke its access tokens in the same commit."""
 
         def audit(before: Client, _: None) -> list[Entry]:
-            record = msgspec.structs.replace(request.record(), before=metadata.describe(before, request.now))
+            record = request.record().with_change(metadata.view(before, request.now), None)
             now = int(request.now)
             return [Entry(record, revocations=(Revocation("client", before.client_id, now, now + LONGEST_TOKEN),))]
 

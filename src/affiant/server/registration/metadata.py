@@ -85,13 +85,13 @@ def render(client: Client, now: float) -> dict[str, Any]:
     return {**found, "response_types": []}
 
 
-def describe(client: Client, now: float) -> str:
-    """Return the members as JSON text for the audit log: keys by their thumbprints, and no statement, a whole JWS."""
+def view(client: Client, now: float) -> dict[str, Any]:
+    """Return the members for the audit log: keys by their thumbprints, and no statement, a whole JWS."""
     members = render(client, now)
     for name in ("jwks", STATEMENT):
         members.pop(name, None)
     keys = [client_keys.thumbprint(key) for key in client_keys.live(client.keys, now)]
-    return json.dumps({**members, "keys": keys})
+    return {**members, "keys": keys}
 
 
 def unregistrable(error: ConfigError) -> Rejected:

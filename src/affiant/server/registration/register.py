@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-import msgspec
-
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
@@ -68,7 +66,7 @@ class RegistrationEndpoint(Registrar):
         request.notes.subject = f"client {client.client_id}"
 
         def audit(_: None, after: Client) -> list[Entry]:
-            return [Entry(msgspec.structs.replace(request.record(), after=metadata.describe(after, request.now)))]
+            return [Entry(request.record().with_change(None, metadata.view(after, request.now)))]
 
         try:
             await self._store.clients.add(client, audit=audit, spend=token.id)

@@ -16,12 +16,11 @@ from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.request.http import Answer
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken
-from affiant.storage.entries import GENESIS, AuditRow
+from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
 from affiant.storage.records import NotFound
 
 ROUTES = Routes("audit")
 Result = TypeVar("Result")
-MARGIN = 60  # seconds that records may be out of order
 _SCANNED = 10_000  # records read for one page: a rare filter gives short pages, not a long wait
 Text = Annotated[str | None, Field(max_length=512)]
 Instant = Annotated[float | None, Field(ge=0, le=1e11, allow_inf_nan=False, description="seconds since 1970")]
@@ -62,7 +61,7 @@ async def list_audit(
     async def fetch(place: str, limit: int) -> list[AuditRow]:
         rows = await call.desk.store.audit_log.newest(before=int(place) if place else None, limit=limit)
         # The clocks of nodes differ: a record may be a little older than the one before it.
-        is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - MARGIN
+        is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - OUT_OF_ORDER
         return rows[:-1] if is_over else rows
 
     def show(row: AuditRow) -> list[documents.AuditRow]:

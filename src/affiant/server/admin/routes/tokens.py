@@ -14,11 +14,19 @@ from affiant.server.admin.documents import RevocationNew
 from affiant.server.admin.reads import lists
 from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.audit import MARGIN, instant, members_of
+from affiant.server.admin.routes.audit import instant, members_of
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
 from affiant.server.registry.kinds import MAX_CLIENT_ID
-from affiant.storage.entries import LONGEST_TOKEN, AuditRow, Entry, RefreshSelection, RefreshToken, Revocation
+from affiant.storage.entries import (
+    LONGEST_TOKEN,
+    OUT_OF_ORDER,
+    AuditRow,
+    Entry,
+    RefreshSelection,
+    RefreshToken,
+    Revocation,
+)
 from affiant.storage.records import Api, NotFound
 
 ROUTES = Routes("tokens")
@@ -49,7 +57,7 @@ def _place(row: Revocation) -> str:
 @ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
-    spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - MARGIN
+    spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - OUT_OF_ORDER
     before: int | None = None
 
     def look(row: AuditRow) -> tuple[AuditRow, dict[str, Any] | None]:
