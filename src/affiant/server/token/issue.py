@@ -39,7 +39,7 @@ class Decision(Value, frozen=True):
 
 
 class IssuedToken(Value, frozen=True):
-    """A minted token, and what must be committed before anybody sees it."""
+    """A minted token, and what must be committed before it is sent."""
 
     HIDDEN = frozenset({"response"})
 
