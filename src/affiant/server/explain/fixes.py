@@ -124,8 +124,7 @@ def _missing(refusal: Rejected, _: Facts) -> Fix | None:
 
 
 def _grant(_: Rejected, facts: Facts) -> Fix:
-    sent = facts.form.get("grant_type") if facts.form else None
-    return Fix(_GRANT, f"{(sent or '')[:100]!r} is no grant of this server")
+    return Fix(_GRANT, f"{facts.grant[:100]!r} is no grant of this server")
 
 
 def _characters(_: Rejected, facts: Facts) -> Fix:
@@ -218,8 +217,10 @@ def _times(refusal: Rejected, facts: Facts) -> Fix:
     if refusal.reason is Reason.NOT_YET and (offset is None or abs(offset) <= LEEWAY):
         return Fix('claims.pop("nbf", None)', "nbf is later than iat, and not needed here")
     if refusal.reason is Reason.LIFETIME:
-        return Fix(_NEW_TIMES, f"it would live longer than {_longest(facts)} s")
-    if refusal.reason in (Reason.IAT_OLD, Reason.EXPIRED) and (facts.claimed or offset is None or _lives_long(numbers)):
+        longest = LIFETIMES[facts.client.record.lifetime_policy] if facts.client else MAX_LIFETIME
+        return Fix(_NEW_TIMES, f"it would live longer than {longest} s")
+    lives_long = numbers.get("exp", 0) - numbers.get("iat", 0) > MAX_LIFETIME
+    if refusal.reason in (Reason.IAT_OLD, Reason.EXPIRED) and (facts.claimed or offset is None or lives_long):
         return Fix(f"{_NEW_TIMES}; {_NEW_JTI.partition('  #')[0]}", "each request needs a new assertion")
     side = "ahead" if offset is not None and offset > 0 else "behind"
     return Fix(_CLOCK, f"the clock that made it is {abs(int(offset or 0))} s {side}")
@@ -229,14 +230,6 @@ def _offset(facts: Facts, numbers: dict[str, float]) -> float | None:
     """Return how many seconds the sender's clock seems ahead of ours, by the time of its assertion."""
     made = numbers.get("iat", numbers.get("nbf"))
     return None if made is None else made - facts.now
-
-
-def _lives_long(numbers: dict[str, float]) -> bool:
-    return numbers.get("exp", 0) - numbers.get("iat", 0) > MAX_LIFETIME
-
-
-def _longest(facts: Facts) -> int:
-    return LIFETIMES[facts.client.record.lifetime_policy] if facts.client else MAX_LIFETIME
 
 
 def _replayed(_: Rejected, facts: Facts) -> Fix:
@@ -291,7 +284,7 @@ def _scope(refusal: Rejected, facts: Facts) -> Fix:
     allowed = refusal.expected.split(" ") if refusal.expected not in ("", "no scope") else []
     if not allowed and facts.client is not None and facts.client.record.scope:
         return _no_common_scope(facts, facts.client)
-    asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
+    asked = facts.scope.replace(",", " ").split()
     kept = [name for name in asked if name in allowed] or allowed
     line = f'form["scope"] = {_quoted(" ".join(kept))}' if kept else 'form.pop("scope", None)'
     return Fix(line, f"the client may have: {refusal.expected or 'nothing'}")
@@ -308,8 +301,8 @@ def _no_common_scope(facts: Facts, client: RegisteredClient) -> Fix:
 
 
 def _scope_spelling(_: Rejected, facts: Facts) -> Fix:
-    asked = (facts.form.get("scope") or "").replace(",", " ").split() if facts.form else []
-    return Fix(f'form["scope"] = {_quoted(" ".join(asked))}', "names have one space between them")
+    names_ = facts.scope.replace(",", " ").split()
+    return Fix(f'form["scope"] = {_quoted(" ".join(names_))}', "names have one space between them")
 
 
 def _resource(refusal: Rejected, facts: Facts) -> Fix:

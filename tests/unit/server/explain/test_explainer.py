@@ -4,22 +4,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from tests.unit.server.explain.conftest import Place
 
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
-from affiant.server import app
 from affiant.server.explain import captured, remote
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
-from affiant.server.keys.master_key import MasterKey
-from affiant.server.registry import clients
-from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client
+from affiant.testing import ISSUER, KEY, NOW
 
-ISSUER, NOW = "https://as.example", 1_800_000_000
-KEY = keys.generate("ES256")
 SERVER = Metadata(
     ISSUER, f"{ISSUER}/token", f"{ISSUER}/jwks", {"token_endpoint_auth_signing_alg_values_supported": ["ES256"]}
 )
@@ -37,13 +32,9 @@ def _marks(found: Explanation) -> str:
 
 
 @pytest.fixture
-async def explainer() -> Explainer:
-    store, master = MemoryStore(), MasterKey.from_bytes(bytes(32))
-    await store.apis.add(Api("https://api.example", "a", ("r",), is_default=True, created_at=NOW))
-    for name, method, given in (("c1", "private_key_jwt", (KEY.public(),)), ("basic", "client_secret_basic", ())):
-        made = clients.build(Client(name, method, scope=("r",)), keys=given, master_key=master, now=NOW)
-        await store.clients.add(made.client)
-    return app.build_explainer(issuer=ISSUER, store=store, master_key=master)
+async def explainer(place: Place) -> Explainer:
+    await place.server.add_client("basic", names.CLIENT_SECRET_BASIC)
+    return place.explainer
 
 
 @pytest.mark.parametrize(

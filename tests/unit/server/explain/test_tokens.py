@@ -5,65 +5,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.server.explain.conftest import API, Place
 
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.revocations import FAMILY_MARK
 from affiant.reasons import Reason
-from affiant.server import app
-from affiant.server.explain import captured
-from affiant.server.explain.explainer import Explainer
-from affiant.server.explain.explanation import Explanation
-from affiant.server.keys import signing_keys
-from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.vault import Vault
-from affiant.server.registry import clients
-from affiant.server.registry.directory import Directory
 from affiant.storage.entries import AuditRecord, Entry, Revocation
-from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client
+from affiant.storage.records import Api
+from affiant.testing import KEY, NOW
 
-ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
-KEY, STRANGER = keys.generate("ES256"), keys.generate("ES256")
+STRANGER = keys.generate("ES256")
 JTI = f"f{FAMILY_MARK}t"
 AT = {"typ": "at+jwt"}
-
-
-class Place:
-    def __init__(self) -> None:
-        self.store, self.master = MemoryStore(), MasterKey.from_bytes(bytes(32))
-
-    async def open(self) -> None:
-        await self.store.apis.add(
-            Api(API, "a", ("r",), is_default=True, created_at=NOW),
-        )
-        made = clients.build(
-            Client("c1", "private_key_jwt", scope=("r",)), keys=(KEY.public(),), master_key=self.master, now=NOW
-        )
-        await self.store.clients.add(made.client)
-        await signing_keys.ensure(self.store, Vault(self.master), now=NOW)
-        self.directory = Directory(ISSUER, self.store, self.master, clock=lambda: float(NOW))
-        await self.directory.refresh(at_once=True)
-
-    @property
-    def explainer(self) -> Explainer:
-        return app.build_explainer(issuer=ISSUER, store=self.store, master_key=self.master)
-
-    def token(self, header: dict[str, Any] | None = None, *, key: PrivateKey | None = None, **claims: Any) -> str:
-        made: dict[str, Any] = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": API, "jti": "t", "scope": "r"}
-        made |= {"iat": NOW, "exp": NOW + 600, **claims}
-        signer = key or self.directory.signer
-        return compact.sign(AT if header is None else header, made, signer)  # type: ignore[arg-type]
-
-    async def explain(self, text: str) -> Explanation:
-        return await self.explainer.explain(captured.parse(text), now=NOW)
-
-
-@pytest.fixture
-async def place() -> Place:
-    made = Place()
-    await made.open()
-    return made
 
 
 async def test_a_good_token(place: Place) -> None:
