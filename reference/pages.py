@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reference import admin_api, cli, conformance, endpoints, metadata, settings
+from reference import admin_api, architecture, cli, conformance, endpoints, metadata, settings
 
 from affiant.server.published import reference as reasons
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES: dict[str, Callable[[], str]] = {
+    "explanation/architecture": architecture.build,
     "conformance": conformance.build,
     "reference/admin-api": admin_api.build,
     "reference/cli": cli.build,
