@@ -20,7 +20,7 @@ _WALKS = {
     "A token request": (
         ("the server finds the endpoint of the path", "affiant.server.app:Server"),
         ("the list of all steps", "affiant.server.token.endpoint:TokenEndpoint.road"),
-        ("step 1: the form is read", "affiant.server.request.endpoint:ClientEndpoint.read_form"),
+        ("step 1: the form is read", "affiant.server.client_auth.endpoint:ClientEndpoint.read_form"),
         ("what the request gets; `explain` calls it too", "affiant.server.token.endpoint:TokenEndpoint.decide"),
         ("steps 2 to 10: the client is authenticated", "affiant.server.client_auth.ladder:Authenticator.authenticate"),
         ("its method verifies the assertion", "affiant.server.client_auth.methods.client_assertion"),

@@ -12,9 +12,9 @@ from tests.wire import Request
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.reasons import Reason
-from affiant.server.request.identifiers import new_token_id
 from affiant.server.request.limits import Rates
 from affiant.storage.memory import MemoryStore
+from affiant.system.identifiers import new_token_id
 from affiant.testing import ISSUER
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

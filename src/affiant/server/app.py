@@ -24,10 +24,9 @@ from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.explain import hints
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.hints import Inquiry
-from affiant.server.keys import signers, signing_keys
+from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.signers import Signers
 from affiant.server.keys.vault import Vault
 from affiant.server.published import absent, authorize, metadata, site
 from affiant.server.published.health import Health
@@ -52,6 +51,7 @@ from affiant.server.token.grants.jwt_bearer import JwtBearer
 from affiant.server.token.grants.refresh_token import RefreshTokenGrant
 from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
+from affiant.server.token.signers import PROVE_SECONDS, Signers
 from affiant.storage.ports import Store
 
 __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
@@ -244,7 +244,7 @@ class _Parts:
         """The work beside answering that is not the store's."""
         return [
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
-            ("signature", self.signers.prove, signers.PROVE_SECONDS),
+            ("signature", self.signers.prove, PROVE_SECONDS),
             ("hints", self.inquiry.work, hints.SECONDS),
         ]
 

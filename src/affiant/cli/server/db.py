@@ -14,13 +14,13 @@ from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
 from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.request.identifiers import new_trace_id
 from affiant.server.settings import Settings
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT
 from affiant.storage.sqlite import copies
 from affiant.storage.sqlite.store import FILE_NAME
+from affiant.system.identifiers import new_trace_id
 
 
 @click.group()

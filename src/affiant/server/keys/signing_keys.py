@@ -11,10 +11,10 @@ from affiant.errors import ConfigError, StoreError
 from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.vault import Vault
-from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry
 from affiant.storage.ports import Store
 from affiant.storage.records import NotFound, SigningKey
+from affiant.system.identifiers import new_trace_id
 from affiant.system.text import instant
 
 Step = Callable[[Sequence[SigningKey]], list[SigningKey]]

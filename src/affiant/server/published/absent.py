@@ -14,8 +14,8 @@ from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
 from affiant.server.published.public import ANY_ORIGIN
 from affiant.server.request.http import NO_STORE
-from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.notes import without_credentials
+from affiant.system.identifiers import new_trace_id
 
 log = logging.getLogger(__name__)
 

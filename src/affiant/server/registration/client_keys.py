@@ -22,6 +22,7 @@ from affiant.jose.key_set import KeySet, LeftOut, describe
 from affiant.jose.keys import parse_public_jwk
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.credentials import actions, completion, keys
 from affiant.server.credentials.actions import Action
@@ -29,7 +30,7 @@ from affiant.server.registration import descriptions
 from affiant.server.registration.registrar import LEFT_OUT
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
-from affiant.server.request.endpoint import ClientEndpoint, Context, required
+from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, NotFound

@@ -8,12 +8,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from affiant.errors import Error, StoreError
-from affiant.server.request.identifiers import new_trace_id
 from affiant.server.request.limits import Limits
 from affiant.server.request.notes import without_credentials
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.ports import Ledger
+from affiant.system.identifiers import new_trace_id
 
 Piece = tuple[str, Callable[[], Awaitable[None]], float]
 

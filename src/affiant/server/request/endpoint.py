@@ -28,7 +28,7 @@ from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Ro
 from affiant.storage.ports import Ledger
 
 if TYPE_CHECKING:  # it loads every method of client authentication, which the admin API does not need
-    from affiant.server.client_auth.ladder import Authenticator
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -259,33 +259,6 @@ class Endpoint(Recorder, ABC):
             return await self.road(request)
         except (Rejected, SignerError) as error:
             return await self.fail(request, error)  # before the deadline, because it waits for the store
-
-
-class ClientEndpoint(Endpoint):
-    """An endpoint for clients that authenticate in the form they send."""
-
-    methods: ClassVar[tuple[str, ...]] = ("POST",)  # of HTTP
-
-    def __init__(self, context: Context, authenticator: Authenticator) -> None:
-        super().__init__(context)
-        self.authenticator = authenticator
-
-    def metadata(self) -> dict[str, Any]:
-        names = {"introspect": "introspection", "revoke": "revocation"}
-        name = f"{names.get(self.name, self.name)}_endpoint"
-        return {name: f"{self._issuer}/{self.name}", **self.authenticator.metadata(name)}
-
-    async def read_form(self, request: Request) -> Form:
-        """Step 1."""
-        form = await http.read_form(request.scope, request.receive, *self.methods)
-        request.notes.is_read = True
-        return form
-
-    async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
-        """Steps 2 to 10: return the client, and note it for the record."""
-        caller = await self.authenticator.authenticate(form, request, proves_key=proves_key)
-        request.notes.admit(caller)
-        return caller
 
 
 def required(form: Form, name: str) -> str:

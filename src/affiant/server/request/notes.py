@@ -16,8 +16,8 @@ from affiant.reasons import Reason
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller
 from affiant.server.request.http import Receive, Scope, no_body
-from affiant.server.request.identifiers import new_trace_id
 from affiant.storage.entries import AuditOutcome, AuditRecord, JtiClaim
+from affiant.system.identifiers import new_trace_id
 from affiant.values import Value
 
 REFUSED: Final = "refused"  # the outcome of a refused request

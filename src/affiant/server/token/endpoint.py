@@ -8,19 +8,20 @@ from typing import Any
 from affiant.errors import Rejected
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
+from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.signers import Signers
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
-from affiant.server.request.endpoint import ClientEndpoint, Context
+from affiant.server.request.endpoint import Context
 from affiant.server.request.notes import Request
 from affiant.server.token import binding, descriptions, policy
 from affiant.server.token.binding import Proofs
 from affiant.server.token.grants.base import Grant
 from affiant.server.token.issue import Decision, issue
+from affiant.server.token.signers import Signers
 
 
 class TokenEndpoint(ClientEndpoint):

@@ -9,11 +9,12 @@ from affiant.errors import Rejected, StoreError
 from affiant.oauth import introspection
 from affiant.oauth.parameters.scope import is_covered
 from affiant.reasons import Reason
+from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
-from affiant.server.request.endpoint import ClientEndpoint, Context, required
+from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.server.token import active, descriptions
 from affiant.server.token.active import ActiveToken

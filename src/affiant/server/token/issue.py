@@ -18,10 +18,10 @@ from affiant.oauth.token import TokenResponse
 from affiant.reasons import Reason
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.caller import Caller
-from affiant.server.request.identifiers import new_token_id
 from affiant.server.token.grants.base import Authorization
 from affiant.server.token.policy import Granted
 from affiant.storage.entries import RefreshToken, Rotation
+from affiant.system.identifiers import new_token_id
 from affiant.values import Value
 
 REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token expires

@@ -5,11 +5,12 @@ from __future__ import annotations
 from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY
 from affiant.reasons import Reason
+from affiant.server.client_auth.endpoint import ClientEndpoint
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import Directory
 from affiant.server.request import http
-from affiant.server.request.endpoint import ClientEndpoint, Context, required
+from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.server.token import active, descriptions
 from affiant.storage.entries import Revocation

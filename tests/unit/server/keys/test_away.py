@@ -18,7 +18,7 @@ from affiant.jose import keys
 from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.keys import mechanisms, pkcs11, signers
+from affiant.server.keys import mechanisms, pkcs11
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
@@ -73,7 +73,7 @@ class Served:
 async def served(
     hsm: softhsm.SoftHsm, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Served]:
-    monkeypatch.setattr(signers, "PROVE_SECONDS", getattr(request, "param", 0.01))
+    monkeypatch.setattr(app, "PROVE_SECONDS", getattr(request, "param", 0.01))
     monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.8)
     monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what is registered is seen at once
     made = Served(Token(hsm.module, LABEL, PIN))

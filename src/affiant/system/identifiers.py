@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-
-from affiant.jose import base64url
+from binascii import b2a_base64
 
 _READ_BYTES = 4096
-_PLAIN = str.maketrans("-_", "Zz")
+_PLAIN = bytes.maketrans(b"+/", b"Zz")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class _Random:
@@ -39,9 +39,9 @@ _random = _Random()
 def new_trace_id() -> str:
     """Return twelve letters and digits that name one request, for the caller and the audit log."""
     # No hyphens: it is typed into a shell, where a first hyphen begins an option.
-    return base64url.encode(_random.take(9)).translate(_PLAIN)
+    return b2a_base64(_random.take(9), newline=False).translate(_PLAIN).decode("ascii")
 
 
 def new_token_id() -> str:
     """Return 128 random bits, the jti of a token (RFC 7519 section 4.1.7)."""
-    return base64url.encode(_random.take(16))
+    return b2a_base64(_random.take(16), newline=False).translate(_URL_SAFE).rstrip(b"=").decode("ascii")

@@ -3,7 +3,7 @@
 import os
 import re
 
-from affiant.server.request import identifiers
+from affiant.system import identifiers
 
 
 def test_shape() -> None:

@@ -1,0 +1,39 @@
+"""The base of the endpoints whose callers authenticate as clients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from affiant.oauth.parameters.form import Form
+from affiant.server.client_auth.ladder import Authenticator
+from affiant.server.request import http
+from affiant.server.request.caller import Caller
+from affiant.server.request.endpoint import Context, Endpoint
+from affiant.server.request.notes import Request
+
+
+class ClientEndpoint(Endpoint):
+    """An endpoint for clients that authenticate in the form they send."""
+
+    methods: ClassVar[tuple[str, ...]] = ("POST",)  # of HTTP
+
+    def __init__(self, context: Context, authenticator: Authenticator) -> None:
+        super().__init__(context)
+        self.authenticator = authenticator
+
+    def metadata(self) -> dict[str, Any]:
+        names = {"introspect": "introspection", "revoke": "revocation"}
+        name = f"{names.get(self.name, self.name)}_endpoint"
+        return {name: f"{self._issuer}/{self.name}", **self.authenticator.metadata(name)}
+
+    async def read_form(self, request: Request) -> Form:
+        """Step 1."""
+        form = await http.read_form(request.scope, request.receive, *self.methods)
+        request.notes.is_read = True
+        return form
+
+    async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
+        """Steps 2 to 10: return the client, and note it for the record."""
+        caller = await self.authenticator.authenticate(form, request, proves_key=proves_key)
+        request.notes.admit(caller)
+        return caller
