@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from affiant.cli.arguments import FILE
-from affiant.cli.connection.admin import segment
+from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
-from affiant.cli.registry import public_keys
-from affiant.cli.registry.handover import partner, several
+from affiant.cli.registry import dry_run, public_keys
+from affiant.cli.registry.handover import delivery, draft, partner
 from affiant.cli.registry.options import member_options, members
-from affiant.errors import ConfigError
+from affiant.client.credentials import file_name
+from affiant.errors import ConfigError, Error
+from affiant.jose import keys
 from affiant.jose.key_set import KeySet
-from affiant.jose.keys import PublicKey
+from affiant.jose.keys import PrivateKey, PublicKey
 from affiant.oauth import assertion, names
 from affiant.server.registry import fields
 from affiant.server.registry.fields import By
@@ -25,6 +29,15 @@ from affiant.server.registry.profiles import GUIDE
 _NEW = fields.CLIENT.by(By.NEW)
 _CHANGED = fields.CLIENT.by(By.CHANGE)
 _LEFT_OUT_IF_EMPTY = ("client_secret", "jwks_left_out")
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A client to be registered, as the admin API takes it, with its new private key."""
+
+    wanted: Mapping[str, Any]
+    key: PrivateKey | None
+    path: Path | None  # the credentials file to write; None if the owner has the private key
 
 
 def keys_option(command: Any) -> Any:
@@ -73,7 +86,7 @@ def new(client_names: tuple[str, ...], place: Place, **options: Any) -> None:
     has_file = not (given or jwks_uri) or method in names.BY_TLS
     needs_key = method == names.PRIVATE_KEY_JWT and given is None and jwks_uri is None
     writes = "key" if needs_key else "file" if has_file else "nothing"
-    done = several.register_all(place, [several.build(name, wanted, alg=alg, writes=writes) for name in client_names])
+    done = _register_all(place, [_build(name, wanted, alg=alg, writes=writes) for name in client_names])
     data = [{n: v for n, v in one.items() if v or n not in _LEFT_OUT_IF_EMPTY} for one in done]
     show(data[0] if len(data) == 1 else data, *(line for one in done for line in _lines(one)))
 
@@ -106,6 +119,68 @@ def update(name: str, place: Place, **options: Any) -> None:
     policies = ", ".join(f"{rule} {changed[f'{rule}_policy']}" for rule in assertion.RULES)
     observed = f"   observed: {', '.join(changed['observe'])}" if changed["observe"] else ""
     show(changed, f"client {name}  {policies}{observed}")
+
+
+def _build(name: str, common: Mapping[str, Any], *, alg: str | None, writes: str) -> _New:
+    """Return a client to be registered."""
+    key = keys.generate(alg or "ES256") if writes == "key" else None
+    wanted = {**common, "client_id": name}
+    if key is not None:
+        wanted["jwks"] = KeySet((key.public(),)).to_jwks()
+    if (signs_with := alg or (key.alg if key else None)) is not None:
+        wanted["token_endpoint_auth_signing_alg"] = signs_with
+    return _New(wanted, key, Path(file_name(name)) if writes != "nothing" else None)
+
+
+def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:
+    """Register these clients in order. Return each as registered, with `credentials` and, without a file, `hand_over`.
+
+    If a stopped run left a draft, skip the clients whose files exist.
+    """
+    if any(each.path is not None and draft.place(each.path).exists() for each in clients):
+        clients = [each for each in clients if not _is_done(each)]
+    for each in clients:
+        if each.path is not None:
+            draft.check_free(each.path)
+    done: list[dict[str, Any]] = []
+
+    async def work(api: Admin) -> None:
+        await _check(api, clients)
+        for each in clients:
+            done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - the notes need it after a failure
+
+    try:
+        place.or_new().run(work)
+    except Error as error:
+        if len(clients) > 1:
+            ids = [str(each.wanted["client_id"]) for each in clients]
+            error.add_note("registered: " + (", ".join(ids[: len(done)]) or "none"))
+            error.add_note("not registered: " + ", ".join(ids[len(done) :]))
+        raise
+    return done
+
+
+def _is_done(each: _New) -> bool:
+    return each.path is not None and each.path.exists() and not draft.place(each.path).exists()
+
+
+async def _check(api: Admin, clients: Sequence[_New]) -> None:
+    """Raise ConfigError if the server would refuse one of several clients; a single one needs no dry run."""
+    left = [each for each in clients if each.path is None or not draft.place(each.path).exists()]
+    changes = [
+        {"action": "create", "kind": "client", "name": each.wanted["client_id"], "members": each.wanted}
+        for each in left
+    ]
+    if len(clients) > 1:
+        await dry_run.check(api, changes)
+
+
+async def _register(api: Admin, each: _New) -> dict[str, Any]:
+    if each.path is not None:
+        made = await delivery.register(api, each.wanted, each.path, each.key)
+        return {**made, "credentials": str(each.path)}
+    made = await api.post("/clients", each.wanted)
+    return {**made, "credentials": None, "hand_over": partner.build(made, api.issuer)}
 
 
 def _check_several(
