@@ -1,4 +1,8 @@
-"""PostgreSQL: one store for any number of nodes. Every promise is held by the database, none by the nodes."""
+"""PostgreSQL: one store for any number of nodes. The database keeps every promise, the nodes none.
+
+`store` puts it together: `connection` has deadlines, `group` commits entries together, `registry` performs changes,
+`watch` follows the version and the clock of the database.
+"""
 
 from affiant.storage.postgres.connection import parse_address
 from affiant.storage.postgres.store import PostgresStore, is_made
