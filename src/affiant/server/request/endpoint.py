@@ -60,7 +60,7 @@ class Context:
 
 
 class Recorder:
-    """Records what becomes of the requests to an endpoint, and answers failures: in JSON, whatever happens."""
+    """Record the outcome of the requests to an endpoint, and answer every failure in JSON."""
 
     name: ClassVar[str]  # in the audit log
     counts_uses: ClassVar[bool] = True  # whether authenticating here counts as a use of the credential
