@@ -4,11 +4,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tests.certificates import make
-from tests.fuzz.house import FOREIGN, KEY, STRANGER, Request
+from tests.fuzz.house import FOREIGN, STRANGER
 from tests.fuzz.strategies import INDEX, TEXTS, VALUES, some, spelt
+from tests.wire import Request
 
 from affiant.jose import keys
 from affiant.server.registration.metadata import MEMBERS
+from affiant.testing import KEY
 
 Strategy = st.SearchStrategy
 
@@ -97,7 +99,7 @@ def registrations(draw: st.DrawFn, token: str, client_id: str, access_token: str
     body = draw(spelt(_METADATA.map(lambda members: {**named, **members})))
     cut = draw(INDEX) % (len(body) + 1)
     return Request(
-        (body[:cut], body[cut:]),
+        pieces=(body[:cut], body[cut:]),
         method="PUT" if is_replacement else "POST",
         path=f"/register/{client_id}" if is_replacement else "/register",
         headers=(

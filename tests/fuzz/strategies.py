@@ -11,9 +11,12 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 from hypothesis import strategies as st
-from tests.fuzz.house import FOREIGN, FORM_TYPE, ISSUER, KEY, NOW, STRANGER, TYPE, Request, sign
+from tests.fuzz.house import FOREIGN, STRANGER, sign
+from tests.wire import FORM_TYPE, Request
 
 from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.oauth import names
+from affiant.testing import ISSUER, KEY, NOW
 
 Strategy = st.SearchStrategy
 
@@ -194,7 +197,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     if way == "raw":
         return draw(_RAW)
     if way == "assertion":
-        pairs |= {"client_assertion": draw(_ASSERTIONS), "client_assertion_type": TYPE}
+        pairs |= {"client_assertion": draw(_ASSERTIONS), "client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE}
     elif way == "guide":
         pairs |= {"assertion": draw(_ASSERTIONS), "client_id": draw(_CLIENT_IDS)}
     elif way == "secret":
@@ -225,7 +228,7 @@ def requests(draw: st.DrawFn) -> Request:
     odd = {name: draw(_ODD_REQUESTS[name]) for name in draw(_WHICH_REQUESTS)}
     cut = odd.get("cut", 0) % (len(body) + 1)
     return Request(
-        (body[:cut], body[cut:]) if cut else (body,),
+        pieces=(body[:cut], body[cut:]) if cut else (body,),
         method=odd.get("method", "POST"),
         query=odd.get("query", b""),
         headers=(

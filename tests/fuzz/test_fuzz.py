@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fuzz.house import FOREIGN, ISSUER, KEY, NOW, STRANGER, House, Request, sign
+from tests.fuzz.house import FOREIGN, STRANGER, House, sign
 from tests.fuzz.strategies import MAC, ODD_VALUES, assertions, bodies, claims, headers, requests, spelt
+from tests.wire import Request
 
 from affiant.errors import Rejected
 from affiant.jose import compact
@@ -18,6 +19,7 @@ from affiant.jose.keys import VerificationKey
 from affiant.oauth import assertion
 from affiant.oauth.parameters import form
 from affiant.reasons import Reason
+from affiant.testing import ISSUER, KEY, NOW
 
 ORDINARY = settings(
     max_examples=1_500, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True

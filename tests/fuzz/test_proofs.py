@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fuzz.house import FOREIGN, KEY, NOW, STRANGER, sign
+from tests.fuzz.house import FOREIGN, STRANGER, sign
 from tests.fuzz.strategies import INDEX, MAC, ODD_VALUES, TEXTS, VALUES, some, spelt
 from tests.fuzz.test_fuzz import in_both_profiles
 from tests.fuzz.test_parsers import soon
@@ -15,6 +15,7 @@ from tests.fuzz.test_parsers import soon
 from affiant.errors import Rejected
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.binding import dpop
+from affiant.testing import KEY, NOW
 
 URL = "https://api.example/orders"
 _KEYS = (KEY, KEY, FOREIGN, STRANGER)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fuzz.house import CODES, ISSUER, KEY, MAX_ERROR, NOW, House, Reply, Request
+from tests import wire
+from tests.fuzz.house import CODES, MAX_ERROR, House
 from tests.fuzz.registrations import registrations
 from tests.fuzz.test_fuzz import in_both_profiles
+from tests.wire import Reply, Request
 
-from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
+from affiant.testing import ISSUER, KEY, bearer
 
 STATUSES = {400, 401, 413}
 
@@ -29,29 +31,21 @@ class Desk(House):
 
     async def _open(self) -> None:
         await super()._open()
-        _, self.token = await initial_tokens.issue(
-            self._store,
-            MasterKey.from_bytes(bytes(32)),
-            scope=("read", "write"),
-            resources=(),
-            lifetime_seconds=3600,
-            uses=initial_tokens.MAX_USES,
-            now=NOW,
-            types=("payment",),
+        self.token = await self.server.invite(
+            scope=("read", "write"), authorization_details_types=("payment",), uses=initial_tokens.MAX_USES
         )
-        told = json.loads((await self._ask(self.register())).body)
+        told = json.loads((await wire.send(self.server.app, self.register())).body)
         self.client_id, self.access_token = told["client_id"], told["registration_access_token"]
         self.seen = 1
 
     def register(self) -> Request:
         """A good one."""
         members = {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [KEY.public().to_jwk()]}}
-        headers = (b"content-type", b"application/json"), (b"authorization", f"Bearer {self.token}".encode())
-        return Request((json.dumps(members).encode(),), path="/register", headers=headers)
+        return wire.document(members, *wire.headers(bearer(self.token)), path="/register")
 
     def state(self) -> Any:
         async def read() -> Any:
-            return await self._store.version(), await self._store.initial_access_tokens.list()
+            return await self.server.store.version(), await self.server.store.initial_access_tokens.list()
 
         return self.runner.run(read())
 
@@ -59,9 +53,11 @@ class Desk(House):
         """What every answer must be, and its one record: the reason's code, or the outcome."""
         before = self.state()
         reply = self.ask(request)
-        assert reply.header(b"content-type") == b"application/json", reply
-        assert reply.header(b"cache-control") == b"no-store", reply
-        records = [json.loads(row.record) for row in self.runner.run(self._store.audit_log.export(after=self.seen))]
+        assert reply.headers["content-type"] == "application/json", reply
+        assert reply.headers["cache-control"] == "no-store", reply
+        records = [
+            json.loads(row.record) for row in self.runner.run(self.server.store.audit_log.export(after=self.seen))
+        ]
         assert len(records) == 1, records
         self.seen += 1
         (record,) = records
@@ -75,7 +71,7 @@ class Desk(House):
 
     def _check_told(self, told: dict[str, Any]) -> None:
         """It is what is stored, and no wider than the token lets in."""
-        record = self.runner.run(self._store.clients.find(told["client_id"]))
+        record = self.runner.run(self.server.store.clients.find(told["client_id"]))
         assert record is not None
         assert set(told.get("scope", "").split()) <= {"read", "write"}, told
         assert (record.introspects, record.resources, record.profile, record.enabled) == ((), (), None, True)

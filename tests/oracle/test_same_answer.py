@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.fuzz.house import KEY, STRANGER, House, Reply, Request, assertion_form, post
+from tests.fuzz.house import STRANGER, House
+from tests.wire import Reply, Request, post
 
 from affiant.jose import base64url, keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
+from affiant.testing import KEY, form
 
 pytestmark = pytest.mark.attack(306)
 
@@ -50,19 +52,19 @@ def _guide(house: House, client_id: str) -> Request:
 
 # Every way to fail before a proof.
 CASES: dict[str, Callable[[House], Request]] = {
-    "bad signature": lambda house: post(assertion_form(house.valid(_FORGED))),
-    "DER signature": lambda house: post(assertion_form(_der(house.valid()))),
-    "DER signature, unknown client": lambda house: post(assertion_form(_der(house.valid(KEY, "no")))),
-    "signed another text": lambda house: post(assertion_form(_payload_signed(house.valid()))),
-    "unknown client": lambda house: post(assertion_form(house.valid(_FORGED, "no"))),
-    "unknown client, long name": lambda house: post(assertion_form(house.valid(_FORGED, "n" * 200))),
-    "disabled client": lambda house: post(assertion_form(house.valid(KEY, "off"))),
-    "disabled client, bad signature": lambda house: post(assertion_form(house.valid(_FORGED, "off"))),
-    "client with a secret": lambda house: post(assertion_form(house.valid(_FORGED, "basic"))),
-    "unknown kid": lambda house: post(assertion_form(house.valid(STRANGER))),
-    "alg not allowed": lambda house: post(assertion_form(house.valid(_OTHER_MAC, "mac"))),
-    "alg of a MAC": lambda house: post(assertion_form(house.valid(_OTHER_MAC))),
-    "bad MAC": lambda house: post(assertion_form(house.valid(_FORGED_MAC, "mac"))),
+    "bad signature": lambda house: post(form(house.valid(_FORGED))),
+    "DER signature": lambda house: post(form(_der(house.valid()))),
+    "DER signature, unknown client": lambda house: post(form(_der(house.valid(KEY, "no")))),
+    "signed another text": lambda house: post(form(_payload_signed(house.valid()))),
+    "unknown client": lambda house: post(form(house.valid(_FORGED, "no"))),
+    "unknown client, long name": lambda house: post(form(house.valid(_FORGED, "n" * 200))),
+    "disabled client": lambda house: post(form(house.valid(KEY, "off"))),
+    "disabled client, bad signature": lambda house: post(form(house.valid(_FORGED, "off"))),
+    "client with a secret": lambda house: post(form(house.valid(_FORGED, "basic"))),
+    "unknown kid": lambda house: post(form(house.valid(STRANGER))),
+    "alg not allowed": lambda house: post(form(house.valid(_OTHER_MAC, "mac"))),
+    "alg of a MAC": lambda house: post(form(house.valid(_OTHER_MAC))),
+    "bad MAC": lambda house: post(form(house.valid(_FORGED_MAC, "mac"))),
     "wrong secret": lambda _: _basic("basic", "wrong"),
     "wrong secret in the form": lambda _: _secret("post", "wrong"),
     "secret of nobody": lambda _: _basic("no", "wrong"),
@@ -76,7 +78,7 @@ GUIDES = ("guide", "mac", "c1", "off", "no")  # who has the profile is nobody's 
 def _bare(reply: Reply) -> bytes:
     """The whole answer but for its trace_id, whose value stands in the body and in one header."""
     trace = json.loads(reply.body)["trace_id"].encode()
-    lines = [b"%d" % reply.status, *(name + b": " + value for name, value in reply.headers), reply.body]
+    lines = [b"%d" % reply.status, *(name + b": " + value for name, value in reply.sent_headers), reply.body]
     whole = b"\r\n".join(lines)
     assert whole.count(trace) == 2, whole
     return whole.replace(trace, b"-" * len(trace))
