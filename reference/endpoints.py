@@ -12,7 +12,7 @@ from reference.markdown import code, head, members, table
 from affiant.reasons import Reason
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.client_auth import descriptions as client_auth
-from affiant.server.published.described import BY_PATH
+from affiant.server.published.descriptions import BY_PATH
 from affiant.server.request.description import Description, Parameter
 from affiant.server.request.endpoint import Endpoint
 
@@ -47,7 +47,7 @@ In one way with each request, the one that the client is registered for. Until i
 the steps 5 to 7 is reported as `client.authentication_failed`.
 """
 _ALSO = "\nAnd what [authenticates the client](#how-clients-authenticate), with the reasons there.\n"
-_CHANGE = "the described.py beside each endpoint in src/affiant/server"
+_CHANGE = "the descriptions.py beside each endpoint in src/affiant/server"
 
 
 def build() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reference import running
 from reference.markdown import head, members
 
-from affiant.server.published import described as published
+from affiant.server.published import descriptions as published
 from affiant.server.registration import descriptions as registration
 from affiant.server.token import descriptions as token
 
@@ -47,5 +47,5 @@ def build() -> str:
     if unknown := running.metadata().keys() - known:
         raise KeyError(*unknown)
     sections = (f"\n## {title}\n\n{text}\n{members(rows)}" for title, text, rows in _SECTIONS)
-    change = "the described.py of published, registration and token in src/affiant/server"
+    change = "the descriptions.py of published, registration and token in src/affiant/server"
     return head("Metadata, claims and members", _TEXT, change=change) + "".join(sections)

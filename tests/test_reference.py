@@ -19,7 +19,7 @@ from tests.rfc.conftest import running as serving
 from affiant.oauth import access_token
 from affiant.oauth.access_token import AccessTokenClaims
 from affiant.reasons import Reason
-from affiant.server.published import described as published
+from affiant.server.published import descriptions as published
 from affiant.server.registration import descriptions as registering
 from affiant.server.registration import initial_tokens, metadata
 from affiant.server.request.description import Member

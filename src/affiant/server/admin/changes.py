@@ -1,4 +1,4 @@
-"""Every change is written down in its own commit: who, what, before and after, never a secret."""
+"""Audit records of changes: author, subject, before and after, never a secret; written in the commit of the change."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Ended(NamedTuple):
     refresh: RefreshSelection
 
 
-def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Audit:
-    """What a store writes down of a change, in the commit of the change itself."""
+def audit(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], Ended | None] | None = None) -> Audit:
+    """Return what makes the audit entries of a change; `show` views a record, `ends` finds the tokens that end."""
 
-    def written(before: Any, after: Any) -> list[Entry]:
+    def entries(before: Any, after: Any) -> list[Entry]:
         was, is_now = (show(value) if value is not None else None for value in (before, after))
         entry = record(call, subject, outcome=_outcome(was, is_now)).with_change(was, is_now)
         ended = ends(before, after) if ends is not None else None
@@ -34,11 +34,11 @@ def tell(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], End
             return [Entry(entry)]
         return [Entry(entry, revocations=(ended.access,), revoke_refresh=ended.refresh)]
 
-    return written
+    return entries
 
 
 def check_match(if_match: str | None, document: Out) -> None:
-    """Let pass who wants to change this document as it stands, or as it may be (RFC 9110 section 13.1.1)."""
+    """Raise ADMIN_CHANGED unless If-Match has the tag of this document (RFC 9110 section 13.1.1)."""
     tags = {tag.strip() for tag in if_match.split(",")} if if_match is not None else {"*"}
     if not tags & {"*", views.etag(document)}:
         raise Rejected(Reason.ADMIN_CHANGED)

@@ -39,7 +39,7 @@ def check_registered_itself(call: Call, client: Client) -> None:
 
 
 async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | None], Awaitable[Result]]) -> Result:
-    """Change a client and leave at least one owner, whatever other nodes do in the same moment.
+    """Change a client and leave at least one owner, also against changes by other nodes at the same moment.
 
     Another owner is found before the commit, and checked in it. A caller at the data folder may leave none, because
     it can make another one there.

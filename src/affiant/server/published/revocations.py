@@ -1,4 +1,4 @@
-"""GET /revocations: which tokens ended before their time, for guards that judge tokens by themselves."""
+"""GET /revocations: the tokens that were revoked, for guards that verify tokens without introspection."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from affiant.values import Value
 
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
 MAX_WAITING = 1000  # requests that wait in one worker, unless its connections are fewer
-LOOK_SECONDS = 0.5  # between two looks at the store while somebody waits
-FRESH_SECONDS = 0.1  # how long a look holds for who asks
-SHARE = 0.1  # of a worker's time that may be spent on making it: a look at a feed that is large holds for longer,
+LOOK_SECONDS = 0.5  # between two looks at the store while requests wait
+FRESH_SECONDS = 0.1  # for which an edition is used without a look at the store
+SHARE = 0.1  # of a worker's time for making the feed: an edition of a large feed is used for longer,
 MOST_SECONDS = 5.0  # but no longer than this
 KEPT_SECONDS = 300  # that an entry outlives its tokens: guards allow for clocks that differ
 _SECONDS = re.compile(r"[0-9]{1,3}")
 
 
 class _Edition(Value, frozen=True):
-    """One state of the feed: its name, and the whole of it."""
+    """One state of the feed."""
 
     etag: str
     body: bytes
@@ -68,11 +68,10 @@ class RevocationFeed:
         self._is_over = False
 
     def metadata(self) -> dict[str, Any]:
-        """What the server's metadata says of the feed; the member is ours (RFC 8414 section 2 allows others)."""
-        return {"revocations_uri": f"{self._issuer}/revocations"}
+        return {"revocations_uri": f"{self._issuer}/revocations"}  # a member of ours, as RFC 8414 section 2 allows
 
     async def show(self, request: Request) -> Response:
-        """The feed, or 304 to who has it already: after `wait` seconds, or as soon as that is no longer true."""
+        """Answer with the feed; to a reader that has it, when it changes, or with 304 after `wait` seconds."""
         try:
             edition = await self._look()
             if is_known(request, edition.etag) and (seconds := _wait(request)):
@@ -80,19 +79,19 @@ class RevocationFeed:
                 edition = await self._look()
         except (StoreError, ConfigError):
             return JSONResponse({"error": "temporarily_unavailable"}, 503, {"Retry-After": "1"})
-        # Kept by whoever likes, and asked for anew each time: a copy that is old is what the feed is there to end.
+        # Danger: a cache that serves an old copy would un-revoke tokens, so each use is revalidated.
         headers = {"Cache-Control": "public, no-cache", "ETag": edition.etag}
         if is_known(request, edition.etag):
             return Response(status_code=304, headers=headers)
         return Response(edition.body, media_type=f"application/{names.REVOCATIONS_TYP}", headers=headers)
 
     def stop(self) -> None:
-        """Answer all who wait, and let nobody wait any more: the process is about to end."""
+        """Answer all waiting requests, and let no other wait: the process is about to end."""
         self._is_over = True
         self._news.set()
 
     async def _wait(self, request: Request, seconds: int) -> None:
-        """Until the feed changes, the time is over, or who asked has gone."""
+        """Return when the feed changes, the time is over, or the reader disconnects."""
         if self._waiting >= self._max_waiting or self._is_over:
             return
         if self._watch is None:
@@ -106,12 +105,12 @@ class RevocationFeed:
             for task in waits:
                 task.cancel()
 
-    async def _watch_store(self, standing: _Edition | None) -> None:
-        """Look for all who wait, until nobody does; when the store fails, each of them finds out by itself."""
+    async def _watch_store(self, known: _Edition | None) -> None:
+        """Look for all waiting requests until none is left; if the store fails, each of them finds out by itself."""
         try:
             with contextlib.suppress(StoreError, ConfigError):
-                # Other processes change it, so it must be looked for.
-                while await self._look() is standing and self._waiting and not self._is_over:  # noqa: ASYNC110
+                # Other processes change the feed without a message.
+                while await self._look() is known and self._waiting and not self._is_over:  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_SECONDS)
         finally:
             self._watch = None
@@ -119,7 +118,7 @@ class RevocationFeed:
             self._news = asyncio.Event()
 
     async def _look(self) -> _Edition:
-        """The feed as it is now. Who comes while somebody looks waits for that, and hears of its failure."""
+        """Return the feed as it is now; concurrent requests share one look."""
         if self._edition is not None and time.monotonic() < self._fresh_until:
             return self._edition
         return await self._looks.run(self._renew)
@@ -128,7 +127,7 @@ class RevocationFeed:
         begun_at = time.monotonic()
         await self._directory.refresh()
         signer, period = self._directory.signer, int(self._clock()) // feed.PERIOD * feed.PERIOD
-        # Marked before it is read: what comes between the two is told now, and the mark will differ next time.
+        # Order: the mark before the rows. A revocation between the two is in this edition, and changes the next mark.
         mark = await self._revocations.mark(period - KEPT_SECONDS)
         etag = _etag(self._issuer, mark, signer.kid or "", str(period))
         rest = 0.0
@@ -145,7 +144,7 @@ class RevocationFeed:
 
 
 def _etag(*parts: str) -> str:
-    # Weak: every node says the same, in a signature of its own (RFC 9110 section 8.8.1).
+    # Weak: all nodes send the same members, each with a signature of its own (RFC 9110 section 8.8.1).
     return f'W/"{base64url.encode(sha256(chr(0).join(parts).encode()).digest()[:12])}"'
 
 
@@ -155,7 +154,7 @@ def _wait(request: Request) -> int:
 
 
 async def _gone(request: Request) -> None:
-    """Returns when the connection is closed; or at once for who sends a body, which nobody reads here."""
+    """Return when the reader disconnects; at once for a request with a body, which is not read here."""
     message = await request.receive()
     while message["type"] != "http.disconnect" and not message.get("body"):
         message = await request.receive()

@@ -27,7 +27,7 @@ def show(client: Any) -> dict[str, Any]:
 
 def test_only_what_differs_is_told() -> None:
     before = member("a")
-    (entry,) = changes.tell(call(), "client a", show)(before, replace(before, enabled=False))
+    (entry,) = changes.audit(call(), "client a", show)(before, replace(before, enabled=False))
     assert (entry.audit.by, entry.audit.client_id, entry.audit.outcome) == ("owner", "owner", "changed")
     assert (json.loads(entry.audit.before or ""), json.loads(entry.audit.after or "")) == (
         {"enabled": True},
@@ -37,8 +37,8 @@ def test_only_what_differs_is_told() -> None:
 
 def test_what_comes_and_goes_is_told_whole() -> None:
     client = member("a")
-    (come,) = changes.tell(call(), "client a", show)(None, client)
-    (gone,) = changes.tell(call(), "client a", show)(client, None)
+    (come,) = changes.audit(call(), "client a", show)(None, client)
+    (gone,) = changes.audit(call(), "client a", show)(client, None)
     assert (come.audit.outcome, come.audit.before, json.loads(come.audit.after or "")) == (
         "created",
         None,
@@ -58,7 +58,7 @@ def test_no_secret_is_told() -> None:
     held = {field.name for field in fields(client) if isinstance(getattr(client, field.name), bytes)}
     assert held == {"registration_token"}
     for before, after in ((None, client), (client, None), (member("a"), client)):
-        (entry,) = changes.tell(call(), "client a", show)(before, after)
+        (entry,) = changes.audit(call(), "client a", show)(before, after)
         text = entry.audit.to_json().decode()
         for spelt in (
             SECRET.hex(),
@@ -78,7 +78,7 @@ def test_who_sits_at_the_folder_is_no_client() -> None:
 
 def test_what_ends_is_in_the_same_entry() -> None:
     ended = changes.Ended(Revocation("client", "a", NOW, NOW + 1), RefreshSelection(client_id="a"))
-    (entry,) = changes.tell(call(), "client a", show, ends=lambda *_: ended)(member("a"), None)
+    (entry,) = changes.audit(call(), "client a", show, ends=lambda *_: ended)(member("a"), None)
     assert (entry.revocations, entry.revoke_refresh) == ((ended.access,), ended.refresh)
-    (entry,) = changes.tell(call(), "client a", show, ends=lambda *_: None)(member("a"), None)
+    (entry,) = changes.audit(call(), "client a", show, ends=lambda *_: None)(member("a"), None)
     assert (entry.revocations, entry.revoke_refresh) == ((), None)

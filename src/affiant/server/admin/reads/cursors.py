@@ -1,4 +1,4 @@
-"""Where a list goes on: a place in it under a MAC, so that nobody makes one of their own (CVE-2026-33504)."""
+"""Cursors: the place at which a list continues, under a MAC, because a caller must not make one (CVE-2026-33504)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MAC_BYTES = 32
 
 
 class Cursors:
-    """Makes and reads them; every worker and node of one server takes the cursors of the others."""
+    """Makes and reads cursors; all workers and nodes of a server accept each other's."""
 
     def __init__(self, master_key: MasterKey) -> None:
         self._key = master_key.digest("admin cursors")
 
     def seal(self, place: str, *, over: str) -> str:
-        """A cursor for this place in the list that `over` names: its route and its filters."""
+        """Return a cursor for this place in a list; `over` names the list, by its route and filters."""
         data = place.encode()
         return base64url.encode(self._mac(data, over) + data)
 
     def open(self, cursor: str, *, over: str) -> str:
-        """The place."""
+        """Return the place; raise ADMIN_CURSOR for a cursor of another list, or of another maker."""
         try:
             data = base64url.decode(cursor)
         except ValueError:
@@ -37,6 +37,6 @@ class Cursors:
         return place.decode()
 
     def _mac(self, place: bytes, over: str) -> bytes:
-        # The length parts the two: no list and place can be taken for another list and another place.
+        # The length separates the two: no list and place has the bytes of another list and place.
         name = over.encode()
         return hmac.digest(self._key, b"%d " % len(name) + name + place, sha256)

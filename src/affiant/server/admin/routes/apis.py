@@ -40,7 +40,7 @@ async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
     await _prepare(call, built)
-    await call.desk.store.apis.add(built, audit=_tell(call, built.identifier))
+    await call.desk.store.apis.add(built, audit=_audit(call, built.identifier))
     return views.api(built)
 
 
@@ -78,7 +78,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
         changes.check_match(if_match, views.api(stored))
         return build_changed(call, stored, wanted)
 
-    changed = await call.desk.store.apis.update(identifier, change, audit=_tell(call, identifier))
+    changed = await call.desk.store.apis.update(identifier, change, audit=_audit(call, identifier))
     shown = views.api(changed)
     call.headers["ETag"] = views.etag(shown)
     return shown
@@ -94,7 +94,7 @@ async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = Non
     """Remove an API; the access tokens for it end in the same commit."""
     changes.check_match(if_match, views.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
-    await call.desk.store.apis.remove(identifier, audit=_tell(call, identifier))
+    await call.desk.store.apis.remove(identifier, audit=_audit(call, identifier))
 
 
 async def get(call: Call, identifier: str) -> Api:
@@ -138,11 +138,11 @@ def _check_admin_api(call: Call, api: Api) -> None:
         raise ConfigError(f"the admin API takes tokens of typ {names.ACCESS_TOKEN_TYP} alone")
 
 
-def _tell(call: Call, identifier: str) -> Any:
+def _audit(call: Call, identifier: str) -> Any:
     def ends(_: Api | None, after: Api | None) -> changes.Ended | None:
         if after is not None:
             return None
         access = Revocation("api", identifier, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(resource=identifier))
 
-    return changes.tell(call, f"api {identifier}", lambda found: views.api(found).model_dump(mode="json"), ends=ends)
+    return changes.audit(call, f"api {identifier}", lambda found: views.api(found).model_dump(mode="json"), ends=ends)

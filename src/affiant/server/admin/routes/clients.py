@@ -49,7 +49,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
-    await call.desk.store.clients.add(built.client, audit=_tell(call, built.client.client_id))
+    await call.desk.store.clients.add(built.client, audit=_audit(call, built.client.client_id))
     shown = views.client(built.client, call.now)
     return documents.RegisteredClient(**shown.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
@@ -97,7 +97,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
 
     async def act(condition: Condition | None) -> Client:
         return await call.desk.store.clients.update(
-            client_id, change, audit=_tell(call, client_id), condition=condition
+            client_id, change, audit=_audit(call, client_id), condition=condition
         )
 
     changed = await owners.keeping_one(call, client_id, act)
@@ -118,7 +118,7 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
 
     async def act(condition: Condition | None) -> None:
         unchanged = _unchanged(call, client_id, if_match, condition)
-        await call.desk.store.clients.remove(client_id, audit=_tell(call, client_id), condition=unchanged)
+        await call.desk.store.clients.remove(client_id, audit=_audit(call, client_id), condition=unchanged)
 
     await owners.keeping_one(call, client_id, act)
 
@@ -184,13 +184,13 @@ def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, l
     return given, list(map(str, given.left_out))
 
 
-def _tell(call: Call, client_id: str) -> Any:
+def _audit(call: Call, client_id: str) -> Any:
     def ends(_: Client | None, after: Client | None) -> changes.Ended | None:
         if after is not None and after.enabled:
             return None
         access = Revocation("client", client_id, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(client_id=client_id))
 
-    return changes.tell(
+    return changes.audit(
         call, f"client {client_id}", lambda found: views.client(found, call.now).model_dump(mode="json"), ends=ends
     )

@@ -53,7 +53,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
         uses=wanted.uses,
         id=wanted.id,
         now=call.now,
-        audit=_tell(call),
+        audit=_audit(call),
     )
     shown = views.initial_access_token(token)
     return documents.IssuedInitialAccessToken(**shown.model_dump(), initial_access_token=text)
@@ -64,14 +64,14 @@ async def revoke_initial_access_token(call: Call, id: Id) -> None:  # noqa: A002
     """Revoke the token; clients that registered with it stay."""
     if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
         raise NotFound("there is no initial access token of this id")
-    await call.desk.store.initial_access_tokens.remove(id, audit=_tell(call))
+    await call.desk.store.initial_access_tokens.remove(id, audit=_audit(call))
 
 
-def _tell(call: Call) -> Any:
+def _audit(call: Call) -> Any:
     def show(token: Any) -> dict[str, Any]:
         return views.initial_access_token(token).model_dump(mode="json")
 
-    def written(before: Any, after: Any) -> Any:
-        return changes.tell(call, f"initial access token {(before or after).id}", show)(before, after)
+    def entries(before: Any, after: Any) -> Any:
+        return changes.audit(call, f"initial access token {(before or after).id}", show)(before, after)
 
-    return written
+    return entries

@@ -1,4 +1,4 @@
-"""What the server publishes for anybody, and the members of its metadata, as the reference tells it."""
+"""Descriptions of the public endpoints and of the server's metadata, for the reference."""
 
 from __future__ import annotations
 
