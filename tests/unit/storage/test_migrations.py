@@ -5,7 +5,6 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from tests.stores import opened
 
 from affiant.jose import keys
+from affiant.storage import migrations
 from affiant.storage.entries import KEPT_SECONDS, AuditRecord, Entry, Outcome, RefreshSelection, Rotation
 from affiant.storage.ports import Store
 from affiant.storage.postgres import PostgresStore
@@ -34,11 +34,6 @@ OLD = {
 OTHER = {"client_id": "d", "token_endpoint_auth_method": "client_secret_basic", "jwks": None, "created_at": 5}
 
 
-def _files(engine: str, number: int) -> list[str]:
-    folder = resources.files(f"affiant.storage.migrations.{engine}")
-    return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda file: file.name)][:number]
-
-
 async def _check(store: Store) -> None:
     async with opened(store):
         found = await store.clients.find("c")
@@ -56,7 +51,7 @@ async def _check(store: Store) -> None:
 
 def _old_sqlite(path: Path, version: int, insert: str, rows: Sequence[Sequence[Any]]) -> SqliteStore:
     with contextlib.closing(sqlite3.connect(path)) as old:
-        for text in _files("sqlite", version):
+        for _, text in migrations.files("sqlite")[:version]:
             old.executescript(text)
         old.execute(f"PRAGMA user_version={version}")
         old.executemany(insert, rows)
@@ -68,7 +63,7 @@ async def _old_postgres(url: str, version: int, insert: str, rows: Sequence[Sequ
     old = await asyncpg.connect(url)
     try:
         await old.execute("CREATE TABLE migration (number integer PRIMARY KEY, name text NOT NULL)")
-        for number, text in enumerate(_files("postgres", version), 1):
+        for number, (_, text) in enumerate(migrations.files("postgres")[:version], 1):
             await old.execute(text)
             await old.execute("INSERT INTO migration VALUES ($1, 'x')", number)
         await old.executemany(insert, rows)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 from affiant.errors import ConfigError
+from affiant.storage import migrations
 from affiant.storage.postgres.connection import Address
 
 # Advisory locks are plain numbers that all programs of a database share: "affi" in ASCII, and a purpose.
@@ -26,7 +26,7 @@ async def migrate(connection: Any, address: Address) -> None:
 
     The connection keeps the lock: close it afterwards.
     """
-    files = _files()
+    files = migrations.files("postgres")
     if await _done(connection, address, len(files)) == len(files):
         return
     await connection.execute(f"SET lock_timeout = 0; SET statement_timeout = {MIGRATION_SECONDS}000")
@@ -49,9 +49,3 @@ async def _done(connection: Any, address: Address, known: int) -> int | None:
     if done > known:
         raise ConfigError(f"the database {address} was made by a newer affiant: use that version")
     return done
-
-
-def _files() -> list[tuple[str, str]]:
-    folder = resources.files("affiant.storage.migrations.postgres")
-    files = [(entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql")]
-    return sorted(files)

@@ -9,14 +9,14 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from affiant.errors import ConfigError, StoreError
+from affiant.storage import migrations
 from affiant.system.files import denied, ensure_private
 
+_File = tuple[str, str]
 BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
 
 
@@ -65,13 +65,12 @@ def create(path: Path) -> None:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply every numbered file that was not applied yet; of two processes at once, one does and the other waits."""
-    folder = resources.files("affiant.storage.migrations.sqlite")
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    files = migrations.files("sqlite")
     if _pending(connection, files):
         _apply(connection, files)
 
 
-def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Sequence[Traversable]:
+def _pending(connection: sqlite3.Connection, files: Sequence[_File]) -> Sequence[_File]:
     # Only a read: a command that lists must not wait for a server that writes.
     (done,) = connection.execute("PRAGMA user_version").fetchone()
     if done > len(files):
@@ -79,11 +78,11 @@ def _pending(connection: sqlite3.Connection, files: Sequence[Traversable]) -> Se
     return files[done:]
 
 
-def _apply(connection: sqlite3.Connection, files: Sequence[Traversable]) -> None:
+def _apply(connection: sqlite3.Connection, files: Sequence[_File]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for file in _pending(connection, files):  # again: another process may have been quicker
-            for statement in filter(None, map(str.strip, file.read_text("utf-8").split(";\n"))):
+        for _, text in _pending(connection, files):  # again: another process may have been quicker
+            for statement in filter(None, map(str.strip, text.split(";\n"))):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(files)}")
         connection.execute("COMMIT")
