@@ -13,13 +13,13 @@ _HEAD = f"""\
 
 # Reasons
 
-Everything that affiant refuses, it refuses for one of these reasons: told to the caller, kept in the audit log under
-the `trace_id` that the caller has too, and served offline at `<issuer>/errors/<code>`, which is the `error_uri` of the
-answer. `affiant explain TRACE_ID` says more of one request. Codes are stable; sentences may get better.
+Every refusal of affiant has one of these reasons. The answer has its sentence, and its page as `error_uri`:
+`<issuer>/errors/<code>`. The audit log has it under the `trace_id` of the answer; `affiant explain TRACE_ID` says more
+about one request. Codes are stable; sentences may change.
 
-From the look-up of the client up to its signature (steps 5 to 7) the caller is told only
-`{GENERIC}`, whatever the reason: who has not proved who it is, learns nothing of clients and keys. The
-audit log has the reason.
+From the look-up of the client to the verification of its signature (steps 5 to 7), the answer has only
+`{GENERIC}`, whatever the reason: it discloses nothing about clients and keys. The audit log has the
+reason.
 
 An API answers what is wrong with a DPoP proof with 401 and a challenge, where the token endpoint answers 400.
 """

@@ -20,7 +20,7 @@ from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
 from affiant.values import Value
 
-_NO_SUBJECT = (subject.SAN_DNS, "nobody.invalid")
+_NO_SUBJECT = (subject.SAN_DNS, "unknown.invalid")
 
 
 class OverTls(Value, frozen=True):
