@@ -39,17 +39,11 @@ _UNKNOWN = "client_keys.unknown"
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The result of a rotation.
-
-    Attributes:
-        kid: of the new key.
-        old_kid: of the old key.
-        old_ends_at: when the old key ends, in seconds since the epoch; None if the server no longer knows it.
-    """
+    """The result of a rotation."""
 
     kid: str
     old_kid: str
-    old_ends_at: int | None
+    old_ends_at: int | None  # in seconds since the epoch; None if the server no longer knows the old key
 
 
 @dataclass(slots=True)

@@ -20,15 +20,7 @@ from affiant.values import Value
 
 
 class AccessTokenClaims(Value, frozen=True):
-    """The claims of an access token (RFC 9068 section 2.2); instants in seconds since the epoch.
-
-    Attributes:
-        jkt: the thumbprint of the key that it is bound to (RFC 9449 section 6.1).
-        x5t: the thumbprint of the certificate that it is bound to (RFC 8705 section 3.1).
-        authorization_details: RFC 9396 section 9.1.
-        client_key: of the client's key that obtained it: its thumbprint (RFC 7638), or the name of its secret. With the
-            key, the token is revoked.
-    """
+    """The claims of an access token (RFC 9068 section 2.2); instants in seconds since the epoch."""
 
     iss: str
     sub: str
@@ -38,10 +30,10 @@ class AccessTokenClaims(Value, frozen=True):
     iat: int
     jti: str
     scope: str | None = None
-    jkt: str | None = None
-    x5t: str | None = None
-    authorization_details: Details = ()
-    client_key: str | None = None
+    jkt: str | None = None  # RFC 9449 section 6.1
+    x5t: str | None = None  # RFC 8705 section 3.1
+    authorization_details: Details = ()  # RFC 9396 section 9.1
+    client_key: str | None = None  # the key or secret that obtained the token, which is revoked with it
 
 
 class AccessToken(Value, frozen=True):

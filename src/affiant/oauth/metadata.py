@@ -21,18 +21,13 @@ _SERVER_ERRORS = range(500, 600)
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The metadata of a server, checked to be of the expected issuer.
-
-    Attributes:
-        jwks_uri: the address of its keys; optional, since a client needs none (RFC 8414 section 2).
-        revocations_uri: the address of its feed of revocations (oauth/revocations.py); only affiant has one.
-    """
+    """The metadata of a server, checked to be of the expected issuer."""
 
     issuer: str
     token_endpoint: str
-    jwks_uri: str | None
+    jwks_uri: str | None  # optional, since a client needs none (RFC 8414 section 2)
     raw: dict[str, Any] = field(repr=False, compare=False)
-    revocations_uri: str | None = None
+    revocations_uri: str | None = None  # of the feed (revocations.py), which only affiant has
 
     def over_mtls(self) -> Metadata:
         """Return the metadata with the endpoints for clients with a certificate (RFC 8705 section 5)."""

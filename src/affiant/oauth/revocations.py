@@ -32,18 +32,14 @@ _WHOLE = frozenset({"jti", "family", "key"})
 
 
 class Feed(Value, frozen=True):
-    """The revocations of a server at `issued_at`; instants in seconds since the epoch.
-
-    Attributes:
-        whole: digests of names, all of whose tokens are revoked.
-        before: by the digest of a name, the last second in which a revoked token was issued.
-    """
+    """The revocations of a server at `issued_at`; instants in seconds since the epoch."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"whole", "before"})
 
     issued_at: int
     expires_at: int
-    whole: frozenset[bytes] = frozenset()
+    whole: frozenset[bytes] = frozenset()  # digests of names, all of whose tokens are revoked
+    # By the digest of a name, the last second in which a revoked token was issued.
     before: dict[bytes, int] = msgspec.field(default_factory=dict)
 
     def revokes(self, claims: dict[str, Any]) -> bool:

@@ -40,16 +40,10 @@ class ResourceMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The document and its place.
+    """The document and its place."""
 
-    Attributes:
-        url: its URL, for the challenge of a refusal (section 5.1).
-        path: the path of that URL.
-        body: JSON.
-    """
-
-    url: str
-    path: str
+    url: str  # for the challenge of a refusal (section 5.1)
+    path: str  # of that URL
     body: bytes
 
     def answer(self, method: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
