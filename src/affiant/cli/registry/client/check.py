@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from typing import Any
 
 import click
@@ -42,23 +41,15 @@ def check(name: str | None, days: int, place: Place) -> None:
 
 async def _breaches(api: Admin, name: str | None, since: float) -> list[dict[str, Any]]:
     """Count what a stricter policy would refuse, by client and reason."""
-    times: Counter[tuple[str, str]] = Counter()
-    last: dict[tuple[str, str], tuple[float, str]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
 
     def take(line: bytes) -> None:  # the newest comes first
         record = json.loads(line)["record"] if b'"observed"' in line else {}
         for code in (record.get("observed") or "").split():
-            times[record["client_id"], code] += 1
-            last.setdefault((record["client_id"], code), (record["at"], record["trace_id"]))
+            client_id = record["client_id"]
+            new = {"client_id": client_id, "reason": code, "times": 0}
+            row = found.setdefault((client_id, code), new | {"last_at": record["at"], "trace_id": record["trace_id"]})
+            row["times"] += 1
 
     await api.lines("/audit", take, client_id=name, since=since)
-    return [
-        {
-            "client_id": client_id,
-            "reason": code,
-            "times": times[client_id, code],
-            "last_at": last[client_id, code][0],
-            "trace_id": last[client_id, code][1],
-        }
-        for client_id, code in sorted(times)
-    ]
+    return [found[key] for key in sorted(found)]
