@@ -44,7 +44,7 @@ async def registered(bench: Bench, **sent: Any) -> dict[str, Any]:
 
 @pytest.mark.attack(287)
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_nobody_registers_for_a_role(staffed: Bench, scope: str) -> None:
+async def test_registration_gives_no_role(staffed: Bench, scope: str) -> None:
     """Not with a scope, not for the API, not by asking for nothing; whoever made the initial access token."""
     before = await staffed.store.clients.list()
     for options in ({"scope": ("r", scope)}, {"scope": ("r", scope), "resources": (ADMIN,)}):
@@ -78,7 +78,7 @@ async def test_replaced_registration_gives_no_role(staffed: Bench) -> None:
 
 
 @pytest.mark.attack(287)
-async def test_what_an_operator_took_does_not_come_back(staffed: Bench) -> None:
+async def test_removed_rights_do_not_return(staffed: Bench) -> None:
     """Not the scope, and not the grants: a replacement may leave them out, or have what was left."""
     made = await registered(staffed, grant_types=["client_credentials", "refresh_token"])
     name, key = made["client_id"], made["registration_access_token"]
@@ -98,7 +98,7 @@ async def test_what_an_operator_took_does_not_come_back(staffed: Bench) -> None:
 
 
 @pytest.mark.attack(287)
-async def test_registration_token_of_an_owner_opens_nothing(staffed: Bench) -> None:
+async def test_registration_token_of_owner_opens_nothing(staffed: Bench) -> None:
     """Should there be one all the same: it has no role, its token none, and its registration is closed."""
     made = await registered(staffed)
     name, key = made["client_id"], made["registration_access_token"]
@@ -117,7 +117,7 @@ async def test_registration_token_of_an_owner_opens_nothing(staffed: Bench) -> N
 
 @pytest.mark.attack(287)
 @pytest.mark.parametrize("wanted", [{"scope": ["admin.viewer"]}, {"resources": [ADMIN]}, {"introspects": [ADMIN]}])
-async def test_even_an_owner_gives_it_no_role(staffed: Bench, wanted: dict[str, Any]) -> None:
+async def test_even_owner_gives_it_no_role(staffed: Bench, wanted: dict[str, Any]) -> None:
     name = (await registered(staffed))["client_id"]
     reply = await ask(staffed, "owner", f"PATCH /clients/{name}", wanted)
     assert (reply.status, reply.json()["reason"]) == (422, "admin.invalid"), reply.body
@@ -143,7 +143,7 @@ async def test_operator_does_not_shut_owners_out(staffed: Bench, wanted: dict[st
 
 
 @pytest.mark.attack(285)
-async def test_strangers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_strangers_do_not_fill_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown paths, wrong methods, no token, a bad one: three are written down, then none, by address; owners pass."""
     rates = Rates(failures=Rate(3, 0.1), tokens=Rate(0, 1.0))
     async with running(MemoryStore(), caplog, monkeypatch, rates) as bench:
@@ -192,9 +192,7 @@ async def test_certificate_bound_token_needs_its_certificate(staffed: Bench) -> 
 
 
 @pytest.mark.attack(285)
-async def test_proof_needs_the_nonce_of_its_time(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proof_needs_nonce_of_its_time(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 9449 section 9: where nonces are on, they are on here; a proof that was made in store is worth nothing."""
     async with running(MemoryStore(), caplog, monkeypatch, dpop_nonces="on") as bench:
         await hire(bench)
@@ -233,7 +231,7 @@ ENDS: dict[str, Callable[[dict[str, Any]], Revocation]] = {
 
 
 @pytest.mark.parametrize("kind", [*ENDS, "disabled", "removed", "without its API", "signing key", "none"])
-async def test_found_token_says_whether_it_stands(staffed: Bench, kind: str) -> None:
+async def test_token_lookup_shows_revocation(staffed: Bench, kind: str) -> None:
     """What introspection would say: by whatever name it ended."""
     await staffed.add_client("reader", scope=("admin.viewer",), resources=(ADMIN,), key=OTHER)
     claims, other = [
@@ -260,7 +258,7 @@ async def test_found_token_says_whether_it_stands(staffed: Bench, kind: str) -> 
 
 
 @pytest.mark.attack(287)
-async def test_other_keys_by_self_service_are_the_clients_own(staffed: Bench) -> None:
+async def test_self_service_changes_own_keys_only(staffed: Bench) -> None:
     """POST /client-keys changes the keys of who signs, and nothing else: no scope, no role, no other client."""
     jwk, more = json.dumps(OTHER.public().to_jwk()), {"scope": "admin.owner", "resource": ADMIN, "client_id": "c1"}
     what = staffed.signed(path="/client-keys", grant_type=ABSENT, action="announce", jwk=jwk, **more)

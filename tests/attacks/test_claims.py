@@ -75,7 +75,7 @@ REFUSED = [
 
 @pytest.mark.attack(101)
 @pytest.mark.rfc(7523, "3")
-async def test_a_missing_sub_is_judged_after_the_signature(bench: Bench) -> None:
+async def test_missing_sub_is_judged_after_signature(bench: Bench) -> None:
     """Whether a client may leave it out is told to nobody who cannot sign for it."""
     unsigned = raw(None, {name: value for name, value in claims().items() if name != "sub"}, sign=lambda _: bytes(64))
     await bench.refused(post(form(assertion(sub=ABSENT))), Reason.ISS_SUB, claimed="c1", jti=None)
@@ -115,7 +115,7 @@ async def test_claim_is_named(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.attack(105)
-async def test_audience_is_told(bench: Bench) -> None:
+async def test_expected_audience_is_named(bench: Bench) -> None:
     """By the design page: the claim, what was expected, and what came."""
     said = (await bench.send(post(form(assertion(aud=f"{ISSUER}/token"))))).json()["error_description"]
     assert said == f"aud must be the issuer of this server, alone; expected {ISSUER}; got {ISSUER}/token"

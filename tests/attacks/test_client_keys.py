@@ -62,7 +62,7 @@ def _without_trace(reply: Reply) -> tuple[int, dict[str, Any]]:
     return reply.status, {name: value for name, value in reply.json().items() if name != "trace_id"}
 
 
-async def test_an_announced_key_does_nothing_but_prove_itself(bench: Bench) -> None:
+async def test_unproved_key_may_only_prove_itself(bench: Bench) -> None:
     """Wherever else it signs, the answer is that of a key that nobody registered."""
     await _announced(bench)
     asked: list[dict[str, Any]] = [
@@ -87,7 +87,7 @@ async def test_an_announced_key_does_nothing_but_prove_itself(bench: Bench) -> N
     assert await _states(bench) == {KEY.kid: "active", NEXT.kid: "announced"}
 
 
-async def test_who_proves_nothing_learns_nothing(bench: Bench) -> None:
+async def test_unproved_callers_get_one_answer(bench: Bench) -> None:
     """Of a key that is announced, of one that is not, and of a client that is not, one answer."""
     await _announced(bench)
     forged = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": NEXT.kid})
@@ -101,7 +101,7 @@ async def test_who_proves_nothing_learns_nothing(bench: Bench) -> None:
     assert answers[0][0] == 401
 
 
-async def test_a_request_is_good_once(bench: Bench) -> None:
+async def test_request_is_good_once(bench: Bench) -> None:
     for what in (
         _request(bench, KEY, action="announce", jwk=_jwk(NEXT)),
         _request(bench, NEXT, action="prove"),
@@ -112,13 +112,13 @@ async def test_a_request_is_good_once(bench: Bench) -> None:
         assert (again.status, _reason(again)) == (401, Reason.REPLAYED.code)
 
 
-async def test_a_refused_change_uses_its_jti_up(bench: Bench) -> None:
+async def test_refused_change_uses_its_jti_up(bench: Bench) -> None:
     what = _request(bench, KEY, action="retire", kid=KEY.kid)
     assert _reason(await bench.send(what)) == Reason.KEYS_CONFLICT.code
     assert _reason(await bench.send(what)) == Reason.REPLAYED.code
 
 
-async def test_a_key_on_its_way_out_decides_nothing(bench: Bench) -> None:
+async def test_retiring_key_may_change_nothing(bench: Bench) -> None:
     """Who stole the old key cannot put another in the place of its successor."""
     await _proved(bench)
     assert (await _ask(bench, NEXT, action="retire", kid=KEY.kid, overlap="600")).status == 200
@@ -134,7 +134,7 @@ async def test_a_key_on_its_way_out_decides_nothing(bench: Bench) -> None:
     assert await _states(bench) == {KEY.kid: "retiring", NEXT.kid: "active"}
 
 
-async def test_the_keys_of_another_client_are_out_of_reach(bench: Bench) -> None:
+async def test_keys_of_another_client(bench: Bench) -> None:
     for action in ("retire", "revoke", "cancel"):
         _refused(await _ask(bench, KEY, action=action, kid=OTHER.kid), Reason.KEYS_UNKNOWN)
     await _proved(bench)
@@ -143,7 +143,7 @@ async def test_the_keys_of_another_client_are_out_of_reach(bench: Bench) -> None
     assert await _states(bench, "c2") == {OTHER.kid: "active"}
 
 
-async def test_another_clients_public_key_is_no_weapon(bench: Bench) -> None:
+async def test_revoking_a_copied_public_key(bench: Bench) -> None:
     """Public keys are public: who registers one as its own and revokes it ends none of the owner's tokens."""
     await bench.add_client("asks", introspects=(API,))
     token = (await bench.good(bench.signed("c2")))["access_token"]
@@ -192,12 +192,12 @@ async def test_no_more_keys_than_fit(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "text", ["{", '{"keys":[]}', '{"keys":[1]}', '{"keys":{}}', '{"kty":"EC"}', "\x00", "1" * 60_000]
 )
-async def test_a_hosted_set_of_nonsense(bench: Bench, text: str) -> None:
+async def test_hosted_set_of_nonsense(bench: Bench, text: str) -> None:
     _refused(await _ask(bench, KEY, method="PUT", jwks=text), Reason.KEYS_MALFORMED)
     assert await _states(bench) == {KEY.kid: "active"}
 
 
-async def test_a_name_that_a_terminal_would_obey(bench: Bench) -> None:
+async def test_name_that_terminal_would_obey(bench: Bench) -> None:
     evil = json.dumps({**NEXT.public().to_jwk(), "kid": "\x1b[2J\r\nSet-Cookie: a=b\u202e"})
     reply = await _ask(bench, KEY, action="announce", jwk=evil)
     _refused(reply, Reason.KEYS_MALFORMED)

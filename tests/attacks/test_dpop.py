@@ -108,7 +108,7 @@ NEGATIVE = [
 @pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
 @pytest.mark.rfc(9449, "4.3")
 @pytest.mark.rfc(9449, "5")
-async def test_proof_that_is_none_is_refused(bench: Bench, text: str, reason: Reason) -> None:
+async def test_bad_proof_is_refused(bench: Bench, text: str, reason: Reason) -> None:
     """The assertion is not used up."""
     assert (reason.value.status, reason.value.error) == (400, "invalid_dpop_proof")
     await bench.refused(post(form(), dpop(text)), reason)
@@ -122,7 +122,7 @@ async def test_two_proofs_are_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("text", "reason"), [row(179, what, text, reason) for what, text, reason in NEGATIVE])
 @pytest.mark.rfc(9449, "7.1")
-async def test_api_refuses_the_same(bench: Bench, text: str, reason: Reason) -> None:
+async def test_api_refuses_same(bench: Bench, text: str, reason: Reason) -> None:
     """Whatever is wrong with htm and htu for POST /token is wrong with it for GET /orders too."""
     async with _api(bench) as api:
         reply = await api.get("/orders", headers=_shown(await _token(bench), text))
@@ -144,7 +144,7 @@ async def test_proof_is_for_one_token(bench: Bench, changes: dict[str, Any]) -> 
     "changes", [{}, {"htu": f"{TOKEN_URL}?q=1"}, {"htu": "HTTPS://AS.example:443/token#x"}, {"iat": NOW + 1}]
 )
 @pytest.mark.rfc(9449, "11.1")
-async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> None:
+async def test_proof_is_used_once(bench: Bench, changes: dict[str, Any]) -> None:
     """The same, and one that differs in anything but jti and key."""
     first = await bench.send(bench.signed("c1", dpop(proof())))
     assert (first.status, first.json()["token_type"]) == (200, "DPoP")
@@ -153,7 +153,7 @@ async def test_proof_is_taken_once(bench: Bench, changes: dict[str, Any]) -> Non
 
 @pytest.mark.attack(181)
 @pytest.mark.rfc(9449, "11.1")
-async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
+async def test_proof_is_used_once_at_an_api(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
@@ -166,7 +166,7 @@ async def test_proof_is_taken_once_by_an_api(bench: Bench) -> None:
 
 
 @pytest.mark.attack(181)
-async def test_proof_is_taken_once_by_an_api_whose_clock_jumped(bench: Bench) -> None:
+async def test_proof_is_used_once_despite_a_clock_jump(bench: Bench) -> None:
     """Ahead, where it forgets what has ended there, and back."""
     token = await _token(bench)
     async with _api(bench) as api:
@@ -180,7 +180,7 @@ async def test_proof_is_taken_once_by_an_api_whose_clock_jumped(bench: Bench) ->
 
 
 @pytest.mark.attack(181)
-async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
+async def test_race_with_one_proof(bench: Bench) -> None:
     """All at once: at the token endpoint each with an assertion of its own, and at an API with one token."""
     what = [bench.signed("c1", dpop(proof(jti="raced"))) for _ in range(20)]
     statuses = [reply.status for reply in await asyncio.gather(*map(bench.send, what))]
@@ -200,7 +200,7 @@ async def test_of_many_with_one_proof_one_gets_in(bench: Bench) -> None:
      "https://as.example/x/../token", "https://as.example/%74oken", "https://%61s.example/token", "https://AS.EXAMPLE/token?"],
 )  # fmt: skip
 @pytest.mark.rfc(9449, "4.3")
-async def test_url_is_one_however_it_is_spelt(bench: Bench, htu: str) -> None:
+async def test_equivalent_urls_are_one(bench: Bench, htu: str) -> None:
     """RFC 9449 section 4.3 item 9: taken, and still the same proof, so good once."""
     assert (await bench.send(bench.signed("c1", dpop(proof(htu=htu))))).status == 200
     await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
@@ -213,12 +213,12 @@ async def test_url_is_one_however_it_is_spelt(bench: Bench, htu: str) -> None:
      "https://as.example.:443/token", "https://as.example:444/token", "https://user@as.example/token", "https:/token",
      "https://as.example/introspect", "https://as.example/revoke", f"{ISSUER}/token\n", f" {ISSUER}/token", ""],
 )  # fmt: skip
-async def test_url_that_is_nearly_the_endpoint_is_none(bench: Bench, htu: str) -> None:
+async def test_near_urls_are_refused(bench: Bench, htu: str) -> None:
     await bench.refused(post(form(), dpop(proof(htu=htu))), Reason.DPOP_URL)
 
 
 @pytest.mark.attack(182)
-async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
+async def test_two_keys_may_share_jti(bench: Bench) -> None:
     for key in (BOUND, STOLEN_BY):
         assert (await bench.send(bench.signed("c1", dpop(proof(key))))).status == 200
     first, second = await _token(bench, jti="one"), await _token(bench, STOLEN_BY, jti="two")
@@ -256,7 +256,7 @@ async def test_two_keys_may_share_a_jti(bench: Bench) -> None:
         row(183, "symmetric beside EC", {**public_jwk(), "k": base64url.encode(bytes(32))}, "ES256"),
     ],
 )
-async def test_key_that_is_none_costs_nothing(bench: Bench, key: dict[str, Any], alg: str) -> None:
+async def test_unusable_key_is_rejected_quickly(bench: Bench, key: dict[str, Any], alg: str) -> None:
     reason = Reason.DPOP_ALGORITHM if alg == "HS256" else Reason.DPOP_KEY
     what = post(form(), dpop(_unsigned({"typ": "dpop+jwt", "alg": alg, "jwk": key}, sign=lambda _: bytes(64))))
     bare = min([await _seconds(bench, post(form(), dpop("x"))) for _ in range(5)])
@@ -291,14 +291,14 @@ async def test_proof_is_of_now(bench: Bench, offset: int, is_good: bool) -> None
 
 @pytest.mark.attack(184)
 @pytest.mark.parametrize("offset", [-3600, -61, 0, 61, 3600])
-async def test_nonce_tells_the_time_instead(demanding: Bench, offset: int) -> None:
+async def test_nonce_replaces_iat(demanding: Bench, offset: int) -> None:
     nonce = await _nonce(demanding)
     reply = await demanding.send(post(form(), dpop(proof(iat=NOW + offset, nonce=nonce))))
     assert (reply.status, reply.json()["token_type"]) == (200, "DPoP")
 
 
 @pytest.mark.attack(185)
-async def test_nonce_of_another_time_or_another_server(demanding: Bench) -> None:
+async def test_foreign_nonces_are_refused(demanding: Bench) -> None:
     """Made up, of another key, of an hour ago, of tomorrow, or of another kind: none of them, and nothing is used up."""
     good, other = Nonces(demanding.master_key.digest("dpop nonces")), Nonces(bytes(32))
     assert await _nonce(demanding) == good.current(NOW)
@@ -315,7 +315,7 @@ async def test_nonce_of_another_time_or_another_server(demanding: Bench) -> None
 
 
 @pytest.mark.attack(185)
-async def test_proof_with_a_nonce_is_good_once(demanding: Bench) -> None:
+async def test_proof_with_nonce_is_good_once(demanding: Bench) -> None:
     """As long as its nonce is taken, whatever its iat says."""
     nonce = await _nonce(demanding)
     assert (await demanding.send(demanding.signed("c1", dpop(proof(nonce=nonce))))).status == 200
@@ -327,7 +327,7 @@ async def test_proof_with_a_nonce_is_good_once(demanding: Bench) -> None:
 
 @pytest.mark.attack(186)
 @pytest.mark.rfc(9449, "7.2")
-async def test_bound_token_is_useless_without_its_key(bench: Bench) -> None:
+async def test_bound_token_needs_its_key(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
         _check(await api.get("/orders", headers={"authorization": f"Bearer {token}"}), "invalid_token", "Bearer")
@@ -350,7 +350,7 @@ async def test_bound_token_by_any_other_name(bench: Bench, scheme: str) -> None:
 
 
 @pytest.mark.attack(187)
-async def test_proof_for_the_token_endpoint_is_none_for_an_api_nor_the_other_way_round(bench: Bench) -> None:
+async def test_proof_for_another_endpoint(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
         _check(await api.get("/orders", headers=_shown(token, proof(jti="t"))), "invalid_dpop_proof")
@@ -358,7 +358,7 @@ async def test_proof_for_the_token_endpoint_is_none_for_an_api_nor_the_other_way
 
 
 @pytest.mark.attack(186)
-async def test_bearer_with_a_proof_beside_it_is_still_a_bearer(bench: Bench) -> None:
+async def test_bearer_with_a_proof(bench: Bench) -> None:
     token = await _token(bench)
     async with _api(bench) as api:
         headers = {**_shown(token, api_proof(token)), "authorization": f"Bearer {token}"}
@@ -369,7 +369,7 @@ async def test_bearer_with_a_proof_beside_it_is_still_a_bearer(bench: Bench) -> 
 @pytest.mark.rfc(9449, "5")
 @pytest.mark.rfc(9449, "5.2")
 @pytest.mark.rfc(9449, "6.1")
-async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
+async def test_bound_client_must_send_a_proof(bench: Bench) -> None:
     text = assertion(iss="bound", sub="bound")
     assert Reason.DPOP_MISSING.value[1:3] == (400, "invalid_dpop_proof")
     await bench.refused(post(form(text)), Reason.DPOP_MISSING, claimed="bound", jti=None)
@@ -380,7 +380,7 @@ async def test_client_whose_tokens_are_bound_must_prove(bench: Bench) -> None:
 
 
 @pytest.mark.attack(189)
-async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Bench) -> None:
+async def test_bound_client_refresh_needs_a_proof(bench: Bench) -> None:
     """A header without a proof is none either; the refresh token that comes along is not spent."""
     await bench.add_client("bound-too", dpop_bound_access_tokens=True, grant_types=BOTH_GRANTS)
     made = assertion(iss="bound-too", sub="bound-too", jti="first")
@@ -396,7 +396,7 @@ async def test_client_whose_tokens_are_bound_must_prove_at_every_grant(bench: Be
 
 
 @pytest.mark.attack(190)
-async def test_proof_is_used_up_by_a_request_that_fails_later(bench: Bench) -> None:
+async def test_failed_request_spends_the_proof(bench: Bench) -> None:
     denied = await bench.send(bench.signed("c1", dpop(proof()), scope="admin"))
     assert (denied.status, denied.json()["error"]) == (400, "invalid_scope")
     reply = await bench.refused(post(form(), dpop(proof())), Reason.DPOP_REPLAYED)
@@ -406,7 +406,7 @@ async def test_proof_is_used_up_by_a_request_that_fails_later(bench: Bench) -> N
 
 @pytest.mark.attack(141)
 @pytest.mark.rfc(9449, "8")
-async def test_want_of_a_nonce_uses_up_nothing(demanding: Bench) -> None:
+async def test_missing_nonce_spends_nothing(demanding: Bench) -> None:
     """The very same assertion is good with the nonce; and then it is a replay."""
     reply = await demanding.refused(post(form(), dpop(proof())), Reason.DPOP_NONCE, jti=None)
     assert (reply.status, reply.json()["error"]) == (400, "use_dpop_nonce")
@@ -419,7 +419,7 @@ async def test_want_of_a_nonce_uses_up_nothing(demanding: Bench) -> None:
 
 
 @pytest.mark.attack(141)
-async def test_want_of_a_nonce_cannot_be_turned_on_a_client(
+async def test_missing_nonces_are_limited(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who shows a used assertion again and again spends none of the client's tokens, and soon writes nothing more."""
@@ -438,7 +438,7 @@ def _few() -> Any:
     return Rates(failures=Rate(3, 0.001), tokens=Rate(5, 0.001))
 
 
-async def test_who_proves_nothing_has_no_proof_looked_at(bench: Bench) -> None:
+async def test_proof_of_an_unknown_client_is_ignored(bench: Bench) -> None:
     """A stranger cannot make the server verify or remember a proof."""
     await bench.refused(
         post(form(assertion(iss="nobody", sub="nobody")), dpop(proof())), Reason.CLIENT_UNKNOWN, claimed="nobody"

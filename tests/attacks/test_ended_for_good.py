@@ -32,7 +32,7 @@ async def _refresh(server: Server, text: str) -> int:
     return reply.status_code
 
 
-async def test_a_client_that_was_let_in_again_begins_anew(refreshing: Server) -> None:
+async def test_reenabled_client_has_no_old_tokens(refreshing: Server) -> None:
     token = await refreshing.token("r1", resource=OTHER_API)
     async with asking(refreshing.store) as admin:
         for enabled in (False, True):
@@ -41,7 +41,7 @@ async def test_a_client_that_was_let_in_again_begins_anew(refreshing: Server) ->
     assert await _refresh(refreshing, token["refresh_token"]) == 400
 
 
-async def test_an_api_that_came_back_has_none_of_its_old_tokens(refreshing: Server) -> None:
+async def test_restored_api_has_no_old_tokens(refreshing: Server) -> None:
     token = await refreshing.token("r1", resource=OTHER_API)
     document = {"identifier": OTHER_API, "name": "o", "scopes": ["other.read"]}
     async with asking(refreshing.store) as admin:
@@ -51,7 +51,7 @@ async def test_an_api_that_came_back_has_none_of_its_old_tokens(refreshing: Serv
     assert await _refresh(refreshing, token["refresh_token"]) == 400
 
 
-def test_keys_that_were_only_announced_push_no_revoked_key_out() -> None:
+def test_unproved_keys_displace_no_revoked_key() -> None:
     leaked = client_keys.build(keys.generate("Ed25519").public(), now=NOW)
     standing: tuple[ClientKey, ...] = (replace(leaked, revoked_at=NOW),)
     for _ in range(client_keys.MAX_REVOKED + 5):
@@ -62,6 +62,6 @@ def test_keys_that_were_only_announced_push_no_revoked_key_out() -> None:
 
 
 @pytest.mark.parametrize("kid", ["a\0", "\x1b[2J", "\u202ex", "\n", "\x85"])
-def test_a_kid_is_text_that_can_be_shown(kid: str) -> None:
+def test_kid_must_be_printable(kid: str) -> None:
     with pytest.raises(ConfigError, match="printable"):
         keys.parse_public_jwk({**keys.generate("ES256").public().to_jwk(), "kid": kid})

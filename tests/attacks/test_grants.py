@@ -89,7 +89,7 @@ async def test_refused(bench: Bench, what: Request, reason: Reason) -> None:
 @pytest.mark.parametrize(
     "wanted", [(API, OTHER_API), (OTHER_API, API), (API, "https://unknown.example"), (API, f"{API}/")]
 )
-async def test_one_api_that_is_not_allowed_spoils_all(bench: Bench, wanted: tuple[str, str]) -> None:
+async def test_one_forbidden_api_of_two(bench: Bench, wanted: tuple[str, str]) -> None:
     """A token for the one of two that is allowed would be another than was asked for."""
     body = f"{urlencode(form())}&{'&'.join(f'resource={quote_plus(each)}' for each in wanted)}"
     await bench.refused(post(body), Reason.RESOURCE_NOT_ALLOWED, uses_up=True)
@@ -129,7 +129,7 @@ async def test_long_scope_costs_nothing(bench: Bench, scope: str) -> None:
 
 
 @pytest.mark.attack(157)
-async def test_client_without_the_grant(bench: Bench) -> None:
+async def test_client_without_grant(bench: Bench) -> None:
     await bench.change_client("c2", grant_types=("refresh_token",))
     what = post(form(assertion(OTHER, iss="c2", sub="c2")))
     await bench.refused(what, Reason.GRANT_NOT_ALLOWED, claimed="c2", jti=None)
@@ -142,7 +142,7 @@ async def test_grant_that_is_not_here(bench: Bench, grant_type: str) -> None:
 
 
 @pytest.mark.attack(160)
-async def test_jwt_bearer_is_for_who_was_registered_for_it(bench: Bench) -> None:
+async def test_jwt_bearer_is_opt_in(bench: Bench) -> None:
     """It is a grant of this server, but off for every client that has it not: no token, and nothing of it for a stranger."""
     alone = {"grant_type": JWT_BEARER, "assertion": assertion(jti="grant")}
     await bench.refused(post(alone), Reason.GRANT_NOT_ALLOWED, jti=None)
@@ -184,7 +184,7 @@ async def test_tokens_are_distinct(bench: Bench) -> None:
 @pytest.mark.attack(159)
 @pytest.mark.soak
 @pytest.mark.parametrize("client_id", ["client_secret_basic", "refreshing"])
-async def test_a_hundred_thousand_tokens_are_distinct(bench: Bench, client_id: str) -> None:
+async def test_hundred_thousand_tokens_are_distinct(bench: Bench, client_id: str) -> None:
     """All of them issued by the whole server, many at once: alone, and as the first of a family."""
     published, seen = await _published(bench), set[str]()
     for _ in range(1000):
@@ -200,7 +200,9 @@ def _ask(bench: Bench, client_id: str) -> Request:
 
 
 @pytest.mark.attack(162)
-async def test_stranger_locks_nobody_out(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stranger_cannot_lock_a_client_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A thousand bad assertions in the name of c1 from many addresses, with the limits on: c1 itself is served."""
     async with running(MemoryStore(), caplog, monkeypatch, Rates()) as bench:
         statuses = set()

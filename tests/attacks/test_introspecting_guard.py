@@ -47,7 +47,7 @@ async def _revoke(bench: Bench, token: str, client_id: str = "c1") -> None:
     await bench.good(bench.signed(client_id, path="/revoke", token=token))
 
 
-async def test_a_revoked_token_and_a_cache(bench: Bench) -> None:
+async def test_revoked_token_and_cache(bench: Bench) -> None:
     """It passes for 30 s at most, counted from the question, and then no more."""
     guard, token = _guard(bench), await _token(bench)
     assert await _reason(guard, token) is None
@@ -58,21 +58,21 @@ async def test_a_revoked_token_and_a_cache(bench: Bench) -> None:
         assert await _reason(guard, token) is Reason.TOKEN_REVOKED
 
 
-async def test_without_a_cache_at_once(bench: Bench) -> None:
+async def test_without_cache_at_once(bench: Bench) -> None:
     guard, token = _guard(bench, seconds=0), await _token(bench)
     assert await _reason(guard, token) is None
     await _revoke(bench, token)
     assert await _reason(guard, token) is Reason.TOKEN_REVOKED
 
 
-async def test_a_feed_is_not_waited_out(bench: Bench) -> None:
+async def test_feed_is_not_waited_out(bench: Bench) -> None:
     """What the feed told counts beside an answer that is remembered: the stricter of the two wins."""
     guard, token = _guard(bench, revocations="required"), await _token(bench)
     await _revoke(bench, token)
     assert await _reason(guard, token) is Reason.TOKEN_REVOKED
 
 
-async def test_a_token_that_expires_while_it_is_remembered(bench: Bench) -> None:
+async def test_token_expires_in_the_cache(bench: Bench) -> None:
     """Refused from the second of its exp on: no leeway of ours, since the server is asked again."""
     token = await _token(bench)
     exp = compact.parse(token).claims["exp"]
@@ -85,7 +85,7 @@ async def test_a_token_that_expires_while_it_is_remembered(bench: Bench) -> None
         assert await _reason(guard, token) is Reason.TOKEN_EXPIRED
 
 
-async def test_all_that_an_operator_ends(bench: Bench) -> None:
+async def test_all_that_operator_ends(bench: Bench) -> None:
     guard, token = _guard(bench, seconds=0), await _token(bench)
     await bench.change_client("c1", enabled=False)
     assert await _reason(guard, token) is Reason.TOKEN_REVOKED
@@ -96,7 +96,7 @@ async def test_all_that_an_operator_ends(bench: Bench) -> None:
     assert await _reason(guard, token) is Reason.TOKEN_REVOKED
 
 
-async def test_the_answer_for_one_token_is_for_no_other(bench: Bench) -> None:
+async def test_answer_is_cached_per_token(bench: Bench) -> None:
     """R37: what is remembered of a good token opens no door to one that is like it."""
     guard, token = _guard(bench), await _token(bench)
     assert await _reason(guard, token) is None
@@ -120,7 +120,7 @@ async def test_the_answer_for_one_token_is_for_no_other(bench: Bench) -> None:
     assert await _reason(guard, token) is None
 
 
-async def test_the_answer_at_one_api_is_for_no_other(bench: Bench) -> None:
+async def test_answer_is_cached_per_api(bench: Bench) -> None:
     """R37: two guards of one process share nothing, though they ask the same issuer of the same token."""
     token = await _token(bench, "both", scope="r")
     named = compact.parse(token).claims["aud"]
@@ -135,7 +135,7 @@ async def test_the_answer_at_one_api_is_for_no_other(bench: Bench) -> None:
     assert await _reason(fresh, token) is Reason.TOKEN_REVOKED
 
 
-async def test_the_answer_for_who_has_the_key_is_for_no_thief(bench: Bench) -> None:
+async def test_proof_is_checked_despite_the_cache(bench: Bench) -> None:
     """R37: a bound token that is remembered is judged anew by its proof with each request."""
     token = str((await bench.good(bench.signed("bound", dpop(proof()))))["access_token"])
     guard = _guard(bench)
@@ -160,7 +160,7 @@ async def test_scopes_are_judged_anew(bench: Bench) -> None:
     assert await _reason(guard, token, need=["w"]) is Reason.SCOPE_INSUFFICIENT
 
 
-async def test_without_an_answer_nobody_passes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_answer_refuses_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store is away, or the API may not ask: neither a yes nor a no, and nothing that lasts."""
     guard, token = _guard(bench, seconds=0), await _token(bench)
 
@@ -177,7 +177,7 @@ async def test_without_an_answer_nobody_passes(bench: Bench, monkeypatch: pytest
         await _reason(guard, token)
 
 
-async def test_an_api_that_asks_for_another(bench: Bench) -> None:
+async def test_api_that_asks_for_another(bench: Bench) -> None:
     """It hears that the token is none: nobody passes, and nothing of the token is told."""
     asking = Introspection("rs-b", SecretBasic(bench.secrets["rs-b"]))
     guard, token = _guard(bench, introspection=asking), await _token(bench)

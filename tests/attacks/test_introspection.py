@@ -61,7 +61,7 @@ async def _end(bench: Bench, kind: str, value: str = "", **selected: str) -> Non
 
 
 @pytest.mark.attack(229)
-async def test_of_a_token_for_two_each_hears_its_own(apis: Bench) -> None:
+async def test_token_for_two_apis(apis: Bench) -> None:
     token = (await _token(apis, "both", scope="r"))["access_token"]
     aud = compact.parse(token).claims["aud"]
     heard = [(await _ask(apis, token, by)).json() for by in ("rs-a", "rs-b")]
@@ -89,7 +89,7 @@ def _cut(token: str) -> list[str]:
 
 
 @pytest.mark.attack(231)
-async def test_a_token_that_is_cut_or_changed_is_none(apis: Bench) -> None:
+async def test_cut_or_changed_token_is_inactive(apis: Bench) -> None:
     """A truncated one is no shorter way to the same token (CVE-2026-27840)."""
     token = (await _token(apis))["access_token"]
     for text in filter(None, _cut(token)):
@@ -99,7 +99,7 @@ async def test_a_token_that_is_cut_or_changed_is_none(apis: Bench) -> None:
 
 
 @pytest.mark.attack(231)
-async def test_what_is_no_access_token_is_inactive(apis: Bench) -> None:
+async def test_other_kinds_of_token_are_inactive(apis: Bench) -> None:
     """A refresh token, an assertion, a proof, the feed of revocations and the server's own signed answer."""
     made = await _token(apis, "refreshing")
     feed = (await apis.send(Request(method="GET", path="/revocations", headers=()))).body.decode()
@@ -111,7 +111,7 @@ async def test_what_is_no_access_token_is_inactive(apis: Bench) -> None:
 
 
 @pytest.mark.parametrize("path", ["/introspect", "/revoke"])
-async def test_a_token_that_stands_twice(apis: Bench, path: str) -> None:
+async def test_repeated_token_parameter(apis: Bench, path: str) -> None:
     token = (await _token(apis))["access_token"]
     body = f"token={token}&token=x"
     reply = await apis.send(post(body, basic("rs-a", apis.secrets["rs-a"]), path=path))
@@ -120,7 +120,7 @@ async def test_a_token_that_stands_twice(apis: Bench, path: str) -> None:
 
 @pytest.mark.attack(233)
 @pytest.mark.parametrize("path", ["/introspect", "/revoke"])
-async def test_a_token_in_the_url_is_refused_and_not_written_down(apis: Bench, path: str) -> None:
+async def test_token_in_the_url_is_not_logged(apis: Bench, path: str) -> None:
     token = (await _token(apis))["access_token"]
     for request in (Request(method="GET"), Request(b"token=x"), Request(method="HEAD")):
         reply = await apis.send(replace(request, path=path, query=f"token={token}".encode()))
@@ -140,7 +140,7 @@ _ENDS = [
 
 
 @pytest.mark.parametrize("kind", _ENDS)
-async def test_what_is_revoked_is_inactive_at_once_and_refused_by_a_guard(apis: Bench, kind: str) -> None:
+async def test_revoked_tokens_are_inactive_at_once(apis: Bench, kind: str) -> None:
     """And no refresh token that is meant brings another; but one that is issued later stands, where there may be one."""
     made = await _token(apis, "refreshing")
     token, claims = made["access_token"], compact.parse(made["access_token"]).claims
@@ -183,7 +183,7 @@ async def _guarded(bench: Bench, token: str) -> Reason | None:
     return None
 
 
-async def test_a_strangers_key_revokes_nothing_of_its_owner(apis: Bench) -> None:
+async def test_copied_key_revokes_no_owner(apis: Bench) -> None:
     """Who registers another's public key as its own, and revokes that."""
     token = (await _token(apis))["access_token"]
     await _end(apis, "key", of_key("evil", compact.parse(token).claims["client_key"]) or "", client_id="evil")
@@ -202,7 +202,7 @@ async def test_another_clients_token_in_any_guise(apis: Bench) -> None:
 
 
 @pytest.mark.attack(228)
-async def test_an_introspection_cannot_be_repeated(apis: Bench) -> None:
+async def test_introspection_cannot_be_repeated(apis: Bench) -> None:
     """By whoever saw it on its way: its assertion is used up like any."""
     await apis.add_client("rs-key", introspects=(API,))
     token = (await _token(apis))["access_token"]
@@ -212,7 +212,7 @@ async def test_an_introspection_cannot_be_repeated(apis: Bench) -> None:
 
 
 @pytest.mark.attack(228)
-async def test_whom_an_api_trusted_yesterday(apis: Bench) -> None:
+async def test_caller_that_lost_introspects(apis: Bench) -> None:
     """A client that speaks for the API no more, or is disabled, hears nothing from the next request on."""
     token = (await _token(apis))["access_token"]
     await apis.change_client("rs-a", introspects=())
@@ -221,13 +221,13 @@ async def test_whom_an_api_trusted_yesterday(apis: Bench) -> None:
     assert (await _ask(apis, token, "rs-b")).status == 401
 
 
-async def test_a_token_for_an_api_that_is_gone(apis: Bench) -> None:
+async def test_token_for_api_that_is_gone(apis: Bench) -> None:
     token = (await _token(apis))["access_token"]
     await apis.store.apis.remove(API)
     assert (await _ask(apis, token)).json() == INACTIVE
 
 
-async def test_while_the_store_is_away_nothing_is_active(apis: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unavailable_store_gets_503(apis: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """503, never an answer from memory; and a revocation that was not written down is not acknowledged (RFC 7009 2.2.1)."""
     token = (await _token(apis))["access_token"]
 
@@ -246,7 +246,7 @@ async def test_while_the_store_is_away_nothing_is_active(apis: Bench, monkeypatc
 
 
 @pytest.mark.attack(231)
-async def test_a_token_that_is_not_valid_yet_is_inactive(apis: Bench) -> None:
+async def test_token_before_nbf_is_inactive(apis: Bench) -> None:
     made = compact.parse((await _token(apis))["access_token"])
     stranger = keys.generate("ES256")
     assert (await _ask(apis, compact.sign(made.header, {**made.claims, "nbf": NOW + 5}, stranger))).json() == INACTIVE
@@ -264,7 +264,7 @@ async def limited(
 
 
 @pytest.mark.attack(241)
-async def test_an_api_may_ask_as_often_as_it_has_requests(limited: Bench) -> None:
+async def test_introspections_are_not_limited(limited: Bench) -> None:
     """More often than any client may have tokens; each is written down, and costs less than the second has for it."""
     token, before = (await _token(limited))["access_token"], len(await limited.audited())
     begun, worked = time.perf_counter(), time.process_time()
@@ -278,7 +278,7 @@ async def test_an_api_may_ask_as_often_as_it_has_requests(limited: Bench) -> Non
 
 
 @pytest.mark.attack(241)
-async def test_who_asks_holds_nobody_up(limited: Bench) -> None:
+async def test_introspections_do_not_block(limited: Bench) -> None:
     """A thousand ask of one token; in their midst it is used, revoked and asked for, and nobody hears what is over."""
     token = (await _token(limited))["access_token"]
     ended, heard = asyncio.Event(), list[tuple[bool, bool]]()
@@ -304,7 +304,7 @@ async def test_who_asks_holds_nobody_up(limited: Bench) -> None:
 
 
 @pytest.mark.attack(241)
-async def test_who_fails_to_ask_is_limited_all_the_same(limited: Bench) -> None:
+async def test_failed_introspections_are_limited(limited: Bench) -> None:
     """What is not limited is asking; guessing the secret of who asks is, and so is asking for nobody."""
     token = (await _token(limited))["access_token"]
     wrong = post({"token": token}, basic("rs-a", "x" * 43), path="/introspect")

@@ -267,7 +267,7 @@ async def test_secret_is_for_one_algorithm(bench: Bench) -> None:
 
 
 @pytest.mark.attack(59)
-async def test_public_key_of_the_server_as_secret(bench: Bench) -> None:
+async def test_public_key_of_server_as_secret(bench: Bench) -> None:
     (key,) = await bench.store.signing_keys.list()
     await bench.refused(post(form(_mac(key.public_jwk.encode()))), Reason.KEY_ALGORITHM)
 

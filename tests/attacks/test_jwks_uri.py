@@ -89,7 +89,7 @@ async def test_stranger_makes_nothing_be_fetched(place: Place, what: Request) ->
     assert server.hits == 0
 
 
-async def test_algorithm_of_no_key_makes_nothing_be_fetched(place: Place) -> None:
+async def test_unusable_algorithm_fetches_nothing(place: Place) -> None:
     bench, server = place
     await bench.add_client("pinned", jwks_uri=server.uri(), token_endpoint_auth_signing_alg="PS256")
     await refused(bench, request(bench, client_id="pinned"), Reason.KEY_ALGORITHM)
@@ -133,7 +133,7 @@ async def test_name_that_changes_its_address(place: Place) -> None:
 @pytest.mark.parametrize(
     "status", ["301 Moved", "303 See Other", "307 Again", "308 For ever", "300 Choose", "201 Made"]
 )
-async def test_nothing_but_200_is_an_answer(place: Place, status: str) -> None:
+async def test_nothing_but_200_is_answer(place: Place, status: str) -> None:
     """A set that comes with another status is none, wherever it points to."""
     bench, server = place
     server.answer = reply({"keys": [OWN.public().to_jwk()]}, f"Location: {server.uri()}", status=status)
@@ -191,7 +191,7 @@ async def drops(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.attack(218)
-async def test_slow_reply_keeps_nobody_else_waiting(place: Place) -> None:
+async def test_slow_reply_does_not_block_others(place: Place) -> None:
     bench, server = place
     server.answer = drops
     idle = await _times(bench, 50)
@@ -210,7 +210,7 @@ async def test_slow_reply_keeps_nobody_else_waiting(place: Place) -> None:
 
 
 @pytest.mark.attack(218)
-async def test_slow_replies_keep_no_other_client_waiting(place: Place) -> None:
+async def test_slow_replies_do_not_block_clients(place: Place) -> None:
     """c9 and more like it wait for a byte a second; c2 to c50 all at once, with keys of their own or published ones."""
     bench, server = place
     others = [f"o{number}" for number in range(48)]
@@ -298,7 +298,7 @@ def _named(bench: Bench, number: int) -> Request:
 
 
 @pytest.mark.attack(222)
-async def test_outage_after_a_good_fetch(place: Place) -> None:
+async def test_outage_after_good_fetch(place: Place) -> None:
     bench, server = place
     await let_in(bench, request(bench))
     server.answer = reply({}, status="503 Gone")
@@ -366,14 +366,14 @@ async def test_garbage(place: Place, answer: bytes) -> None:
     await refused(bench, request(bench), Reason.JWKS_MALFORMED)
 
 
-async def test_bad_key_beside_a_good_one(place: Place) -> None:
+async def test_bad_key_beside_good_one(place: Place) -> None:
     bench, server = place
     server.publish({"kty": "oct", "k": "AAAA", "kid": OWN.kid}, {"kty": "?"}, None, OWN.public().to_jwk())
     await let_in(bench, request(bench))
 
 
 @pytest.mark.rfc(7517, "4.5")
-async def test_kid_of_two_keys_lets_both_in(place: Place) -> None:
+async def test_one_kid_for_two_keys(place: Place) -> None:
     bench, server = place
     server.publish({**NEXT.public().to_jwk(), "kid": OWN.kid}, OWN.public().to_jwk(), OTHER.public().to_jwk())
     await let_in(bench, request(bench))
@@ -466,7 +466,7 @@ AT_A_JWKS_URI = {
 
 
 @pytest.mark.parametrize("reason", AT_A_JWKS_URI, ids=lambda reason: reason.code)
-async def test_reason_is_reached_at_a_jwks_uri(
+async def test_reason_is_reached_at_jwks_uri(
     reason: Reason, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller is told nothing of it, and the operator all."""
@@ -501,7 +501,7 @@ async def test_jku_is_compared_and_never_followed(place: Place) -> None:
 
 
 @pytest.mark.rfc(7515, "4.1.2")
-async def test_jku_of_a_client_with_keys_of_its_own_is_observed(place: Place) -> None:
+async def test_jku_with_registered_keys_is_observed(place: Place) -> None:
     """There is no address to compare it with, and nobody fetches it: a client that sends one is let in as before."""
     bench, _ = place
     async with canary() as other:
@@ -523,7 +523,7 @@ async def test_key_that_changed_under_its_kid(place: Place) -> None:
     assert line["detail"] == "its key set was fetched 0 s ago"
 
 
-async def test_key_that_was_withdrawn_ends_in_seconds_where_the_client_says_no_store(place: Place) -> None:
+async def test_no_store_key_set_expires_in_seconds(place: Place) -> None:
     """SMART App Launch: a set SHALL NOT be kept for longer than its Cache-Control says."""
     bench, server = place
     for control in ("no-store", "max-age=0", "no-cache"):
@@ -535,7 +535,7 @@ async def test_key_that_was_withdrawn_ends_in_seconds_where_the_client_says_no_s
         await refused(bench, request(bench), Reason.KEY_UNKNOWN)
 
 
-async def test_what_is_left_out_is_told_to_the_operator(place: Place) -> None:
+async def test_skipped_keys_are_logged(place: Place) -> None:
     bench, server = place
     server.publish(OWN.public().to_jwk(), {**NEXT.public().to_jwk(), "use": "enc"})
     line = await refused(bench, request(bench, NEXT), Reason.KEY_UNKNOWN)

@@ -64,14 +64,14 @@ async def test_failures_are_limited(server: Server) -> None:
     assert all(_is_limited(reply, Reason.LIMIT_FAILURES) for reply in replies[3:])
 
 
-async def test_a_stranger_locks_nobody_out(server: Server) -> None:
+async def test_stranger_cannot_lock_a_client_out(server: Server) -> None:
     """The failures of others, from the same address and in the same name, do not touch who has the key."""
     for _ in range(50):
         await _guess(server)
     assert (await _ask(server)).status_code == 200
 
 
-async def test_limited_failures_tell_nothing_of_the_client(server: Server) -> None:
+async def test_limited_failures_look_alike(server: Server) -> None:
     """Known or not, enabled or not: the same bytes, but for the trace."""
     for _ in range(10):
         await _guess(server, "c1")
@@ -80,7 +80,7 @@ async def test_limited_failures_tell_nothing_of_the_client(server: Server) -> No
     assert told[0] == told[1]
 
 
-async def test_limited_failures_do_not_fill_the_log(server: Server) -> None:
+async def test_limited_failures_do_not_fill_log(server: Server) -> None:
     for _ in range(200):
         await _guess(server)
     before = await _audited(server)
@@ -103,7 +103,7 @@ async def test_tokens_are_limited_per_client(server: Server) -> None:
 
 
 @pytest.mark.attack(147)
-async def test_who_floods_with_a_stolen_key_cannot_keep_its_owner_from_changing_it(server: Server) -> None:
+async def test_token_limit_leaves_key_changes_free(server: Server) -> None:
     """Each endpoint counts apart: the keys can be seen and changed, and tokens revoked, while no token is to be had."""
     while (reply := await _ask(server)).status_code == 200:
         pass
@@ -114,13 +114,13 @@ async def test_who_floods_with_a_stolen_key_cannot_keep_its_owner_from_changing_
         )
 
 
-async def test_a_client_that_is_refused_counts_too(server: Server) -> None:
+async def test_client_that_is_refused_counts_too(server: Server) -> None:
     """Who proves who he is and asks for what he may not have, again and again, fills the log as well."""
     replies = [await _ask(server, scope="nope") for _ in range(7)]
     assert [reply.status_code for reply in replies] == [400] * 5 + [429] * 2
 
 
-async def test_a_stolen_assertion_uses_up_nothing_of_its_client(server: Server) -> None:
+async def test_replays_spend_no_client_limit(server: Server) -> None:
     """Shown again and again it is a failure of who shows it, and soon writes nothing more."""
     stolen = [await _ask(server, jti="stolen") for _ in range(20)]
     assert [reply.status_code for reply in stolen] == [200] + [401] * 3 + [429] * 16

@@ -43,7 +43,7 @@ async def _document(**options: Any) -> dict[str, Any]:
     [("private_key_jwt",), ("client_secret_jwt",), ("client_secret_basic",), ("private_key_jwt", "client_secret_post")],
     ids=" ".join,
 )
-async def test_metadata_list_what_is_on(methods: tuple[str, ...]) -> None:
+async def test_metadata_list_enabled_methods(methods: tuple[str, ...]) -> None:
     """Only that: the methods, the algorithms of these methods, and never `none`."""
     document = await _document(auth_methods=methods)
     assert document["issuer"] == ISSUER
@@ -59,7 +59,7 @@ async def test_metadata_list_what_is_on(methods: tuple[str, ...]) -> None:
 
 
 @pytest.mark.attack(242)
-async def test_what_is_off_authenticates_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_disabled_method_does_not_authenticate(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the one form in which every client is refused."""
     async with running(MemoryStore(), auth_methods=("private_key_jwt",)) as server:
         await server.add_client("c1")
@@ -85,7 +85,7 @@ def test_settings_name_known_methods() -> None:
 
 
 @pytest.mark.attack(242)
-async def test_stub_is_there_only_where_it_was_asked_for() -> None:
+async def test_authorization_stub_is_optional() -> None:
     assert "authorization_endpoint" not in await _document()
     async with running(MemoryStore()) as server:
         assert (await server.http.get("/authorize")).status_code == 404
@@ -112,7 +112,7 @@ async def test_stub_is_there_only_where_it_was_asked_for() -> None:
     ],
     ids=lambda header: header[0].decode(),
 )
-async def test_nobody_names_the_issuer_but_the_operator(bench: Bench, header: tuple[bytes, bytes]) -> None:
+async def test_request_cannot_name_the_issuer(bench: Bench, header: tuple[bytes, bytes]) -> None:
     """A request's word about its host is in no URL that is published, whoever keeps the answer in a cache."""
     plain = await _get(bench, WELL_KNOWN)
     assert (await _get(bench, WELL_KNOWN, header)).body == plain.body
@@ -142,7 +142,7 @@ async def test_both_documents_are_in_both_places() -> None:
 
 
 @pytest.mark.attack(245)
-async def test_key_set_tells_nothing_private(bench: Bench) -> None:
+async def test_key_set_has_no_private_members(bench: Bench) -> None:
     reply = await _get(bench, "/jwks")
     members = reply.json()["keys"]
     assert not {"d", "p", "q", "dp", "dq", "qi", "k", "priv", "oth"} & {name for key in members for name in key}
@@ -154,7 +154,7 @@ async def test_key_set_tells_nothing_private(bench: Bench) -> None:
 
 @pytest.mark.attack(245)
 @pytest.mark.parametrize("shape", ["W/{}", '"x", {}', "{}, W/{}", " {} ", "*"])
-async def test_key_set_that_is_known_is_not_sent(bench: Bench, shape: str) -> None:
+async def test_key_set_with_a_known_etag(bench: Bench, shape: str) -> None:
     """RFC 9110 section 13.1.2: any of the tags, compared weakly; and the 304 has what the 200 had."""
     reply = await _get(bench, "/jwks")
     tag = reply.headers["etag"]
@@ -167,14 +167,14 @@ async def test_key_set_that_is_known_is_not_sent(bench: Bench, shape: str) -> No
 
 @pytest.mark.attack(245)
 @pytest.mark.parametrize("shape", ["x", '"x"', "{}x", "", "\xff"])
-async def test_key_set_that_is_not_known_is_sent(bench: Bench, shape: str) -> None:
+async def test_key_set_with_an_unknown_etag(bench: Bench, shape: str) -> None:
     tag = (await _get(bench, "/jwks")).headers["etag"]
     given = shape.replace("{}", tag.strip('"')).encode("latin-1")
     assert (await _get(bench, "/jwks", (b"if-none-match", given))).status == 200
 
 
 @pytest.mark.attack(245)
-async def test_kids_stay_unique_through_changes_of_the_key(bench: Bench) -> None:
+async def test_kids_stay_unique_through_rotations(bench: Bench) -> None:
     """Next, signing and retiring at once: each with a name of its own, none private, and the tag changes with them."""
     tags, vault = {(await _get(bench, "/jwks")).headers["etag"]}, Vault(bench.master_key)
     for alg in ("ES256", "RS256", "Ed25519"):
@@ -190,7 +190,7 @@ async def test_kids_stay_unique_through_changes_of_the_key(bench: Bench) -> None
 
 
 @pytest.mark.attack(245)
-async def test_every_algorithm_of_the_key_set_is_in_the_metadata(bench: Bench) -> None:
+async def test_metadata_list_each_signing_alg(bench: Bench) -> None:
     """Auth0's Express middleware checks access tokens against the list for ID tokens; OIDC Discovery wants RS256."""
     vault = Vault(bench.master_key)
     for alg in ("PS256", "Ed25519", "ES384"):
@@ -220,7 +220,7 @@ async def test_browsers_of_strangers(bench: Bench) -> None:
 
 @pytest.mark.attack(246)
 @pytest.mark.parametrize("path", PUBLIC)
-async def test_public_documents_are_for_pages_of_any_origin(bench: Bench, path: str) -> None:
+async def test_public_documents_allow_any_origin(bench: Bench, path: str) -> None:
     """With a preflight, which a header such as MCP-Protocol-Version causes; and never with credentials."""
     origin = (b"origin", b"https://inspector.example")
     wanted = (b"access-control-request-headers", b"mcp-protocol-version")
@@ -239,7 +239,7 @@ PATHS = ["/TOKEN", "/token/", "//token", "/token/x", "/./token", "/x/../token", 
 
 @pytest.mark.attack(247)
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_path_that_is_nearly_an_endpoint_is_none(bench: Bench, path: str) -> None:
+async def test_near_paths_are_404(bench: Bench, path: str) -> None:
     """No second spelling reaches an endpoint: a rule of a proxy for /token holds for all that gets there."""
     before = await bench.audited()
     reply = await bench.send(Request(post().body, path=path))
@@ -250,7 +250,7 @@ async def test_a_path_that_is_nearly_an_endpoint_is_none(bench: Bench, path: str
 
 @pytest.mark.attack(248)
 @pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/openapi.json", "/debug", "/metrics", "/admin", "/.git/config", "/.env", "/console", "/favicon.ico", "/static/../x"])  # fmt: skip
-async def test_what_is_not_there(bench: Bench, path: str) -> None:
+async def test_unknown_paths(bench: Bench, path: str) -> None:
     """JSON, no version, no name of a framework; nothing of help to who looks around."""
     reply = await _get(bench, path)
     assert _refused(reply) == (404, "not_found")
@@ -289,16 +289,14 @@ def _plain(reply: Reply) -> None:
 
 @pytest.mark.attack(247)
 @pytest.mark.parametrize("path", ["/jwks/", "/health/", "/errors/", "//jwks", f"{WELL_KNOWN}/"])
-async def test_no_redirect_to_a_host_that_the_request_names(bench: Bench, path: str) -> None:
+async def test_trailing_slash_does_not_redirect(bench: Bench, path: str) -> None:
     """A slash too many is another path, not a reason to send somebody to whatever stands in Host."""
     reply = await _get(bench, path, (b"host", b"evil.example"))
     assert _refused(reply) == (404, "not_found")
 
 
 @pytest.mark.attack(248)
-async def test_a_page_that_fails_tells_nothing(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failing_page_hides_the_cause(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """500: what went wrong is for the log."""
     async with bench_running(MemoryStore(), caplog, monkeypatch) as bench:
 
@@ -321,7 +319,7 @@ BROWSER = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
     ("path", "status"),
     [("/", 200), ("/x", 404), ("/x%3Cscript%3E", 404), ("/x<script>alert(1)</script>", 404), ("//evil.example", 404)],
 )
-async def test_browser_gets_a_page(bench: Bench, path: str, status: int) -> None:
+async def test_browser_gets_page(bench: Bench, path: str, status: int) -> None:
     """With the name, the issuer and where to go on; with nothing that the request said, and nothing that is loaded."""
     reply = await _get(bench, path, BROWSER, (b"host", b"evil.example"))
     assert reply.status == status
@@ -351,7 +349,7 @@ async def test_links_of_pages_lead_somewhere() -> None:
 
 
 @pytest.mark.attack(248)
-async def test_style_is_the_one_that_is_allowed(bench: Bench) -> None:
+async def test_style_is_one_that_is_allowed(bench: Bench) -> None:
     reply = await _get(bench, "/", BROWSER)
     (style,) = re.findall(r"<style>(.*?)</style>", reply.body.decode())
     allowed = b64encode(sha256(style.encode()).digest()).decode()
@@ -359,7 +357,7 @@ async def test_style_is_the_one_that_is_allowed(bench: Bench) -> None:
 
 
 @pytest.mark.attack(302)
-async def test_unknown_path_is_logged_without_what_it_hides(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unknown_path_is_logged_safely(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """The trace_id is in the log at INFO; a token in the path is not, and no line is forged."""
     secret = "eyJ" + "x" * 40
     reply = await _get(bench, f"/a\nINFO forged/{secret}")

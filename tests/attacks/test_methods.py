@@ -110,7 +110,7 @@ WITH_SECRET: dict[str, tuple[str, Callable[[str], Request]]] = {
 
 
 @pytest.mark.rfc(7521, "4.2")
-async def test_client_id_of_the_assertion(bench: Bench) -> None:
+async def test_client_id_of_assertion(bench: Bench) -> None:
     await bench.issued(post(form(client_id="c1")))
 
 
@@ -138,7 +138,7 @@ async def test_scheme_in_any_case(bench: Bench, scheme: str) -> None:
 
 @pytest.mark.rfc(6749, "2.3")
 @pytest.mark.parametrize("value", ["Bearer old.access.token", "bearer x", "DPoP x", "Bearer"])
-async def test_an_old_token_beside_a_secret_is_passed_over(bench: Bench, value: str) -> None:
+async def test_old_bearer_token_is_ignored(bench: Bench, value: str) -> None:
     """PyIceberg sends both when it asks again. A token authenticates no client, so there is one method, not two."""
     members = {**GRANT, "client_id": "client_secret_post", "client_secret": bench.secrets["client_secret_post"]}
     await bench.issued(post(members, _header(value)), client_id="client_secret_post", jti=None)
@@ -147,7 +147,7 @@ async def test_an_old_token_beside_a_secret_is_passed_over(bench: Bench, value: 
 
 
 @pytest.mark.attack(38)
-async def test_a_token_beside_the_guide_s_assertion_is_refused(bench: Bench) -> None:
+async def test_bearer_token_with_the_guides_assertion(bench: Bench) -> None:
     """RFC 7521 section 4.2.1: beside any assertion, in whichever parameter, it may be a second one."""
     text = assertion(bench.signers["guide"], iss="guide", sub="label")
     members = {**GRANT, "assertion": text, "client_id": "guide", "client_secret": bench.secrets["guide"]}
@@ -165,7 +165,7 @@ async def test_a_token_beside_the_guide_s_assertion_is_refused(bench: Bench) -> 
         (("Bearer x", "Basic YTpi"), "Authorization: Bearer and Authorization: Basic and client_secret"),
     ],
 )
-async def test_what_came_beside_what_is_told(bench: Bench, headers: tuple[str, ...], got: str) -> None:
+async def test_mixed_methods_are_named(bench: Bench, headers: tuple[str, ...], got: str) -> None:
     """By name, and nothing of what it said."""
     members = {**GRANT, "client_id": "client_secret_post", "client_secret": bench.secrets["client_secret_post"]}
     what = post(members, *map(_header, headers))
@@ -176,7 +176,7 @@ async def test_what_came_beside_what_is_told(bench: Bench, headers: tuple[str, .
 
 
 @pytest.mark.attack(38)
-async def test_a_token_is_no_client_authentication(bench: Bench) -> None:
+async def test_token_is_no_client_authentication(bench: Bench) -> None:
     """Alone, or with a name only, it lets nobody in."""
     await bench.refused(post(GRANT, _header("Bearer x")), Reason.BASIC_MALFORMED, jti=None)
     named = {**GRANT, "client_id": "client_secret_post"}
@@ -197,7 +197,7 @@ async def test_right_secret_and_forged_assertion(bench: Bench) -> None:
 
 
 @pytest.mark.attack(41)
-async def test_secret_of_a_client_that_signs(bench: Bench) -> None:
+async def test_secret_of_client_that_signs(bench: Bench) -> None:
     """A secret that is still stored opens nothing once the client is registered for its key."""
     left = StoredSecret(bench.master_key.digest(OLD_SECRET), None, NOW, None)
     await bench.change_client("c1", secrets=(left,))
@@ -240,7 +240,7 @@ async def test_client_made_anew(bench: Bench) -> None:
 
 
 @pytest.mark.attack(45)
-async def test_one_answer_until_the_signature(bench: Bench) -> None:
+async def test_one_answer_until_signature(bench: Bench) -> None:
     """Disabled, unknown, wrong key, wrong kid, wrong alg, wrong method: the same bytes, but for the trace."""
     wrong_key = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": KEY.kid})
     public = SecretKey(json.dumps(KEY.public().to_jwk()).encode())

@@ -35,7 +35,7 @@ async def issued(bench: Bench, what: Request) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("peer", [None, ADDRESS, "10.0.0.2", "::ffff:10.0.0.2", "127.0.0.1", "", "10.0.0.1.example"])
-async def test_header_of_anybody_else_is_none(bench: Bench, peer: str | None) -> None:
+async def test_certificate_header_of_a_stranger(bench: Bench, peer: str | None) -> None:
     """As if it were not there, whatever it says: not even a broken one is looked at."""
     for header in (NAMED.header, (b"client-cert", b"x")):
         await refused(bench, over_tls("named", header, peer=peer), Reason.NO_CREDENTIALS)
@@ -47,7 +47,7 @@ async def test_header_of_anybody_else_is_none(bench: Bench, peer: str | None) ->
     )
 
 
-async def test_forwarded_address_is_not_the_peer(bench: Bench) -> None:
+async def test_forwarded_address_is_not_peer(bench: Bench) -> None:
     forwarded = (b"x-forwarded-for", PROXY.encode()), (b"forwarded", b"for=" + PROXY.encode())
     await refused(bench, over_tls("named", NAMED.header, *forwarded, peer=ADDRESS), Reason.NO_CREDENTIALS)
 
@@ -71,7 +71,7 @@ async def test_no_other_header_counts(bench: Bench, name: bytes) -> None:
     ],
     ids=["twice", "two", "list", "empty", "long", "der"],
 )
-async def test_what_a_proxy_sends_is_read_strictly(bench: Bench, headers: Any) -> None:
+async def test_certificate_header_is_strict(bench: Bench, headers: Any) -> None:
     """A second header is what a proxy did not strip: nobody may choose between the two."""
     await refused(bench, over_tls("named", *headers), Reason.CERTIFICATE_HEADER)
     await refused(bench, replace(post(form(), *headers), peer=PROXY), Reason.CERTIFICATE_HEADER)
@@ -88,7 +88,7 @@ async def test_what_a_proxy_sends_is_read_strictly(bench: Bench, headers: Any) -
         ("named", SELF),
     ],
 )
-async def test_every_failure_says_the_same(bench: Bench, client_id: str, certificate: Made) -> None:
+async def test_every_failure_says_same(bench: Bench, client_id: str, certificate: Made) -> None:
     """Unknown, of another method, disabled, another's certificate: the same bytes but for the trace."""
     await bench.add_client("gone", "tls_client_auth", tls_subject=("tls_client_auth_san_dns", "named.example"))
     await bench.change_client("gone", enabled=False)
@@ -101,7 +101,7 @@ async def test_every_failure_says_the_same(bench: Bench, client_id: str, certifi
     assert await told(client_id, certificate) == await told("nobody", SELF)
 
 
-async def test_name_in_the_subject_is_no_host_name(bench: Bench) -> None:
+async def test_subject_is_no_host_name(bench: Bench) -> None:
     for other in (
         make(dn="CN=named.example"),
         make(dns=("*.example",)),
@@ -112,7 +112,7 @@ async def test_name_in_the_subject_is_no_host_name(bench: Bench) -> None:
         await refused(bench, over_tls("named", other.header), Reason.CERTIFICATE)
 
 
-async def test_certificate_of_one_client_is_not_of_another(bench: Bench) -> None:
+async def test_certificate_of_another_client(bench: Bench) -> None:
     await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
     assert (await issued(bench, over_tls("self", SELF.header)))["client_id"] == "self"
     await refused(bench, over_tls("named", SELF.header), Reason.CERTIFICATE)
@@ -121,7 +121,7 @@ async def test_certificate_of_one_client_is_not_of_another(bench: Bench) -> None
     await refused(bench, over_tls("self", make(dn="CN=self").header), Reason.CERTIFICATE)
 
 
-async def test_key_of_a_certificate_signs_no_assertion(bench: Bench) -> None:
+async def test_key_of_certificate_signs_no_assertion(bench: Bench) -> None:
     """A client of one method is of no other, although its keys would do."""
     await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
     await refused(bench, bench.signed("self"), Reason.CLIENT_METHOD)
@@ -149,13 +149,13 @@ async def test_any_certificate_means_no_names(bench: Bench) -> None:
     assert (await issued(bench, over_tls("self", SELF.header)))["cnf"] == {mtls.CONFIRMATION: SELF.thumbprint}
 
 
-async def test_without_configuration_nobody_is_a_proxy(bench: Bench) -> None:
+async def test_no_proxy_by_default(bench: Bench) -> None:
     endpoint: Any = bench.app._endpoints["/token"]  # type: ignore[attr-defined]
     endpoint.authenticator = Authenticator(endpoint.authenticator._directory, bench.master_key)
     await refused(bench, over_tls("named", NAMED.header), Reason.NO_CREDENTIALS)
 
 
-async def test_certificate_stands_in_no_log(bench: Bench) -> None:
+async def test_certificate_is_not_logged(bench: Bench) -> None:
     """Its thumbprint does, which is no secret."""
     await issued(bench, over_tls("named", NAMED.header))
     line = (await bench.audited())[-1]
@@ -175,7 +175,7 @@ async def test_certificate_stands_in_no_log(bench: Bench) -> None:
         "[1e400]",
     ],
 )
-async def test_details_of_a_stranger_do_no_harm(bench: Bench, text: str) -> None:
+async def test_details_of_stranger_do_no_harm(bench: Bench, text: str) -> None:
     reply = await bench.send(post(form(authorization_details=text)))
     assert (reply.status, reply.json()["error"]) == (400, "invalid_authorization_details")
     assert b"evil" not in reply.body

@@ -132,7 +132,7 @@ async def test_canaries(durable: Bench, tmp_path: Path, capfd: pytest.CaptureFix
         row(304, "sub", lambda s: post(form(assertion(iss="c1", sub=s)))),
     ],
 )
-async def test_secret_in_a_name(durable: Bench, what: Any) -> None:
+async def test_secret_in_name(durable: Bench, what: Any) -> None:
     """Who makes the secret its own name is refused, and the record does not keep it."""
     secret = durable.secrets["client_secret_post"]
     await durable.send(what(secret))
@@ -253,7 +253,7 @@ async def _get(bench: Bench, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
-async def test_metadata_name_what_is_mounted(bench: Bench, path: str) -> None:
+async def test_metadata_name_the_grants(bench: Bench, path: str) -> None:
     document = await _get(bench, path)
     assert document["issuer"] == ISSUER
     assert document["grant_types_supported"] == [

@@ -107,7 +107,7 @@ def test_framing(clients: Clients, frame: str) -> None:
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"anything"])
 @pytest.mark.parametrize("is_chunked", [False, True])
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_body_beside_an_upgrade_is_no_request(
+def test_body_beside_upgrade_is_no_request(
     clients: Clients, protocol: bytes, *, is_chunked: bool, in_pieces: bool
 ) -> None:
     """RFC 9110 7.8: a proxy that passes Upgrade on frames the body; read as a request, it would have its rights."""
@@ -194,7 +194,7 @@ def test_reply_is_not_waited_for(clients: Clients) -> None:
 
 
 @pytest.mark.attack(304)
-def test_nothing_is_on_stderr_or_in_the_folder(clients: Clients) -> None:
+def test_no_credentials_on_disk(clients: Clients) -> None:
     """After a token, a replay and a secret in a URL: no piece of them in what the process wrote."""
     body = clients.body()
     token = clients.post(body).json()["access_token"]

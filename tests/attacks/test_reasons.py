@@ -422,7 +422,7 @@ AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
 
 
 @pytest.mark.parametrize("reason", AT_AN_API, ids=lambda reason: reason.code)
-async def test_reason_is_reached_at_an_api(bench: Bench, reason: Reason) -> None:
+async def test_reason_is_reached_at_api(bench: Bench, reason: Reason) -> None:
     """By the real guard, which fetches the keys from the real server."""
     made = AT_AN_API[reason](bench)
     made = made if isinstance(made, list) else await made
@@ -452,7 +452,7 @@ AT_THE_ADMIN_API: dict[Reason, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("reason", AT_THE_ADMIN_API, ids=lambda reason: reason.code)
-async def test_reason_is_reached_at_the_admin_api(bench: Bench, reason: Reason) -> None:
+async def test_reason_is_reached_at_admin_api(bench: Bench, reason: Reason) -> None:
     await callers.hire(bench)
     who, what, *sent = AT_THE_ADMIN_API[reason]
     target, _, query = what.partition("?")
@@ -499,7 +499,7 @@ async def test_every_reason_has_its_page(bench: Bench) -> None:
     assert (generic.status, nothing.status) == (200, 404)
 
 
-def test_reference_is_what_is_generated() -> None:
+def test_reference_is_generated() -> None:
     assert PAGE.read_text("utf-8") == reference.build(), (
         f"run: python -m {reference.__name__} > docs/reference/reasons.md"
     )

@@ -321,7 +321,7 @@ LOSSES = {
 @pytest.mark.attack(175)
 @pytest.mark.rfc(6749, "10.4")
 @pytest.mark.parametrize("lost", LOSSES)
-async def test_client_that_lost_a_right(bench: Bench, lost: str) -> None:
+async def test_client_that_lost_right(bench: Bench, lost: str) -> None:
     """The refresh token is the client's, not its key's: with its new key it goes on."""
     token = await first(bench)
     value, reason = LOSSES[lost]
@@ -333,7 +333,7 @@ async def test_client_that_lost_a_right(bench: Bench, lost: str) -> None:
 
 
 @pytest.mark.attack(174)
-async def test_client_that_lost_a_scope(bench: Bench) -> None:
+async def test_client_that_lost_scope(bench: Bench) -> None:
     await bench.change_client(OWNER, scope=("r", "w"))
     token = await first(bench)
     await bench.change_client(OWNER, scope=("r",))
@@ -354,7 +354,7 @@ async def test_removed_client(bench: Bench) -> None:
 
 @pytest.mark.attack(176)
 @pytest.mark.rfc(9449, "5")
-async def test_binding_follows_the_proof(bench: Bench) -> None:
+async def test_binding_follows_proof(bench: Bench) -> None:
     """A client that authenticates may refresh with another DPoP key (RFC 9449 section 5); a wrong proof spends nothing."""
     members = await bench.good(bench.signed(OWNER, dpop(proof(jti="a"))))
     token = members["refresh_token"]
@@ -369,7 +369,7 @@ async def test_binding_follows_the_proof(bench: Bench) -> None:
 
 @pytest.mark.attack(177)
 @pytest.mark.rfc(9700, "4.14.2")
-async def test_life_of_a_family(bench: Bench) -> None:
+async def test_life_of_family(bench: Bench) -> None:
     """It ends however much it is used, and sooner if it is not used; so does the window for a lost answer."""
     start, token = bench.clock.now, await first(bench)
     while bench.clock.now + REFRESH_IDLE - 1 < start + REFRESH_ABSOLUTE:

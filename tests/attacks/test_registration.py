@@ -117,12 +117,12 @@ TOKENS = [
 
 
 @pytest.mark.parametrize(("token", "reason"), TOKENS)
-async def test_nobody_registers_without_a_token(desk: Desk, token: str | None, reason: Reason) -> None:
+async def test_registration_needs_a_token(desk: Desk, token: str | None, reason: Reason) -> None:
     await desk.refused(register(token), reason)
 
 
 @pytest.mark.attack(191)
-async def test_an_install_without_tokens_is_closed(bench: Bench) -> None:
+async def test_install_without_tokens_is_closed(bench: Bench) -> None:
     before = await bench.store.clients.list()
     assert (await bench.send(register(None))).status == 401
     assert await bench.store.clients.list() == before
@@ -130,7 +130,7 @@ async def test_an_install_without_tokens_is_closed(bench: Bench) -> None:
 
 @pytest.mark.attack(192)
 @pytest.mark.parametrize("scheme", [b"Basic", b"DPoP", b"Token", b""])
-async def test_the_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
+async def test_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
     what = Request(
         b"{}", path="/register", headers=(JSON_TYPE, (b"authorization", scheme + b" " + desk.token.encode()))
     )
@@ -139,7 +139,7 @@ async def test_the_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
 
 
 @pytest.mark.attack(192)
-async def test_a_token_ends_by_its_clock_and_by_its_uses(desk: Desk) -> None:
+async def test_invitation_expires_and_is_spent(desk: Desk) -> None:
     once, over = await invite(desk.bench), await invite(desk.bench, lifetime=1)
     assert (await desk.send(register(once))).status == 201
     await desk.refused(register(once), Reason.REGISTRATION_TOKEN)
@@ -148,14 +148,14 @@ async def test_a_token_ends_by_its_clock_and_by_its_uses(desk: Desk) -> None:
 
 
 @pytest.mark.attack(192)
-async def test_no_other_token_of_this_server_is_one(desk: Desk) -> None:
+async def test_other_tokens_do_not_register(desk: Desk) -> None:
     await desk.refused(register(desk.a["registration_access_token"]), Reason.REGISTRATION_TOKEN)
     other = {**desk.a, "registration_access_token": desk.token}
     await desk.refused(desk.request("GET", desk.a, by=other), Reason.REGISTRATION_ACCESS_TOKEN)
 
 
 @pytest.mark.attack(192)
-async def test_of_many_that_spend_the_last_use_at_once_one_gets_in(desk: Desk) -> None:
+async def test_race_for_the_last_use(desk: Desk) -> None:
     once, before = await invite(desk.bench), len(await desk.bench.store.clients.list())
     replies = await asyncio.gather(*(desk.send(register(once)) for _ in range(10)))
     assert sorted(reply.status for reply in replies) == [201, *[401] * 9]
@@ -252,18 +252,18 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("sent", "reason"), BODIES)
-async def test_what_must_not_be_registered(desk: Desk, sent: Any, reason: Reason) -> None:
+async def test_bad_registration_is_refused(desk: Desk, sent: Any, reason: Reason) -> None:
     await desk.refused(register(desk.token, sent), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
 
 
 @pytest.mark.parametrize(("sent", "reason"), [row_ for row_ in BODIES if row_.values[1] is not Reason.TOO_LARGE])
-async def test_nor_be_put_in_the_place_of_what_is(desk: Desk, sent: Any, reason: Reason) -> None:
+async def test_bad_replacement_is_refused(desk: Desk, sent: Any, reason: Reason) -> None:
     named = sent if isinstance(sent, bytes) else {**sent, "client_id": desk.a["client_id"]}
     await desk.refused(desk.request("PUT", desk.a, named), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
 
 
 @pytest.mark.attack(197)
-async def test_the_mark_of_roca_is_what_is_refused(desk: Desk) -> None:
+async def test_only_the_roca_mark_is_refused(desk: Desk) -> None:
     """The same modulus without the mark goes through, and the refusal says what is wrong with the key."""
     modulus = roca_modulus()
     reply = await desk.refused(register(desk.token, jwks(rsa(modulus))), KEYS)
@@ -273,7 +273,7 @@ async def test_the_mark_of_roca_is_what_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.attack(197)
-async def test_a_weak_key_beside_a_good_one_is_left_out(desk: Desk) -> None:
+async def test_weak_key_of_two_is_left_out(desk: Desk) -> None:
     weak = {**rsa(roca_modulus()), "kid": "weak"}
     reply = await desk.send(register(desk.token, jwks({**PUBLIC, "kid": "1"}, weak)))
     assert reply.status == 201
@@ -284,7 +284,7 @@ async def test_a_weak_key_beside_a_good_one_is_left_out(desk: Desk) -> None:
 
 
 @pytest.mark.attack(195)
-async def test_a_private_key_refuses_the_set_whatever_it_is_for(desk: Desk) -> None:
+async def test_any_private_key_refuses_the_set(desk: Desk) -> None:
     """Its sender must learn that it is no secret any more, also where it would have been left out."""
     for private in ({**PRIVATE, "use": "enc"}, {"kty": "?", "d": "AA"}, {"kty": "oct", "use": "enc", "k": "A" * 43}):
         await desk.refused(register(desk.token, jwks({**PUBLIC, "kid": "1"}, private)), KEYS, PRIVATE["d"])
@@ -300,7 +300,7 @@ async def test_metadata_come_as_json(desk: Desk, given: tuple[bytes, ...]) -> No
 
 
 @pytest.mark.attack(214)
-async def test_a_body_that_breaks_off_or_stays_out(desk: Desk) -> None:
+async def test_truncated_and_slow_bodies(desk: Desk) -> None:
     what = register(desk.token)
     broken = Request(what.body[:9], path=what.path, headers=what.headers, is_whole=False)
     await desk.refused(broken, Reason.BAD_FRAMING)
@@ -310,7 +310,7 @@ async def test_a_body_that_breaks_off_or_stays_out(desk: Desk) -> None:
 
 
 @pytest.mark.attack(204)
-async def test_a_name_like_markup_is_a_name(desk: Desk) -> None:
+async def test_name_like_markup_is_name(desk: Desk) -> None:
     reply = await desk.send(register(desk.token, body(client_name="<script>alert(1)</script>")))
     assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
     assert reply.json()["client_name"] == "<script>alert(1)</script>"
@@ -320,7 +320,7 @@ async def test_a_name_like_markup_is_a_name(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "changes", [{"jwks": "absent"}, {"token_endpoint_auth_method": "none", "jwks": "absent"}, {"scope": "r admin"}]
 )
-async def test_a_replacement_below_the_policy_changes_nothing(desk: Desk, changes: dict[str, Any]) -> None:
+async def test_replacement_below_policy_changes_nothing(desk: Desk, changes: dict[str, Any]) -> None:
     named = body(client_id=desk.a["client_id"], **changes)
     reply = await desk.manage("PUT", desk.a, named)
     assert reply.status == 400
@@ -348,7 +348,7 @@ async def test_privileges_are_neither_taken_nor_shown(desk: Desk) -> None:
 
 @pytest.mark.attack(208)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_the_token_of_one_client_is_nothing_to_another(desk: Desk, method: str) -> None:
+async def test_registration_token_of_another(desk: Desk, method: str) -> None:
     sent = body(client_id=desk.b["client_id"])
     await desk.refused(desk.request(method, desk.b, sent, by=desk.a), Reason.REGISTRATION_ACCESS_TOKEN)
     assert (await desk.manage("DELETE", desk.a)).status == 204
@@ -357,14 +357,14 @@ async def test_the_token_of_one_client_is_nothing_to_another(desk: Desk, method:
 
 
 @pytest.mark.attack(208)
-async def test_a_client_of_the_operator_has_no_registration(desk: Desk) -> None:
+async def test_client_of_operator_has_no_registration(desk: Desk) -> None:
     for name in ("c1", "nobody", "", "c1%00", "client-\u00e9", "x" * 500):
         target = {**desk.a, "client_id": name}
         await desk.refused(desk.request("DELETE", target), Reason.REGISTRATION_ACCESS_TOKEN)
 
 
 @pytest.mark.attack(209)
-async def test_reading_shows_no_secret_and_is_written_down(desk: Desk) -> None:
+async def test_reading_hides_secrets_and_is_audited(desk: Desk) -> None:
     made = (await desk.send(register(desk.token, body(token_endpoint_auth_method="absent", jwks="absent")))).json()
     before = await desk.bench.audited()
     reply = await desk.manage("GET", made)
@@ -377,7 +377,7 @@ async def test_reading_shows_no_secret_and_is_written_down(desk: Desk) -> None:
 
 
 @pytest.mark.attack(210)
-async def test_a_client_that_was_deleted_is_gone_for_good(desk: Desk) -> None:
+async def test_deleted_client_stays_deleted(desk: Desk) -> None:
     replies = await asyncio.gather(
         *(desk.manage("DELETE", desk.a) for _ in range(5)),
         *(desk.manage("PUT", desk.a, body(client_id=desk.a["client_id"])) for _ in range(5)),
@@ -390,7 +390,7 @@ async def test_a_client_that_was_deleted_is_gone_for_good(desk: Desk) -> None:
 
 
 @pytest.mark.attack(210)
-async def test_what_is_stored_holds_no_token_and_no_plain_secret(desk: Desk) -> None:
+async def test_store_has_no_plain_secrets(desk: Desk) -> None:
     made = (await desk.send(register(desk.token, body(token_endpoint_auth_method="absent", jwks="absent")))).json()
     shown = repr(await desk.bench.store.clients.list()) + repr(await desk.bench.store.initial_access_tokens.list())
     secrets = [desk.token, made["client_secret"], made["registration_access_token"]]
@@ -401,7 +401,7 @@ async def test_what_is_stored_holds_no_token_and_no_plain_secret(desk: Desk) -> 
 
 
 @pytest.mark.attack(213)
-async def test_failing_is_limited_and_never_stops_who_has_a_token(limited: Desk) -> None:
+async def test_failed_registrations_are_limited(limited: Desk) -> None:
     assert (await limited.send(register(None))).status == 401
     replies = [await limited.send(what) for what in (register(None), register("x"), register(limited.token, []))]
     assert [reply.status for reply in replies] == [429, 429, 429]
@@ -416,7 +416,7 @@ async def test_failing_is_limited_and_never_stops_who_has_a_token(limited: Desk)
 @pytest.mark.parametrize(
     "path", ["/register/../token", "/register//c1", "/register/c1/", "/REGISTER", "/register/c1/x"]
 )
-async def test_no_other_path_is_a_registration(desk: Desk, path: str) -> None:
+async def test_no_other_path_is_registration(desk: Desk, path: str) -> None:
     reply = await desk.send(register(desk.token, path=path))
     assert reply.status == 404
 

@@ -16,7 +16,7 @@ from affiant.testing import ABSENT, ISSUER, NOW
 
 
 @pytest.mark.attack(124)
-async def test_the_other_signature_of_ecdsa_is_the_same_assertion(bench: Bench) -> None:
+async def test_malleable_signature_is_a_replay(bench: Bench) -> None:
     """Of (r, s) everybody can make (r, n - s), which holds too; where there is no jti, the JWS is what is used once."""
     await bench.change_client("c1", jti_policy="legacy")
     text = assertion(jti=ABSENT)
@@ -80,7 +80,7 @@ async def test_replay_sweep(bench: Bench) -> None:
 
 
 @pytest.mark.attack(138)
-async def test_stranger_cannot_use_a_jti_up(bench: Bench) -> None:
+async def test_stranger_cannot_use_jti_up(bench: Bench) -> None:
     """Whatever fails before the claims held; `refused` then gets a token with the same jti."""
     forged = raw({"alg": "ES256"}, sign=STRANGER.sign)
     await bench.refused(post(form(forged)), Reason.SIGNATURE, uses_up=False)
@@ -97,7 +97,7 @@ async def test_stranger_cannot_use_a_jti_up(bench: Bench) -> None:
         ({"grant_type": "refresh_token", "refresh_token": "x"}, Reason.GRANT_NOT_ALLOWED),
     ],
 )
-async def test_refused_afterwards_uses_the_jti_up(bench: Bench, more: dict[str, str], reason: Reason) -> None:
+async def test_refused_afterwards_uses_jti_up(bench: Bench, more: dict[str, str], reason: Reason) -> None:
     """Who proved who it is has used its assertion, whatever it then asked for."""
     text = assertion()
     await bench.refused(post(form(text, **more)), reason, uses_up=True)

@@ -82,7 +82,7 @@ async def test_query_is_in_no_log(bench: Bench) -> None:
 
 
 @pytest.mark.attack(11)
-async def test_large_body_is_not_read_to_its_end(bench: Bench) -> None:
+async def test_large_body_is_not_read_whole(bench: Bench) -> None:
     """Of a megabyte no more is taken than the limit and the piece that passes it."""
     pieces = (b"a=" + b"x" * 16_382, *[b"x" * 16_384] * 63)
     await bench.refused(Request(pieces=pieces), Reason.TOO_LARGE)

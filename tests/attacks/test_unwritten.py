@@ -70,7 +70,7 @@ async def _nothing_done(bench: Bench, what: Request) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["c1", "refreshing"])
-async def test_no_token_without_its_record(durable: Bench, client_id: str) -> None:
+async def test_no_token_without_a_record(durable: Bench, client_id: str) -> None:
     """The jti is not used up: the very same request is good once there is room, and once only."""
     what = durable.signed(client_id)
     async with _full(durable):
@@ -78,7 +78,7 @@ async def test_no_token_without_its_record(durable: Bench, client_id: str) -> No
     assert [(await durable.send(what)).status for _ in range(2)] == [200, 401]
 
 
-async def test_no_refusal_without_its_record(durable: Bench) -> None:
+async def test_no_refusal_without_a_record(durable: Bench) -> None:
     """Else somebody who guesses would leave no trace while the disk is full."""
     guessed, denied = post(form(assertion(STRANGER, jti="guess"))), durable.signed(scope="admin")
     async with _full(durable):
@@ -88,7 +88,7 @@ async def test_no_refusal_without_its_record(durable: Bench) -> None:
     assert (await durable.send(denied)).json()["error"] == "invalid_scope"
 
 
-async def test_no_use_of_a_refresh_token_without_its_record(durable: Bench) -> None:
+async def test_no_refresh_without_a_record(durable: Bench) -> None:
     """It is not spent: afterwards it is good, and gives one successor."""
     token = (await durable.send(durable.signed("refreshing"))).json()["refresh_token"]
     what = durable.signed("refreshing", grant_type="refresh_token", refresh_token=token)
@@ -98,7 +98,7 @@ async def test_no_use_of_a_refresh_token_without_its_record(durable: Bench) -> N
     assert len(await durable.store.refresh_tokens.list("refreshing")) == 2
 
 
-async def test_nothing_is_told_or_ended_without_its_record(durable: Bench) -> None:
+async def test_no_introspection_or_revocation_without_a_record(durable: Bench) -> None:
     """An introspection, a revocation, another key."""
     await durable.add_client("rs", introspects=(API,))
     token = (await durable.send(durable.signed())).json()["access_token"]
@@ -114,7 +114,7 @@ async def test_nothing_is_told_or_ended_without_its_record(durable: Bench) -> No
     assert [(await durable.send(what)).status for what in asked] == [200, 200, 201]
 
 
-async def test_nobody_registers_without_a_record(durable: Bench) -> None:
+async def test_no_registration_without_a_record(durable: Bench) -> None:
     """Nor reads, changes or ends a registration; the one use of the token is not spent."""
     made = (await durable.send(register(await invite(durable)))).json()
     path, own = f"/register/{made['client_id']}", bearer(made["registration_access_token"])
@@ -143,7 +143,7 @@ CHANGES: list[tuple[str, Any]] = [
 ]
 
 
-async def test_no_change_by_an_administrator_without_its_record(durable: Bench) -> None:
+async def test_no_admin_change_without_a_record(durable: Bench) -> None:
     await hire(durable)
     given = await credentials(durable, "owner")
     async with _full(durable):

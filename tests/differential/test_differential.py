@@ -225,7 +225,7 @@ def test_refused_here_alone_is_explained(compared: list[Compared]) -> None:
     assert {_row(STRICTER, told) for told, _ in refused} == set(STRICTER), "a row of STRICTER is no longer needed"
 
 
-def test_looser_rows_hold_only_what_they_say(compared: list[Compared]) -> None:
+def test_looser_rows_are_exact(compared: list[Compared]) -> None:
     """A typ of another kind is refused in the end, and what PyJWT calls expired is within its lost second."""
     for found in compared:
         for _, error in _looser(found):

@@ -122,12 +122,12 @@ def _fuzz(running: Running, who: str, examples: int) -> None:
 
 
 @pytest.mark.parametrize("who", [NOBODY, *ROLES])
-def test_answers_are_those_that_are_published(running: Running, who: str) -> None:
+def test_answers_match_openapi(running: Running, who: str) -> None:
     """No 5xx, no status, type or document that the OpenAPI description does not have."""
     _fuzz(running, who, examples=2 if who == NOBODY else 8)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("who", [NOBODY, *ROLES])
-def test_answers_are_those_that_are_published_always(running: Running, who: str) -> None:
+def test_answers_match_openapi_soak(running: Running, who: str) -> None:
     _fuzz(running, who, examples=60)

@@ -80,7 +80,7 @@ _HEADERS = st.lists(st.one_of(_SPELT, _SPELT, _SPELT, _DAMAGED, _LONG, st.binary
 
 
 @in_both_profiles
-def test_certificate_header_is_refused_in_its_own_words(profile: settings) -> None:
+def test_bad_certificate_header_is_rejected(profile: settings) -> None:
     """Header.parse_values raises CERTIFICATE_HEADER and nothing else; what it takes can be compared with any name."""
     seen = Counter[str]()
 
@@ -115,7 +115,7 @@ _ELEMENTS = st.tuples(
 
 @in_both_profiles
 @pytest.mark.parametrize("kind", ["nginx", "xfcc", "alb-passthrough"])
-def test_header_of_another_proxy_is_refused_in_its_own_words(profile: settings, kind: str) -> None:
+def test_bad_forwarded_header_is_rejected(profile: settings, kind: str) -> None:
     @settings(profile, max_examples=profile.max_examples // 4)
     @given(value=st.one_of(_WRITTEN, _ELEMENTS, _LONG, st.binary(max_size=60)))
     def holds(value: bytes) -> None:
@@ -206,7 +206,7 @@ _DETAIL_TEXTS = st.one_of(
 
 
 @in_both_profiles
-def test_authorization_details_are_refused_in_their_own_words(profile: settings) -> None:
+def test_bad_authorization_details_are_rejected(profile: settings) -> None:
     """authorization_details.parse raises ValueError and nothing else; what it takes can be written and read again."""
     seen = Counter[str]()
 
@@ -231,7 +231,7 @@ def test_authorization_details_are_refused_in_their_own_words(profile: settings)
 
 
 @pytest.mark.parametrize("name", _MEMBERS)
-def test_every_odd_value_of_a_member_is_read_or_refused(name: str) -> None:
+def test_odd_members_are_read_or_rejected(name: str) -> None:
     for value in ODD_VALUES:
         text = json.dumps([{"type": "payment", name: value}])
         try:

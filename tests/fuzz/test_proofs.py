@@ -54,7 +54,7 @@ def _proofs(draw: st.DrawFn) -> str:
 
 
 @in_both_profiles
-def test_proof_is_refused_in_its_own_words(profile: settings) -> None:
+def test_bad_proofs_are_rejected(profile: settings) -> None:
     """dpop.verify raises a DPOP_* reason and nothing else; what it takes is for this request, of this time."""
     seen = Counter[str]()
 
@@ -97,7 +97,7 @@ def test_url_has_one_form(profile: settings) -> None:
 
 
 @pytest.mark.parametrize("name", _MEMBERS)
-def test_every_odd_value_of_a_claim_is_refused_in_its_own_words(name: str) -> None:
+def test_odd_claims_are_rejected(name: str) -> None:
     for value in ODD_VALUES:
         claims = {"jti": "j", "htm": "GET", "htu": URL, "iat": NOW, name: value}
         header = {"typ": "dpop+jwt", "alg": KEY.alg, "jwk": KEY.public().to_jwk()}

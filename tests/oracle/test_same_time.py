@@ -69,7 +69,7 @@ def _measure(server: Server, forger: PrivateKey) -> dict[str, list[float]]:
 
 @pytest.mark.soak
 @pytest.mark.attack(306)
-def test_nobody_takes_as_long_as_a_forgery(server: Server) -> None:
+def test_unknown_client_takes_as_long_as_forgery(server: Server) -> None:
     """Medians within 5 %, and no better than a guess for who sees one time only."""
     own = keys.parse_private_jwk(server.credentials(KNOWN)["key"])
     forger = keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": own.kid})

@@ -70,7 +70,7 @@ def _used(credential: str, count: int, first_at: int, last_at: int) -> KeyUse:
     return KeyUse("c1", credential, count, first_at, last_at)
 
 
-async def test_the_answer_says_all_of_a_key(server: Server) -> None:
+async def test_answer_says_all_of_key(server: Server) -> None:
     thumbprint = KEY.public().thumbprint
     await server.store.key_uses.add([_used(thumbprint, 7, NOW, NOW + 5)])
     reply = await _ask(server, "list")
@@ -97,7 +97,7 @@ async def test_the_answer_says_all_of_a_key(server: Server) -> None:
     }
 
 
-async def test_whether_the_old_key_can_go(server: Server) -> None:
+async def test_whether_old_key_can_go(server: Server) -> None:
     """Not before the new one is used; then an hour after the old one was used last."""
     new = keys.generate("ES256")
     await _announce(server, new)
@@ -120,7 +120,7 @@ async def test_whether_the_old_key_can_go(server: Server) -> None:
     assert (await told())[0] is True
 
 
-async def test_the_rotation_itself_is_no_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rotation_itself_is_no_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the server counted is told at its end at the latest; what only changed keys is not in it."""
     new = keys.generate("ES256")
     async with running(store) as server:
@@ -144,7 +144,7 @@ async def test_the_rotation_itself_is_no_use(store: Store, monkeypatch: pytest.M
     assert [use.credential for use in await store.key_uses.list("client_secret_post")] == [client.secrets[0].id]
 
 
-async def test_every_change_is_written_down_with_who_and_what(server: Server) -> None:
+async def test_every_key_change_is_audited(server: Server) -> None:
     new, other = keys.generate("ES256"), keys.generate("ES256")
     await _announce(server, new)
     await _ask(server, "prove", new)
@@ -162,7 +162,7 @@ async def test_every_change_is_written_down_with_who_and_what(server: Server) ->
     assert json.loads(told[-1]["after"])["keys"][0]["revoked_at"] == NOW
 
 
-async def test_a_lost_answer_is_asked_for_again(server: Server) -> None:
+async def test_lost_answer_is_asked_for_again(server: Server) -> None:
     """Each step can be repeated, and what changes nothing leaves the version and the log of changes as they were."""
     new = keys.generate("ES256")
     steps: list[tuple[str, PrivateKey, dict[str, str]]] = [
@@ -179,7 +179,7 @@ async def test_a_lost_answer_is_asked_for_again(server: Server) -> None:
         assert (await server.store.version(), len(await _changes(server))) == (version, told)
 
 
-async def test_retiring_with_an_overlap(server: Server) -> None:
+async def test_retiring_with_overlap(server: Server) -> None:
     new = keys.generate("ES256")
     await _announce(server, new)
     await _ask(server, "prove", new)
@@ -198,7 +198,7 @@ async def _is_active(server: Server, token: str, signer: PrivateKey) -> bool:
     return bool(reply.json()["active"])
 
 
-async def test_revoking_ends_what_the_key_obtained(server: Server) -> None:
+async def test_revoking_a_key_ends_its_tokens(server: Server) -> None:
     """Its access tokens and its refresh tokens, not those of another key."""
     new = keys.generate("ES256")
     await _announce(server, new, client_id="refreshing")
@@ -228,7 +228,7 @@ async def test_revoking_ends_what_the_key_obtained(server: Server) -> None:
     assert told["subject"] == "client refreshing"
 
 
-async def test_revoking_a_key_that_ended_ends_its_tokens_still(server: Server) -> None:
+async def test_revoking_a_retired_key(server: Server) -> None:
     new = keys.generate("ES256")
     await _announce(server, new)
     await _ask(server, "prove", new)
@@ -239,7 +239,7 @@ async def test_revoking_a_key_that_ended_ends_its_tokens_still(server: Server) -
     assert not await _is_active(server, token, new)
 
 
-async def test_a_hosted_key_set(server: Server) -> None:
+async def test_hosted_key_set(server: Server) -> None:
     """What is put is what there is: no jwks_uri has to be exposed."""
     first, second = keys.generate("ES256"), keys.generate("ES256")
     assert _states(await _put(server, KEY, first)) == {KEY.kid: "active", first.kid: "active"}
@@ -253,13 +253,13 @@ async def test_a_hosted_key_set(server: Server) -> None:
     assert [row["outcome"] for row in await _changes(server)] == ["put", "put"]
 
 
-async def test_the_metadata_name_it(server: Server) -> None:
+async def test_metadata_name_it(server: Server) -> None:
     document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     assert document["client_keys_endpoint"] == f"{ISSUER}/client-keys"
 
 
 @pytest.mark.parametrize("name", ["client_secret_basic", "client_secret_post"])
-async def test_who_has_no_keys_here_is_told_so(server: Server, name: str) -> None:
+async def test_client_without_keys(server: Server, name: str) -> None:
     secret, form = server.secrets[name], {"action": "list"}
     is_basic = name == "client_secret_basic"
     headers = basic(name, secret) if is_basic else {}
@@ -290,9 +290,7 @@ async def test_who_has_no_keys_here_is_told_so(server: Server, name: str) -> Non
         ("revoke", {"kid": KEY.kid}),
     ],
 )
-async def test_what_cannot_be_is_refused_and_changes_nothing(
-    server: Server, action: str, parameters: dict[str, Any]
-) -> None:
+async def test_bad_key_changes_are_refused(server: Server, action: str, parameters: dict[str, Any]) -> None:
     before = await server.store.clients.find("c1")
     assert refusal(await _ask(server, action, **parameters))[0] == 400
     assert await server.store.clients.find("c1") == before
@@ -305,7 +303,7 @@ async def test_times_that_make_no_sense(server: Server, not_before: int, expires
     assert refusal(await _ask(server, "announce", KEY, jwk=jwk, **times))[0] == 400
 
 
-async def test_a_private_key_is_refused_and_stands_nowhere(server: Server) -> None:
+async def test_private_key_is_refused_and_not_logged(server: Server) -> None:
     private = keys.generate("ES256").to_jwk()
     for reply in (
         await _ask(server, "announce", jwk=json.dumps(private)),
@@ -326,7 +324,7 @@ async def test_methods(server: Server) -> None:
     assert (await server.http.put("/token", data=server.form())).status_code == 405
 
 
-async def test_a_key_of_another_algorithm_than_the_registered(server: Server) -> None:
+async def test_key_of_another_algorithm_than_registered(server: Server) -> None:
     await server.store.clients.update("c1", lambda client: replace(client, token_endpoint_auth_signing_alg="ES256"))
     reply = await _announce(server, keys.generate("Ed25519"))
     assert refusal(reply) == (400, "invalid_request")
@@ -334,7 +332,7 @@ async def test_a_key_of_another_algorithm_than_the_registered(server: Server) ->
 
 
 @pytest.mark.rfc(7517, "5")
-async def test_keys_for_something_else_are_left_out_and_named(server: Server) -> None:
+async def test_keys_for_another_use_are_left_out(server: Server) -> None:
     members = [KEY.public().to_jwk(), {"kty": "XYZ", "kid": "e"}]
     reply = await server.http.put(PATH, data=_form(server, jwks=json.dumps({"keys": members})))
     assert _states(reply) == {KEY.kid: "active"}
@@ -345,7 +343,7 @@ async def test_keys_for_something_else_are_left_out_and_named(server: Server) ->
 
 
 @pytest.mark.rfc(7517, "4.5")
-async def test_a_reused_kid_is_told_apart_by_thumbprint(server: Server) -> None:
+async def test_reused_kid(server: Server) -> None:
     """The tokens of the old key end, and the good key stays."""
     first, second, other = (
         keys.parse_private_jwk({**keys.generate("ES256").to_jwk(), "kid": kid}) for kid in ("main", "main", "other")

@@ -72,7 +72,7 @@ async def test_tokens_are_sender_constrained(fapi: Server) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(6)")
-async def test_a_secret_authenticates_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secrets_do_not_authenticate(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that was registered before the server was told to hold everybody to the profile."""
     async with running(store, demands=FAPI_2) as server:
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
@@ -93,7 +93,7 @@ async def test_a_secret_authenticates_nobody(store: Store, monkeypatch: pytest.M
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(8)")
 @pytest.mark.parametrize("aud", [[ISSUER], f"{ISSUER}/token", [ISSUER, ISSUER], f"{ISSUER}/", "https://other.example"])
-async def test_the_audience_is_the_issuer_as_a_string(fapi: Server, aud: object) -> None:
+async def test_audience_is_issuer_as_string(fapi: Server, aud: object) -> None:
     """Whatever the client was allowed otherwise, and whatever is only observed."""
     await fapi.store.clients.update(
         "c1", lambda client: replace(client, audience_policy="legacy", observe=assertion.RULES)
@@ -121,14 +121,14 @@ async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
-async def test_a_refresh_token_that_does_not_rotate_ends_unused(fapi: Server) -> None:
+async def test_fixed_refresh_token_expires_unused(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
     fapi.clock.now += 7 * DAY
     assert _reason(await _ask(fapi, grant_type="refresh_token", refresh_token=token)) == Reason.REFRESH_EXPIRED.code
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
-async def test_a_refresh_token_that_does_not_rotate_can_be_revoked(fapi: Server) -> None:
+async def test_fixed_refresh_token_can_be_revoked(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
     assert (await fapi.http.post("/revoke", data=fapi.form(token=token))).status_code == 200
     assert _reason(await _ask(fapi, grant_type="refresh_token", refresh_token=token)) == Reason.REFRESH_REVOKED.code
@@ -145,7 +145,7 @@ async def test_clocks_may_differ(fapi: Server, claim: str, seconds: int, status:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
-async def test_assertions_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+async def test_assertion_algorithms(fapi: Server) -> None:
     """A key that was registered before the profile was demanded is good no longer, nor is another use of an RSA key."""
     for name, key in (("p384", P384), ("rsa", RSA)):
         await fapi.add_client(name, key=key)
@@ -164,21 +164,21 @@ def _signer(key: PrivateKey, alg: str) -> PrivateKey:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
-async def test_proofs_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+async def test_proof_algorithms(fapi: Server) -> None:
     """DPoP proofs are JWTs as well."""
     reply = await fapi.post(fapi.form(), headers=_proof(fapi, P384))
     assert _reason(reply) == Reason.DPOP_ALGORITHM.code
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
-async def test_access_tokens_are_signed_with_what_the_profile_allows(fapi: Server) -> None:
+async def test_access_token_algorithms(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["access_token"]
     assert compact.parse(token).alg == "ES256"
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")
 @pytest.mark.parametrize(("alg", "status"), [("RS256", 400), ("ES384", 400), ("PS256", 200), ("Ed25519", 200)])
-async def test_an_api_s_own_choice_is_held_to_it(fapi: Server, alg: str, status: int) -> None:
+async def test_signing_alg_of_the_api(fapi: Server, alg: str, status: int) -> None:
     """An API that wants its tokens signed otherwise gets none from these clients."""
     await fapi.store.apis.update(API, lambda api: replace(api, signing_alg=alg))
     await signing_keys.ensure(fapi.store, Vault(fapi.master_key), now=NOW, line=alg)
@@ -191,7 +191,7 @@ async def test_an_api_s_own_choice_is_held_to_it(fapi: Server, alg: str, status:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(1)")
-async def test_metadata_list_what_is_allowed(store: Store) -> None:
+async def test_metadata_list_allowed_values(store: Store) -> None:
     async with running(store, demands=FAPI_2) as server:
         document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
         assert document["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
@@ -225,12 +225,12 @@ def test_others_cannot_be_registered(method: str, options: dict[str, Any]) -> No
             _build(method, **options, **held)
 
 
-def test_the_guide_s_clients_cannot_be_registered_at_such_a_server() -> None:
+def test_guide_profile_is_refused() -> None:
     with pytest.raises(ConfigError, match="fapi"):
         clients.build(Client("c", "client_secret_jwt", profile="guide"), master_key=MASTER, now=NOW, demands=FAPI_2)
 
 
-def test_a_client_can_be_held_to_the_profile_later() -> None:
+def test_profile_of_an_existing_client() -> None:
     """When it fits; and be let go."""
     made = clients.build(Client("c", "private_key_jwt"), master_key=MASTER, now=NOW, keys=(KEY.public(),))
     held = clients.change(made.client, {"profile": FAPI}, now=NOW)
@@ -271,7 +271,7 @@ async def test_passwords_of_people_are_no_grant(fapi: Server) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(3)")
-async def test_only_who_authenticates_is_a_client(fapi: Server) -> None:
+async def test_public_clients_are_refused(fapi: Server) -> None:
     """Confidential clients alone: a name and a proof are not enough, and none is registered for nothing."""
     form = {"grant_type": "client_credentials", "client_id": "c1"}
     reply = await fapi.post(form, headers=_proof(fapi))
@@ -282,7 +282,7 @@ async def test_only_who_authenticates_is_a_client(fapi: Server) -> None:
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(5)")
 @pytest.mark.parametrize("whole", [True, False])
-async def test_a_certificate_constrains_as_well(store: Store, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
+async def test_certificate_constrains_as_well(store: Store, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
     """Items 5 and 6: mutual TLS instead of DPoP, to authenticate and to bind; without it, no token."""
     options: dict[str, Any] = {"demands": FAPI_2} if whole else {}
     profile = None if whole else FAPI
@@ -320,20 +320,20 @@ async def test_clocks_may_differ_in_proofs(fapi: Server, seconds: int, status: i
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(14)")
-async def test_a_token_says_no_more_than_was_asked_for(fapi: Server) -> None:
+async def test_token_has_no_extra_claims(fapi: Server) -> None:
     claims = compact.parse((await _ask(fapi, scope="read", resource=API)).json()["access_token"]).claims
     assert (claims["scope"], claims["aud"]) == ("read", API)
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(2)")
-def test_an_rsa_key_has_2048_bits() -> None:
+def test_rsa_key_has_2048_bits() -> None:
     jwk_of_1024 = {"kty": "RSA", "kid": "k", "alg": "PS256", "e": "AQAB", "n": base64url.encode(b"\xff" * 128)}
     with pytest.raises(ConfigError):
         keys.parse_public_jwk(jwk_of_1024)
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(4)")
-async def test_what_the_server_makes_up_has_128_bits(fapi: Server) -> None:
+async def test_random_values_have_128_bits(fapi: Server) -> None:
     """Refresh tokens have 256, and the names of tokens 128."""
     members = (await _ask(fapi)).json()
     assert len(base64url.decode(members["refresh_token"])) == 32

@@ -13,7 +13,7 @@ from affiant.testing import KEY, Server
 
 @pytest.mark.rfc(7518, "3.2")
 @pytest.mark.parametrize(("alg", "size"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
-async def test_a_mac_key_is_as_long_as_the_hash(server: Server, alg: str, size: int) -> None:
+async def test_mac_key_length(server: Server, alg: str, size: int) -> None:
     """A key of the same size as the hash output or larger MUST be used; the secrets made here are."""
     with pytest.raises(ConfigError, match=f"at least {size} bytes"):
         SecretKey(bytes(size - 1), alg)
@@ -27,7 +27,7 @@ async def test_a_mac_key_is_as_long_as_the_hash(server: Server, alg: str, size: 
 @pytest.mark.rfc(7518, "6.2.1.3")
 @pytest.mark.parametrize("alg", ["ES256", "ES384", "ES512"])
 @pytest.mark.parametrize("name", ["x", "y"])
-def test_a_coordinate_has_the_full_size(alg: str, name: str) -> None:
+def test_coordinate_has_full_size(alg: str, name: str) -> None:
     """MUST, with leading zeros and no more of them: a key has one spelling, and a long one is not computed with."""
     jwk = keys.generate(alg).public().to_jwk()
     right = base64url.decode(jwk[name])
@@ -38,7 +38,7 @@ def test_a_coordinate_has_the_full_size(alg: str, name: str) -> None:
 
 
 @pytest.mark.rfc(7517, "5")
-def test_keys_that_cannot_be_used_are_passed_over() -> None:
+def test_unusable_keys_are_ignored() -> None:
     """SHOULD ignore JWKs of an unknown kty, with missing members or values out of range."""
     good = KEY.public().to_jwk()
     odd: list[Any] = [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, {"kty": "EC"}, {}, 1, {**good, "crv": "P-192"}]
@@ -49,13 +49,13 @@ def test_keys_that_cannot_be_used_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "change", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": ["sign"]}, {"key_ops": "verify"}]
 )
-def test_a_key_for_another_use_is_not_registered(change: dict[str, Any]) -> None:
+def test_key_for_another_use(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         keys.parse_public_jwk({**KEY.public().to_jwk(), **change})
 
 
 @pytest.mark.rfc(7517, "9.2")
 @pytest.mark.parametrize("member", ["d", "p", "q", "k", "priv"])
-def test_a_private_key_is_not_registered(member: str) -> None:
+def test_private_key_is_not_registered(member: str) -> None:
     with pytest.raises(ConfigError, match="private"):
         keys.parse_public_jwk({**KEY.public().to_jwk(), member: "AA"})

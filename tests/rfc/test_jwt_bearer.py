@@ -34,7 +34,7 @@ def _invalid_grant(reply: httpx2.Response) -> bool:
 
 
 @pytest.mark.rfc(7523, "2.1")
-async def test_the_assertion_is_the_grant(kafka: Server) -> None:
+async def test_assertion_is_grant(kafka: Server) -> None:
     reply = await kafka.post(_form(kafka))
     assert reply.status_code == 200, reply.text
     claims = compact.parse(reply.json()["access_token"]).claims
@@ -60,7 +60,7 @@ async def test_scope_may_be_asked_for(kafka: Server) -> None:
         ("", None, "read write"),
     ],
 )
-async def test_scope_may_stand_in_the_grant(kafka: Server, signed: str | None, sent: str | None, granted: str) -> None:
+async def test_scope_in_the_grant(kafka: Server, signed: str | None, sent: str | None, granted: str) -> None:
     """What the client signed is what it asks for; the parameter may ask for less."""
     claims = {"scope": signed} if signed is not None else {}
     form = _form(kafka, **claims) | ({"scope": sent} if sent else {})
@@ -80,7 +80,7 @@ async def test_scope_is_not_widened(kafka: Server, signed: str, sent: str | None
 
 @pytest.mark.rfc(6749, "3.3")
 @pytest.mark.parametrize("scope", [7, ["read"], {"a": "read"}, "read  write", " ", True, None])
-async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: object) -> None:
+async def test_scope_in_the_grant_is_text(kafka: Server, scope: object) -> None:
     reply = await kafka.post(_form(kafka, scope=scope))
     if scope is None:  # JSON's null is nothing
         assert reply.status_code == 200
@@ -111,7 +111,7 @@ async def test_scope_in_the_grant_is_a_string_of_names(kafka: Server, scope: obj
         ([API] * 33, {}, None),
     ],
 )
-async def test_resource_may_stand_in_the_grant(server: Server, signed: object, sent: Any, aud: Any) -> None:
+async def test_resource_in_the_grant(server: Server, signed: object, sent: Any, aud: Any) -> None:
     """What the client signed is what it asks for; a parameter may ask for less, and never for more."""
     await server.add_client("kafka", grant_types=(GRANT,), scope=("read", "other.read"), resources=(API, OTHER_API))
     reply = await server.post(_form(server, resource=signed) | sent)
@@ -122,14 +122,14 @@ async def test_resource_may_stand_in_the_grant(server: Server, signed: object, s
 
 
 @pytest.mark.attack(128)
-async def test_resource_in_a_client_assertion_is_nothing(server: Server) -> None:
+async def test_resource_in_client_assertion_is_nothing(server: Server) -> None:
     """There the JWT says who the client is, and the form what it wants."""
     token = (await server.token(client_assertion=server.assertion(resource=OTHER_API)))["access_token"]
     assert compact.parse(token).claims["aud"] == API
 
 
 @pytest.mark.attack(128)
-async def test_scope_in_a_client_assertion_is_nothing(server: Server) -> None:
+async def test_scope_in_client_assertion_is_nothing(server: Server) -> None:
     """There the JWT says who the client is, and the form what it wants."""
     assert (await server.token(client_assertion=server.assertion(scope="admin")))["scope"] == "read write"
 
@@ -140,12 +140,12 @@ async def test_scope_in_a_client_assertion_is_nothing(server: Server) -> None:
     "changes",
     [{"aud": "https://other.example"}, {"exp": 0}, {"jti": ""}, {"sub": "x"}, {"iss": "nobody", "sub": "nobody"}],
 )
-async def test_one_that_does_not_hold_is_an_invalid_grant(kafka: Server, changes: dict[str, Any]) -> None:
+async def test_bad_assertion_is_an_invalid_grant(kafka: Server, changes: dict[str, Any]) -> None:
     assert _invalid_grant(await kafka.post(_form(kafka, **changes)))
 
 
 @pytest.mark.rfc(7523, "3.1")
-async def test_what_is_not_proved_is_told_as_little_as_ever(kafka: Server) -> None:
+async def test_unproved_assertion_gets_the_uniform_answer(kafka: Server) -> None:
     """A wrong signature and a client that does not exist: the same bytes."""
     answers = [
         await kafka.post(_form(kafka, key=keys.generate("ES256"))),
@@ -165,7 +165,7 @@ async def test_it_is_used_once(kafka: Server) -> None:
 
 
 @pytest.mark.rfc(6749, "5.2")
-async def test_the_grant_is_opt_in(kafka: Server) -> None:
+async def test_grant_is_opt_in(kafka: Server) -> None:
     """For this client no other, and for others not this."""
     reply = await kafka.post({"grant_type": GRANT, "assertion": kafka.assertion()})
     assert (reply.status_code, reply.json()["error"]) == (400, "unauthorized_client")
@@ -183,9 +183,7 @@ async def test_nothing_else_authenticates_beside_it(kafka: Server, more: dict[st
 @pytest.mark.rfc(7521, "4.2.1")
 @pytest.mark.parametrize("secret", [{}, {"client_secret": "x"}])
 @pytest.mark.parametrize("signed", [True, False])
-async def test_a_client_assertion_beside_it_is_an_invalid_client(
-    kafka: Server, secret: dict[str, str], *, signed: bool
-) -> None:
+async def test_client_assertion_with_the_grant(kafka: Server, secret: dict[str, str], *, signed: bool) -> None:
     """MUST: two ways with a client assertion among them. The grant itself was not judged, so it is not called invalid."""
     text = kafka.assertion(iss="kafka", sub="kafka") if signed else "x"
     more = {"client_assertion_type": names.JWT_BEARER_ASSERTION_TYPE, "client_assertion": text, **secret}

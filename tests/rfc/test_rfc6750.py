@@ -27,7 +27,7 @@ def challenge(reply: httpx2.Response) -> tuple[int, dict[str, str]]:
 
 @pytest.mark.rfc(6750, "2.1")
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER"])
-async def test_the_authorization_header_is_supported(server: Server, api: httpx2.AsyncClient, scheme: str) -> None:
+async def test_authorization_header_is_supported(server: Server, api: httpx2.AsyncClient, scheme: str) -> None:
     """Resource servers MUST support this method; the scheme is case-insensitive (RFC 9110 section 11.1)."""
     token = (await server.token())["access_token"]
     reply = await api.get("/", headers=_bearer(token, scheme=scheme))
@@ -35,21 +35,21 @@ async def test_the_authorization_header_is_supported(server: Server, api: httpx2
 
 
 @pytest.mark.rfc(6750, "2.1")
-async def test_more_than_one_space_may_follow_the_scheme(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_spaces_after_the_scheme(server: Server, api: httpx2.AsyncClient) -> None:
     """Credentials = "Bearer" 1*SP b64token."""
     token = (await server.token())["access_token"]
     assert (await api.get("/", headers=_bearer(token, scheme="Bearer "))).status_code == 200
 
 
 @pytest.mark.rfc(6750, "2.2")
-async def test_a_token_in_the_body_is_none(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_token_in_the_body_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
     token = (await server.token())["access_token"]
     status, parameters = challenge(await api.post("/", data={"access_token": token}))
     assert (status, set(parameters)) == (401, {"realm"})
 
 
 @pytest.mark.rfc(6750, "2.3")
-async def test_a_token_in_the_url_is_none(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_token_in_the_url_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
     token = (await server.token())["access_token"]
     status, parameters = challenge(await api.get("/", params={"access_token": token}))
     assert (status, set(parameters)) == (401, {"realm"})
@@ -57,20 +57,20 @@ async def test_a_token_in_the_url_is_none(server: Server, api: httpx2.AsyncClien
 
 @pytest.mark.rfc(6750, "3")
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Basic eDp5"}, {"authorization": ""}])
-async def test_without_a_token_the_challenge_has_no_error(api: httpx2.AsyncClient, headers: dict[str, str]) -> None:
+async def test_without_token_challenge_has_no_error(api: httpx2.AsyncClient, headers: dict[str, str]) -> None:
     """MUST include WWW-Authenticate; it SHOULD NOT include an error code."""
     assert challenge(await api.get("/", headers=headers)) == (401, {"realm": API})
 
 
 @pytest.mark.rfc(6750, "3.1")
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "a.b", "a b", "{}", "\xe9", "x=y", "a.b.c.d.e", "x" * 9000])
-async def test_a_malformed_token_is_invalid(api: httpx2.AsyncClient, token: str) -> None:
+async def test_malformed_token_is_invalid(api: httpx2.AsyncClient, token: str) -> None:
     status, parameters = challenge(await api.get("/", headers={b"authorization": f"Bearer {token}".encode("latin-1")}))
     assert (status, parameters["error"]) == (401, "invalid_token")
 
 
 @pytest.mark.rfc(6750, "3.1")
-async def test_an_expired_token_is_invalid(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_expired_token_is_invalid(server: Server, api: httpx2.AsyncClient) -> None:
     token = (await server.token())["access_token"]
     server.clock.now = NOW + 629
     assert (await api.get("/", headers=_bearer(token))).status_code == 200
@@ -82,7 +82,7 @@ async def test_an_expired_token_is_invalid(server: Server, api: httpx2.AsyncClie
 
 
 @pytest.mark.rfc(6750, "3.1")
-async def test_too_small_a_scope_is_insufficient(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_too_small_scope_is_insufficient(server: Server, api: httpx2.AsyncClient) -> None:
     """403, with the scope that is needed."""
     token = (await server.token(scope="write"))["access_token"]
     status, parameters = challenge(await api.get("/", headers=_bearer(token)))
@@ -90,7 +90,7 @@ async def test_too_small_a_scope_is_insufficient(server: Server, api: httpx2.Asy
 
 
 @pytest.mark.rfc(6750, "3.1")
-async def test_two_tokens_are_an_invalid_request(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_two_tokens_are_invalid_request(server: Server, api: httpx2.AsyncClient) -> None:
     """Clients MUST NOT use more than one method to transmit the token; 400 if they do."""
     token = (await server.token())["access_token"]
     header = ("authorization", f"Bearer {token}")
@@ -99,14 +99,14 @@ async def test_two_tokens_are_an_invalid_request(server: Server, api: httpx2.Asy
 
 
 @pytest.mark.rfc(6750, "5.3")
-async def test_a_token_lives_an_hour_at_most(server: Server) -> None:
+async def test_token_lives_hour_at_most(server: Server) -> None:
     """SHOULD issue tokens of one hour or less: the default is ten minutes."""
     assert (await server.token())["expires_in"] == 600
 
 
 @pytest.mark.attack(266)
 @pytest.mark.rfc(6750, "5.2")
-async def test_a_refusal_is_not_stored_and_does_not_repeat_the_token(api: httpx2.AsyncClient) -> None:
+async def test_refusal_is_not_cached_or_revealing(api: httpx2.AsyncClient) -> None:
     reply = await api.get("/", headers=_bearer("secret-token"))
     assert reply.headers["cache-control"] == "no-store"
     assert reply.headers["content-type"] == "application/json"

@@ -23,7 +23,7 @@ async def _refresh(server: Server, token: str) -> httpx2.Response:
 
 
 @pytest.mark.rfc(7009, "2")
-async def test_a_refresh_token_can_be_revoked(apis: Server) -> None:
+async def test_refresh_token_can_be_revoked(apis: Server) -> None:
     """MUST: it brings no other from then on."""
     made = await refreshing(apis)
     assert (await revoke(apis, made["refresh_token"], "refreshing")).status_code == 200
@@ -31,7 +31,7 @@ async def test_a_refresh_token_can_be_revoked(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7009, "2")
-async def test_an_access_token_can_be_revoked(apis: Server) -> None:
+async def test_access_token_can_be_revoked(apis: Server) -> None:
     """SHOULD. And no other: another of the same client stands on."""
     first, second = (await apis.token())["access_token"], (await apis.token())["access_token"]
     reply = await revoke(apis, first)
@@ -41,7 +41,7 @@ async def test_an_access_token_can_be_revoked(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7009, "2")
-async def test_the_metadata_name_the_endpoint(apis: Server) -> None:
+async def test_metadata_name_endpoint(apis: Server) -> None:
     """How a client is to find it is left open; RFC 8414 section 2 has a member for it."""
     document = (await apis.http.get("/.well-known/oauth-authorization-server")).json()
     assert document["revocation_endpoint"] == f"{ISSUER}/revoke"
@@ -61,7 +61,7 @@ async def test_by_post_alone(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7009, "2.1")
-async def test_the_token_is_required(apis: Server) -> None:
+async def test_token_is_required(apis: Server) -> None:
     for form in ({}, {"token": ""}, {"token_type_hint": "access_token"}):
         reply = await apis.http.post("/revoke", data=apis.form(**form))
         assert refusal(reply) == (400, "invalid_request")
@@ -72,7 +72,7 @@ async def test_the_token_is_required(apis: Server) -> None:
 @pytest.mark.parametrize(
     "grant", ["client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"]
 )
-async def test_the_parameters_of_a_grant_are_none_here(apis: Server, path: str, grant: str) -> None:
+async def test_parameters_of_grant_are_none_here(apis: Server, path: str, grant: str) -> None:
     """What is not known MUST be ignored: here no grant is asked for, and none authenticates a client."""
     token = (await apis.token())["access_token"]
     await apis.add_client("kafka", grant_types=("urn:ietf:params:oauth:grant-type:jwt-bearer",))
@@ -86,7 +86,7 @@ async def test_the_parameters_of_a_grant_are_none_here(apis: Server, path: str, 
 
 
 @pytest.mark.rfc(7009, "2.1")
-async def test_the_client_authenticates(apis: Server) -> None:
+async def test_client_authenticates(apis: Server) -> None:
     """As it does for a token, by any of its methods; who does not, ends nothing."""
     token = (await apis.token())["access_token"]
     for headers in ({}, basic("rs-a", "wrong"), basic("nobody", "x"), {"authorization": f"Bearer {token}"}):
@@ -104,7 +104,7 @@ async def test_the_client_authenticates(apis: Server) -> None:
 @pytest.mark.attack(235)
 @pytest.mark.rfc(7009, "2.1")
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_not_the_token_of_another_client(apis: Server, kind: str) -> None:
+async def test_not_token_of_another_client(apis: Server, kind: str) -> None:
     """The request is refused, the client told, and the token stands."""
     made = await refreshing(apis)
     reply = await revoke(apis, made[kind])
@@ -129,9 +129,7 @@ async def test_it_is_over_at_once(apis: Server) -> None:
 
 @pytest.mark.rfc(7009, "2.1")
 @pytest.mark.parametrize("late", [0, 10, 29])
-async def test_it_is_over_while_apis_may_still_take_it(
-    apis: Server, late: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_revocation_precedes_the_feed(apis: Server, late: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A guard allows for clocks that differ: what it takes after its end can be revoked, and is not taken any more."""
     monkeypatch.setattr(published, "FRESH_SECONDS", 0.0)  # what was revoked is told to the next who asks
     monkeypatch.setattr(published, "SHARE", 1.0)
@@ -153,7 +151,7 @@ async def test_it_is_over_while_apis_may_still_take_it(
 
 @pytest.mark.attack(238)
 @pytest.mark.rfc(7009, "2.1")
-async def test_a_refresh_token_takes_its_access_tokens_along(apis: Server) -> None:
+async def test_revoked_refresh_token_ends_access_tokens(apis: Server) -> None:
     """SHOULD: all of the line; those of another line of the same client stand on."""
     first, other = await refreshing(apis), await refreshing(apis)
     second = await refreshing(apis, grant_type="refresh_token", refresh_token=first["refresh_token"])
@@ -165,7 +163,7 @@ async def test_a_refresh_token_takes_its_access_tokens_along(apis: Server) -> No
 
 
 @pytest.mark.rfc(7009, "2.1")
-async def test_an_access_token_leaves_its_refresh_token(apis: Server) -> None:
+async def test_access_token_leaves_its_refresh_token(apis: Server) -> None:
     """MAY: it does not, so that a client can end what it showed to one API."""
     made = await refreshing(apis)
     await revoke(apis, made["access_token"], "refreshing")
@@ -178,7 +176,7 @@ async def test_an_access_token_leaves_its_refresh_token(apis: Server) -> None:
 @pytest.mark.rfc(7009, "2.1")
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense", "\u00e9"])
-async def test_a_wrong_hint_widens_the_search(apis: Server, kind: str, hint: str) -> None:
+async def test_wrong_hint_widens_search(apis: Server, kind: str, hint: str) -> None:
     """MUST: across all kinds; one that is not known is ignored (section 2.2)."""
     made = await refreshing(apis)
     assert (await revoke(apis, made[kind], "refreshing", token_type_hint=hint)).status_code == 200
@@ -187,7 +185,7 @@ async def test_a_wrong_hint_widens_the_search(apis: Server, kind: str, hint: str
 
 @pytest.mark.attack(236)
 @pytest.mark.rfc(7009, "2.2")
-async def test_what_is_no_token_of_ours_is_well(apis: Server) -> None:
+async def test_unknown_token_is_accepted(apis: Server) -> None:
     """Unknown, expired, another issuer's, or ended already: 200, and the same words."""
     made = await refreshing(apis)
     texts = [
@@ -241,7 +239,7 @@ async def test_it_is_written_down(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7009, "5")
-async def test_a_guess_tells_nothing(apis: Server) -> None:
+async def test_guessed_token(apis: Server) -> None:
     """What nobody has and what is over are answered alike, so that a client cannot find the tokens of others by trying."""
     ended = (await refreshing(apis))["refresh_token"]
     await revoke(apis, ended, "refreshing")

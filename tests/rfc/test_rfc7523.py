@@ -29,7 +29,7 @@ async def test_rs256_is_implemented(server: Server) -> None:
 
 
 @pytest.mark.rfc(7523, "3(3)")
-async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
+async def test_legacy_client_may_name_endpoint(server: Server) -> None:
     """Alone or beside the issuer; and only where the operator allowed it for this client."""
     record = await server.store.clients.find("c1")
     assert record is not None
@@ -50,7 +50,7 @@ async def test_a_legacy_client_may_name_the_endpoint(server: Server) -> None:
 
 
 @pytest.mark.rfc(7523, "3(7)")
-async def test_the_log_has_the_digest_that_its_page_says(server: Server) -> None:
+async def test_audit_log_has_the_jti_digest(server: Server) -> None:
     """docs/reference/audit.md: an operator who has a jti, or a whole assertion without one, finds its request."""
     await server.store.clients.update("client_secret_jwt", lambda client: replace(client, jti_policy="legacy"))
     without = server.assertion("client_secret_jwt", jti=ABSENT)
@@ -63,7 +63,7 @@ async def test_the_log_has_the_digest_that_its_page_says(server: Server) -> None
 
 @pytest.mark.rfc(7523, "3(3)")
 @pytest.mark.parametrize("path", ["/revoke", "/introspect"])
-async def test_aud_is_the_issuer_at_every_endpoint(server: Server, path: str) -> None:
+async def test_aud_is_issuer_at_every_endpoint(server: Server, path: str) -> None:
     """rfc7523bis section 4: never the endpoint that it is sent to, which a client may have from somebody else."""
     await server.add_client("api", introspects=(API,))
 

@@ -51,7 +51,7 @@ async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
 
 
 @pytest.mark.rfc(7591, "3.2.1")
-async def test_the_answer_is_201_with_all_that_is_registered(server: Server) -> None:
+async def test_registration_answer(server: Server) -> None:
     """The server MUST return all registered metadata, incl. what it provisioned itself."""
     sent = metadata(**DESCRIBED, token_endpoint_auth_signing_alg="ES256", dpop_bound_access_tokens=True)
     reply = await register(server, sent)
@@ -69,7 +69,7 @@ async def test_the_answer_is_201_with_all_that_is_registered(server: Server) -> 
 
 
 @pytest.mark.rfc(7591, "3.2.1")
-async def test_a_client_that_is_registered_gets_tokens(server: Server) -> None:
+async def test_client_that_is_registered_gets_tokens(server: Server) -> None:
     client = await registered(server)
     reply = await client.ask()
     assert (reply.status_code, reply.json()["scope"]) == (200, "read")
@@ -77,7 +77,7 @@ async def test_a_client_that_is_registered_gets_tokens(server: Server) -> None:
 
 @pytest.mark.rfc(7591, "3.2.1")
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
-async def test_a_secret_is_told_once_and_has_an_end(server: Server, method: str) -> None:
+async def test_secret_is_shown_once(server: Server, method: str) -> None:
     """client_secret_expires_at is REQUIRED if client_secret is issued."""
     client = await registered(server, token_endpoint_auth_method=method, jwks=None)
     assert client.told["client_secret_expires_at"] == 0
@@ -87,7 +87,7 @@ async def test_a_secret_is_told_once_and_has_an_end(server: Server, method: str)
     assert "client_secret_expires_at" not in shown
 
 
-async def test_a_secret_works(server: Server) -> None:
+async def test_secret_works(server: Server) -> None:
     client = await registered(server, token_endpoint_auth_method=None, jwks=None)
     assert client.told["token_endpoint_auth_method"] == "client_secret_basic"  # section 2: the default
     headers = basic(client.client_id, client.told["client_secret"])
@@ -100,7 +100,7 @@ async def test_a_secret_works(server: Server) -> None:
 
 
 @pytest.mark.rfc(7591, "2")
-async def test_what_is_left_out_is_chosen_by_the_server_and_told(server: Server) -> None:
+async def test_omitted_members_get_defaults(server: Server) -> None:
     """The authorization code grant, which would be the default, is not to be had here."""
     client = await registered(server, grant_types=None, scope=None, client_name=None)
     assert client.told["grant_types"] == ["client_credentials"]
@@ -109,7 +109,7 @@ async def test_what_is_left_out_is_chosen_by_the_server_and_told(server: Server)
 
 
 @pytest.mark.rfc(7591, "2")
-async def test_what_is_unknown_is_ignored(server: Server) -> None:
+async def test_unknown_members_are_ignored(server: Server) -> None:
     """MUST ignore any client metadata sent by the client that it does not understand."""
     unknown = {"roles": ["admin"], "trusted": True, "client_name#de": "Abrechnung", "enabled": True, "profile": "guide"}
     unknown |= {"introspects": [API], "audience_policy": "legacy", "resources": [OTHER_API], "client_id": "c1"}
@@ -123,7 +123,7 @@ async def test_what_is_unknown_is_ignored(server: Server) -> None:
 
 
 @pytest.mark.rfc(7591, "2")
-async def test_jwks_and_jwks_uri_must_not_both_be_there(server: Server) -> None:
+async def test_jwks_and_jwks_uri(server: Server) -> None:
     sent = metadata(jwks_uri="https://billing.example/jwks")
     assert await refused(server, sent) == "invalid_client_metadata"
 
@@ -136,7 +136,7 @@ async def test_jwks_uri_is_registered_instead(server: Server) -> None:
 
 
 @pytest.mark.rfc(7591, "3")
-async def test_the_resources_are_those_of_the_initial_access_token(server: Server) -> None:
+async def test_resources_of_the_invitation(server: Server) -> None:
     reply = await register(server, token=await invite(server, resources=(API, OTHER_API)))
     stored = await server.store.clients.find(reply.json()["client_id"])
     assert stored is not None
@@ -144,21 +144,21 @@ async def test_the_resources_are_those_of_the_initial_access_token(server: Serve
 
 
 @pytest.mark.rfc(7591, "3")
-async def test_an_initial_access_token_lets_so_many_in(server: Server) -> None:
+async def test_initial_access_token_uses(server: Server) -> None:
     token = await invite(server, uses=2)
     statuses = [(await register(server, token=token)).status_code for _ in range(3)]
     assert statuses == [201, 201, 401]
 
 
 @pytest.mark.rfc(7591, "3")
-async def test_what_is_refused_uses_nothing_up(server: Server) -> None:
+async def test_refusal_spends_no_use(server: Server) -> None:
     token = await invite(server, uses=1)
     assert (await register(server, metadata(jwks=None), token=token)).status_code == 400
     assert (await register(server, token=token)).status_code == 201
 
 
 @pytest.mark.rfc(6750, "3.1")
-async def test_who_has_no_token_is_asked_for_one(server: Server) -> None:
+async def test_missing_token_gets_a_challenge(server: Server) -> None:
     reply = await server.http.post("/register", json=metadata())
     assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")
     assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}"'
@@ -166,14 +166,14 @@ async def test_who_has_no_token_is_asked_for_one(server: Server) -> None:
 
 @pytest.mark.rfc(6750, "3.1")
 @pytest.mark.parametrize("token", ["x" * 43, "a.b.c", "%00", "x y"])
-async def test_a_token_that_is_none_isrefused(server: Server, token: str) -> None:
+async def test_bad_invitation_is_refused(server: Server, token: str) -> None:
     reply = await register(server, token=token)
     assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")
     assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}", error="invalid_token"'
 
 
 @pytest.mark.rfc(6750, "3.1")
-async def test_several_tokens_arerefused(server: Server) -> None:
+async def test_several_tokens_are_refused(server: Server) -> None:
     token = await invite(server)
     headers = [("authorization", f"Bearer {token}"), ("authorization", f"Bearer {token}")]
     reply = await server.http.post("/register", json=metadata(), headers=headers)
@@ -199,11 +199,11 @@ async def test_several_tokens_arerefused(server: Server) -> None:
         ({"software_statement": statement()}, "unapproved_software_statement"),
     ],
 )
-async def test_a_refusal_has_the_error_of_its_kind(server: Server, changes: dict[str, Any], error: str) -> None:
+async def test_refusal_has_error_of_its_kind(server: Server, changes: dict[str, Any], error: str) -> None:
     assert await refused(server, metadata(**changes)) == error
 
 
-async def test_empty_arrays_and_null_count_as_absent(server: Server) -> None:
+async def test_empty_and_null_are_absent(server: Server) -> None:
     sent = {**metadata(redirect_uris=[], response_types=[]), "contacts": None}
     reply = await register(server, sent)
     assert reply.status_code == 201
@@ -211,14 +211,14 @@ async def test_empty_arrays_and_null_count_as_absent(server: Server) -> None:
 
 
 @pytest.mark.rfc(9396, "10")
-async def test_types_are_registered_within_the_token(server: Server) -> None:
+async def test_types_are_registered_within_token(server: Server) -> None:
     token = await invite(server, types=("payment", "account"))
     reply = await register(server, metadata(authorization_details_types=["payment"]), token=token)
     assert (reply.status_code, reply.json()["authorization_details_types"]) == (201, ["payment"])
 
 
 @pytest.mark.rfc(7591, "2.3")
-async def test_a_software_statement_takes_precedence(trusting: Server) -> None:
+async def test_software_statement_takes_precedence(trusting: Server) -> None:
     """Section 3.1.1: its values MUST take precedence over those sent plainly; section 3.2.1: it is returned as it is."""
     said = statement(client_name="Billing by Publisher", scope="read", jwks=jwks(NEXT), roles=["admin"])
     client = await registered(trusting, software_statement=said, client_name="Mine", scope="read write")
@@ -250,12 +250,12 @@ async def test_a_software_statement_takes_precedence(trusting: Server) -> None:
         "a.b.c",
     ],
 )
-async def test_a_software_statement_that_does_not_hold(trusting: Server, text: str) -> None:
+async def test_bad_software_statement(trusting: Server, text: str) -> None:
     assert await refused(trusting, metadata(software_statement=text)) == "invalid_software_statement"
 
 
 @pytest.mark.rfc(7591, "2.3")
-async def test_a_secret_or_a_public_key_as_one_verifies_no_statement(trusting: Server) -> None:
+async def test_mac_does_not_verify_a_statement(trusting: Server) -> None:
     mac = SecretKey(PUBLISHER.public().jwk["x"].encode(), "HS256", PUBLISHER.kid)
 
     text = compact.sign({}, {"iss": PUBLISHER_ISSUER}, mac)
@@ -263,24 +263,24 @@ async def test_a_secret_or_a_public_key_as_one_verifies_no_statement(trusting: S
 
 
 @pytest.mark.rfc(7591, "3.2.2")
-async def test_a_statement_of_somebody_else_is_unapproved(trusting: Server) -> None:
+async def test_statement_of_an_unknown_issuer(trusting: Server) -> None:
     text = statement(iss="https://evil.example")
     assert await refused(trusting, metadata(software_statement=text)) == "unapproved_software_statement"
 
 
 @pytest.mark.parametrize("claims", [{"exp": NOW + 60, "nbf": NOW, "iat": NOW}, {"aud": ISSUER}, {"aud": ["x", ISSUER]}])
-async def test_a_statement_may_have_its_time_and_audience(trusting: Server, claims: dict[str, Any]) -> None:
+async def test_statement_with_time_and_audience(trusting: Server, claims: dict[str, Any]) -> None:
     reply = await register(trusting, metadata(software_statement=statement(**claims)))
     assert reply.status_code == 201, reply.text
 
 
-async def test_a_statement_gives_no_more_than_the_token(trusting: Server) -> None:
+async def test_statement_gives_no_more_than_token(trusting: Server) -> None:
     text = statement(scope="read admin")
     assert await refused(trusting, metadata(software_statement=text)) == "invalid_client_metadata"
 
 
 @pytest.mark.rfc(8414, "2")
-async def test_the_endpoint_is_in_the_metadata(server: Server) -> None:
+async def test_endpoint_is_in_metadata(server: Server) -> None:
     document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     assert document["registration_endpoint"] == f"{ISSUER}/register"
 
@@ -292,7 +292,7 @@ async def test_clients_register_by_post(server: Server, method: str) -> None:
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
 
 
-async def test_a_method_that_the_server_does_not_take_cannot_be_registered() -> None:
+async def test_disabled_method_cannot_be_registered() -> None:
 
     async with running(MemoryStore(), auth_methods=("private_key_jwt",)) as server:
         sent = metadata(token_endpoint_auth_method="client_secret_basic", jwks=None)
@@ -301,7 +301,7 @@ async def test_a_method_that_the_server_does_not_take_cannot_be_registered() -> 
 
 
 @pytest.mark.rfc(8705, "2.1.2")
-async def test_a_certificate_is_registered_where_certificates_are_taken(server: Server) -> None:
+async def test_certificate_method_needs_certificates(server: Server) -> None:
     changes = {"token_endpoint_auth_method": "tls_client_auth", "jwks": None, "tls_client_auth_san_dns": "b.example"}
     assert await refused(server, metadata(**changes)) == "invalid_client_metadata"
     async with running(MemoryStore(), certificates=Certificates(own_tls=True)) as other:
@@ -318,7 +318,7 @@ async def test_a_certificate_is_registered_where_certificates_are_taken(server: 
         )
 
 
-async def test_the_names_that_are_given_differ_and_cannot_be_guessed(server: Server) -> None:
+async def test_client_ids_are_unguessable(server: Server) -> None:
     names = {(await registered(server)).client_id for _ in range(5)}
     assert len(names) == 5
     assert all(name.isascii() and len(name) == 31 for name in names)
@@ -340,7 +340,7 @@ STRANGE: list[dict[str, Any]] = [
 
 @pytest.mark.rfc(7517, "5")
 @pytest.mark.parametrize("odd", STRANGE)
-async def test_keys_for_something_else_are_left_out_and_named(server: Server, odd: dict[str, Any]) -> None:
+async def test_keys_for_another_use_are_left_out(server: Server, odd: dict[str, Any]) -> None:
     """Section 2: the set MAY have keys for encryption."""
     mine = MINE.public().to_jwk()
     client = await registered(server, jwks={"keys": [odd, mine]})

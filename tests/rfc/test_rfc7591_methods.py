@@ -38,7 +38,7 @@ async def _ask_by_certificate(client: Registered, made: Made) -> int:
 
 
 @pytest.mark.rfc(8705, "2.2")
-async def test_a_self_signed_certificate_is_registered_by_its_key(taking_certificates: Server) -> None:
+async def test_self_signed_certificate_with_its_key(taking_certificates: Server) -> None:
     """By jwks with x5c, which is told and read again as it was sent; that certificate gets tokens, and no other one."""
     assert await refused(taking_certificates, metadata(**SELF_SIGNED)) == "invalid_client_metadata"  # no x5c
     mine, same_key = make(dn="CN=mine"), make(dn="CN=mine")
@@ -52,7 +52,7 @@ async def test_a_self_signed_certificate_is_registered_by_its_key(taking_certifi
 
 
 @pytest.mark.rfc(8705, "2.2")
-async def test_a_certificate_of_another_key_is_not_registered(taking_certificates: Server) -> None:
+async def test_certificate_of_another_key(taking_certificates: Server) -> None:
     """RFC 7517 section 4.7: the key in the first certificate MUST match the public key of the other members."""
     mine, other = make(dn="CN=mine"), make(dn="CN=other")
     key = {**mine.public.to_jwk(), "x5c": other.public.to_jwk()["x5c"]}
@@ -62,7 +62,7 @@ async def test_a_certificate_of_another_key_is_not_registered(taking_certificate
 
 
 @pytest.mark.rfc(7592, "2.2")
-async def test_a_certificate_is_replaced_with_its_key(taking_certificates: Server) -> None:
+async def test_certificate_is_replaced_with_its_key(taking_certificates: Server) -> None:
     old, new = make(dn="CN=old"), make(dn="CN=new")
     client = await registered(taking_certificates, **_with_certificates(old))
     reply = await client.replace(**_with_certificates(old, new))
@@ -73,7 +73,7 @@ async def test_a_certificate_is_replaced_with_its_key(taking_certificates: Serve
 
 
 @pytest.mark.rfc(7592, "2.2")
-async def test_another_certificate_of_a_key_that_stands_is_no_answer_of_200(taking_certificates: Server) -> None:
+async def test_new_certificate_of_a_live_key(taking_certificates: Server) -> None:
     """What would be kept as it was, and never be let in, is refused, and what stood before stays."""
     old = make(dn="CN=old")
     new = make(dn="CN=new", key=old.key)
@@ -105,7 +105,7 @@ async def test_another_certificate_of_a_key_that_stands_is_no_answer_of_200(taki
         ({"token_endpoint_auth_signing_alg": "RS256", "jwks": jwks(RSA)}, 400),
     ],
 )
-async def test_a_server_of_fapi_registers_what_fapi_allows(changes: dict[str, Any], status: int) -> None:
+async def test_fapi_server_registrations(changes: dict[str, Any], status: int) -> None:
     """FAPI 2.0 Security Profile 5.3.2.1 item 6 and 5.4.1 item 1, of new registrations and of replacements alike."""
     async with running(MemoryStore(), demands=FAPI_2, certificates=CERTIFICATES) as server:
         reply = await register(server, metadata(**changes))
@@ -115,7 +115,7 @@ async def test_a_server_of_fapi_registers_what_fapi_allows(changes: dict[str, An
         assert (await client.replace(**changes)).status_code == (200 if status == 201 else 400)
 
 
-async def test_who_registered_at_a_server_of_fapi_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fapi_applies_to_registered_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens bound to a key of the client's, and to nobody's wish."""
     async with running(MemoryStore(), demands=FAPI_2) as server:
         client = await registered(server, dpop_bound_access_tokens=False)

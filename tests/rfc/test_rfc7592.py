@@ -29,7 +29,7 @@ async def _changed_nothing(client: Registered, reply: httpx2.Response, status: i
 
 
 @pytest.mark.rfc(7592, "2.1")
-async def test_reading_tells_what_stands(client: Registered) -> None:
+async def test_reading_a_registration(client: Registered) -> None:
     reply = await client.read()
     assert (reply.status_code, reply.headers["cache-control"]) == (200, "no-store")
     assert reply.json() == client.told
@@ -52,12 +52,12 @@ async def test_putting_replaces_all(client: Registered) -> None:
 
 @pytest.mark.rfc(7592, "2.2")
 @pytest.mark.parametrize("client_id", ["c1", "", None, 1, ["x"]])
-async def test_the_client_id_must_be_its_own(client: Registered, client_id: object) -> None:
+async def test_client_id_must_be_its_own(client: Registered, client_id: object) -> None:
     await _changed_nothing(client, await client.put({**metadata(), "client_id": client_id}))
 
 
 @pytest.mark.rfc(7592, "2.2")
-async def test_the_client_id_must_be_there(client: Registered) -> None:
+async def test_client_id_must_be_there(client: Registered) -> None:
     await _changed_nothing(client, await client.put(metadata()))
 
 
@@ -66,14 +66,14 @@ async def test_the_client_id_must_be_there(client: Registered) -> None:
     "name",
     ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"],
 )
-async def test_what_only_the_server_says_must_not_be_there(client: Registered, name: str) -> None:
+async def test_server_only_members_are_refused(client: Registered, name: str) -> None:
     value = client.told.get(name, 0)
     await _changed_nothing(client, await client.replace(**{name: value}))
 
 
 @pytest.mark.rfc(7592, "2.2")
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_jwt"])
-async def test_a_secret_that_is_sent_must_be_the_current_one(server: Server, method: str) -> None:
+async def test_sent_secret_must_be_current(server: Server, method: str) -> None:
     """The client MUST NOT be allowed to overwrite it with a value of its own."""
     client = await registered(server, token_endpoint_auth_method=method, jwks=None)
     same: dict[str, Any] = {"token_endpoint_auth_method": method, "jwks": None}
@@ -85,18 +85,18 @@ async def test_a_secret_that_is_sent_must_be_the_current_one(server: Server, met
 
 
 @pytest.mark.rfc(7592, "2.2")
-async def test_a_client_without_a_secret_sends_none(client: Registered) -> None:
+async def test_client_without_secret_sends_none(client: Registered) -> None:
     await _changed_nothing(client, await client.replace(client_secret="x"))
 
 
-async def test_a_secret_stays_when_the_rest_is_replaced(server: Server) -> None:
+async def test_secret_stays_when_rest_is_replaced(server: Server) -> None:
     client = await registered(server, token_endpoint_auth_method="client_secret_basic", jwks=None)
     assert (await client.replace(token_endpoint_auth_method="client_secret_basic", jwks=None)).status_code == 200
     headers = basic(client.client_id, client.told["client_secret"])
     assert (await server.post({"grant_type": "client_credentials"}, headers=headers)).status_code == 200
 
 
-async def test_another_method_ends_the_credentials_of_the_old_one(client: Registered, server: Server) -> None:
+async def test_changed_method_ends_old_credentials(client: Registered, server: Server) -> None:
     reply = await client.replace(token_endpoint_auth_method="client_secret_basic", jwks=None)
     told = reply.json()
     assert (reply.status_code, told["client_secret_expires_at"]) == (200, 0)
@@ -109,7 +109,7 @@ async def test_another_method_ends_the_credentials_of_the_old_one(client: Regist
     assert (await client.ask(NEXT)).status_code == 200
 
 
-async def test_a_key_that_was_taken_away_does_not_come_back(client: Registered) -> None:
+async def test_removed_key_does_not_return(client: Registered) -> None:
     assert (await client.replace(jwks=jwks(NEXT))).status_code == 200
     assert (await client.replace(jwks=jwks(MINE))).status_code == 400
 
@@ -122,7 +122,7 @@ async def test_keys_follow_each_other(client: Registered) -> None:
 
 
 @pytest.mark.rfc(7592, "2.2")
-async def test_putting_gives_no_more_than_the_initial_access_token(client: Registered, server: Server) -> None:
+async def test_replacement_stays_within_the_invitation(client: Registered, server: Server) -> None:
     await _changed_nothing(client, await client.replace(scope="read admin"))
     (token,) = await server.store.initial_access_tokens.list()
     await server.store.initial_access_tokens.remove(token.id)
@@ -130,7 +130,7 @@ async def test_putting_gives_no_more_than_the_initial_access_token(client: Regis
     assert (await client.replace(scope="read write")).status_code == 200
 
 
-async def test_what_an_operator_decided_stays(client: Registered, server: Server) -> None:
+async def test_operators_decisions_stay(client: Registered, server: Server) -> None:
     now = int(server.clock.now)
     await server.store.clients.update(
         client.client_id,
@@ -146,7 +146,7 @@ async def test_what_an_operator_decided_stays(client: Registered, server: Server
     assert stored.introspects == (API,)
 
 
-async def test_the_same_keys_may_move_to_an_address(client: Registered, server: Server) -> None:
+async def test_same_keys_may_move_to_address(client: Registered, server: Server) -> None:
     """What was registered is forgotten, not revoked: the set at the address has the very same keys."""
     assert (await client.replace(jwks=None, jwks_uri="https://keys.example/jwks")).status_code == 200
     stored = await server.store.clients.find(client.client_id)
@@ -176,7 +176,7 @@ async def test_deleting_ends_everything(client: Registered, server: Server) -> N
 
 
 @pytest.mark.rfc(7592, "2")
-async def test_a_client_has_to_show_its_own_token(client: Registered, server: Server) -> None:
+async def test_registration_token_of_another_client(client: Registered, server: Server) -> None:
     """Unknown client, another's token, an initial access token, none: 401, and the same bytes but for the trace."""
     other = await registered(server)
     tried = [(client.url, other.token), (f"{ISSUER}/register/nobody", client.token), (f"{ISSUER}/register/c1", "x")]
@@ -197,7 +197,7 @@ async def test_a_client_has_to_show_its_own_token(client: Registered, server: Se
     await _changed_nothing(client, missing, 401)
 
 
-async def test_a_client_that_is_disabled_manages_nothing(client: Registered, server: Server) -> None:
+async def test_client_that_is_disabled_manages_nothing(client: Registered, server: Server) -> None:
     await server.store.clients.update(client.client_id, lambda standing: replace(standing, enabled=False))
     replies = [await client.read(), await client.replace(), await client.delete()]
     assert [reply.status_code for reply in replies] == [401, 401, 401]
@@ -206,12 +206,12 @@ async def test_a_client_that_is_disabled_manages_nothing(client: Registered, ser
 
 @pytest.mark.rfc(9110, "15.5.6")
 @pytest.mark.parametrize("method", ["POST", "PATCH", "HEAD"])
-async def test_other_methods_are_told_which_there_are(client: Registered, server: Server, method: str) -> None:
+async def test_other_methods_get_405(client: Registered, server: Server, method: str) -> None:
     reply = await server.http.request(method, client.url, headers=bearer(client.token))
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET, PUT, DELETE")
 
 
-async def test_a_longer_path_is_no_client(client: Registered, server: Server) -> None:
+async def test_longer_path_is_no_client(client: Registered, server: Server) -> None:
     assert (await server.http.get(f"{client.url}/x", headers=bearer(client.token))).status_code == 404
 
 
@@ -222,7 +222,7 @@ def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return PostgresStore(request.getfixturevalue("tables"))
 
 
-async def test_a_whole_life_on_a_store_that_lasts(lasting: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_of_a_registration_on_a_file(lasting: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused inside the commit leaves all as it was."""
     async with running(lasting) as server:
         client = await registered(server)
@@ -237,9 +237,7 @@ async def test_a_whole_life_on_a_store_that_lasts(lasting: Store, monkeypatch: p
         assert [row.kind for row in await server.store.revocations.list(int(server.clock.now))] == ["client"]
 
 
-async def test_reading_too_often_is_limited_and_takes_nothing_from_the_tokens(
-    client: Registered, server: Server
-) -> None:
+async def test_reads_are_limited_separately(client: Registered, server: Server) -> None:
     limits = server.app._endpoints["/token"]._limits  # type: ignore[attr-defined]
     burst = limits.rates.tokens.burst
     for _ in range(burst):

@@ -14,7 +14,7 @@ __all__ = ["apis"]  # a fixture
 
 
 @pytest.mark.rfc(7662, "2.2")
-async def test_an_active_token_is_told_of(apis: Server) -> None:
+async def test_active_token(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     claims = compact.parse(token).claims
     reply = await introspect(apis, token)
@@ -25,7 +25,7 @@ async def test_an_active_token_is_told_of(apis: Server) -> None:
 @pytest.mark.attack(228)
 @pytest.mark.rfc(7662, "2.1")
 @pytest.mark.rfc(7662, "2.3")
-async def test_the_caller_must_authenticate(apis: Server) -> None:
+async def test_caller_must_authenticate(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     assert (await apis.http.post("/introspect", data={"token": token})).status_code == 401
     wrong = await apis.http.post("/introspect", data={"token": token}, headers=basic("rs-a", "wrong"))
@@ -35,7 +35,7 @@ async def test_the_caller_must_authenticate(apis: Server) -> None:
 
 
 @pytest.mark.attack(228)
-async def test_a_client_that_speaks_for_no_api_may_not(apis: Server) -> None:
+async def test_client_without_introspects(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     reply = await introspect(apis, token, by="client_secret_basic")
     assert (reply.status_code, reply.json()["error"]) == (403, "unauthorized_client")
@@ -46,14 +46,14 @@ async def test_a_client_that_speaks_for_no_api_may_not(apis: Server) -> None:
 
 @pytest.mark.attack(229)
 @pytest.mark.rfc(7662, "2.2")
-async def test_a_token_for_another_api_is_inactive(apis: Server) -> None:
+async def test_token_for_another_api_is_inactive(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     assert (await introspect(apis, token, by="rs-b")).json() == INACTIVE
 
 
 @pytest.mark.attack(231)
 @pytest.mark.rfc(7662, "4")
-async def test_what_does_not_hold_is_inactive(apis: Server) -> None:
+async def test_invalid_tokens_are_inactive(apis: Server) -> None:
     """Expired, another issuer's, of another kind, under another key, unsigned, or no token at all."""
     claims = compact.parse(await access_token(apis)).claims
     stranger = keys.generate("ES256")
@@ -73,7 +73,7 @@ async def test_what_does_not_hold_is_inactive(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7662, "4")
-async def test_what_is_not_valid_yet_is_inactive(apis: Server) -> None:
+async def test_not_yet_valid_token_is_inactive(apis: Server) -> None:
     """MUST: a token with nbf stands from then on, and says since when."""
     token = await access_token(apis, nbf=NOW + 10)
     assert (await introspect(apis, token)).json() == INACTIVE
@@ -82,7 +82,7 @@ async def test_what_is_not_valid_yet_is_inactive(apis: Server) -> None:
 
 
 @pytest.mark.rfc(7662, "4")
-async def test_what_was_revoked_is_inactive(apis: Server) -> None:
+async def test_revoked_token_is_inactive(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     assert await is_active(apis, token)
     await revoke(apis, token)
@@ -91,7 +91,7 @@ async def test_what_was_revoked_is_inactive(apis: Server) -> None:
 
 @pytest.mark.rfc(6749, "3.3")
 @pytest.mark.rfc(7662, "2.2")
-async def test_what_is_all_for_others_is_left_out(apis: Server) -> None:
+async def test_other_audiences_are_left_out(apis: Server) -> None:
     """A scope has at least one name, and authorization_details at least one entry: empty ones are none."""
     details = [{"type": "unknown"}]
     token = await access_token(apis, aud=[API, OTHER_API], scope="read", authorization_details=details)
@@ -101,7 +101,7 @@ async def test_what_is_all_for_others_is_left_out(apis: Server) -> None:
 
 
 @pytest.mark.attack(231)
-async def test_of_a_client_that_is_gone_nothing_stands(apis: Server) -> None:
+async def test_token_of_a_removed_client(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     await apis.store.clients.update("c1", lambda client: replace(client, enabled=False))
     assert not await is_active(apis, token)
@@ -114,7 +114,7 @@ async def test_of_a_client_that_is_gone_nothing_stands(apis: Server) -> None:
 @pytest.mark.attack(232)
 @pytest.mark.rfc(7662, "2.1")
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
-async def test_a_hint_changes_nothing(apis: Server, hint: str) -> None:
+async def test_hint_changes_nothing(apis: Server, hint: str) -> None:
     token = (await apis.token())["access_token"]
     assert (await introspect(apis, token, token_type_hint=hint)).json()["active"] is True
     assert (await revoke(apis, token, token_type_hint=hint)).status_code == 200
@@ -128,12 +128,12 @@ async def test_never_by_get(apis: Server) -> None:
     assert (await post_raw(apis, "", headers=basic("rs-a", apis.secrets["rs-a"]))).status_code == 400
 
 
-async def test_the_token_is_required(apis: Server) -> None:
+async def test_token_is_required(apis: Server) -> None:
     reply = await apis.http.post("/introspect", data={"x": "y"}, headers=basic("rs-a", apis.secrets["rs-a"]))
     assert (reply.status_code, reply.json()["error"]) == (400, "invalid_request")
 
 
-async def test_a_stolen_refresh_token_takes_them_along_too(apis: Server) -> None:
+async def test_reuse_ends_the_access_tokens(apis: Server) -> None:
     first = await refreshing(apis)
     second = await refreshing(apis, grant_type="refresh_token", refresh_token=first["refresh_token"])
     apis.clock.now += 200
@@ -143,7 +143,7 @@ async def test_a_stolen_refresh_token_takes_them_along_too(apis: Server) -> None
 
 
 @pytest.mark.rfc(7523, "3(7)")
-async def test_an_assertion_is_good_once_at_all_endpoints(apis: Server) -> None:
+async def test_assertion_is_used_once_anywhere(apis: Server) -> None:
     """One jti: what was used at /revoke is a replay at /token, and the other way round."""
     token = (await apis.token())["access_token"]
     used = apis.assertion()

@@ -24,7 +24,7 @@ async def _document(server: Server) -> dict[str, Any]:
 
 
 @pytest.mark.rfc(8414, "3.2")
-async def test_the_document_is_json_with_status_200(server: Server) -> None:
+async def test_document_is_json_with_status_200(server: Server) -> None:
     reply = await server.http.get(WELL_KNOWN)
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
@@ -32,7 +32,7 @@ async def test_the_document_is_json_with_status_200(server: Server) -> None:
 
 
 @pytest.mark.rfc(8414, "3.1")
-async def test_the_path_of_an_issuer_follows_the_well_known_part() -> None:
+async def test_issuer_path_after_well_known() -> None:
     """The well-known string is inserted between host and path."""
     issuer = f"{ISSUER}/tenant/one"
     async with running(MemoryStore(), issuer=issuer) as server:
@@ -47,14 +47,14 @@ async def test_the_path_of_an_issuer_follows_the_well_known_part() -> None:
 
 
 @pytest.mark.rfc(8414, "3.3")
-async def test_the_issuer_is_the_one_that_was_asked_for(server: Server) -> None:
+async def test_issuer_matches_the_request(server: Server) -> None:
     """MUST be identical to the identifier that the URL was made of."""
     assert (await _document(server))["issuer"] == ISSUER
 
 
 @pytest.mark.rfc(8414, "3.3")
 @pytest.mark.parametrize("issuer", [f"{ISSUER}/", "https://AS.example", "https://evil.example", "", None, 1, [ISSUER]])
-async def test_metadata_of_another_issuer_are_not_believed(server: Server, issuer: object) -> None:
+async def test_metadata_of_another_issuer(server: Server, issuer: object) -> None:
     """If the values are not identical, the data MUST NOT be used."""
     document = {**await _document(server), "issuer": issuer}
     with pytest.raises(ValueError, match="another issuer"):
@@ -77,7 +77,7 @@ async def test_metadata_of_another_issuer_are_not_believed(server: Server, issue
         "https://user@as.example",
     ],
 )
-def test_what_cannot_be_an_issuer_is_refused(issuer: str) -> None:
+def test_impossible_issuer(issuer: str) -> None:
     """A URL with the https scheme, without query and fragment."""
     with pytest.raises(ValueError, match=r"issuer|Invalid"):
         metadata.check_issuer(issuer)
@@ -96,14 +96,14 @@ def test_what_cannot_be_an_issuer_is_refused(issuer: str) -> None:
         "https://as.example:port",
     ],
 )
-def test_an_issuer_has_the_characters_of_a_url(issuer: str) -> None:
+def test_issuer_has_characters_of_url(issuer: str) -> None:
     """It stands in headers and is compared as a string: a line end or a quote in it must not get so far."""
     with pytest.raises(ValueError, match="issuer"):
         metadata.check_issuer(issuer)
 
 
 @pytest.mark.rfc(8414, "2")
-async def test_every_url_is_https_and_of_this_issuer(server: Server) -> None:
+async def test_every_url_is_below_the_issuer(server: Server) -> None:
     document = await _document(server)
     urls = {name: value for name, value in document.items() if isinstance(value, str) and "://" in value}
     assert {"issuer", "token_endpoint", "jwks_uri"} <= set(urls)
@@ -111,7 +111,7 @@ async def test_every_url_is_https_and_of_this_issuer(server: Server) -> None:
 
 
 @pytest.mark.rfc(8414, "2")
-async def test_grants_are_listed_because_the_default_is_another(server: Server) -> None:
+async def test_grant_types_are_listed(server: Server) -> None:
     """If omitted, the value would be authorization_code and implicit, for which an endpoint is REQUIRED."""
     document = await _document(server)
     assert document["grant_types_supported"] == [
@@ -145,27 +145,27 @@ async def test_signing_algorithms_are_listed_without_none(server: Server) -> Non
 
 
 @pytest.mark.rfc(9864, "4")
-async def test_the_specific_name_stands_before_the_deprecated_one(server: Server) -> None:
+async def test_specific_algorithm_name_first(server: Server) -> None:
     algorithms = (await _document(server))["token_endpoint_auth_signing_alg_values_supported"]
     assert algorithms.index("Ed25519") < algorithms.index("EdDSA")
 
 
 @pytest.mark.rfc(8414, "3.2")
-async def test_no_member_is_empty_but_the_required_one(server: Server) -> None:
+async def test_no_optional_member_is_empty(server: Server) -> None:
     """Claims with zero elements MUST be omitted; response_types_supported is REQUIRED all the same, and is empty."""
     document = await _document(server)
     assert [name for name, value in document.items() if value in (None, [], "")] == ["response_types_supported"]
 
 
 @pytest.mark.rfc(8414, "3.2")
-async def test_an_algorithm_that_is_not_there_is_left_out(server: Server) -> None:
+async def test_unavailable_algorithm_is_omitted(server: Server) -> None:
     """As long as there is no key that signs, no algorithm is told, and no empty list of them."""
     await server.store.signing_keys.change(lambda made: [replace(key, removed_at=NOW) for key in made])
     assert "introspection_signing_alg_values_supported" not in await _document(server)
 
 
 @pytest.mark.rfc(8414, "3")
-async def test_the_openid_place_has_the_same_document(server: Server) -> None:
+async def test_openid_place_has_same_document(server: Server) -> None:
     other = (await server.http.get("/.well-known/openid-configuration")).json()
     assert other == await _document(server)
 
@@ -173,7 +173,7 @@ async def test_the_openid_place_has_the_same_document(server: Server) -> None:
 @pytest.mark.rfc(8414, "5")
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
 @pytest.mark.parametrize("url", ["http://as.example/x", "/token", "", None, 1, "javascript:alert(1)", "https://"])
-async def test_an_endpoint_that_is_not_https_is_not_believed(server: Server, name: str, url: object) -> None:
+async def test_endpoint_without_https(server: Server, name: str, url: object) -> None:
     document = {**await _document(server), name: url}
     with pytest.raises(ValueError, match=name):
         metadata.parse(json.dumps(document).encode(), issuer=ISSUER)
@@ -183,7 +183,7 @@ async def test_an_endpoint_that_is_not_https_is_not_believed(server: Server, nam
 
 
 @pytest.mark.rfc(7517, "5")
-async def test_the_key_set_has_a_keys_member(server: Server) -> None:
+async def test_key_set_has_keys_member(server: Server) -> None:
     reply = await server.http.get((await _document(server))["jwks_uri"])
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
@@ -191,7 +191,7 @@ async def test_the_key_set_has_a_keys_member(server: Server) -> None:
 
 
 @pytest.mark.rfc(7517, "4.1")
-async def test_a_published_key_says_what_it_is(server: Server) -> None:
+async def test_published_key_members(server: Server) -> None:
     """Kty MUST be there; kid and alg, so that a verifier can choose; nothing private (section 9.2)."""
     (key,) = (await server.http.get("/jwks")).json()["keys"]
     assert set(key) == {"kty", "crv", "x", "y", "kid", "alg"}
@@ -199,7 +199,7 @@ async def test_a_published_key_says_what_it_is(server: Server) -> None:
 
 
 @pytest.mark.rfc(7638, "3")
-async def test_a_published_key_is_named_by_its_thumbprint(server: Server) -> None:
+async def test_kid_is_the_thumbprint(server: Server) -> None:
     (key,) = (await server.http.get("/jwks")).json()["keys"]
     required = {name: key[name] for name in ("crv", "kty", "x", "y")}
     canonical = json.dumps(required, separators=(",", ":"), sort_keys=True).encode()

@@ -90,7 +90,7 @@ async def reason(server: Server) -> str:
 
 @pytest.mark.rfc(8705, "2.1")
 @pytest.mark.parametrize("member", SUBJECTS)
-async def test_client_is_known_by_its_one_registered_name(meshed: Server, member: str) -> None:
+async def test_certificate_name_of_the_client(meshed: Server, member: str) -> None:
     await meshed.add_client("by-name", "tls_client_auth", tls_subject=(member, SUBJECTS[member]))
     token = await claims(await ask(meshed, "by-name", NAMED))
     assert (token["client_id"], token["client_key"]) == ("by-name", NAMED.thumbprint)
@@ -116,7 +116,7 @@ async def test_exactly_one_name_is_registered(meshed: Server) -> None:
 
 
 @pytest.mark.rfc(8705, "2.2")
-async def test_self_signed_certificate_is_the_registered_one(meshed: Server) -> None:
+async def test_self_signed_certificate_is_registered_one(meshed: Server) -> None:
     token = await claims(await ask(meshed, "self", SELF))
     assert token["client_key"] == SELF.public.thumbprint
     # The same key in another certificate is not what was registered.
@@ -136,14 +136,14 @@ async def test_self_signed_client_registers_certificates(meshed: Server) -> None
 @pytest.mark.rfc(8705, "3")
 @pytest.mark.rfc(8705, "3.1")
 @pytest.mark.parametrize(("client_id", "certificate"), [("named", NAMED), ("self", SELF)])
-async def test_token_is_bound_to_the_certificate(meshed: Server, client_id: str, certificate: Made) -> None:
+async def test_token_is_bound_to_certificate(meshed: Server, client_id: str, certificate: Made) -> None:
     reply = await ask(meshed, client_id, certificate)
     assert reply.json()["token_type"] == "Bearer"
     assert (await claims(reply))["cnf"] == {"x5t#S256": certificate.thumbprint}
 
 
 @pytest.mark.rfc(8705, "3.4")
-async def test_client_whose_tokens_are_bound_needs_a_certificate(meshed: Server) -> None:
+async def test_bound_client_needs_a_certificate(meshed: Server) -> None:
     """Whatever it authenticates by."""
     signed: dict[str, Any] = {"iss": "bound", "sub": "bound"}
     reply = await meshed.post(meshed.form(meshed.assertion(**signed)))
@@ -156,13 +156,13 @@ async def test_client_whose_tokens_are_bound_needs_a_certificate(meshed: Server)
 
 
 @pytest.mark.rfc(8705, "3")
-async def test_certificate_next_to_an_assertion_is_no_second_method(meshed: Server) -> None:
+async def test_certificate_binds_an_assertion_request(meshed: Server) -> None:
     reply = await meshed.post(meshed.form(), headers={"Client-Cert": NAMED.text})
     assert "cnf" not in await claims(reply)
 
 
 @pytest.mark.rfc(8705, "7.1")
-async def test_refresh_needs_the_client_and_binds_anew(meshed: Server) -> None:
+async def test_refresh_needs_client_and_binds_anew(meshed: Server) -> None:
     first = (await ask(meshed, "refreshing", SELF)).json()
     again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
     reply = await ask(meshed, "refreshing", OTHER, **again)
@@ -172,7 +172,7 @@ async def test_refresh_needs_the_client_and_binds_anew(meshed: Server) -> None:
 
 
 @pytest.mark.rfc(8705, "3.2")
-async def test_introspection_tells_the_certificate(meshed: Server) -> None:
+async def test_introspection_has_x5t(meshed: Server) -> None:
     await meshed.add_client("api", introspects=(API,))
     token = (await ask(meshed, "named", NAMED)).json()["access_token"]
     asked = {**meshed.form(meshed.assertion(iss="api", sub="api")), "token": token}
@@ -182,7 +182,7 @@ async def test_introspection_tells_the_certificate(meshed: Server) -> None:
 
 
 @pytest.mark.rfc(8705, "3.3")
-async def test_metadata_tell_of_it_where_certificates_can_come(meshed: Server, server: Server) -> None:
+async def test_metadata_with_certificates(meshed: Server, server: Server) -> None:
     with_tls = (await meshed.http.get("/.well-known/oauth-authorization-server")).json()
     without = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     methods = {"tls_client_auth", "self_signed_tls_client_auth"}
@@ -193,7 +193,7 @@ async def test_metadata_tell_of_it_where_certificates_can_come(meshed: Server, s
 
 
 @pytest.mark.rfc(8705, "5")
-async def test_aliases_name_the_endpoints_that_ask_for_certificates() -> None:
+async def test_mtls_endpoint_aliases() -> None:
     async with running(MemoryStore(), certificates=CERTIFICATES, mtls_url="https://mtls.as.example") as server:
         members = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     aliases = members["mtls_endpoint_aliases"]
@@ -217,7 +217,7 @@ async def test_aliases_name_the_endpoints_that_ask_for_certificates() -> None:
         ("https://mtls.as.example:444/token", 400),
     ],
 )
-async def test_a_proof_names_the_endpoint_or_its_alias(monkeypatch: pytest.MonkeyPatch, htu: str, status: int) -> None:
+async def test_proof_names_endpoint_or_its_alias(monkeypatch: pytest.MonkeyPatch, htu: str, status: int) -> None:
     """Both are the URL of the request, and no other is, whatever host the request names."""
     here = running(MemoryStore(), certificates=CERTIFICATES, mtls_url="https://mtls.as.example")
     async with here as server, behind(server, PROXY) as http:
@@ -234,14 +234,14 @@ async def test_a_proof_names_the_endpoint_or_its_alias(monkeypatch: pytest.Monke
 
 
 @pytest.mark.rfc(9449, "4.3")
-async def test_without_an_alias_there_is_one_url(meshed: Server) -> None:
+async def test_without_alias_there_is_one_url(meshed: Server) -> None:
     proof = dpop.build(ProofKey.of(KEY), method="POST", url="https://mtls.as.example/token", now=NOW)
     assert refusal(await meshed.post(meshed.form(), headers={"dpop": proof})) == (400, "invalid_dpop_proof")
 
 
 @pytest.mark.rfc(5280, "4.1.2.5")
 @pytest.mark.parametrize("away", [-3601, 86_401])
-async def test_certificate_out_of_its_time_is_refused(meshed: Server, away: int) -> None:
+async def test_certificate_outside_its_validity(meshed: Server, away: int) -> None:
     meshed.clock.now = NOW + away
     for client_id, certificate in (("named", NAMED), ("self", SELF)):
         assert refusal(await ask(meshed, client_id, certificate)) == (401, "invalid_client")
@@ -264,7 +264,7 @@ async def api(meshed: Server) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.attack(265)
 @pytest.mark.rfc(8705, "3")
-async def test_api_takes_the_token_with_its_certificate_alone(meshed: Server, api: httpx2.AsyncClient) -> None:
+async def test_api_requires_the_certificate(meshed: Server, api: httpx2.AsyncClient) -> None:
     token = (await ask(meshed, "named", NAMED)).json()["access_token"]
     bearer = {"authorization": f"Bearer {token}"}
     assert (await api.get("/", headers={**bearer, "Client-Cert": NAMED.text})).json() == {"client_id": "named"}
@@ -300,7 +300,7 @@ async def test_token_bound_twice_needs_both_proofs(meshed: Server, api: httpx2.A
         assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")
 
 
-async def test_certificate_of_a_key_that_was_revoked_lets_nobody_in(meshed: Server) -> None:
+async def test_certificate_of_a_revoked_key(meshed: Server) -> None:
     await claims(await ask(meshed, "self", SELF))
 
     def revoke(client: Any) -> Any:

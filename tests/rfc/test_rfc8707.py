@@ -26,7 +26,7 @@ async def _claims(server: Server, **parameters: Any) -> dict[str, Any]:
 
 @pytest.mark.rfc(8707, "2")
 @pytest.mark.parametrize("resource", [API, OTHER_API])
-async def test_the_token_is_for_the_resource(two: Server, resource: str) -> None:
+async def test_token_is_for_resource(two: Server, resource: str) -> None:
     """The server SHOULD restrict the audience to the resource that was asked for."""
     assert (await _claims(two, resource=resource))["aud"] == resource
 
@@ -54,7 +54,7 @@ async def test_resource_may_repeat(two: Server) -> None:
         "https://api.example/<x>",
     ],
 )
-async def test_what_is_no_absolute_uri_is_refused(server: Server, resource: str) -> None:
+async def test_resource_must_be_absolute(server: Server, resource: str) -> None:
     """MUST be an absolute URI, and MUST NOT include a fragment."""
     reply = await server.post(server.form(resource=resource))
     assert refusal(reply) == INVALID_TARGET
@@ -63,13 +63,13 @@ async def test_what_is_no_absolute_uri_is_refused(server: Server, resource: str)
 
 @pytest.mark.rfc(8707, "2")
 @pytest.mark.parametrize("resource", ["https://unknown.example", f"{API}/", "https://API.example", f"{API}:443"])
-async def test_an_unknown_resource_is_an_invalid_target(server: Server, resource: str) -> None:
+async def test_unknown_resource_is_invalid_target(server: Server, resource: str) -> None:
     """Identifiers are compared as strings."""
     assert refusal(await server.post(server.form(resource=resource))) == INVALID_TARGET
 
 
 @pytest.mark.rfc(8707, "2")
-async def test_a_resource_the_client_may_not_have_is_an_invalid_target(server: Server) -> None:
+async def test_forbidden_resource(server: Server) -> None:
     """It gets the same answer as one that does not exist."""
     known = await server.post(server.form(resource=OTHER_API))
     unknown = await server.post(server.form(resource="https://unknown.example"))
@@ -79,18 +79,18 @@ async def test_a_resource_the_client_may_not_have_is_an_invalid_target(server: S
 
 @pytest.mark.rfc(8707, "2")
 @pytest.mark.parametrize("bad", ["https://unknown.example", "relative"])
-async def test_one_bad_resource_spoils_the_request(two: Server, bad: str) -> None:
+async def test_one_bad_resource_spoils_request(two: Server, bad: str) -> None:
     form = two.form(two.assertion(iss="two", sub="two"), resource=[API, bad])
     assert refusal(await two.post(form)) == INVALID_TARGET
 
 
 @pytest.mark.rfc(8707, "2")
-async def test_an_empty_resource_is_none(two: Server) -> None:
+async def test_empty_resource_is_absent(two: Server) -> None:
     assert (await _claims(two, resource=""))["aud"] == API
 
 
 @pytest.mark.rfc(8707, "2.2")
-async def test_scopes_are_those_of_the_resource(two: Server) -> None:
+async def test_scopes_are_those_of_resource(two: Server) -> None:
     assert (await _claims(two, resource=OTHER_API))["scope"] == "other.read"
     form = two.form(two.assertion(iss="two", sub="two"), resource=OTHER_API, scope="read")
     assert refusal(await two.post(form)) == (400, "invalid_scope")
@@ -110,7 +110,7 @@ async def test_audience_is_another_name_of_resource(two: Server, asked: str | li
     "audience",
     ["https://unknown.example", f"{API}/", "orders", "an api", [API, "orders"], [API, "https://unknown.example"]],
 )
-async def test_an_audience_that_names_no_api_is_an_invalid_target(two: Server, audience: Any) -> None:
+async def test_unknown_audience(two: Server, audience: Any) -> None:
     """It need not be a URI. A token for another API than the one that was named helps nobody."""
     reply = await two.post(two.form(two.assertion(iss="two", sub="two"), audience=audience))
     assert refusal(reply) == INVALID_TARGET
@@ -135,7 +135,7 @@ async def test_an_audience_that_names_no_api_is_an_invalid_target(two: Server, a
         ([API], ["orders"], None),
     ],
 )
-async def test_resource_and_audience_name_the_same_apis(two: Server, resource: Any, audience: Any, aud: Any) -> None:
+async def test_resource_and_audience_name_same_apis(two: Server, resource: Any, audience: Any, aud: Any) -> None:
     """Neither is the union taken, which is more than either says, nor one of them believed."""
     reply = await two.post(
         two.form(two.assertion(iss="two", sub="two"), resource=resource, audience=audience),
@@ -148,7 +148,7 @@ async def test_resource_and_audience_name_the_same_apis(two: Server, resource: A
 
 
 @pytest.mark.rfc(8707, "2.2")
-async def test_an_audience_is_not_more_than_a_refresh_token_was_granted_for(server: Server) -> None:
+async def test_audience_stays_within_the_grant(server: Server) -> None:
     first = await server.token("refreshing")
     form = server.form(server.assertion("refreshing"), refresh_token=first["refresh_token"])
     form |= {"grant_type": "refresh_token"}

@@ -49,14 +49,14 @@ async def reason(server: Server) -> str:
 
 @pytest.mark.rfc(9396, "7")
 @pytest.mark.rfc(9396, "9.1")
-async def test_what_is_granted_is_told_and_stands_in_the_token(rich: Server) -> None:
+async def test_granted_details(rich: Server) -> None:
     members = (await ask(rich, [PAYMENT, ACCOUNT])).json()
     assert members["authorization_details"] == [PAYMENT, ACCOUNT]
     assert compact.parse(members["access_token"]).claims["authorization_details"] == [PAYMENT, ACCOUNT]
 
 
 @pytest.mark.rfc(9396, "6")
-async def test_nothing_is_granted_that_was_not_asked_for(rich: Server) -> None:
+async def test_unrequested_details_are_not_granted(rich: Server) -> None:
     members = (await rich.post(rich.form(rich.assertion(iss="rich", sub="rich")))).json()
     assert "authorization_details" not in members
     assert "authorization_details" not in compact.parse(members["access_token"]).claims
@@ -64,7 +64,7 @@ async def test_nothing_is_granted_that_was_not_asked_for(rich: Server) -> None:
 
 @pytest.mark.rfc(9396, "5")
 @pytest.mark.parametrize("text", ["x", "{}", "[]", "[{}]", '[{"type":1}]', '[{"type":"payment","actions":"x"}]'])
-async def test_what_is_malformed_is_refused(rich: Server, text: str) -> None:
+async def test_malformed_details(rich: Server, text: str) -> None:
     assert refusal(await ask(rich, text)) == (400, "invalid_authorization_details")
     assert await reason(rich) == Reason.DETAILS_MALFORMED.code
 
@@ -83,25 +83,25 @@ async def test_what_is_malformed_is_refused(rich: Server, text: str) -> None:
         ([{"type": "payment", "locations": [API, OTHER_API]}], [API, OTHER_API]),
     ],
 )
-async def test_what_client_or_api_are_not_registered_for_is_refused(rich: Server, details: Any, resource: Any) -> None:
+async def test_unregistered_details(rich: Server, details: Any, resource: Any) -> None:
     assert refusal(await ask(rich, details, resource=resource)) == (400, "invalid_authorization_details")
     assert await reason(rich) == Reason.DETAILS_NOT_ALLOWED.code
 
 
 @pytest.mark.rfc(9396, "5")
-async def test_client_asks_for_its_own_types_alone(rich: Server) -> None:
+async def test_unregistered_type(rich: Server) -> None:
     assert refusal(await ask(rich, [PAYMENT], client_id="c1")) == (400, "invalid_authorization_details")
 
 
 @pytest.mark.rfc(9396, "2.2")
-async def test_locations_are_among_the_resources(rich: Server) -> None:
+async def test_locations_are_among_resources(rich: Server) -> None:
     details = [{"type": "payment", "locations": [API]}, {"type": "audit", "locations": [OTHER_API]}]
     reply = await ask(rich, details, resource=[API, OTHER_API])
     assert reply.json()["authorization_details"] == details
 
 
 @pytest.mark.rfc(9396, "6")
-async def test_refresh_may_ask_for_less_and_never_for_more(rich: Server) -> None:
+async def test_refresh_with_fewer_details(rich: Server) -> None:
     token = (await ask(rich, [PAYMENT, ACCOUNT], client_id="again")).json()["refresh_token"]
 
     async def refresh(details: Any) -> httpx2.Response:
@@ -125,7 +125,7 @@ async def test_refresh_may_ask_for_less_and_never_for_more(rich: Server) -> None
 
 @pytest.mark.rfc(8707, "2.2")
 @pytest.mark.rfc(9396, "6")
-async def test_refresh_for_one_resource_has_what_is_for_it(rich: Server) -> None:
+async def test_refresh_for_one_resource(rich: Server) -> None:
     """What was granted for the other is left out of the token, as its scope is; the next one may have it again."""
     mine, theirs = {"type": "payment", "locations": [API]}, {"type": "audit"}
     made = (await ask(rich, [mine, theirs], client_id="again", resource=[API, OTHER_API])).json()
@@ -143,7 +143,7 @@ async def test_refresh_for_one_resource_has_what_is_for_it(rich: Server) -> None
 
 
 @pytest.mark.rfc(9396, "6")
-async def test_refresh_grants_no_more_than_the_client_still_may(rich: Server) -> None:
+async def test_refresh_after_a_lost_type(rich: Server) -> None:
     token = (await ask(rich, [PAYMENT], client_id="again")).json()["refresh_token"]
     await rich.store.clients.update("again", lambda client: replace(client, authorization_details_types=("account",)))
     signed = rich.assertion(iss="again", sub="again")
@@ -152,7 +152,7 @@ async def test_refresh_grants_no_more_than_the_client_still_may(rich: Server) ->
 
 
 @pytest.mark.rfc(9396, "9.2")
-async def test_introspection_tells_it(rich: Server) -> None:
+async def test_introspection_has_the_details(rich: Server) -> None:
     await rich.add_client("api", introspects=(API,))
     token = (await ask(rich, [PAYMENT])).json()["access_token"]
     asked = {**rich.form(rich.assertion(iss="api", sub="api")), "token": token}
@@ -161,7 +161,7 @@ async def test_introspection_tells_it(rich: Server) -> None:
 
 
 @pytest.mark.rfc(9396, "10")
-async def test_metadata_tell_the_types_of_today(rich: Server) -> None:
+async def test_metadata_list_the_types(rich: Server) -> None:
     async def told() -> list[str]:
         reply = await rich.http.get("/.well-known/oauth-authorization-server")
         found: list[str] = reply.json()["authorization_details_types_supported"]
@@ -179,7 +179,7 @@ async def test_metadata_without_types_have_no_member(server: Server) -> None:
     assert "authorization_details_types_supported" not in members
 
 
-async def test_token_stays_short_enough_to_be_taken(rich: Server) -> None:
+async def test_long_details_are_refused(rich: Server) -> None:
     """The most that may be asked for still makes a token that every reader takes."""
     least = '[{"type":"payment","x":""}]'
     reply = await ask(rich, least.replace('""', f'"{"x" * (4096 - len(least))}"'))

@@ -20,7 +20,7 @@ PROXIES = Proxies.parse("10.0.0.1")
 
 
 @pytest.mark.rfc(9440, "2.2")
-def test_header_is_a_byte_sequence() -> None:
+def test_header_is_byte_sequence() -> None:
     found = Header().parse_values([EXAMPLE])
     assert subject.has_subject(found, subject.DN, "CN=BC")
     assert subject.has_subject(found, subject.SAN_EMAIL, "bdc@example.com")
@@ -56,7 +56,7 @@ def test_one_item_and_nothing_else(values: list[bytes]) -> None:
 
 
 @pytest.mark.rfc(9440, "4")
-def test_header_that_no_proxy_sent_is_ignored() -> None:
+def test_header_without_a_proxy() -> None:
     """Section 2.4: a proxy without a certificate to tell sends no header, and strips what came."""
     headers = [(forwarded.CLIENT_CERT, EXAMPLE)]
     assert forwarded.find(headers, peer="10.0.0.1", proxies=PROXIES, tls=None) is not None

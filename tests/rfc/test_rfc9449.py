@@ -59,7 +59,7 @@ async def demanding(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
 
 @pytest.mark.rfc(9449, "4.2")
 @pytest.mark.parametrize("alg", ASYMMETRIC)
-def test_a_proof_has_its_parts(alg: str) -> None:
+def test_proof_has_its_parts(alg: str) -> None:
     """Typ, alg and jwk in the header, the public key alone; jti, htm, htu and iat, and what was asked for."""
     key = keys.generate("Ed25519" if alg == "EdDSA" else alg)
     found = compact.parse(_proof(key, nonce="n", access_token="t", url=f"{URL}?a=b#c"), limit=dpop.MAX_CHARACTERS)
@@ -82,7 +82,7 @@ def test_no_two_proofs_have_one_jti() -> None:
 
 
 @pytest.mark.rfc(9449, "4.2")
-def test_a_proof_is_one_for_others() -> None:
+def test_proof_is_one_for_others() -> None:
     """PyJWT verifies it with the key that it brings."""
     text = _proof(nonce="n")
     key = jwt.PyJWK(jwt.get_unverified_header(text)["jwk"], "ES256")
@@ -91,14 +91,14 @@ def test_a_proof_is_one_for_others() -> None:
 
 
 @pytest.mark.rfc(9449, "5.1")
-async def test_the_metadata_name_the_algorithms(server: Server) -> None:
+async def test_metadata_name_algorithms(server: Server) -> None:
     """None of them is symmetric."""
     document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
     assert document["dpop_signing_alg_values_supported"] == list(ASYMMETRIC)
 
 
 @pytest.mark.rfc(9449, "6.2")
-async def test_introspection_tells_the_binding(server: Server) -> None:
+async def test_introspection_has_jkt(server: Server) -> None:
     await server.add_client("api", introspects=(API,))
     asked = {**server.form(server.assertion("api")), "token": await _token(server)}
     members = (await server.http.post("/introspect", data=asked)).json()
@@ -106,7 +106,7 @@ async def test_introspection_tells_the_binding(server: Server) -> None:
 
 
 @pytest.mark.rfc(9449, "7.1")
-async def test_a_request_with_token_and_proof_is_let_through(server: Server) -> None:
+async def test_token_with_its_proof_passes(server: Server) -> None:
     token = await _token(server)
     async with _api(server) as api:
         assert (await api.get("/", headers=_shown(token))).status_code == 200
@@ -117,7 +117,7 @@ async def test_a_request_with_token_and_proof_is_let_through(server: Server) -> 
 
 @pytest.mark.rfc(9449, "7.1")
 @pytest.mark.parametrize("used", ["Bearer", "DPoP"])
-async def test_an_api_lists_the_algorithms_that_it_takes(server: Server, used: str) -> None:
+async def test_api_lists_algorithms_that_it_takes(server: Server, used: str) -> None:
     """The challenge and the metadata name the same ones, and a proof of any other is refused."""
     told = {"metadata": ResourceMetadata(), "proof_algorithms": ["Ed25519", "ES384"]}
     async with _api(server, **told) as api:
@@ -129,7 +129,7 @@ async def test_an_api_lists_the_algorithms_that_it_takes(server: Server, used: s
 
 @pytest.mark.rfc(9449, "4.3")
 @pytest.mark.parametrize(("taken", "status"), [("ES256", 200), ("Ed25519", 401)])
-async def test_an_api_refuses_proofs_of_other_algorithms(server: Server, taken: str, status: int) -> None:
+async def test_api_refuses_proofs_of_other_algorithms(server: Server, taken: str, status: int) -> None:
     """The tokens of this issuer stay good: `algorithms` is about them alone."""
     token = await _token(server)
     async with _api(server, proof_algorithms=[taken]) as api:
@@ -139,7 +139,7 @@ async def test_an_api_refuses_proofs_of_other_algorithms(server: Server, taken: 
 
 
 @pytest.mark.rfc(9449, "7.2")
-async def test_a_bound_token_is_no_bearer_token(server: Server) -> None:
+async def test_bound_token_is_no_bearer_token(server: Server) -> None:
     """MUST be rejected; and who asks without a token is told of both schemes."""
     async with _api(server) as api:
         reply = await api.get("/", headers={"authorization": f"Bearer {await _token(server)}"})
@@ -149,7 +149,7 @@ async def test_a_bound_token_is_no_bearer_token(server: Server) -> None:
 
 
 @pytest.mark.rfc(9449, "7.2")
-async def test_an_api_may_take_bound_tokens_alone(server: Server) -> None:
+async def test_api_may_take_bound_tokens_alone(server: Server) -> None:
     token = (await server.token())["access_token"]
     async with _api(server, dpop="required") as api:
         reply = await api.get("/", headers={"authorization": f"Bearer {token}"})
@@ -160,7 +160,7 @@ async def test_an_api_may_take_bound_tokens_alone(server: Server) -> None:
 
 
 @pytest.mark.rfc(9449, "8.2")
-async def test_a_nonce_ends(demanding: Server) -> None:
+async def test_nonce_ends(demanding: Server) -> None:
     """It is taken in the window that it was given out in and in the next one; then there is another."""
     nonce = (await _ask(demanding)).headers["dpop-nonce"]
     demanding.clock.now += dpop.NONCE_SECONDS
@@ -171,13 +171,13 @@ async def test_a_nonce_ends(demanding: Server) -> None:
 
 
 @pytest.mark.rfc(9449, "8")
-async def test_a_nonce_costs_bearer_clients_nothing(demanding: Server) -> None:
+async def test_nonce_costs_bearer_clients_nothing(demanding: Server) -> None:
     reply = await demanding.post(demanding.form())
     assert (reply.status_code, reply.json()["token_type"], "dpop-nonce" in reply.headers) == (200, "Bearer", False)
 
 
 @pytest.mark.rfc(9449, "9")
-async def test_an_api_gives_nonces_of_its_own(server: Server) -> None:
+async def test_api_gives_nonces_of_its_own(server: Server) -> None:
     token = await _token(server)
     async with _api(server, nonce_key=bytes(16)) as api:
         reply = await api.get("/", headers=_shown(token))

@@ -28,7 +28,7 @@ async def _told(server: Server, reply: httpx2.Response, *, by: str = "rs-a") -> 
 
 
 @pytest.mark.rfc(9701, "5")
-async def test_the_answer_is_the_same_and_signed(apis: Server) -> None:
+async def test_answer_is_same_and_signed(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     signed, plain = await _introspect(apis, token), await _introspect(apis, token, accept="application/json")
     assert await _told(apis, signed) == plain.json()
@@ -44,14 +44,14 @@ async def test_the_answer_is_the_same_and_signed(apis: Server) -> None:
 
 
 @pytest.mark.rfc(9701, "5")
-async def test_of_what_is_inactive_nothing_else_is_told(apis: Server) -> None:
+async def test_inactive_answer_has_one_member(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     for text, by in ((token, "rs-b"), ("x", "rs-a"), (await access_token(apis, exp=NOW), "rs-a")):
         assert await _told(apis, await _introspect(apis, text, by=by), by=by) == {"active": False}
 
 
 @pytest.mark.rfc(9701, "5")
-async def test_who_is_not_authenticated_gets_400(apis: Server) -> None:
+async def test_unauthenticated_caller(apis: Server) -> None:
     """In this mode; no challenge goes with it, and nothing of the token is told."""
     token = (await apis.token())["access_token"]
     ways = [{}, basic("rs-a", "wrong"), basic("nobody", "x"), {"authorization": f"Bearer {token}"}]
@@ -63,7 +63,7 @@ async def test_who_is_not_authenticated_gets_400(apis: Server) -> None:
             assert ("www-authenticate" in reply.headers) == (status == 401)
 
 
-async def test_who_speaks_for_no_api_is_refused_as_ever(apis: Server) -> None:
+async def test_caller_without_introspects(apis: Server) -> None:
     token = (await apis.token())["access_token"]
     reply = await _introspect(apis, token, by="client_secret_basic")
     assert (reply.status_code, reply.json()["error"]) == (403, "unauthorized_client")
@@ -73,7 +73,7 @@ async def test_who_speaks_for_no_api_is_refused_as_ever(apis: Server) -> None:
 @pytest.mark.parametrize(
     "accept", ["*/*", "application/json", f"{MEDIA_TYPE};q=0", f"{MEDIA_TYPE};q=0.1, application/*"]
 )
-async def test_who_wants_json_gets_json(apis: Server, accept: str) -> None:
+async def test_json_on_request(apis: Server, accept: str) -> None:
     reply = await _introspect(apis, (await apis.token())["access_token"], accept=accept)
     assert reply.headers["content-type"] == "application/json"
     assert reply.json()["active"] is True
@@ -88,7 +88,7 @@ async def test_metadata(apis: Server) -> None:
 
 
 @pytest.mark.rfc(9701, "8.1")
-async def test_the_answer_is_no_access_token(apis: Server) -> None:
+async def test_answer_is_no_access_token(apis: Server) -> None:
     """At no API, at no introspection, and as no client's assertion: one key signs them all."""
     answer = (await _introspect(apis, (await apis.token())["access_token"])).text
     guard = Guard(ISSUER, audience="rs-a", http=apis.http, clock=lambda: apis.clock.now, revocations="off")
@@ -100,7 +100,7 @@ async def test_the_answer_is_no_access_token(apis: Server) -> None:
 
 
 @pytest.mark.rfc(9701, "5")
-async def test_an_api_hears_what_is_for_it_alone(apis: Server) -> None:
+async def test_answer_is_limited_to_the_api(apis: Server) -> None:
     """Of a token for two, each is told its own audience and scopes."""
     token = await access_token(apis, aud=[API, OTHER_API], scope="read other.read write")
     mine, theirs = [await _told(apis, await _introspect(apis, token, by=by), by=by) for by in ("rs-a", "rs-b")]

@@ -35,7 +35,7 @@ def _http(**options: Any) -> httpx2.AsyncClient:
         ("https://api.example:8443/mcp", f"{WELL_KNOWN}/mcp"),
     ],
 )
-async def test_the_well_known_part_stands_between_host_and_path(audience: str, path: str) -> None:
+async def test_well_known_between_host_and_path(audience: str, path: str) -> None:
     async with _http(audience=audience) as http:
         reply = await http.get(path)
         assert reply.status_code == 200
@@ -44,7 +44,7 @@ async def test_the_well_known_part_stands_between_host_and_path(audience: str, p
 
 
 @pytest.mark.rfc(9728, "2")
-async def test_the_members(server: Server) -> None:
+async def test_members(server: Server) -> None:
     async with _http() as http:
         reply = await http.get(WELL_KNOWN)
     document = reply.json()
@@ -59,7 +59,7 @@ async def test_the_members(server: Server) -> None:
 
 
 @pytest.mark.rfc(9728, "3.2")
-async def test_what_is_empty_is_left_out() -> None:
+async def test_empty_members_are_left_out() -> None:
     """Claims with zero elements MUST be omitted."""
     async with _http(metadata=ResourceMetadata(), dpop="required") as http:
         document = (await http.get(WELL_KNOWN)).json()
@@ -68,7 +68,7 @@ async def test_what_is_empty_is_left_out() -> None:
 
 
 @pytest.mark.rfc(9728, "3.1")
-async def test_a_page_of_any_origin_may_read_it() -> None:
+async def test_metadata_allow_any_origin() -> None:
     """After a preflight: a client of MCP in a browser sends MCP-Protocol-Version. Nothing else answers a preflight."""
     asked = {
         "origin": "https://inspector.example",
@@ -90,7 +90,7 @@ async def test_a_page_of_any_origin_may_read_it() -> None:
 
 
 @pytest.mark.rfc(9728, "5.1")
-async def test_a_page_may_read_the_challenge() -> None:
+async def test_page_may_read_challenge() -> None:
     """Where the API lets its origin read the answer: CORS middleware outside of the guard answers the preflight too."""
     origin = {"origin": "https://inspector.example"}
     guarded = GuardMiddleware(Starlette(), Guard(ISSUER, audience=API, metadata=TOLD))
@@ -107,7 +107,7 @@ async def test_a_page_may_read_the_challenge() -> None:
 
 @pytest.mark.rfc(9728, "5.1")
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer x"}, {"authorization": "DPoP x"}])
-async def test_a_challenge_says_where_it_is(headers: dict[str, str]) -> None:
+async def test_challenge_says_where_it_is(headers: dict[str, str]) -> None:
     async with _http() as http:
         reply = await http.get("/orders", headers=headers)
     assert reply.status_code == 401
@@ -124,7 +124,7 @@ async def test_without_metadata_no_challenge_names_any() -> None:
 
 @pytest.mark.rfc(9728, "1.2")
 @pytest.mark.parametrize("audience", ["urn:orders", "https://api.example?x=1", "orders", "ftp://api.example"])
-def test_what_has_no_such_address_publishes_nothing(audience: str) -> None:
+def test_api_without_a_url(audience: str) -> None:
     with pytest.raises(ConfigError, match="publishes metadata"):
         Guard(ISSUER, audience=audience, metadata=TOLD)
     Guard(ISSUER, audience=audience)

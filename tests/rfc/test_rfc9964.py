@@ -19,7 +19,7 @@ ML_DSA = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 
 @pytest.mark.rfc(9964, "3")
 @pytest.mark.parametrize("alg", ML_DSA)
-async def test_a_client_signs_with_ml_dsa(server: Server, alg: str) -> None:
+async def test_client_signs_with_ml_dsa(server: Server, alg: str) -> None:
     """Its key is of type AKP and bound to the one algorithm; another parameter set is refused."""
     key = keys.generate(alg)
     assert (key.to_jwk()["kty"], key.to_jwk()["alg"]) == ("AKP", alg)
@@ -33,7 +33,7 @@ async def test_a_client_signs_with_ml_dsa(server: Server, alg: str) -> None:
 
 @pytest.mark.rfc(9964, "5")
 @pytest.mark.parametrize("alg", ML_DSA)
-async def test_an_altered_signature_is_refused(server: Server, alg: str) -> None:
+async def test_altered_signature_is_refused(server: Server, alg: str) -> None:
     key = keys.generate(alg)
     await server.add_client("pq", key=key)
     head, payload, signature = server.assertion("pq", key=key).split(".")
@@ -45,7 +45,7 @@ async def test_an_altered_signature_is_refused(server: Server, alg: str) -> None
 
 @pytest.mark.rfc(9964, "3")
 @pytest.mark.parametrize("alg", [*ML_DSA, "Ed25519", "RS256", "PS512", "ES384"])
-async def test_the_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, alg: str) -> None:
+async def test_server_signs_tokens_with_it(monkeypatch: pytest.MonkeyPatch, alg: str) -> None:
     """Whatever the first signing key is: the metadata and the key set are enough for the guard."""
     store, key = MemoryStore(), keys.generate(alg)
     async with running(store) as server:
@@ -76,7 +76,7 @@ async def test_ed25519_has_two_names(server: Server, pinned: str | None) -> None
 
 @pytest.mark.rfc(9964, "3")
 @pytest.mark.parametrize("change", [{"alg": None}, {"alg": "ML-DSA-99"}, {"pub": "AAAA"}, {"alg": "ML-DSA-87"}])
-def test_a_key_that_is_none(change: dict[str, str | None]) -> None:
+def test_unusable_key(change: dict[str, str | None]) -> None:
     jwk = {**keys.generate("ML-DSA-44").public().to_jwk(), **change}
     with pytest.raises(ConfigError):
         keys.parse_public_jwk({name: value for name, value in jwk.items() if value is not None})

@@ -36,7 +36,7 @@ async def _token(server: Server, *resource: str) -> dict[str, Any]:
         (900, 3600, None, 900, 900),
     ],
 )
-async def test_the_smallest_lifetime_that_is_named_wins(
+async def test_smallest_lifetime_that_is_named_wins(
     server: Server, client: int | None, api: int | None, other: int | None, one: int, both: int
 ) -> None:
     """The setting (600) counts where none is named; no API's tokens live longer because another one is named."""
@@ -53,7 +53,7 @@ async def test_the_smallest_lifetime_that_is_named_wins(
 
 
 @pytest.mark.rfc(9068, "2.1")
-async def test_an_api_may_have_tokens_of_typ_jwt(server: Server, api: httpx2.AsyncClient) -> None:
+async def test_api_with_typ_jwt(server: Server, api: httpx2.AsyncClient) -> None:
     """For verifiers that know no other. Our own guard keeps to RFC 9068 section 4, and refuses them."""
     await _choose(server, {}, {"access_token_typ": "JWT"}, {})
     token = (await _token(server, API))["access_token"]
@@ -65,7 +65,7 @@ async def test_an_api_may_have_tokens_of_typ_jwt(server: Server, api: httpx2.Asy
 
 
 @pytest.mark.rfc(9068, "2.1")
-async def test_a_token_of_typ_jwt_is_introspected_and_revoked(server: Server) -> None:
+async def test_typ_jwt_is_introspected_and_revoked(server: Server) -> None:
     await _choose(server, {}, {"access_token_typ": "JWT"}, {})
     await server.add_client("rs", "client_secret_basic", introspects=(API, OTHER_API))
     headers = basic("rs", server.secrets["rs"])

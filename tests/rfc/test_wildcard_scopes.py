@@ -24,7 +24,7 @@ async def _scope(server: Server, scope: str | None = None, **more: Any) -> Any:
     return reply.json()["scope"] if reply.status_code == 200 else refusal(reply)
 
 
-async def test_a_client_may_ask_for_less_than_its_wildcard(server: Server) -> None:
+async def test_narrower_than_the_wildcard(server: Server) -> None:
     """What is granted is what was asked for, and not the wildcard."""
     await _smart(server, "system/*.rs")
     for scope in ("system/Patient.rs", "system/*.r", "system/Patient.r system/Observation.rs?category=laboratory"):
@@ -34,14 +34,14 @@ async def test_a_client_may_ask_for_less_than_its_wildcard(server: Server) -> No
         assert await _scope(server, scope) == INVALID_SCOPE
 
 
-async def test_the_api_must_know_the_scope_too(server: Server) -> None:
+async def test_api_must_know_scope_too(server: Server) -> None:
     await _smart(server, "system/*.rs", "system/Patient.c", known=("system/Patient.rs",))
     assert await _scope(server, "system/Patient.r") == "system/Patient.r"
     for scope in ("system/Observation.rs", "system/*.rs", "system/Patient.c"):
         assert await _scope(server, scope) == INVALID_SCOPE
 
 
-async def test_a_refresh_token_covers_what_it_was_granted_for(server: Server) -> None:
+async def test_refresh_within_a_wildcard(server: Server) -> None:
     await _smart(server, "system/*.rs", grant_types=("client_credentials", "refresh_token"))
     form = server.form(server.assertion("smart"), scope="system/Patient.rs")
     token = (await server.post(form)).json()["refresh_token"]
@@ -53,7 +53,7 @@ async def test_a_refresh_token_covers_what_it_was_granted_for(server: Server) ->
     assert await _scope(server, "system/Patient.s", **use) == INVALID_SCOPE
 
 
-async def test_an_api_hears_of_what_its_wildcard_covers(server: Server) -> None:
+async def test_introspection_of_a_wildcard(server: Server) -> None:
     """RFC 7662 section 2.2: a scope that the API does not know is not told, and this one it knows."""
     await _smart(server, "system/*.rs")
     await server.add_client("rs", "client_secret_basic", introspects=(API,))
@@ -67,7 +67,7 @@ async def test_an_api_hears_of_what_its_wildcard_covers(server: Server) -> None:
 @pytest.mark.parametrize(
     ("scope", "status"), [("system/Patient.r", 201), ("system/*.rs", 201), ("system/*.cruds", 400), ("*", 400)]
 )
-async def test_a_client_registers_itself_within_its_wildcard(server: Server, scope: str, status: int) -> None:
+async def test_client_registers_itself_within_its_wildcard(server: Server, scope: str, status: int) -> None:
     await server.store.apis.update(API, lambda api: replace(api, scopes=("system/*.cruds",)))
     token = await invite(server, scope=("system/*.rs",))
     reply = await register(server, metadata(scope=scope), token=token)

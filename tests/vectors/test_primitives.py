@@ -132,7 +132,7 @@ def test_primitives_are_decided_as_by_wycheproof(vectors: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", NOT_ACCEPTED)
-def test_curves_that_are_not_accepted_cannot_be_registered(vectors: Path, name: str) -> None:
+def test_unsupported_curves(vectors: Path, name: str) -> None:
     """secp256k1 and Ed448: no key of theirs is taken, as JWK or from cryptography, so no vector can verify."""
     count = 0
     for group in _groups(vectors, name):

@@ -83,7 +83,7 @@ def test_defective_vectors_are_decided_on_purpose(vectors: Path) -> None:
     assert cases[367][1]["jws"] == cases[370][1]["jws"] == cases[357][1]["jws"]
 
 
-def test_valid_vectors_are_refused_as_assertions_for_their_payload_alone(vectors: Path) -> None:
+def test_valid_vectors_fail_as_assertions_by_payload(vectors: Path) -> None:
     """No valid vector carries a JSON object, and that is all that the reader of claims holds against it."""
     for group, case in _cases(vectors):
         if case["result"] != "valid" or case["tcId"] in DEFECTIVE:

@@ -157,7 +157,7 @@ async def _request(house: House, caller: Caller, mistake: Mistake) -> Request:
 
 
 @pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda n: MISTAKES[n].name)
-async def test_the_first_fix_helps(house: House, number: int) -> None:
+async def test_first_fix_helps(house: House, number: int) -> None:
     mistake = MISTAKES[number]
     if mistake.client == "disabled":
         await _command(house, "affiant client disable disabled")
@@ -182,7 +182,7 @@ LOOKED_INTO = ("signed", "PSS", "header says", "secret ", "kid of", "HS512", "th
 
 
 @pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda n: MISTAKES[n].name)
-async def test_the_trace_id_says_as_much(house: House, number: int) -> None:
+async def test_trace_id_says_as_much(house: House, number: int) -> None:
     """Nobody has the assertion of a client that runs elsewhere: its trace_id is in its log, and must do."""
     mistake = MISTAKES[number]
     if mistake.client == "disabled":
@@ -201,7 +201,7 @@ async def test_the_trace_id_says_as_much(house: House, number: int) -> None:
 
 
 @pytest.mark.parametrize(("mistake", "options"), FOREIGN, ids=lambda value: getattr(value, "name", ""))
-async def test_the_operators_remedy_helps(house: House, mistake: Mistake, options: str) -> None:
+async def test_operators_remedy_helps(house: House, mistake: Mistake, options: str) -> None:
     """Code that nobody can change is let in by one command, however much of it is wrong."""
     caller = _caller(house, mistake)
     found = await house.explain(caller.build().as_http())
@@ -218,7 +218,7 @@ async def test_the_operators_remedy_helps(house: House, mistake: Mistake, option
 
 
 @pytest.mark.parametrize("mistake", NEVER, ids=lambda mistake: mistake.name)
-async def test_what_no_setting_lets_in(house: House, mistake: Mistake) -> None:
+async def test_never_accepted(house: House, mistake: Mistake) -> None:
     request = _caller(house, mistake).build()
     answer = (await house.answer(request)).json()
     for found in (await house.explain(request.as_curl()), await house.trace(answer["trace_id"], looks=False)):
@@ -252,7 +252,7 @@ class Msal:
             self.refused.append(answer.json()["trace_id"])
 
 
-async def test_a_library_that_keeps_its_assertion(house: House) -> None:
+async def test_assertion_kept_by_a_library(house: House) -> None:
     """After five minutes in production, and never in a first test: the trace_id leads to the setting that helps."""
     await _command(house, "affiant client update billing-ec --lifetime legacy")
     msal = Msal(house)
@@ -276,7 +276,7 @@ async def test_a_library_that_keeps_its_assertion(house: House) -> None:
     assert msal.refused == []
 
 
-async def test_a_library_that_keeps_its_assertion_for_an_api_with_short_tokens(house: House) -> None:
+async def test_assertion_kept_for_short_tokens(house: House) -> None:
     """The smallest lifetime counts: the client's own would change nothing."""
     await _command(house, "affiant client update billing-ec --lifetime legacy --access-token-lifetime 900")
     await _command(house, "affiant api update api --access-token-lifetime 400")
@@ -289,7 +289,7 @@ async def test_a_library_that_keeps_its_assertion_for_an_api_with_short_tokens(h
     assert found.fix.line == "affiant api update api --access-token-lifetime 900"
 
 
-async def test_what_was_refused_used_its_jti_up(house: House) -> None:
+async def test_refused_request_spends_its_jti(house: House) -> None:
     """As a client with one fixed assertion finds out: its second request has another reason than its first."""
     caller = _caller(house, Mistake("", Reason.SCOPE_NOT_ALLOWED, lambda t: t["form"].update(scope="admin")))
     request = caller.build()
@@ -302,7 +302,7 @@ async def test_what_was_refused_used_its_jti_up(house: House) -> None:
     assert "a refused request uses up its jti" in found.fix.why
 
 
-async def test_a_good_request_has_nothing_to_mend(house: House) -> None:
+async def test_good_request_has_nothing_to_mend(house: House) -> None:
     request = _caller(house, Mistake("none", MISTAKES[0].reason)).build()
     for text in (request.as_http(), request.as_curl(), request.as_har(), request.body):
         found = await house.explain(text)
