@@ -11,7 +11,7 @@ from affiant.server.admin import openapi, roles
 from affiant.server.admin.app import OPERATIONS
 
 _TEXT = """\
-Below `<issuer>/admin/api`, with an access token for it. Who calls, the roles, lists and changes are told in
+Below `<issuer>/admin/api`, with an access token for it. Callers, roles, lists and changes are described in
 [The admin API](admin.md); the same as here, for programs, is its OpenAPI document, `GET /openapi.json`.
 
 A refusal is a problem document (RFC 9457) with `type`, `title`, `status`, `detail`, `reason` and `trace_id`."""

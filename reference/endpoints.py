@@ -33,7 +33,7 @@ Every answer in JSON has `Cache-Control: no-store`, but for what is published. A
 | `trace_id` | the request in the audit log, also in the header `X-Trace-Id` | affiant |
 
 Its headers say what to do: `WWW-Authenticate` (401), `Allow` (405), `Retry-After` (429, 503), `DPoP-Nonce` (with the
-setting `dpop_nonces`). The [reasons](reasons.md) say with which status and `error` each is told. An unknown path is
+setting `dpop_nonces`). The [reasons](reasons.md) say with which status and `error` each is answered. An unknown path is
 answered with 404 `not_found`, a method that a published page does not take 405 `method_not_allowed`; both name the
 token endpoint, and their `trace_id` is in the server's log at level INFO alone. A browser gets a page at the issuer and
 at unknown paths: the name, issuer and version of the server, with links.
@@ -47,7 +47,7 @@ In one way with each request, the one that the client is registered for. Until i
 the steps 5 to 7 is reported as `client.authentication_failed`.
 """
 _ALSO = "\nAnd what [authenticates the client](#how-clients-authenticate), with the reasons there.\n"
-_CHANGE = "the descriptions.py beside each endpoint in src/affiant/server"
+_CHANGE = "the descriptions.py of each endpoint in src/affiant/server"
 
 
 def build() -> str:

@@ -74,7 +74,7 @@ class Server(Starlette):
 
     def _find(self, path: str) -> ASGIApp | None:
         """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
-        # Not by a route's pattern, which matches no path with a line end in it: all of it stands behind one gate.
+        # Not by a route's pattern, which matches no path with a line end in it: all of it is behind one gate.
         if f"{path}/".startswith(f"{self._admin_path}/"):
             return self._admin
         return self._endpoints.get(path) or self._endpoints.get(path[: path.rfind("/") + 1])
@@ -128,7 +128,7 @@ def build(
         limits: of failures and requests; by default the usual ones, for this process alone.
         vault: makes and opens signing keys; by default they are sealed in the store.
         clock: returns seconds since the epoch.
-        at_end: takes a function to call in the event loop when the process is told to end. A server waits for the last
+        at_end: takes a function to call in the event loop when the process is asked to end. A server waits for the last
             answer before it ends the application, and that answer may wait for the revocation feed to change.
         fetch: fetches the key sets of clients; by default a Fetcher for `options`.
         settings: of the server, as the admin API shows them.
@@ -241,7 +241,7 @@ class _Parts:
         }
 
     def pieces(self) -> list[Piece]:
-        """The work beside answering that is not the store's."""
+        """The background work that is not the store's."""
         return [
             _keeper(self.store, self.vault, self.options.calendar, self.clock),
             ("signature", self.signers.prove, PROVE_SECONDS),
@@ -315,7 +315,7 @@ def _keeper(store: Store, vault: Vault, calendar: Calendar, clock: Callable[[], 
 
 
 def limits_key(master_key: MasterKey) -> bytes:
-    """The same for every worker of one data folder, and known to nobody outside."""
+    """Return the key of the rate limits: the same in every worker of one data folder, and secret."""
     return master_key.digest("rate limits")
 
 

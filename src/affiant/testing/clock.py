@@ -6,7 +6,7 @@ NOW = 1_800_000_000
 
 
 class Clock:
-    """A clock that stands still until the test moves it.
+    """A clock that moves only when the test moves it.
 
     Give it wherever affiant takes `clock=`: calling it returns `now`.
 

@@ -116,7 +116,7 @@ class Server:
         Args:
             issuer: its issuer identifier; nothing listens there.
             store: its storage; in memory when left out.
-            clock: its time; one that stands still at NOW when left out.
+            clock: its time; one that stays at NOW when left out.
             options: what an operator chooses.
             rates: how often clients may ask and fail; unlimited when left out.
             fetch: gets the key sets that clients publish.

@@ -18,7 +18,7 @@ from affiant.server.published.public import route
 
 _REFUSAL = {
     "error": "unsupported_response_type",
-    "error_description": "this server authorizes services, at its token endpoint; nobody logs in here",
+    "error_description": "this server authorizes services, at its token endpoint; users do not log in here",
 }
 
 

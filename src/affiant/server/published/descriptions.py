@@ -13,7 +13,7 @@ _READ_ANYWHERE = (*_READ, "OPTIONS")  # by pages of any origin
 METADATA = (
     Member("issuer", "the issuer identifier, and what client assertions have as their `aud`", "RFC 8414 2"),
     Member("jwks_uri", "the keys that tokens verify with", "RFC 8414 2"),
-    Member("response_types_supported", "empty: nobody logs in here", "RFC 8414 2"),
+    Member("response_types_supported", "empty: users do not log in here", "RFC 8414 2"),
     Member("subject_types_supported", "`public`; for readers of OpenID Connect discovery, as are the next", "OpenID Connect Discovery 3"),
     Member("id_token_signing_alg_values_supported", "`RS256` and the algorithm of each key at `jwks_uri`; no ID token is ever signed, but some libraries check access tokens against this", "OpenID Connect Discovery 3"),
     Member("service_documentation", "the pages of the reasons", "RFC 8414 2"),
@@ -70,7 +70,7 @@ READY = Description(
     statuses=("200 when a token could be issued now", "503 when not"),
     answers=(
         Member("status", "`ok` or `failing`", "affiant"),
-        Member("why", "what stands in the way, an array of sentences", "affiant", "when failing"),
+        Member("why", "what is in the way, an array of sentences", "affiant", "when failing"),
     ),
 )
 LIVE = Description(

@@ -71,7 +71,7 @@ def index(issuer: str) -> str:
 def _generic() -> str:
     return (
         "<p>The request did not prove that it comes from the client it names. Whether the client exists, is enabled or "
-        "has that key is told to nobody who has not proved it.</p><dl><dt>What to do</dt><dd>Compare client_id, "
+        "has that key is said only to a client that has proved it.</p><dl><dt>What to do</dt><dd>Compare client_id, "
         "method, algorithm, kid and key with the registration, or give the operator the trace_id: the audit log has "
         "the reason.</dd></dl>"
     )

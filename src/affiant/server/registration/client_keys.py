@@ -35,7 +35,7 @@ from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
 from affiant.storage.records import Client, NotFound
 
-SHOWN_REVOKED = 16  # keys that have ended, of which the answer still tells
+SHOWN_REVOKED = 16  # ended keys that the answer still lists
 _CREATED = 201
 _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
