@@ -157,7 +157,7 @@ def ask(
 
 @dataclass(slots=True)
 class Patience:
-    """What is left for one request: attempts, and seconds to wait between them."""
+    """The rest of a request's budget: attempts, and seconds to wait between them."""
 
     attempts: int = ATTEMPTS
     seconds: float = LONGEST_WAIT

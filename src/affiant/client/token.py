@@ -18,7 +18,7 @@ class NotPickled:
 
 
 class TokenKey(NamedTuple):
-    """What a token is requested with; cached tokens are found by it."""
+    """The parameters of a token request; cached tokens are found by it."""
 
     resource: str | None
     scope: str | None

@@ -162,7 +162,7 @@ def build(
 
 
 class _Parts:
-    """What the endpoints of one server are made of."""
+    """The parts of the endpoints of one server."""
 
     def __init__(
         self,

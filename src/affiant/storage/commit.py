@@ -1,4 +1,4 @@
-"""What entries do to claims, refresh tokens and revocations: once, for every store.
+"""The effect of entries on claims, refresh tokens and revocations: once, for every store.
 
 In one transaction a store claims the jtis, loads what the entries name, lets a Commit apply them one after the other,
 and saves what has changed.
@@ -59,7 +59,7 @@ class Commit:
         return Outcome.REPEATED if not is_first and outcome is Outcome.FIRST else outcome
 
     def rows(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        """What has changed, as rows of the tables refresh_token, refresh_end and revocation."""
+        """Return the changes, as rows of the tables refresh_token, refresh_end and revocation."""
         return (
             [(t.digest, t.family, t.client_id, msgspec.json.encode(t), t.expires_at) for t in self.kept.values()],
             [(msgspec.json.encode(s), s.reach, end.number, end.at) for s, end in self.ends.items()],
@@ -136,7 +136,7 @@ def seal(
 
 
 def judge_rotation(token: RefreshToken | None, rotation: Rotation, successor: RefreshToken | None) -> Outcome:
-    """What this use of a refresh token is.
+    """Return the outcome of this use of a refresh token.
 
     Args:
         token: the one that is used, by `rotation.spent`.

@@ -1,4 +1,4 @@
-"""What requests leave in the store: claims, tokens, revocations, audit records. Instants are epoch seconds."""
+"""The traces of requests in the store: claims, tokens, revocations, audit records. Instants are epoch seconds."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Rotation:
     retry_window: int = RETRY_WINDOW  # seconds in which a second use gets the same successor, unless that one was used
 
 
-# What a record says became of a request; docs/reference/audit.md has the table.
+# The outcome of a request; docs/reference/audit.md has the table.
 AuditOutcome = Literal[
     "issued", "refused", "explained",
     "introspected", "listed", "accepted",
@@ -200,7 +200,7 @@ class RefreshEnd(Value, frozen=True):
 
 
 class Entry(Value, frozen=True):
-    """What one request commits, all or nothing."""
+    """The commit of one request, all or nothing."""
 
     audit: AuditRecord
     claim: JtiClaim | None = None

@@ -119,7 +119,7 @@ Steps = Generator[Step, Any, Result]
 
 
 class Tables(Protocol):
-    """What a store implements, so that everything in this module works on it."""
+    """The methods of a store on which everything in this module works."""
 
     async def get(self, step: Get[Record]) -> Record | None:
         """The record that the step names."""
@@ -339,7 +339,7 @@ class SigningKeys(_OnTables):
 
 
 class Settings(_OnTables):
-    """What the store remembers about itself."""
+    """Values that the store keeps about itself."""
 
     async def get(self, name: str) -> str | None:
         """The value, or None."""

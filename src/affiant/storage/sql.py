@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL have in common: the reads, and the SQL of the steps of storage/registry.
+"""The common part of SQLite and PostgreSQL: the reads, and the SQL of the steps of storage/registry.
 
 Values are written as PostgreSQL's `$1`; SQLite takes `?1`.
 """
@@ -188,7 +188,7 @@ async def _tokens(reads: Reads, rows: Sequence[Sequence[Any]]) -> list[RefreshTo
 
 
 class SqlStore(Registry):
-    """What both stores make of their tables and reads; `head` is for SqlAuditLog."""
+    """The ports that both stores make of their tables and reads; `head` is for SqlAuditLog."""
 
     def __init__(self, tables: ports.Tables, reads: Reads, head: str) -> None:
         super().__init__(tables)

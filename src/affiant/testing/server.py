@@ -38,7 +38,7 @@ _TIMEOUT = 10  # seconds, for a thread that asks the server
 
 
 class ClientMembers(TypedDict, total=False):
-    """What a client may be registered with, by the names of RFC 7591 section 2 where it has one.
+    """The members of a client, by the names of RFC 7591 section 2 where it has one.
 
     `scope` is a tuple of names, those of the default API when left out; `resources` of API identifiers. `enabled` is
     False for a client that an operator has disabled.

@@ -1,4 +1,4 @@
-"""Where a command administers: the data on this machine, or the server of another issuer.
+"""The place that a command administers: the data on this machine, or the server of another issuer.
 
 The data is administered through the admin API too, called in this process: no network and no token, since a user who
 can read the data folder is an owner. A remote server gets the same requests over HTTP.

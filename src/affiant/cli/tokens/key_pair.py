@@ -41,8 +41,8 @@ def new(client_ids: tuple[str, ...], alg: str, folder: Path, issuer: str | None)
     affiant apply registry.toml        with  public_keys = ["keys/shop.pem"]
     affiant token -c keys/shop.affiant.json
 
-    Nothing is sent: whoever registers the public key decides what its service may ask for. Existing files are kept: if
-    it was stopped, run it again, and it makes the missing ones.
+    Nothing is sent. The operator who registers the public key decides what its service may ask for. Existing files are
+    kept: after an interruption, run it again, and it makes the missing ones.
     """
     _check(client_ids, issuer)
     if there := _all_there(client_ids, folder, issuer):

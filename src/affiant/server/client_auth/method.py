@@ -1,4 +1,4 @@
-"""What an authentication method is.
+"""The interface of an authentication method.
 
 Each method is a file in `methods/`; its names are in oauth/names.AUTH_METHODS. Nothing else knows about it.
 """
@@ -35,7 +35,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """What a method may use to judge one request."""
+    """The inputs of a method that judges one request."""
 
     now: float
     notes: Notes
@@ -45,7 +45,7 @@ class Judging:
 
 
 class Shown(Protocol):
-    """What one request shows to authenticate, read as far as that is possible without the client."""
+    """The credentials in one request, read as far as that is possible without the client."""
 
     @property
     def client_id(self) -> str:

@@ -1,4 +1,4 @@
-"""What a request says, as far as it can be read, and what is known about the client that it names."""
+"""The readable parts of a request, and the record of the client that it names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ASSERTIONS = ("client_assertion", "assertion")
 
 @dataclass(slots=True)
 class Facts:
-    """What a request says, and what is known about it. Nothing here is proved."""
+    """The readable parts of a request. Nothing here is proved."""
 
     issuer: str  # of the server that judges
     now: float

@@ -1,4 +1,4 @@
-"""What to change so that a request is accepted: one row per reason, with a line of code and what an operator can do.
+"""Fixes for refused requests: one row per reason, with a line of code and what an operator can do.
 
 Lines of code are Python about the parts of a request: `claims`, `header`, `form`, `headers`, `key`, `secret`, `alg`,
 `encode` (bytes to base64url), `signing_input`, `signature`, `token` (the finished JWT). The words of a line that always
@@ -60,7 +60,7 @@ class Fix(msgspec.Struct):
 
 
 class Row(NamedTuple):
-    """What helps against one reason."""
+    """The fixes for one reason."""
 
     # A line of code that always helps, or a function that makes one for this request; None from it: see reasons.py.
     code: str | Callable[[Rejected, Facts], Fix | None] = lambda _, __: None

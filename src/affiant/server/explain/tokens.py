@@ -224,7 +224,7 @@ _BY_TYP = {
     "logout+jwt": "a logout token of OpenID Connect",
     "oauth-authz-req+jwt": "a request object (RFC 9101)",
 }
-# What the claims of foreign tokens show: iss, sub and all claims; the words, and the claim that they quote.
+# Signs of foreign tokens, from iss, sub and all claims: the words, and the claim that they quote.
 _BY_CLAIMS: tuple[tuple[Callable[[str, str, dict[str, Any]], bool], str, str], ...] = (
     (
         lambda _, sub, claims: "kubernetes.io" in claims or sub.startswith("system:serviceaccount:"),

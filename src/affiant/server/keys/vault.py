@@ -1,4 +1,4 @@
-"""Where the private parts of signing keys are: sealed in the store, or in a PKCS #11 token that they never leave."""
+"""The private parts of signing keys: sealed in the store, or in a PKCS #11 token that they never leave."""
 
 from __future__ import annotations
 

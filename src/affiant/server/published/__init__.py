@@ -1,1 +1,1 @@
-"""What anybody may read: metadata, keys, the pages of the reasons, and whether the server lives."""
+"""Public documents: metadata, keys, pages of the reasons, health, and the feed of revocations."""

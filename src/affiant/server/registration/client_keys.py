@@ -41,7 +41,7 @@ _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
 class Asked(NamedTuple):
-    """What a request asks for; `action` is None for the list alone."""
+    """One request; `action` is None for the list alone."""
 
     action: Action | None
     status: int = 200

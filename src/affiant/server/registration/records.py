@@ -29,7 +29,7 @@ SOURCE = "registration"  # of the keys that a client registers itself
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a client may register for at most; it gets all of the resources."""
+    """The most that a client may register for; it gets all of the resources."""
 
     scope: tuple[str, ...]
     types: tuple[str, ...]

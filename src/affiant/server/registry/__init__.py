@@ -1,1 +1,1 @@
-"""What is registered: clients with their keys, APIs, and the rules for both."""
+"""Registered clients and APIs, and the rules for both."""

@@ -18,7 +18,7 @@ from affiant.server.registry.profiles import GUIDE, Demands
 from affiant.storage.records import Client, StoredSecret
 
 _SAME_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST)
-# What an operator sets is what a client that registered itself may register for, from then on.
+# The operator's value limits a client that registered itself, from then on.
 _BOUNDS = {
     "scope": "registration_scope",
     "authorization_details_types": "registration_types",

@@ -254,7 +254,7 @@ CLIENT = Table[Client](
     ),
     Member("enabled", kinds.FLAG, "whether it gets tokens; when false, its tokens end at once", by=By.CHANGE),
 )
-# What a client says of itself: kept as it was sent, and returned.
+# Members that describe a client: stored as sent, and returned.
 SOFTWARE = Table[Client](
     Member("client_uri", kinds.WEB_PAGE, "http or https URL of a page about it", by=By.CLIENT, source=RFC_7591),
     Member(

@@ -1,4 +1,4 @@
-"""What every endpoint does: read, decide, record, answer; in time, completely, and in JSON.
+"""The base of every endpoint: read, decide, record, answer; in time, completely, and in JSON.
 
 An endpoint is a subclass with one function, its road: all steps of a request, in order. Every decision goes through
 `commit`; every refusal is recorded here, and answered by `refuse`.

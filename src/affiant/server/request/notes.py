@@ -46,7 +46,7 @@ class Evidence(Value, frozen=True):
 
 
 class Notes(msgspec.Struct):
-    """What is recorded about a request. Nothing here is proved, except `caller` and `by`."""
+    """The record of a request. Nothing here is proved, except `caller` and `by`."""
 
     claimed: str | None = None  # the client that the request names
     grant: str | None = None  # None at endpoints without grants

@@ -36,7 +36,7 @@ _IPV4 = 4
 
 
 class Settings(BaseSettings):
-    """What an operator can set. The environment names are those of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
+    """The settings of an operator. Variables have the names of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
@@ -344,14 +344,14 @@ class Settings(BaseSettings):
 
     @property
     def certificates(self) -> Certificates:
-        """Where client certificates come from."""
+        """Return the sources of client certificates."""
         proxies = Proxies.parse(self.client_certificate_proxies, self.client_certificate_header)
         own_tls = self.tls_client_ca is not None
         return Certificates(proxies, own_tls=own_tls, trust=self.client_certificate_trust)
 
     @property
     def demands(self) -> profiles.Demands:
-        """What every client is held to."""
+        """Return the rules for every client."""
         return profiles.FAPI_2 if self.fapi == "on" else profiles.NONE
 
     @property

@@ -1,4 +1,4 @@
-"""What an operator chooses, parsed and checked."""
+"""The choices of an operator, parsed and checked."""
 
 from __future__ import annotations
 

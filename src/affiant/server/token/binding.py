@@ -1,4 +1,4 @@
-"""What a token is bound to: the key of a DPoP proof (RFC 9449), or the client's certificate (RFC 8705 section 3).
+"""The binding of a token: the key of a DPoP proof (RFC 9449), or the client's certificate (RFC 8705 section 3).
 
 Each process remembers used proofs for itself; nothing of them is stored. A caller that repeats a proof at another
 process still needs an unused client assertion, or the secret, and gets a token bound to a key that it does not have.

@@ -29,7 +29,7 @@ REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family expires, even in 
 
 
 class Decision(Value, frozen=True):
-    """What may be issued, to which caller, and bound to what."""
+    """A token that may be issued: its caller, its scope, and its binding."""
 
     caller: Caller
     authorization: Authorization

@@ -25,7 +25,7 @@ READY_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the parts are."""
+    """The addresses of the parts."""
 
     folder: Path
     issuer: str

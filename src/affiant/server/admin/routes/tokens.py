@@ -104,7 +104,7 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
 
 
 def _name(wanted: RevocationNew) -> str:
-    """What is revoked."""
+    """Return the value of the revocation."""
     if (wanted.kind == "all") == bool(wanted.value):
         raise ConfigError("value names which; for kind all there is none")
     if (wanted.kind == "key") != (wanted.client_id is not None):
@@ -152,7 +152,7 @@ def _refresh_token(token: RefreshToken) -> documents.RefreshToken:
 
 
 async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> documents.FoundToken:
-    # What its claims are, as far as its standing goes by them.
+    # The claims by which a revocation finds it.
     claims = {"jti": jti, "client_id": members["client_id"], "aud": (members.get("resource") or "").split()}
     claims |= {"client_key": members.get("thumbprint"), "iat": int(members["at"])}
     return documents.FoundToken(

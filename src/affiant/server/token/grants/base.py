@@ -1,4 +1,4 @@
-"""What a grant is."""
+"""The interface of a grant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from affiant.values import Value
 
 
 class Authorization(Value, frozen=True):
-    """What an authenticated client requests; policy.py decides whether it gets that."""
+    """The request of an authenticated client; policy.py decides whether it gets that."""
 
     scope: tuple[str, ...] | None  # None: all that the client may have
     resource: tuple[str, ...]  # empty: the default
