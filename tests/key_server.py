@@ -87,7 +87,7 @@ class KeyServer:
                 await writer.drain()
 
     async def count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Instead of `serve`: note that somebody came."""
+        """Instead of `serve`: count the connection."""
         self.connections += 1
 
 
@@ -136,7 +136,7 @@ async def running(tls: ssl.SSLContext | None = None) -> AsyncIterator[KeyServer]
 
 @contextlib.asynccontextmanager
 async def canary() -> AsyncIterator[KeyServer]:
-    """A server that nobody may connect to; `connections` is how many did."""
+    """A server that must not be connected to; `connections` is how many did."""
     made = KeyServer()
     async with listening(made.count) as made.port:
         yield made

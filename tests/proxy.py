@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 class Mode(Enum):
     PASS = "pass"
-    SWALLOW = "swallow"  # half-open: whatever is sent vanishes, and nobody is told
+    SWALLOW = "swallow"  # half-open: whatever is sent vanishes, without an error
     SWALLOW_ANSWERS = "swallow answers"
 
 

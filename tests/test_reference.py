@@ -32,7 +32,7 @@ from affiant.testing import ISSUER, KEY, NOW, Server
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "affiant"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 NOT_READ = {"token_type_hint"}  # and the reference says so
-# Where somebody else's request is looked at, or that of the admin API, which has its OpenAPI.
+# Where a captured request is looked at, or that of the admin API, which has its OpenAPI.
 ELSEWHERE = ("server/explain", "server/admin", "client", "resource", "cli")
 
 
@@ -66,7 +66,7 @@ def test_published_pages_are_all_there() -> None:
 
 
 class Reads(ast.NodeVisitor):
-    """What a module reads of a request, by the place where it stands."""
+    """What a module reads of a request, by its place."""
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -129,7 +129,7 @@ def reads() -> Iterator[Reads]:
 
 
 def test_parameters_are_those_that_are_read() -> None:
-    """A parameter or header that somebody reads and nobody describes fails here; and one that nobody reads any more."""
+    """A parameter or header that is read and not described fails here, and one that is not read any more."""
     every = [parameter for described in mounted().values() for parameter in described.parameters]
     told = {(p.place, p.name.lower() if p.place == "header" else p.name) for p in every}
     all_reads = list(reads())
@@ -215,7 +215,7 @@ async def test_key_answer_has_what_is_told() -> None:
 
 
 def test_reasons_are_told_by_somebody() -> None:
-    """By an endpoint, where they are not those of an API or of the admin API; and nobody names one that is not there."""
+    """By an endpoint, where they are not those of an API or of the admin API; and none names one that does not exist."""
     told = {reason for described in mounted().values() for reason in endpoints.reasons(described.refuses)}
     others = {
         reason for reason in Reason if reason.code.startswith(("token.", "admin.")) or reason.code == "dpop.token_hash"

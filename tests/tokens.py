@@ -1,6 +1,6 @@
 """PKCS #11 tokens that others wrote, for tests: NSS, a TPM in software and openCryptoki, each in a folder of its own.
 
-Each is a shell script that starts the token, and runs its other arguments beside it. NSS and openCryptoki read fixed
+Each is a shell script that starts the token, and runs its other arguments next to it. NSS and openCryptoki read fixed
 places of the system, so their scripts run as root in a mount namespace, in which these places are other ones.
 """
 

@@ -23,7 +23,7 @@ DEADLINE = 5.0  # seconds that the server promises
 GRACE = 1.0  # for a deadline that looks four times a second, and for a machine that runs the clients too
 SHOWN = 5  # violations of one kind in a report
 
-Name = tuple[str, str]  # client, and what stands for the jti, hexadecimal
+Name = tuple[str, str]  # client, and the digest of the jti, hexadecimal
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class Verdict:
 
 
 def digest(jti: str) -> str:
-    """What stands for a jti in the database."""
+    """The digest of a jti in the database."""
     return assertion.digest(jti, whole=b"").hex()
 
 

@@ -9,7 +9,7 @@ ISSUED, REFUSED, LIMITED, UNAVAILABLE, LOST, MALFORMED = (
     "refused",  # 400 and 401
     "limited",  # 429
     "unavailable",  # 503
-    "lost",  # the connection ended before the answer: nobody knows
+    "lost",  # the connection ended before the answer: it may be either
     "malformed",  # an answer that no client should ever see; `reason` says why
 )
 

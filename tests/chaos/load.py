@@ -23,7 +23,7 @@ PAUSE = 0.05  # seconds, after a 503: shorter than Retry-After asks for, as bad 
 
 @dataclass(frozen=True)
 class Shot:
-    """One assertion, ready to be sent as often as somebody likes."""
+    """One assertion, ready to be sent any number of times."""
 
     client: str
     jti: str
@@ -51,7 +51,7 @@ class Crowd:
     _turn: int = 0
 
     def fresh(self) -> Shot:
-        """An assertion that nobody has seen."""
+        """A new assertion."""
         self._turn += 1
         client, jti, now = self.clients[self._turn % len(self.clients)], secrets.token_urlsafe(16), time.time()
         text = assertion.build(
@@ -108,7 +108,7 @@ class Crowd:
         while not self.is_done:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:  # nobody there: nothing was asked
+            except OSError:  # no server: nothing was asked
                 await asyncio.sleep(0.02)
                 continue
             with contextlib.closing(writer):

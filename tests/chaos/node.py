@@ -98,7 +98,7 @@ class Node(Server):
             await asyncio.sleep(0.01)
 
     async def ready(self) -> int:
-        """The status of /health/ready; 0 when nobody answers."""
+        """The status of /health/ready; 0 without an answer."""
         return await self.get("/health/ready")
 
     async def get(self, path: str) -> int:
@@ -153,7 +153,7 @@ def resident(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The worker processes of a server (proc(5)); not the helper that multiprocessing starts beside them."""
+    """The worker processes of a server (proc(5)); not the helper that multiprocessing starts as well."""
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():

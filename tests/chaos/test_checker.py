@@ -46,7 +46,7 @@ GOOD = (
         _event("j4", UNAVAILABLE, "t4"),
         _event("j5", LIMITED, "t5"),
     ],
-    # Of the two whose answer was lost, one was committed; so was the one that was told to come back.
+    # Of the two whose answer was lost, one was committed; so was the one that was asked to come back.
     _evidence(
         _record(), _record("t2", outcome=REFUSED), _record("t3", "j2"), _record("t4", "j4"), claims=("j1", "j2", "j4")
     ),
@@ -101,7 +101,7 @@ def test_broken_chain_is_caught() -> None:
 
 
 def replace_outcome(row: AuditRow) -> AuditRow:
-    """The row, edited by somebody without the key."""
+    """The row, edited without the key."""
     return row._replace(record=row.record.replace(b'"issued"', b'"ISSUED"'))
 
 
@@ -120,7 +120,7 @@ def test_jti_may_go_when_the_store_forgets_up_to_its_end() -> None:
 
 
 def test_verdict_names_what_it_found() -> None:
-    """Somebody must be able to look for it."""
+    """The operator must be able to look for it."""
     verdict = checker.check([_event("j9")], _evidence(claims=()), audit_key=KEY, now=NOW)
     assert "j9" in str(verdict)
     assert "no audit record" in str(verdict)

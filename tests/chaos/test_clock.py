@@ -1,4 +1,4 @@
-"""D12, D13: the clock jumps and drifts. No replay gets through; and who is refused for the clock is told so."""
+"""D12, D13: the clock jumps and drifts. No replay gets through, and a refusal for the clock says so."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

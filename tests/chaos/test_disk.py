@@ -24,7 +24,7 @@ pytestmark = [
 HEALED = 5.0
 NOTICED, STEADY = 2.0, 1.0
 SIZE = 16 << 20
-WAL_PAGES = 1000  # after so many, SQLite begins the write-ahead log anew, in the space that it has
+WAL_PAGES = 1000  # after so many, SQLite begins the write-ahead log again, in the space that it has
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ async def test_read_only_place_is_refused_at_start(mortal: Node, name: str) -> N
 
 
 async def test_read_only_folder_is_not_called_damaged(mortal: Node) -> None:
-    """Nobody should put a backup in the place of a database that is whole."""
+    """A backup must not replace a database that is whole."""
     mortal.data.chmod(0o500)
     try:
         _refuses(mortal)

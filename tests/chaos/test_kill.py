@@ -17,7 +17,7 @@ from affiant.storage.sqlite import copies
 CONNECTIONS = 32
 READY_SECONDS = 2.0  # the promise is for the median
 GAP_SECONDS = 2.0  # without a token, when one of two workers is gone
-MANY = 20  # rounds, from which on times are held to: in the soak, where no other test runs beside this one
+MANY = 20  # rounds, from which on times are held to: in the soak, where no other test runs at the same time
 REPLAYED = 40  # acknowledged assertions that are sent again after each kill
 SEED = 20_260
 

@@ -1,4 +1,4 @@
-"""D4: somebody else holds the write lock; and a disk so slow that the lock is seldom free."""
+"""D4: another process has the write lock; and a disk so slow that the lock is seldom free."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ async def test_locked_database_is_answered_with_503(node: Node) -> None:
         await crowd.answered(200)
     between = [event for event in crowd.history.of(ISSUED) if event.start > locked and event.end < free]
     assert not between, "issued while nothing could be written"
-    # What nobody waits for any more was committed late, or not: to ask again with it gives one token at most.
+    # A request whose client has gone was committed late, or not: to ask again with it gives one token at most.
     again = await crowd.replay([crowd.shots[event.jti] for event in crowd.history.of(UNAVAILABLE)])
     node.stop()
     print(f"{node.approve(crowd)}; first token {healed * 1000:.0f} ms after the lock; {len(again)} asked again")
@@ -41,7 +41,7 @@ async def test_locked_database_is_answered_with_503(node: Node) -> None:
 
 @pytest.mark.soak
 async def test_locked_database_is_not_ready(node: Node) -> None:
-    """Whoever decides where requests go is told within the deadline that none could be answered."""
+    """A load balancer learns within the deadline that none could be answered."""
     crowd = node.crowd()
     await node.boot()
     async with crowd.running(16):

@@ -27,7 +27,7 @@ def _unlink_folder(node: Node) -> None:
 
 
 def _replace(node: Node) -> None:
-    """What `cp backup affiant.db.new && mv affiant.db.new affiant.db` does, by somebody who read no manual."""
+    """What `cp backup affiant.db.new && mv affiant.db.new affiant.db` does, by an operator in a hurry."""
     copy = node.file.with_name("copy.db")
     shutil.copy(node.file, copy)
     copy.replace(node.file)
@@ -47,7 +47,7 @@ async def _stops_issuing(node: Node, crowd: Crowd, harm: Callable[[Node], None])
         noticed = time.monotonic()
         await crowd.refused(20, seconds=5)
     late = [event for event in crowd.history.of(ISSUED) if event.start > noticed]
-    assert not late, "issued, and recorded in a file that nobody can see"
+    assert not late, "issued, and recorded in a file without a name"
 
 
 @pytest.mark.parametrize(

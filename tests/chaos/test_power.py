@@ -89,7 +89,7 @@ async def test_power_cut_loses_nothing(powered: Node, disk: Disk, rounds: int) -
         seen = len(crowd.history.events)
         async with crowd.running(CONNECTIONS):
             await crowd.answered(300)
-            # The processor goes first, by some milliseconds: what it might say without a disk, nobody would hear.
+            # The processor goes first, by some milliseconds: no client would hear what it says without a disk.
             powered.kill()
             disk.lose_power()
         disk.unplug()

@@ -401,7 +401,7 @@ def test_what_a_terminal_would_obey_is_escaped(server: Server, credentials: dict
 
 
 def test_reading_the_folder_waits_for_no_writer(server: Server, credentials: dict[str, Any]) -> None:
-    """The write lock is never free while these run, as beside a server that is very busy."""
+    """The write lock is never free while these run, as on a server that is very busy."""
     held = sqlite3.connect(server.folder / "affiant-data" / "affiant.db", isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
     try:

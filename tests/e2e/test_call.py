@@ -79,7 +79,7 @@ def test_call_sends_method_and_body(server: Server, api: str, writer: tuple[str,
 def test_call_takes_a_body_from_a_file_and_shows_what_it_sends(
     server: Server, api: str, writer: tuple[str, str]
 ) -> None:
-    """POST without being told, and the token on neither stream."""
+    """POST because there is a body, and the token on neither stream."""
     (server.folder / "order.txt").write_text("two of them")
     done = server.run("call", f"{api}/orders", *writer, "-d", "@order.txt", "-H", "Content-Type: text/plain", "-v")
     assert json.loads(done.stdout)["body"] == "two of them"
@@ -129,7 +129,7 @@ def test_call_json_of_a_refusal(server: Server, api: str, writer: tuple[str, str
 
 
 def test_call_unreachable(server: Server, reader: tuple[str, str]) -> None:
-    """Nobody listens: exit 5, and the address is named; the token was for there, so nothing else is tried."""
+    """Nothing listens: exit 5, and the address is named; the token was for there, so nothing else is tried."""
     url = f"http://127.0.0.1:{free_port()}/orders"
     done = server.run("call", url, *reader)
     assert done.returncode == 5

@@ -142,7 +142,7 @@ def test_no_verb_lists_the_verbs(tmp_path: Path, words: list[str], heading: str)
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
-    """A full disk is told; a reader that has gone is not."""
+    """A full disk is an error; a reader that has gone is none."""
     assert _run(tmp_path, "client", "new", "first").returncode == 0
     words = (sys.executable, "-m", "affiant.cli.main", "client", "list")
     full = subprocess.run(["sh", "-c", '"$@" > /dev/full', "-", *words], cwd=tmp_path, capture_output=True, check=False)

@@ -219,7 +219,7 @@ def test_files_that_cannot_be_rotated(server: Server, launch: Callable[..., Any]
 
 
 def test_two_at_once(server: Server) -> None:
-    """The second is told so, and the first goes on."""
+    """The second is refused, and the first goes on."""
     path = _register(server, "twice")
     with keys.alone(path):
         refused = server.run("key", "rotate", "-c", str(path))

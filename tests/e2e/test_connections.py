@@ -1,4 +1,4 @@
-"""Connections of a real server: silent ones shut nobody out, and a restart refuses nobody for longer than it must."""
+"""Connections of a real server: silent ones shut no client out, and a restart refuses as little as it can."""
 
 import contextlib
 import re
@@ -101,7 +101,7 @@ def _is_up(port: int, client: ssl.SSLContext | None) -> bool:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_successor_is_there_before_the_last_answer(launch: Launch, workers: str) -> None:
-    """The port is free as soon as the process is told to end; a request that it has begun to read is still answered."""
+    """The port is free as soon as the process is asked to end; a request that it has begun to read is still answered."""
     port = free_port()
     old = _serve(launch, port, "--workers", workers)
     with _connect(port) as slow:

@@ -37,7 +37,7 @@ def test_a_trace(server: Server, client: str) -> None:
 
 
 def test_a_jwt_and_a_replay(server: Server, client: str) -> None:
-    """Explaining uses nothing up; what was used is told."""
+    """Explaining uses nothing up, and says what was used."""
     text = server.assertion(client)
     assert server.affiant("explain", text)["accepted"] is True
     assert server.affiant("explain", text)["accepted"] is True

@@ -82,7 +82,7 @@ def test_guide_as_published(server: Server) -> None:
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")
 @pytest.mark.attack(39)
 def test_guide_without_profile_is_told(server: Server) -> None:
-    """Any other client that sends the guide's request is refused and told the right parameters."""
+    """Any other client that sends the guide's request is refused, with the right parameters in the answer."""
     secret = _new(server, "plain", "--auth", "client_secret_jwt")["client_secret"]
     for client_id, client_secret in (("plain", secret), ("nobody", "x" * 43)):
         reply = server.token(**_guide_form(server, client_id, client_secret))

@@ -1,4 +1,4 @@
-"""A real server that fetches a client's keys from a real key server over TLS, whose authority it was told to trust."""
+"""A real server that fetches a client's keys from a real key server over TLS, whose authority it trusts."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class Remote:
         self.key_server.publish(*(key.public().to_jwk() for key in published))
 
     def stop(self) -> None:
-        """Nobody listens on its port any more."""
+        """Nothing listens on its port any more."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(END_SECONDS)
@@ -99,7 +99,7 @@ def believing_nobody(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def public_only(tmp_path: Path) -> Iterator[Server]:
-    """It knows the authority, and was not told to let anything through."""
+    """It knows the authority, and no private network is allowed."""
     with _serving(tmp_path, SSL_CERT_FILE=str(tmp_path / "ca.pem")) as server:
         yield server
 
@@ -115,7 +115,7 @@ class Partner:
         return self.server.token(**testing.form(self.server.assertion(self.name, key=key)))
 
     def reason(self, key: PrivateKey) -> str:
-        """Why an assertion of this key is refused: the client is not told, and the operator is."""
+        """Why an assertion of this key is refused: the operator learns it, and the client does not."""
         reply = self.ask(key)
         assert (reply.status_code, reply.json()["error"]) == (401, "invalid_client"), reply.text
         assert reply.json()["error_description"] == "client authentication failed"
@@ -168,7 +168,7 @@ def test_known_keys_go_on_while_the_key_server_is_away(trusting: Server, remote:
 
 
 def test_hostile_answers_end_within_their_time(trusting: Server, remote: Remote) -> None:
-    """An answer that has no end, from whom the server trusts: refused in time, and others are served meanwhile."""
+    """An answer without an end, from a host that the server trusts: refused in time, and others are served."""
 
     async def drip(writer: Any) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")

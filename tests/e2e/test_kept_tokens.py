@@ -111,7 +111,7 @@ def test_call_drops_a_token_that_is_refused(server: Server, api: str, tmp_path: 
 
 
 def test_call_that_is_refused_twice_ends(server: Server, api: str, tmp_path: Path) -> None:
-    """A new token that is refused too is told, not tried for ever."""
+    """A new token that is refused too is reported, not tried for ever."""
     who = _new(server, "elsewhere")  # its tokens are for another API
     done = server.run("call", f"{api}/orders", *who, "--json", XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 4

@@ -144,7 +144,7 @@ def _records(server: Server) -> list[dict[str, Any]]:
 
 
 def test_the_commands(lone_server: Server) -> None:
-    """List, rotate, hasten, remove; each is told in words and in JSON, and stands in the log with who did it."""
+    """List, rotate, hasten, remove; each is reported in words and in JSON, and logged with its author."""
     (first,) = lone_server.affiant("signing-key", "list")
     assert {name: first[name] for name in ("alg", "state", "retiring_at", "removed_at")} == {
         "alg": "ES256",

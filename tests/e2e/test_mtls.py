@@ -1,4 +1,4 @@
-"""Mutual TLS between real processes: ended by the server itself, and told by a proxy."""
+"""Mutual TLS between real processes: ended by the server itself, and forwarded by a proxy."""
 
 import json
 import os
@@ -32,9 +32,9 @@ SELF = lasting(dn="CN=self")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The files of all certificates; their authority is trusted by every process of these tests."""
     made = tmp_path_factory.mktemp("certificates")
-    everybody = {"authority": AUTHORITY, "server": SERVER, "billing": BILLING}
-    everybody |= {"stranger": STRANGER, "elsewho": ELSEWHO, "self": SELF}
-    for name, certificate in everybody.items():
+    made_for = {"authority": AUTHORITY, "server": SERVER, "billing": BILLING}
+    made_for |= {"stranger": STRANGER, "elsewho": ELSEWHO, "self": SELF}
+    for name, certificate in made_for.items():
         certificate.write(made, name)
     before = os.environ.get("SSL_CERT_FILE")
     os.environ["SSL_CERT_FILE"] = str(made / "authority.pem")
@@ -116,7 +116,7 @@ def whole(tls_server: Server, billing: Path) -> str:
 
 
 class Looking(BaseHTTPRequestHandler):
-    """An API that ends TLS itself, and tells whose certificate and whose token it saw."""
+    """An API that ends TLS itself, and answers whose certificate and whose token it saw."""
 
     def do_GET(self) -> None:
         shown = self.connection.getpeercert(binary_form=True)
@@ -271,7 +271,7 @@ def test_the_sdk_proves_its_key_at_the_alias(proxied: Server) -> None:
 
 
 def test_address_out_of_a_header_is_no_proxy(tmp_path: Path) -> None:
-    """A client whose address is told as that of the certificate proxy is still a client."""
+    """A client whose forwarded address is that of the certificate proxy is still a client."""
     settings = ('trusted_proxies = "127.0.0.1"', 'client_certificate_proxies = "10.9.9.9"')
     (tmp_path / "affiant.toml").write_text("\n".join(settings) + "\n")
     with Server(tmp_path) as server:

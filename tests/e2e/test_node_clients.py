@@ -16,7 +16,7 @@ INSTALL_SECONDS = 20
 
 @pytest.fixture(scope="session")
 def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where the locked versions are installed, beside the scripts that use them."""
+    """A folder where the locked versions are installed, next to the scripts that use them."""
     missing = [name for name in ("node", "npm") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")

@@ -135,7 +135,7 @@ def test_what_is_set_wrong_stops_the_server_with_one_line(
 
 
 async def test_a_token_that_is_gone_is_503_and_then_the_server_goes_on(hsm: softhsm.SoftHsm, server: Server) -> None:
-    """As when somebody pulls it out: no token, no crash, nothing in doubt; and it heals by itself."""
+    """As when it is pulled out: no token, no crash, nothing in doubt; and it heals by itself."""
     server.workers = 1
     server.start()
     _register(server)

@@ -19,7 +19,7 @@ LINES = 6
 
 
 class Reader:
-    """Somebody who types what the README says."""
+    """A reader who types what the README says."""
 
     def __init__(self, folder: Path, launch: Launch, ports: dict[str, str]) -> None:
         self._folder = folder

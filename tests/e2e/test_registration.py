@@ -1,4 +1,4 @@
-"""A client of somebody else's registers itself at a real server with two workers, and looks after itself."""
+"""A client without our SDK registers itself at a real server with two workers, and looks after itself."""
 
 import json
 import time
@@ -27,7 +27,7 @@ SETTLED = 5.0  # seconds after which every worker knows for certain what another
 
 
 def _invite(server: Server, **options: Any) -> str:
-    """An initial access token, made on the data folder beside the running server."""
+    """An initial access token, made on the data folder of the running server."""
     options = {"scope": ("orders.read",), "resources": (API,), "lifetime_seconds": 600, "uses": 1, **options}
 
     async def issue(store: Store, master_key: MasterKey) -> str:

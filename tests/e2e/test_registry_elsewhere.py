@@ -20,7 +20,7 @@ API = "https://orders.example"
 
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one worker, and the credentials of an owner beside it."""
+    """A server with one worker, and the credentials of an owner next to it."""
     with Server(tmp_path_factory.mktemp("owned")) as server:
         server.add_api()
         server.affiant("admin", "bootstrap", "chief")

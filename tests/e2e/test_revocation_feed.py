@@ -1,4 +1,4 @@
-"""A revocation over real HTTP: every guard hears of it within seconds, from any worker, and nobody holds the server up."""
+"""A revocation over real HTTP: every guard hears of it within seconds, from any worker, and no waiting guard keeps the server from its end."""
 
 import signal
 import time
@@ -80,7 +80,7 @@ def test_a_client_that_an_operator_lets_in_no_more(server: Server, api: str, ver
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_who_waits_does_not_hold_the_server_up(launch: Launch, workers: int) -> None:
-    """SIGTERM answers everybody at once; the server ends quietly, long before the wait would have."""
+    """SIGTERM answers every guard at once; the server ends quietly, long before the wait would have."""
     import socket
     import sys
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the end comes in time, says nothing wrong, leaves nobody behind and frees the port."""
+"""Ctrl-C and SIGTERM: the end comes in time, says nothing wrong, leaves no process behind and frees the port."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Who sends a body slowly is given up, and nobody else waits for it."""
+"""A client that sends its body slowly is given up, and no other waits for it."""
 
 import socket
 import time
@@ -33,7 +33,7 @@ def _drip(slow: socket.socket) -> bytes | None:
 
 
 def test_slow_body_is_given_up(server: Server) -> None:
-    """Twenty senders of a byte each half second are answered 408 in time; meanwhile others are served at once."""
+    """Twenty senders of a byte each half second are answered 408 in time; others are served at once."""
     begun = time.monotonic()
     slow = [_open(server) for _ in range(20)]
     first, waits = slow[0], []

@@ -75,7 +75,7 @@ def test_client_with_a_secret(plain: Server, foreign: Foreign, recipe: str, meth
 
 
 def test_pyiceberg_with_a_credential(plain: Server, foreign: Foreign) -> None:
-    """It renews with the old token beside the secret: the token is no second way to authenticate."""
+    """It renews with the old token and the secret: the token is no second way to authenticate."""
     secret = _register_secret(plain, "ice", "client_secret_post")
     foreign.run("pyiceberg_credential", plain, CLIENT_ID="ice", SECRET=secret, SCOPE="orders.read")
     assert len(issued(plain, "ice")) == 3

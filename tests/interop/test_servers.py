@@ -179,7 +179,7 @@ frontend api
 
 @pytest.fixture
 def judge(plain: Server, tmp_path: Path) -> Iterator[int]:
-    """The port of a process with our guard, which answers 200, or what the caller must be told."""
+    """The port of a process with our guard, which answers 200, or what the caller must hear."""
     port = free_port()
     app = f"""
 from affiant.resource import Guard
