@@ -54,7 +54,7 @@ def build(routes: Sequence[Operation], *, identifier: str) -> dict[str, Any]:
 
 def _operation(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     name = route.endpoint.__name__.rstrip("_")
-    told: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "tags": [route.noun],
         "summary": name.replace("_", " ").strip().title(),
         "description": route.endpoint.__doc__,
@@ -62,17 +62,17 @@ def _operation(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         "x-role": route.role.value,
     }
     if parameters := _parameters(route):
-        told["parameters"] = parameters
+        operation["parameters"] = parameters
     if route.body is not None:
         content = {"application/json": {"schema": schemas[route, "validation"]}}
-        told["requestBody"] = {"required": True, "content": content}
-    told["responses"] = _responses(route, schemas)
-    return told
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = _responses(route, schemas)
+    return operation
 
 
 def _parameters(route: Operation) -> list[dict[str, Any]]:
     schema = route.asked.model_json_schema(by_alias=False)
-    told = []
+    parameters = []
     for argument, (place, name) in route.places.items():
         if place == "body":
             continue
@@ -82,8 +82,8 @@ def _parameters(route: Operation) -> list[dict[str, Any]]:
             parameter["description"] = one.pop("description")
         if one.get("default", ...) is None:
             del one["default"]  # a query or a header has no null
-        told.append(parameter)
-    return told
+        parameters.append(parameter)
+    return parameters
 
 
 def _responses(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -92,10 +92,10 @@ def _responses(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         content["application/json"] = {"schema": schemas[route, "serialization"]}
     if route.is_list:
         content[LINES] = {"schema": {"type": "string"}}
-    told: dict[str, Any] = {str(route.status): {"description": "Successful Response"}}
+    responses: dict[str, Any] = {str(route.status): {"description": "Successful Response"}}
     if content:
-        told[str(route.status)]["content"] = content
+        responses[str(route.status)]["content"] = content
     sends = _OF_BODIES if route.method in ("POST", "PATCH", "PUT") else ()
     for reason in (*_ALWAYS, *sends, *route.refuses):
-        told.setdefault(str(reason.value.status), {"description": reason.value.sentence, **_PROBLEM})
-    return told
+        responses.setdefault(str(reason.value.status), {"description": reason.value.sentence, **_PROBLEM})
+    return responses

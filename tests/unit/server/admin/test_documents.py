@@ -1,4 +1,4 @@
-"""Documents: what may come in is said member by member, and no secret can go out."""
+"""Documents: requests are checked member by member, and no answer has a place for a stored secret."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_secrets_have_a_place_in_two_answers() -> None:
     ]
 
 
-def test_what_nobody_knows_is_refused() -> None:
+def test_unknown_members_are_rejected() -> None:
     assert all(model.model_config.get("extra") == "forbid" for model in every(In))
 
 
@@ -58,12 +58,12 @@ def test_what_nobody_knows_is_refused() -> None:
         (RevocationNew, {"kind": "jti", "value": "x\u0000"}),
     ],
 )
-def test_what_cannot_be_is_refused(model: type[BaseModel], members: dict[str, Any]) -> None:
+def test_wrong_values_are_rejected(model: type[BaseModel], members: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         model.model_validate(members)
 
 
-def test_records_lose_what_has_no_place() -> None:
+def test_answers_have_no_secret() -> None:
     token = InitialAccessToken("i", b"digest", ("r",), (), NOW, NOW + 1, 1)
     told = views.initial_access_token(token).model_dump()
     assert "digest" not in told

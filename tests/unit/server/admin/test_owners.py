@@ -35,13 +35,13 @@ async def remove(
     await owners.keeping_one(call(store, by, is_local=is_local), name, act)
 
 
-async def test_who_asks_is_the_one_that_is_left() -> None:
+async def test_the_caller_is_the_owner_that_is_left() -> None:
     store, seen = await staff("a", "b"), list[str]()
     await remove(store, "a", "b", seen)
     assert seen == ["a"], "nobody had to be looked for"
 
 
-async def test_who_leaves_names_another() -> None:
+async def test_an_owner_that_leaves_needs_another() -> None:
     store, seen = await staff("a", "b", "c"), list[str]()
     await remove(store, "b", "b", seen)
     assert seen == ["b", "a"]
@@ -61,7 +61,7 @@ async def test_last_one_stays() -> None:
     assert await store.clients.find("a") is None
 
 
-async def test_who_was_found_and_is_gone_is_not_believed() -> None:
+async def test_an_owner_that_was_demoted_since_does_not_count() -> None:
     """Between the look and the commit another node removes the one who was to be left, each time."""
     store, tried = await staff("a", *(f"b{number}" for number in range(20))), list[str]()
 
@@ -78,7 +78,7 @@ async def test_who_was_found_and_is_gone_is_not_believed() -> None:
     assert await store.clients.find("a") is not None
 
 
-async def test_no_part_for_who_registered_itself() -> None:
+async def test_a_client_that_registered_itself_gets_no_part() -> None:
     asking = call(await staff("a"), "a")
     registered = replace(member("r"), registered_by="t")
     for half in ({}, {"scope": ()}, {"resources": ()}, {"scope": (), "resources": (), "introspects": (ADMIN,)}):

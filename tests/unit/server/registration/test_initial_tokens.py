@@ -39,7 +39,7 @@ async def test_they_are_listed_and_revoked() -> None:
         await store.initial_access_tokens.remove(first.id)
 
 
-async def test_what_is_told_of_it_is_in_its_commit() -> None:
+async def test_its_audit_record_is_in_its_commit() -> None:
     store = MemoryStore()
     token, _ = await initial_tokens.issue(
         store, MASTER_KEY, **GOOD, audit=lambda _, after: [Entry(AuditRecord(1, after.id, "cli", "issued"))]
@@ -59,7 +59,7 @@ async def test_what_is_told_of_it_is_in_its_commit() -> None:
         {"types": ("a b",)},
     ],
 )
-async def test_what_cannot_be_is_refused(change: dict[str, Any]) -> None:
+async def test_wrong_bounds_are_rejected(change: dict[str, Any]) -> None:
     store = MemoryStore()
     with pytest.raises(ConfigError):
         await initial_tokens.issue(store, MASTER_KEY, **{**GOOD, **change})

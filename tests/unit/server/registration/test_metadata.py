@@ -85,7 +85,7 @@ def test_null_and_an_empty_array_are_absent(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("members", [{"redirect_uris": ["x"]}, {"redirect_uris": "x"}, {"redirect_uris": {}}])
-def test_nobody_is_redirected(members: dict[str, Any]) -> None:
+def test_redirect_uris_are_rejected(members: dict[str, Any]) -> None:
     assert _refused(members).reason is Reason.REGISTRATION_REDIRECT_URIS
 
 
@@ -138,7 +138,7 @@ def test_keys_need_no_kid_of_their_own(kids: tuple[str | None, ...]) -> None:
     assert read.left_out == ()
 
 
-def test_what_is_left_out_of_the_set_is_named() -> None:
+def test_keys_that_are_left_out_are_named() -> None:
     read = parse({"jwks": {"keys": [{"kty": "XYZ", "kid": "e"}, KEY.to_jwk()]}})
     assert read.jwks == (KEY,)
     assert list(map(str, read.left_out)) == ['key 1 ("e") of the JWK Set: kty must be RSA, EC, OKP or AKP']
@@ -162,14 +162,14 @@ def test_a_replacement_has_nothing_that_the_server_says(name: str) -> None:
         metadata.check_replacement({"client_id": "c1", name: None}, "c1")
 
 
-def test_nobody_chooses_a_secret() -> None:
+def test_a_client_cannot_choose_its_secret() -> None:
     metadata.check_new({})
     with pytest.raises(Rejected):
         metadata.check_new({"client_secret": "s" * 64})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(metadata.MEMBERS)), JSON, max_size=4))
-def test_whatever_is_sent_is_read_or_refused(members: dict[str, Any]) -> None:
+def test_any_json_is_read_or_rejected(members: dict[str, Any]) -> None:
     members.pop(metadata.STATEMENT, None)
     try:
         read = parse(members)

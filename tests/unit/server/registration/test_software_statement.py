@@ -32,7 +32,7 @@ def test_a_file_with_anything_else_is_refused(tmp_path: Path, document: object) 
     assert KEY.to_jwk()["d"] not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing"):
         software_statement.load({ISSUER: tmp_path / "nothing"})
 

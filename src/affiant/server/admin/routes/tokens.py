@@ -92,15 +92,15 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, an API."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
-    told = views.revocation(ended)
+    shown = views.revocation(ended)
     subject = f"tokens {ended.kind} {ended.value}".strip()
-    record = changes.record(call, subject, outcome="revoked").with_change(None, told.model_dump(mode="json"))
+    record = changes.record(call, subject, outcome="revoked").with_change(None, shown.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None
     selection = _selection(wanted)
     await call.desk.store.ledger.claim(
         Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
     )
-    return told
+    return shown
 
 
 def _name(wanted: RevocationNew) -> str:
