@@ -62,13 +62,13 @@ class Server(Starlette):
 
     def __init__(self, *, endpoints: dict[str, Endpoint], admin: tuple[str, LateAdmin], **options: Any) -> None:
         super().__init__(**options)
-        # A slash too many is another path: the redirect would go to whatever host the request named.
+        # Attack: a redirect for a trailing slash would go to the host that the request names.
         self.router.redirect_slashes = False
         self._endpoints = endpoints
         self._admin_path, self._admin = admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An endpoint answers its own failures, so nothing needs to stand around it."""
+        # An endpoint answers its own failures, so it needs no middleware.
         endpoint = self._find(scope["path"]) if scope["type"] == "http" else None
         await (endpoint or super().__call__)(scope, receive, send)
 

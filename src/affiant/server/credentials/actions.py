@@ -97,7 +97,7 @@ def put_keys(wanted: tuple[PublicKey, ...], *, detail: str) -> Action:
 
 
 def prove_key(thumbprint: str) -> Action:
-    """Let the client use the key that has just signed: from now on, or from its `not_before`."""
+    """Put the key that has just signed into use: now, or at its `not_before`."""
 
     def step(held: Keys, now: int) -> Keys:
         key = _find(held, thumbprint, now)
@@ -268,7 +268,7 @@ def _retired(held: Keys, name: str, now: int, *, overlap: int = 0, signer: str |
 
 
 def _resumed(held: Keys, successor: ClientKey, now: int) -> Keys:
-    """Let all retiring keys but this one be used as before."""
+    """Return the keys with all retiring ones, except the successor, in use as before."""
     for key in held:
         if keys.state(key, now) == "retiring" and keys.thumbprint(key) != keys.thumbprint(successor):
             held = _changed(held, key, retiring_at=None, revoked_at=None)

@@ -227,7 +227,7 @@ class Settings(BaseSettings):
     @field_validator("database")
     @classmethod
     def _check_database(cls, value: str | None) -> str | None:
-        # The value holds a password: no message repeats it.
+        # Danger: the value contains a password, so no message repeats it.
         known = ("postgresql://", "postgres://", "sqlite:///")
         if value is not None and (value in known or not value.startswith(known)):
             raise ValueError("write postgresql://USER@HOST/NAME or sqlite:///FOLDER")

@@ -162,7 +162,7 @@ async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> docume
 
 
 async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
-    """Whether introspection would say so too: revoked by whatever name, or without client, API or key (RFC 7662)."""
+    """Whether introspection would call the token inactive: revoked, or without its client, API or key (RFC 7662)."""
     store = call.desk.store
     found = await store.revocations.find(rule.named(claims))
     if any(rule.ends(row.kind, row.at, claims) for row in found):
