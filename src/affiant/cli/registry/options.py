@@ -8,7 +8,10 @@ from typing import Any
 import click
 
 from affiant.server.registry.fields import Member
-from affiant.server.registry.kinds import GRANTS, Choice, Flag, Kind, Names, Seconds
+from affiant.server.registry.kinds import Choice, Flag, Kind, Names, Seconds
+
+# A server elsewhere may know other values than this version.
+_JUDGED_BY_SERVER = ("grant_types", "token_endpoint_auth_signing_alg")
 
 
 class _Binding(click.Choice[str]):
@@ -42,8 +45,7 @@ def member_options(rows: Iterable[Member]) -> Callable[[Any], Any]:
             command = click.option(
                 str(row.option),
                 row.name,
-                # A list with a metavar has names that the server checks: a wrong one is no usage error.
-                type=None if is_list and row.metavar else _type(row.kind),
+                type=None if row.name in _JUDGED_BY_SERVER else _type(row.kind),
                 multiple=is_list,
                 metavar=row.metavar,
                 help=f"{row.meaning}; may repeat" if is_list else row.meaning.replace("0 for the", "default for the"),
@@ -66,7 +68,7 @@ def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any
 def _type(kind: Kind) -> click.ParamType[Any] | None:
     match kind:
         case Names():
-            return _type(kind.item) if kind is not GRANTS else None  # a server elsewhere may know other grants
+            return _type(kind.item)
         case Choice():
             return click.Choice(kind.words)
         case Flag():

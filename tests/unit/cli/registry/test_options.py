@@ -95,3 +95,10 @@ def test_a_client_id_of_another_system(name: str, tmp_path: Path) -> None:
     assert _run(client, "show", name)["client_id"] == name
     assert _run(client, "update", name, "--scope", "a")["scope"] == ["a"]
     assert _run(client, "remove", name)["done"] == "remove"
+
+
+@pytest.mark.parametrize("options", [("--grant", "password"), ("--alg", "FOO")])
+def test_the_server_judges_grants_and_algorithms(options: tuple[str, str]) -> None:
+    """A server elsewhere may know other values, so a wrong one is no usage error here."""
+    refused = CliRunner().invoke(client, ["new", "shop", *options, "--data", "data"])
+    assert isinstance(refused.exception, Error)
