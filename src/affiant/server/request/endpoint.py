@@ -1,6 +1,6 @@
 """The base of every endpoint: read, decide, record, answer; in time, completely, and in JSON.
 
-An endpoint is a subclass with one function, its road: all steps of a request, in order. Every decision goes through
+An endpoint is a subclass with one method, `road`: all steps of a request, in order. Every decision goes through
 `commit`; every refusal is recorded here, and answered by `refuse`.
 """
 
@@ -11,7 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected, SignerError, StoreError
 from affiant.oauth import bearer, names
@@ -26,9 +26,6 @@ from affiant.server.request.notes import REFUSED, Request
 from affiant.server.request.uses import Uses
 from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
-
-if TYPE_CHECKING:  # it loads every method of client authentication, which the admin API does not need
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +79,7 @@ class Recorder:
         await http.respond(send, answer, (*request.notes.headers, (b"x-trace-id", request.trace_id.encode("ascii"))))
 
     async def fail(self, request: Request, error: Exception) -> http.Answer:
-        """Record a failure, and build its answer; what cannot be recorded is refused, too."""
+        """Record a failure, and build its answer; 503 if it cannot be recorded."""
         try:
             refusal = await self._settle_error(request, error)
         except StoreError as failed:
@@ -143,7 +140,7 @@ class Recorder:
             raise _Recorded(_LOST[outcome])
 
     def refuse(self, request: Request, refusal: Rejected) -> http.Answer:
-        """Build the answer to a refused request: proof first, then plain speech."""
+        """Build the answer to a refused request. Steps 5 to 7 have one answer for every reason."""
         row = refusal.reason.value
         is_silent = row.step in SILENT_STEPS
         # RFC 7523 section 3.1: an assertion that is the grant is no failed client authentication, but an invalid grant.
@@ -186,7 +183,7 @@ class Recorder:
         return refusal
 
     async def settle(self, request: Request, refusal: Rejected) -> Rejected:
-        """Record the refusal, and return the one for the caller: this one, or that it comes too often.
+        """Record the refusal, and return the one for the caller: this one, or Limited.
 
         The request of an authenticated client uses up its jti even if it is refused, except for its DPoP proof. Only a
         limit writes nothing and uses nothing up: it is counted, and recorded once for many (background.py).
