@@ -140,7 +140,7 @@ def test_a_copy_that_is_none(tmp_path: Path, content: bytes) -> None:
     copy.write_bytes(content)
     with pytest.raises(ConfigError, match=r"copy.db"):
         copies.restore(copy, path, now=NOW)
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="there is no file"):
         copies.check(tmp_path / "missing.db")
     assert _claims(path) == 1
 

@@ -82,7 +82,7 @@ def check(path: Path, *, fast: bool = False, remedy: str = _REMEDY) -> None:
     `fast` leaves out the audit log and the jtis, which may be large; `remedy` ends the message.
     """
     if not path.is_file():
-        raise ConfigError(f"{path} is not there")
+        raise ConfigError(f"there is no file {path}")
     # Order: before SQLite opens it and leaves a second file that cannot be written either.
     _check_access(path)
     try:
