@@ -98,6 +98,8 @@ def _cell(tests: dict[str, list[str]] | None) -> str:
     return "<br>".join(f"[{path}](../{path}): {', '.join(names)}" for path, names in tests.items())
 
 
-def _order(mark: Mark) -> list[tuple[int, str]]:
-    parts = re.findall(r"\d+|[^\d.()]+", " ".join(mark[1:]))
-    return [(int(part) if part.isdigit() else 10_000, part) for part in parts]
+def _order(mark: Mark) -> list[tuple[bool, int, str]]:
+    # An item of a section, as 3(4), comes before a part of it, as 3.1.
+    parts = re.findall(r"\(?\d+|[^\d.()]+", " ".join(mark[1:]))
+    numbers = [(part, part.lstrip("(")) for part in parts]
+    return [(not part.startswith("("), int(n) if n.isdigit() else 10_000, n) for part, n in numbers]
