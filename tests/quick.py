@@ -106,7 +106,8 @@ def _mirror(path: str, root: Path) -> list[str]:
     folder = unit.joinpath(*Path(path).parts[2:-1])
     while not (found := sorted(folder.glob("test_*.py"))) and folder != unit:
         folder = folder.parent
-    return [test.relative_to(root).as_posix() for test in found]
+    own = f"test_{Path(path).name}"
+    return [test.relative_to(root).as_posix() for test in sorted(found, key=lambda test: test.name != own)]
 
 
 def merge_base() -> str:
