@@ -21,7 +21,7 @@ _JSON = ("application/json", "application/*", "*/*")
 def wants_jwt(accept: Sequence[bytes]) -> bool:
     """Whether the Accept header requests a JWT: by its name (section 4), and with no lower quality than JSON.
 
-    ``*/*`` means JSON, as ever. With equal quality the JWT is sent: its name is not there by chance.
+    ``*/*`` means JSON. With equal quality the JWT is sent: the caller named it on purpose.
     """
     wanted = _qualities(b",".join(accept))
     jwt = wanted.get(MEDIA_TYPE, 0.0)

@@ -1,4 +1,4 @@
-"""For tests of what uses affiant: a real server in this process, and builders for what clients send to it.
+"""Test support: a real server in this process, and builders for the requests of clients.
 
 `Server.in_process()` is the authorization server itself, on memory and without a network. `assertion`, `form`, `proof`,
 `basic` and `bearer` build requests, good ones and bad ones. docs/how-to/testing.md shows both sides: testing an API

@@ -102,7 +102,7 @@ def prove_key(thumbprint: str) -> Action:
     def step(held: Keys, now: int) -> Keys:
         key = _find(held, thumbprint, now)
         if key is None:
-            raise NotFound("the key is not there any more")
+            raise NotFound("the key is no longer registered")
         return held if key.proved_at is not None else _changed(held, key, proved_at=now)
 
     return _of_keys("proved", step, "prove the key that signs")

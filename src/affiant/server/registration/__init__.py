@@ -1,1 +1,1 @@
-"""Clients that register themselves (RFC 7591) and look after what they registered (RFC 7592)."""
+"""Clients that register themselves (RFC 7591) and manage their registrations (RFC 7592)."""

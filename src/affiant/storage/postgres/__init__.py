@@ -1,4 +1,4 @@
-"""PostgreSQL: one store for any number of nodes. The database keeps every promise, the nodes none.
+"""PostgreSQL: one store for any number of nodes. Every guarantee comes from the database.
 
 `store` puts it together: `connection` has deadlines, `group` commits entries together, `registry` performs changes,
 `watch` follows the version and the clock of the database.
