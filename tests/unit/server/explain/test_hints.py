@@ -11,7 +11,7 @@ from affiant.server import app
 from affiant.server.client_auth.stranger import STRANGER
 from affiant.server.explain import hints
 from affiant.server.explain.hints import Inquiry
-from affiant.server.registry.directory import Directory
+from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.request.notes import Evidence, Notes, Request
 from affiant.testing import ISSUER, KEY, NOW, Server, form
@@ -91,6 +91,15 @@ async def test_a_flood_is_looked_into_in_part(server: Server) -> None:
     for _ in range(100):
         await looking.work()
     assert len(await _records(server)) - before <= 10
+
+
+@pytest.mark.attack(306)
+@pytest.mark.parametrize("client", [STRANGER, STRANGER.proving()], ids=["token", "prove"])
+def test_unknown_client_costs_the_same_search(client: RegisteredClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = list[int]()
+    monkeypatch.setattr(hints, "find", lambda held, *_: tried.append(len(held)))
+    hints.find_for(client, compact.parse(_payload_signed()), _payload_signed(), now=NOW)
+    assert tried == [1]
 
 
 @pytest.mark.attack(306)
