@@ -81,10 +81,10 @@ def parse(jwk: dict[str, Any]) -> Material:
 def _rsa(jwk: dict[str, Any]) -> rsa.RSAPublicKey | rsa.RSAPrivateKey:
     public = rsa.RSAPublicNumbers(_number(jwk["e"]), _number(jwk["n"]))
     weak.check_rsa(public.n, public.e)  # before cryptography computes anything with it
-    if "d" not in jwk:
-        return public.public_key()
     if "oth" in jwk:
         raise ValueError("more than two primes")
+    if "d" not in jwk:
+        return public.public_key()
     d = _number(jwk["d"])
     if not any(name in jwk for name in _RSA_PRIMES):
         p, q = rsa.rsa_recover_prime_factors(public.n, d, public.e)

@@ -27,9 +27,11 @@ def test_rsa_private_key_with_some_of_its_primes_is_rejected(rsa_key: keys.Priva
 
 
 @pytest.mark.rfc(7518, "6.3.2.7")
-def test_rsa_private_key_with_more_primes_is_rejected(rsa_key: keys.PrivateKey) -> None:
+@pytest.mark.parametrize("part", ["private", "public"])
+def test_rsa_key_with_more_primes_is_rejected(rsa_key: keys.PrivateKey, part: str) -> None:
+    key = rsa_key if part == "private" else rsa_key.public()
     with pytest.raises(ConfigError, match="missing or wrong"):
-        jwk.parse({**rsa_key.to_jwk(), "oth": []})
+        jwk.parse({**key.to_jwk(), "oth": []})
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "ES512", "Ed25519", "ML-DSA-44"])
