@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Whatever a target needs, it first makes .venv, from requirements.lock and nothing else.
+# `make` alone lists the targets. A target that needs .venv makes it first, from requirements.lock and nothing else.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -10,12 +10,12 @@ FOREIGN_VENV := .venv-interop
 FOREIGN = $(FOREIGN_VENV)/.installed-$(VERSION)
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
-# The stamps carry Python's version, so that PYTHON=python3.12 after python3.11 makes .venv anew.
+# The stamps carry Python's version, so that PYTHON=python3.12 after python3.11 rebuilds .venv.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 INSTALLED := $(VENV)/.installed-$(VERSION)
 READY := $(VENV)/.ready-$(VERSION)
 
-# For an interpreter that is missing, too old, or without venv and pip, which Debian and its children package apart.
+# For an interpreter that is missing, too old, or without venv and pip, which Debian and its derivatives package separately.
 NEEDS_PYTHON := affiant needs Python 3.11 or newer with venv and pip: install it (Debian, Ubuntu: python3-venv), or name one, as in PYTHON=python3.12 make test
 CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	|| { echo "$(NEEDS_PYTHON)" >&2; exit 1; }
@@ -60,7 +60,7 @@ lint: $(READY) ## ruff, import-linter, mypy
 	@echo "· mypy"
 	@$(BIN)/mypy --no-error-summary
 
-demo: $(READY) ## the whole road on this machine (ARGS="..." is passed to affiant demo)
+demo: $(READY) ## the full flow on this machine (ARGS="..." is passed to affiant demo)
 	@$(BIN)/affiant demo $(ARGS)
 
 soak: $(READY) ## the long races, which make test leaves out
@@ -76,11 +76,11 @@ $(FOREIGN): tests/interop/requirements.lock
 		--require-hashes --requirement tests/interop/requirements.lock
 	@touch $@
 
-bench: $(READY) ## benchmarks, each beside a peer or a primitive
+bench: $(READY) ## benchmarks, each compared with a peer or a primitive
 	@$(BIN)/python -m bench $(ARGS)
 
 # uv takes its index from its own settings and the environment; no address of one may end up in the lock.
-lock: ## resolve requirements.lock anew from pyproject.toml (ARGS="--upgrade" for newer releases)
+lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@$(CHECK_PYTHON)
 	@test -x $(LOCK_VENV)/bin/uv || $(PYTHON) -m venv --clear $(LOCK_VENV)
 	@$(LOCK_VENV)/bin/python -m pip -qq --disable-pip-version-check install uv==$(UV_VERSION)
