@@ -137,7 +137,10 @@ def read(path: Path) -> Credentials:
     try:
         text = read_private(path, what="the credentials file", variable=ENVIRONMENT).decode("utf-8")
     except FileNotFoundError as error:
-        raise LocalError(f"the credentials file {path} cannot be read: {error.strerror}") from error
+        raise LocalError(
+            f"the credentials file {path} cannot be read: {error.strerror}."
+            " Name another, or get one: affiant client new, affiant register"
+        ) from error
     except ConfigError as error:
         raise LocalError(str(error)) from error.__cause__
     except UnicodeDecodeError:  # not chained, since the exception contains the bytes
