@@ -22,6 +22,7 @@ except ModuleNotFoundError:  # the client and the guard install without it
 from affiant import __version__, errors
 from affiant.cli.arguments import hide_secrets, usage_message, with_thumbprints
 from affiant.cli.output import Answered, show_error
+from affiant.system.text import printable
 
 # Every command by its group in the help: its module and its summary, here so that the help loads no command.
 # The docstring of the command continues after the summary.
@@ -188,7 +189,9 @@ def _fail(message: str, code: int, words: list[str], *, hint: str = "", error: E
     if "--json" in words:
         show_error(message, code, error)
     else:
-        print("\n".join([f"affiant: {message}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        text = "\n".join([f"affiant: {message}", *getattr(error, "__notes__", ())])
+        # Attack: a server has names with control characters, and a message quotes them to the terminal.
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
         if hint:
             print(hint, file=sys.stderr)
         if isinstance(error, errors.Refused) and error.error_uri:

@@ -145,7 +145,7 @@ def note(remark: str) -> None:
 
 def warn(remark: str) -> None:
     """Print a warning to standard error now, and with the result where that is JSON."""
-    click.echo(f"warning: {remark}", err=True)
+    click.echo(f"warning: {printable(remark)}", err=True)
     if (context := click.get_current_context(silent=True)) is not None:
         context.meta.setdefault(_WARNINGS, []).append(remark)
 

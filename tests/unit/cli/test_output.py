@@ -14,7 +14,8 @@ import pytest
 
 from affiant.cli.connection.data import load, with_new_store
 from affiant.cli.main import main
-from affiant.cli.output import Listing, describe, instant, json_option, show, show_list
+from affiant.cli.output import Listing, describe, instant, json_option, show, show_list, warn
+from affiant.errors import ConfigError
 from affiant.server.keys.master_key import MasterKey
 from affiant.storage.ports import Store
 from affiant.storage.records import Api, Client
@@ -150,6 +151,25 @@ def read_terminal(folder: Path, *words: str, **environment: str) -> str:
         os.close(own)
     assert process.wait() == 0, printed
     return printed.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.attack
+def test_message_of_a_failure_cannot_command_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        warn(ESCAPE)
+        error = ConfigError(f"{ESCAPE} gets a client secret:\npass --credentials-to DIR")
+        error.add_note(f"not done: remove client {ESCAPE}")
+        raise error
+
+    monkeypatch.setattr("affiant.cli.main.affiant.main", fail)
+    with pytest.raises(SystemExit, match="8"):
+        main(["apply"])
+    printed = capsys.readouterr().err
+    assert printed.count(r"\u001b[31mred\u001b]0;title\u0007") == 3
+    assert not set("\x1b\x07") & set(printed)
+    assert printed.count("\n") == 4
 
 
 @pytest.fixture
