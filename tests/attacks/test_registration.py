@@ -422,5 +422,6 @@ async def test_no_other_path_is_registration(desk: Desk, path: str) -> None:
 
 
 def test_every_row_is_asked() -> None:
-    numbers = {mark.args[0] for case in (*TOKENS, *BODIES) for mark in case.marks}
+    marks = (mark for case in (*TOKENS, *BODIES) for mark in case.marks)
+    numbers = {mark.args[0] for mark in marks if mark.name == "attack"}
     assert numbers == {191, *range(193, 206), 207, 211, 212, 213, 214}
