@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reference import admin_api, architecture, cli, conformance, endpoints, metadata, settings
-
-from affiant.server.published import reference as reasons
+from reference import admin_api, architecture, cli, conformance, endpoints, metadata, reasons, settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES: dict[str, Callable[[], str]] = {

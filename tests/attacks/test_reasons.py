@@ -46,7 +46,6 @@ from affiant.reasons import Reason
 from affiant.resource import Guard
 from affiant.resource.request import Proved
 from affiant.server.keys.vault import signing_key_purpose
-from affiant.server.published import reference
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE
 from affiant.storage.entries import AuditRecord, Entry, Revocation
@@ -497,12 +496,6 @@ async def test_every_reason_has_its_page(bench: Bench) -> None:
     generic = await bench.send(Request(method="GET", path="/errors/client.authentication_failed", headers=()))
     nothing = await bench.send(Request(method="GET", path="/errors/nothing", headers=()))
     assert (generic.status, nothing.status) == (200, 404)
-
-
-def test_reference_is_generated() -> None:
-    assert PAGE.read_text("utf-8") == reference.build(), (
-        f"run: python -m {reference.__name__} > docs/reference/reasons.md"
-    )
 
 
 def test_reference_has_every_reason() -> None:

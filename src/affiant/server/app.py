@@ -28,8 +28,7 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault
-from affiant.server.published import absent, authorize, metadata, site
-from affiant.server.published.health import Health
+from affiant.server.published import site
 from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.management import ManagementEndpoint
@@ -140,7 +139,7 @@ def build(
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
     feed = parts.feed()
-    stub = authorize.Stub(issuer) if options.authorization_endpoint == "on" else None
+    stub = site.Stub(issuer) if options.authorization_endpoint == "on" else None
     document = partial(_document, parts, (*endpoints.values(), feed, *([stub] if stub else [])))
 
     path = urlsplit(issuer).path
@@ -149,7 +148,7 @@ def build(
         document=document,
         directory=parts.directory,
         max_age=options.calendar.max_age,
-        health=Health(parts.directory, background),
+        health=site.Health(parts.directory, background),
         feed=feed,
     )
     return Server(
@@ -157,7 +156,7 @@ def build(
         endpoints={f"{path}/{name}": endpoint for name, endpoint in endpoints.items()},
         routes=[*routes, *(stub.routes() if stub else [])],
         lifespan=partial(_life, parts, background, feed, at_end),
-        exception_handlers=absent.handlers(issuer),
+        exception_handlers=site.handlers(issuer),
     )
 
 
@@ -284,11 +283,11 @@ class _Parts:
         )
 
 
-async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | authorize.Stub]) -> dict[str, Any]:
+async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed | site.Stub]) -> dict[str, Any]:
     await parts.directory.refresh()
     said = [part.metadata() for part in mounted]
     keys, chosen = parts.directory.published_keys(), parts.options
-    return metadata.build(parts.issuer, said, keys=keys, demands=chosen.demands, mtls_url=chosen.mtls_url)
+    return site.metadata(parts.issuer, said, keys=keys, demands=chosen.demands, mtls_url=chosen.mtls_url)
 
 
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:

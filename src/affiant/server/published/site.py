@@ -1,9 +1,10 @@
-"""The public routes."""
+"""The public routes: metadata (RFC 8414), keys, reasons, health; and the answers to requests that have no route."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,14 +13,28 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from affiant.errors import ConfigError, StoreError
 from affiant.jose import base64url
+from affiant.jose.key_set import KeySet
 from affiant.oauth import names
 from affiant.oauth.metadata import well_known_url
 from affiant.server.published import pages
-from affiant.server.published.health import Health
-from affiant.server.published.public import Show, is_known, public_route, route
+from affiant.server.published.public import ANY_ORIGIN, Show, is_known, public_route, route
 from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registry.directory import Directory
+from affiant.server.registry.profiles import Demands
+from affiant.server.request.background import Background
+from affiant.server.request.http import NO_STORE
+from affiant.server.request.notes import without_credentials
+from affiant.system.identifiers import new_trace_id
+
+log = logging.getLogger(__name__)
+
+_NOT_FOUND = 404
+_NO_USERS = {
+    "error": "unsupported_response_type",
+    "error_description": "this server authorizes services, at its token endpoint; users do not log in here",
+}
 
 
 def routes(
@@ -73,3 +88,133 @@ def _show_keys(directory: Directory, max_age: int) -> Show:
         return Response(body, media_type="application/json", headers=headers)
 
     return show_keys
+
+
+def metadata(
+    issuer: str, parts: Iterable[dict[str, Any]], *, keys: KeySet, demands: Demands, mtls_url: str | None = None
+) -> dict[str, Any]:
+    """Return the metadata of this server; OpenID Connect discovery serves the same members."""
+    document: dict[str, Any] = {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        # RFC 8414 section 2 requires the member, section 3.2 forbids it empty; clients need it, so it is empty.
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": _signing_algorithms(keys, demands),
+        "service_documentation": f"{issuer}/errors",
+    }
+    for part in parts:
+        document |= part
+    if mtls_url is not None:  # RFC 8705 section 5
+        named = [name for name in document if name.endswith("_endpoint")]
+        document["mtls_endpoint_aliases"] = {name: mtls_url + document[name].removeprefix(issuer) for name in named}
+    return document
+
+
+def _signing_algorithms(keys: KeySet, demands: Demands) -> list[str]:
+    """Return the algorithms of the published keys, after those that a specification requires.
+
+    No ID token is ever signed, but resource servers such as express-oauth2-jwt-bearer check the `alg` of access tokens
+    against this member: an algorithm that is missing here makes them reject good tokens.
+    """
+    required = demands.algorithms or ("RS256",)  # OpenID Connect Discovery 3: RS256 MUST be included
+    return [*required, *sorted({key.alg for key in keys.keys if key.alg is not None}.difference(required))]
+
+
+class Health:
+    """Answers the checks of a load balancer or orchestrator."""
+
+    def __init__(self, directory: Directory, background: Background) -> None:
+        self._directory = directory
+        self._background = background
+
+    async def live(self, _: Request) -> Response:
+        """Answer 200, also without a store: that is no reason to restart the process."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        """Answer 200 if a token could be issued now, and else 503 with the obstacles."""
+        why = await self._obstacles()
+        if why:
+            return JSONResponse({"status": "failing", "why": why}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    async def _obstacles(self) -> list[str]:
+        why = self._background.obstacles()
+        try:
+            await self._directory.refresh()
+            _ = self._directory.signer
+        except (StoreError, ConfigError) as error:
+            why.append(str(error))
+        return why
+
+
+class Stub:
+    """An authorization endpoint that refuses every request, for client libraries that insist on one.
+
+    MSAL and the SDKs of MCP reject metadata without `authorization_endpoint`, although a client that is a service never
+    uses it. So an operator may publish one that gives the same refusal to every request (RFC 6749 section 3.1.1). It
+    reads nothing of the request and never redirects: the `redirect_uri` is an attacker's choice (RFC 9700 4.11).
+    """
+
+    def __init__(self, issuer: str) -> None:
+        self._url = f"{issuer}/authorize"
+
+    def metadata(self) -> dict[str, Any]:
+        return {"authorization_endpoint": self._url}
+
+    def routes(self) -> list[Route]:
+        return [route(urlsplit(self._url).path, _refuse, "GET", "POST")]  # RFC 6749 section 3.1
+
+
+async def _refuse(_: Request) -> Response:
+    return JSONResponse(_NO_USERS, 400)
+
+
+def handlers(issuer: str) -> dict[Any, Any]:
+    """Return the exception handlers for Starlette."""
+    home = urlsplit(issuer).path
+    where = f"the token endpoint is {issuer}/token, and all others are listed at {well_known_url(issuer)}"
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        trace_id = new_trace_id()
+        # Attack: a scan of paths would fill the audit log, so this goes to the log only, without tokens and line ends.
+        log.info("trace %s: not found: %r %r", trace_id, request.method, without_credentials(request.url.path))
+        status = getattr(error, "status_code", _NOT_FOUND)
+        headers = {**(getattr(error, "headers", None) or {}), "Vary": "Accept"}
+        if status == _NOT_FOUND and _is_browser(request):
+            if request.url.path in (home, f"{home}/"):
+                return _page(pages.home(issuer), 200, trace_id)
+            return _page(pages.absent(issuer, trace_id), status, trace_id)
+        if status == _NOT_FOUND:
+            return _refusal(status, "not_found", f"no endpoint has this path; {where}", trace_id, headers)
+        allowed = f"this path takes {headers.get('Allow', 'other methods')}; {where}"
+        return _refusal(status, "method_not_allowed", allowed, trace_id, headers)
+
+    async def away(_: Request, error: Exception) -> Response:
+        trace_id = new_trace_id()
+        log.error("trace %s: the store failed: %s", trace_id, error)
+        # RFC 9110 10.2.3. Only public documents get here, so any origin may read this refusal too.
+        headers = {**ANY_ORIGIN, "Retry-After": "1"}
+        return _refusal(503, "temporarily_unavailable", "the store does not answer; retry", trace_id, headers)
+
+    async def failed(_: Request, error: Exception) -> Response:
+        trace_id = new_trace_id()
+        log.error("trace %s: unexpected: %s", trace_id, type(error).__name__)
+        return _refusal(500, "server_error", "the server failed; its log has the trace_id", trace_id, {})
+
+    return {_NOT_FOUND: not_found, 405: not_found, 500: failed, StoreError: away}
+
+
+def _is_browser(request: Request) -> bool:
+    return request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "").lower()
+
+
+def _page(page: str, status: int, trace_id: str) -> Response:
+    headers = {**pages.SECURITY_HEADERS, **NO_STORE, "Vary": "Accept", "X-Trace-Id": trace_id}
+    return HTMLResponse(page, status, headers)
+
+
+def _refusal(status: int, error: str, description: str, trace_id: str, headers: dict[str, str]) -> Response:
+    members = {"error": error, "error_description": description, "trace_id": trace_id}
+    return JSONResponse(members, status, {**headers, **NO_STORE, "X-Trace-Id": trace_id})

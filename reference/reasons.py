@@ -1,18 +1,15 @@
-"""The reference of the reasons, docs/reference/reasons.md: `python -m affiant.server.published.reference` prints it."""
+"""docs/reference/reasons.md: every reason of the closed list, with its page."""
 
 from __future__ import annotations
 
-import sys
 from itertools import groupby
+
+from reference.markdown import head
 
 from affiant.reasons import Reason
 from affiant.server.published.pages import GENERIC
 
-_HEAD = f"""\
-<!-- Made by `python -m affiant.server.published.reference`; a test compares. Change src/affiant/reasons.py. -->
-
-# Reasons
-
+_TEXT = f"""\
 Every refusal of affiant has one of these reasons. The answer has its sentence, and its page as `error_uri`:
 `<issuer>/errors/<code>`. The audit log has it under the `trace_id` of the answer; `affiant explain TRACE_ID` says more
 about one request. Codes are stable; sentences may change.
@@ -21,8 +18,7 @@ From the look-up of the client to the verification of its signature (steps 5 to 
 `{GENERIC}`, whatever the reason: it discloses nothing about clients and keys. The audit log has the
 reason.
 
-An API answers what is wrong with a DPoP proof with 401 and a challenge, where the token endpoint answers 400.
-"""
+An API answers what is wrong with a DPoP proof with 401 and a challenge, where the token endpoint answers 400."""
 _PARTS = {
     "request": "The request",
     "client": "The client",
@@ -52,7 +48,7 @@ _PARTS = {
 def build() -> str:
     """The page, in Markdown."""
     by_part = sorted(Reason, key=lambda reason: [*_PARTS].index(_part(reason)))
-    return _HEAD + "".join(
+    return head("Reasons", _TEXT, change="src/affiant/reasons.py") + "".join(
         f"\n## {_PARTS[part]}\n{''.join(map(_entry, reasons))}" for part, reasons in groupby(by_part, key=_part)
     )
 
@@ -68,7 +64,3 @@ def _entry(reason: Reason) -> str:
         f"\n### `{row.code}`\n\n{row.status} `{row.error}`{step} · {row.source}\n\n"
         f"{row.sentence[0].upper()}{row.sentence[1:]}.\n\n{row.fix}\n"
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(build())
