@@ -9,8 +9,7 @@ from affiant.client.auth import Assertion, SecretBasic
 from affiant.errors import Rejected, RemoteError, StoreError
 from affiant.jose import base64url, compact, keys
 from affiant.reasons import Reason
-from affiant.resource import Guard, Introspection
-from affiant.resource.request import Proved
+from affiant.resource import Guard, Introspection, Proved
 from affiant.storage.entries import AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.testing import ISSUER, KEY, NOW
 

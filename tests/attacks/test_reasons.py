@@ -43,8 +43,7 @@ from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
-from affiant.resource import Guard
-from affiant.resource.request import Proved
+from affiant.resource import Guard, Proved
 from affiant.server.keys.vault import signing_key_purpose
 from affiant.server.request.limits import Rate, Rates
 from affiant.server.token.issue import REFRESH_IDLE

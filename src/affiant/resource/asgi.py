@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from affiant.oauth.resource_request import Scope
 from affiant.resource.answers import Denied
 from affiant.resource.guard import Guard, check_list
-from affiant.resource.request import Scope
 
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.compact import Verified
 from affiant.oauth import bearer, resource_request
+from affiant.oauth.binding import forwarded
 from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.metadata import check_issuer
-from affiant.oauth.resource_request import Rules
+from affiant.oauth.resource_request import Proved, Rules, Scope
 from affiant.reasons import Reason
 from affiant.resource.answers import Challenges, Denied
-from affiant.resource.caller import Caller
 from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
 from affiant.resource.metadata import ResourceMetadata, publish
-from affiant.resource.request import Proved, Scope, read, read_certificate
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
 
@@ -34,6 +34,25 @@ if TYPE_CHECKING:  # the first request loads it
 
 MAX_REMEMBERED = 1024  # tokens whose signature is not verified again
 DPOP_POLICIES = ("optional", "required")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A client whose access token is valid here and now.
+
+    Attributes:
+        client_id: the client.
+        sub: the subject; of a service the same as its client_id.
+        scopes: the granted scopes.
+        token_id: the token's jti, for logs.
+        claims: all claims of the token.
+    """
+
+    client_id: str
+    sub: str
+    scopes: frozenset[str]
+    token_id: str
+    claims: dict[str, Any] = field(repr=False, compare=False)
 
 
 class Guard:
@@ -118,8 +137,8 @@ class Guard:
             authorization: every value of its Authorization header.
             need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3).
             proved: the request with its DPoP proofs, if it has any; needed for a token that is bound to a key.
-            certificate: the client certificate of the request (resource/request.py), if it has one; needed for a token
-                that is bound to one (RFC 8705 section 3).
+            certificate: the client certificate of the request, if it has one; needed for a token that is bound to one
+                (RFC 8705 section 3).
 
         Raises:
             Rejected: TOKEN_MISSING where there is no token, a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT.
@@ -146,15 +165,17 @@ class Guard:
         """Check a request or a WebSocket of ASGI.
 
         Args:
-            scope: of ASGI, not a scope of OAuth.
+            scope: of ASGI, not a scope of OAuth; its client must be the peer itself, not an address from a header.
             need: the scopes that the token must have, as in `check`.
 
         Returns:
             The caller, or the whole response for a request that is refused.
         """
-        authorization, proved = read(scope, base=self.url)
+        authorization, proved = resource_request.read(scope, base=self.url)
+        peer = scope["client"][0] if scope.get("client") else None
+        tls = (scope.get("extensions") or {}).get("tls")
         try:
-            certificate = read_certificate(scope, self._proxies)
+            certificate = forwarded.find(scope["headers"], peer=peer, proxies=self._proxies, tls=tls)
             return await self.check(authorization, need=need, proved=proved, certificate=certificate)
         except (Rejected, RemoteError) as error:
             return self.deny(error, authorization)
@@ -169,11 +190,28 @@ class Guard:
         return self._challenges.deny(error, authorization, self.current_nonce())
 
     def __call__(self, *scopes: str) -> Callable[..., Awaitable[Caller]]:
-        """Return a dependency for FastAPI: ``Depends(guard("orders.read"))``. See affiant.resource.fastapi."""
-        from affiant.resource.fastapi import dependency  # noqa: PLC0415 - only APIs with FastAPI have it
+        """Return a dependency of FastAPI for routes of HTTP and WebSocket: ``Depends(guard("orders.read"))``.
+
+        It returns the caller. A refused request gets the exact status and challenge; a refused WebSocket is closed with
+        1008, unaccepted.
+        """
+        from fastapi import HTTPException, WebSocketException  # noqa: PLC0415 - only APIs with FastAPI have it
+        from starlette.requests import HTTPConnection  # noqa: PLC0415 - the same
 
         check_list("scopes", scopes)
-        return dependency(partial(self.check_scope, need=scopes))
+
+        async def check(connection: HTTPConnection) -> Caller:
+            found = await self.check_scope(connection.scope, need=scopes)
+            if isinstance(found, Caller):
+                return found
+            if connection.scope["type"] == "websocket":
+                raise WebSocketException(1008, found.error)
+            headers = {name: value for name, value in found.headers.items() if name != "Content-Type"}
+            raise HTTPException(found.status, detail=json.loads(found.body), headers=headers)
+
+        # FastAPI reads these annotations; as text it could not resolve them here.
+        check.__annotations__ = {"connection": HTTPConnection, "return": Caller}
+        return check
 
     def current_nonce(self) -> str | None:
         """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""

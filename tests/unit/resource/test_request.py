@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.resource import Guard
-from affiant.resource.request import Proved, read
+from affiant.oauth.resource_request import read
+from affiant.resource import Guard, Proved
 
 PROOF = (b"dpop", b"p")
 
