@@ -31,10 +31,8 @@ from affiant.server.keys.vault import Vault
 from affiant.server.published import site
 from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
-from affiant.server.registration.management import ManagementEndpoint
+from affiant.server.registration.endpoints import PATH, ManagementEndpoint, RegistrationEndpoint
 from affiant.server.registration.records import Policy
-from affiant.server.registration.register import RegistrationEndpoint
-from affiant.server.registration.registrar import PATH
 from affiant.server.registry.directory import Directory
 from affiant.server.registry.fetch import Fetcher
 from affiant.server.registry.remote_keys import Fetch, RemoteKeys

@@ -27,7 +27,7 @@ from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.credentials import actions, completion, keys
 from affiant.server.credentials.actions import Action
 from affiant.server.registration import descriptions
-from affiant.server.registration.registrar import LEFT_OUT
+from affiant.server.registration.metadata import LEFT_OUT
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
 from affiant.server.request.endpoint import Context, required

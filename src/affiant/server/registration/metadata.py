@@ -22,6 +22,7 @@ MAX_KID = 128  # bytes of UTF-8
 STATEMENT = "software_statement"
 TOKEN, URL, CLIENT_ID = "registration_access_token", "registration_client_uri", "client_id"
 SECRET, SECRET_END, ISSUED_AT = "client_secret", "client_secret_expires_at", "client_id_issued_at"
+LEFT_OUT = "jwks_left_out"  # our own member: the members of a JWK Set that were not registered, and why
 MEMBERS = frozenset({"jwks", *(row.name for table in (fields.CLIENT, fields.SOFTWARE) for row in table.by(By.CLIENT))})
 
 
