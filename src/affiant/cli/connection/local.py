@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import getpass
+import http.client
+import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from affiant.cli.connection import other_server
 from affiant.cli.connection.admin import Admin, Take
 from affiant.cli.connection.data import (
     ISSUER,
@@ -22,6 +23,7 @@ from affiant.cli.connection.data import (
     with_store,
 )
 from affiant.cli.output import note
+from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.admin import app
 from affiant.server.admin.app import AdminEndpoint
@@ -40,6 +42,8 @@ if TYPE_CHECKING:  # it loads the token endpoint, which few commands need
 
 Result = TypeVar("Result")
 _OK = 200
+_SECONDS = 1.0  # for the question to another server
+_MAX_BYTES = 262_144
 
 
 def run(
@@ -65,7 +69,7 @@ def run(
     if not may_be_new:
         return with_store(chosen, here)[0]
     done, issuer, kids, is_known = with_new_store(chosen, here)
-    if other_server.answers(issuer, kids):
+    if _has_other_server(issuer, kids):
         note(
             f"the server at {issuer} has other signing keys than {shown_place(chosen)}, so it does not know what was"
             " registered here: give its data folder with --data"
@@ -158,3 +162,25 @@ def _scope(method: str, path: str, query: str, headers: Mapping[str, str]) -> di
         "client": None,
         "server": None,
     }
+
+
+def _has_other_server(issuer: str, kids: Collection[str]) -> bool:
+    """Whether a server on this machine answers at this issuer and publishes none of these signing keys.
+
+    An issuer on another machine is not asked: a command at the data folder needs no network.
+    """
+    parts = urlsplit(issuer)
+    if parts.hostname not in LOOPBACK:
+        return False
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=_SECONDS)
+    try:
+        connection.request("GET", f"{parts.path}/jwks")
+        answer = connection.getresponse()
+        published = json.loads(answer.read(_MAX_BYTES))["keys"] if answer.status == http.client.OK else []
+        found = {key["kid"] for key in published}
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return False  # no server, or not affiant
+    finally:
+        connection.close()
+    return bool(found) and found.isdisjoint(kids)

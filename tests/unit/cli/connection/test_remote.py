@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from affiant.cli.connection import answers
+from affiant.cli.connection import remote
 from affiant.cli.main import main
 from affiant.server.admin.app import OPERATIONS
 from affiant.server.admin.routes.operation import Operation
@@ -116,12 +116,12 @@ def ask(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.
 @pytest.mark.parametrize("route", OPERATIONS, ids=lambda route: f"{route.method} {route.path}")
 def test_the_answer_of_each_route_is_checked(route: Operation) -> None:
     path = re.sub(r"{[^}]+}", "x", route.path)
-    assert answers._route(route.method, path) is route
+    assert remote._route(route.method, path) is route
     with pytest.raises(ValueError, match=r"\w"):
-        answers.check(route.method, path, b"7")
+        remote.check_answer(route.method, path, b"7")
     if route.is_list:
         with pytest.raises(ValueError, match=r"\w"):
-            answers.check_line(path, b"7")
+            remote.check_line(path, b"7")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_refusal_cannot_command_the_terminal(hostile: Hostile, ask: Ask, status:
 
 
 def test_an_endless_answer_ends(hostile: Hostile, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MAX_ANSWER", 1 << 20)
-    monkeypatch.setattr(answers, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(remote, "MAX_ANSWER", 1 << 20)
+    monkeypatch.setattr(remote, "MAX_LINE", 1 << 20)
     hostile.body = b" " * (2 << 20)
     for command in ("client list", "client show x", "audit export"):
         code, _, err = ask(command)
