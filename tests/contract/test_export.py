@@ -11,7 +11,7 @@ from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call
-from affiant.cli.registry.manifest import export, plan, registry_file, steps
+from affiant.cli.registry.manifest import commands, export, plan, registry_file
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.jose import keys
 from affiant.server.credentials import keys as client_keys
@@ -106,7 +106,7 @@ async def test_another_server_becomes_the_same(store: Store, tmp_path: Path) -> 
     document, _ = await export.build(await _fill(store))
     (tmp_path / "registry.toml").write_text("\n".join(export.render(document)))
     other = _ask(MemoryStore())
-    await steps.take_all(
+    await commands.take_all(
         other, await _plan(other, registry_file.read(tmp_path / "registry.toml")), tmp_path, done=lambda _: None
     )
     again, _ = await export.build(other)

@@ -52,11 +52,11 @@ GROUPS = {
     "Diagnose": {
         "explain": ("diagnosis.explain", "Explain why a request is refused."),
         "inspect": ("diagnosis.inspect", "Show what a JWT says."),
-        "demo": ("diagnosis.demo.command", "Show every step on this machine."),
+        "demo": ("diagnosis.demo", "Show every step on this machine."),
     },
     "Operate": {
         "audit": ("operations.audit", "Read, verify and export the audit log."),
-        "issued": ("operations.issued", "List the tokens that were issued."),
+        "issued": ("operations.revoke", "List the tokens that were issued."),
         "revoke": ("operations.revoke", "End tokens before they expire."),
         "admin": ("operations.admin", "Manage who may administer the server."),
     },

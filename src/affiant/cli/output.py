@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,21 @@ def _member(name: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return instant(value) if name.endswith("_at") else str(value)
+
+
+def describe_jwt(header: dict[str, Any], claims: dict[str, Any]) -> list[str]:
+    """Return a line for the header and each claim, with instants in words."""
+    lines = [f"header     {json.dumps(header, ensure_ascii=True)}"]
+    for name, value in claims.items():
+        lines.append(f"{name:<10} {json.dumps(value, ensure_ascii=True)}{_when(name, value)}")
+    return lines
+
+
+def _when(name: str, value: object) -> str:
+    if name not in ("exp", "iat", "nbf") or isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    seconds = int(value - time.time())
+    return f"   ({abs(seconds)} s {'ago' if seconds < 0 else 'from now'})"
 
 
 def instant(at: object) -> str:

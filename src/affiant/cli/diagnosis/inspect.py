@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from typing import Any
 
 import click
 
-from affiant.cli.output import json_option, show
+from affiant.cli.output import describe_jwt, json_option, show
 from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.reasons import Reason
@@ -35,19 +32,4 @@ def inspect(jwt: str) -> None:
         said = f"it is longer than {_LONGEST} characters" if refusal.reason is Reason.JWT_TOO_LONG else said
         raise ConfigError(f"this is not a signed JWT: {said}") from None
     data = {"header": read.header, "claims": read.claims, "signature_bytes": len(read.signature)}
-    show(data, *describe(read.header, read.claims), f"signature  {len(read.signature)} bytes, not checked")
-
-
-def describe(header: dict[str, Any], claims: dict[str, Any]) -> list[str]:
-    """Return a line for the header and each claim, with instants in words."""
-    lines = [f"header     {json.dumps(header, ensure_ascii=True)}"]
-    for name, value in claims.items():
-        lines.append(f"{name:<10} {json.dumps(value, ensure_ascii=True)}{_when(name, value)}")
-    return lines
-
-
-def _when(name: str, value: object) -> str:
-    if name not in ("exp", "iat", "nbf") or isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
-    seconds = int(value - time.time())
-    return f"   ({abs(seconds)} s {'ago' if seconds < 0 else 'from now'})"
+    show(data, *describe_jwt(read.header, read.claims), f"signature  {len(read.signature)} bytes, not checked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -158,6 +159,22 @@ async def _after(api: Admin, wanted: Selection, seen: dict[str, Any]) -> list[An
         cursor = page["next"]
         if cursor is None or len(new) < len(page["items"]):
             return found
+
+
+async def breaches(api: Admin, name: str | None, since: float) -> list[dict[str, Any]]:
+    """Count what a stricter policy would refuse, by client and reason."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def take(line: bytes) -> None:  # the newest comes first
+        record = json.loads(line)["record"] if b'"observed"' in line else {}
+        for code in (record.get("observed") or "").split():
+            client_id = record["client_id"]
+            new = {"client_id": client_id, "reason": code, "times": 0}
+            row = found.setdefault((client_id, code), new | {"last_at": record["at"], "trace_id": record["trace_id"]})
+            row["times"] += 1
+
+    await api.lines("/audit", take, client_id=name, since=since)
+    return [found[key] for key in sorted(found)]
 
 
 def _number(row: dict[str, Any]) -> int:

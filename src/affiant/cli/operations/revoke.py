@@ -1,4 +1,4 @@
-"""`affiant revoke`."""
+"""`affiant revoke` and `affiant issued`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import click
 
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.operations.issued import revocation_line
-from affiant.cli.output import is_json, show
+from affiant.cli.output import instant, is_json, show
 from affiant.errors import Error
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
@@ -55,7 +54,7 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
     ended, note = place.run(work)
     if note is not None and not is_json():
         click.echo(f"affiant: {note}", err=True)
-    show({**ended, **({"note": note} if note is not None else {})}, f"revoked  {revocation_line(ended)}")
+    show({**ended, **({"note": note} if note is not None else {})}, f"revoked  {_revocation_line(ended)}")
 
 
 async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
@@ -117,3 +116,60 @@ def _confirm() -> None:
     if is_json() or not sys.stdin.isatty():
         raise click.UsageError("--all ends every token of every client: pass --yes to confirm")
     click.confirm("Every client must get a new token. End them all?", abort=True)
+
+
+@click.group()
+def issued() -> None:
+    """Revoked tokens are listed too. To end a token: affiant revoke.
+
+    \b
+    affiant issued refresh-tokens --client billing
+    affiant issued find 4f9d2c8a
+    affiant issued revocations
+    """
+
+
+@issued.command("refresh-tokens")
+@click.option("--client", "client_id", metavar="NAME", help="of this client only")
+@admin_options
+def refresh_tokens(client_id: str | None, place: Place) -> None:
+    """List the valid refresh tokens.
+
+    Each has the family that `affiant revoke --family` ends.
+    """
+    found = place.all("/refresh-tokens", client_id=client_id)
+    show(found, *(map(_refresh_token, found) if found else ["no refresh tokens"]))
+
+
+@issued.command()
+@click.argument("jti")
+@admin_options
+def find(jti: str, place: Place) -> None:
+    """Find an access token by its jti.
+
+    It knows the tokens of the last hour: the client of each, and whether it was revoked.
+    """
+    found = place.get(f"/tokens/{segment(jti)}")
+    members = {**found, "issued_at": instant(found["issued_at"])}
+    show(found, *(f"{name:<12}{value}" for name, value in members.items() if value is not None))
+
+
+@issued.command()
+@admin_options
+def revocations(place: Place) -> None:
+    """List what was revoked, newest first.
+
+    A revocation is listed until every token that it ends has expired.
+    """
+    found = place.all("/revocations")
+    show(found, *(map(_revocation_line, found) if found else ["no revocations"]))
+
+
+def _revocation_line(row: dict[str, Any]) -> str:
+    return f"{instant(row['at'])}  {row['kind']} {row['value']}".rstrip()
+
+
+def _refresh_token(row: dict[str, Any]) -> str:
+    ends = min(row["idle_expires_at"], row["expires_at"])
+    scope, resource = " ".join(row["scope"]), " ".join(row["resource"])
+    return f"{row['family']}  {row['client_id']}  {resource}  {scope}  expires {instant(ends)} unless used"

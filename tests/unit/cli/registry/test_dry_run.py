@@ -15,7 +15,7 @@ from tests.desk import ADMIN, ISSUER, asking, make_gate, member, open_api
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call
 from affiant.cli.registry import dry_run
-from affiant.cli.registry.manifest import plan, registry_file, steps
+from affiant.cli.registry.manifest import commands, plan, registry_file
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Error, Refused
 from affiant.jose import keys
@@ -106,7 +106,7 @@ async def _refuses(api: Admin, wanted: Desired) -> bool:
 
 async def _fails(api: Admin, wanted: Desired, folder: Path) -> bool:
     try:
-        await steps.take_all(api, await _plan(api, wanted), folder, done=lambda _: None)
+        await commands.take_all(api, await _plan(api, wanted), folder, done=lambda _: None)
     except Error:
         return True
     return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,16 +14,17 @@ from typing import Any, TypeVar
 import click
 
 from affiant.cli.arguments import FILE
-from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import is_json, show
 from affiant.cli.registry import dry_run
-from affiant.cli.registry.handover import draft
-from affiant.cli.registry.manifest import client_keys, registry_file, steps
+from affiant.cli.registry.handover import delivery, draft
+from affiant.cli.registry.manifest import client_keys, registry_file
 from affiant.cli.registry.manifest import plan as planning
-from affiant.cli.registry.manifest.plan import Change, Step
+from affiant.cli.registry.manifest.plan import Change, Step, must_stay
 from affiant.cli.registry.manifest.registry_file import Desired
-from affiant.errors import ConfigError, Error
+from affiant.client.credentials import file_name
+from affiant.errors import ConfigError, Error, Refused
 from affiant.server.admin.roles import Role, identifier
 from affiant.system.text import printable
 
@@ -37,6 +39,8 @@ _folder_option = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="folder for NAME.affiant.json of each client that gets a secret",
 )
+_CHANGED = "admin.changed"
+_FOLDERS = {"api": "/apis", "client": "/clients"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def _apply(wanted: Desired, place: Place, *, prune: bool, yes: bool, folder: Pat
         _execute(found, place, folder)
     if is_json():
         names = [step.name for step in found.steps if step.makes_secret]
-        written = [str(steps.credentials_path(folder, name)) for name in names if folder is not None]
+        written = [str(credentials_path(folder, name)) for name in names if folder is not None]
         show({**found.as_data(in_sync=True), "credentials": written})
 
 
@@ -143,7 +147,7 @@ def _execute(found: _Planned, place: Place, folder: Path | None) -> None:
 
     async def work(api: Admin) -> None:
         await dry_run.check_role(api, found.needs)
-        await steps.take_all(api, found.steps, folder, done=note)
+        await take_all(api, found.steps, folder, done=note)
 
     try:
         place.run(work)
@@ -157,7 +161,7 @@ async def _plan(api: Admin, wanted: Desired, folder: Path | None, *, prune: bool
     apis, clients = await api.all("/apis"), await api.all("/clients")
     keep = planning.unprunable(clients, identifier(api.issuer))
     planned = planning.build(wanted, apis, clients, prune=prune, keep=keep)
-    planned += [planning.recovery(name) for name in steps.lost(api, wanted, clients, folder)]
+    planned += [planning.recovery(name) for name in lost(api, wanted, clients, folder)]
     needs = await dry_run.check(api, [step.as_change() for step in planned], first=keep)
     others = [(kind, name) for kind, name in planning.unnamed(wanted, apis, clients) if not prune or name in keep]
     return _Planned(planned, needs, others, client_keys.notes(wanted, clients))
@@ -172,7 +176,7 @@ def _check_folder(planned: Sequence[Step], folder: Path | None) -> None:
     if names and not os.access(str(folder), os.W_OK | os.X_OK):
         raise ConfigError(f"{folder} cannot be written")
     for name in names:
-        path = steps.credentials_path(folder or Path(), name)
+        path = credentials_path(folder or Path(), name)
         if path.exists() and not draft.place(path).exists():
             raise ConfigError(f"{path} exists already: move it away, or choose another folder")
 
@@ -210,3 +214,94 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "(none)"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def lost(api: Admin, wanted: Desired, clients: Sequence[Mapping[str, Any]], folder: Path | None) -> Iterator[str]:
+    """Yield the clients of the file with a lost secret: a stopped run created it, but wrote no file to this folder."""
+    named = {client.client_id for client in wanted.clients} if folder is not None else set()
+    for client in clients:
+        name = client["client_id"]
+        left = draft.find(credentials_path(folder or Path(), name)) if name in named else None
+        if left is not None and left.issuer == api.issuer and delivery.is_lost(left, client):
+            yield name
+
+
+async def take_all(api: Admin, steps: Sequence[Step], folder: Path | None, *, done: Callable[[Step], None]) -> None:
+    """Execute these steps, and pass each one to `done`.
+
+    Ctrl-C ends it between two steps, so that a new secret always gets its file.
+    """
+    for step in steps:
+        await delivery.to_the_end(_take(api, step, folder, done))
+
+
+async def _take(api: Admin, step: Step, folder: Path | None, done: Callable[[Step], None]) -> None:
+    if step.action == "remove":
+        await _remove(api, step)
+    elif step.recovers_secret:
+        await _recover(api, step, folder or Path())
+    elif step.action == "update":
+        await _change(api, step)
+    else:
+        await _create(api, step, folder)
+    done(step)
+
+
+async def _create(api: Admin, step: Step, folder: Path | None) -> None:
+    if step.makes_secret and folder is None:
+        raise ConfigError(f"{step.name} gets a client secret: pass --credentials-to DIR to save it")
+    if step.makes_secret:
+        await delivery.register(api, step.members, credentials_path(folder or Path(), step.name))
+    else:
+        await api.post(_FOLDERS[step.kind], step.members)
+    if step.then:
+        path = _path(step)
+        await api.patch(path, step.then, etag=(await api.read(path))[1])
+
+
+async def _recover(api: Admin, step: Step, folder: Path) -> None:
+    left = draft.find(credentials_path(folder, step.name))
+    if left is None or await delivery.finish(api, left, {"client_id": step.name}) is None:
+        raise _changed(step)
+
+
+async def _remove(api: Admin, step: Step) -> None:
+    path = _path(step)
+    found, etag = await api.read(path)
+    if step.kind == "client" and must_stay(found, identifier(api.issuer)):
+        raise _changed(step)
+    with _unchanged(step):
+        await api.delete(path, etag=etag)
+
+
+async def _change(api: Admin, step: Step) -> None:
+    path = _path(step)
+    found, etag = await api.read(path)
+    if not step.is_still(found):
+        raise _changed(step)
+    with _unchanged(step):
+        await api.patch(path, step.members, etag=etag)
+
+
+def _path(step: Step) -> str:
+    return f"{_FOLDERS[step.kind]}/{segment(step.name)}"
+
+
+@contextlib.contextmanager
+def _unchanged(step: Step) -> Iterator[None]:
+    try:
+        yield
+    except Refused as error:
+        if error.error != _CHANGED:
+            raise
+        raise _changed(step, error.trace_id) from None
+
+
+def _changed(step: Step, trace_id: str | None = None) -> Refused:
+    what = f"{step.kind} {step.name} has changed since the plan was made: plan again"
+    return Refused(_CHANGED, description=what, trace_id=trace_id, status=412)
+
+
+def credentials_path(folder: Path, client_id: str) -> Path:
+    """Return the path of this client's credentials file."""
+    return folder / file_name(client_id)

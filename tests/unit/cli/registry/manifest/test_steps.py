@@ -11,7 +11,7 @@ from tests.desk import ADMIN, ISSUER, make_gate
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call
 from affiant.cli.registry.handover import draft
-from affiant.cli.registry.manifest import plan, steps
+from affiant.cli.registry.manifest import commands, plan
 from affiant.cli.registry.manifest.plan import Step
 from affiant.cli.registry.manifest.registry_file import Desired
 from affiant.errors import ConfigError, Refused, RemoteError
@@ -46,7 +46,7 @@ async def test_concurrent_change_is_not_overwritten() -> None:
     """Not even one between the last read and the change: the ETag detects it (RFC 9110 section 13.1.1)."""
     api, done = await _api(Raced), list[Step]()
     with pytest.raises(Refused, match="client billing has changed") as refused:
-        await steps.take_all(api, await _steps(api), None, done=done.append)
+        await commands.take_all(api, await _steps(api), None, done=done.append)
     assert (refused.value.error, refused.value.status, done) == ("admin.changed", 412, [])
     standing = await api.get("/clients/billing")
     assert (standing["scope"], standing["resources"]) == (["write"], ["https://theirs.example"])
@@ -57,7 +57,7 @@ async def test_client_that_changed_since_the_plan_is_left() -> None:
     planned = await _steps(api)
     await api.patch("/clients/billing", {"scope": ["other"]})
     with pytest.raises(Refused, match="client billing has changed since the plan was made"):
-        await steps.take_all(api, planned, None, done=lambda _: None)
+        await commands.take_all(api, planned, None, done=lambda _: None)
     assert (await api.get("/clients/billing"))["scope"] == ["other"]
 
 
@@ -67,7 +67,7 @@ async def test_client_that_got_a_role_since_the_plan_is_not_pruned() -> None:
     assert [str(step) for step in planned] == ["remove client billing"]
     await api.patch("/clients/billing", {"scope": ["admin.owner"], "resources": [ADMIN]})
     with pytest.raises(Refused, match=r"admin\.changed"):
-        await steps.take_all(api, planned, None, done=lambda _: None)
+        await commands.take_all(api, planned, None, done=lambda _: None)
     assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]
 
 
@@ -78,11 +78,11 @@ async def test_client_without_a_file_for_its_secret_is_not_made(tmp_path: Path) 
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     assert planned[0].makes_secret
     with pytest.raises(ConfigError, match="cannot be written"):
-        await steps.take_all(api, planned, tmp_path / "gone", done=lambda _: None)
+        await commands.take_all(api, planned, tmp_path / "gone", done=lambda _: None)
     with pytest.raises(NotFound):
         await api.get("/clients/billing")
-    await steps.take_all(api, planned, tmp_path, done=lambda _: None)
-    assert steps.credentials_path(tmp_path, "billing").stat().st_mode & 0o777 == 0o600
+    await commands.take_all(api, planned, tmp_path, done=lambda _: None)
+    assert commands.credentials_path(tmp_path, "billing").stat().st_mode & 0o777 == 0o600
 
 
 class Stuck(Admin):
@@ -102,9 +102,9 @@ async def test_client_that_cannot_be_removed_again_is_reported(tmp_path: Path) -
     """The first failure is raised, with a note about the remedy."""
     api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
-    api.path = steps.credentials_path(tmp_path, "billing")
+    api.path = commands.credentials_path(tmp_path, "billing")
     with pytest.raises(ConfigError, match="exists already") as failure:
-        await steps.take_all(api, planned, tmp_path, done=lambda _: None)
+        await commands.take_all(api, planned, tmp_path, done=lambda _: None)
     (note,) = failure.value.__notes__
     assert note.startswith("billing is still registered, and its file is missing (the server is away): run the")
     assert draft.find(api.path) is not None, "so that the same command finishes it"
@@ -114,7 +114,7 @@ async def test_secret_without_a_folder_is_not_made() -> None:
     api = Stuck(partial(call, make_gate(MemoryStore())), ISSUER)
     planned = await _steps(api, Desired.model_validate({"clients": [SECRET]}))
     with pytest.raises(ConfigError, match="--credentials-to DIR"):
-        await steps.take_all(api, planned, None, done=lambda _: None)
+        await commands.take_all(api, planned, None, done=lambda _: None)
     assert await api.all("/clients") == []
 
 
@@ -138,5 +138,5 @@ async def test_client_that_gets_a_role_during_its_removal_is_not_pruned() -> Non
     api = await _api(Promoted)
     planned = await _steps(api, Desired(), prune=True)
     with pytest.raises(Refused, match="client billing has changed"):
-        await steps.take_all(api, planned, None, done=lambda _: None)
+        await commands.take_all(api, planned, None, done=lambda _: None)
     assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from affiant.cli.diagnosis.demo import stage
-from affiant.cli.diagnosis.demo.stage import Stage
+from affiant.cli.diagnosis import demo
+from affiant.cli.diagnosis.demo import Stage
 
 
 def test_a_signal_waits_until_the_process_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_a_signal_waits_until_the_process_is_known(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     standing = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), stage._process(Stage(tmp_path, "", ""), "http.server", "0"):
+    with pytest.raises(KeyboardInterrupt), demo._process(Stage(tmp_path, "", ""), "http.server", "0"):
         pytest.fail("it went on")
     (process,) = started
     assert process.returncode is not None

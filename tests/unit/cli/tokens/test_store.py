@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from affiant.client.store import CannotKeep, FileTokenStore, digest
+from affiant.cli.tokens.kept_tokens import CannotKeep, FileTokenStore, digest
 from affiant.client.token import Token
 
 NAMES = ("https://as.example", "billing", "https://orders.example", "orders.read")
@@ -129,7 +129,7 @@ def test_processes_side_by_side_make_one_request(store: FileTokenStore, tmp_path
     program = f"""
 import os, time
 from pathlib import Path
-from affiant.client.store import FileTokenStore
+from affiant.cli.tokens.kept_tokens import FileTokenStore
 from affiant.client.token import Token
 def fetch():
     with open({str(tmp_path / "asked")!r}, "a") as file:

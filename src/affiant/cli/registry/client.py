@@ -1,7 +1,8 @@
-"""`affiant client new` and `affiant client update`."""
+"""`affiant client`; its `key` and `secret` are in credentials.py."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import click
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.output import show
+from affiant.cli.operations import records
+from affiant.cli.output import Listing, describe, instant, show, show_list
 from affiant.cli.registry import dry_run, public_keys
-from affiant.cli.registry.handover import delivery, draft, partner
+from affiant.cli.registry.credentials import key, secret
+from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.options import member_options, members
 from affiant.client.credentials import file_name
 from affiant.errors import ConfigError, Error
@@ -26,9 +29,11 @@ from affiant.server.registry import fields
 from affiant.server.registry.fields import By
 from affiant.server.registry.profiles import GUIDE
 
+_LAST = 10**11  # seconds since 1970 up to which an instant has a date
 _NEW = fields.CLIENT.by(By.NEW)
 _CHANGED = fields.CLIENT.by(By.CHANGE)
 _LEFT_OUT_IF_EMPTY = ("client_secret", "jwks_left_out")
+_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,22 @@ class _New:
     wanted: Mapping[str, Any]
     key: PrivateKey | None
     path: Path | None  # the credentials file to write; None if the owner has the private key
+
+
+@click.group()
+def client() -> None:
+    """A service is a client of the server.
+
+    \b
+    affiant client new billing --scope orders.read
+    affiant client list
+    """
+
+
+client.add_command(key)
+
+
+client.add_command(secret)
 
 
 def keys_option(command: Any) -> Any:
@@ -51,7 +72,7 @@ def keys_option(command: Any) -> Any:
     return command
 
 
-@click.command()
+@client.command()
 @click.argument("client_names", metavar="NAME...", nargs=-1, required=True)
 @member_options(_NEW)
 @keys_option
@@ -91,7 +112,7 @@ def new(client_names: tuple[str, ...], place: Place, **options: Any) -> None:
     show(data[0] if len(data) == 1 else data, *(line for one in done for line in _lines(one)))
 
 
-@click.command()
+@client.command()
 @click.argument("name")
 @member_options(_CHANGED)
 @click.option("--enforce", multiple=True, type=click.Choice(assertion.RULES), help="stop observing a rule")
@@ -121,6 +142,79 @@ def update(name: str, place: Place, **options: Any) -> None:
     show(changed, f"client {name}  {policies}{observed}")
 
 
+@client.command("list")
+@admin_options
+def list_(place: Place) -> None:
+    """List the services and their last use."""
+    show_list(place.all("/clients"), _LISTING)
+
+
+@client.command("show")
+@click.argument("name")
+@admin_options
+def show_(name: str, place: Place) -> None:
+    """Show a service and its public keys.
+
+    It never shows a secret.
+    """
+    found = place.get(f"/clients/{segment(name)}")
+    show(found, *describe(found))
+
+
+@client.command()
+@click.argument("name")
+@admin_options
+def disable(name: str, place: Place) -> None:
+    """Refuse a service and end its tokens.
+
+    Until it is enabled again.
+    """
+    place.patch(f"/clients/{segment(name)}", {"enabled": False})
+    _show_done(name, "disable")
+
+
+@client.command()
+@click.argument("name")
+@admin_options
+def enable(name: str, place: Place) -> None:
+    """Enable a disabled service."""
+    place.patch(f"/clients/{segment(name)}", {"enabled": True})
+    _show_done(name, "enable")
+
+
+@client.command()
+@click.argument("name")
+@admin_options
+def remove(name: str, place: Place) -> None:
+    """Remove a service and end its tokens."""
+    place.delete(f"/clients/{segment(name)}")
+    _show_done(name, "remove")
+
+
+@client.command()
+@click.argument("name", required=False)
+@click.option("--days", type=click.IntRange(1, 365), default=7, help="how far to look back (default: 7)")
+@admin_options
+def check(name: str | None, days: int, place: Place) -> None:
+    """List services that strict rules would stop.
+
+    From what they sent: those with a legacy policy, and those observed.
+
+    \b
+    affiant client check
+    affiant client check old --days 30
+
+    A service that is not listed sent nothing in that time that strict rules would refuse.
+    """
+    found = place.run(lambda api: records.breaches(api, name, time.time() - days * _DAY))
+    lines = [
+        f"{one['client_id']}  {one['reason']}  {one['times']} times, last {instant(one['last_at'])}"
+        f"  affiant explain {one['trace_id']}"
+        for one in found
+    ]
+    show(found, *(lines or [f"no client would be refused: 0 violations in the last {days} days"]))
+
+
 def _build(name: str, common: Mapping[str, Any], *, alg: str | None, writes: str) -> _New:
     """Return a client to be registered."""
     key = keys.generate(alg or "ES256") if writes == "key" else None
@@ -130,6 +224,38 @@ def _build(name: str, common: Mapping[str, Any], *, alg: str | None, writes: str
     if (signs_with := alg or (key.alg if key else None)) is not None:
         wanted["token_endpoint_auth_signing_alg"] = signs_with
     return _New(wanted, key, Path(file_name(name)) if writes != "nothing" else None)
+
+
+def _show_done(name: str, verb: str) -> None:
+    show({"client_id": name, "done": verb}, f"{verb}d {name}")
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    words = (found["client_id"], found["token_endpoint_auth_method"], " ".join(found["scope"]), _used(found))
+    return "  ".join(words) + ("" if found["enabled"] else "  (disabled)")
+
+
+def _used(found: Mapping[str, Any]) -> str:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    if at is None or not 0 <= at < _LAST:
+        return "never used" if uses == 0 else ""
+    return f"used {uses} time{'s' * (uses != 1)}, last {instant(at)}"
+
+
+def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    last = instant(at) if at is not None else "never" if uses == 0 else ""
+    state = "enabled" if found["enabled"] else "disabled"
+    method, scope = found["token_endpoint_auth_method"], " ".join(found["scope"])
+    return found["client_id"], found.get("client_name") or "", state, method, last, uses or "", scope
+
+
+_LISTING = Listing(
+    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "USES", "SCOPE"),
+    _cells,
+    _line,
+    "no clients: affiant client new NAME",
+)
 
 
 def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:
@@ -180,7 +306,7 @@ async def _register(api: Admin, each: _New) -> dict[str, Any]:
         made = await delivery.register(api, each.wanted, each.path, each.key)
         return {**made, "credentials": str(each.path)}
     made = await api.post("/clients", each.wanted)
-    return {**made, "credentials": None, "hand_over": partner.build(made, api.issuer)}
+    return {**made, "credentials": None, "hand_over": delivery.hand_over(made, api.issuer)}
 
 
 def _check_several(
@@ -221,7 +347,7 @@ def _lines(registered: dict[str, Any]) -> list[str]:
     if registered.get("client_secret"):
         lines.append(f"client_secret {registered['client_secret']}  (shown this once)")
     if (path := registered["credentials"]) is None:
-        return [*lines, *partner.render(registered["hand_over"])]
+        return [*lines, *delivery.hand_over_lines(registered["hand_over"])]
     first = ""
     if method in names.BY_TLS:
         first = 'add "certificate" and "certificate_key", whole paths of PEM files, to it; then  '

@@ -1,26 +1,44 @@
-"""`affiant demo`: the steps of the guide, four refusals, the guide's own request, and a refresh."""
+"""`affiant demo`: the steps of the guide, four refusals, the guide's own request, and a refresh.
+
+`python -m affiant.cli.diagnosis.demo ISSUER PORT` is its guarded API, in a process of its own.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import signal
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 import httpx2
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from affiant.cli.diagnosis.demo.api import SCOPE
-from affiant.cli.diagnosis.demo.stage import Stage, set_up
-from affiant.cli.diagnosis.inspect import describe
+from affiant.cli.output import describe_jwt
 from affiant.client import credentials
-from affiant.errors import Error
+from affiant.errors import ConfigError, Error
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 from affiant.oauth import assertion, names
+from affiant.resource import Guard
+from affiant.resource.asgi import GuardMiddleware
 
 OK, REFUSED, MISPLACED = 200, 401, 400
+READY_SECONDS = 20
+SCOPE = "orders.read"
 
 
 class _Failed(Error):
@@ -170,6 +188,128 @@ def _show(jwt: str, *, title: str | None = None) -> None:
     if title:
         click.echo(f"✓ {title}")
     read = compact.parse(jwt)
-    for line in describe(read.header, read.claims):
+    for line in describe_jwt(read.header, read.claims):
         click.echo(f"    {line}")
     click.echo(f"    {jwt[:24]}…  (signature cut)")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The addresses of the parts."""
+
+    folder: Path
+    issuer: str
+    api: str
+
+    def affiant(self, *words: str) -> dict[str, Any]:
+        """Run a command as a user would, in the demo's folder."""
+        command = [sys.executable, "-m", "affiant.cli.main", *words, "--json"]
+        done = subprocess.run(  # noqa: S603 - ourselves
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ConfigError(f"affiant {' '.join(words[:2])} failed: {done.stdout or done.stderr}")
+        data: dict[str, Any] = json.loads(done.stdout)["data"]
+        return data
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment without the user's settings, and with a cache in the demo's folder."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AFFIANT_")}
+        return {**kept, "XDG_CACHE_HOME": str(self.folder / "cache")}
+
+
+@contextlib.contextmanager
+def set_up() -> Iterator[Stage]:
+    """Start both processes and wait until they answer; stop them and remove the folder afterwards."""
+    with TemporaryDirectory(prefix="affiant-demo-") as folder, contextlib.ExitStack() as stack:
+        server, api = _free_port(), _free_port()
+        stage = Stage(Path(folder), f"http://127.0.0.1:{server}", f"http://127.0.0.1:{api}")
+        stack.enter_context(_process(stage, "affiant.cli.main", "serve", "--port", str(server)))
+        _wait(stage.issuer)
+        stack.enter_context(_process(stage, __name__, stage.issuer, str(api)))
+        _wait(stage.api)
+        yield stage
+
+
+@contextlib.contextmanager
+def _process(stage: Stage, *words: str) -> Iterator[None]:
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with _undisturbed():
+            # In its own session: Ctrl-C at the terminal reaches only the demo, which ends its processes in order.
+            process = subprocess.Popen(  # noqa: S603 - our own modules
+                [sys.executable, "-m", *words],
+                cwd=stage.folder,
+                env=stage.environment(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        yield
+    finally:
+        if process is not None:
+            _end(process)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Delay signals, or a process that was started and is not known yet would be left behind."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for caught in came:
+            signal.raise_signal(caught)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait(base: str) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx2.TransportError):
+            if httpx2.get(f"{base}/health").is_success:
+                return
+        time.sleep(0.05)
+    raise ConfigError(f"{base} did not start within {READY_SECONDS} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def application(issuer: str, audience: str) -> GuardMiddleware:
+    """Return the application: one route, which needs the scope to read orders."""
+
+    async def orders(request: Request) -> JSONResponse:
+        return JSONResponse({"orders": 3, "for": request.scope["affiant.caller"].client_id})
+
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    app = Starlette(routes=[Route("/orders", orders), Route("/health", health)])
+    return GuardMiddleware(app, Guard(issuer, audience=audience), need=[SCOPE], public=["/health"])
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[2])
+    config = uvicorn.Config(
+        application(sys.argv[1], f"http://127.0.0.1:{port}"), port=port, log_level="warning", access_log=False
+    )
+    uvicorn.Server(config).run()
