@@ -7,8 +7,9 @@ from typing import Any
 from reference import running
 from reference.markdown import code, head, table
 
-from affiant.server.admin import openapi, roles
+from affiant.server.admin import roles
 from affiant.server.admin.app import OPERATIONS
+from affiant.server.admin.routes import operation
 
 _TEXT = """\
 Below `<issuer>/admin/api`, with an access token for it. Callers, roles, lists and changes are described in
@@ -36,7 +37,7 @@ def build() -> str:
 
 def description() -> dict[str, Any]:
     """The OpenAPI document of the server."""
-    return openapi.build(OPERATIONS, identifier=roles.identifier(running.ISSUER))
+    return operation.describe(OPERATIONS, identifier=roles.identifier(running.ISSUER))
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ _WALKS = {
     "A rotation of a client's key": (
         ("`affiant key rotate` adds, proves and retires", "affiant.client.keys"),
         ("the client's request", "affiant.server.registration.client_keys:ClientKeysEndpoint"),
-        ("or the operator's", "affiant.server.admin.routes.credentials"),
+        ("or the operator's", "affiant.server.admin.routes.clients"),
         ("each becomes an action", "affiant.server.credentials.actions:Action"),
         ("which is judged, applied and recorded in one commit", "affiant.server.credentials.actions:commit"),
         ("what a key may do at a time", "affiant.server.credentials.keys:state"),

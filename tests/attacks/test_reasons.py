@@ -467,8 +467,8 @@ UNWRITTEN = {Reason.ADMIN_BUSY: ("viewer", "GET /clients")}
 
 @pytest.mark.parametrize("reason", UNWRITTEN, ids=lambda reason: reason.code)
 async def test_reason_that_is_not_written_down(bench: Bench, reason: Reason, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("affiant.server.admin.reads.turns.OPEN", 0)
-    monkeypatch.setattr("affiant.server.admin.reads.turns.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("affiant.server.admin.reads.OPEN", 0)
+    monkeypatch.setattr("affiant.server.admin.reads.WAIT_SECONDS", 0.0)
     await callers.hire(bench)
     reply = await callers.ask(bench, *UNWRITTEN[reason])
     assert (reply.status, reply.json()["reason"]) == (reason.value.status, reason.code)

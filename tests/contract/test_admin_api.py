@@ -253,7 +253,7 @@ async def test_list_that_breaks_off_is_cut(store: Store, monkeypatch: pytest.Mon
             raise StoreError("the disk is gone")
         return await real(after=after, limit=2)
 
-    monkeypatch.setattr("affiant.server.admin.reads.lists.PAGE", 2)
+    monkeypatch.setattr("affiant.server.admin.lists.PAGE", 2)
     monkeypatch.setattr(hold, "list", failing)
     sent: list[Any] = []
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/admin/api/clients", "query_string": b""}

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 from tests.desk import ADMIN, ISSUER, NOW, asking
 
+from affiant.server.admin import lists, reads
 from affiant.server.admin.app import OPERATIONS
-from affiant.server.admin.reads import lists, slices
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.entries import AuditRecord, Entry, RefreshToken, Revocation
 from affiant.storage.ports import Store
@@ -61,7 +61,7 @@ async def _add(store: Store, number: int) -> None:
 
 
 async def test_health_is_answered_while_each_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(reads, "SLICE_SECONDS", 0.0)
     for route in LONG:
         query = {"outcome": "none-such"} if route.path == "/audit" else {}
         for accept in ("application/json", lists.LINES) if route.is_list else ("application/json",):

@@ -28,7 +28,7 @@ from affiant.server import settings
 from affiant.server.admin import app
 from affiant.server.admin.app import AdminEndpoint
 from affiant.server.admin.calls import Desk
-from affiant.server.admin.reads.turns import Reads
+from affiant.server.admin.reads import Reads
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.vault import Vault

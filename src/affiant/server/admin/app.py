@@ -1,12 +1,13 @@
 """The admin API: authenticate the caller, find the operation, read its parameters, answer.
 
-Failures are recorded and answered as at every endpoint (request/endpoint.py), here as problem details (RFC 9457).
+No route is looked up for a caller that is not authenticated. Failures are recorded and answered as at every endpoint
+(request/endpoint.py), here as problem details (RFC 9457).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -15,17 +16,21 @@ from pydantic import ValidationError
 
 from affiant.errors import Rejected
 from affiant.jose import strict_json
+from affiant.oauth import bearer, resource_request
+from affiant.oauth.access_token import AccessToken
 from affiant.reasons import Reason
-from affiant.server.admin import problems
+from affiant.server.admin import problems, roles
 from affiant.server.admin.calls import Call, Desk
-from affiant.server.admin.gate import Authenticate, Tokens
-from affiant.server.admin.roles import Role
-from affiant.server.admin.routes import ALL
+from affiant.server.admin.roles import Principal, Role
+from affiant.server.admin.routes import ALL, operation
 from affiant.server.admin.routes.operation import Operation
 from affiant.server.request import http
 from affiant.server.request.endpoint import Context, Recorder
 from affiant.server.request.notes import Request
 from affiant.server.request.uses import Uses
+from affiant.server.token.active import is_revoked
+
+Authenticate = Callable[[http.Scope, float], Awaitable[Principal]]
 
 
 class AdminEndpoint(Recorder):
@@ -101,6 +106,45 @@ class AdminEndpoint(Recorder):
         await self.send(call.request, answer, send)
 
 
+class Tokens:
+    """Authenticates callers of the admin API by access tokens of this server, issued for the admin API alone."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        parts = urlsplit(desk.issuer)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._rules = resource_request.Rules(desk.issuer, desk.identifier, leeway=0, nonces=desk.nonces)
+
+    async def __call__(self, scope: http.Scope, now: float) -> Principal:
+        await self._desk.directory.refresh()
+        authorization, proved = resource_request.read(scope, base=self._origin)
+        presented = bearer.parse_authorization(authorization)
+        if presented is None:
+            raise Rejected(Reason.TOKEN_MISSING)
+        verified = resource_request.verify_signature(presented.token, self._desk.directory.published_keys())
+        certificate = self._desk.certificates.find(scope)
+        token = resource_request.verify(
+            verified, presented, rules=self._rules, now=now, proved=proved, certificate=certificate
+        )
+        # Attack: a token for two APIs. The other API could act here in the name of the client.
+        if token.claims.get("aud") != self._desk.identifier:
+            raise Rejected(Reason.TOKEN_AUDIENCE, expected=self._desk.identifier)
+        if await is_revoked(token.claims, self._desk.store.revocations):
+            raise Rejected(Reason.TOKEN_REVOKED)
+        return await self._principal(token)
+
+    async def _principal(self, token: AccessToken) -> Principal:
+        client = await self._desk.directory.client(token.client_id)
+        if client is None or not client.record.enabled or self._desk.directory.api(self._desk.identifier) is None:
+            raise Rejected(Reason.TOKEN_REVOKED)
+        # A scope that the client has lost since no longer counts, although its token has it.
+        registered = roles.role_of(client.record, self._desk.identifier)
+        granted = roles.highest(token.scopes & set(client.record.scope))
+        if registered is None or granted is None:
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=roles.Role.VIEWER.scope)
+        return Principal(token.client_id, granted)
+
+
 def build(
     desk: Desk, *, clock: Callable[[], float] = time.time, authenticate: Authenticate | None = None
 ) -> AdminEndpoint:
@@ -166,9 +210,7 @@ def _decode(parameters: dict[str, str]) -> dict[str, str]:
 
 async def _describe(call: Call) -> Any:
     """This description."""
-    from affiant.server.admin import openapi  # noqa: PLC0415 - few ever ask for it
-
-    return openapi.build(OPERATIONS, identifier=call.desk.identifier)
+    return operation.describe(OPERATIONS, identifier=call.desk.identifier)
 
 
 # Every route there is.

@@ -10,8 +10,7 @@ from affiant.oauth import names
 from affiant.oauth.binding.dpop import Nonces
 from affiant.oauth.resource_request import path_of
 from affiant.server.admin import roles
-from affiant.server.admin.reads.cursors import Cursors
-from affiant.server.admin.reads.turns import Reads
+from affiant.server.admin.reads import Reads
 from affiant.server.admin.roles import Principal
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
@@ -50,10 +49,6 @@ class Desk:
     def identifier(self) -> str:
         """The identifier of the admin API, which is the audience of its tokens."""
         return roles.identifier(self.issuer)
-
-    @property
-    def cursors(self) -> Cursors:
-        return Cursors(self.master_key)
 
 
 @dataclass(slots=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any, NamedTuple, TypeVar
 
 from affiant.errors import Rejected
+from affiant.jose import base64url
 from affiant.reasons import Reason
-from affiant.server.admin import views
 from affiant.server.admin.calls import Call
 from affiant.server.admin.documents import Out
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.ports import Audit
 
-Show = Callable[[Any], dict[str, Any]]
+Document = TypeVar("Document", bound=Out)
+Show = Callable[[Any], Out]
 
 
 class Ended(NamedTuple):
@@ -27,7 +29,7 @@ def audit(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], En
     """Return what makes the audit entries of a change; `show` views a record, `ends` finds the tokens that end."""
 
     def entries(before: Any, after: Any) -> list[Entry]:
-        was, is_now = (show(value) if value is not None else None for value in (before, after))
+        was, is_now = (show(one).model_dump(mode="json") if one is not None else None for one in (before, after))
         entry = record(call, subject, outcome=_outcome(was, is_now)).with_change(was, is_now)
         ended = ends(before, after) if ends is not None else None
         if ended is None:
@@ -40,8 +42,19 @@ def audit(call: Call, subject: str, show: Show, *, ends: Callable[[Any, Any], En
 def check_match(if_match: str | None, document: Out) -> None:
     """Raise ADMIN_CHANGED unless If-Match has the tag of this document (RFC 9110 section 13.1.1)."""
     tags = {tag.strip() for tag in if_match.split(",")} if if_match is not None else {"*"}
-    if not tags & {"*", views.etag(document)}:
+    if not tags & {"*", etag(document)}:
         raise Rejected(Reason.ADMIN_CHANGED)
+
+
+def tagged(call: Call, document: Document) -> Document:
+    """Answer with the ETag of this document, and return it."""
+    call.headers["ETag"] = etag(document)
+    return document
+
+
+def etag(document: Out) -> str:
+    """Return the ETag, which changes with the document (RFC 9110 section 8.8.3)."""
+    return f'"{base64url.encode(sha256(document.model_dump_json().encode()).digest()[:16])}"'
 
 
 def record(call: Call, subject: str, *, outcome: AuditOutcome) -> AuditRecord:

@@ -6,7 +6,7 @@ The members of clients and APIs come from the rows of registry/fields.py.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from dataclasses import fields as attributes
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 from pydantic_core import PydanticCustomError, core_schema
@@ -53,6 +53,11 @@ class Document(BaseModel):
 
 class Out(Document):
     """Base of answers."""
+
+    @classmethod
+    def of(cls, record: object) -> Self:
+        """Return the document of a record with attributes of these names."""
+        return cls.model_validate(record, from_attributes=True)
 
 
 class In(Document):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 
-from affiant.jose import base64url
 from affiant.server.admin import documents, roles
 from affiant.server.credentials import keys as client_keys
 from affiant.server.keys import calendar
 from affiant.server.registry import fields
-from affiant.storage.entries import Revocation
-from affiant.storage.records import Api, Client, ClientKey, InitialAccessToken, KeyUse, SigningKey
+from affiant.storage.records import Api, Client, ClientKey, KeyUse, SigningKey
 
 
 def client(record: Client, now: float) -> documents.Client:
@@ -52,16 +49,8 @@ def _client_key(key: ClientKey, now: float) -> documents.ClientKey:
     )
 
 
-def initial_access_token(record: InitialAccessToken) -> documents.InitialAccessToken:
-    return documents.InitialAccessToken.model_validate(record, from_attributes=True)
-
-
 def api(record: Api) -> documents.Api:
     return documents.Api(identifier=record.identifier, created_at=record.created_at, **fields.API.render(record))
-
-
-def revocation(record: Revocation) -> documents.Revocation:
-    return documents.Revocation.model_validate(record, from_attributes=True)
 
 
 def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> documents.SigningKey:
@@ -75,8 +64,3 @@ def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> do
         retiring_at=record.retiring_at,
         removed_at=record.removed_at,
     )
-
-
-def etag(document: documents.Out) -> str:
-    """Return the ETag, which changes with the document (RFC 9110 section 8.8.3)."""
-    return f'"{base64url.encode(sha256(document.model_dump_json().encode()).digest()[:16])}"'

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.desk import NOW, OWNER, make_desk, member
 
-from affiant.server.admin import changes, views
+from affiant.server.admin import changes, documents, views
 from affiant.server.admin.calls import Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.request.notes import Request
@@ -21,8 +21,8 @@ def call(who: Principal = OWNER) -> Call:
     return Call(make_desk(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)), who)
 
 
-def show(client: Any) -> dict[str, Any]:
-    return views.client(client, NOW).model_dump(mode="json")
+def show(client: Any) -> documents.Client:
+    return views.client(client, NOW)
 
 
 def test_only_what_differs_is_told() -> None:
@@ -42,12 +42,12 @@ def test_what_comes_and_goes_is_told_whole() -> None:
     assert (come.audit.outcome, come.audit.before, json.loads(come.audit.after or "")) == (
         "created",
         None,
-        show(client),
+        show(client).model_dump(mode="json"),
     )
     assert (gone.audit.outcome, gone.audit.after, json.loads(gone.audit.before or "")) == (
         "removed",
         None,
-        show(client),
+        show(client).model_dump(mode="json"),
     )
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
-from affiant.server.admin.reads.cursors import Cursors
+from affiant.server.admin.lists import Cursors
 from affiant.server.keys.master_key import MasterKey
 
 CURSORS = Cursors(MasterKey.from_bytes(bytes(32)))

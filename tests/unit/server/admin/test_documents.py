@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from tests.desk import NOW, member
 
 from affiant.cli.registry.manifest import registry_file
-from affiant.server.admin import documents, views
+from affiant.server.admin import changes, documents, views
 from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
 from affiant.storage.records import Api, InitialAccessToken
 
@@ -65,7 +65,7 @@ def test_wrong_values_are_rejected(model: type[BaseModel], members: dict[str, An
 
 def test_answers_have_no_secret() -> None:
     token = InitialAccessToken("i", b"digest", ("r",), (), NOW, NOW + 1, 1)
-    told = views.initial_access_token(token).model_dump()
+    told = documents.InitialAccessToken.of(token).model_dump()
     assert "digest" not in told
     assert "secret" not in str(views.client(member("a"), NOW).model_dump_json()).replace('"secrets"', "").replace(
         "client_secret_basic", ""
@@ -74,7 +74,7 @@ def test_answers_have_no_secret() -> None:
 
 def test_tag_changes_with_the_document() -> None:
     one = views.api(Api("https://a.example", "a", ("r",), is_default=True, created_at=NOW))
-    tags = {views.etag(one), views.etag(one.model_copy(update={"name": "b"})), views.etag(one.model_copy())}
+    tags = {changes.etag(one), changes.etag(one.model_copy(update={"name": "b"})), changes.etag(one.model_copy())}
     assert len(tags) == 2
     assert all(tag.startswith('"') and len(tag) == 24 for tag in tags)
     assert documents.page(documents.Api).model_validate({"items": [one], "next": None}).next is None

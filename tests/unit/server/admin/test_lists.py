@@ -34,7 +34,7 @@ class FailingStore(MemoryStore):
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Where a server listens whose list of three clients breaks off after two."""
-    monkeypatch.setattr("affiant.server.admin.reads.lists.PAGE", 2)
+    monkeypatch.setattr("affiant.server.admin.lists.PAGE", 2)
     store = FailingStore()
     for number in range(3):
         await store.clients.add(member(f"c{number}"))

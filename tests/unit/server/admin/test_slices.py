@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from affiant.server.admin.reads import slices
-from affiant.server.admin.reads.slices import Slices
+from affiant.server.admin import reads
+from affiant.server.admin.reads import Slices
 
 SLICE_SECONDS, ROW_SECONDS = 1.0, 0.25  # whole in binary
 
@@ -18,7 +18,7 @@ class Work:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.turns: list[int] = [0]
-        monkeypatch.setattr(slices, "SLICE_SECONDS", SLICE_SECONDS)
+        monkeypatch.setattr(reads, "SLICE_SECONDS", SLICE_SECONDS)
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
     def __call__(self, row: int) -> int:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from tests.desk import make_desk, member
 
-from affiant.server.admin import app
-from affiant.server.admin.reads import lists, turns
+from affiant.server.admin import app, lists, reads
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore
 
@@ -87,8 +86,8 @@ async def desk() -> AsyncIterator[Desk]:
 
 async def test_reads_beyond_those_of_one_caller_are_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a wait, with Retry-After; other callers read, and nothing is written of it or counted as a failure."""
-    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
-    stuck = [desk.ask(reads=False) for _ in range(turns.OPEN_BY_ONE)]
+    monkeypatch.setattr(reads, "WAIT_SECONDS", 0.01)
+    stuck = [desk.ask(reads=False) for _ in range(reads.OPEN_BY_ONE)]
     for reader in stuck:
         await reader.started.wait()
     refused = desk.ask("/grants")
@@ -103,8 +102,8 @@ async def test_reads_beyond_those_of_one_caller_are_refused(desk: Desk, monkeypa
 
 
 async def test_reads_of_all_callers_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
-    stuck = [desk.ask(who=f"v{number}", reads=False) for number in range(turns.OPEN)]
+    monkeypatch.setattr(reads, "WAIT_SECONDS", 0.01)
+    stuck = [desk.ask(who=f"v{number}", reads=False) for number in range(reads.OPEN)]
     for reader in stuck:
         await reader.started.wait()
     refused = desk.ask(who="one more")
@@ -113,7 +112,7 @@ async def test_reads_of_all_callers_are_bounded(desk: Desk, monkeypatch: pytest.
 
 
 async def test_read_waits_for_its_place(desk: Desk) -> None:
-    stuck = [desk.ask(reads=False) for _ in range(turns.OPEN_BY_ONE)]
+    stuck = [desk.ask(reads=False) for _ in range(reads.OPEN_BY_ONE)]
     for reader in stuck:
         await reader.started.wait()
     waiting = desk.ask()
@@ -123,7 +122,7 @@ async def test_read_waits_for_its_place(desk: Desk) -> None:
 
 
 async def test_short_reads_need_no_place(desk: Desk) -> None:
-    stuck = [desk.ask(reads=False) for _ in range(turns.OPEN_BY_ONE)]
+    stuck = [desk.ask(reads=False) for _ in range(reads.OPEN_BY_ONE)]
     for reader in stuck:
         await reader.started.wait()
     short = desk.ask("/clients/c0001", lines=False)
@@ -141,7 +140,7 @@ async def test_read_ends_when_its_reader_disconnects(desk: Desk, path: str, monk
         reading.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(turns.Reads, "each", lambda _, fetch, work: stuck(fetch, work))
+    monkeypatch.setattr(reads.Reads, "each", lambda _, fetch, work: stuck(fetch, work))
     reader = desk.ask(path)
     await reading.wait()
     assert not reader.task.done()
@@ -150,20 +149,20 @@ async def test_read_ends_when_its_reader_disconnects(desk: Desk, path: str, monk
     assert len(looked) == 1
     assert not reader.is_whole
     monkeypatch.undo()
-    after = [desk.ask() for _ in range(turns.OPEN_BY_ONE)]
+    after = [desk.ask() for _ in range(reads.OPEN_BY_ONE)]
     await asyncio.gather(*(reader.task for reader in after))
     assert all(reader.is_whole for reader in after)
 
 
 async def test_reader_that_takes_nothing_loses_its_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer is not ended like a whole one: the server then closes the connection."""
-    monkeypatch.setattr(turns, "STALLED_SECONDS", 0.01)
+    monkeypatch.setattr(reads, "STALLED_SECONDS", 0.01)
     reader = desk.ask(reads=False)
     with contextlib.suppress(BaseExceptionGroup):
         await reader.task
     assert (reader.status, reader.is_whole) == (200, False)
-    monkeypatch.setattr(turns, "STALLED_SECONDS", 30)
-    again = [desk.ask() for _ in range(turns.OPEN_BY_ONE)]
+    monkeypatch.setattr(reads, "STALLED_SECONDS", 30)
+    again = [desk.ask() for _ in range(reads.OPEN_BY_ONE)]
     await asyncio.gather(*(reader.task for reader in again))
 
 

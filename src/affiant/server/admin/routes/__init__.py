@@ -1,22 +1,10 @@
-"""The routes of the admin API, one file a noun; each is declared with the role that it needs."""
+"""The routes of the admin API, by their nouns; each is declared with the role that it needs."""
 
-from affiant.server.admin.routes import (
-    apis,
-    audit,
-    clients,
-    credentials,
-    dry_run,
-    explain,
-    grants,
-    initial_access_tokens,
-    settings,
-    signing_keys,
-    tokens,
-)
+from affiant.server.admin.routes import apis, audit, clients, dry_run, server, tokens
 from affiant.server.admin.routes.operation import Operation
 
 _NOUNS = (
-    clients, credentials, apis, grants, initial_access_tokens, tokens, audit, explain, settings, signing_keys,
-    dry_run,
+    clients.CLIENTS, clients.CREDENTIALS, apis.APIS, apis.GRANTS, tokens.INITIAL, tokens.TOKENS, audit.AUDIT,
+    audit.EXPLAIN, server.SETTINGS, server.SIGNING_KEYS, dry_run.DRY_RUN,
 )  # fmt: skip
-ALL: tuple[Operation, ...] = tuple(route for noun in _NOUNS for route in noun.ROUTES.all)
+ALL: tuple[Operation, ...] = tuple(route for noun in _NOUNS for route in noun.all)

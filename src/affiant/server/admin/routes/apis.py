@@ -1,4 +1,4 @@
-"""APIs: the audiences of tokens."""
+"""APIs, the audiences of tokens; and the grants, each client with each API that it may request tokens for."""
 
 from operator import attrgetter
 from typing import Annotated, Any
@@ -7,24 +7,24 @@ from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.oauth import names
+from affiant.oauth.parameters.scope import is_covered
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, views
+from affiant.server.admin import changes, documents, lists, owners, views
 from affiant.server.admin.documents import ApiChanges, ApiNew
-from affiant.server.admin.reads import lists
-from affiant.server.admin.reads.lists import CursorText, Limit, Source
+from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Call, IfMatch, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.registry import fields, kinds
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
-from affiant.storage.records import Api, NotFound
+from affiant.storage.records import Api, Client, NotFound
 
-ROUTES = Routes("apis")
+APIS, GRANTS = Routes("apis"), Routes("grants")
 _SENT = [row for row in fields.API if row.name != "is_default"]  # a new API may also be none
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
-@ROUTES("GET /apis", Role.VIEWER, answers=documents.page(documents.Api), is_list=True)
+@APIS("GET /apis", Role.VIEWER, answers=documents.page(documents.Api), is_list=True)
 async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the APIs, by identifier."""
 
@@ -35,7 +35,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     return await lists.answer(call, limit, cursor, source)
 
 
-@ROUTES("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
+@APIS("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
 async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
@@ -55,15 +55,13 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     return built
 
 
-@ROUTES("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
+@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API."""
-    shown = views.api(await get(call, identifier))
-    call.headers["ETag"] = views.etag(shown)
-    return shown
+    return changes.tagged(call, views.api(await get(call, identifier)))
 
 
-@ROUTES(
+@APIS(
     "PATCH /apis/{identifier:path}",
     Role.OWNER,
     answers=documents.Api,
@@ -79,12 +77,10 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
         return build_changed(call, stored, wanted)
 
     changed = await call.desk.store.apis.update(identifier, change, audit=_audit(call, identifier))
-    shown = views.api(changed)
-    call.headers["ETag"] = views.etag(shown)
-    return shown
+    return changes.tagged(call, views.api(changed))
 
 
-@ROUTES(
+@APIS(
     "DELETE /apis/{identifier:path}",
     Role.OWNER,
     status=204,
@@ -145,4 +141,32 @@ def _audit(call: Call, identifier: str) -> Any:
         access = Revocation("api", identifier, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(resource=identifier))
 
-    return changes.audit(call, f"api {identifier}", lambda found: views.api(found).model_dump(mode="json"), ends=ends)
+    return changes.audit(call, f"api {identifier}", views.api, ends=ends)
+
+
+@GRANTS("GET /grants", Role.VIEWER, answers=documents.page(documents.Grant), is_list=True)
+async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the grants, by client; `limit` counts clients, each of which may have several APIs."""
+    apis = {api.identifier: api for api in await call.desk.store.apis.list()}
+    default = next((api for api in apis.values() if api.is_default), None)
+
+    async def fetch(after: str, limit: int) -> list[Client]:
+        return await call.desk.store.clients.list(after=after, limit=limit)
+
+    source = Source(fetch, attrgetter("client_id"), lambda client: _grants(client, apis, default))
+    return await lists.answer(call, limit, cursor, source)
+
+
+def _grants(client: Client, apis: dict[str, Api], default: Api | None) -> list[documents.Grant]:
+    allowed = client.resources or ((default.identifier,) if default else ())
+    return [
+        documents.Grant(
+            client_id=client.client_id,
+            resource=identifier,
+            scope=[name for name in client.scope if is_covered(name, apis[identifier].scopes)],
+            grant_types=list(client.grant_types),
+            enabled=client.enabled,
+        )
+        for identifier in allowed
+        if identifier in apis
+    ]

@@ -1,4 +1,4 @@
-"""The audit log: its records, and the verification of its chain."""
+"""The audit log: its records, the verification of its chain, and explanations of refused requests."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
@@ -8,9 +8,9 @@ import msgspec
 from pydantic import Field
 
 from affiant.reasons import Reason
-from affiant.server.admin import documents
-from affiant.server.admin.reads import lists
-from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
+from affiant.server.admin import documents, lists
+from affiant.server.admin.documents import Question
+from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.request.http import Answer
@@ -19,7 +19,7 @@ from affiant.storage.audit_chain import Broken
 from affiant.storage.entries import GENESIS, OUT_OF_ORDER, AuditRow
 from affiant.storage.records import NotFound
 
-ROUTES = Routes("audit")
+AUDIT, EXPLAIN = Routes("audit"), Routes("explain")
 Result = TypeVar("Result")
 _SCANNED = 10_000  # records read for one page: a rare filter gives short pages, not a long wait
 Text = Annotated[str | None, Field(max_length=512)]
@@ -31,7 +31,7 @@ Head = Annotated[
 After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
 
 
-@ROUTES("GET /audit", Role.VIEWER, answers=documents.page(documents.AuditRow), is_list=True)
+@AUDIT("GET /audit", Role.VIEWER, answers=documents.page(documents.AuditRow), is_list=True)
 async def list_audit(
     call: Call,
     client_id: Text = None,
@@ -73,14 +73,14 @@ async def list_audit(
     return await lists.answer(call, limit, cursor, source)
 
 
-@ROUTES("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
+@AUDIT("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
 async def show_audit_head(call: Call) -> Any:
     """Show the head of the log. Store it elsewhere, and verify the log against it later."""
     head = await call.desk.store.audit_log.head()
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
 
 
-@ROUTES("GET /audit/verification", Role.VIEWER, answers=documents.Verification, is_long=True)
+@AUDIT("GET /audit/verification", Role.VIEWER, answers=documents.Verification, is_long=True)
 async def verify_audit(call: Call, expect: Head = None) -> Any:
     """Verify the whole chain; name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
@@ -102,7 +102,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
     return documents.Verification(holds=True, number=head.number, head=audit_chain.build_head(head))
 
 
-@ROUTES("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=(Reason.ADMIN_NOT_FOUND,))
+@AUDIT("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=(Reason.ADMIN_NOT_FOUND,))
 async def export_audit(call: Call, after: After = 0) -> Answer:
     """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
     log = call.desk.store.audit_log
@@ -137,7 +137,7 @@ async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result
         after = page[-1][0]
 
 
-@ROUTES("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=(Reason.ADMIN_NOT_FOUND,))
+@AUDIT("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=(Reason.ADMIN_NOT_FOUND,))
 async def show_record(call: Call, trace_id: TraceId) -> Any:
     """Show the record of one request."""
     return await get(call, trace_id)
@@ -163,3 +163,24 @@ def members_of(row: AuditRow) -> dict[str, Any]:
         return msgspec.json.decode(row.record, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {"unreadable": row.record.hex()}
+
+
+@EXPLAIN("POST /explain", Role.VIEWER, answers=documents.Explanation, is_long=True)
+async def explain_request(call: Call, question: Question) -> Any:
+    """Judge a request step by step, without claiming, storing or sending anything."""
+    from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
+
+    at = question.at if question.at is not None else call.request.now
+    return msgspec.to_builtins(await call.desk.explainer().explain(captured.parse(question.request), now=at))
+
+
+@EXPLAIN(
+    "GET /explain/{trace_id}",
+    Role.VIEWER,
+    answers=documents.Explanation,
+    refuses=(Reason.ADMIN_NOT_FOUND,),
+    is_long=True,
+)
+async def explain_record(call: Call, trace_id: TraceId) -> Any:
+    """Explain the decision about a request, from its record."""
+    return msgspec.to_builtins(await call.desk.explainer().explain_record(await get(call, trace_id)))

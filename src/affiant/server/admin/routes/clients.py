@@ -1,21 +1,32 @@
-"""Clients: the services that may request tokens."""
+"""Clients, the services that may request tokens; and their keys and secrets, rotated without a gap."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
-from affiant.jose.keys import PublicKey
+from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, views
-from affiant.server.admin.documents import ClientChanges, ClientNew
-from affiant.server.admin.reads import lists
-from affiant.server.admin.reads.lists import CursorText, Limit, Source
+from affiant.server.admin import changes, documents, lists, owners, views
+from affiant.server.admin.documents import (
+    ClientChanges,
+    ClientNew,
+    KeyCompleted,
+    KeyNamed,
+    KeyNew,
+    SecretNamed,
+    SecretNew,
+)
+from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Call, ClientId, IfMatch, Routes
+from affiant.server.credentials import actions, completion
 from affiant.server.credentials import keys as client_keys
+from affiant.server.credentials.actions import Action
 from affiant.server.explain import near
 from affiant.server.registry import clients, fields, kinds
 from affiant.server.registry.clients import Registered
@@ -23,11 +34,12 @@ from affiant.server.registry.fields import By
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Client, Condition, KeyUse, NotFound
 
-ROUTES = Routes("clients")
+CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
+_UNKNOWN = (Reason.ADMIN_NOT_FOUND,)
 _Row = tuple[Client, Sequence[KeyUse]]
 
 
-@ROUTES("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
+@CLIENTS("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
 async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the clients, by name, with how each one is used."""
 
@@ -44,7 +56,7 @@ async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None
     return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
 
-@ROUTES("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=(Reason.ADMIN_EXISTS,))
+@CLIENTS("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=(Reason.ADMIN_EXISTS,))
 async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
@@ -69,16 +81,15 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     )
 
 
-@ROUTES("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=(Reason.ADMIN_NOT_FOUND,))
+@CLIENTS("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=_UNKNOWN)
 async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
-    shown = views.client(found, call.now)
-    call.headers["ETag"] = views.etag(shown)
+    shown = changes.tagged(call, views.client(found, call.now))
     return views.used(shown, await call.desk.store.key_uses.list(client_id))
 
 
-@ROUTES(
+@CLIENTS(
     "PATCH /clients/{client_id}",
     Role.OPERATOR,
     answers=documents.ChangedClient,
@@ -101,12 +112,11 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         )
 
     changed = await owners.keeping_one(call, client_id, act)
-    shown = views.client(changed, call.now)
-    call.headers["ETag"] = views.etag(shown)
+    shown = changes.tagged(call, views.client(changed, call.now))
     return documents.ChangedClient(**shown.model_dump(), jwks_left_out=left_out)
 
 
-@ROUTES(
+@CLIENTS(
     "DELETE /clients/{client_id}",
     Role.OWNER,
     status=204,
@@ -191,6 +201,81 @@ def _audit(call: Call, client_id: str) -> Any:
         access = Revocation("client", client_id, call.now, call.now + LONGEST_TOKEN)
         return changes.Ended(access, RefreshSelection(client_id=client_id))
 
-    return changes.audit(
-        call, f"client {client_id}", lambda found: views.client(found, call.now).model_dump(mode="json"), ends=ends
+    return changes.audit(call, f"client {client_id}", lambda found: views.client(found, call.now), ends=ends)
+
+
+@CREDENTIALS("GET /clients/{client_id}/keys", Role.VIEWER, answers=list[documents.HeldKey], refuses=_UNKNOWN)
+async def list_client_keys(call: Call, client_id: ClientId) -> Any:
+    """List a client's keys: what each may do, how it was used, and whether it can go."""
+    found = await get(call, client_id)
+    held = completion.view(found.keys, await call.desk.store.key_uses.list(client_id), now=call.now)
+    return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
+
+
+@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=_UNKNOWN)
+async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew) -> Any:
+    """Add a client's next key; those before stay good until the rotation is completed."""
+    added = client_keys.build(parse_public_jwk(wanted.jwk), now=call.now, not_before=wanted.not_before)
+    return await _change(call, client_id, actions.add_key(added))
+
+
+@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted) -> Any:
+    """Retire a client's old key; the tokens that it obtained live until they expire."""
+    return await _change(call, client_id, actions.retire_key(wanted.kid, overlap=wanted.overlap))
+
+
+@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
+    """Take a client's new key back."""
+    return await _change(call, client_id, actions.cancel_key(wanted.kid))
+
+
+@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
+    """End a key that an attacker may have, and every token that it obtained."""
+    return await _change(call, client_id, actions.revoke_key(wanted.kid))
+
+
+@CREDENTIALS(
+    "POST /clients/{client_id}/secrets",
+    Role.OPERATOR,
+    answers=documents.RegisteredClient,
+    status=201,
+    refuses=_UNKNOWN,
+)
+async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretNew) -> Any:
+    """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
+    client = await get(call, client_id)
+    action, text = actions.add_secret(
+        client, call.desk.master_key, now=call.now, name=wanted.id, old_expires_at=wanted.old_expires_at
     )
+    changed = await _change(call, client_id, action)
+    return documents.RegisteredClient(**changed.model_dump(), client_secret=text)
+
+
+@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def complete_secret_rotation(call: Call, client_id: ClientId) -> Any:
+    """End a client's old secret."""
+    return await _change(call, client_id, actions.retire_secret())
+
+
+@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def cancel_secret_rotation(call: Call, client_id: ClientId) -> Any:
+    """End a client's new secret, and keep the old one."""
+    return await _change(call, client_id, actions.cancel_secret())
+
+
+@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed) -> Any:
+    """End a secret that an attacker may have, and every token that it obtained."""
+    return await _change(call, client_id, actions.revoke_secret(wanted.id))
+
+
+async def _change(call: Call, client_id: str, action: Action) -> documents.Client:
+    await get(call, client_id)  # its refusal says which client was perhaps meant
+    record = changes.record(call, f"client {client_id}", outcome=action.outcome)
+    # Judged within the commit: a client that has a role by then is for owners only.
+    allow = partial(owners.check_escalation, call)
+    changed = await actions.commit(call.desk.store, client_id, action, record=record, allow=allow)
+    return views.client(changed, call.now)

@@ -24,7 +24,7 @@ from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
 from affiant.storage.records import AlreadyExists, Api, Client
 
-ROUTES = Routes("dry run")
+DRY_RUN = Routes("dry run")
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _Draft:
         self.needs = role if role.includes(self.needs) else self.needs
 
 
-@ROUTES("POST /dry-run", Role.VIEWER, answers=Judgement, is_long=True)
+@DRY_RUN("POST /dry-run", Role.VIEWER, answers=Judgement, is_long=True)
 async def judge_changes(call: Call, wanted: DryRun) -> Any:
     """Return which of these changes a rule would refuse, and why. Nothing is changed."""
     draft, refused = _Draft(call), list[RefusedChange]()

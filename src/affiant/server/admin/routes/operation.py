@@ -1,4 +1,4 @@
-"""An operation of the admin API: a route that always has a role."""
+"""Operations of the admin API, routes that always have a role; and their OpenAPI document."""
 
 import inspect
 import re
@@ -11,7 +11,9 @@ from pydantic import AliasPath, BaseModel, Field, TypeAdapter, create_model
 
 from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
-from affiant.server.admin.documents import In
+from affiant.server.admin.documents import In, Problem
+from affiant.server.admin.lists import LINES
+from affiant.server.admin.problems import MEDIA_TYPE
 from affiant.server.admin.roles import Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 
@@ -24,6 +26,24 @@ IfMatch = Annotated[
 ClientId = Annotated[
     str, Field(max_length=MAX_CLIENT_ID, description="percent-encoded, as in urn%3Aapp%3Abilling or a%2Fb")
 ]
+
+# Reasons that every route may refuse with: before it is reached, or because the store or the signer fails.
+_ALWAYS = (
+    Reason.ADMIN_QUERY, Reason.TOKEN_MISSING, Reason.SCOPE_INSUFFICIENT, Reason.TOO_SLOW, Reason.TOO_LARGE,
+    Reason.LIMIT_FAILURES, Reason.STORE, Reason.SIGNER,
+)  # fmt: skip
+_OF_BODIES = (Reason.ADMIN_JSON, Reason.ADMIN_INVALID)
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "RFC 6750; RFC 8705"},
+    "dpop": {"type": "http", "scheme": "DPoP", "description": "RFC 9449, with a DPoP proof"},
+}
+_INFO = {
+    "title": "affiant admin API",
+    "summary": "Who may ask this server for what, what was asked, and the keys it signs with.",
+    "version": "1",
+}
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}}
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class Operation:
     status: int = 200
     refuses: Sequence[Reason] = ()  # in addition to those of every operation
     is_list: bool = False  # also answers as JSON Lines
-    is_long: bool = False  # may read many rows, as every list does; such reads are admitted (reads/turns.py)
+    is_long: bool = False  # may read many rows, as every list does; such reads are admitted (reads.py)
 
     @property
     def is_admitted(self) -> bool:
@@ -132,3 +152,72 @@ class Routes:
             return endpoint
 
         return declare
+
+
+def describe(routes: Sequence[Operation], *, identifier: str) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of these routes below this URL."""
+    documents: list[Any] = [(Problem, "serialization", TypeAdapter(Problem))]
+    documents += [(route, "serialization", route.answer) for route in routes if route.answers is not None]
+    documents += [(route, "validation", TypeAdapter(route.body)) for route in routes if route.body is not None]
+    schemas, components = TypeAdapter.json_schemas(documents, ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        operation = _describe(route, schemas)
+        paths.setdefault(route.path.replace(":path", ""), {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": _INFO,
+        "servers": [{"url": identifier}],
+        "paths": paths,
+        "components": {"schemas": components["$defs"], "securitySchemes": _SECURITY},
+        "security": [{name: []} for name in _SECURITY],
+    }
+
+
+def _describe(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+    name = route.endpoint.__name__.rstrip("_")
+    operation: dict[str, Any] = {
+        "tags": [route.noun],
+        "summary": name.replace("_", " ").strip().title(),
+        "description": route.endpoint.__doc__,
+        "operationId": name,
+        "x-role": route.role.value,
+    }
+    if parameters := _describe_parameters(route):
+        operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"application/json": {"schema": schemas[route, "validation"]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = _describe_responses(route, schemas)
+    return operation
+
+
+def _describe_parameters(route: Operation) -> list[dict[str, Any]]:
+    schema = route.asked.model_json_schema(by_alias=False)
+    parameters = []
+    for argument, (place, name) in route.places.items():
+        if place == "body":
+            continue
+        one = schema["properties"][argument]
+        parameter = {"name": name, "in": place, "required": argument in schema.get("required", ()), "schema": one}
+        if "description" in one:
+            parameter["description"] = one.pop("description")
+        if one.get("default", ...) is None:
+            del one["default"]  # a query or a header has no null
+        parameters.append(parameter)
+    return parameters
+
+
+def _describe_responses(route: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+    content = {}
+    if route.answers is not None:
+        content["application/json"] = {"schema": schemas[route, "serialization"]}
+    if route.is_list:
+        content[LINES] = {"schema": {"type": "string"}}
+    responses: dict[str, Any] = {str(route.status): {"description": "Successful Response"}}
+    if content:
+        responses[str(route.status)]["content"] = content
+    sends = _OF_BODIES if route.method in ("POST", "PATCH", "PUT") else ()
+    for reason in (*_ALWAYS, *sends, *route.refuses):
+        responses.setdefault(str(reason.value.status), {"description": reason.value.sentence, **_PROBLEM})
+    return responses

@@ -1,4 +1,4 @@
-"""Tokens: find one, list the live ones, revoke."""
+"""Tokens: find one, list the live ones, revoke; and those with which clients register themselves (RFC 7591)."""
 
 import json
 from functools import partial
@@ -9,14 +9,14 @@ from pydantic import Field
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, owners, views
-from affiant.server.admin.documents import RevocationNew
-from affiant.server.admin.reads import lists
-from affiant.server.admin.reads.lists import PAGE, CursorText, Limit, Source
-from affiant.server.admin.roles import Role
+from affiant.server.admin import changes, documents, lists, owners
+from affiant.server.admin.documents import InitialAccessTokenNew, RevocationNew
+from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
+from affiant.server.admin.roles import SCOPES, Role
 from affiant.server.admin.routes.audit import instant, members_of
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import calendar
+from affiant.server.registration import initial_tokens
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 from affiant.storage.entries import (
     LONGEST_TOKEN,
@@ -27,14 +27,15 @@ from affiant.storage.entries import (
     RefreshToken,
     Revocation,
 )
-from affiant.storage.records import Api, NotFound
+from affiant.storage.records import Api, InitialAccessToken, NotFound
 
-ROUTES = Routes("tokens")
+INITIAL, TOKENS = Routes("initial access tokens"), Routes("tokens")
 ClientFilter = Annotated[str | None, Field(max_length=MAX_CLIENT_ID, description="of this client only")]
 Jti = Annotated[str, Field(max_length=256)]
+InitialId = Annotated[str, Field(max_length=64)]
 
 
-@ROUTES("GET /refresh-tokens", Role.VIEWER, answers=documents.page(documents.RefreshToken), is_list=True)
+@TOKENS("GET /refresh-tokens", Role.VIEWER, answers=documents.page(documents.RefreshToken), is_list=True)
 async def list_refresh_tokens(
     call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
 ) -> Any:
@@ -54,7 +55,7 @@ def _place(row: Revocation) -> str:
     return json.dumps([row.kind, row.value, row.at, row.until])
 
 
-@ROUTES("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
+@TOKENS("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
     spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - OUT_OF_ORDER
@@ -75,7 +76,7 @@ async def find_token(call: Call, jti: Jti) -> Any:
     raise NotFound("no access token of this jti was issued within the last hour")
 
 
-@ROUTES("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
+@TOKENS("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
 async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the revocations in force, the newest first."""
 
@@ -83,16 +84,16 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
         after = Revocation(*json.loads(place)) if place else None
         return await call.desk.store.revocations.list(call.now, after=after, limit=limit)
 
-    source = Source(fetch, _place, lambda row: [views.revocation(row)])
+    source = Source(fetch, _place, lambda row: [documents.Revocation.of(row)])
     return await lists.answer(call, limit, cursor, source)
 
 
-@ROUTES("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
+@TOKENS("POST /revocations", Role.OPERATOR, answers=documents.Revocation, status=201)
 async def revoke(call: Call, wanted: RevocationNew) -> Any:
     """Revoke tokens: one (`jti`), a `family` of refresh tokens, or all until now of a client, a key, an API."""
     ended = Revocation(wanted.kind, _name(wanted), call.now, call.now + LONGEST_TOKEN)
     await _check_reach(call, wanted)
-    shown = views.revocation(ended)
+    shown = documents.Revocation.of(ended)
     subject = f"tokens {ended.kind} {ended.value}".strip()
     record = changes.record(call, subject, outcome="revoked").with_change(None, shown.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None
@@ -182,3 +183,55 @@ async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
     ]
     signer = max(then, key=lambda key: key.active_at, default=None)
     return signer is not None and calendar.is_removed(signer, call.now)
+
+
+@INITIAL("GET /initial-access-tokens", Role.VIEWER, answers=documents.page(documents.InitialAccessToken), is_list=True)
+async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
+    """List the initial access tokens, the newest first, expired and used ones included."""
+    source = Source.of(await call.desk.store.initial_access_tokens.list(), documents.InitialAccessToken.of)
+    return await lists.answer(call, limit, cursor, source)
+
+
+@INITIAL(
+    "POST /initial-access-tokens",
+    Role.OPERATOR,
+    answers=documents.IssuedInitialAccessToken,
+    status=201,
+    refuses=(Reason.ADMIN_EXISTS,),
+)
+async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
+    """Issue a token; its text is in this answer, and in no later one."""
+    # Attack: a client registers itself for the admin API.
+    if set(SCOPES) & set(wanted.scope) or call.desk.identifier in wanted.resources:
+        raise Rejected(Reason.ADMIN_OWNER_ONLY, expected="no client registers itself for the admin API")
+    token, text = await initial_tokens.issue(
+        call.desk.store,
+        call.desk.master_key,
+        scope=tuple(wanted.scope),
+        resources=tuple(wanted.resources),
+        types=tuple(wanted.authorization_details_types),
+        lifetime_seconds=wanted.lifetime_seconds,
+        uses=wanted.uses,
+        id=wanted.id,
+        now=call.now,
+        audit=_audit_initial(call),
+    )
+    shown = documents.InitialAccessToken.of(token)
+    return documents.IssuedInitialAccessToken(**shown.model_dump(), initial_access_token=text)
+
+
+@INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=(Reason.ADMIN_NOT_FOUND,))
+async def revoke_initial_access_token(call: Call, id: InitialId) -> None:  # noqa: A002 - its name
+    """Revoke the token; clients that registered with it stay."""
+    if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
+        raise NotFound("there is no initial access token of this id")
+    await call.desk.store.initial_access_tokens.remove(id, audit=_audit_initial(call))
+
+
+def _audit_initial(call: Call) -> Any:
+    def entries(before: InitialAccessToken | None, after: InitialAccessToken | None) -> Any:
+        token = before or after
+        subject = f"initial access token {token.id if token is not None else ''}"
+        return changes.audit(call, subject, documents.InitialAccessToken.of)(before, after)
+
+    return entries

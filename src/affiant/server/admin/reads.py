@@ -1,26 +1,65 @@
-"""Admit long reads: a few at once, each while its reader is connected and reads."""
+"""Reads of many rows: in pages and slices, so that a token never waits for an operator's list.
+
+A few long reads are admitted at once, each while its reader is connected and reads. One at a time works, for a few
+milliseconds, and then rests for as long.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, TypeVar
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.server.admin.reads.slices import Slices
 from affiant.server.request import http
 
+Row = TypeVar("Row")
+Result = TypeVar("Result")
 Read = Callable[[http.Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
+SLICE_SECONDS = 0.004  # a health check or a step of a token request waits for one slice at most; the limit is 0.02
 OPEN = 8  # reads of one process; each keeps one page in memory
 OPEN_BY_ONE = 2  # reads of one caller, so that one viewer cannot block the others
 WAIT_SECONDS = 5.0  # how long a read waits for one of these places
 STALLED_SECONDS = 30.0  # how long a reader may take for one piece
+
+
+class Slices:
+    """Shares the event loop among all long reads of one process.
+
+    A thread would be worse: it keeps the interpreter lock for 5 ms each time a request releases it, and a request
+    releases it for every socket, commit and signature.
+    """
+
+    def __init__(self, *, rest: float = 1.0) -> None:
+        self._rest = rest
+        self._turn = asyncio.Lock()  # fair: reads take turns page by page
+
+    async def each(self, fetch: Callable[[], Awaitable[Sequence[Row]]], work: Callable[[Row], Result]) -> list[Result]:
+        """Fetch one page, and return what `work` makes of each row."""
+        results: list[Result] = []
+        async with self._turn:
+            rows = iter(await fetch())
+            while True:
+                began = time.perf_counter()
+                for row in rows:
+                    results.append(work(row))
+                    if time.perf_counter() - began >= SLICE_SECONDS:
+                        break
+                else:
+                    await self._pause(time.perf_counter() - began)
+                    return results
+                await self._pause(time.perf_counter() - began)
+
+    async def _pause(self, worked: float) -> None:
+        # Order: pause before the lock is released. Otherwise reads would work in each other's pauses.
+        await asyncio.sleep(worked * self._rest)
 
 
 class Reads(Slices):

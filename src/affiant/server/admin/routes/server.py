@@ -1,4 +1,4 @@
-"""Keys that sign access tokens."""
+"""The server itself: its settings, and the keys that sign access tokens."""
 
 from typing import Annotated, Any
 
@@ -7,34 +7,33 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.reasons import Reason
-from affiant.server.admin import documents, views
+from affiant.server.admin import documents, lists, views
 from affiant.server.admin.documents import SigningKeyNew
-from affiant.server.admin.reads import lists
-from affiant.server.admin.reads.lists import CursorText, Limit, Source
+from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Call, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
-from affiant.storage.records import SigningKey
 
-ROUTES = Routes("signing keys")
+SETTINGS, SIGNING_KEYS = Routes("settings"), Routes("signing keys")
 Kid = Annotated[str, Field(max_length=256)]
 
 
-@ROUTES("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
+@SETTINGS("GET /settings", Role.VIEWER, answers=list[documents.Setting])
+async def list_settings(call: Call) -> Any:
+    """List the settings, each with its value and its source; the values of secrets are not shown."""
+    return call.desk.settings  # they are changed at their source, and take effect when the server starts
+
+
+@SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, with their states."""
     found = await call.desk.store.signing_keys.list()
-
-    async def fetch(place: str, limit: int) -> list[tuple[int, SigningKey]]:
-        start = int(place or 0)
-        return list(enumerate(found[start : start + limit], start + 1))
-
-    source = Source(fetch, lambda row: str(row[0]), lambda row: [views.signing_key(row[1], found, call.now)])
+    source = Source.of(found, lambda key: views.signing_key(key, found, call.now))
     return await lists.answer(call, limit, cursor, source)
 
 
-@ROUTES("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)
+@SIGNING_KEYS("POST /signing-keys", Role.OWNER, answers=documents.SigningKey, status=201)
 async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     """Announce the next key; it signs after the days of announcement, or at once."""
     if wanted.alg is not None and wanted.alg not in ASYMMETRIC:
@@ -53,7 +52,7 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     return views.signing_key(made, await store.signing_keys.list(), call.now)
 
 
-@ROUTES(
+@SIGNING_KEYS(
     "DELETE /signing-keys/{kid}",
     Role.OWNER,
     answers=documents.RemovedSigningKey,

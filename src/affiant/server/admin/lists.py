@@ -1,29 +1,38 @@
-"""Lists: a page with a cursor for the next one, or all of it as JSON Lines while it is read."""
+"""Lists: a page with a cursor for the next one, or all of it as JSON Lines while it is read.
+
+A cursor is the place at which a list continues, under a MAC, because a caller must not make one (CVE-2026-33504).
+"""
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from affiant.errors import Rejected
+from affiant.jose import base64url
+from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
-from affiant.server.admin.reads import cursors
-from affiant.server.admin.reads.slices import Slices
+from affiant.server.admin.reads import Slices
+from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.http import Answer
 
 _Shown = tuple[str, list[bytes]]  # the place after a row, and its items
-
 Row = TypeVar("Row")
+_MAC_BYTES = 32
 LINES = "application/jsonl"
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
+MAX_CURSOR = 1024  # characters
 PAGE = 250  # rows that are read at once: PostgreSQL's are decoded in one piece
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="how many at most")]
 CursorText = Annotated[
     str | None,
-    Field(max_length=cursors.MAX_CHARACTERS, description="`next` of the page before; only with the same filters"),
+    Field(max_length=MAX_CURSOR, description="`next` of the page before; only with the same filters"),
 ]
 
 
@@ -37,16 +46,27 @@ class Source(Generic[Row]):
     show: Callable[[Row], Iterable[BaseModel]]  # returns the items of a row
     scan: int = 0  # how many rows to read for one page, if few rows have items; 0 if the limit counts rows
 
+    @classmethod
+    def of(cls, rows: Sequence[Any], show: Callable[[Any], BaseModel]) -> Source[Any]:
+        """Return the source of rows that the store returns all at once, each with one item."""
+
+        async def fetch(place: str, limit: int) -> list[tuple[int, Any]]:
+            start = int(place or 0)
+            return list(enumerate(rows[start : start + limit], start + 1))
+
+        return Source(fetch, lambda row: str(row[0]), lambda row: [show(row[1])])
+
 
 async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Answer:
     """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl."""
     over = _name(call)
-    place = call.desk.cursors.open(cursor, over=over) if cursor is not None else ""
+    cursors = Cursors(call.desk.master_key)
+    place = cursors.open(cursor, over=over) if cursor is not None else ""
     reading = _Reading(call.desk.reads, source)
     if LINES in (call.header("accept") or ""):
         return stream(reading.lines(place))
     items, following = await reading.page(place, limit)
-    sealed = call.desk.cursors.seal(following, over=over) if following is not None else None
+    sealed = cursors.seal(following, over=over) if following is not None else None
     body = b'{"items":[%b],"next":%b}' % (b",".join(items), json.dumps(sealed).encode())
     return Answer(200, {}, body=body)
 
@@ -90,6 +110,34 @@ class _Reading(Generic[Row]):
 
     def _shown(self, row: Row) -> _Shown:
         return self._source.place(row), [item.model_dump_json().encode() for item in self._source.show(row)]
+
+
+class Cursors:
+    """Makes and reads cursors; all workers and nodes of a server accept each other's."""
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._key = master_key.digest("admin cursors")
+
+    def seal(self, place: str, *, over: str) -> str:
+        """Return a cursor for this place in a list; `over` names the list, by its route and filters."""
+        data = place.encode()
+        return base64url.encode(self._mac(data, over) + data)
+
+    def open(self, cursor: str, *, over: str) -> str:
+        """Return the place; raise ADMIN_CURSOR for a cursor of another list, or of another maker."""
+        try:
+            data = base64url.decode(cursor)
+        except ValueError:
+            raise Rejected(Reason.ADMIN_CURSOR) from None
+        mac, place = data[:_MAC_BYTES], data[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(place, over)):
+            raise Rejected(Reason.ADMIN_CURSOR)
+        return place.decode()
+
+    def _mac(self, place: bytes, over: str) -> bytes:
+        # The length separates the two: no list and place has the bytes of another list and place.
+        name = over.encode()
+        return hmac.digest(self._key, b"%d " % len(name) + name + place, sha256)
 
 
 def _name(call: Call) -> str:

@@ -1,1 +1,0 @@
-"""Reads of many rows: in pages and slices, so that a token never waits for an operator's list."""
