@@ -66,15 +66,6 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-async def test_revoked_token_is_rejected_by_the_next_request(issuer: Issuer) -> None:
-    guard, token = issuer.guard(), issuer.token()
-    assert await reason_of(guard, token) is None
-    issuer.ended.add("1")
-    assert await reason_of(guard, token) is Reason.TOKEN_REVOKED
-    assert await reason_of(guard, issuer.token("2")) is None
-    assert len(issuer.asked) == 3
-
-
 async def test_the_question(issuer: Issuer) -> None:
     """The token, a new proof of the API, and the request for a signed answer; nothing of it in the URL."""
     guard, token = issuer.guard(), issuer.token()
