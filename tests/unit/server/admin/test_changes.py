@@ -25,16 +25,6 @@ def show(client: Any) -> documents.Client:
     return views.client(client, NOW)
 
 
-def test_only_what_differs_is_told() -> None:
-    before = member("a")
-    (entry,) = changes.audit(call(), "client a", show)(before, replace(before, enabled=False))
-    assert (entry.audit.by, entry.audit.client_id, entry.audit.outcome) == ("owner", "owner", "changed")
-    assert (json.loads(entry.audit.before or ""), json.loads(entry.audit.after or "")) == (
-        {"enabled": True},
-        {"enabled": False},
-    )
-
-
 def test_what_comes_and_goes_is_told_whole() -> None:
     client = member("a")
     (come,) = changes.audit(call(), "client a", show)(None, client)

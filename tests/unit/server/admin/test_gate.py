@@ -63,12 +63,6 @@ async def test_every_answer_says_that_nobody_keeps_it() -> None:
             assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_body_has_an_end() -> None:
-    async with asking(MemoryStore()) as http:
-        answer = await http.post("/clients", content=b"x" * 65_537, headers={"content-type": "application/json"})
-        assert (answer.status_code, answer.json()["reason"]) == (413, "request.too_large")
-
-
 async def test_prefix_is_of_the_issuer() -> None:
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=make_gate(MemoryStore(), OWNER))) as http:
         assert (await http.get(f"{ADMIN}/clients")).status_code == 200

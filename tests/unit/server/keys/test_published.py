@@ -14,7 +14,7 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.settings.options import Options
-from affiant.testing import NOW, Server
+from affiant.testing import Server
 
 CALENDAR = Calendar()
 
@@ -70,35 +70,6 @@ async def test_the_server_keeps_the_calendar_itself(monkeypatch: pytest.MonkeyPa
                 return
             await asyncio.sleep(0.01)
         pytest.fail("no key was announced")
-
-
-@pytest.mark.attack(240)
-async def test_a_removed_key_is_gone_at_once(server: Server) -> None:
-    (lost,) = await _kids(server)
-    signer = await signing_keys.remove(server.store, _vault(server), lost, now=NOW, by="cli, root")
-    assert signer is not None
-    assert await _kids(server) == [signer.kid] != [lost]
-    removed = [record for record in await _records(server) if record["outcome"] == "removed"]
-    assert [(record["kid"], record["endpoint"]) for record in removed] == [(lost, "signing_keys")]
-    assert removed[0]["detail"].endswith("by cli, root")
-
-
-@pytest.mark.attack(245)
-@pytest.mark.parametrize("server", [Calendar(period=600, announcement=120)], indirect=True)
-async def test_the_key_set_can_be_kept_and_asked_for_again(server: Server) -> None:
-    """No private member, each kid once, a copy no older than an announcement, and 304 for who has it."""
-    await signing_keys.rotate(server.store, _vault(server), now=NOW, delay=120, by="a test", alg="RS256")
-    reply = await server.http.get("/jwks")
-    kids = [key["kid"] for key in reply.json()["keys"]]
-    assert len(set(kids)) == len(kids) == 2
-    assert not {"d", "p", "q", "dp", "dq", "qi", "k", "priv"} & {name for key in reply.json()["keys"] for name in key}
-    assert reply.headers["cache-control"] == "public, max-age=120"
-    for known in (reply.headers["etag"], f'"other", W/{reply.headers["etag"]}', "*"):
-        again = await server.http.get("/jwks", headers={"If-None-Match": known})
-        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", reply.headers["etag"])
-    await signing_keys.remove(server.store, _vault(server), kids[0], now=NOW, by="a test")
-    changed = await server.http.get("/jwks", headers={"If-None-Match": reply.headers["etag"]})
-    assert (changed.status_code, changed.headers["etag"] == reply.headers["etag"]) == (200, False)
 
 
 async def test_what_is_stored_is_sealed(server: Server) -> None:
