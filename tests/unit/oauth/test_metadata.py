@@ -93,13 +93,6 @@ def test_parse_reads_the_endpoints() -> None:
     assert parsed.raw == DOCUMENT
 
 
-@pytest.mark.parametrize("name", ["issuer", "token_endpoint"])
-def test_parse_needs_two_members(name: str) -> None:
-    body = json.dumps({key: value for key, value in DOCUMENT.items() if key != name}).encode()
-    with pytest.raises(ValueError, match="another issuer" if name == "issuer" else name):
-        metadata.parse(body, issuer=ISSUER)
-
-
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))
 def test_parse_never_fails_otherwise(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the kind is what matters

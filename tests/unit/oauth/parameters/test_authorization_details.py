@@ -1,6 +1,5 @@
 """authorization_details: what is read, and what is the same."""
 
-import contextlib
 import json
 from typing import Any
 
@@ -8,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affiant.oauth.parameters import authorization_details
 from affiant.oauth.parameters.authorization_details import MAX_BYTES, is_among, parse, render
 
 
@@ -103,9 +101,3 @@ def test_parsed_details_render_and_parse_again(entries: list[dict[str, Any]]) ->
     except ValueError:
         return
     assert parse(render(details)) == details
-
-
-@given(st.text())
-def test_nothing_but_a_value_error(text: str) -> None:
-    with contextlib.suppress(ValueError):
-        authorization_details.parse(text)
