@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -259,3 +260,19 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             runner.run(main(scenario))
 
     return go
+
+
+def served(**caps: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Make a scenario a test with the fixture `run`; its argument `caps` adds to these caps."""
+
+    def decorate(scenario: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        def test(run: Callable[..., None], **given: Any) -> None:
+            run(partial(scenario, **given), **caps, **given.get("caps", {}))
+
+        fixture, _ = inspect.signature(test).parameters.values()
+        others = list(inspect.signature(scenario).parameters.values())[1:]
+        test.__signature__ = inspect.Signature([fixture, *others])  # type: ignore[attr-defined]
+        test.__doc__ = scenario.__doc__
+        return test
+
+    return decorate
