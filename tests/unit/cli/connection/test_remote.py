@@ -2,13 +2,12 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.client.conftest import Answer, Foreign, Request, metadata_answer, token_answer
 
 from affiant.cli.connection import remote
 from affiant.cli.main import main
@@ -34,53 +33,20 @@ CLIENT: dict[str, Any] = {
     "lifetime_policy": "strict", "jti_policy": "strict", "observe": [], "jwks_uri": None, "registered_itself": False,
     "enabled": True, "created_at": 1, "keys": [], "secrets": [],
 }  # fmt: skip
-EXPLAINED: dict[str, Any] = {
-    "accepted": False,
-    "client_id": None,
-    "at": 1.0,
-    "fix": None,
-    "detail": None,
-    "observed": [],
-}
+EXPLAINED = {"accepted": False, "client_id": None, "at": 1.0, "fix": None, "detail": None, "observed": []}
 PROBLEM = {"reason": "r\x1b[31m", "title": "t\x1b[31m", "detail": "d\x1b[31m", "trace_id": "x\x1b", "type": "y\x1b"}
 
 
-class Hostile(ThreadingHTTPServer):
-    """An issuer that gives every client a token, and answers for its admin API what the test sets."""
+class Hostile(Foreign):
+    """It gives every client a token, and answers for its admin API what the test sets."""
 
-    daemon_threads = True
     status, body = 200, b""
 
-    @property
-    def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Answers(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        assert isinstance(self.server, Hostile)
-        issuer = self.server.issuer
-        if "/admin/api" in self.path:
-            self._say(self.server.status, self.server.body)
-        elif "/.well-known/" in self.path:
-            metadata = {"issuer": issuer, "token_endpoint": f"{issuer}/token", "jwks_uri": f"{issuer}/jwks"}
-            self._say(200, json.dumps(metadata).encode())
-        else:
-            self._say(200, json.dumps({"access_token": "a", "token_type": "Bearer", "expires_in": 300}).encode())
-
-    do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-    def _say(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.send_header("location", "http://127.0.0.1:1/")
-        self.end_headers()
-        self.wfile.write(body)
+    def answer(self, request: Request) -> Answer:
+        if "/admin/api" in request.path:
+            headers = {"Content-Type": "application/json", "Location": "http://127.0.0.1:1/"}
+            return Answer(self.status, raw=self.body, headers=headers)
+        return metadata_answer(self.url) if "/.well-known/" in request.path else token_answer()
 
 
 @pytest.fixture
@@ -88,25 +54,22 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     Path("r.toml").write_text('[[clients]]\nclient_id = "x"\ntoken_endpoint_auth_method = "client_secret_basic"\n')
-    with Hostile(("127.0.0.1", 0), _Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    server = Hostile()
+    yield server
+    server.close()
 
 
 @pytest.fixture
 def ask(hostile: Hostile, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Ask:
     """Run a command against it: exit code, output, errors."""
-    monkeypatch.setenv("AFFIANT_ISSUER", hostile.issuer)
+    monkeypatch.setenv("AFFIANT_ISSUER", hostile.url)
     with pytest.raises(SystemExit):
         main(["admin", "bootstrap", "alice"])
     capsysbinary.readouterr()
 
     def run(command: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            main([*command.split(), "--url", hostile.issuer, "-c", "alice.affiant.json"])
+            main([*command.split(), "--url", hostile.url, "-c", "alice.affiant.json"])
         said = capsysbinary.readouterr()
         return int(str(ended.value.code)), said.out.decode(), said.err.decode()
 
@@ -151,7 +114,7 @@ def test_answer_that_is_not_an_admin_apis_is_one_line(
         code, out, err = ask(command)
         assert "\x1b" not in out + err, command
         lines = [line for line in err.splitlines() if not line.startswith("the server may have made x")]
-        assert (code, len(lines), err.startswith(f"affiant: {hostile.issuer}")) == (5, 1, True), (command, err)
+        assert (code, len(lines), err.startswith(f"affiant: {hostile.url}")) == (5, 1, True), (command, err)
         assert "well-known" not in err
 
 
@@ -170,7 +133,7 @@ def test_refusal_cannot_command_the_terminal(hostile: Hostile, ask: Ask, status:
         code, _, err = ask("client list")
         assert (code, err) == (
             5,
-            f"affiant: {hostile.issuer}/admin/api answered {status}, and not as an admin API does\n",
+            f"affiant: {hostile.url}/admin/api answered {status}, and not as an admin API does\n",
         )
 
 

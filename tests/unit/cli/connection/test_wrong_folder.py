@@ -2,9 +2,7 @@
 
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from tests.unit.cli.commands import LEAVES
+from tests.unit.client.conftest import Answer, Foreign
 
 from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
@@ -109,32 +108,6 @@ def _tables(url: str) -> int:
     return asyncio.run(ask())
 
 
-@pytest.fixture
-def other_server() -> Iterator[Callable[[bytes], str]]:
-    """Start a server on this machine that answers /jwks with this; return its address."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def begin(body: bytes) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                assert self.path == "/jwks"
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever).start()
-        return f"http://127.0.0.1:{servers[-1].server_address[1]}"
-
-    yield begin
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
 def _remember(issuer: str) -> list[str]:
     """Make a store that remembers this issuer; return the kids of its signing keys."""
 
@@ -153,22 +126,21 @@ def _remember(issuer: str) -> list[str]:
 @pytest.mark.parametrize(
     "words", [("client", "new", "fresh"), ("api", "new", "orders", "--identifier", URL, "--scope", "x")]
 )
-def test_a_server_with_other_keys_is_noticed(other_server: Callable[[bytes], str], words: tuple[str, ...]) -> None:
-    issuer = other_server(json.dumps({"keys": [{"kid": KID}]}).encode())
-    _remember(issuer)
+def test_a_server_with_other_keys_is_noticed(foreign: Foreign, words: tuple[str, ...]) -> None:
+    foreign.default["/jwks"] = Answer(200, {"keys": [{"kid": KID}]})
+    _remember(foreign.url)
     done = _run(*words)
     assert done.exception is None
-    assert f"! the server at {issuer} has other signing keys than {Path('affiant-data').absolute()}" in done.stderr
+    assert f"! the server at {foreign.url} has other signing keys than {Path('affiant-data').absolute()}" in done.stderr
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"keys": 1}', b'{"keys": []}', b'{"keys": [{"kid": []}]}', None])
-def test_server_of_this_data_is_not_reported(other_server: Callable[[bytes], str], body: bytes | None) -> None:
-    sent = [body or b""]
-    issuer = other_server(b"".join(sent)) if body is not None else "http://127.0.0.1:1"
-    kids = _remember(issuer)
+def test_server_of_this_data_is_not_reported(foreign: Foreign, body: bytes | None) -> None:
+    foreign.default["/jwks"] = Answer(200, raw=body)
+    kids = _remember("http://127.0.0.1:1" if body is None else foreign.url)
     assert "!" not in _run("client", "new", "one").stderr
-    same = other_server(json.dumps({"keys": [{"kid": kid} for kid in (KID, *kids)]}).encode())
-    _remember(same)
+    foreign.default["/jwks"] = Answer(200, {"keys": [{"kid": kid} for kid in (KID, *kids)]})
+    _remember(foreign.url)
     assert "!" not in _run("client", "new", "two").stderr
 
 
