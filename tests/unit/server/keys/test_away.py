@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import threading
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,30 +13,22 @@ from tests import softhsm
 from tests.softhsm import LABEL, PIN
 
 from affiant.errors import SignerError
-from affiant.jose import keys
-from affiant.oauth import assertion
 from affiant.reasons import Reason
 from affiant.server import app
 from affiant.server.keys import mechanisms, pkcs11
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
-from affiant.server.registry import clients, directory
-from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Api, Client
+from affiant.testing import ISSUER, Server
 
-ISSUER, API, MASTER = "https://as.example", "https://api.example", MasterKey.from_bytes(bytes(32))
-KEY = keys.generate("ES256")
 WELL = {"status": "ok"}
 
 
 class Served:
     """A server whose signing keys are in a token that can be made to hang."""
 
-    def __init__(self, token: Token) -> None:
-        self.token, self.store = token, MemoryStore()
-        self.app = app.build(issuer=ISSUER, store=self.store, master_key=MASTER, vault=Vault(MASTER, token))
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url=ISSUER)
+    def __init__(self, server: Server, token: Token) -> None:
+        self.server, self.http, self.store, self.token = server, server.http, server.store, token
         self._back = threading.Event()
 
     async def hang(self) -> None:
@@ -56,11 +47,8 @@ class Served:
     def come_back(self) -> None:
         self._back.set()
 
-    async def ask(self, **more: str) -> httpx2.Response:
-        text = assertion.build("c1", issuer=ISSUER, signer=KEY, now=time.time())
-        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        form = {"client_assertion_type": kind, "client_assertion": text, **more}
-        return await self.http.post("/token", data={"grant_type": "client_credentials", **form})
+    async def ask(self) -> httpx2.Response:
+        return await self.server.post(self.server.form())
 
     async def health(self) -> dict[str, Any]:
         reply = await self.http.get("/health")
@@ -75,14 +63,11 @@ async def served(
 ) -> AsyncIterator[Served]:
     monkeypatch.setattr(app, "PROVE_SECONDS", getattr(request, "param", 0.01))
     monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.8)
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what is registered is seen at once
-    made = Served(Token(hsm.module, LABEL, PIN))
-    async with made.app.router.lifespan_context(made.app), made.http:
-        await made.store.apis.add(Api(API, "a", ("r",), is_default=True, created_at=0))
-        built = clients.build(
-            Client("c1", "private_key_jwt", scope=("r",)), master_key=MASTER, now=0, keys=(KEY.public(),)
-        )
-        await made.store.clients.add(built.client)
+    token = Token(hsm.module, LABEL, PIN)
+    async with Server.in_process(vault=Vault(MasterKey.from_bytes(bytes(32)), token)) as server:
+        await server.add_api("https://api.example", scope=("r",), is_default=True)
+        await server.add_client("c1")
+        made = Served(server, token)
         yield made
         made.come_back()
         await _until(made, is_well=True)
