@@ -99,14 +99,6 @@ async def test_a_newer_schema_is_left_alone(database: str) -> None:
         await PostgresStore(database).open()
 
 
-async def test_nodes_that_open_a_new_database_at_once(database: str) -> None:
-    stores = [PostgresStore(database) for _ in range(5)]
-    await asyncio.gather(*(store.open() for store in stores))
-    outcomes = await asyncio.gather(*(store.ledger.claim(entry(1, trace_id=str(n))) for n, store in enumerate(stores)))
-    assert sorted(outcome.name for outcome in outcomes) == ["FIRST"] + ["REPLAYED"] * 4
-    await asyncio.gather(*(store.close() for store in stores))
-
-
 async def test_commits_are_durable_whatever_the_database_says(database: str) -> None:
     connection = await asyncpg.connect(database)
     name = database.rsplit("/", 1)[1]

@@ -7,7 +7,6 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.server.registration import initial_tokens
 from affiant.storage.entries import AuditRecord, Entry
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import NotFound
 
 MASTER_KEY = MasterKey.from_bytes(bytes(32))
 GOOD: dict[str, Any] = {"scope": ("r",), "resources": (), "lifetime_seconds": 60, "uses": 1, "now": 100}
@@ -26,17 +25,6 @@ async def test_only_a_digest_of_it_is_kept() -> None:
         ("payment",),
     )
     assert (token.created_at, token.expires_at, token.uses) == (100, 160, 1)
-
-
-async def test_they_are_listed_and_revoked() -> None:
-    store = MemoryStore()
-    first, _ = await initial_tokens.issue(store, MASTER_KEY, **GOOD)
-    second, _ = await initial_tokens.issue(store, MASTER_KEY, **GOOD)
-    assert await store.initial_access_tokens.list() == [second, first]
-    await store.initial_access_tokens.remove(first.id)
-    assert await store.initial_access_tokens.list() == [second]
-    with pytest.raises(NotFound):
-        await store.initial_access_tokens.remove(first.id)
 
 
 async def test_its_audit_record_is_in_its_commit() -> None:

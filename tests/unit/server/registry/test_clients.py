@@ -25,14 +25,6 @@ def test_address_instead_of_keys() -> None:
     assert (made.jwks_uri, made.keys) == (URI, ())
 
 
-@pytest.mark.rfc(7591, "2")
-def test_exactly_one_of_keys_and_address() -> None:
-    with pytest.raises(ConfigError, match="not both"):
-        build("private_key_jwt", FIRST, jwks_uri=URI)
-    with pytest.raises(ConfigError, match="needs a public key"):
-        build()
-
-
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_jwt"])
 def test_only_methods_by_key_take_an_address(method: str) -> None:
     with pytest.raises(ConfigError, match="takes no public key"):
