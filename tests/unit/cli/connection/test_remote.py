@@ -33,7 +33,14 @@ CLIENT: dict[str, Any] = {
     "lifetime_policy": "strict", "jti_policy": "strict", "observe": [], "jwks_uri": None, "registered_itself": False,
     "enabled": True, "created_at": 1, "keys": [], "secrets": [],
 }  # fmt: skip
-EXPLAINED = {"accepted": False, "client_id": None, "at": 1.0, "fix": None, "detail": None, "observed": []}
+EXPLAINED: dict[str, Any] = {
+    "accepted": False,
+    "client_id": None,
+    "at": 1.0,
+    "fix": None,
+    "detail": None,
+    "observed": [],
+}
 PROBLEM = {"reason": "r\x1b[31m", "title": "t\x1b[31m", "detail": "d\x1b[31m", "trace_id": "x\x1b", "type": "y\x1b"}
 
 
