@@ -22,7 +22,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_i
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test tests quick lint demo soak interop bench lock clean
+.PHONY: help venv test tests quick lint demo soak interop bench counts lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ $(FOREIGN): tests/interop/requirements.lock
 
 bench: $(READY) ## benchmarks, each compared with a peer or a primitive
 	@$(BIN)/python -m bench $(ARGS)
+
+counts: $(READY) ## the work of a token, compared with what it was (ARGS=--accept keeps the new counts)
+	@$(BIN)/python -m bench.counts $(ARGS)
 
 # uv takes its index from its own settings and the environment; no address of one may end up in the lock.
 lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" for newer releases)

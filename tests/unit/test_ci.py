@@ -21,11 +21,12 @@ def _program(path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("fails", "passes", "runs"),
     [
-        ("", True, ["make lint", "make tests", "make interop"]),
+        ("", True, ["make lint", "make tests", "make interop", "make counts"]),
         ("lint", False, ["make lint"]),
         ("lint tests", False, ["make lint"]),
-        ("tests", True, ["make lint", "make tests", "again", "make interop"]),
+        ("tests", True, ["make lint", "make tests", "again", "make interop", "make counts"]),
         ("interop", False, ["make lint", "make tests", "make interop"]),
+        ("counts", False, ["make lint", "make tests", "make interop", "make counts"]),
         ("tests again", False, ["make lint", "make tests", "again"]),
     ],
 )
