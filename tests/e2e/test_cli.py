@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.e2e import forked
-from tests.process import Server
+from tests.process import Server, run
 
 
 def _run(
@@ -62,12 +61,12 @@ def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, say
     for name, mode in (("file", 0o600), ("open.json", 0o644), ("broken.json", 0o600)):
         (tmp_path / name).touch(mode)
     (tmp_path / "loop").symlink_to("loop")
-    done = _run(tmp_path, *words)
+    done = run(tmp_path, *words)
     assert done.returncode == code, done.stderr
     first, *more = [line for line in done.stderr.splitlines() if not line.startswith("affiant: made ")]
     assert says.lower() in first.lower()
     assert [line[:5] for line in more] in ([], ["See: "])
-    as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
+    as_json = run(tmp_path, *words, "--json")
     assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == code
 
 
@@ -75,10 +74,10 @@ def test_mistakes_give_one_line(tmp_path: Path, words: list[str], code: int, say
 def test_a_settings_file_that_cannot_be_read_is_no_broken_audit_log(tmp_path: Path, words: list[str]) -> None:
     """It was a traceback with exit code 1, which is what `audit verify` ends with when the log is broken."""
     (tmp_path / "affiant.toml").write_text("port = \n")
-    done = forked.run(tmp_path, (*words,), os.environ, timeout=60)
+    done = run(tmp_path, *words)
     says = f"affiant: {tmp_path / 'affiant.toml'}, line 1, column 8: Invalid value\n"
     assert (done.returncode, done.stderr, done.stdout) == (8, says, "")
-    as_json = forked.run(tmp_path, (*words, "--json"), os.environ, timeout=60)
+    as_json = run(tmp_path, *words, "--json")
     assert json.loads(as_json.stdout)["error"]["exit_code"] == as_json.returncode == 8
 
 
@@ -110,7 +109,7 @@ def _as_anyone() -> tuple[str, ...]:
 def test_what_may_not_be_used_is_named(tmp_path: Path, closed: str, mode: int, words: list[str], says: str) -> None:
     """Exit 7 where the file system says no, with the name of what it is about."""
     before = _as_anyone()
-    assert forked.run(tmp_path, ("client", "new", "sealed"), os.environ, timeout=60).returncode == 0
+    assert run(tmp_path, "client", "new", "sealed").returncode == 0
     (tmp_path / closed).chmod(mode)
     try:
         done = _run(tmp_path, *words, before=before)
@@ -124,7 +123,7 @@ def test_what_may_not_be_used_is_named(tmp_path: Path, closed: str, mode: int, w
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can own files for others: run as root")
 @pytest.mark.parametrize("words", [["client", "list"], ["serve", "--port", "0"], ["db", "check"]])
 def test_the_files_of_another_user_are_named_with_their_owner(tmp_path: Path, words: list[str]) -> None:
-    assert forked.run(tmp_path, ("client", "new", "first"), os.environ, timeout=60).returncode == 0
+    assert run(tmp_path, "client", "new", "first").returncode == 0
     for path in (*(tmp_path / "affiant-data").iterdir(), tmp_path / "affiant-data"):
         os.chown(path, 65534, 65534)
     done = _run(tmp_path, *words, before=_as_anyone())
@@ -136,14 +135,14 @@ def test_the_files_of_another_user_are_named_with_their_owner(tmp_path: Path, wo
 @pytest.mark.parametrize(("words", "heading"), [([], "Server:"), (["client"], "Commands:"), (["api"], "Commands:")])
 def test_no_verb_lists_the_verbs(tmp_path: Path, words: list[str], heading: str) -> None:
     """Asking what there is is no mistake."""
-    done = _run(tmp_path, *words)
+    done = run(tmp_path, *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert heading in done.stdout
 
 
 def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     """A full disk is an error; a reader that has gone is none."""
-    assert _run(tmp_path, "client", "new", "first").returncode == 0
+    assert run(tmp_path, "client", "new", "first").returncode == 0
     words = (sys.executable, "-m", "affiant.cli.main", "client", "list")
     full = subprocess.run(["sh", "-c", '"$@" > /dev/full', "-", *words], cwd=tmp_path, capture_output=True, check=False)
     assert full.returncode == 8
@@ -162,7 +161,7 @@ def test_jwt_from_standard_input_need_not_be_text(tmp_path: Path) -> None:
 
 def test_taken_port(server: Server, tmp_path: Path) -> None:
     """A port that is taken is named."""
-    done = _run(tmp_path, "serve", "--port", str(server.port))
+    done = run(tmp_path, "serve", "--port", str(server.port))
     assert done.returncode == 8
     assert f"127.0.0.1:{server.port}" in done.stderr
 
@@ -188,10 +187,10 @@ def test_credentials_are_private(server: Server) -> None:
 
 def test_client_without_server(tmp_path: Path) -> None:
     """Client and api commands need no running server."""
-    assert _run(tmp_path, "api", "new", "a", "--identifier", "https://a.example").returncode == 0
-    assert _run(tmp_path, "client", "new", "c").returncode == 0
-    assert "c  private_key_jwt" in _run(tmp_path, "client", "list").stdout
-    assert _run(tmp_path, "client", "new", "c").returncode == 8
+    assert run(tmp_path, "api", "new", "a", "--identifier", "https://a.example").returncode == 0
+    assert run(tmp_path, "client", "new", "c").returncode == 0
+    assert "c  private_key_jwt" in run(tmp_path, "client", "list").stdout
+    assert run(tmp_path, "client", "new", "c").returncode == 8
 
 
 def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(server: Server) -> None:

@@ -1,19 +1,15 @@
 """`affiant explain`, `client update` and `client check`, as an operator types them."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from tests.process import Server
+from tests.process import Server, run
 
 from affiant import testing
 from affiant.jose import base64url
-
-AFFIANT = (sys.executable, "-m", "affiant.cli.main")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +66,7 @@ def test_as_of_another_time(server: Server, client: str) -> None:
 def test_a_server_elsewhere(server: Server, client: str, tmp_path: Path) -> None:
     """From its metadata alone, in a folder that knows nothing."""
     text = server.assertion(client, audience="https://elsewhere.example")
-    command = [*AFFIANT, "explain", text, "--issuer", server.issuer]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run(tmp_path, "explain", text, "--issuer", server.issuer)
     assert done.returncode == 0
     assert "?  5 client       depends on the registration" in done.stdout
     assert "refused: assertion.audience" in done.stdout
@@ -90,7 +85,7 @@ def test_what_cannot_be_explained(server: Server, what: str, code: int, says: st
 
 def test_without_a_server(tmp_path: Path) -> None:
     """Asking makes no data folder."""
-    done = subprocess.run([*AFFIANT, "explain", "a=b"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run(tmp_path, "explain", "a=b")
     assert done.returncode == 8
     assert "--issuer" in done.stderr
     assert not list(tmp_path.iterdir())
