@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from tests import certificates
 from tests.loopback import free_port, is_free
-from tests.process import AFFIANT, Child, Launch
+from tests.process import AFFIANT, Child, Launch, Server
 
 from affiant.cli.server.serve import DRAIN_SECONDS
 
@@ -48,17 +48,16 @@ def test_silent_connections_shut_nobody_out(launch: Launch, name: str) -> None:
 
 
 @pytest.mark.attack(14)
-def test_body_that_is_too_large_is_not_read(launch: Launch) -> None:
+def test_body_that_is_too_large_is_not_read(server: Server) -> None:
     """The answer is 413, says that the connection ends, and what follows it is cut off."""
-    port, sent = free_port(), 0
-    _serve(launch, port)
-    with _connect(port) as peer:
+    sent = 0
+    with _connect(server.port) as peer:
         peer.sendall(POST % (2 << 30))
         with contextlib.suppress(ConnectionError):
             while sent < 200_000_000:
                 sent += peer.send(b"x" * 65_536)
     assert sent < 50_000_000
-    with _connect(port) as peer:
+    with _connect(server.port) as peer:
         peer.sendall(POST % (2 << 30) + b"x" * 100_000)
         said = b"".join(iter(lambda: peer.recv(65_536), b""))
     assert said.startswith(b"HTTP/1.1 413 ")

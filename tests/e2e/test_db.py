@@ -40,13 +40,13 @@ def test_a_damaged_database_is_not_served(lone_server: Server) -> None:
         assert "affiant db restore" in done.stderr
 
 
-def test_mistakes(lone_server: Server) -> None:
+def test_mistakes(server: Server) -> None:
     for words, code in (
         (("db", "backup", "/nowhere/copy.db"), 3),
         (("db", "restore", "missing.db"), 8),
         (("db", "check", "--data", "nothing"), 3),
         (("db",), 0),
     ):
-        done = lone_server.run(*words)
+        done = server.run(*words)
         assert done.returncode == code, (words, done.stderr)
         assert "Traceback" not in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.process import Server
+from tests.process import Server, run
 
 from affiant import Guard, testing
 from affiant.errors import Rejected
@@ -28,12 +28,20 @@ CONNECTIONS, KEPT = 4, 200
 PRIVATE = ("sealed", '"d"', "priv", "PRIVATE")
 
 
-@pytest.fixture
-def rotating(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def rotating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two workers: one may sign with a key when the other is asked for the key set."""
-    with Server(tmp_path, workers=2) as server:
+    with Server(tmp_path_factory.mktemp("rotating"), workers=2) as server:
         server.add_api()
         server.affiant("client", "new", "load", "--scope", "orders.read", "--introspect", API)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for tests that do not ask which key was the first."""
+    with Server(tmp_path_factory.mktemp("other")) as server:
+        server.add_api()
         yield server
 
 
@@ -94,22 +102,6 @@ async def _rotate(folder: Path, times: int) -> None:
         await store.close()
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.soak)])
-async def test_rotations_under_load_refuse_no_good_token(rotating: Server, times: int) -> None:
-    """Two seconds apart: every key signs at last, and no guard, old or new, refuses a token of any of them."""
-    load = Load(rotating)
-    connections = [asyncio.create_task(load.connection()) for _ in range(CONNECTIONS)]
-    try:
-        await _rotate(rotating.folder / "affiant-data", times)
-    finally:
-        load.is_over = True
-        await asyncio.gather(*connections)
-    print(f"{times} rotations, {load.issued} tokens, {load.checks} checks, {len(load.refused)} refused")
-    assert not load.refused
-    assert len(load.kids) == times + 1
-    rotating.affiant("audit", "verify")
-
-
 async def _published(http: httpx2.AsyncClient, issuer: str) -> list[str]:
     return [key["kid"] for key in (await http.get(f"{issuer}/jwks")).json()["keys"]]
 
@@ -126,7 +118,9 @@ async def test_after_an_emergency_removal(rotating: Server) -> None:
         done = await asyncio.to_thread(rotating.affiant, "signing-key", "remove", _kid(old))
         await asyncio.sleep(1)
         for _ in range(20):  # by either worker
-            assert await _published(http, rotating.issuer) == [done["signer"]] != [_kid(old)]
+            published = await _published(http, rotating.issuer)
+            assert done["signer"] in published
+            assert _kid(old) not in published
         new = await _token(http, rotating, key)
         assert _kid(new) == done["signer"]
         form = rotating.proof("load", token=old)
@@ -136,6 +130,22 @@ async def test_after_an_emergency_removal(rotating: Server) -> None:
         await guard.check([f"Bearer {old}".encode()])
     assert refusal.value.reason is Reason.TOKEN_KEY
     await guard.check([f"Bearer {new}".encode()])
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.soak)])
+async def test_rotations_under_load_refuse_no_good_token(rotating: Server, times: int) -> None:
+    """Two seconds apart: every key signs at last, and no guard, old or new, refuses a token of any of them."""
+    load = Load(rotating)
+    connections = [asyncio.create_task(load.connection()) for _ in range(CONNECTIONS)]
+    try:
+        await _rotate(rotating.folder / "affiant-data", times)
+    finally:
+        load.is_over = True
+        await asyncio.gather(*connections)
+    print(f"{times} rotations, {load.issued} tokens, {load.checks} checks, {len(load.refused)} refused")
+    assert not load.refused
+    assert len(load.kids) == times + 1
+    rotating.affiant("audit", "verify")
 
 
 def _records(server: Server) -> list[dict[str, Any]]:
@@ -173,14 +183,14 @@ def test_the_commands(lone_server: Server) -> None:
     assert told == [("announced", second["kid"], "by cli,"), ("advanced", second["kid"], "by cli,")]
 
 
-def test_another_algorithm_is_warned_of(lone_server: Server) -> None:
-    done = lone_server.run("signing-key", "rotate", "--now", "--alg", "PS256")
+def test_another_algorithm_is_warned_of(other: Server) -> None:
+    done = other.run("signing-key", "rotate", "--now", "--alg", "PS256")
     assert done.returncode == 0
     assert "! until now it was ES256: an API that does not verify PS256 will refuse every token" in done.stdout
     time.sleep(SEEN_SECONDS + 0.1)
-    assert [key["alg"] for key in lone_server.affiant("signing-key", "list") if key["state"] == "active"] == ["PS256"]
-    assert lone_server.affiant("signing-key", "rotate")["alg"] == "PS256", "those that follow have the same"
-    assert lone_server.run("signing-key", "rotate", "--alg", "HS256").returncode == 2
+    assert [key["alg"] for key in other.affiant("signing-key", "list") if key["state"] == "active"] == ["PS256"]
+    assert other.affiant("signing-key", "rotate")["alg"] == "PS256", "those that follow have the same"
+    assert other.run("signing-key", "rotate", "--alg", "HS256").returncode == 2
 
 
 @pytest.mark.attack(240)
@@ -199,47 +209,44 @@ def test_removing_the_only_key_makes_a_successor(lone_server: Server) -> None:
     assert told == [("announced", new["kid"]), ("removed", lost["kid"])]
 
 
-def test_nothing_private_is_printed(lone_server: Server) -> None:
+def test_a_folder_without_a_server(tmp_path: Path) -> None:
+    assert run(tmp_path, "db", "migrate", "--data", "empty").returncode == 0
+    done = run(tmp_path, "signing-key", "list", "--data", "empty")
+    assert (done.returncode, done.stdout) == (0, "no keys yet: affiant serve makes the first\n")
+
+
+def test_an_api_has_keys_of_its_own_algorithm(other: Server) -> None:
+    """From the command line, on a server that runs: made with the API, rotated for itself, and gone with the choice."""
+    made = other.affiant(
+        *("api", "new", "ledger", "--identifier", "https://ledger.example", "--scope", "l", "--signing-alg", "PS256")
+    )
+    assert made["signing_alg"] == "PS256"
+    (key,) = [key for key in other.affiant("signing-key", "list") if key["for"] == "PS256"]
+    assert (key["alg"], key["state"]) == ("PS256", "active")
+    other.affiant(
+        *("client", "new", "books", "--scope", "l", "--resource", "https://ledger.example", "--resource", API)
+    )
+    got = other.run("token", "-c", "books.affiant.json", "--resource", "https://ledger.example")
+    assert compact.parse(got.stdout.strip()).kid == key["kid"], got.stderr
+    next_key = other.affiant("signing-key", "rotate", "--for", "PS256")
+    assert (next_key["for"], next_key["alg"], next_key["state"]) == ("PS256", "PS256", "announced")
+    assert other.run("signing-key", "rotate", "--for", "PS256", "--alg", "ES256").returncode == 2
+    assert other.run("signing-key", "rotate", "--for", "ES512").returncode == 8
+    assert other.affiant("api", "update", "ledger", "--signing-alg", "ES384")["signing_alg"] == "ES384"
+    assert other.affiant("api", "update", "https://ledger.example", "--signing-alg", "default")["signing_alg"] is None
+    assert other.run("api", "update", "nobody", "--scope", "x").returncode == 3
+    assert other.run("api", "update", "ledger", "--signing-alg", "HS256").returncode == 2
+
+
+def test_nothing_private_is_printed(other: Server) -> None:
     said = ""
     for words in (
         ["list"],
         ["rotate", "--now"],
         ["list"],
-        ["remove", lone_server.affiant("signing-key", "list")[0]["kid"]],
+        ["remove", other.affiant("signing-key", "list")[0]["kid"]],
     ):
         for more in ([], ["--json"]):
-            done = lone_server.run("signing-key", *words, *more)
+            done = other.run("signing-key", *words, *more)
             said += done.stdout + done.stderr
     assert not [word for word in PRIVATE if word in said]
-
-
-def test_a_folder_without_a_server(lone_server: Server) -> None:
-    assert lone_server.run("db", "migrate", "--data", "empty").returncode == 0
-    done = lone_server.run("signing-key", "list", "--data", "empty")
-    assert (done.returncode, done.stdout) == (0, "no keys yet: affiant serve makes the first\n")
-
-
-def test_an_api_has_keys_of_its_own_algorithm(lone_server: Server) -> None:
-    """From the command line, on a server that runs: made with the API, rotated for itself, and gone with the choice."""
-    made = lone_server.affiant(
-        *("api", "new", "ledger", "--identifier", "https://ledger.example", "--scope", "l", "--signing-alg", "PS256")
-    )
-    assert made["signing_alg"] == "PS256"
-    (key,) = [key for key in lone_server.affiant("signing-key", "list") if key["for"] == "PS256"]
-    assert (key["alg"], key["state"]) == ("PS256", "active")
-    lone_server.affiant(
-        *("client", "new", "books", "--scope", "l", "--resource", "https://ledger.example", "--resource", API)
-    )
-    got = lone_server.run("token", "-c", "books.affiant.json", "--resource", "https://ledger.example")
-    assert compact.parse(got.stdout.strip()).kid == key["kid"], got.stderr
-    next_key = lone_server.affiant("signing-key", "rotate", "--for", "PS256")
-    assert (next_key["for"], next_key["alg"], next_key["state"]) == ("PS256", "PS256", "announced")
-    assert lone_server.run("signing-key", "rotate", "--for", "PS256", "--alg", "ES256").returncode == 2
-    assert lone_server.run("signing-key", "rotate", "--for", "ES512").returncode == 8
-    assert lone_server.affiant("api", "update", "ledger", "--signing-alg", "ES384")["signing_alg"] == "ES384"
-    assert (
-        lone_server.affiant("api", "update", "https://ledger.example", "--signing-alg", "default")["signing_alg"]
-        is None
-    )
-    assert lone_server.run("api", "update", "nobody", "--scope", "x").returncode == 3
-    assert lone_server.run("api", "update", "ledger", "--signing-alg", "HS256").returncode == 2

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import httpx2
@@ -110,13 +109,9 @@ def registrar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         f'[software_statement_issuers]\n"{PUBLISHER_ISSUER}" = "publisher.jwks.json"\n'
     )
     with Server(folder, workers=2) as server:
-        _prepare(server)
+        server.add_api()
+        server.affiant("client", "new", "reader", "--auth", "client_secret_post", "--introspect", API)
         yield server
-
-
-def _prepare(server: Server) -> None:
-    server.add_api()
-    server.affiant("client", "new", "reader", "--auth", "client_secret_post", "--introspect", API)
 
 
 @pytest.mark.rfc(7592, "2")
@@ -194,41 +189,28 @@ def test_nothing_secret_is_written_anywhere(registrar: Server) -> None:
     assert found == []
 
 
-@dataclass
-class Killed:
-    """A server that is killed, and started again at the same place."""
-
-    server: Server
-
-    def crash(self) -> None:
-        self.server.kill()
-        self.server.start()
+def _crash(server: Server) -> None:
+    server.kill()
+    server.start()
 
 
-@pytest.fixture
-def killed(tmp_path: Path) -> Iterator[Killed]:
-    with Server(tmp_path, workers=2) as server:
-        _prepare(server)
-        yield Killed(server)
-
-
-def test_what_was_answered_survives_sigkill(killed: Killed) -> None:
+def test_what_was_answered_survives_sigkill(registrar: Server) -> None:
     """After each answer: registration, replacement and deletion are there, and what was spent is spent."""
-    token, key, next_key = _invite(killed.server), keys.generate("ES256"), keys.generate("ES256")
-    client = Foreign.register(killed.server, token, key)
-    killed.crash()
+    token, key, next_key = _invite(registrar), keys.generate("ES256"), keys.generate("ES256")
+    client = Foreign.register(registrar, token, key)
+    _crash(registrar)
     access_token = client.until(200).json()["access_token"]
-    again = httpx2.post(f"{killed.server.issuer}/register", json={"jwks": _jwks(key)}, headers=_bearer(token))
+    again = httpx2.post(f"{registrar.issuer}/register", json={"jwks": _jwks(key)}, headers=_bearer(token))
     assert again.status_code == 401, "the one use was spent"
 
     assert client.manage("PUT", json={**_sent(client), "jwks": _jwks(next_key)}).status_code == 200
-    killed.crash()
+    _crash(registrar)
     assert client.until(401).json()["error"] == "invalid_client"
     client.key = next_key
     client.until(200)
 
     assert client.manage("DELETE").status_code == 204
-    killed.crash()
+    _crash(registrar)
     client.until(401)
-    assert not _is_active(killed.server, access_token)
-    killed.server.affiant("audit", "verify")
+    assert not _is_active(registrar, access_token)
+    registrar.affiant("audit", "verify")
