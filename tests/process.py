@@ -146,8 +146,8 @@ class Server:
         end = words.index("--") if "--" in words else len(words)  # a name follows, which may begin with a hyphen
         done = self.run(*words[:end], "--json", *words[end:])
         assert done.returncode == 0, done.stdout + done.stderr
-        if _CHANGES & set(words):
-            time.sleep(2 * FRESH_SECONDS)  # until every worker looks again at what is registered
+        if _CHANGES & set(words) and "list" not in words:
+            time.sleep(1.2 * FRESH_SECONDS)  # until every worker looks again at what is registered
         return json.loads(done.stdout)["data"]
 
     def add_api(self, identifier: str = ORDERS, *words: str, name: str = "orders", scope: str = "orders.read") -> None:
