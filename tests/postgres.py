@@ -127,7 +127,7 @@ def make() -> Postgres | None:
     data = folder / "data"
     _run(
         *(programs / "initdb", "-D", str(data), "-U", "affiant", "-E", "UTF8", "--no-locale", "--no-instructions"),
-        *("-A", "scram-sha-256", "--pwfile", str(folder / "password")),
+        *("-A", "scram-sha-256", "--pwfile", str(folder / "password"), "--no-sync", "-c", "scram_iterations=1"),
     )
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
