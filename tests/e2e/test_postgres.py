@@ -143,18 +143,8 @@ def test_another_master_key_is_refused(nodes: Nodes) -> None:
     done = nodes.run("client", "list", "--data", "another-node", AFFIANT_MASTER_KEY="")
     assert (done.returncode, "another-node/master.key is missing" in done.stderr) == (8, True)
     assert not (nodes.folder / "another-node").exists()
-    done = nodes.run(
-        "api",
-        "new",
-        "a",
-        "--identifier",
-        "https://a.example",
-        "--scope",
-        "x",
-        "--data",
-        "another-node",
-        AFFIANT_MASTER_KEY="",
-    )
+    words = ("api", "new", "a", "--identifier", "https://a.example", "--scope", "x", "--data", "another-node")
+    done = nodes.run(*words, AFFIANT_MASTER_KEY="")
     assert (done.returncode, "another-node/master.key is missing" in done.stderr) == (8, True)
     assert not list((nodes.folder / "another-node").iterdir()), "a key was made that is good for nothing"
 
@@ -256,18 +246,18 @@ def test_postgres_restarts_under_load(own_postgres: Postgres, own_nodes: Nodes, 
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.soak)])
-def test_a_node_is_killed_under_load(own_nodes: Nodes, times: int) -> None:
+def test_a_node_is_killed_under_load(nodes: Nodes, times: int) -> None:
     """The other one goes on as if nothing had happened; what the dead one answered is kept."""
-    with Load(own_nodes) as load:
+    with Load(nodes) as load:
         for _ in range(times):
-            own_nodes.children[0].kill()
+            nodes.children[0].kill()
             load.until_issued(50)
-            own_nodes.children[0] = own_nodes.start_one("a")
-            own_nodes.children[0].until_healthy(own_nodes.urls[0].removesuffix("/token"))
+            nodes.children[0] = nodes.start_one("a")
+            nodes.children[0].until_healthy(nodes.urls[0].removesuffix("/token"))
             load.until_issued(50)
-    assert {answer.status for answer in load.answers if answer.url == own_nodes.urls[1]} == {200}
-    assert {answer.status for answer in load.answers if answer.url == own_nodes.urls[0]} == {200, 0}
-    _check(own_nodes, load.answers)
+    assert {answer.status for answer in load.answers if answer.url == nodes.urls[1]} == {200}
+    assert {answer.status for answer in load.answers if answer.url == nodes.urls[0]} == {200, 0}
+    _check(nodes, load.answers)
 
 
 def _check(nodes: Nodes, answers: list[Answered]) -> None:
