@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -35,6 +36,28 @@ _NUMBER = re.compile(r"[0-9.]+")
 _IPV4 = 4
 
 
+def _accepted_by(parse: Callable[[Any], object]) -> AfterValidator:
+    """Return a validator that keeps the value as it is, if this function accepts it."""
+
+    def check(value: Any) -> Any:
+        try:
+            _ = parse(value) if value is not None else None
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(check)
+
+
+def _parse_trusted(text: str) -> None:
+    # X-Forwarded-For may be trusted from every address, with a warning; a header that proves a client never.
+    if text.strip() != EVERY_ADDRESS:
+        Proxies.parse(text)
+
+
+Url = Annotated[str | None, _accepted_by(check_own_issuer)]
+
+
 class Settings(BaseSettings):
     """The settings of an operator. Variables have the names of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
@@ -44,7 +67,7 @@ class Settings(BaseSettings):
     database: str | None = Field(
         default=None, repr=False, description="postgresql://USER@HOST/NAME instead of SQLite in the data folder"
     )
-    issuer: str | None = Field(default=None, description="issuer identifier; default: what the data folder remembers")
+    issuer: Url = Field(default=None, description="issuer identifier; default: what the data folder remembers")
     host: str = Field(default=DEFAULT_HOST, description="address to listen on")
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=64, description="processes")
@@ -57,11 +80,11 @@ class Settings(BaseSettings):
     max_connections_per_address: int = Field(
         default=1024, ge=0, le=1_000_000, description="the same of one address that is no proxy; 0: no limit"
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: Annotated[str, _accepted_by(_parse_trusted)] = Field(
         default="",
         description="addresses and networks whose X-Forwarded-For and -Proto are believed, with commas",
     )
-    jwks_uri_allow: str = Field(
+    jwks_uri_allow: Annotated[str, _accepted_by(parse_allowed)] = Field(
         default="", description="hosts and networks of clients' key sets that need not be public, with commas"
     )
     tls_cert: Path | None = Field(default=None, description="certificate of this server, PEM: listen with TLS")
@@ -69,19 +92,19 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(
         default=None, description="authorities of client certificates, PEM: ask for them (RFC 8705)"
     )
-    client_certificate_proxies: str = Field(
+    client_certificate_proxies: Annotated[str, _accepted_by(Proxies.parse)] = Field(
         default="",
         description="addresses and networks whose certificate header is believed, with commas; none by default",
     )
     client_certificate_trust: Literal["ca", "any"] = Field(
         default="ca", description="any: those proxies let certificates of no authority in, so their names mean nothing"
     )
-    client_certificate_header: str = Field(
+    client_certificate_header: Annotated[str, _accepted_by(Header.parse)] = Field(
         default="rfc9440",
         description="what those proxies write: rfc9440 (Client-Cert), nginx (ssl-client-cert) or nginx:HEADER-NAME,"
         " xfcc (Envoy), alb (AWS, verify mode), alb-passthrough (AWS; needs client_certificate_trust any)",
     )
-    mtls_url: str | None = Field(
+    mtls_url: Url = Field(
         default=None, description="where the endpoints are that ask for certificates, when not at the issuer (RFC 8705)"
     )
     fapi: Literal["off", "on"] = Field(
@@ -90,7 +113,7 @@ class Settings(BaseSettings):
     auth_methods: str = Field(
         default="", description="how clients may authenticate, with commas; default: every method there is"
     )
-    software_statement_issuers: Annotated[dict[str, Path], NoDecode] = Field(
+    software_statement_issuers: Annotated[dict[str, Path], NoDecode, _accepted_by(software_statement.load)] = Field(
         default_factory=dict, description="issuers of software statements, each with the file of its keys, a JWK Set"
     )
     authorization_endpoint: Literal["off", "on"] = Field(
@@ -196,24 +219,6 @@ class Settings(BaseSettings):
             raise ValueError(f"write one of {', '.join(allowed or ())}")
         return value
 
-    @field_validator("software_statement_issuers")
-    @classmethod
-    def _check_software_statement_issuers(cls, value: dict[str, Path]) -> dict[str, Path]:
-        try:
-            software_statement.load(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("jwks_uri_allow")
-    @classmethod
-    def _check_jwks_uri_allow(cls, value: str) -> str:
-        try:
-            parse_allowed(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return value
-
     @field_validator("auth_methods")
     @classmethod
     def _check_auth_methods(cls, value: str, info: ValidationInfo) -> str:
@@ -233,37 +238,11 @@ class Settings(BaseSettings):
             raise ValueError("write postgresql://USER@HOST/NAME or sqlite:///FOLDER")
         return value
 
-    @field_validator("issuer", "mtls_url")
-    @classmethod
-    def _check_issuer(cls, value: str | None) -> str | None:
-        if value is None:
-            return value
-        try:
-            return check_own_issuer(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("trusted_proxies", "client_certificate_proxies")
-    @classmethod
-    def _check_proxies(cls, value: str, info: ValidationInfo) -> str:
-        # X-Forwarded-For may be trusted from every address, with a warning; a header that proves a client never.
-        if value.strip() == EVERY_ADDRESS and info.field_name == "trusted_proxies":
-            return value
-        try:
-            Proxies.parse(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return value
-
     @field_validator("client_certificate_header")
     @classmethod
     def _check_certificate_header(cls, value: str, info: ValidationInfo) -> str:
-        try:
-            header = Header.parse(value)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
         # Attack: without this, a self-signed certificate with the name of a client authenticates as that client.
-        if not header.is_judged and info.data.get("client_certificate_trust") == "ca":
+        if not Header.parse(value).is_judged and info.data.get("client_certificate_trust") == "ca":
             raise ValueError(f"{value} sends certificates of no authority: set client_certificate_trust to any")
         return value
 
