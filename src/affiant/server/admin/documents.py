@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import fields as attributes
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 from pydantic_core import PydanticCustomError, core_schema
 
 from affiant.server.registry import fields, kinds
@@ -332,7 +332,7 @@ class RefreshToken(Out):
     family: str
     client_id: str
     scope: list[str]
-    resource: list[str]
+    resource: Annotated[list[str], BeforeValidator(str.split)]
     issued_at: int
     idle_expires_at: int
     expires_at: int

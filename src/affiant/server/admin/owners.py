@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -52,17 +52,13 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | Non
             break
         with contextlib.suppress(_NoneLeft):
             return await act(Condition(other, partial(_check_left, call.desk.identifier)))
-        other = await _find_another(call, client_id)
+        other = await anext((name async for name in _names(call) if name != client_id), None)
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 
 
 async def find_all(call: Call) -> frozenset[str]:
     """Return the names of all owners."""
-    owners, after = set[str](), ""
-    while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
-        owners |= {client.client_id for client in found if _is_owner(client, call.desk.identifier)}
-        after = found[-1].client_id
-    return frozenset(owners)
+    return frozenset([name async for name in _names(call)])
 
 
 def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
@@ -94,11 +90,11 @@ def _is_owner(client: Client, api: str) -> bool:
     return can_ask and roles.role_of(client, api) is Role.OWNER
 
 
-async def _find_another(call: Call, but: str) -> str | None:
+async def _names(call: Call) -> AsyncIterator[str]:
+    """Yield the names of all owners."""
     after = ""
     while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
         for client in found:
-            if client.client_id != but and _is_owner(client, call.desk.identifier):
-                return client.client_id
+            if _is_owner(client, call.desk.identifier):
+                yield client.client_id
         after = found[-1].client_id
-    return None

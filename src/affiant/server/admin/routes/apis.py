@@ -8,12 +8,11 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.oauth.parameters.scope import is_covered
-from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, views
 from affiant.server.admin.documents import ApiChanges, ApiNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import Call, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, IfMatch, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.registry import fields, kinds
 from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
@@ -35,7 +34,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     return await lists.answer(call, limit, cursor, source)
 
 
-@APIS("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=(Reason.ADMIN_EXISTS,))
+@APIS("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=TAKEN)
 async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
     built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
@@ -55,18 +54,13 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     return built
 
 
-@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=(Reason.ADMIN_NOT_FOUND,))
+@APIS("GET /apis/{identifier:path}", Role.VIEWER, answers=documents.Api, refuses=UNKNOWN)
 async def show_api(call: Call, identifier: Identifier) -> Any:
     """Show an API."""
     return changes.tagged(call, views.api(await get(call, identifier)))
 
 
-@APIS(
-    "PATCH /apis/{identifier:path}",
-    Role.OWNER,
-    answers=documents.Api,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
-)
+@APIS("PATCH /apis/{identifier:path}", Role.OWNER, answers=documents.Api, refuses=OF_CHANGES)
 async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_match: IfMatch = None) -> Any:
     """Change an API: its name, its scopes, or that it is the default."""
     stored = await get(call, identifier)
@@ -80,12 +74,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
     return changes.tagged(call, views.api(changed))
 
 
-@APIS(
-    "DELETE /apis/{identifier:path}",
-    Role.OWNER,
-    status=204,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
-)
+@APIS("DELETE /apis/{identifier:path}", Role.OWNER, status=204, refuses=OF_CHANGES)
 async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = None) -> None:
     """Remove an API; the access tokens for it end in the same commit."""
     changes.check_match(if_match, views.api(await get(call, identifier)))

@@ -7,12 +7,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from pydantic import Field
 
-from affiant.reasons import Reason
 from affiant.server.admin import documents, lists
 from affiant.server.admin.documents import Question
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
 from affiant.server.request.http import Answer
 from affiant.storage import audit_chain
 from affiant.storage.audit_chain import Broken
@@ -102,7 +101,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
     return documents.Verification(holds=True, number=head.number, head=audit_chain.build_head(head))
 
 
-@AUDIT("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=(Reason.ADMIN_NOT_FOUND,))
+@AUDIT("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=UNKNOWN)
 async def export_audit(call: Call, after: After = 0) -> Answer:
     """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
     log = call.desk.store.audit_log
@@ -137,7 +136,7 @@ async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result
         after = page[-1][0]
 
 
-@AUDIT("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=(Reason.ADMIN_NOT_FOUND,))
+@AUDIT("GET /audit/{trace_id}", Role.VIEWER, answers=dict[str, Any], refuses=UNKNOWN)
 async def show_record(call: Call, trace_id: TraceId) -> Any:
     """Show the record of one request."""
     return await get(call, trace_id)
@@ -174,13 +173,7 @@ async def explain_request(call: Call, question: Question) -> Any:
     return msgspec.to_builtins(await call.desk.explainer().explain(captured.parse(question.request), now=at))
 
 
-@EXPLAIN(
-    "GET /explain/{trace_id}",
-    Role.VIEWER,
-    answers=documents.Explanation,
-    refuses=(Reason.ADMIN_NOT_FOUND,),
-    is_long=True,
-)
+@EXPLAIN("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=UNKNOWN, is_long=True)
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Explain the decision about a request, from its record."""
     return msgspec.to_builtins(await call.desk.explainer().explain_record(await get(call, trace_id)))

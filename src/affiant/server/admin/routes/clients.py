@@ -10,7 +10,6 @@ from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.oauth import names
-from affiant.reasons import Reason
 from affiant.server.admin import changes, documents, lists, owners, views
 from affiant.server.admin.documents import (
     ClientChanges,
@@ -23,7 +22,7 @@ from affiant.server.admin.documents import (
 )
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import Call, ClientId, IfMatch, Routes
+from affiant.server.admin.routes.operation import OF_CHANGES, TAKEN, UNKNOWN, Call, ClientId, IfMatch, Routes
 from affiant.server.credentials import actions, completion
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials.actions import Action
@@ -35,7 +34,6 @@ from affiant.storage.entries import LONGEST_TOKEN, RefreshSelection, Revocation
 from affiant.storage.records import Client, Condition, KeyUse, NotFound
 
 CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
-_UNKNOWN = (Reason.ADMIN_NOT_FOUND,)
 _Row = tuple[Client, Sequence[KeyUse]]
 
 
@@ -56,7 +54,7 @@ async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None
     return await lists.answer(call, limit, cursor, Source(fetch, lambda row: row[0].client_id, show))
 
 
-@CLIENTS("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=(Reason.ADMIN_EXISTS,))
+@CLIENTS("POST /clients", Role.OWNER, answers=documents.RegisteredClient, status=201, refuses=TAKEN)
 async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
@@ -81,7 +79,7 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     )
 
 
-@CLIENTS("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=_UNKNOWN)
+@CLIENTS("GET /clients/{client_id}", Role.VIEWER, answers=documents.UsedClient, refuses=UNKNOWN)
 async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
@@ -89,12 +87,7 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     return views.used(shown, await call.desk.store.key_uses.list(client_id))
 
 
-@CLIENTS(
-    "PATCH /clients/{client_id}",
-    Role.OPERATOR,
-    answers=documents.ChangedClient,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
-)
+@CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, answers=documents.ChangedClient, refuses=OF_CHANGES)
 async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, if_match: IfMatch = None) -> Any:
     """Change a client. If it is disabled (`enabled`), its tokens end at once."""
     await get(call, client_id)
@@ -116,12 +109,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
     return documents.ChangedClient(**shown.model_dump(), jwks_left_out=left_out)
 
 
-@CLIENTS(
-    "DELETE /clients/{client_id}",
-    Role.OWNER,
-    status=204,
-    refuses=(Reason.ADMIN_NOT_FOUND, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER),
-)
+@CLIENTS("DELETE /clients/{client_id}", Role.OWNER, status=204, refuses=OF_CHANGES)
 async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = None) -> None:
     """Remove a client, its keys and its refresh tokens; its access tokens end in the same commit."""
     await get(call, client_id)
@@ -204,7 +192,7 @@ def _audit(call: Call, client_id: str) -> Any:
     return changes.audit(call, f"client {client_id}", lambda found: views.client(found, call.now), ends=ends)
 
 
-@CREDENTIALS("GET /clients/{client_id}/keys", Role.VIEWER, answers=list[documents.HeldKey], refuses=_UNKNOWN)
+@CREDENTIALS("GET /clients/{client_id}/keys", Role.VIEWER, answers=list[documents.HeldKey], refuses=UNKNOWN)
 async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     """List a client's keys: what each may do, how it was used, and whether it can go."""
     found = await get(call, client_id)
@@ -212,26 +200,26 @@ async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/keys", Role.OPERATOR, answers=documents.Client, status=201, refuses=UNKNOWN)
 async def start_key_rotation(call: Call, client_id: ClientId, wanted: KeyNew) -> Any:
     """Add a client's next key; those before stay good until the rotation is completed."""
     added = client_keys.build(parse_public_jwk(wanted.jwk), now=call.now, not_before=wanted.not_before)
     return await _change(call, client_id, actions.add_key(added))
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/keys/complete", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def complete_key_rotation(call: Call, client_id: ClientId, wanted: KeyCompleted) -> Any:
     """Retire a client's old key; the tokens that it obtained live until they expire."""
     return await _change(call, client_id, actions.retire_key(wanted.kid, overlap=wanted.overlap))
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/keys/cancel", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def cancel_key_rotation(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
     """Take a client's new key back."""
     return await _change(call, client_id, actions.cancel_key(wanted.kid))
 
 
-@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/keys/revoke", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -> Any:
     """End a key that an attacker may have, and every token that it obtained."""
     return await _change(call, client_id, actions.revoke_key(wanted.kid))
@@ -242,7 +230,7 @@ async def revoke_client_key(call: Call, client_id: ClientId, wanted: KeyNamed) -
     Role.OPERATOR,
     answers=documents.RegisteredClient,
     status=201,
-    refuses=_UNKNOWN,
+    refuses=UNKNOWN,
 )
 async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretNew) -> Any:
     """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
@@ -254,19 +242,19 @@ async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretN
     return documents.RegisteredClient(**changed.model_dump(), client_secret=text)
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/secrets/complete", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def complete_secret_rotation(call: Call, client_id: ClientId) -> Any:
     """End a client's old secret."""
     return await _change(call, client_id, actions.retire_secret())
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/secrets/cancel", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def cancel_secret_rotation(call: Call, client_id: ClientId) -> Any:
     """End a client's new secret, and keep the old one."""
     return await _change(call, client_id, actions.cancel_secret())
 
 
-@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=_UNKNOWN)
+@CREDENTIALS("POST /clients/{client_id}/secrets/revoke", Role.OPERATOR, answers=documents.Client, refuses=UNKNOWN)
 async def revoke_client_secret(call: Call, client_id: ClientId, wanted: SecretNamed) -> Any:
     """End a secret that an attacker may have, and every token that it obtained."""
     return await _change(call, client_id, actions.revoke_secret(wanted.id))

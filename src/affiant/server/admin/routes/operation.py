@@ -18,6 +18,9 @@ from affiant.server.admin.roles import Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID
 
 __all__ = ["Call", "ClientId", "IfMatch", "Operation", "Routes"]
+# What operations refuse with, in addition to the reasons of all.
+UNKNOWN, TAKEN = (Reason.ADMIN_NOT_FOUND,), (Reason.ADMIN_EXISTS,)
+OF_CHANGES = (*UNKNOWN, Reason.ADMIN_CHANGED, Reason.ADMIN_LAST_OWNER)
 _PLACES = ("path", "query", "header", "body")  # mistakes are listed in this order
 IfMatch = Annotated[
     str | None,
@@ -136,19 +139,9 @@ class Routes:
         method, path = request.split(" ")
 
         def declare(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            operation = Operation(
-                noun=self.noun,
-                method=method,
-                path=path,
-                role=role,
-                endpoint=endpoint,
-                answers=answers,
-                status=status,
-                refuses=refuses,
-                is_list=is_list,
-                is_long=is_long,
+            self.all.append(
+                Operation(self.noun, method, path, role, endpoint, answers, status, refuses, is_list, is_long)
             )
-            self.all.append(operation)
             return endpoint
 
         return declare

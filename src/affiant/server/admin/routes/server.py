@@ -6,12 +6,11 @@ from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.reasons import Reason
 from affiant.server.admin import documents, lists, views
 from affiant.server.admin.documents import SigningKeyNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import UNKNOWN, Call, Routes
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import SEEN_SECONDS
 
@@ -52,12 +51,7 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
     return views.signing_key(made, await store.signing_keys.list(), call.now)
 
 
-@SIGNING_KEYS(
-    "DELETE /signing-keys/{kid}",
-    Role.OWNER,
-    answers=documents.RemovedSigningKey,
-    refuses=(Reason.ADMIN_NOT_FOUND,),
-)
+@SIGNING_KEYS("DELETE /signing-keys/{kid}", Role.OWNER, answers=documents.RemovedSigningKey, refuses=UNKNOWN)
 async def remove_signing_key(call: Call, kid: Kid) -> Any:
     """Remove a key and its tokens at once. The next key signs then, or a new one."""
     signer = await signing_keys.remove(call.desk.store, call.desk.vault, kid, **_doer(call))

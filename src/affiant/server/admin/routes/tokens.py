@@ -14,7 +14,7 @@ from affiant.server.admin.documents import InitialAccessTokenNew, RevocationNew
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import SCOPES, Role
 from affiant.server.admin.routes.audit import instant, members_of
-from affiant.server.admin.routes.operation import Call, Routes
+from affiant.server.admin.routes.operation import TAKEN, UNKNOWN, Call, Routes
 from affiant.server.keys import calendar
 from affiant.server.registration import initial_tokens
 from affiant.server.registry.kinds import MAX_CLIENT_ID
@@ -27,7 +27,7 @@ from affiant.storage.entries import (
     RefreshToken,
     Revocation,
 )
-from affiant.storage.records import Api, InitialAccessToken, NotFound
+from affiant.storage.records import Api, NotFound
 
 INITIAL, TOKENS = Routes("initial access tokens"), Routes("tokens")
 ClientFilter = Annotated[str | None, Field(max_length=MAX_CLIENT_ID, description="of this client only")]
@@ -45,7 +45,7 @@ async def list_refresh_tokens(
         return await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
 
     def show(token: RefreshToken) -> list[documents.RefreshToken]:
-        return [_refresh_token(token)] if _is_live(token, call.now) else []
+        return [documents.RefreshToken.of(token)] if _is_live(token, call.now) else []
 
     source = Source(fetch, lambda token: token.digest.hex(), show)
     return await lists.answer(call, limit, cursor, source)
@@ -55,7 +55,7 @@ def _place(row: Revocation) -> str:
     return json.dumps([row.kind, row.value, row.at, row.until])
 
 
-@TOKENS("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=(Reason.ADMIN_NOT_FOUND,), is_long=True)
+@TOKENS("GET /tokens/{jti}", Role.VIEWER, answers=documents.FoundToken, refuses=UNKNOWN, is_long=True)
 async def find_token(call: Call, jti: Jti) -> Any:
     """Find an access token of the last hour by its jti: its client, and whether it was revoked."""
     spelt, since = json.dumps(jti).encode(), call.now - LONGEST_TOKEN - OUT_OF_ORDER
@@ -140,18 +140,6 @@ def _is_live(token: RefreshToken, now: int) -> bool:
     return token.revoked_at is None and token.spent_at is None and now < ends
 
 
-def _refresh_token(token: RefreshToken) -> documents.RefreshToken:
-    return documents.RefreshToken(
-        family=token.family,
-        client_id=token.client_id,
-        scope=list(token.scope),
-        resource=token.resource.split(),
-        issued_at=token.issued_at,
-        idle_expires_at=token.idle_expires_at,
-        expires_at=token.expires_at,
-    )
-
-
 async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> documents.FoundToken:
     # The claims by which a revocation finds it.
     claims = {"jti": jti, "client_id": members["client_id"], "aud": (members.get("resource") or "").split()}
@@ -197,7 +185,7 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
     Role.OPERATOR,
     answers=documents.IssuedInitialAccessToken,
     status=201,
-    refuses=(Reason.ADMIN_EXISTS,),
+    refuses=TAKEN,
 )
 async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
     """Issue a token; its text is in this answer, and in no later one."""
@@ -220,7 +208,7 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
     return documents.IssuedInitialAccessToken(**shown.model_dump(), initial_access_token=text)
 
 
-@INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=(Reason.ADMIN_NOT_FOUND,))
+@INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=UNKNOWN)
 async def revoke_initial_access_token(call: Call, id: InitialId) -> None:  # noqa: A002 - its name
     """Revoke the token; clients that registered with it stay."""
     if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
@@ -229,9 +217,8 @@ async def revoke_initial_access_token(call: Call, id: InitialId) -> None:  # noq
 
 
 def _audit_initial(call: Call) -> Any:
-    def entries(before: InitialAccessToken | None, after: InitialAccessToken | None) -> Any:
-        token = before or after
-        subject = f"initial access token {token.id if token is not None else ''}"
+    def entries(before: Any, after: Any) -> Any:
+        subject = f"initial access token {(before or after).id}"
         return changes.audit(call, subject, documents.InitialAccessToken.of)(before, after)
 
     return entries
