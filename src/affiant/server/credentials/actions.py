@@ -295,15 +295,9 @@ def _both(client: Client, now: int) -> tuple[StoredSecret, StoredSecret]:
 def _view(client: Client) -> dict[str, Any]:
     """Return what the audit log shows of a client's credentials: names and instants, never a secret."""
     return {
-        "keys": [_key_view(key) for key in client.keys],
+        "keys": [{name: value for name, value in keys.view(key).items() if value} for key in client.keys],
         "secrets": [
             {"id": secret.id, "created_at": secret.created_at, "expires_at": secret.expires_at}
             for secret in client.secrets
         ],
     }
-
-
-def _key_view(key: ClientKey) -> dict[str, Any]:
-    instants = ("created_at", "not_before", "expires_at", "proved_at", "retiring_at", "revoked_at")
-    known = {name: getattr(key, name) for name in instants if getattr(key, name)}
-    return {"kid": key.kid, "thumbprint": keys.thumbprint(key), "source": key.source, **known}

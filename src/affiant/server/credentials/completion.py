@@ -61,19 +61,10 @@ def view(held: Sequence[ClientKey], uses: Iterable[KeyUse], *, now: int) -> list
 
 
 def _members(key: ClientKey, use: KeyUse | None, now: int) -> dict[str, Any]:
-    public = keys.parse(key.jwk)
     return {
-        "kid": key.kid,
-        "thumbprint": public.thumbprint,
-        "alg": public.alg,
+        **keys.view(key),
+        "alg": keys.parse(key.jwk).alg,
         "state": keys.state(key, now),
-        "created_at": key.created_at,
-        "not_before": key.not_before or None,
-        "expires_at": key.expires_at,
-        "proved_at": key.proved_at,
-        "retiring_at": key.retiring_at,
-        "revoked_at": key.revoked_at,
-        "source": key.source,
         "last_used_at": use.last_at if use else None,
         "use_count": use.count if use else 0,
     }

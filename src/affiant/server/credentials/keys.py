@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from affiant.errors import ConfigError
 from affiant.jose.keys import PublicKey, parse_public_jwk
@@ -19,6 +20,7 @@ MAX_KEYS = 16  # live at one time
 MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
 MAX_CHOICES = 4  # keys of one kid that a message lists
 _CACHED = 10_000
+_INSTANTS = ("created_at", "not_before", "expires_at", "proved_at", "retiring_at", "revoked_at")
 
 
 def build(
@@ -76,6 +78,12 @@ def state(key: ClientKey, now: float) -> str:
     if not may_authenticate(key, now):
         return "announced"
     return "retiring" if key.retiring_at is not None and key.retiring_at <= now else "active"
+
+
+def view(key: ClientKey) -> dict[str, Any]:
+    """Return the names of a key and its instants, in epoch seconds; a `not_before` of 0 says nothing."""
+    shown = {name: getattr(key, name) for name in _INSTANTS} | {"not_before": key.not_before or None}
+    return {"kid": key.kid, "thumbprint": thumbprint(key), "source": key.source, **shown}
 
 
 def live(keys: Iterable[ClientKey], now: float) -> list[ClientKey]:

@@ -84,10 +84,6 @@ class Directory:
         self._opened: dict[str, Opened] = {}
 
     @property
-    def vault(self) -> Vault:
-        return self._vault
-
-    @property
     def demands(self) -> Demands:
         return self._demands
 

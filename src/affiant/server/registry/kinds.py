@@ -96,21 +96,14 @@ class Names:
         return {"type": "array", "items": self.item.schema(), **least, "maxItems": self.most}
 
 
-@dataclass(frozen=True, slots=True)
 class ScopeText:
     """A scope as RFC 6749 section 3.3 writes it: names with single spaces between."""
-
-    rendered: ClassVar[Any] = str
-    none: ClassVar[object] = None
 
     def parse(self, value: object) -> tuple[str, ...]:
         try:
             return scope.parse(value if isinstance(value, str) else "")
         except ValueError:
             raise ValueError(f"1 to {scope.MAX_NAMES} names of scopes with single spaces between") from None
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
     def render(self, value: Iterable[str]) -> str:
         return " ".join(value)
@@ -157,7 +150,7 @@ class Seconds:
         return {"anyOf": [{"const": 0}, {"type": "integer", "minimum": self.least, "maximum": self.most}]}
 
 
-Kind = Text | Choice | Names | ScopeText | Flag | Seconds
+Kind = Text | Choice | Names | Flag | Seconds
 
 
 def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 256) -> Text:
