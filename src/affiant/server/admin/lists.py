@@ -18,7 +18,7 @@ from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
-from affiant.server.admin.reads import Slices
+from affiant.server.admin.reads import Reads
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.request.http import Answer
 
@@ -79,8 +79,8 @@ def stream(lines: AsyncGenerator[bytes, None]) -> Answer:
 class _Reading(Generic[Row]):
     """One source, read in slices."""
 
-    def __init__(self, slices: Slices, source: Source[Row]) -> None:
-        self._slices = slices
+    def __init__(self, reads: Reads, source: Source[Row]) -> None:
+        self._reads = reads
         self._source = source
 
     async def page(self, place: str | None, limit: int) -> tuple[list[bytes], str | None]:
@@ -105,7 +105,7 @@ class _Reading(Generic[Row]):
                 yield lines
 
     async def _rows(self, place: str, size: int) -> tuple[list[_Shown], str | None]:
-        rows = await self._slices.each(lambda: self._source.fetch(place, size), self._shown)
+        rows = await self._reads.each(lambda: self._source.fetch(place, size), self._shown)
         return rows, rows[-1][0] if len(rows) == size else None
 
     def _shown(self, row: Row) -> _Shown:

@@ -30,8 +30,8 @@ WAIT_SECONDS = 5.0  # how long a read waits for one of these places
 STALLED_SECONDS = 30.0  # how long a reader may take for one piece
 
 
-class Slices:
-    """Shares the event loop among all long reads of one process.
+class Reads:
+    """The long reads of one process, which share its event loop.
 
     A thread would be worse: it keeps the interpreter lock for 5 ms each time a request releases it, and a request
     releases it for every socket, commit and signature.
@@ -40,6 +40,8 @@ class Slices:
     def __init__(self, *, rest: float = 1.0) -> None:
         self._rest = rest
         self._turn = asyncio.Lock()  # fair: reads take turns page by page
+        self._open: Counter[str] = Counter()
+        self._left = asyncio.Condition()
 
     async def each(self, fetch: Callable[[], Awaitable[Sequence[Row]]], work: Callable[[Row], Result]) -> list[Result]:
         """Fetch one page, and return what `work` makes of each row."""
@@ -60,15 +62,6 @@ class Slices:
     async def _pause(self, worked: float) -> None:
         # Order: pause before the lock is released. Otherwise reads would work in each other's pauses.
         await asyncio.sleep(worked * self._rest)
-
-
-class Reads(Slices):
-    """The long reads of one process."""
-
-    def __init__(self, *, rest: float = 1.0) -> None:
-        super().__init__(rest=rest)
-        self._open: Counter[str] = Counter()
-        self._left = asyncio.Condition()
 
     async def serve(self, caller: str, read: Read, receive: http.Receive, send: http.Send) -> None:
         """Run this read when there is a place; cancel it when its reader disconnects or stops reading.

@@ -120,15 +120,7 @@ def _parse_jwks(value: object) -> KeySet:
     except ConfigError as error:
         raise Rejected(Reason.REGISTRATION_KEYS, expected=f"other keys: {error}") from None
     for key in found.keys:
-        _check_kid(key.kid)
+        if not (kinds.is_visible(key.kid) and 1 <= len(key.kid.encode()) <= MAX_KID):
+            wanted = f"a kid of 1 to {MAX_KID} bytes, each character of which can be seen"
+            raise Rejected(Reason.REGISTRATION_KEYS, expected=wanted)
     return found
-
-
-def _check_kid(kid: str) -> None:
-    wanted = f"a kid of 1 to {MAX_KID} bytes, each character of which can be seen"
-    try:
-        kinds.check_visible(kid)
-    except ValueError:
-        raise Rejected(Reason.REGISTRATION_KEYS, expected=wanted) from None
-    if not 1 <= len(kid.encode()) <= MAX_KID:
-        raise Rejected(Reason.REGISTRATION_KEYS, expected=wanted)

@@ -163,9 +163,13 @@ def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 256) -> Te
     return Text(check, pattern, longest)
 
 
-def check_visible(text: str) -> None:
-    """Raise ValueError if a person cannot see every character of the text."""
-    if any(unicodedata.category(character) in _UNSEEN for character in text):
+def is_visible(text: str) -> bool:
+    """Whether a person can see every character of the text."""
+    return not any(unicodedata.category(character) in _UNSEEN for character in text)
+
+
+def _check_visible(text: str) -> None:
+    if not is_visible(text):
         raise ValueError("a string without control characters and others that cannot be seen")
 
 
@@ -184,8 +188,8 @@ CLIENT_ID = matching(
     f"1 to {MAX_CLIENT_ID} of the characters A-Z a-z 0-9 . _ ~ - : / @ + = , ! ? &, without a segment . or ..",
     longest=MAX_CLIENT_ID,
 )
-VISIBLE = Text(check_visible, re.compile(r"[^\x00-\x1f\x7f-\x9f]+"), MAX_TEXT)
-LABEL = Text(check_visible, VISIBLE.pattern, 100)
+VISIBLE = Text(_check_visible, re.compile(r"[^\x00-\x1f\x7f-\x9f]+"), MAX_TEXT)
+LABEL = Text(_check_visible, VISIBLE.pattern, 100)
 # It becomes a link: of a scheme that only shows a page, with a host that every browser reads alike.
 WEB_PAGE = matching(
     re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?"),

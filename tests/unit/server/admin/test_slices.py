@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from affiant.server.admin import reads
-from affiant.server.admin.reads import Slices
+from affiant.server.admin.reads import Reads
 
 SLICE_SECONDS, ROW_SECONDS = 1.0, 0.25  # whole in binary
 
@@ -39,7 +39,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 async def test_page_is_cut_into_slices(work: Work) -> None:
-    found = await Slices(rest=0).each(lambda: rows(*range(1000)), work)
+    found = await Reads(rest=0).each(lambda: rows(*range(1000)), work)
     assert found == [-number for number in range(1000)]
     assert max(work.turns) == 4
     assert sum(work.turns) == 1000
@@ -47,7 +47,7 @@ async def test_page_is_cut_into_slices(work: Work) -> None:
 
 async def test_many_reads_share_one_slice(work: Work) -> None:
     """A hundred at once keep the loop no longer than one does."""
-    shared = Slices(rest=0)
+    shared = Reads(rest=0)
     await asyncio.gather(*(shared.each(lambda: rows(*range(50)), work) for _ in range(100)))
     assert max(work.turns) == 4
 
@@ -57,12 +57,12 @@ async def test_row_that_takes_long_is_a_slice(work: Work) -> None:
         work.now += SLICE_SECONDS
         return work(row)
 
-    await Slices(rest=0).each(lambda: rows(*range(5)), slow)
+    await Reads(rest=0).each(lambda: rows(*range(5)), slow)
     assert max(work.turns) == 1
 
 
 async def test_turn_is_given_back_by_what_fails_or_is_cancelled(work: Work) -> None:
-    shared, fetching = Slices(rest=0), asyncio.Event()
+    shared, fetching = Reads(rest=0), asyncio.Event()
 
     async def never() -> Sequence[int]:
         fetching.set()
@@ -86,5 +86,5 @@ async def test_read_rests_as_long_as_it_worked(work: Work, monkeypatch: pytest.M
         rested.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await Slices().each(lambda: rows(*range(6)), work)
+    await Reads().each(lambda: rows(*range(6)), work)
     assert rested == pytest.approx([SLICE_SECONDS, SLICE_SECONDS / 2])
