@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -79,24 +79,18 @@ def _wanted(field: FieldInfo) -> str:
         for name in ("ge", "le", "min_length", "max_length")
         if getattr(rule, name, None) is not None
     }
-    return _KINDS.get(kind, "a table").format(range=_range(**limits))
+    return _KINDS.get(kind, "a table").format(range=_range(limits))
 
 
 _KINDS: dict[Any, str] = {str: "text{range}", Path: "a path", int: "a whole number{range}", float: "a number{range}"}
 
 
-def _range(
-    *,
-    ge: float | None = None,
-    le: float | None = None,
-    min_length: int | None = None,
-    max_length: int | None = None,
-) -> str:
-    if max_length is not None:
-        return f" of {min_length or 0} to {max_length} characters"
-    if ge is None:
+def _range(limits: Mapping[str, float]) -> str:
+    if "max_length" in limits:
+        return f" of {limits.get('min_length', 0)} to {limits['max_length']} characters"
+    if "ge" not in limits:
         return ""
-    return f" from {ge} to {le}" if le is not None else f" of at least {ge}"
+    return f" from {limits['ge']} to {limits['le']}" if "le" in limits else f" of at least {limits['ge']}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +109,12 @@ class Setting:
 
 def described(chosen: Settings, *, options: Collection[str], issuer: str | None) -> tuple[Setting, ...]:
     """Return every setting with its source; for one that may contain a secret, only that it is set."""
-    by_source: dict[str, Collection[str]] = {
-        "option": options,
-        "environment": _variables(),
-        "file": sources.read_file(),
-    }
+    given = (("option", options), ("environment", _variables()), ("file", sources.read_file()))
     rows = tuple(
         Setting(
             name,
             _shown(getattr(chosen, name), is_secret=not field.repr),
-            next((source for source, names in by_source.items() if name in names), "default"),
+            next((source for source, names in given if name in names), "default"),
             field.description or "",
         )
         for name, field in Settings.model_fields.items()
