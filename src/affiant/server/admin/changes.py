@@ -10,7 +10,7 @@ from affiant.errors import Rejected
 from affiant.jose import base64url
 from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
-from affiant.server.admin.documents import Out
+from affiant.server.admin.models import Out
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry, RefreshSelection, Revocation
 from affiant.storage.ports import Audit
 

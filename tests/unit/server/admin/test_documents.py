@@ -8,7 +8,8 @@ from tests.desk import NOW, member
 
 from affiant.cli.registry.manifest import registry_file
 from affiant.server.admin import changes, documents, views
-from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, In, Out, RevocationNew
+from affiant.server.admin.documents import ApiNew, ClientChanges, ClientNew, RevocationNew
+from affiant.server.admin.models import In, Out, page
 from affiant.storage.records import Api, InitialAccessToken
 
 SECRETS = {"client_secret", "initial_access_token"}  # each in the one answer that made it
@@ -77,7 +78,7 @@ def test_tag_changes_with_the_document() -> None:
     tags = {changes.etag(one), changes.etag(one.model_copy(update={"name": "b"})), changes.etag(one.model_copy())}
     assert len(tags) == 2
     assert all(tag.startswith('"') and len(tag) == 24 for tag in tags)
-    assert documents.page(documents.Api).model_validate({"items": [one], "next": None}).next is None
+    assert page(documents.Api).model_validate({"items": [one], "next": None}).next is None
 
 
 MODELS: list[type[BaseModel]] = [

@@ -7,7 +7,7 @@ import pytest
 from tests.desk import asking, member
 
 from affiant.server.admin import app
-from affiant.server.admin.documents import Out
+from affiant.server.admin.models import Out
 from affiant.server.admin.roles import Role
 from affiant.server.admin.routes.operation import Operation
 from affiant.storage.memory import MemoryStore

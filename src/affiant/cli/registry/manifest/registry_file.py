@@ -13,7 +13,8 @@ from affiant.cli.registry import public_keys
 from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet
 from affiant.oauth import names
-from affiant.server.admin.documents import ClientId, Identifier, In, OwnKeys, Word, takes
+from affiant.server.admin.documents import ClientId, Identifier, OwnKeys, Word
+from affiant.server.admin.models import In, takes
 from affiant.server.registry import fields
 from affiant.server.registry.fields import By
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from affiant.errors import ConfigError
 from affiant.oauth import names
 from affiant.oauth.parameters.scope import is_covered
-from affiant.server.admin import changes, documents, lists, owners, views
+from affiant.server.admin import changes, documents, lists, models, owners, views
 from affiant.server.admin.documents import ApiChanges, ApiNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
@@ -23,7 +23,7 @@ _SENT = [row for row in fields.API if row.name != "is_default"]  # a new API may
 Identifier = Annotated[str, Field(max_length=512, description="percent-encoded, as in https%3A%2F%2Forders.example")]
 
 
-@APIS("GET /apis", Role.VIEWER, answers=documents.page(documents.Api), is_list=True)
+@APIS("GET /apis", Role.VIEWER, answers=models.page(documents.Api), is_list=True)
 async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the APIs, by identifier."""
 
@@ -49,7 +49,7 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     if is_default is None:
         is_default = not has_default and wanted.identifier != call.desk.identifier
     record = Api(wanted.identifier, wanted.name, (), is_default=is_default, created_at=call.now)
-    built = fields.API.put(record, documents.members(wanted, _SENT))
+    built = fields.API.put(record, models.members(wanted, _SENT))
     _check_admin_api(call, built)
     return built
 
@@ -101,7 +101,7 @@ def unknown() -> NotFound:
 def build_changed(call: Call, stored: Api, wanted: ApiChanges) -> Api:
     """Return the API with these changes, not stored yet."""
     owners.check_admin_api(call, stored.identifier)
-    changed = fields.API.put(stored, documents.members(wanted, fields.API))
+    changed = fields.API.put(stored, models.members(wanted, fields.API))
     _check_admin_api(call, changed)
     return changed
 
@@ -133,7 +133,7 @@ def _audit(call: Call, identifier: str) -> Any:
     return changes.audit(call, f"api {identifier}", views.api, ends=ends)
 
 
-@GRANTS("GET /grants", Role.VIEWER, answers=documents.page(documents.Grant), is_list=True)
+@GRANTS("GET /grants", Role.VIEWER, answers=models.page(documents.Grant), is_list=True)
 async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the grants, by client; `limit` counts clients, each of which may have several APIs."""
     apis = {api.identifier: api for api in await call.desk.store.apis.list()}

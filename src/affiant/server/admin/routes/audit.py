@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from pydantic import Field
 
-from affiant.server.admin import documents, lists
+from affiant.server.admin import documents, lists, models
 from affiant.server.admin.documents import Question
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import Role
@@ -30,7 +30,7 @@ Head = Annotated[
 After = Annotated[int, Field(ge=0, le=2**62, description="begin after the record of this number")]
 
 
-@AUDIT("GET /audit", Role.VIEWER, answers=documents.page(documents.AuditRow), is_list=True)
+@AUDIT("GET /audit", Role.VIEWER, answers=models.page(documents.AuditRow), is_list=True)
 async def list_audit(
     call: Call,
     client_id: Text = None,

@@ -10,7 +10,7 @@ from affiant.errors import ConfigError
 from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey, parse_public_jwk
 from affiant.oauth import names
-from affiant.server.admin import changes, documents, lists, owners, views
+from affiant.server.admin import changes, documents, lists, models, owners, views
 from affiant.server.admin.documents import (
     ClientChanges,
     ClientNew,
@@ -37,7 +37,7 @@ CLIENTS, CREDENTIALS = Routes("clients"), Routes("credentials")
 _Row = tuple[Client, Sequence[KeyUse]]
 
 
-@CLIENTS("GET /clients", Role.VIEWER, answers=documents.page(documents.UsedClient), is_list=True)
+@CLIENTS("GET /clients", Role.VIEWER, answers=models.page(documents.UsedClient), is_list=True)
 async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the clients, by name, with how each one is used."""
 
@@ -66,7 +66,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
 
 def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     """Return the client of this document, not stored yet; raise ConfigError if a rule refuses it."""
-    members = documents.members(wanted, fields.CLIENT.by(By.NEW))
+    members = models.members(wanted, fields.CLIENT.by(By.NEW))
     client = fields.CLIENT.put(Client(wanted.client_id, names.PRIVATE_KEY_JWT), members)
     _check_method(call, client.token_endpoint_auth_method)
     return clients.build(
@@ -148,7 +148,7 @@ def _unchanged(call: Call, client_id: str, if_match: str | None, condition: Cond
 
 def build_changed(call: Call, stored: Client, wanted: ClientChanges, key_set: KeySet | None) -> Client:
     """Return the client with these changes, not stored yet; raise ConfigError if a rule refuses it."""
-    members = documents.members(wanted, fields.CLIENT.by(By.CHANGE))
+    members = models.members(wanted, fields.CLIENT.by(By.CHANGE))
     if "token_endpoint_auth_method" in members:
         _check_method(call, members["token_endpoint_auth_method"])
     if "observe" in members or wanted.enforce:

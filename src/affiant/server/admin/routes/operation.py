@@ -11,8 +11,9 @@ from pydantic import AliasPath, BaseModel, Field, TypeAdapter, create_model
 
 from affiant.reasons import Reason
 from affiant.server.admin.calls import Call
-from affiant.server.admin.documents import In, Problem
+from affiant.server.admin.documents import Problem
 from affiant.server.admin.lists import LINES
+from affiant.server.admin.models import In
 from affiant.server.admin.problems import MEDIA_TYPE
 from affiant.server.admin.roles import Role
 from affiant.server.registry.kinds import MAX_CLIENT_ID

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.server.admin import documents, lists, views
+from affiant.server.admin import documents, lists, models, views
 from affiant.server.admin.documents import SigningKeyNew
 from affiant.server.admin.lists import CursorText, Limit, Source
 from affiant.server.admin.roles import Role
@@ -24,7 +24,7 @@ async def list_settings(call: Call) -> Any:
     return call.desk.settings  # they are changed at their source, and take effect when the server starts
 
 
-@SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=documents.page(documents.SigningKey), is_list=True)
+@SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=models.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, with their states."""
     found = await call.desk.store.signing_keys.list()

@@ -9,7 +9,7 @@ from pydantic import Field
 from affiant.errors import ConfigError, Rejected
 from affiant.oauth import revocations as rule
 from affiant.reasons import Reason
-from affiant.server.admin import changes, documents, lists, owners
+from affiant.server.admin import changes, documents, lists, models, owners
 from affiant.server.admin.documents import InitialAccessTokenNew, RevocationNew
 from affiant.server.admin.lists import PAGE, CursorText, Limit, Source
 from affiant.server.admin.roles import SCOPES, Role
@@ -35,7 +35,7 @@ Jti = Annotated[str, Field(max_length=256)]
 InitialId = Annotated[str, Field(max_length=64)]
 
 
-@TOKENS("GET /refresh-tokens", Role.VIEWER, answers=documents.page(documents.RefreshToken), is_list=True)
+@TOKENS("GET /refresh-tokens", Role.VIEWER, answers=models.page(documents.RefreshToken), is_list=True)
 async def list_refresh_tokens(
     call: Call, client_id: ClientFilter = None, limit: Limit = 100, cursor: CursorText = None
 ) -> Any:
@@ -76,7 +76,7 @@ async def find_token(call: Call, jti: Jti) -> Any:
     raise NotFound("no access token of this jti was issued within the last hour")
 
 
-@TOKENS("GET /revocations", Role.VIEWER, answers=documents.page(documents.Revocation), is_list=True)
+@TOKENS("GET /revocations", Role.VIEWER, answers=models.page(documents.Revocation), is_list=True)
 async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the revocations in force, the newest first."""
 
@@ -173,7 +173,7 @@ async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
     return signer is not None and calendar.is_removed(signer, call.now)
 
 
-@INITIAL("GET /initial-access-tokens", Role.VIEWER, answers=documents.page(documents.InitialAccessToken), is_list=True)
+@INITIAL("GET /initial-access-tokens", Role.VIEWER, answers=models.page(documents.InitialAccessToken), is_list=True)
 async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the initial access tokens, the newest first, expired and used ones included."""
     source = Source.of(await call.desk.store.initial_access_tokens.list(), documents.InitialAccessToken.of)
