@@ -91,35 +91,6 @@ async def test_it_revokes_in_the_same_commit(store: Store) -> None:
     assert await store.refresh_tokens.list("c") == [replace(REFRESH, revoked_at=NOW), other]
 
 
-@pytest.mark.parametrize(
-    ("selection", "ended"),
-    [
-        (RefreshSelection(), [b"r1", b"r2", b"r3"]),
-        (RefreshSelection(client_id="c"), [b"r1", b"r2"]),
-        (RefreshSelection(key_thumbprint="t"), [b"r1", b"r3"]),
-        (RefreshSelection(resource="https://b"), [b"r1"]),
-        (RefreshSelection(client_id="c", key_thumbprint="u"), [b"r2"]),
-        (RefreshSelection(resource="https://"), []),
-        (RefreshSelection(client_id="c'--"), []),
-    ],
-)
-async def test_a_selection_revokes_tokens_that_match_all_of_it(
-    store: Store, selection: RefreshSelection, ended: list[bytes]
-) -> None:
-    tokens = (
-        REFRESH,
-        replace(REFRESH, digest=b"r2", family="g", key_thumbprint="u", resource="https://a"),
-        replace(REFRESH, digest=b"r3", family="h", client_id="d", resource="https://a"),
-    )
-    audit = AuditRecord(at=NOW + 5, trace_id="t", endpoint="admin", outcome="revoked")
-    # Two of them in the very group that revokes: what was made before it is revoked with the rest.
-    entries = [*(Entry(audit, new_refresh=token) for token in tokens), Entry(audit, revoke_refresh=selection)]
-    await asyncio.gather(*(store.ledger.claim(entry) for entry in entries))
-    found = await store.refresh_tokens.list()
-    assert [token.digest for token in found] == [b"r1", b"r2", b"r3"]
-    assert [token.digest for token in found if token.revoked_at == NOW + 5] == ended
-
-
 async def test_changes_and_claims_at_once_are_one_chain(store: Store) -> None:
     """Registry and ledger write to one log, each in its own way: nothing is lost, doubled or unchained."""
     audit = AuditRecord(at=NOW, trace_id="t", endpoint="token", outcome="issued")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,22 +61,16 @@ async def _fill(store: Store) -> Admin:
     await open_api(store)
     await store.clients.add(member("owner"))
     api = _ask(store)
-    await api.post("/apis", {"identifier": API, "name": "orders", "scopes": ["r", "w"], "signing_alg": "PS256"})
+    await api.post("/apis", {"identifier": API, "name": "orders", "scopes": ["r", "w"], "signing_alg": "Ed25519"})
     for client in CLIENTS:
         await api.post("/clients", client)
     await api.patch("/clients/mesh", {"enabled": False})
     await api.post("/clients/billing/keys/revoke", {"kid": GONE.kid})
     added = client_keys.build(NEXT.public(), now=NOW, source="client")
-    await store.clients.update("billing", lambda found: _with(found, added))
+    await store.clients.update("billing", lambda found: replace(found, keys=(*found.keys, added)))
     itself = Client("itself", "private_key_jwt", keys=(client_keys.build(KEY.public(), now=NOW),), registered_by="x")
     await store.clients.add(itself)
     return api
-
-
-def _with(found: Client, added: Any) -> Client:
-    from dataclasses import replace
-
-    return replace(found, keys=(*found.keys, added))
 
 
 def _ask(store: Store) -> Admin:
