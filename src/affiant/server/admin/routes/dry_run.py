@@ -7,17 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from affiant.errors import Error, Rejected
-from affiant.server.admin import owners, problems
-from affiant.server.admin.documents import (
-    ApiChanges,
-    ApiNew,
-    ClientChanges,
-    ClientNew,
-    DryRun,
-    Judgement,
-    PlannedChange,
-    RefusedChange,
-)
+from affiant.server.admin import documents, owners, problems
+from affiant.server.admin.documents import ClientChanges, ClientNew, DryRun, Judgement, PlannedChange, RefusedChange
 from affiant.server.admin.roles import Role, touches_admin
 from affiant.server.admin.routes import apis, clients
 from affiant.server.admin.routes.operation import Call, Routes
@@ -59,7 +50,7 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
     draft, refused = _Draft(call), list[RefusedChange]()
     for change in wanted.changes:
         try:
-            await _judge(draft, change)
+            await (_judge_api if change.kind == "api" else _judge_client)(draft, change)
         except Error as error:
             refusal = problems.rejected(error)
             if not isinstance(refusal, Rejected):
@@ -69,27 +60,21 @@ async def judge_changes(call: Call, wanted: DryRun) -> Any:
     return Judgement(refused=refused, needs=draft.needs.value, role=call.who.role.value)
 
 
-async def _judge(draft: _Draft, change: PlannedChange) -> None:
-    if change.kind == "api":
-        draft.need(Role.OWNER)
-        draft.apis[change.name] = await _judge_api(draft, change)
-    else:
-        await _judge_client(draft, change)
-
-
-async def _judge_api(draft: _Draft, change: PlannedChange) -> Api | None:
+async def _judge_api(draft: _Draft, change: PlannedChange) -> None:
     call = draft.call
+    draft.need(Role.OWNER)
     if change.action == "remove":
         owners.check_admin_api(call, (await draft.api(change.name)).identifier)
-        return None
+        draft.apis[change.name] = None
+        return
     if change.action == "update":
-        wanted = _parse(ApiChanges, change.members)
+        wanted = _parse(documents.ApiChanges, change.members)
         built = apis.build_changed(call, await draft.api(change.name), wanted)
     else:
-        built = apis.build(call, _parse(ApiNew, change.members), has_default=True)
+        built = apis.build(call, _parse(documents.ApiNew, change.members), has_default=True)
         _check_new(change, built.identifier, await call.desk.store.apis.find(built.identifier))
     await _check_signing(call, built)
-    return built
+    draft.apis[change.name] = built
 
 
 async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
