@@ -8,7 +8,7 @@ from tests.attacks.registering import bearer
 from tests.wire import JSON_TYPE, Header, Reply, Request
 
 from affiant.server.admin.roles import SCOPES, Role
-from affiant.testing import ISSUER
+from affiant.testing import ISSUER, Server
 
 ADMIN = f"{ISSUER}/admin/api"
 NOBODY, CLIENT = "anonymous", "client"  # without a token; with a token for another API
@@ -16,12 +16,12 @@ ROLES = tuple(role.value for role in Role)
 OTHER_OWNER = "owner2"
 
 
-async def hire(bench: Bench) -> None:
+async def hire(server: Server) -> None:
     """Register the admin API, and a client of each role; there are two owners."""
-    await bench.add_api(ADMIN, name="admin", scope=SCOPES)
+    await server.add_api(ADMIN, name="admin", scope=SCOPES)
     for role in Role:
-        await bench.add_client(role.value, scope=(role.scope,), resources=(ADMIN,))
-    await bench.add_client(OTHER_OWNER, scope=(Role.OWNER.scope,), resources=(ADMIN,))
+        await server.add_client(role.value, scope=(role.scope,), resources=(ADMIN,))
+    await server.add_client(OTHER_OWNER, scope=(Role.OWNER.scope,), resources=(ADMIN,))
 
 
 async def token(bench: Bench, client_id: str, **changes: str) -> str:

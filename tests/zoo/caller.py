@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from affiant import testing
 from affiant.oauth import names
 
 TOKEN = "{token}"  # where the finished assertion goes
@@ -25,12 +26,11 @@ Names = dict[str, Any]
 class Clock:
     """The caller's clock, as the module `time`."""
 
-    def __init__(self, now: list[float]) -> None:
-        self._now = now
-        self.offset = 0.0
+    def __init__(self, right: testing.Clock, offset: float) -> None:
+        self._right, self.offset = right, offset
 
     def time(self) -> float:
-        return self._now[0] + self.offset
+        return self._right.now + self.offset
 
 
 def raw(signature: bytes, size: int) -> bytes:

@@ -3,8 +3,7 @@
 import asyncio
 import gc
 import shlex
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -21,27 +20,22 @@ from affiant.server import app
 from affiant.server.explain import captured, hints
 from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.explanation import Explanation
+from affiant.server.explain.fixes import Fix
 from affiant.server.keys import master_key
-from affiant.server.registry import clients, directory
-from affiant.storage.records import Api, Client
 from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.store import FILE_NAME
+from affiant.testing import Server
 
-ISSUER, NOW = "http://127.0.0.1:8377", 1_800_000_000
+ISSUER = "http://127.0.0.1:8377"
 EC, OTHER_EC, STRANGER, RSA = (keys.generate(alg) for alg in ("ES256", "ES256", "ES256", "RS256"))
 SCOPES = ("orders.read", "orders.write")
 
 
-@dataclass
-class House:
+class House(Server):
     """A server on a data folder, as `affiant serve` runs it."""
 
-    http: httpx2.AsyncClient
     explainer: Explainer
     folder: Path
-    now: list[float]
-    secrets: dict[str, str]
-    store: SqliteStore
 
     async def send(self, request: Request) -> int:
         return (await self.answer(request)).status_code
@@ -62,66 +56,54 @@ class House:
         return await self.explainer.explain_record(record)
 
     async def explain(self, text: str) -> Explanation:
-        return await self.explainer.explain(captured.parse(text), now=self.now[0])
+        return await self.explainer.explain(captured.parse(text), now=self.clock.now)
 
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(directory, "FRESH_SECONDS", 0.0)  # what a command changes is seen at once
     monkeypatch.setattr(hints, "SECONDS", 0.01)  # what a mistake was is found out at once
-    data, now = tmp_path / "affiant-data", [float(NOW)]
+    monkeypatch.setenv(master_key.ENVIRONMENT, bytes(range(32)).hex())  # the server's, for commands
+    data = tmp_path / "affiant-data"
     data.mkdir()
-    master_key.make(data)
-    key = master_key.load(data)
-    store = SqliteStore(data / FILE_NAME, audit_key=key.audit)
-    server = app.build(issuer=ISSUER, store=store, master_key=key, clock=lambda: now[0])
-    transport = httpx2.ASGITransport(app=server)
-    async with server.router.lifespan_context(server), httpx2.AsyncClient(transport=transport) as http:
-        api = Api("https://api.example", "api", (*SCOPES, "invoices.read"), is_default=True, created_at=NOW)
-        await store.apis.add(api)
-        other = Api("https://other.example", "other", SCOPES, is_default=False, created_at=NOW)
-        await store.apis.add(other)
-        secrets = {}
-        for wanted, given in _registrations():
-            made = clients.build(wanted, keys=given, master_key=key, now=NOW)
-            await store.clients.add(made.client)
-            secrets[wanted.client_id] = made.client_secret or ""
+    store = SqliteStore(data / FILE_NAME, audit_key=master_key.load(data).audit)
+    async with House.in_process(issuer=ISSUER, store=store) as made:
+        await made.add_api("https://api.example", scope=(*SCOPES, "invoices.read"), is_default=True)
+        await made.add_api("https://other.example", name="other", scope=SCOPES)
+        await _add_clients(made)
         await store.settings.put("issuer", ISSUER)
-        explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=key)
-        yield House(http, explainer, tmp_path, now, secrets, store)
+        made.explainer = app.build_explainer(issuer=ISSUER, store=store, master_key=made.master_key)
+        made.folder = tmp_path
+        yield made
 
 
-def _registrations() -> Iterator[tuple[Client, tuple[keys.PublicKey, ...]]]:
-    by_key = Client("", "private_key_jwt", scope=SCOPES)
+async def _add_clients(house: House) -> None:
     for method, name in (
         ("client_secret_jwt", "hmac"),
         ("client_secret_post", "post"),
         ("client_secret_basic", "basic"),
         ("client_secret_basic", "https://basic.example:8443/a@b"),
     ):
-        yield Client(name, method, scope=SCOPES), ()
-    yield replace(by_key, client_id="billing-ec"), (EC.public(),)
-    yield replace(by_key, client_id="two"), (EC.public(), OTHER_EC.public())
-    yield replace(by_key, client_id="disabled"), (EC.public(),)
-    yield replace(by_key, client_id="rsa", token_endpoint_auth_signing_alg="RS256"), (RSA.public(),)
-    yield replace(by_key, client_id="kafka", grant_types=(names.JWT_BEARER,)), (EC.public(),)
-    yield replace(by_key, client_id="dpop", dpop_bound_access_tokens=True), (EC.public(),)
-    yield replace(by_key, client_id="bound", tls_client_certificate_bound_access_tokens=True), (EC.public(),)
+        await house.add_client(name, method, scope=SCOPES)
+    for name in ("billing-ec", "disabled"):
+        await house.add_client(name, key=EC, scope=SCOPES)
+    await house.add_client("two", keys=(EC.public(), OTHER_EC.public()), scope=SCOPES)
+    await house.add_client("rsa", key=RSA, scope=SCOPES, token_endpoint_auth_signing_alg="RS256")
+    await house.add_client("kafka", key=EC, scope=SCOPES, grant_types=(names.JWT_BEARER,))
+    await house.add_client("dpop", key=EC, scope=SCOPES, dpop_bound_access_tokens=True)
+    await house.add_client("bound", key=EC, scope=SCOPES, tls_client_certificate_bound_access_tokens=True)
 
 
 def _caller(house: House, mistake: Mistake) -> Caller:
     name = {"ec": "billing-ec", "url": "https://basic.example:8443/a@b"}.get(mistake.client, mistake.client)
     key = {"rsa": RSA, "hmac": None}.get(mistake.client, STRANGER if mistake.stranger else EC)
-    clock = Clock(house.now)
-    clock.offset = mistake.clock
     return Caller(
         client_id=name,
         issuer=ISSUER,
         key=key.key if key is not None else None,
-        clock=clock,
+        clock=Clock(house.clock, mistake.clock),
         alg={"rsa": "RS256", "hmac": "HS256"}.get(mistake.client, "ES256"),
         kid=OTHER_EC.kid if mistake.client == "two" else None,
-        secret=house.secrets[name],
+        secret=house.secrets.get(name, ""),
         early=mistake.early,  # type: ignore[arg-type]  # what a change returns is nobody's business
         at_input=mistake.at_input,  # type: ignore[arg-type]
         at_signature=mistake.at_signature,  # type: ignore[arg-type]
@@ -151,53 +133,45 @@ async def _request(house: House, caller: Caller, mistake: Mistake) -> Request:
     if mistake.again is None:
         return request
     assert await house.send(request) == 200
-    house.now[0] += mistake.again
+    house.clock.now += mistake.again
     # Who keeps the assertion sends the same bytes; who only keeps the jti signs anew.
     return caller.build() if "jti" in mistake.name or "same" in mistake.name else request
 
 
+# What is found out by the client's keys, which the record of the request itself does not wait for.
+LOOKED_INTO = ("signed", "PSS", "header says", "secret ", "kid of", "HS512", "the same assertion", "jti is the name")
+FOUND_BY_KEYS = (Reason.SIGNATURE, Reason.KEY_NONE, Reason.REPLAYED, Reason.CLIENT_METHOD)
+
+
 @pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda n: MISTAKES[n].name)
 async def test_first_fix_helps(house: House, number: int) -> None:
+    """The trace_id says as much as the request: nobody has the assertion of a client that runs elsewhere."""
     mistake = MISTAKES[number]
     if mistake.client == "disabled":
         await _command(house, "affiant client disable disabled")
     caller = _caller(house, mistake)
     request = await _request(house, caller, mistake)
     found = await house.explain([request.as_http, request.as_curl, request.as_har][number % 3]())
-    assert found.reason is mistake.reason, found
-    assert await house.send(request) in (400, 401, 405)
+    answer = await house.answer(request)
+    assert answer.status_code in (400, 401, 405)
+    traced = await house.trace(answer.json()["trace_id"], looks=mistake.name.startswith(LOOKED_INTO))
+    assert found.reason is traced.reason is mistake.reason, found
     assert found.fix is not None
-    if found.fix.line.startswith("timedatectl"):
-        caller.clock.offset = 0
-    elif found.fix.is_command:
-        await _command(house, found.fix.line)
-    else:
-        caller.fixes.append(found.fix.line)
+    assert traced.fix is not None
+    assert mistake.reason not in FOUND_BY_KEYS or traced.fix.line == found.fix.line
+    assert {other.reason for other in traced.also} <= {other.reason for other in found.also}
+    await _apply(house, caller, found.fix)
     mended = caller.build()
     assert await house.send(mended) == 200, (found.fix, await house.explain(mended.as_http()))
 
 
-# What is found out by the client's keys, which the record of the request itself does not wait for.
-LOOKED_INTO = ("signed", "PSS", "header says", "secret ", "kid of", "HS512", "the same assertion", "jti is the name")
-
-
-@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=lambda n: MISTAKES[n].name)
-async def test_trace_id_says_as_much(house: House, number: int) -> None:
-    """Nobody has the assertion of a client that runs elsewhere: its trace_id is in its log, and must do."""
-    mistake = MISTAKES[number]
-    if mistake.client == "disabled":
-        await _command(house, "affiant client disable disabled")
-    request = await _request(house, _caller(house, mistake), mistake)
-    live = await house.explain(request.as_http())
-    answer = (await house.answer(request)).json()
-    looks = mistake.name.startswith(LOOKED_INTO)
-    found = await house.trace(answer["trace_id"], looks=looks)
-    assert found.reason is mistake.reason
-    assert found.fix is not None
-    assert live.fix is not None
-    if mistake.reason in (Reason.SIGNATURE, Reason.KEY_NONE, Reason.REPLAYED, Reason.CLIENT_METHOD):
-        assert found.fix.line == live.fix.line
-    assert {other.reason for other in found.also} <= {other.reason for other in live.also}
+async def _apply(house: House, caller: Caller, fix: Fix) -> None:
+    if fix.line.startswith("timedatectl"):
+        caller.clock.offset = 0
+    elif fix.is_command:
+        await _command(house, fix.line)
+    else:
+        caller.fixes.append(fix.line)
 
 
 @pytest.mark.parametrize(("mistake", "options"), FOREIGN, ids=lambda value: getattr(value, "name", ""))
@@ -239,7 +213,7 @@ class Msal:
 
     async def acquire(self) -> None:
         """Ask for a token, if there is none in its cache."""
-        now = self.house.now[0]
+        now = self.house.clock.now
         if now < self.good_until:
             return
         if self.request is None or now >= self.made_at + 540:
@@ -258,7 +232,7 @@ async def test_assertion_kept_by_a_library(house: House) -> None:
     msal = Msal(house)
     for _ in range(16):  # eight minutes
         await msal.acquire()
-        house.now[0] += 30
+        house.clock.now += 30
     assert 0 < len(msal.refused) < 16
     found = await house.trace(msal.refused[0], looks=True)
     assert msal.request is not None
@@ -268,11 +242,11 @@ async def test_assertion_kept_by_a_library(house: House) -> None:
         assert "keeps its assertion (MSAL does" in explanation.fix.why
         assert explanation.fix.line == "affiant client update billing-ec --access-token-lifetime 900"
     await _command(house, found.fix.line if found.fix else "")
-    house.now[0] += 600
+    house.clock.now += 600
     msal.refused.clear()
     for _ in range(200):
         await msal.acquire()
-        house.now[0] += 30
+        house.clock.now += 30
     assert msal.refused == []
 
 
@@ -283,7 +257,7 @@ async def test_assertion_kept_for_short_tokens(house: House) -> None:
     msal = Msal(house)
     for _ in range(8):
         await msal.acquire()
-        house.now[0] += 30
+        house.clock.now += 30
     found = await house.trace(msal.refused[0], looks=True)
     assert found.fix is not None
     assert found.fix.line == "affiant api update api --access-token-lifetime 900"
