@@ -17,13 +17,14 @@ from joserfc._rfc7515.registry import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from jwt.algorithms import OKPAlgorithm
 from tests.differential.conftest import Pair
-from tests.differential.tokens import CHANGES, CLIENT, ISSUER, NOW, Token, make
+from tests.differential.tokens import CHANGES, CLIENT, Token, make
 
 from affiant.errors import Rejected
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY
 from affiant.oauth import assertion
 from affiant.reasons import Reason
+from affiant.testing import ISSUER, NOW
 
 Result = TypeVar("Result")
 COUNT, SEED = 10_000, 20_261_121

@@ -9,71 +9,23 @@ from typing import Any
 from tests.differential.conftest import Pair
 
 from affiant.jose import base64url
+from affiant.testing import ISSUER, NOW
 
-ISSUER, CLIENT, NOW = "https://as.example", "c1", 1_800_000_000
+CLIENT = "c1"
 ALGORITHMS = ("HS256",) * 8 + ("ES256",) * 5 + ("Ed25519",) * 5 + ("RS256", "PS256")
 _KINDS: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    0,
-    1,
-    -1,
-    0.5,
-    "",
-    "x",
-    [],
-    ["x"],
-    [1],
-    {},
-    {"x": 1},
-    10**20,
-    "é",
-    "\U0001f600",
+    *(None, True, False, 0, 1, -1, 0.5, "", "x"),
+    *([], ["x"], [1], {}, {"x": 1}, 10**20, "é", "\U0001f600"),
 )
 _BORDERS = (-331, -330, -329, -301, -300, -299, -31, -30, -29, -1, 0, 1, 29, 30, 31, 299, 300, 301, 329, 330, 331)
-_SPELLINGS: tuple[str, ...] = (
-    "1e3",
-    "1E400",
-    "-1e400",
-    "1.0",
-    "-0",
-    "-0.0",
-    "01",
-    "+1",
-    "1.",
-    ".5",
-    "0x10",
-    "NaN",
-    "Infinity",
-    "-Infinity",
+_SPELLINGS = (
+    *("1e3", "1E400", "-1e400", "1.0", "-0", "-0.0", "01", "+1", "1.", ".5", "0x10", "NaN", "Infinity", "-Infinity"),
+    *("1800000060.0", "18e8", "1.80000006e9", "1800000060.5", "1_800_000_060", "9" * 5_000, "true", "TRUE", "'x'"),
 )
-_SPELLINGS += (
-    "1800000060.0",
-    "18e8",
-    "1.80000006e9",
-    "1800000060.5",
-    "1_800_000_060",
-    "9" * 5_000,
-    "true",
-    "TRUE",
-    "'x'",
+_ODD_BYTES = (
+    *(b"\xef\xbb\xbf%s", b"%s ", b" \n%s\t", b"%s\x00", b"%s{}", b"[%s]", b'"%s"', b"", b"null", b"[]", b"1", b"{}"),
+    *(b"%s//", b"\xff%s", b"%s,", b"\x00%s"),
 )
-_ODD_BYTES: tuple[bytes, ...] = (
-    b"\xef\xbb\xbf%s",
-    b"%s ",
-    b" \n%s\t",
-    b"%s\x00",
-    b"%s{}",
-    b"[%s]",
-    b'"%s"',
-    b"",
-    b"null",
-    b"[]",
-    b"1",
-    b"{}",
-)
-_ODD_BYTES += (b"%s//", b"\xff%s", b"%s,", b"\x00%s")
 
 
 @dataclass(frozen=True)
