@@ -226,9 +226,9 @@ def test_reasons_are_told_by_somebody() -> None:
             assert endpoints.reasons((code,)), code
 
 
-@pytest.mark.parametrize("reason", reached.PLAIN, ids=lambda reason: reason.code)
+@pytest.mark.parametrize("reason", reached.ELSEWHERE | reached.PLAIN, ids=lambda reason: reason.code)
 def test_reason_is_told_where_it_is_reached(reason: Reason) -> None:
-    path = reached.PLAIN[reason].path
+    path = (reached.ELSEWHERE | reached.PLAIN)[reason].path
     described = mounted().get(path) or mounted()["/register/{client_id}"]
     assert reason in endpoints.reasons(described.refuses), path
 

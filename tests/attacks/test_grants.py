@@ -27,17 +27,23 @@ NOT_HERE = [
     "urn:ietf:params:oauth:grant-type:device_code",
     "urn:ietf:params:oauth:grant-type:saml2-bearer",
     "CLIENT_CREDENTIALS",
+    "client_credentials  ",
     "client_credentials\t",
     "client_credentials\0",
     "client-credentials",
 ]
-
-
 SPELT = ["r  r", " r", "r ", "r\tr", "r\n", 'r"', "r\\", "r\0", "\u00e9", "\u202er", "r\x9b2J", " "]
 NO_TARGETS = [
     f"{API}#",
+    "/a",
     "//api.example",
     "api.example",
+    "http:",
+    "1https://api.example",
+    "https://\u00e4.example",
+    "https://api.example/<x>",
+    f"{API}#f",
+    f"{API}\n",
     f" {API}",
     f"{API} ",
     f"{API}/\u00e9",
@@ -45,6 +51,9 @@ NO_TARGETS = [
     f"{API}/%zz",
 ]
 NEARLY = [
+    "https://unknown.example",
+    OTHER_API,
+    "https://API.example",
     f"{API}/",
     f"{API}:443",
     f"{API}?x",
@@ -61,41 +70,39 @@ NEARLY = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("what", "reason"),
-    [
-        row(151, "scope", post(form(scope="r admin")), Reason.SCOPE_NOT_ALLOWED),
-        row(153, "4 KB", post(form(scope="r" * 4096)), Reason.SCOPE_MALFORMED),
-        row(153, "2,000 names", post(form(scope=" ".join(f"s{i}" for i in range(2000)))), Reason.SCOPE_MALFORMED),
-        row(155, "relative", post(form(resource="/a")), Reason.RESOURCE_MALFORMED),
-        row(155, "fragment", post(form(resource=f"{API}#f")), Reason.RESOURCE_MALFORMED),
-        row(155, "unknown", post(form(resource="https://unknown.example")), Reason.RESOURCE_NOT_ALLOWED),
-        row(155, "not allowed", post(form(resource=OTHER_API)), Reason.RESOURCE_NOT_ALLOWED),
-        row(157, "grant", post(form(grant_type="refresh_token")), Reason.GRANT_NOT_ALLOWED),
-        *(row(152, repr(text), post(form(scope=text)), Reason.SCOPE_MALFORMED) for text in SPELT),
-        *(
-            row(151, text, post(form(scope=text)), Reason.SCOPE_NOT_ALLOWED)
-            for text in ("R", "r,w", "r r admin", "*", "w")
-        ),
-        *(row(155, text, post(form(resource=text)), Reason.RESOURCE_MALFORMED) for text in NO_TARGETS),
-        *(row(156, text, post(form(resource=text)), Reason.RESOURCE_NOT_ALLOWED) for text in NEARLY),
-    ],
-)
+REFUSED = [
+    row(153, "4 KB", post(form(scope="r" * 4096)), Reason.SCOPE_MALFORMED),
+    row(153, "2,000 names", post(form(scope=" ".join(f"s{i}" for i in range(2000)))), Reason.SCOPE_MALFORMED),
+    row(157, "grant", post(form(grant_type="refresh_token")), Reason.GRANT_NOT_ALLOWED, rfc="6749 5.2"),
+    *(row(152, repr(text), post(form(scope=text)), Reason.SCOPE_MALFORMED, rfc="6749 3.3") for text in SPELT),
+    *(
+        row(151, text, post(form(scope=text)), Reason.SCOPE_NOT_ALLOWED, rfc="6749 3.3")
+        for text in ("R", "r,w", "r admin", "r r admin", "*", "w")
+    ),
+    *(row(155, text, post(form(resource=text)), Reason.RESOURCE_MALFORMED, rfc="8707 2") for text in NO_TARGETS),
+    *(row(156, text, post(form(resource=text)), Reason.RESOURCE_NOT_ALLOWED, rfc="8707 2") for text in NEARLY),
+]
+
+
+@pytest.mark.parametrize(("what", "reason"), REFUSED)
 async def test_refused(bench: Bench, what: Request, reason: Reason) -> None:
     await bench.refused(what, reason, uses_up=True)
 
 
 @pytest.mark.attack(156)
+@pytest.mark.rfc(8707, "2")
 @pytest.mark.parametrize(
-    "wanted", [(API, OTHER_API), (OTHER_API, API), (API, "https://unknown.example"), (API, f"{API}/")]
+    "wanted", [(API, OTHER_API), (OTHER_API, API), (API, "https://unknown.example"), (API, f"{API}/"), (API, "a")]
 )
 async def test_one_forbidden_api_of_two(bench: Bench, wanted: tuple[str, str]) -> None:
     """A token for the one of two that is allowed would be another than was asked for."""
     body = f"{urlencode(form())}&{'&'.join(f'resource={quote_plus(each)}' for each in wanted)}"
-    await bench.refused(post(body), Reason.RESOURCE_NOT_ALLOWED, uses_up=True)
+    reason = Reason.RESOURCE_MALFORMED if "a" in wanted else Reason.RESOURCE_NOT_ALLOWED
+    await bench.refused(post(body), reason, uses_up=True)
 
 
 @pytest.mark.attack(156)
+@pytest.mark.rfc(8707, "2")
 async def test_one_api_named_twice_is_one(bench: Bench) -> None:
     named = quote_plus(API)
     await bench.issued(post(f"{urlencode(form())}&resource={named}&resource={named}&resource="), aud=API)
@@ -136,12 +143,14 @@ async def test_client_without_grant(bench: Bench) -> None:
     assert await bench.used_up("j", "c2")
 
 
-@pytest.mark.parametrize("grant_type", [row(160, repr(name[-14:]), name) for name in NOT_HERE])
+@pytest.mark.rfc(6749, "4.4.2")
+@pytest.mark.parametrize("grant_type", [row(160, repr(name[-14:]), name, rfc="6749 5.2") for name in NOT_HERE])
 async def test_grant_that_is_not_here(bench: Bench, grant_type: str) -> None:
     await bench.refused(post(form(grant_type=grant_type)), Reason.GRANT_UNSUPPORTED)
 
 
 @pytest.mark.attack(160)
+@pytest.mark.rfc(6749, "5.2")
 async def test_jwt_bearer_is_opt_in(bench: Bench) -> None:
     """It is a grant of this server, but off for every client that has it not: no token, and nothing of it for a stranger."""
     alone = {"grant_type": JWT_BEARER, "assertion": assertion(jti="grant")}
@@ -173,6 +182,8 @@ def _jti(text: str, published: KeySet, client_id: str = "c1") -> str:
 
 
 @pytest.mark.attack(159)
+@pytest.mark.rfc(9068, "2.1")
+@pytest.mark.rfc(9068, "2.2")
 async def test_tokens_are_distinct(bench: Bench) -> None:
     """A thousand through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
     published = await _published(bench)
@@ -217,10 +228,14 @@ async def test_stranger_cannot_lock_a_client_out(
 
 @pytest.mark.attack(154)
 @pytest.mark.attack(158)
+@pytest.mark.rfc(6749, "3.3")
+@pytest.mark.rfc(6749, "4.4.3")
+@pytest.mark.rfc(6749, "5.1")
+@pytest.mark.rfc(6750, "5.3")
 async def test_answer(bench: Bench) -> None:
     """Without scope, all that the client has; no refresh token, unless it was registered for them."""
     members = await bench.issued(post())
     assert set(members) == {"access_token", "token_type", "expires_in", "scope"}
-    assert (members["scope"], type(members["expires_in"])) == ("r", int)
+    assert (members["scope"], members["expires_in"], type(members["expires_in"])) == ("r", 600, int)
     members = await bench.issued(post(form(assertion(iss="refreshing", sub="refreshing"))), client_id="refreshing")
     assert len(members["refresh_token"]) == 43
