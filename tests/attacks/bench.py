@@ -6,7 +6,7 @@ import logging
 import re
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from affiant.server.request.deadline import Deadline
 from affiant.server.request.limits import Rates
 from affiant.server.settings.options import Options
 from affiant.storage.ports import Store
+from affiant.storage.records import Client
 from affiant.testing import ISSUER, KEY, UNLIMITED, ClientMembers, Server, messages
 
 API, OTHER_API, FILE, PROXY = "https://api.example", "https://other.example", "affiant.db", "10.0.0.1"
@@ -40,6 +41,7 @@ BOUND, STOLEN_BY = generate("ES256"), generate("ES256")
 TOKEN_URL, API_URL = f"{ISSUER}/token", f"{API}/orders"
 SILENT_STEPS, MAX_ERROR, MAX_CLAIMED, PIECE = range(5, 8), 1024, 256, 20
 TYPE = names.JWT_BEARER_ASSERTION_TYPE
+_REGISTERED = list[tuple[Sequence[Client], dict[str, str], dict[str, Signer]]]()
 _CHANGED = "UPDATE version SET number = number + 1"
 # These are in sentences anyway.
 _OPEN_VALUES = {TYPE, API, OTHER_API, names.CLIENT_CREDENTIALS, names.REFRESH_TOKEN}
@@ -291,6 +293,18 @@ async def running(
 
 
 async def _add_clients(bench: Bench) -> None:
+    """Register them once in a run: every bench has the same records, secrets and keys."""
+    if not _REGISTERED:
+        await _register_clients(bench)
+        _REGISTERED.append((await bench.store.clients.list(), dict(bench.secrets), dict(bench.signers)))
+        return
+    ((clients, secrets, signers),) = _REGISTERED
+    for client in clients:
+        await bench.store.clients.add(client)
+    bench.secrets, bench.signers = dict(secrets), dict(signers)
+
+
+async def _register_clients(bench: Bench) -> None:
     await bench.add_client("c1")
     await bench.add_client("c2", key=OTHER)
     await bench.add_client("off", enabled=False)

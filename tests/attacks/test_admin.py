@@ -10,7 +10,6 @@ from tests.attacks.bench import STRANGER, Bench, api_proof, dpop, piece_of, proo
 from tests.attacks.callers import ADMIN, CLIENT, NOBODY, OTHER_OWNER, ROLES, ask, credentials, token
 from tests.wire import Reply, Request
 
-from affiant.errors import StoreError
 from affiant.server.admin import roles
 from affiant.server.admin.routes import ALL
 from affiant.server.admin.routes.operation import Operation
@@ -209,34 +208,6 @@ async def test_private_key_is_refused_and_hidden(staffed: Bench) -> None:
     ]
     for text in texts:
         assert piece_of(text, [private["d"]]) is None
-
-
-@pytest.mark.attack(299)
-async def test_nothing_changes_unwritten(staffed: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An audit log that cannot be written: 503, and all is as it was."""
-    given = {who: await credentials(staffed, who) for who in ("owner",)}
-    ledger: Any = staffed.store.ledger
-
-    def fail(*_: object) -> None:
-        raise StoreError("the disk is full")
-
-    monkeypatch.setattr(ledger, "commit", fail)
-    for what, body in (
-        ("DELETE /clients/c1", None),
-        ("POST /revocations", {"kind": "all"}),
-        ("GET /clients/nobody", None),
-    ):
-        method, path = what.split(" ")
-        sent = Request(
-            json.dumps(body).encode() if body else b"",
-            method,
-            f"/admin/api{path}",
-            headers=(*given["owner"], *([(b"content-type", b"application/json")] if body else [])),
-        )
-        reply = await staffed.send(sent)
-        assert (reply.status, reply.headers.get("retry-after")) == (503, "1"), reply.body
-    monkeypatch.undo()
-    assert await staffed.store.revocations.list(int(staffed.clock.now)) == []
 
 
 @pytest.mark.attack(301)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.attacks.bench import Bench, assertion, claims, form, post, raw, row
+from tests.attacks.bench import OTHER_API, Bench, assertion, claims, form, post, raw, row
 
 from affiant.reasons import Reason
 from affiant.testing import ABSENT, ISSUER, NOW
@@ -121,7 +121,7 @@ async def test_expected_audience_is_named(bench: Bench) -> None:
     assert said == f"aud must be the issuer of this server, alone; expected {ISSUER}; got {ISSUER}/token"
 
 
-EXTRA = {"scope": "admin", "roles": ["x"], "act": {"sub": "c2"}, "cnf": {"jkt": "x"}, "client_id": "c2", "nonce": "n"}
+EXTRA = {"scope": "admin", "resource": OTHER_API, "roles": ["x"], "act": {"sub": "c2"}, "cnf": {"jkt": "x"}, "client_id": "c2", "nonce": "n"}  # fmt: skip
 ISSUED = [
     row(106, "one", {"aud": ISSUER}, rfc="7523 3(3)"),
     row(106, "one in an array", {"aud": [ISSUER]}, rfc="7523 3(3)"),
@@ -146,7 +146,7 @@ ISSUED = [
 @pytest.mark.parametrize("change", ISSUED)
 async def test_issued(bench: Bench, change: dict[str, Any]) -> None:
     """Within the rules; nothing of the assertion but its client reaches the token."""
-    await bench.issued(post(form(assertion(**change))), jti=change.get("jti", "j"))
+    assert (await bench.issued(post(form(assertion(**change))), jti=change.get("jti", "j")))["scope"] == "r"
 
 
 @pytest.mark.attack(118)

@@ -9,10 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 from tests.attacks.bench import (
     API,
     API_URL,
@@ -34,13 +30,14 @@ from tests.attacks.bench import (
     row,
     running,
 )
+from tests.rfc.conftest import guarded
 
 from affiant.jose import base64url, compact, keys
+from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.keys import SecretKey
 from affiant.oauth.binding.dpop import Nonces
 from affiant.reasons import Reason
-from affiant.resource import Guard
-from affiant.resource.asgi import GuardMiddleware
+from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
 from affiant.storage.sqlite import SqliteStore
 from affiant.testing import ABSENT, ISSUER, NOW
@@ -124,7 +121,7 @@ async def test_two_proofs_are_refused(bench: Bench) -> None:
 @pytest.mark.rfc(9449, "7.1")
 async def test_api_refuses_same(bench: Bench, text: str, reason: Reason) -> None:
     """Whatever is wrong with htm and htu for POST /token is wrong with it for GET /orders too."""
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         reply = await api.get("/orders", headers=_shown(await _token(bench), text))
     _check(reply, "invalid_dpop_proof")
 
@@ -134,7 +131,7 @@ async def test_api_refuses_same(bench: Bench, text: str, reason: Reason) -> None
 )  # fmt: skip
 async def test_proof_is_for_one_token(bench: Bench, changes: dict[str, Any]) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         _check(await api.get("/orders", headers=_shown(token, api_proof(token, **changes))), "invalid_dpop_proof")
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
 
@@ -155,7 +152,7 @@ async def test_proof_is_used_once(bench: Bench, changes: dict[str, Any]) -> None
 @pytest.mark.rfc(9449, "11.1")
 async def test_proof_is_used_once_at_an_api(bench: Bench) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
         for changes in ({}, {"htu": f"{API_URL}?q=1"}, {"iat": NOW - 1}):
             again = api_proof(token, **changes)
@@ -169,7 +166,7 @@ async def test_proof_is_used_once_at_an_api(bench: Bench) -> None:
 async def test_proof_is_used_once_despite_a_clock_jump(bench: Bench) -> None:
     """Ahead, where it forgets what has ended there, and back."""
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         captured = api_proof(token)
         assert (await api.get("/orders", headers=_shown(token, captured))).status_code == 200
         bench.clock.now += 120
@@ -186,7 +183,7 @@ async def test_race_with_one_proof(bench: Bench) -> None:
     statuses = [reply.status for reply in await asyncio.gather(*map(bench.send, what))]
     assert sorted(statuses) == [200, *[400] * 19]
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         headers = _shown(token, api_proof(token, jti="raced"))
         await api.get("/orders", headers=_shown(token, api_proof(token, jti="first")))  # the keys are fetched by this
         replies = await asyncio.gather(*(api.get("/orders", headers=headers) for _ in range(20)))
@@ -222,7 +219,7 @@ async def test_two_keys_may_share_jti(bench: Bench) -> None:
     for key in (BOUND, STOLEN_BY):
         assert (await bench.send(bench.signed("c1", dpop(proof(key))))).status == 200
     first, second = await _token(bench, jti="one"), await _token(bench, STOLEN_BY, jti="two")
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         for token, key in ((first, BOUND), (second, STOLEN_BY)):
             assert (await api.get("/orders", headers=_shown(token, api_proof(token, key)))).status_code == 200
 
@@ -279,7 +276,7 @@ async def _seconds(bench: Bench, what: Any) -> float:
 @pytest.mark.rfc(9449, "4.3")
 async def test_proof_is_of_now(bench: Bench, offset: int, is_good: bool) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         reply = await api.get("/orders", headers=_shown(token, api_proof(token, iat=NOW + offset)))
     assert reply.status_code == (200 if is_good else 401)
     what = post(form(), dpop(proof(iat=NOW + offset)))
@@ -329,9 +326,11 @@ async def test_proof_with_nonce_is_good_once(demanding: Bench) -> None:
 @pytest.mark.rfc(9449, "7.2")
 async def test_bound_token_needs_its_key(bench: Bench) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         _check(await api.get("/orders", headers={"authorization": f"Bearer {token}"}), "invalid_token", "Bearer")
         _check(await api.get("/orders", headers={"authorization": f"DPoP {token}"}), "invalid_token")
+        challenge = (await api.get("/orders")).headers["www-authenticate"]
+        assert challenge == f'Bearer realm="{API}", DPoP algs="{" ".join(ASYMMETRIC)}"'
         _check(await api.get("/orders", headers=_shown(token, api_proof(token, STOLEN_BY))), "invalid_token")
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
 
@@ -340,7 +339,7 @@ async def test_bound_token_needs_its_key(bench: Bench) -> None:
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Basic", "MAC", "DPoP,Bearer"])
 async def test_bound_token_by_any_other_name(bench: Bench, scheme: str) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         headers = {"authorization": f"{scheme} {token}", "dpop": api_proof(token)}
         assert (await api.get("/orders", headers=headers)).status_code in (400, 401)
         for extra in (("authorization", f"Bearer {token}"), ("authorization", f"DPoP {token}")):
@@ -352,7 +351,7 @@ async def test_bound_token_by_any_other_name(bench: Bench, scheme: str) -> None:
 @pytest.mark.attack(187)
 async def test_proof_for_another_endpoint(bench: Bench) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         _check(await api.get("/orders", headers=_shown(token, proof(jti="t"))), "invalid_dpop_proof")
     await bench.refused(post(form(), dpop(api_proof(token))), Reason.DPOP_METHOD)
 
@@ -360,7 +359,7 @@ async def test_proof_for_another_endpoint(bench: Bench) -> None:
 @pytest.mark.attack(186)
 async def test_bearer_with_a_proof(bench: Bench) -> None:
     token = await _token(bench)
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         headers = {**_shown(token, api_proof(token)), "authorization": f"Bearer {token}"}
         _check(await api.get("/orders", headers=headers), "invalid_token", "Bearer")
 
@@ -423,19 +422,13 @@ async def test_missing_nonces_are_limited(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who shows a used assertion again and again spends none of the client's tokens, and soon writes nothing more."""
-    rates = _few()
+    rates = Rates(failures=Rate(3, 0.001), tokens=Rate(5, 0.001))
     async with running(SqliteStore(tmp_path / FILE), caplog, monkeypatch, rates, dpop_nonces="on") as bench:
         nonce = await _nonce(bench)
         assert (await bench.send(post(form(), dpop(proof(nonce=nonce))))).status == 200
         statuses = [(await bench.send(post(form(), dpop(proof(jti=f"s{n}"))))).status for n in range(8)]
         assert (statuses[:3], statuses[-1]) == ([400] * 3, 429)
         assert (await bench.send(bench.signed("c1", dpop(proof(nonce=nonce, jti="mine"))))).status == 200
-
-
-def _few() -> Any:
-    from affiant.server.request.limits import Rate, Rates
-
-    return Rates(failures=Rate(3, 0.001), tokens=Rate(5, 0.001))
 
 
 async def test_proof_of_an_unknown_client_is_ignored(bench: Bench) -> None:
@@ -459,7 +452,7 @@ async def test_secret_and_proof(bench: Bench) -> None:
 async def test_bearer_tokens_are_as_before(bench: Bench) -> None:
     members = await bench.issued(post())
     assert "cnf" not in _claims(members["access_token"])
-    async with _api(bench) as api:
+    async with guarded(bench, "/orders", need=("r",)) as api:
         assert (
             await api.get("/orders", headers={"authorization": f"Bearer {members['access_token']}"})
         ).status_code == 200
@@ -498,14 +491,3 @@ def _check(reply: httpx2.Response, error: str, scheme: str = "DPoP") -> None:
     assert value.count('algs="ES256 ') == 1
     assert {"Bearer", "DPoP"} <= set(value.replace(",", " ").split(" "))
     assert reply.headers["cache-control"] == "no-store"
-
-
-def _api(bench: Bench, **options: Any) -> httpx2.AsyncClient:
-    """An API behind the guard, which fetches the keys from the server."""
-
-    async def show(request: Request) -> JSONResponse:
-        return JSONResponse({"for": request.scope["affiant.caller"].client_id})
-
-    guard = Guard(ISSUER, audience=API, http=bench.http, clock=bench.clock, **options)
-    app = GuardMiddleware(Starlette(routes=[Route("/orders", show)]), guard, need=["r"])
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API)

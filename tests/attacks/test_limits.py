@@ -64,13 +64,6 @@ async def test_failures_are_limited(server: Server) -> None:
     assert all(_is_limited(reply, Reason.LIMIT_FAILURES) for reply in replies[3:])
 
 
-async def test_stranger_cannot_lock_a_client_out(server: Server) -> None:
-    """The failures of others, from the same address and in the same name, do not touch who has the key."""
-    for _ in range(50):
-        await _guess(server)
-    assert (await _ask(server)).status_code == 200
-
-
 async def test_limited_failures_look_alike(server: Server) -> None:
     """Known or not, enabled or not: the same bytes, but for the trace."""
     for _ in range(10):

@@ -142,24 +142,14 @@ async def test_both_documents_are_in_both_places() -> None:
 
 
 @pytest.mark.attack(245)
-async def test_key_set_has_no_private_members(bench: Bench) -> None:
-    reply = await _get(bench, "/jwks")
-    members = reply.json()["keys"]
-    assert not {"d", "p", "q", "dp", "dq", "qi", "k", "priv", "oth"} & {name for key in members for name in key}
-    assert len({key["kid"] for key in members}) == len(members)
-    assert "max-age" in reply.headers["cache-control"]
-    again = await _get(bench, "/jwks", (b"if-none-match", reply.headers["etag"].encode()))
-    assert (again.status, again.body) == (304, b"")
-
-
-@pytest.mark.attack(245)
-@pytest.mark.parametrize("shape", ["W/{}", '"x", {}', "{}, W/{}", " {} ", "*"])
+@pytest.mark.parametrize("shape", ["{}", "W/{}", '"x", {}', "{}, W/{}", " {} ", "*"])
 async def test_key_set_with_a_known_etag(bench: Bench, shape: str) -> None:
     """RFC 9110 section 13.1.2: any of the tags, compared weakly; and the 304 has what the 200 had."""
     reply = await _get(bench, "/jwks")
     tag = reply.headers["etag"]
     again = await _get(bench, "/jwks", (b"if-none-match", shape.replace("{}", tag).encode()))
     assert (again.status, again.body) == (304, b"")
+    assert "max-age" in reply.headers["cache-control"]
     assert {name: again.headers.get(name) for name in ("etag", "cache-control")} == {
         name: reply.headers[name] for name in ("etag", "cache-control")
     }
@@ -185,7 +175,9 @@ async def test_kids_stay_unique_through_rotations(bench: Bench) -> None:
         kids = [key["kid"] for key in reply.json()["keys"]]
         assert len(set(kids)) == len(kids)
         assert kids
-        assert not {"d", "p", "q", "k"} & {name for key in reply.json()["keys"] for name in key}
+        assert not {"d", "p", "q", "dp", "dq", "qi", "k", "priv", "oth"} & {
+            name for key in reply.json()["keys"] for name in key
+        }
     assert len(tags) == 4
 
 

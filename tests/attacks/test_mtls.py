@@ -112,13 +112,15 @@ async def test_subject_is_no_host_name(bench: Bench) -> None:
         await refused(bench, over_tls("named", other.header), Reason.CERTIFICATE)
 
 
+@pytest.mark.rfc(8705, "2.2")
 async def test_certificate_of_another_client(bench: Bench) -> None:
-    await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
-    assert (await issued(bench, over_tls("self", SELF.header)))["client_id"] == "self"
+    """Nor one under the same names for another key, nor another one for the same key."""
+    await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public, make().public))
+    claims = await issued(bench, over_tls("self", SELF.header))
+    assert (claims["client_id"], claims["client_key"]) == ("self", SELF.public.thumbprint)
     await refused(bench, over_tls("named", SELF.header), Reason.CERTIFICATE)
-    await refused(bench, over_tls("self", NAMED.header), Reason.CERTIFICATE)
-    # Made by somebody else under the same names, for another key.
-    await refused(bench, over_tls("self", make(dn="CN=self").header), Reason.CERTIFICATE)
+    for other in (NAMED, make(dn="CN=self"), make(dn="CN=self", key=SELF.key)):
+        await refused(bench, over_tls("self", other.header), Reason.CERTIFICATE)
 
 
 async def test_key_of_certificate_signs_no_assertion(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from tests.attacks.bench import API, MAX_ERROR, OTHER_API, Bench, hurry, piece_o
 from tests.attacks.registering import PUBLIC, body, invite, register, roca_modulus
 from tests.wire import ADDRESS, JSON_TYPE, Reply, Request
 
-from affiant.jose import base64url, keys
+from affiant.jose import base64url, compact, keys
 from affiant.reasons import Reason
 from affiant.server.request.limits import Rate, Rates
 from affiant.storage.memory import MemoryStore
@@ -113,12 +113,16 @@ TOKENS = [
     row(191, "a JWT", "eyJhbGciOiJub25lIn0.e30.AAAA", Reason.REGISTRATION_TOKEN),
     row(191, "not ASCII", "\u00e9", Reason.REGISTRATION_TOKEN),
     row(191, "empty", "", Reason.REGISTRATION_TOKEN),
+    row(191, "two words", "x y", Reason.REGISTRATION_TOKEN),
 ]
 
 
+@pytest.mark.rfc(6750, "3.1")
 @pytest.mark.parametrize(("token", "reason"), TOKENS)
 async def test_registration_needs_a_token(desk: Desk, token: str | None, reason: Reason) -> None:
-    await desk.refused(register(token), reason)
+    reply = await desk.refused(register(token), reason)
+    error = "" if token is None else ', error="invalid_token"'
+    assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}"{error}'
 
 
 @pytest.mark.attack(191)
@@ -139,10 +143,11 @@ async def test_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
 
 
 @pytest.mark.attack(192)
+@pytest.mark.rfc(7591, "3")
 async def test_invitation_expires_and_is_spent(desk: Desk) -> None:
-    once, over = await invite(desk.bench), await invite(desk.bench, lifetime=1)
-    assert (await desk.send(register(once))).status == 201
-    await desk.refused(register(once), Reason.REGISTRATION_TOKEN)
+    twice, over = await invite(desk.bench, uses=2), await invite(desk.bench, lifetime=1)
+    assert [(await desk.send(register(twice))).status for _ in range(2)] == [201, 201]
+    await desk.refused(register(twice), Reason.REGISTRATION_TOKEN)
     desk.bench.clock.now += 1
     await desk.refused(register(over), Reason.REGISTRATION_TOKEN)
 
@@ -163,13 +168,13 @@ async def test_race_for_the_last_use(desk: Desk) -> None:
 
 
 BODIES = [
-    row(193, "jwks and jwks_uri", body(jwks_uri="https://a.example/jwks"), METADATA),
+    row(193, "jwks and jwks_uri", body(jwks_uri="https://a.example/jwks"), METADATA, rfc="7591 2"),
     row(194, "no key", body(jwks="absent"), METADATA),
     row(194, "no keys in the set", jwks(), KEYS),
     row(195, "private", jwks(PRIVATE), KEYS),
     row(195, "private RSA", jwks(RSA.to_jwk()), KEYS),
     row(195, "one of two private", jwks({**PUBLIC, "kid": "1"}, {**RSA.to_jwk(), "kid": "2"}), KEYS),
-    row(195, "private member alone", jwks({**PUBLIC, "d": ""}), KEYS),
+    *(row(195, f"{name} alone", jwks({**PUBLIC, name: ""}), KEYS, rfc="7517 9.2") for name in ("d", "p", "q", "k", "priv")),
     row(196, "oct", jwks({"kty": "oct", "k": "A" * 43}), KEYS),
     row(196, "oct without k", jwks({"kty": "oct", "k": ""}), KEYS),
     row(197, "RSA 1024", jwks(rsa((1 << 1023) + 1155)), KEYS, rfc="7518 3.3"),
@@ -184,7 +189,11 @@ BODIES = [
     row(198, "Ed25519 of small order", jwks({"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(b"\1" + bytes(31))}), KEYS),
     row(198, "X25519", jwks({"kty": "OKP", "crv": "X25519", "x": base64url.encode(b"\x09" * 32)}), KEYS),
     row(198, "secp256k1", jwks({**PUBLIC, "crv": "secp256k1"}), KEYS),
-    row(198, "for encryption", jwks({**PUBLIC, "use": "enc"}), KEYS),
+    row(198, "for encryption", jwks({**PUBLIC, "use": "enc"}), KEYS, rfc="7517 4.2"),
+    *(
+        row(198, f"key_ops {ops}", jwks({**PUBLIC, "key_ops": ops}), KEYS, rfc="7517 4.2")
+        for ops in (["encrypt"], ["sign"], "verify")
+    ),
     row(198, "another alg", jwks({**PUBLIC, "alg": "RS256"}), KEYS),
     row(199, "long kid", jwks({**PUBLIC, "kid": "k" * 129}), KEYS),
     row(199, "long kid in bytes", jwks({**PUBLIC, "kid": "\u00e9" * 65}), KEYS),
@@ -205,8 +214,12 @@ BODIES = [
     row(203, "method none", body(token_endpoint_auth_method="none", jwks="absent"), METADATA),
     row(203, "method of nobody", body(token_endpoint_auth_method="PRIVATE_KEY_JWT"), METADATA),
     row(203, "method is a list", body(token_endpoint_auth_method=["private_key_jwt"]), METADATA),
-    row(203, "grant of people", body(grant_types=["implicit"]), METADATA),
-    row(203, "grant twice wrong", body(grant_types=[["client_credentials"]]), METADATA),
+    *(
+        row(203, f"grant {grants!r}", body(grant_types=grants), METADATA, rfc="7591 3.2.2")
+        for grants in (["implicit"], ["authorization_code"], [["client_credentials"]], "client_credentials")
+    ),
+    row(203, "response_types", body(response_types=["code"]), METADATA, rfc="7591 3.2.2"),
+    row(203, "dpop is a text", body(dpop_bound_access_tokens="true"), METADATA, rfc="7591 3.2.2"),
     row(204, "long name", body(client_name="n" * 10_000), METADATA),
     row(204, "RTL override", body(client_name="a\u202egpj.exe"), METADATA),
     row(204, "NUL", body(client_name="a\0b"), METADATA),
@@ -222,11 +235,12 @@ BODIES = [
         row(205, url, body(client_uri=url), METADATA)
         for url in ("javascript:alert(1)", "data:text/html,x", "https://u:p@a.example", 'https://a.example/"><b>', "//a", "https://")
     ),
-    row(205, "redirected", body(redirect_uris=["https://a.example"]), Reason.REGISTRATION_REDIRECT_URIS),
+    row(205, "redirected", body(redirect_uris=["https://a.example"]), Reason.REGISTRATION_REDIRECT_URIS, rfc="7591 3.2.2"),
     row(211, "wider scope", body(scope="r w"), SCOPE),
     row(207, "scope admin", body(scope="admin"), SCOPE),
     *(row(211, scope, body(scope=scope), SCOPE) for scope in ("*", "r*", "system/*.rs", "system/Patient.r")),
-    row(211, "type", body(authorization_details_types=["payment"]), SCOPE),
+    *(row(211, f"{scope!r}", body(scope=scope), METADATA, rfc="7591 3.2.2") for scope in ("r  r", ["r"])),
+    row(211, "type", body(authorization_details_types=["payment"]), SCOPE, rfc="7591 3.2.2"),
     *(
         row(212, url, body(jwks="absent", jwks_uri=url), URI)
         for url in (
@@ -235,7 +249,11 @@ BODIES = [
             "https://a.example/\r\nX: y", "HTTPS:a.example", "https://a.example\\@b.example/", "https://127.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "https://[::ffff:10.0.0.1]/", "https://10.1.2.3:8443/", "",
         )
     ),
-    row(213, "statement", body(software_statement="a.b.c"), Reason.REGISTRATION_STATEMENT),
+    *(
+        row(213, f"statement {text}", body(software_statement=text), Reason.REGISTRATION_STATEMENT, rfc="7591 3.2.2")
+        for text in ("a.b.c", "x", 1)
+    ),
+    row(213, "statement of nobody", body(software_statement=compact.sign({}, {"iss": "x"}, KEY)), Reason.REGISTRATION_STATEMENT_ISSUER, rfc="7591 3.2.2"),
     row(214, "null", b"null", Reason.REGISTRATION_JSON),
     row(214, "array", b"[]", Reason.REGISTRATION_JSON),
     row(214, "member twice", b'{"scope":"r","scope":"admin"}', Reason.REGISTRATION_JSON),
@@ -328,18 +346,20 @@ async def test_replacement_below_policy_changes_nothing(desk: Desk, changes: dic
 
 
 @pytest.mark.attack(207)
+@pytest.mark.rfc(7591, "2")
 async def test_privileges_are_neither_taken_nor_shown(desk: Desk) -> None:
     wanted = {
         "roles": ["admin"], "trusted": True, "tenant_id": "t", "service_account": True, "introspects": [API],
         "resources": [OTHER_API], "enabled": True, "profile": "guide", "observe": ["audience"], "registered_by": "x",
         "audience_policy": "legacy", "registration_scope": ["admin"], "registration_token": "x", "created_at": 1,
-        "registration_access_token": "x" * 43, "client_id_issued_at": 1,
+        "registration_access_token": "x" * 43, "client_id_issued_at": 1, "client_id": "c1", "client_name#de": "Abrechnung",
     }  # fmt: skip
     told = (await desk.send(register(desk.token, body(**wanted)))).json()
     shown = (await desk.manage("GET", told)).json()
     assert shown == told
     assert set(told) == set(desk.a)
-    assert (told["client_id_issued_at"], told["registration_access_token"]) != (1, "x" * 43)
+    for name in ("client_id", "client_id_issued_at", "registration_access_token"):
+        assert told[name] != wanted[name]
     stored = await desk.bench.store.clients.find(told["client_id"])
     assert stored is not None
     assert (stored.introspects, stored.resources, stored.profile, stored.observe) == ((), (), None, ())
@@ -357,10 +377,20 @@ async def test_registration_token_of_another(desk: Desk, method: str) -> None:
 
 
 @pytest.mark.attack(208)
-async def test_client_of_operator_has_no_registration(desk: Desk) -> None:
-    for name in ("c1", "nobody", "", "c1%00", "client-\u00e9", "x" * 500):
-        target = {**desk.a, "client_id": name}
-        await desk.refused(desk.request("DELETE", target), Reason.REGISTRATION_ACCESS_TOKEN)
+@pytest.mark.rfc(7592, "2")
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_client_of_operator_has_no_registration(desk: Desk, method: str) -> None:
+    """Nor has one that does not exist: the same bytes as with the token of another, but for the trace."""
+    answers = set()
+    for name in (desk.b["client_id"], "c1", "nobody", "", "c1%00", "client-\u00e9", "x" * 500):
+        what = desk.request(method, {**desk.a, "client_id": name}, body())
+        reply = await desk.refused(what, Reason.REGISTRATION_ACCESS_TOKEN)
+        assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}", error="invalid_token"'
+        answers.add(reply.body.replace(reply.json()["trace_id"].encode(), b""))
+    assert len(answers) == 1
+    await desk.refused(
+        Request(method="GET", path=f"/register/{desk.a['client_id']}"), Reason.REGISTRATION_TOKEN_MISSING
+    )
 
 
 @pytest.mark.attack(209)

@@ -12,6 +12,7 @@ from affiant.reasons import Reason
 
 GOOD = form()
 QUERY, PAIRS = urlencode(GOOD).encode(), urlencode(GOOD)
+EMPTY = ("client_id", "client_secret", "scope", "resource", "assertion")
 MULTIPART = "".join(f'--x\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n' for n, v in GOOD.items())
 
 
@@ -20,12 +21,15 @@ def _typed(content_type: str, body: str = PAIRS) -> Request:
 
 
 REFUSED = [
-    row(1, "GET", Request(method="GET", query=QUERY, headers=()), Reason.METHOD),
-    row(1, "HEAD", Request(method="HEAD", query=QUERY, headers=()), Reason.METHOD),
-    row(3, "in the URL", Request(query=QUERY), Reason.IN_QUERY),
-    row(3, "scope in the URL", Request(PAIRS.encode(), query=b"scope=r"), Reason.IN_QUERY),
-    row(5, "JSON", _typed("application/json", json.dumps(GOOD)), Reason.CONTENT_TYPE),
-    row(6, "multipart", _typed("multipart/form-data; boundary=x", MULTIPART + "--x--\r\n"), Reason.CONTENT_TYPE),
+    *(row(1, method, Request(method=method, query=QUERY, headers=()), Reason.METHOD, rfc="6749 3.2") for method in ("GET", "HEAD")),
+    row(3, "in the URL", Request(query=QUERY), Reason.IN_QUERY, rfc="6749 2.3.1"),
+    *(
+        row(3, f"{name} in the URL", Request(PAIRS.encode(), query=f"{name}=x".encode()), Reason.IN_QUERY, rfc="6749 2.3.1")
+        for name in ("client_id", "client_secret", "client_assertion", "refresh_token", "authorization_details", "scope")
+    ),
+    row(5, "JSON", _typed("application/json", json.dumps(GOOD)), Reason.CONTENT_TYPE, rfc="6749 B"),
+    row(5, "text", _typed("text/plain"), Reason.CONTENT_TYPE, rfc="6749 B"),
+    row(6, "multipart", _typed("multipart/form-data; boundary=x", MULTIPART + "--x--\r\n"), Reason.CONTENT_TYPE, rfc="6749 B"),
     row(7, "no type", Request(PAIRS.encode(), headers=((b"content-length", b"%d" % len(PAIRS)),)), Reason.CONTENT_TYPE),
     row(7, "no type, in chunks", Request(PAIRS.encode(), headers=((b"transfer-encoding", b"chunked"),)), Reason.CONTENT_TYPE),
     row(7, "nothing at all", Request(headers=()), Reason.NO_BODY),
@@ -39,16 +43,19 @@ REFUSED = [
     row(18, "client_id twice", post(PAIRS + "&client_id=c1&client_id=c2"), Reason.DUPLICATE_PARAMETER),
     row(18, "type twice", post(PAIRS + "&client_assertion_type=x"), Reason.DUPLICATE_PARAMETER),
     row(18, "empty and twice", post(PAIRS + "&client_id=&client_id=c1"), Reason.DUPLICATE_PARAMETER),
-    row(19, "scope twice", post(PAIRS + "&scope=r&scope=r"), Reason.DUPLICATE_PARAMETER),
+    *(
+        row(18, f"{name} twice, {end!r}", post(f"{PAIRS}&{name}=x&{name}={end}"), Reason.DUPLICATE_PARAMETER, rfc="6749 3.2")
+        for name in ("client_secret", "client_id", "unknown")
+        for end in ("x", "")
+    ),
+    row(19, "scope twice", post(PAIRS + "&scope=r&scope=r"), Reason.DUPLICATE_PARAMETER, rfc="6749 3.2"),
     row(20, "semicolon", post("grant_type=client_credentials;client_id=c1"), Reason.GRANT_UNSUPPORTED),
-    row(22, "%zz", post("client_id=%zz"), Reason.ENCODING),
-    row(22, "%", post(PAIRS + "&client_id=%"), Reason.ENCODING),
+    *(row(22, text, post(f"{PAIRS}&client_id={text}"), Reason.ENCODING, rfc="6749 B") for text in ("%zz", "%", "%f")),
     row(22, "half a character", post("client_id=%e2%82"), Reason.ENCODING),
-    row(24, "no UTF-8", post("client_id=%ff%fe"), Reason.ENCODING),
-    row(24, "overlong", post("client_id=%c0%af"), Reason.ENCODING),
-    row(24, "no UTF-8 in a name", post("client%ff=c1"), Reason.ENCODING),
-    row(26, "no grant_type", post(form(grant_type="absent")), Reason.MISSING_PARAMETER),
-    row(26, "empty grant_type", post(form(grant_type="")), Reason.MISSING_PARAMETER),
+    *(row(24, text, post(f"client_id={text}"), Reason.ENCODING, rfc="6749 B") for text in ("%ff%fe", "%c0%af", "%c3%28")),
+    row(24, "no UTF-8 in a name", post("client%ff=c1"), Reason.ENCODING, rfc="6749 B"),
+    row(26, "no grant_type", post(form(grant_type="absent")), Reason.MISSING_PARAMETER, rfc="6749 5.2"),
+    row(26, "empty grant_type", post(form(grant_type="")), Reason.MISSING_PARAMETER, rfc="6749 3.2"),
 ]  # fmt: skip
 
 
@@ -65,12 +72,29 @@ async def test_refused(bench: Bench, what: Request, reason: Reason) -> None:
     [
         row(8, "charset", _typed("application/x-www-form-urlencoded; charset=UTF-8")),
         row(8, "upper case", _typed('Application/X-WWW-Form-Urlencoded;charset="utf-8"')),
-        row(25, "unknown parameter", post({**GOOD, "foo": "bar"})),
-        row(25, "empty is absent", post({**GOOD, "client_id": "", "scope": ""})),
+        row(25, "unknown parameters", post({**GOOD, "foo": "bar", "username": "x", "code": "y"}), rfc="6749 3.2"),
+        row(25, "empty is absent", post({**GOOD, **dict.fromkeys(EMPTY, "")}), rfc="6749 3.2"),
     ],
 )
 async def test_issued(bench: Bench, what: Request) -> None:
     await bench.issued(what)
+
+
+@pytest.mark.rfc(6749, "3.2")
+@pytest.mark.rfc(7009, "2")
+@pytest.mark.rfc(9110, "15.5.6")
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        *((path, "POST") for path in ("/token", "/introspect", "/revoke", "/register")),
+        ("/register/c1", "GET, PUT, DELETE"),
+        ("/client-keys", "POST, PUT"),
+    ],
+)
+async def test_other_methods(bench: Bench, path: str, allowed: str) -> None:
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(allowed.split(", ")):
+        reply = await bench.send(Request(method=method, path=path, headers=()))
+        assert (reply.status, reply.headers["allow"]) == (405, allowed), method
 
 
 @pytest.mark.attack(1)
@@ -110,6 +134,7 @@ async def test_slow_bodies(bench: Bench) -> None:
 
 
 @pytest.mark.attack(19)
+@pytest.mark.rfc(8707, "2")
 async def test_resource_twice(bench: Bench) -> None:
     text = assertion(iss="both", sub="both")
     body = urlencode([*form(text).items(), ("resource", API), ("resource", OTHER_API)])

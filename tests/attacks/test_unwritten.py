@@ -147,7 +147,7 @@ async def test_no_admin_change_without_a_record(durable: Bench) -> None:
     await hire(durable)
     given = await credentials(durable, "owner")
     async with _full(durable):
-        for named, sent in CHANGES:
+        for named, sent in [*CHANGES, ("GET /clients/nobody", None)]:
             method, path = named.split(" ")
             data = b"" if sent is None else json.dumps(sent).encode()
             headers = (*given, *(() if sent is None else (JSON_TYPE,)))

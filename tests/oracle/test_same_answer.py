@@ -15,7 +15,7 @@ from affiant.jose.keys import SecretKey
 from affiant.reasons import Reason
 from affiant.testing import KEY, form
 
-pytestmark = pytest.mark.attack(306)
+pytestmark = pytest.mark.attack(45, 306)
 
 COUNT, SEED = 600, 306
 SILENT_STEPS = range(5, 8)  # look-up, key, signature

@@ -41,6 +41,7 @@ async def _sweep(server: Server, form: dict[str, str], instants: list[float]) ->
 
 
 @pytest.mark.attack(137)
+@pytest.mark.rfc(7523, "3(7)")
 async def test_replay_is_refused_every_second(server: Server) -> None:
     """From exp-5 to exp+120: replayed while the assertion would hold, expired from then on, and nothing between."""
     form = server.form(server.assertion(exp=END))

@@ -23,7 +23,6 @@ from affiant.testing import ISSUER, Server
 API, OTHER_API = "https://api.example", "https://other.example"
 USUAL_RATES = Rates()
 BOTH_GRANTS = ("client_credentials", "refresh_token")
-FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
 
 
 def basic_of(pair: str) -> dict[str, str]:
@@ -41,11 +40,6 @@ def refusal(reply: httpx2.Response) -> tuple[int, str]:
     # RFC 9110 section 15.5.2: with every 401, and only there.
     assert reply.headers.get("www-authenticate") == (f'Basic realm="{ISSUER}"' if reply.status_code == 401 else None)
     return reply.status_code, body["error"]
-
-
-async def post_raw(server: Server, body: str, **options: Any) -> httpx2.Response:
-    headers = {**FORM_TYPE, **options.pop("headers", {})}
-    return await server.http.post("/token", content=body, headers=headers, **options)
 
 
 async def access_token(server: Server, **claims: Any) -> str:
@@ -84,9 +78,9 @@ async def server() -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def guarded(
-    server: Server, *paths: str, need: tuple[str, ...] = (), **options: Any
+    server: Server, *paths: str, need: tuple[str, ...] = (), peer: str = "127.0.0.1", **options: Any
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """Run an API behind the guard, which fetches the keys from the server."""
+    """Run an API behind the guard, which fetches the keys from the server; requests come from this peer."""
 
     async def show(request: Request) -> JSONResponse:
         caller = request.scope["affiant.caller"]
@@ -94,7 +88,7 @@ async def guarded(
 
     routes = [Route(path, show, methods=["GET", "POST"]) for path in paths or ("/{rest:path}",)]
     guard = Guard(server.issuer, audience=API, http=server.http, clock=server.clock, **options)
-    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(routes=routes), guard, need=need))
+    transport = httpx2.ASGITransport(app=GuardMiddleware(Starlette(routes=routes), guard, need=need), client=(peer, 1))
     async with httpx2.AsyncClient(transport=transport, base_url=API) as http:
         yield http
 

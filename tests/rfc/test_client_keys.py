@@ -14,7 +14,7 @@ from affiant.oauth import names
 from affiant.server.credentials.completion import QUIET_SECONDS
 from affiant.storage.ports import Store
 from affiant.storage.records import KeyUse
-from affiant.testing import ISSUER, KEY, NOW, Server, basic
+from affiant.testing import KEY, NOW, Server, basic
 
 PATH = "/client-keys"
 
@@ -253,11 +253,6 @@ async def test_hosted_key_set(server: Server) -> None:
     assert [row["outcome"] for row in await _changes(server)] == ["put", "put"]
 
 
-async def test_metadata_name_it(server: Server) -> None:
-    document = (await server.http.get("/.well-known/oauth-authorization-server")).json()
-    assert document["client_keys_endpoint"] == f"{ISSUER}/client-keys"
-
-
 @pytest.mark.parametrize("name", ["client_secret_basic", "client_secret_post"])
 async def test_client_without_keys(server: Server, name: str) -> None:
     secret, form = server.secrets[name], {"action": "list"}
@@ -314,14 +309,6 @@ async def test_private_key_is_refused_and_not_logged(server: Server) -> None:
         assert private["d"] not in reply.text
     log = b"".join(row.record for row in await server.store.audit_log.export())
     assert private["d"].encode() not in log
-
-
-@pytest.mark.rfc(9110, "15.5.6")
-async def test_methods(server: Server) -> None:
-    for method in ("GET", "DELETE", "PATCH"):
-        reply = await server.http.request(method, PATH)
-        assert (reply.status_code, reply.headers["allow"]) == (405, "POST, PUT")
-    assert (await server.http.put("/token", data=server.form())).status_code == 405
 
 
 async def test_key_of_another_algorithm_than_registered(server: Server) -> None:

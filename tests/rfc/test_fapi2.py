@@ -150,17 +150,8 @@ async def test_assertion_algorithms(fapi: Server) -> None:
     for name, key in (("p384", P384), ("rsa", RSA)):
         await fapi.add_client(name, key=key)
         await fapi.store.clients.update(name, lambda client: replace(client, profile=FAPI))
-    replies = {
-        alg: await _ask(fapi, fapi.assertion(name, key=_signer(key, alg)))
-        for name, key, alg in (("p384", P384, "ES384"), ("rsa", RSA, "PS256"))
-    }
-    assert replies["PS256"].status_code == 200
-    assert replies["ES384"].status_code == 401
-
-
-def _signer(key: PrivateKey, alg: str) -> PrivateKey:
-    assert key.alg == alg
-    return key
+    assert (await _ask(fapi, fapi.assertion("rsa"))).status_code == 200
+    assert (await _ask(fapi, fapi.assertion("p384"))).status_code == 401
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.4.1(1)")

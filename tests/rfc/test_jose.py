@@ -43,19 +43,3 @@ def test_unusable_keys_are_ignored() -> None:
     good = KEY.public().to_jwk()
     odd: list[Any] = [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, {"kty": "EC"}, {}, 1, {**good, "crv": "P-192"}]
     assert [key.kid for key in KeySet.parse({"keys": [*odd, good]}).keys] == [KEY.kid]
-
-
-@pytest.mark.rfc(7517, "4.2")
-@pytest.mark.parametrize(
-    "change", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": ["sign"]}, {"key_ops": "verify"}]
-)
-def test_key_for_another_use(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        keys.parse_public_jwk({**KEY.public().to_jwk(), **change})
-
-
-@pytest.mark.rfc(7517, "9.2")
-@pytest.mark.parametrize("member", ["d", "p", "q", "k", "priv"])
-def test_private_key_is_not_registered(member: str) -> None:
-    with pytest.raises(ConfigError, match="private"):
-        keys.parse_public_jwk({**KEY.public().to_jwk(), member: "AA"})

@@ -121,19 +121,6 @@ async def test_resource_in_the_grant(server: Server, signed: object, sent: Any, 
         assert compact.parse(reply.json()["access_token"]).claims["aud"] == aud
 
 
-@pytest.mark.attack(128)
-async def test_resource_in_client_assertion_is_nothing(server: Server) -> None:
-    """There the JWT says who the client is, and the form what it wants."""
-    token = (await server.token(client_assertion=server.assertion(resource=OTHER_API)))["access_token"]
-    assert compact.parse(token).claims["aud"] == API
-
-
-@pytest.mark.attack(128)
-async def test_scope_in_client_assertion_is_nothing(server: Server) -> None:
-    """There the JWT says who the client is, and the form what it wants."""
-    assert (await server.token(client_assertion=server.assertion(scope="admin")))["scope"] == "read write"
-
-
 @pytest.mark.rfc(7521, "4.1.1")
 @pytest.mark.rfc(7523, "3.1")
 @pytest.mark.parametrize(
@@ -162,15 +149,6 @@ async def test_it_is_used_once(kafka: Server) -> None:
     assert (await kafka.post(form)).status_code == 200
     assert _invalid_grant(await kafka.post(form))
     assert (await kafka.post(kafka.form(form["assertion"]))).status_code == 401
-
-
-@pytest.mark.rfc(6749, "5.2")
-async def test_grant_is_opt_in(kafka: Server) -> None:
-    """For this client no other, and for others not this."""
-    reply = await kafka.post({"grant_type": GRANT, "assertion": kafka.assertion()})
-    assert (reply.status_code, reply.json()["error"]) == (400, "unauthorized_client")
-    reply = await kafka.post(kafka.form(kafka.assertion(iss="kafka", sub="kafka")))
-    assert (reply.status_code, reply.json()["error"]) == (400, "unauthorized_client")
 
 
 @pytest.mark.rfc(7521, "4.1")

@@ -26,33 +26,20 @@ def challenge(reply: httpx2.Response) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.rfc(6750, "2.1")
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEARER", "Bearer "])
 async def test_authorization_header_is_supported(server: Server, api: httpx2.AsyncClient, scheme: str) -> None:
-    """Resource servers MUST support this method; the scheme is case-insensitive (RFC 9110 section 11.1)."""
+    """MUST be supported. The scheme is case-insensitive (RFC 9110 section 11.1); spaces may follow it."""
     token = (await server.token())["access_token"]
     reply = await api.get("/", headers=_bearer(token, scheme=scheme))
     assert (reply.status_code, reply.json()) == (200, {"client_id": "c1", "scopes": ["read", "write"]})
 
 
-@pytest.mark.rfc(6750, "2.1")
-async def test_spaces_after_the_scheme(server: Server, api: httpx2.AsyncClient) -> None:
-    """Credentials = "Bearer" 1*SP b64token."""
-    token = (await server.token())["access_token"]
-    assert (await api.get("/", headers=_bearer(token, scheme="Bearer "))).status_code == 200
-
-
 @pytest.mark.rfc(6750, "2.2")
-async def test_token_in_the_body_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
-    token = (await server.token())["access_token"]
-    status, parameters = challenge(await api.post("/", data={"access_token": token}))
-    assert (status, set(parameters)) == (401, {"realm"})
-
-
 @pytest.mark.rfc(6750, "2.3")
-async def test_token_in_the_url_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
-    token = (await server.token())["access_token"]
-    status, parameters = challenge(await api.get("/", params={"access_token": token}))
-    assert (status, set(parameters)) == (401, {"realm"})
+async def test_token_in_body_or_url_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
+    sent = {"access_token": (await server.token())["access_token"]}
+    for reply in (await api.post("/", data=sent), await api.get("/", params=sent)):
+        assert challenge(reply) == (401, {"realm": API})
 
 
 @pytest.mark.rfc(6750, "3")
@@ -96,12 +83,6 @@ async def test_two_tokens_are_invalid_request(server: Server, api: httpx2.AsyncC
     header = ("authorization", f"Bearer {token}")
     status, parameters = challenge(await api.get("/", headers=[header, header]))
     assert (status, parameters["error"]) == (400, "invalid_request")
-
-
-@pytest.mark.rfc(6750, "5.3")
-async def test_token_lives_hour_at_most(server: Server) -> None:
-    """SHOULD issue tokens of one hour or less: the default is ten minutes."""
-    assert (await server.token())["expires_in"] == 600
 
 
 @pytest.mark.attack(266)

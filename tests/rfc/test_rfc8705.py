@@ -8,20 +8,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 from tests.certificates import DN, Made, make
-from tests.rfc.conftest import API, refusal, running
+from tests.rfc.conftest import API, guarded, refusal, running
 
+from affiant.errors import ConfigError
 from affiant.jose import compact, keys
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.reasons import Reason
-from affiant.resource import Guard
-from affiant.resource.asgi import GuardMiddleware
 from affiant.server.request.certificate import PEER, Certificates
 from affiant.storage.memory import MemoryStore
 from affiant.testing import ISSUER, KEY, NOW, Server
@@ -106,29 +101,12 @@ async def test_client_id_is_required(meshed: Server) -> None:
 
 
 @pytest.mark.rfc(8705, "2.1.2")
-async def test_exactly_one_name_is_registered(meshed: Server) -> None:
-    from affiant.errors import ConfigError
-
-    with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
-        await meshed.add_client("nameless", "tls_client_auth")
-    with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
-        await meshed.add_client("keyed", tls_subject=("tls_client_auth_san_dns", "svc.example"))
-
-
-@pytest.mark.rfc(8705, "2.2")
-async def test_self_signed_certificate_is_registered_one(meshed: Server) -> None:
-    token = await claims(await ask(meshed, "self", SELF))
-    assert token["client_key"] == SELF.public.thumbprint
-    # The same key in another certificate is not what was registered.
-    for other in (OTHER, make(dn="CN=self", key=SELF.key)):
-        assert refusal(await ask(meshed, "self", other)) == (401, "invalid_client")
-        assert await reason(meshed) == Reason.CERTIFICATE.code
-
-
 @pytest.mark.rfc(8705, "2.2.2")
-async def test_self_signed_client_registers_certificates(meshed: Server) -> None:
-    from affiant.errors import ConfigError
-
+async def test_exactly_one_name_is_registered(meshed: Server) -> None:
+    """Or, for a self-signed certificate, the certificate itself."""
+    for method, subject in (("tls_client_auth", None), ("private_key_jwt", ("tls_client_auth_san_dns", "svc.example"))):
+        with pytest.raises(ConfigError, match="tls_client_auth needs one name of the certificate"):
+            await meshed.add_client("wrong", method, tls_subject=subject)
     with pytest.raises(ConfigError, match="x5c"):
         await meshed.add_client("bare", "self_signed_tls_client_auth", keys=(KEY.public(),))
 
@@ -251,14 +229,7 @@ async def test_certificate_outside_its_validity(meshed: Server, away: int) -> No
 @pytest.fixture
 async def api(meshed: Server) -> AsyncIterator[httpx2.AsyncClient]:
     """An API behind the same proxy."""
-
-    async def show(request: Request) -> JSONResponse:
-        return JSONResponse({"client_id": request.scope["affiant.caller"].client_id})
-
-    guard = Guard(ISSUER, audience=API, certificate_proxies=[PROXY], http=meshed.http, clock=lambda: meshed.clock.now)
-    guarded = GuardMiddleware(Starlette(routes=[Route("/", show)]), guard, need=["read"])
-    transport = httpx2.ASGITransport(app=guarded, client=(PROXY, 1))
-    async with httpx2.AsyncClient(transport=transport, base_url=API) as http:
+    async with guarded(meshed, need=("read",), peer=PROXY, certificate_proxies=[PROXY]) as http:
         yield http
 
 
@@ -267,7 +238,7 @@ async def api(meshed: Server) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_api_requires_the_certificate(meshed: Server, api: httpx2.AsyncClient) -> None:
     token = (await ask(meshed, "named", NAMED)).json()["access_token"]
     bearer = {"authorization": f"Bearer {token}"}
-    assert (await api.get("/", headers={**bearer, "Client-Cert": NAMED.text})).json() == {"client_id": "named"}
+    assert (await api.get("/", headers={**bearer, "Client-Cert": NAMED.text})).json()["client_id"] == "named"
     for headers in (bearer, {**bearer, "Client-Cert": OTHER.text}):
         reply = await api.get("/", headers=headers)
         assert (reply.status_code, reply.json()["error"]) == (401, "invalid_token")

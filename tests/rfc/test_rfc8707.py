@@ -25,75 +25,12 @@ async def _claims(server: Server, **parameters: Any) -> dict[str, Any]:
 
 
 @pytest.mark.rfc(8707, "2")
-@pytest.mark.parametrize("resource", [API, OTHER_API])
-async def test_token_is_for_resource(two: Server, resource: str) -> None:
-    """The server SHOULD restrict the audience to the resource that was asked for."""
-    assert (await _claims(two, resource=resource))["aud"] == resource
-
-
-@pytest.mark.rfc(8707, "2")
-async def test_resource_may_repeat(two: Server) -> None:
-    assert (await _claims(two, resource=[API, OTHER_API]))["aud"] == [API, OTHER_API]
-    assert (await _claims(two, resource=[API, API]))["aud"] == API
-
-
-@pytest.mark.rfc(8707, "2")
-@pytest.mark.parametrize(
-    "resource",
-    [
-        f"{API}#",
-        f"{API}#part",
-        "api.example",
-        "/orders",
-        "//api.example",
-        "https:",
-        "1https://api.example",
-        f"{API} ",
-        f"{API}\n",
-        "https://\u00e4.example",
-        "https://api.example/<x>",
-    ],
-)
-async def test_resource_must_be_absolute(server: Server, resource: str) -> None:
-    """MUST be an absolute URI, and MUST NOT include a fragment."""
-    reply = await server.post(server.form(resource=resource))
-    assert refusal(reply) == INVALID_TARGET
-    assert reply.json()["error_uri"] == f"{ISSUER}/errors/resource.malformed"
-
-
-@pytest.mark.rfc(8707, "2")
-@pytest.mark.parametrize("resource", ["https://unknown.example", f"{API}/", "https://API.example", f"{API}:443"])
-async def test_unknown_resource_is_invalid_target(server: Server, resource: str) -> None:
-    """Identifiers are compared as strings."""
-    assert refusal(await server.post(server.form(resource=resource))) == INVALID_TARGET
-
-
-@pytest.mark.rfc(8707, "2")
 async def test_forbidden_resource(server: Server) -> None:
     """It gets the same answer as one that does not exist."""
     known = await server.post(server.form(resource=OTHER_API))
     unknown = await server.post(server.form(resource="https://unknown.example"))
     assert refusal(known) == refusal(unknown) == INVALID_TARGET
     assert known.json()["error_description"] == unknown.json()["error_description"]
-
-
-@pytest.mark.rfc(8707, "2")
-@pytest.mark.parametrize("bad", ["https://unknown.example", "relative"])
-async def test_one_bad_resource_spoils_request(two: Server, bad: str) -> None:
-    form = two.form(two.assertion(iss="two", sub="two"), resource=[API, bad])
-    assert refusal(await two.post(form)) == INVALID_TARGET
-
-
-@pytest.mark.rfc(8707, "2")
-async def test_empty_resource_is_absent(two: Server) -> None:
-    assert (await _claims(two, resource=""))["aud"] == API
-
-
-@pytest.mark.rfc(8707, "2.2")
-async def test_scopes_are_those_of_resource(two: Server) -> None:
-    assert (await _claims(two, resource=OTHER_API))["scope"] == "other.read"
-    form = two.form(two.assertion(iss="two", sub="two"), resource=OTHER_API, scope="read")
-    assert refusal(await two.post(form)) == (400, "invalid_scope")
 
 
 @pytest.mark.rfc(8707, "2")

@@ -63,12 +63,6 @@ async def test_unauthenticated_caller(apis: Server) -> None:
             assert ("www-authenticate" in reply.headers) == (status == 401)
 
 
-async def test_caller_without_introspects(apis: Server) -> None:
-    token = (await apis.token())["access_token"]
-    reply = await _introspect(apis, token, by="client_secret_basic")
-    assert (reply.status_code, reply.json()["error"]) == (403, "unauthorized_client")
-
-
 @pytest.mark.rfc(9701, "4")
 @pytest.mark.parametrize(
     "accept", ["*/*", "application/json", f"{MEDIA_TYPE};q=0", f"{MEDIA_TYPE};q=0.1, application/*"]
