@@ -35,10 +35,18 @@ async def credentials(bench: Bench, who: str) -> tuple[Header, ...]:
     return (bearer(await token(bench, "c1", resource="absent") if who == CLIENT else await token(bench, who)),)
 
 
-async def ask(bench: Bench, who: str, what: str, body: Any = None, *headers: Header, query: str = "") -> Reply:
-    """Ask the admin API: ``GET /clients``."""
+async def ask(
+    bench: Bench,
+    who: str,
+    what: str,
+    body: Any = None,
+    *headers: Header,
+    query: str = "",
+    held: tuple[Header, ...] | None = None,
+) -> Reply:
+    """Ask the admin API: ``GET /clients``; with a new token, unless one is held."""
     method, path = what.split(" ", 1)
     sent = () if body is None else (JSON_TYPE,)
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    given = (*await credentials(bench, who), *sent, *headers)
+    given = (*(await credentials(bench, who) if held is None else held), *sent, *headers)
     return await bench.send(Request(data, method, f"/admin/api{path}", query=query.encode(), headers=given))

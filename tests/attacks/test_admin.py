@@ -86,9 +86,11 @@ async def test_role_matrix(staffed: Bench) -> None:
     published = matrix.parse(PAGE.read_text("utf-8"))
     declared = await routes(staffed)
     assert set(published) == {named(route) for route in declared}
+    held = {who: await credentials(staffed, who) for who in ROLES}
     for route in declared:
         for who in ROLES:
-            reply = await ask(staffed, who, f"{route.method} {path_of(route)}", BODIES.get(named(route)))
+            what = f"{route.method} {path_of(route)}"
+            reply = await ask(staffed, who, what, BODIES.get(named(route)), held=held[who])
             is_denied = reply.status == 403 and reply.json()["reason"] == "token.insufficient_scope"
             assert is_denied != published[named(route)][who], (named(route), who, reply.status, reply.body)
             assert reply.status < 500, reply.body

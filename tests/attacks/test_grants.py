@@ -185,10 +185,10 @@ def _jti(text: str, published: KeySet, client_id: str = "c1") -> str:
 @pytest.mark.rfc(9068, "2.1")
 @pytest.mark.rfc(9068, "2.2")
 async def test_tokens_are_distinct(bench: Bench) -> None:
-    """A thousand through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
+    """Two hundred through the whole server, and a hundred thousand names of tokens: none twice; each says what it must."""
     published = await _published(bench)
-    replies = [await bench.send(bench.signed()) for _ in range(1000)]
-    assert len({_jti(reply.json()["access_token"], published) for reply in replies}) == 1000
+    replies = [await bench.send(bench.signed()) for _ in range(200)]
+    assert len({_jti(reply.json()["access_token"], published) for reply in replies}) == 200
     assert len({new_token_id() for _ in range(100_000)}) == 100_000
 
 

@@ -34,10 +34,10 @@ MASTER = MasterKey.from_bytes(bytes(32))
 P384, RSA = keys.generate("ES384"), keys.generate("PS256")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store of each make."""
-    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "test.db")
+    """A store in memory, or the one that the test names."""
+    return SqliteStore(tmp_path / "test.db") if getattr(request, "param", "") == "sqlite" else MemoryStore()
 
 
 @pytest.fixture(params=["one client", "whole server"])
@@ -102,6 +102,7 @@ async def test_audience_is_issuer_as_string(fapi: Server, aud: object) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
 async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
     """The same one is good again and again; each use begins its idle life anew, and its last day stays."""
     token = (await _ask(fapi)).json()["refresh_token"]
@@ -121,6 +122,7 @@ async def test_refresh_tokens_do_not_rotate(fapi: Server) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
 async def test_fixed_refresh_token_expires_unused(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
     fapi.clock.now += 7 * DAY
@@ -128,6 +130,7 @@ async def test_fixed_refresh_token_expires_unused(fapi: Server) -> None:
 
 
 @pytest.mark.rfc("FAPI 2.0", "5.3.2.1(9)")
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
 async def test_fixed_refresh_token_can_be_revoked(fapi: Server) -> None:
     token = (await _ask(fapi)).json()["refresh_token"]
     assert (await fapi.http.post("/revoke", data=fapi.form(token=token))).status_code == 200

@@ -124,6 +124,14 @@ async def test_audience_without_this_api_is_refused(server: Server, api: httpx2.
     assert await _call(api, await access_token(server, aud=aud)) == INVALID_TOKEN
 
 
+@pytest.mark.rfc(9068, "4(4)")
+async def test_token_for_another_api_is_refused(server: Server, api: httpx2.AsyncClient) -> None:
+    """As it was really issued."""
+    await server.add_client("elsewhere", scope=("read",), resources=(OTHER_API,))
+    token = (await server.token("elsewhere"))["access_token"]
+    assert await _call(api, token) == INVALID_TOKEN
+
+
 @pytest.mark.attack(252)
 @pytest.mark.rfc(9068, "4(5)")
 async def test_bad_signature_is_refused(server: Server, api: httpx2.AsyncClient) -> None:
