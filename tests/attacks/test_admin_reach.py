@@ -31,11 +31,6 @@ async def show(bench: Bench, held: str, *headers: tuple[bytes, bytes], scheme: s
     return await bench.send(Request(b"", "GET", "/admin/api/clients", headers=(authorization, *headers), **more))
 
 
-async def change(bench: Bench, client_id: str, **changes: Any) -> None:
-    """What stands in a record, however it came there."""
-    await bench.change_client(client_id, **changes)
-
-
 async def registered(bench: Bench, **sent: Any) -> dict[str, Any]:
     reply = await bench.send(register(await invite(bench), body(**sent)))
     assert reply.status == 201, reply.body

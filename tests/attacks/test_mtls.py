@@ -26,10 +26,6 @@ def over_tls(client_id: str | None, *headers: tuple[bytes, bytes], peer: str | N
     return replace(post(urlencode(members), *headers), peer=peer)
 
 
-async def refused(bench: Bench, what: Request, reason: Reason) -> None:
-    await bench.denied(what, reason)
-
-
 async def issued(bench: Bench, what: Request) -> dict[str, Any]:
     return compact.parse((await bench.good(what))["access_token"]).claims
 
@@ -38,10 +34,9 @@ async def issued(bench: Bench, what: Request) -> dict[str, Any]:
 async def test_certificate_header_of_a_stranger(bench: Bench, peer: str | None) -> None:
     """As if it were not there, whatever it says: not even a broken one is looked at."""
     for header in (NAMED.header, (b"client-cert", b"x")):
-        await refused(bench, over_tls("named", header, peer=peer), Reason.NO_CREDENTIALS)
+        await bench.denied(over_tls("named", header, peer=peer), Reason.NO_CREDENTIALS)
     await issued(bench, replace(post(form(), (b"client-cert", b"x")), peer=peer))
-    await refused(
-        bench,
+    await bench.denied(
         replace(bench.signed("certified", NAMED.header), peer=peer),
         Reason.CERTIFICATE_MISSING,
     )
@@ -49,14 +44,14 @@ async def test_certificate_header_of_a_stranger(bench: Bench, peer: str | None) 
 
 async def test_forwarded_address_is_not_peer(bench: Bench) -> None:
     forwarded = (b"x-forwarded-for", PROXY.encode()), (b"forwarded", b"for=" + PROXY.encode())
-    await refused(bench, over_tls("named", NAMED.header, *forwarded, peer=ADDRESS), Reason.NO_CREDENTIALS)
+    await bench.denied(over_tls("named", NAMED.header, *forwarded, peer=ADDRESS), Reason.NO_CREDENTIALS)
 
 
 @pytest.mark.parametrize(
     "name", [b"client-certificate", b"client_cert", b"x-client-cert", b"x-forwarded-client-cert", b"ssl-client-cert"]
 )
 async def test_no_other_header_counts(bench: Bench, name: bytes) -> None:
-    await refused(bench, over_tls("named", (name, NAMED.header[1])), Reason.NO_CREDENTIALS)
+    await bench.denied(over_tls("named", (name, NAMED.header[1])), Reason.NO_CREDENTIALS)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +68,8 @@ async def test_no_other_header_counts(bench: Bench, name: bytes) -> None:
 )
 async def test_certificate_header_is_strict(bench: Bench, headers: Any) -> None:
     """A second header is what a proxy did not strip: nobody may choose between the two."""
-    await refused(bench, over_tls("named", *headers), Reason.CERTIFICATE_HEADER)
-    await refused(bench, replace(post(form(), *headers), peer=PROXY), Reason.CERTIFICATE_HEADER)
+    await bench.denied(over_tls("named", *headers), Reason.CERTIFICATE_HEADER)
+    await bench.denied(replace(post(form(), *headers), peer=PROXY), Reason.CERTIFICATE_HEADER)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +104,7 @@ async def test_subject_is_no_host_name(bench: Bench) -> None:
         make(uri=("https://named.example",)),
         make(email=("x@named.example",)),
     ):
-        await refused(bench, over_tls("named", other.header), Reason.CERTIFICATE)
+        await bench.denied(over_tls("named", other.header), Reason.CERTIFICATE)
 
 
 @pytest.mark.rfc(8705, "2.2")
@@ -118,15 +113,15 @@ async def test_certificate_of_another_client(bench: Bench) -> None:
     await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public, make().public))
     claims = await issued(bench, over_tls("self", SELF.header))
     assert (claims["client_id"], claims["client_key"]) == ("self", SELF.public.thumbprint)
-    await refused(bench, over_tls("named", SELF.header), Reason.CERTIFICATE)
+    await bench.denied(over_tls("named", SELF.header), Reason.CERTIFICATE)
     for other in (NAMED, make(dn="CN=self"), make(dn="CN=self", key=SELF.key)):
-        await refused(bench, over_tls("self", other.header), Reason.CERTIFICATE)
+        await bench.denied(over_tls("self", other.header), Reason.CERTIFICATE)
 
 
 async def test_key_of_certificate_signs_no_assertion(bench: Bench) -> None:
     """A client of one method is of no other, although its keys would do."""
     await bench.add_client("self", "self_signed_tls_client_auth", keys=(SELF.public,))
-    await refused(bench, bench.signed("self"), Reason.CLIENT_METHOD)
+    await bench.denied(bench.signed("self"), Reason.CLIENT_METHOD)
 
 
 @pytest.mark.parametrize("parameter", ["client_assertion", "client_secret", "assertion"])
@@ -137,7 +132,7 @@ async def test_second_way_is_not_passed_over(bench: Bench, parameter: str) -> No
 
 
 async def test_certificate_and_authorization_header(bench: Bench) -> None:
-    await refused(bench, over_tls("named", NAMED.header, (b"authorization", b"Basic x")), Reason.BASIC_MALFORMED)
+    await bench.denied(over_tls("named", NAMED.header, (b"authorization", b"Basic x")), Reason.BASIC_MALFORMED)
 
 
 async def test_any_certificate_means_no_names(bench: Bench) -> None:
@@ -147,14 +142,14 @@ async def test_any_certificate_means_no_names(bench: Bench) -> None:
     before: Authenticator = endpoint.authenticator
     loose = Certificates(before._certificates.proxies, trust="any")
     endpoint.authenticator = Authenticator(before._directory, bench.master_key, certificates=loose)
-    await refused(bench, over_tls("named", NAMED.header), Reason.CLIENT_METHOD)
+    await bench.denied(over_tls("named", NAMED.header), Reason.CLIENT_METHOD)
     assert (await issued(bench, over_tls("self", SELF.header)))["cnf"] == {mtls.CONFIRMATION: SELF.thumbprint}
 
 
 async def test_no_proxy_by_default(bench: Bench) -> None:
     endpoint: Any = bench.app._endpoints["/token"]  # type: ignore[attr-defined]
     endpoint.authenticator = Authenticator(endpoint.authenticator._directory, bench.master_key)
-    await refused(bench, over_tls("named", NAMED.header), Reason.NO_CREDENTIALS)
+    await bench.denied(over_tls("named", NAMED.header), Reason.NO_CREDENTIALS)
 
 
 async def test_certificate_is_not_logged(bench: Bench) -> None:

@@ -1,14 +1,11 @@
 """A real server that holds every client to FAPI 2.0, an API behind the guard, and the suite's two clients."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.conformance.suite import Client, Prover
 from tests.loopback import free_port
 from tests.process import Server, guarded_api
-
-E2E = Path(__file__).parents[1] / "e2e"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ endpoint: FAPI 2.0 holds both to the same rules (section 5.3.2.1 items 6, 8, 9 a
 import time
 from typing import Any
 
-import httpx2
 import pytest
 from tests.conformance.suite import ABSENT, Client, Prover, check_error
 from tests.process import Server
@@ -63,12 +62,6 @@ def test_refresh_token(client: Client, client2: Client, prover: Prover) -> None:
         assert "refresh_token" not in reply.json()  # no rotation (item 9): the client keeps what it has
         assert client2.call(reply.json()["access_token"], prover=prover).status_code == 200
     check_error(client2.ask(None, **use), "invalid_dpop_proof", "invalid_request")
-
-
-def test_access_token_is_signed_as_the_profile_says(client: Client, prover: Prover) -> None:
-    keys = httpx2.get(f"{client.issuer}/jwks").json()["keys"]
-    assert {key["alg"] for key in keys} == {"ES256"}
-    assert client.token(prover)
 
 
 def test_secrets_cannot_be_registered(fapi_server: Server, client: Client) -> None:

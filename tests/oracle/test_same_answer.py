@@ -17,7 +17,7 @@ from affiant.testing import KEY, form
 
 pytestmark = pytest.mark.attack(45, 306)
 
-COUNT, SEED = 304, 306
+EACH, SEED = 16, 306
 SILENT_STEPS = range(5, 8)  # look-up, key, signature
 _FORGED = keys.parse_private_jwk({**STRANGER.to_jwk(), "kid": KEY.kid})
 _FORGED_MAC, _OTHER_MAC = SecretKey(b"x" * 43), SecretKey(b"x" * 64, "HS512")
@@ -86,7 +86,7 @@ def _bare(reply: Reply) -> bytes:
 
 def test_failures_before_proof_have_one_answer(house: House) -> None:
     """Sixteen requests of each of 19 kinds, interleaved: status, headers in their order, and bodies."""
-    order = [name for name in CASES for _ in range(COUNT // len(CASES) + 1)][:COUNT]
+    order = [*CASES] * EACH
     random.Random(SEED).shuffle(order)
     seen, told = set[bytes](), dict[str, str]()
     for name in order:

@@ -11,7 +11,7 @@ from tests.rfc.conftest import API, refusal
 from affiant.jose import keys
 from affiant.testing import ABSENT, ISSUER, KEY, Server
 
-INVALID_REQUEST, INVALID_CLIENT = (400, "invalid_request"), (401, "invalid_client")
+INVALID_CLIENT = (401, "invalid_client")
 
 
 async def _answer(server: Server, assertion: str, **parameters: Any) -> tuple[int, str]:
