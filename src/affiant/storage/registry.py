@@ -152,22 +152,87 @@ class _OnTables:
         self._tables = tables
 
 
-class Clients(_OnTables):
-    """The registered clients. Every change is durable when the call returns, and changes the store's version."""
+class _Records(_OnTables, Generic[Record]):
+    """Records by key. Every change is durable when the call returns, and changes the store's version.
+
+    `audit` makes the audit entries of a change. An Error leaves all as it was: from `change`, or from the check of
+    `condition`.
+    """
+
+    _table: Table[Record]
+
+    async def add(self, record: Record, *, audit: Audit | None = None) -> None:
+        """Keep a new record. If two add one key at once, one succeeds.
+
+        Raises:
+            AlreadyExists: the key is taken.
+        """
+
+        def steps() -> Steps[None]:
+            yield from _check_free(self._table, record)
+            writes = yield from _put(self._table, record)
+            yield from _write(writes, audit, None, record)
+
+        await self._tables.change(steps)
+
+    async def update(
+        self,
+        key: str,
+        change: Callable[[Record], Record],
+        *,
+        audit: Audit | None = None,
+        condition: Condition | None = None,
+    ) -> Record:
+        """Replace a record by what `change` returns for it, with no other change in between.
+
+        Raises:
+            NotFound: there is no such record.
+        """
+
+        def steps() -> Steps[Record]:
+            before = yield from _require(self._table, key)
+            after = change(before)
+            yield from _check(condition, before, after)
+            writes = yield from _put(self._table, after)
+            yield from _write(writes, audit, before, after)
+            return after
+
+        return await self._tables.change(steps)
+
+    async def remove(self, key: str, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
+        """Remove a record; with a client its refresh tokens and the uses of its keys, in one commit.
+
+        Raises:
+            NotFound: there is no such record.
+        """
+
+        def steps() -> Steps[None]:
+            before = yield from _require(self._table, key)
+            yield from _check(condition, before, None)
+            drop: list[Write] = [Drop(self._table, key)]
+            yield from _write([*drop, Forget(key)] if isinstance(before, Client) else drop, audit, before, None)
+
+        await self._tables.change(steps)
+
+    async def list(self, *, after: str = "", limit: int | None = None) -> list[Record]:
+        """Those whose keys follow this one, by key, at most `limit`; of a table by age all, newest first."""
+        return await self._tables.rows(Rows(self._table, after, limit))
+
+
+class Clients(_Records[Client]):
+    """The registered clients, by `client_id`."""
+
+    _table = CLIENTS
 
     async def find(self, client_id: str) -> Client | None:
         """The client of this name, enabled or not."""
         return await self._tables.get(Get(CLIENTS, client_id))
 
-    async def list(self, *, after: str = "", limit: int | None = None) -> list[Client]:
-        """Those whose names follow this one, by name; at most `limit`."""
-        return await self._tables.rows(Rows(CLIENTS, after, limit))
-
-    async def add(self, client: Client, *, audit: Audit | None = None, spend: str | None = None) -> None:
+    async def add(self, record: Client, *, audit: Audit | None = None, spend: str | None = None) -> None:
         """Register a client. If two add one name at once, one succeeds.
 
         Args:
-            client: the client.
+            record: the client.
             audit: makes the audit entries of the change.
             spend: id of the initial access token that lets it in and loses one use. Of any number that spend the last
                 use at once, one succeeds.
@@ -178,138 +243,38 @@ class Clients(_OnTables):
         """
 
         def steps() -> Steps[None]:
-            yield from _check_free(CLIENTS, client.client_id)
-            writes: list[Write] = [Put(CLIENTS, client.client_id, client)]
+            yield from _check_free(CLIENTS, record)
+            writes = yield from _put(CLIENTS, record)
             if spend is not None:
                 left = spent((yield Get(INITIAL_ACCESS_TOKENS, spend)), spend)
                 writes.append(Put(INITIAL_ACCESS_TOKENS, spend, left))
-            yield from _write(writes, audit, None, client)
-
-        await self._tables.change(steps)
-
-    async def update(
-        self,
-        client_id: str,
-        change: Callable[[Client], Client],
-        *,
-        audit: Audit | None = None,
-        condition: Condition | None = None,
-    ) -> Client:
-        """Replace a client by what `change` returns for it, with no other change in between.
-
-        An Error that `change` raises, or the check of `condition`, leaves it as it was.
-
-        Raises:
-            NotFound: there is no such client.
-        """
-
-        def steps() -> Steps[Client]:
-            before = yield from _require(CLIENTS, client_id)
-            after = change(before)
-            yield from _check(condition, before, after)
-            yield from _write([Put(CLIENTS, client_id, after)], audit, before, after)
-            return after
-
-        return await self._tables.change(steps)
-
-    async def remove(self, client_id: str, *, audit: Audit | None = None, condition: Condition | None = None) -> None:
-        """Remove a client, its refresh tokens and the uses of its keys in one commit.
-
-        An Error that the check of `condition` raises leaves all as it was.
-
-        Raises:
-            NotFound: there is no such client.
-        """
-
-        def steps() -> Steps[None]:
-            before = yield from _require(CLIENTS, client_id)
-            yield from _check(condition, before, None)
-            yield from _write([Drop(CLIENTS, client_id), Forget(client_id)], audit, before, None)
+            yield from _write(writes, audit, None, record)
 
         await self._tables.change(steps)
 
 
-class Apis(_OnTables):
-    """The protected APIs. Every change is durable when the call returns, and changes the store's version."""
+class Apis(_Records[Api]):
+    """The protected APIs, by identifier. If one becomes the default, the one before is no longer."""
+
+    _table = APIS
 
     async def find(self, identifier: str) -> Api | None:
         """The API of this identifier."""
         return await self._tables.get(Get(APIS, identifier))
 
-    async def list(self) -> list[Api]:
-        """All of them, by identifier."""
-        return await self._tables.rows(Rows(APIS))
-
     async def default(self) -> Api | None:
         """The API that a token is for when the request names none."""
         return next((api for api in await self.list() if api.is_default), None)
 
-    async def add(self, api: Api, *, audit: Audit | None = None) -> None:
-        """Register an API; if it is the default, the one before is no longer.
 
-        Raises:
-            AlreadyExists: the identifier is taken.
-        """
+class InitialAccessTokens(_Records[InitialAccessToken]):
+    """Initial access tokens, by id, with which clients register themselves; Clients.add spends them."""
 
-        def steps() -> Steps[None]:
-            yield from _check_free(APIS, api.identifier)
-            writes = yield from _put_api(api)
-            yield from _write(writes, audit, None, api)
-
-        await self._tables.change(steps)
-
-    async def update(self, identifier: str, change: Callable[[Api], Api], *, audit: Audit | None = None) -> Api:
-        """As Clients.update; if it becomes the default, the one before is no longer."""
-
-        def steps() -> Steps[Api]:
-            before = yield from _require(APIS, identifier)
-            after = change(before)
-            writes = yield from _put_api(after)
-            yield from _write(writes, audit, before, after)
-            return after
-
-        return await self._tables.change(steps)
-
-    async def remove(self, identifier: str, *, audit: Audit | None = None) -> None:
-        """Remove an API.
-
-        Raises:
-            NotFound: there is no such API.
-        """
-        await self._tables.change(lambda: _remove(APIS, identifier, audit))
-
-
-class InitialAccessTokens(_OnTables):
-    """Initial access tokens, with which clients register themselves; Clients.add spends them."""
+    _table = INITIAL_ACCESS_TOKENS
 
     async def find(self, digest: bytes) -> InitialAccessToken | None:
         """The token of this digest, used up or not."""
         return await self._tables.get(Get(INITIAL_ACCESS_TOKENS, digest, column="digest"))
-
-    async def list(self) -> list[InitialAccessToken]:
-        """All of them, newest first."""
-        return await self._tables.rows(Rows(INITIAL_ACCESS_TOKENS))
-
-    async def add(self, token: InitialAccessToken, *, audit: Audit | None = None) -> None:
-        """Keep a token.
-
-        Raises:
-            AlreadyExists: the id is taken.
-        """
-
-        def steps() -> Steps[None]:
-            yield from _check_free(INITIAL_ACCESS_TOKENS, token.id)
-            yield from _write([Put(INITIAL_ACCESS_TOKENS, token.id, token)], audit, None, token)
-
-        await self._tables.change(steps)
-
-    async def remove(self, id: str, *, audit: Audit | None = None) -> None:  # noqa: A002 - its name
-        """Remove a token.
-
-        Raises:
-            NotFound: there is no such token.
-        """
-        await self._tables.change(lambda: _remove(INITIAL_ACCESS_TOKENS, id, audit))
 
 
 class SigningKeys(_OnTables):
@@ -369,8 +334,8 @@ def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any
         yield Append(entries)
 
 
-def _check_free(table: Table[Record], key: str) -> Steps[None]:
-    article = "a" if table.title.startswith("client") else "an"
+def _check_free(table: Table[Record], record: Record) -> Steps[None]:
+    key, article = getattr(record, table.key), "a" if table.title.startswith("client") else "an"
     if (yield Get(table, key)) is not None:
         raise AlreadyExists(f"{article} {table.title} {key} exists already")
 
@@ -382,20 +347,15 @@ def _require(table: Table[Record], key: str) -> Steps[Record]:
     return record
 
 
-def _remove(table: Table[Any], key: str, audit: Audit | None) -> Steps[None]:
-    before = yield from _require(table, key)
-    yield from _write([Drop(table, key)], audit, before, None)
-
-
-def _check(condition: Condition | None, before: Client, after: Client | None) -> Steps[None]:
+def _check(condition: Condition | None, before: Any, after: Any) -> Steps[None]:
     if condition is not None:
         condition.check(before, after, (yield Get(CLIENTS, condition.client_id)))
 
 
-def _put_api(api: Api) -> Steps[list[Write]]:
-    writes: list[Write] = [Put(APIS, api.identifier, api)]
-    if api.is_default:
+def _put(table: Table[Record], record: Record) -> Steps[list[Write]]:
+    writes: list[Write] = [Put(table, getattr(record, table.key), record)]
+    if isinstance(record, Api) and record.is_default:
         others: list[Api] = yield Rows(APIS)
-        old = [row for row in others if row.is_default and row.identifier != api.identifier]
+        old = [row for row in others if row.is_default and row.identifier != record.identifier]
         writes += [Put(APIS, row.identifier, replace(row, is_default=False)) for row in old]
     return writes
