@@ -15,7 +15,7 @@ from tests.stores import entry, opened, records
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.entries import PROBE, JtiClaim, Outcome
 from affiant.storage.ports import Store
-from affiant.storage.postgres import PostgresStore, group
+from affiant.storage.postgres import PostgresStore, ledger
 from affiant.storage.postgres.connection import connect, parse_address
 from affiant.storage.records import Client
 from affiant.storage.sql import is_text
@@ -209,7 +209,7 @@ async def test_who_stopped_waiting_is_no_trouble(tables: str) -> None:
 
 
 async def test_too_much_waiting_is_refused(tables: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "MAX_QUEUE", 10)
+    monkeypatch.setattr(ledger, "MAX_QUEUE", 10)
     async with _opened(tables) as store:
         outcomes = await asyncio.gather(*(store.ledger.claim(entry(n)) for n in range(30)), return_exceptions=True)
         assert outcomes[:10] == [Outcome.FIRST] * 10

@@ -1,6 +1,6 @@
 """PostgreSQL: one store for any number of nodes. Every guarantee comes from the database.
 
-`store` puts it together: `connection` has deadlines, `group` commits entries together, `registry` performs changes,
+`store` puts it together: `connection` has deadlines, `ledger` commits entries together, `registry` performs changes,
 `watch` follows the version and the clock of the database.
 """
 

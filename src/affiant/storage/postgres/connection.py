@@ -39,7 +39,7 @@ _SHOW = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)"
 # The errors of prepared statements behind a pooler that changes the session of a connection.
 _OTHER_SESSION = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 _POOLER = "connect to PostgreSQL itself, or set pool_mode=session"
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 # Strict, so that `shown` never has a part of the password, which a stray "/" or "@" would put where the host belongs.
 _URL = re.compile(
     r"postgres(?:ql)?://(?:[^:@/?#\s]*(?::[^:@/?#\s]*)?@)?(?P<host>[^@/?#\s]*)/(?P<name>[^@/?#\s]+)(?:\?[^\s#]*)?"
@@ -98,12 +98,12 @@ async def connect(address: Address) -> Any:
         connection = await asyncpg.connect(address.url, server_settings={"application_name": "affiant"})
     except ValueError:  # its text may repeat a part of the URL; asyncpg.ClientConfigurationError is one
         raise ConfigError(f"the URL of the database {address} has a parameter that cannot be used") from None
-    except _LOST as error:
+    except LOST as error:
         raise translated(address, error) from error
     try:
         await connection.execute(_SET)
         _check(address, dict(await connection.fetch(_SHOW, ["synchronous_commit", "fsync", *_HELD])))
-    except _LOST as error:
+    except LOST as error:
         connection.terminate()
         raise translated(address, error) from error
     except BaseException:
@@ -160,7 +160,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds), self._turns, self._connection() as connection:
                 yield connection
-        except _LOST as error:
+        except LOST as error:
             raise translated(self._address, error) from error
 
     @contextlib.asynccontextmanager
@@ -193,7 +193,7 @@ class Pool:
         self._is_open = False
         free, self._free = self._free, []
         for connection in free:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(*LOST):
                 await connection.close(timeout=CALL_SECONDS)
 
     @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from affiant.storage.postgres.connection import Pool
-from affiant.storage.postgres.group import LOCK_HEAD, append
+from affiant.storage.postgres.ledger import LOCK_HEAD, append
 from affiant.storage.postgres.watch import CHANNEL, Watch
 from affiant.storage.records import KeyUse
 from affiant.storage.registry import Append, Forget, Get, Result, Rows, Step, Steps

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import ports
-from affiant.storage.postgres.connection import CALL_SECONDS, Address, Pool, check_session, connect, parse_address
+from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, Pool, check_session, connect, parse_address
 from affiant.storage.postgres.ledger import HEAD, PostgresLedger
 from affiant.storage.postgres.registry import PostgresKeyUses, PostgresTables
 from affiant.storage.postgres.schema import IS_MADE, MIGRATION_SECONDS, migrate
@@ -53,7 +51,7 @@ class PostgresStore(SqlStore):
             await self._watch.open()
             for part in (self._pool, self._commits, self._ledger):
                 part.open()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreError) as error:
+        except (*LOST, StoreError) as error:
             raise ConfigError(f"the database {self._address} cannot be used: {error}") from error
         finally:
             connection.terminate()
@@ -82,7 +80,7 @@ async def is_made(url: str) -> bool:
     connection = await _connect(address)
     try:
         return bool(await connection.fetchval(IS_MADE))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except LOST as error:
         raise ConfigError(f"the database {address} cannot be used: {error}") from error
     finally:
         connection.terminate()

@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-
 from affiant.errors import Error, StoreError
-from affiant.storage.postgres.connection import CALL_SECONDS, Address, connect
+from affiant.storage.postgres.connection import CALL_SECONDS, LOST, Address, connect
 from affiant.storage.postgres.schema import RUNNER_LOCK
 
 CHANNEL = "affiant_changed"
@@ -57,7 +55,7 @@ class Watch:
         connection, self._connection, self.is_runner = self._connection, None, False
         if connection is not None:
             # Closed, not terminated, so that the lock is free when this returns.
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*LOST):
                 await connection.close(timeout=CALL_SECONDS)
 
     def note(self, number: int) -> None:
@@ -102,7 +100,7 @@ class Watch:
                 self._seen_at = begun_at
                 if not self.is_runner:
                     self.is_runner = await self._connection.fetchval(_RUN, RUNNER_LOCK)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Error, asyncio.CancelledError) as error:
+        except (*LOST, Error, asyncio.CancelledError) as error:
             self._lose()
             if isinstance(error, Error | asyncio.CancelledError):
                 raise
