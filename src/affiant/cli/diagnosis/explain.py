@@ -20,9 +20,9 @@ from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import instant, show
 from affiant.client import flow, transport
 from affiant.errors import ConfigError, RemoteError
-from affiant.server.explain import captured, remote
+from affiant.server.explain import captured
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explainer import Explainer
+from affiant.server.explain.explainer import Explainer, explain_elsewhere
 from affiant.server.explain.explanation import FAILED, NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Also, Explanation, Line
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.settings import Settings
@@ -124,7 +124,7 @@ def _with_explainer(chosen: Settings, work: Callable[[Store, Explainer], Awaitab
 def _from_metadata(request: Captured, issuer: str, now: float) -> Explanation:
     with network.http_client() as http:
         server = transport.run(flow.discover(issuer, clock=time.time), http)
-    return asyncio.run(remote.explain(request, server, now=now))
+    return asyncio.run(explain_elsewhere(request, server, now=now))
 
 
 def _ask(text: str, place: Place, at: float | None) -> Explanation:

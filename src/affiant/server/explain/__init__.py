@@ -1,5 +1,5 @@
 """Explain why a request was refused: its steps are repeated, and nothing is claimed, stored or fetched.
 
-`explainer.Explainer` explains for this server, `remote` for another one. `fixes` has what to change for each reason,
+`explainer` explains for this server, and for one elsewhere by its metadata. `fixes` has what to change for each reason,
 `hints` the search for the mistake behind a wrong signature.
 """

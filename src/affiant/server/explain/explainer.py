@@ -12,13 +12,16 @@ from msgspec.structs import replace
 
 from affiant.errors import Rejected
 from affiant.oauth import assertion, names
+from affiant.oauth.assertion import Rules
+from affiant.oauth.metadata import Metadata
 from affiant.oauth.parameters.form import Form
 from affiant.reasons import Reason
-from affiant.server.client_auth import findings
-from affiant.server.explain import explanation, hints, near, tokens
+from affiant.server.client_auth import findings, ladder
+from affiant.server.client_auth.method import Sent
+from affiant.server.explain import explanation, fixes, hints, near, tokens
 from affiant.server.explain import facts as facts_of
 from affiant.server.explain.captured import Captured
-from affiant.server.explain.explanation import Explanation, step_of
+from affiant.server.explain.explanation import NOT_KNOWN, NOT_REACHED, PASSED, STEPS, Explanation, Line, failed, step_of
 from affiant.server.explain.facts import Facts
 from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.request import http
@@ -30,6 +33,7 @@ from affiant.storage.ports import Store
 _LAST, _LAST_OF_CLAIMS = 12, 10  # steps, as far as a request and its claims are judged
 _PAGE, _PAGES = 200, 50  # records that are searched for the earlier use of a jti
 _BY_KEY = range(6, 8)
+_KNOWS_REGISTRATION = frozenset({5, 7, 11, 12})
 
 
 class Explainer:
@@ -193,3 +197,56 @@ def _hint(facts: Facts) -> hints.Hint | None:
     if facts.client is None or facts.unverified is None:
         return None
     return hints.find_for(facts.client, facts.unverified, facts.text, now=facts.now)
+
+
+async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float) -> Explanation:
+    """Return what a server elsewhere would answer, as far as its metadata alone say.
+
+    Steps that depend on the registration of the client are not judged, all others by the strict policies; the first
+    that fails is the reason.
+    """
+    facts = facts_of.read(captured, issuer=server.issuer, now=now)
+    if captured.is_bare and tokens.is_access_token(facts):
+        return tokens.explain_elsewhere(facts)
+    refusals: dict[int, Rejected] = {}
+    try:
+        form = await http.read_form(captured.scope(), captured.receive)
+        ladder.find(Sent(form, captured.scope()["headers"], grant=form.get("grant_type")))
+    except Rejected as refusal:
+        refusals[refusal.reason.value.step] = refusal
+    refusals |= {refusal.reason.value.step: refusal for refusal in _judge_elsewhere(facts, server)}
+    first = min(refusals, default=None)
+    reason = refusals[first] if first is not None else None
+    what = tokens.describe(facts) if reason else ""
+    return Explanation(
+        accepted=reason is None,
+        code=reason.reason.code if reason else None,
+        client_id=next(iter(facts.names), None),
+        at=now,
+        what=what or None,
+        lines=tuple(_line(step, first, refusals, facts) for step in STEPS),
+        fix=(tokens.fix(facts) if what else fixes.find(reason, facts)) if reason else None,
+    )
+
+
+def _judge_elsewhere(facts: Facts, server: Metadata) -> list[Rejected]:
+    if facts.unverified is None:
+        return []
+    rules = Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
+    found = findings.breaches(facts.header, facts.claims, rules, facts.now)
+    offered = server.raw.get("token_endpoint_auth_signing_alg_values_supported")
+    alg = facts.header.get("alg")
+    if isinstance(offered, list) and alg not in offered:
+        found.append(Rejected(Reason.KEY_ALGORITHM, expected=" or ".join(map(str, offered)), got=str(alg)))
+    return found
+
+
+def _line(step: int, first: int | None, refusals: dict[int, Rejected], facts: Facts) -> Line:
+    refusal = refusals.get(step)
+    if refusal is not None:
+        return failed(step, refusal)
+    if step in _KNOWS_REGISTRATION:
+        return Line(step, NOT_KNOWN, "depends on the registration")
+    if first is not None and first <= 4 and step > first:  # noqa: PLR2004 - after these steps there is no JWT to judge
+        return Line(step, NOT_REACHED)
+    return Line(step, PASSED if facts.text or step <= 2 else NOT_REACHED)  # noqa: PLR2004

@@ -10,8 +10,8 @@ from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
-from affiant.server.explain import captured, remote
-from affiant.server.explain.explainer import Explainer
+from affiant.server.explain import captured
+from affiant.server.explain.explainer import Explainer, explain_elsewhere
 from affiant.server.explain.explanation import Explanation
 from affiant.testing import ISSUER, KEY, NOW
 
@@ -79,7 +79,7 @@ async def test_a_secret_never_stands_in_an_explanation(explainer: Explainer) -> 
     ],
 )
 async def test_of_a_server_elsewhere(text: str, marks: str, reason: Reason | None) -> None:
-    found = await remote.explain(captured.parse(text), SERVER, now=NOW)
+    found = await explain_elsewhere(captured.parse(text), SERVER, now=NOW)
     assert (_marks(found), found.reason) == (marks, reason)
     assert (found.fix is None) == (reason is None)
 
@@ -90,7 +90,7 @@ async def test_of_a_server_elsewhere(text: str, marks: str, reason: Reason | Non
 )
 async def test_an_access_token_of_a_server_elsewhere(claims: dict[str, Any], reason: Reason | None) -> None:
     made = {"iss": ISSUER, "sub": "c1", "client_id": "c1", "aud": "https://api.example", "exp": NOW + 60, **claims}
-    found = await remote.explain(captured.parse(compact.sign({"typ": "at+jwt"}, made, KEY)), SERVER, now=NOW)
+    found = await explain_elsewhere(captured.parse(compact.sign({"typ": "at+jwt"}, made, KEY)), SERVER, now=NOW)
     assert (found.reason, found.client_id) == (reason, "c1")
     assert "access token" in (found.what or "")
     assert found.fix is not None
@@ -101,7 +101,7 @@ async def test_an_access_token_of_a_server_elsewhere(claims: dict[str, Any], rea
 async def test_an_algorithm_that_a_server_elsewhere_does_not_take() -> None:
     key = keys.generate("Ed25519")
     text = compact.sign({}, {"iss": "c1", "sub": "c1", "aud": ISSUER, "exp": NOW + 60, "jti": "j"}, key)
-    found = await remote.explain(captured.parse(text), SERVER, now=NOW)
+    found = await explain_elsewhere(captured.parse(text), SERVER, now=NOW)
     assert (found.reason, _marks(found)) == (Reason.KEY_ALGORITHM, "++++?x?+++??")
     assert found.fix is not None
     assert found.fix.line == 'alg = header["alg"] = "ES256"'
