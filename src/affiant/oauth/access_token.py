@@ -18,6 +18,9 @@ from affiant.oauth.parameters.authorization_details import Details
 from affiant.reasons import Reason
 from affiant.values import Value
 
+_ALWAYS = ("iss", "sub", "client_id", "aud", "exp", "iat", "jti")
+_UNLESS_EMPTY = ("scope", "client_key", "authorization_details")
+
 
 class AccessTokenClaims(Value, frozen=True):
     """The claims of an access token (RFC 9068 section 2.2); instants in seconds since the epoch."""
@@ -55,21 +58,8 @@ async def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = name
 
 
 def _members(claims: AccessTokenClaims) -> dict[str, Any]:
-    members: dict[str, Any] = {
-        "iss": claims.iss,
-        "sub": claims.sub,
-        "client_id": claims.client_id,
-        "aud": claims.aud,
-        "exp": claims.exp,
-        "iat": claims.iat,
-        "jti": claims.jti,
-    }
-    if claims.scope:
-        members["scope"] = claims.scope
-    if claims.client_key is not None:
-        members["client_key"] = claims.client_key
-    if claims.authorization_details:
-        members["authorization_details"] = claims.authorization_details
+    members = {name: getattr(claims, name) for name in _ALWAYS}
+    members |= {name: value for name in _UNLESS_EMPTY if (value := getattr(claims, name))}
     bound_to = {"jkt": claims.jkt, mtls.CONFIRMATION: claims.x5t}
     if cnf := {name: value for name, value in bound_to.items() if value is not None}:
         members["cnf"] = cnf
@@ -191,10 +181,8 @@ def _scopes(value: object) -> frozenset[str]:
     if value is None:
         return frozenset()
     try:
-        return frozenset(scope.parse(value)) if isinstance(value, str) else _refuse()
+        if isinstance(value, str):
+            return frozenset(scope.parse(value))
     except ValueError:
-        return _refuse()
-
-
-def _refuse() -> frozenset[str]:
+        pass
     raise Rejected(Reason.TOKEN_CLAIM, detail="scope is not a scope")

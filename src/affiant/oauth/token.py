@@ -27,18 +27,9 @@ class TokenResponse(Value, frozen=True):
     authorization_details: tuple[dict[str, Any], ...] = ()  # RFC 9396 section 7
 
     def to_members(self) -> dict[str, Any]:
-        members: dict[str, Any] = {
-            "access_token": self.access_token,
-            "token_type": self.token_type,
-            "expires_in": self.expires_in,
-            "scope": self.scope,
-        }
-        if self.refresh_token is not None:
-            members["refresh_token"] = self.refresh_token
-        if self.authorization_details:
-            members["authorization_details"] = self.authorization_details
+        members = {name: getattr(self, name) for name in self.__struct_fields__}
         # RFC 6749 section 3.3: a scope has at least one name, so an empty one is omitted.
-        return {name: value for name, value in members.items() if value not in (None, "")}
+        return {name: value for name, value in members.items() if value not in (None, "", ())}
 
 
 def client_credentials_form(
