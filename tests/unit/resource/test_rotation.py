@@ -6,11 +6,12 @@ from typing import Any
 import httpx2
 import pytest
 from tests.unit.resource import issuer as issuers
-from tests.unit.resource.issuer import NOW
+from tests.unit.resource.issuer import NOW, reason_of
 
 from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
+from affiant.resource import Guard
 from affiant.resource.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
 
 
@@ -42,19 +43,27 @@ class Issuer(issuers.Issuer):
         self.keys.append(keys.generate("ES256"))
 
 
-async def test_many_tokens_at_once_under_a_new_key() -> None:
+@pytest.fixture
+def issuer() -> Issuer:
+    return Issuer()
+
+
+@pytest.fixture
+def guard(issuer: Issuer) -> Guard:
+    return issuer.guard()
+
+
+async def test_many_tokens_at_once_under_a_new_key(issuer: Issuer, guard: Guard) -> None:
     """One fetch is enough for all; the limit is for kids that do not exist."""
-    issuer = Issuer()
-    guard = issuer.guard()
     await guard.check([issuer.token()])
     issuer.rotate()
     await asyncio.gather(*(guard.check([issuer.token(jti=str(n))]) for n in range(50)))
     assert issuer.fetches == 2
 
 
-async def test_a_fetch_that_began_before_the_key_was_published_is_not_the_last_word() -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_a_fetch_that_began_before_the_key_was_published_is_not_the_last_word(
+    issuer: Issuer, guard: Guard
+) -> None:
     await guard.check([issuer.token()])
     issuer.asked.clear()
     issuer.answered.clear()
@@ -70,19 +79,15 @@ async def test_a_fetch_that_began_before_the_key_was_published_is_not_the_last_w
     assert issuer.fetches == 3
 
 
-async def test_a_hundred_rotations_within_one_second() -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_a_hundred_rotations_within_one_second(issuer: Issuer, guard: Guard) -> None:
     for _ in range(100):
         await guard.check([issuer.token()])
         issuer.rotate()
 
 
 @pytest.mark.attack(254)
-async def test_a_storm_of_unknown_kids_stays_one() -> None:
+async def test_a_storm_of_unknown_kids_stays_one(issuer: Issuer, guard: Guard) -> None:
     """It costs three fetches for any number of tokens, and known keys are used on."""
-    issuer = Issuer()
-    guard = issuer.guard()
     await guard.check([issuer.token()])
     stranger = keys.generate("ES256")
     refused = await asyncio.gather(
@@ -96,10 +101,8 @@ async def test_a_storm_of_unknown_kids_stays_one() -> None:
     await guard.check([issuer.token()])
 
 
-async def test_a_new_key_while_the_issuer_is_away() -> None:
+async def test_a_new_key_while_the_issuer_is_away(issuer: Issuer, guard: Guard) -> None:
     """503 while it is unknown whether there is such a key; 401 when the issuer has answered. Known keys are used on."""
-    issuer = Issuer()
-    guard = issuer.guard()
     await guard.check([issuer.token()])
     issuer.is_up = False
     stranger = keys.generate("ES256")
@@ -110,17 +113,13 @@ async def test_a_new_key_while_the_issuer_is_away() -> None:
     issuer.is_up = True
     issuer.now += REFILL_SECONDS
     for _ in range(2):
-        with pytest.raises(Rejected) as refusal:
-            await guard.check([issuer.token(key=stranger)])
-        assert refusal.value.reason is Reason.TOKEN_KEY
+        assert await reason_of(guard, issuer.token(key=stranger)) is Reason.TOKEN_KEY
     await guard.check([issuer.token()])
 
 
 @pytest.mark.attack(240)
-async def test_a_removed_key_is_forgotten_in_five_minutes() -> None:
+async def test_a_removed_key_is_forgotten_in_five_minutes(issuer: Issuer, guard: Guard) -> None:
     """Tokens that were proved before, too: what was remembered ends with the copy of the key set."""
-    issuer = Issuer()
-    guard = issuer.guard()
     old = issuer.token()
     await guard.check([old])
     issuer.keys = [keys.generate("ES256")]
@@ -128,15 +127,13 @@ async def test_a_removed_key_is_forgotten_in_five_minutes() -> None:
     await guard.check([old])
     issuer.now += 1
     for _ in range(2):
-        with pytest.raises(Rejected) as refusal:
-            await guard.check([old])
-        assert refusal.value.reason is Reason.TOKEN_KEY
+        assert await reason_of(guard, old) is Reason.TOKEN_KEY
     await guard.check([issuer.token()])
 
 
-async def test_unchanged_keys_keep_verified_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_unchanged_keys_keep_verified_signatures(
+    issuer: Issuer, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = issuer.token()
     for _ in range(2):
         await guard.check([token])
@@ -162,10 +159,10 @@ async def test_unchanged_keys_keep_verified_signatures(monkeypatch: pytest.Monke
         ("max-age=x", 300),
     ],
 )
-async def test_a_copy_is_kept_as_long_as_the_issuer_says(control: str, kept: float) -> None:
-    issuer = Issuer()
+async def test_a_copy_is_kept_as_long_as_the_issuer_says(
+    issuer: Issuer, guard: Guard, control: str, kept: float
+) -> None:
     issuer.control = control
-    guard = issuer.guard()
     await guard.check([issuer.token(exp=NOW + 10**6)])
     token = issuer.token(exp=NOW + 10**6, iat=NOW + kept)
     issuer.now += kept - 0.01
@@ -180,10 +177,8 @@ def under(kid: str, key: keys.PrivateKey) -> keys.PrivateKey:
     return keys.parse_private_jwk({**key.to_jwk(), "kid": kid})
 
 
-async def test_a_key_that_changed_under_its_kid_is_found() -> None:
+async def test_a_key_that_changed_under_its_kid_is_found(issuer: Issuer, guard: Guard) -> None:
     """RFC 7515 section 4.1.4 asks for no new kid with a new key, and some issuers make none."""
-    issuer = Issuer()
-    guard = issuer.guard()
     issuer.keys = [under("sig", keys.generate("ES256"))]
     await guard.check([issuer.token()])
     issuer.now += 1
@@ -198,18 +193,14 @@ async def test_a_key_that_changed_under_its_kid_is_found() -> None:
     assert refusal.value.detail == "by the keys of the issuer, fetched 0 s ago"
 
 
-async def test_two_keys_of_one_kid_are_both_tried() -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_two_keys_of_one_kid_are_both_tried(issuer: Issuer, guard: Guard) -> None:
     issuer.keys = [under("sig", keys.generate("ES256")) for _ in range(2)]
     for key in issuer.keys:
         await guard.check([issuer.token(key=key)])
     assert issuer.fetches == 1
 
 
-async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids() -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids(issuer: Issuer, guard: Guard) -> None:
     await guard.check([issuer.token()])
     issuer.now += 1
     for n in range(50):
@@ -220,23 +211,20 @@ async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids() -> None:
     await guard.check([issuer.token()])
 
 
-async def test_a_forged_token_is_refused_while_the_issuer_is_away() -> None:
+async def test_a_forged_token_is_refused_while_the_issuer_is_away(issuer: Issuer, guard: Guard) -> None:
     """401, not 503: the kid is known, and the signature is wrong by its key."""
-    issuer = Issuer()
-    guard = issuer.guard()
     await guard.check([issuer.token()])
     issuer.is_up = False
     issuer.now += 1
     for _ in range(9):
-        with pytest.raises(Rejected) as refusal:
-            await guard.check([issuer.token(key=under(issuer.keys[0].kid, keys.generate("ES256")))])
-        assert refusal.value.reason is Reason.TOKEN_SIGNATURE
+        assert (
+            await reason_of(guard, issuer.token(key=under(issuer.keys[0].kid, keys.generate("ES256"))))
+            is Reason.TOKEN_SIGNATURE
+        )
     assert issuer.failures == 3
 
 
-async def test_left_out_kid_is_named() -> None:
-    issuer = Issuer()
-    guard = issuer.guard()
+async def test_left_out_kid_is_named(issuer: Issuer, guard: Guard) -> None:
     issuer.odd = [{"kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB"}]
     await guard.check([issuer.token()])
     with pytest.raises(Rejected) as refusal:
