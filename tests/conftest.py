@@ -91,3 +91,9 @@ def tables(postgres: postgres_server.Postgres) -> Iterator[str]:
     url = postgres.lend()
     yield url
     postgres.give_back(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where several processes may open one store: a path or a URL."""
+    return str(tmp_path / "shared.db") if request.param == "sqlite" else request.getfixturevalue("tables")

@@ -1,12 +1,14 @@
 """What tests of the stores share: entries, the records of a log, and processes that race on one store."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import msgspec
 
 from affiant.storage.audit_chain import Verification, walk
@@ -74,6 +76,19 @@ async def nodes(make_store: Callable[..., Store], count: int = 2) -> AsyncIterat
 def at(place: str) -> SqliteStore | PostgresStore:
     """The store in this file, or at this URL."""
     return PostgresStore(place) if "://" in place else SqliteStore(Path(place))
+
+
+async def run(place: str, statement: str, *values: Any) -> Any:
+    """Run a statement on the database of a store, past the store; its first value."""
+    if "://" in place:
+        connection = await asyncpg.connect(place)
+        try:
+            return await connection.fetchval(statement, *values)
+        finally:
+            await connection.close()
+    with closing(sqlite3.connect(place)) as file, file:
+        row = file.execute(statement.replace("$", "?"), values).fetchone()
+    return row[0] if row else None
 
 
 def start(program: str, *words: str) -> subprocess.Popen[str]:

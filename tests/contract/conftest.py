@@ -45,9 +45,3 @@ async def store(make_store: Callable[..., Store]) -> AsyncIterator[Store]:
     await made.open()
     yield made
     await made.close()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where several processes may open one store: a path or a URL."""
-    return str(tmp_path / "shared.db") if request.param == "sqlite" else request.getfixturevalue("tables")

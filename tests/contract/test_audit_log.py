@@ -1,12 +1,11 @@
 """The promises of the audit log, on every store."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.stores import opened
+from tests.stores import opened, run
 
 from affiant.errors import StoreError
 from affiant.storage.audit_chain import Broken, Verification, walk
@@ -71,33 +70,12 @@ async def test_numbers_have_no_gap_after_failures(store: Store) -> None:
     assert (await store.audit_log.head()).given == written
 
 
-async def test_sqlite_remembers_the_highest_number(tmp_path: Path) -> None:
-    """Rows that are cut off the end leave it, and it is not given again."""
-    path = tmp_path / "cut.db"
-    store = SqliteStore(path)
-    await store.open()
-    await _fill(store, 4)
-    with sqlite3.connect(path) as other:
-        other.execute("DELETE FROM audit WHERE number > 2")
-    other.close()
-    head = await store.audit_log.head()
-    assert (head.number, head.given) == (2, 4)
-    await store.ledger.claim(_entry(5))
-    assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
-    await store.close()
-
-
 async def test_a_forged_number_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "negative.db"
-    store = SqliteStore(path)
-    await store.open()
-    with sqlite3.connect(path) as other:
-        other.execute("INSERT INTO audit VALUES (-9223372036854775808, 't', x'7b7d', x'00')")
-    other.close()
-    (row,) = [row async for row in walk(store.audit_log)]
+    async with opened(SqliteStore(tmp_path / "negative.db")) as store:
+        await run(str(tmp_path / "negative.db"), "INSERT INTO audit VALUES (-9223372036854775808, 't', x'7b7d', x'00')")
+        (row,) = [row async for row in walk(store.audit_log)]
     assert row.number == -(2**63)
     verification = Verification(b"")
     verification.feed(row)
     with pytest.raises(Broken, match="inserted"):
         verification.finish()
-    await store.close()

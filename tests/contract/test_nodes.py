@@ -32,59 +32,36 @@ def entry(n):
 async def claim(n):
     outcome = await store.ledger.claim(entry(n))
     print(n, outcome.name, flush=True)
-"""
 
-_EACH = """
-async def main():
-    await store.open()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    await asyncio.gather(*map(claim, range(200)))
-    await store.close()
-asyncio.run(main())
-"""
-
-_FIRST_OPENING = """
-async def main():
-    print("ready", flush=True)
-    sys.stdin.readline()
-    await store.open()
-    await asyncio.gather(*map(claim, range(200)))
-    await store.close()
-asyncio.run(main())
-"""
-
-# 50 connections, each of which sends every one of its assertions once; the other node gets the very same.
-_RACE = """
 async def connection(first):
     for n in range(first, 2000, 50):
         await claim(n)
 
-async def main():
-    await store.open()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    await asyncio.gather(*map(connection, range(50)))
-    await store.close()
-asyncio.run(main())
-"""
-
-_FOR_EVER = """
-async def main():
-    await store.open()
-    print("ready", flush=True)
-    sys.stdin.readline()
+async def for_ever():
     for start in range(0, 10**9, 20):
         await asyncio.gather(*map(claim, range(start, start + 20)))
-asyncio.run(main())
 """
+
+
+def _program(work: str, *, before: str = "await store.open()", after: str = "await store.close()") -> str:
+    steps = (before, 'print("ready", flush=True)', "sys.stdin.readline()", work, after)
+    main = "".join(f"    {step}\n" for step in steps)
+    return f"{_PRELUDE}\nasync def main():\n{main}\nasyncio.run(main())\n"
+
+
+_ALL = "await asyncio.gather(*map(claim, range(200)))"
+_EACH = _program(_ALL)
+_FIRST_OPENING = _program(f"await store.open(); {_ALL}", before="")
+# 50 connections, each of which sends every one of its assertions once; the other node gets the very same.
+_RACE = _program("await asyncio.gather(*map(connection, range(50)))")
+_FOR_EVER = _program("await for_ever()")
 
 
 @pytest.mark.parametrize(("program", "size"), [(_EACH, 200), (_RACE, 2000)], ids=["200 at once", "50 connections"])
 async def test_two_processes_race(place: str, program: str, size: int) -> None:
     """Both contest every jti: each is won once, all is written down, and the record names the winner."""
     async with opened(at(place)):
-        said = race({name: start(_PRELUDE + program, place, name) for name in "ab"})
+        said = race({name: start(program, place, name) for name in "ab"})
     won = [f"{name}-{line.split()[0]}" for name, lines in said.items() for line in lines if line.endswith("FIRST")]
     assert len(won) == len({winner.split("-")[1] for winner in won}) == size
     async with opened(at(place)) as store:
@@ -96,7 +73,7 @@ async def test_two_processes_race(place: str, program: str, size: int) -> None:
 async def test_processes_race_from_the_very_first_opening(tmp_path: Path) -> None:
     """Four create the file at once and contest 200 jtis: each is won once, and the record names its winner."""
     place = str(tmp_path / "new" / "race.db")
-    said = race({name: start(_PRELUDE + _FIRST_OPENING, place, name) for name in "abcd"})
+    said = race({name: start(_FIRST_OPENING, place, name) for name in "abcd"})
     won = {f"{name}-{line.split()[0]}" for name, lines in said.items() for line in lines if line.endswith("FIRST")}
     assert sorted(int(winner.split("-")[1]) for winner in won) == list(range(200))
     async with opened(at(place)) as store:
@@ -108,7 +85,7 @@ async def test_processes_race_from_the_very_first_opening(tmp_path: Path) -> Non
 async def test_acknowledged_claims_survive_kill_9(place: str) -> None:
     """Whatever the dead node said it had claimed is a replay for the other, and is in the audit log."""
     async with opened(at(place)) as store:
-        child = start(_PRELUDE + _FOR_EVER, place, "child")
+        child = start(_FOR_EVER, place, "child")
         go(child)
         assert child.stdout is not None
         said = [child.stdout.readline() for _ in range(300)]

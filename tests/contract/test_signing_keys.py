@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-import asyncpg
 import msgspec
 import pytest
-from tests.stores import NOW, at, nodes, opened, race, start
+from tests.stores import NOW, at, nodes, opened, race, run, start
 
 from affiant.errors import ConfigError
 from affiant.server.keys import calendar, signing_keys
@@ -194,14 +191,7 @@ async def test_a_key_of_an_older_version_goes_on(place: str) -> None:
     """What it wrote knew one state and no instants: that key signs, and is followed when its 90 days are over."""
     old = {"kid": "old", "alg": "ES256", "public_jwk": "{}", "sealed": "c2VhbGVk", "state": "active", "created_at": NOW}
     async with opened(at(place)) as store:
-        if "://" not in place:
-            with closing(sqlite3.connect(place, isolation_level=None)) as raw:
-                raw.execute("INSERT INTO signing_key (kid, record) VALUES ('old', ?)", (json.dumps(old).encode(),))
-        else:
-            connection = await asyncpg.connect(place)
-            query = "INSERT INTO signing_key (kid, record) VALUES ('old', $1)"
-            await connection.execute(query, json.dumps(old).encode())
-            await connection.close()
+        await run(place, "INSERT INTO signing_key (kid, record) VALUES ('old', $1)", json.dumps(old).encode())
         await signing_keys.ensure(store, VAULT, now=NOW + 10)
         await signing_keys.keep(store, VAULT, now=NOW + 82 * DAY, calendar=Calendar())
         assert [key.kid for key in await store.signing_keys.list()] == ["old"]

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import asyncpg
 import pytest
 from tests import pgbouncer
+from tests.stores import run
 
 from affiant.errors import ConfigError
 from affiant.storage.entries import AuditRecord, Entry, JtiClaim, Outcome
@@ -39,11 +39,9 @@ def _claim(trace_id: str) -> Entry:
 
 
 async def test_a_session_keeps_its_settings(database: str, pooled: Callable[[str], str]) -> None:
-    direct = await asyncpg.connect(database)
     name = database.rsplit("/", 1)[1]
     for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):
-        await direct.execute(f"ALTER DATABASE {name} SET {setting}")
-    await direct.close()
+        await run(database, f"ALTER DATABASE {name} SET {setting}")
     address = parse_address(pooled("session"))
     for _ in range(2):  # the second time, it is a connection to PostgreSQL that was used and reset
         line = await connection.connect(address)

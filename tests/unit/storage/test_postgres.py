@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from tests.postgres import PASSWORD
 from tests.proxy import Mode, proxied
-from tests.stores import entry, opened, records
+from tests.stores import entry, opened, records, run
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.entries import PROBE, JtiClaim, Outcome
@@ -92,34 +92,18 @@ async def test_a_parameter_that_cannot_be_used_is_not_repeated(database: str) ->
 
 async def test_a_newer_schema_is_left_alone(database: str) -> None:
     async with _opened(database):
-        connection = await asyncpg.connect(database)
-        await connection.execute("INSERT INTO migration (number, name) VALUES (999, 'from tomorrow')")
-        await connection.close()
+        await run(database, "INSERT INTO migration (number, name) VALUES (999, 'from tomorrow')")
     with pytest.raises(ConfigError, match="newer"):
         await PostgresStore(database).open()
 
 
 async def test_commits_are_durable_whatever_the_database_says(database: str) -> None:
-    connection = await asyncpg.connect(database)
     name = database.rsplit("/", 1)[1]
     for setting in ("synchronous_commit = off", "default_transaction_isolation = 'repeatable read'"):
-        await connection.execute(f"ALTER DATABASE {name} SET {setting}")
-    await connection.close()
+        await run(database, f"ALTER DATABASE {name} SET {setting}")
     async with _opened(database) as store, store._commits.take() as line:
         assert await line.fetchval("SHOW synchronous_commit") == "on"
         assert await line.fetchval("SHOW transaction_isolation") == "read committed"
-
-
-async def test_opening_again_keeps_everything(tables: str) -> None:
-    store = PostgresStore(tables)
-    for expected in (Outcome.FIRST, Outcome.REPLAYED):
-        await store.open()
-        assert await store.ledger.claim(entry(1)) is expected
-        await store.close()
-    with pytest.raises(StoreError, match="clos"):
-        await store.ledger.claim(entry(2))
-    with pytest.raises(StoreError, match="not open"):
-        await store.clients.list()
 
 
 async def test_one_bad_entry_does_not_sink_the_others(tables: str) -> None:
@@ -177,37 +161,6 @@ async def test_a_stuck_commit_does_not_block_other_nodes(tables: str) -> None:
         stuck.terminate()
 
 
-async def test_the_highest_number_is_remembered(tables: str) -> None:
-    async with _opened(tables) as store:
-        for number in range(4):
-            await store.ledger.claim(entry(number))
-        connection = await asyncpg.connect(tables)
-        await connection.execute("DELETE FROM audit WHERE number > 2")
-        await connection.close()
-        head = await store.audit_log.head()
-        assert (head.number, head.given) == (2, 4)
-        await store.ledger.claim(entry(5))
-        assert [row.number for row in await store.audit_log.export()] == [1, 2, 5]
-
-
-async def test_closing_commits_what_is_waiting(tables: str) -> None:
-    async with _opened(tables) as store:
-        waiting = [asyncio.ensure_future(store.ledger.claim(entry(n))) for n in range(600)]
-        await asyncio.sleep(0)
-    assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
-
-
-async def test_who_stopped_waiting_is_no_trouble(tables: str) -> None:
-    async with _opened(tables) as store:
-        first = asyncio.ensure_future(store.ledger.claim(entry(0)))
-        await asyncio.sleep(0)
-        waiting = asyncio.ensure_future(store.ledger.claim(entry(1)))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        assert await first is Outcome.FIRST
-        assert await store.ledger.claim(entry(2)) is Outcome.FIRST
-
-
 async def test_too_much_waiting_is_refused(tables: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MAX_QUEUE", 10)
     async with _opened(tables) as store:
@@ -246,14 +199,10 @@ async def test_a_claim_that_comes_back_while_it_is_deleted(tables: str) -> None:
 
 
 async def _waiting_for_locks(database: str, number: int) -> None:
-    looking = await asyncpg.connect(database)
-    try:
-        async with asyncio.timeout(1):
-            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
-            while await looking.fetchval(query, database.rpartition("/")[2]) < number:  # noqa: ASYNC110 - there is no event
-                await asyncio.sleep(0.01)
-    finally:
-        await looking.close()
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
+    async with asyncio.timeout(1):
+        while await run(database, query, database.rpartition("/")[2]) < number:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
 
 
 async def test_one_node_purges_until_it_ends(tables: str) -> None:
@@ -271,10 +220,8 @@ async def test_one_node_purges_until_it_ends(tables: str) -> None:
 
 async def test_a_read_only_database_is_noticed_by_other_nodes(database: str) -> None:
     async with _opened(database), _opened(database) as other:
-        connection = await asyncpg.connect(database)
         name = database.rsplit("/", 1)[1]
-        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        await connection.close()
+        await run(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         other._pool.hang_up()
         with pytest.raises(StoreError, match="no writes"):
             await other.ledger.purge(2)

@@ -1,17 +1,14 @@
 """What ends refresh tokens, as rows: few, quick to write, and gone when nothing is left that they ended."""
 
-import contextlib
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
+from tests import stores
 from tests.contract.test_refresh_ended import AUDIT, END
 from tests.contract.test_refresh_ended import TOKEN as NEW
 from tests.stores import NOW
@@ -20,7 +17,6 @@ from affiant.storage.entries import KEPT_SECONDS, Entry, Outcome, RefreshSelecti
 from affiant.storage.entries import RefreshEnd as End
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
-from affiant.storage.postgres import PostgresStore
 from affiant.storage.sqlite import SqliteStore
 
 Run = Callable[[str], Awaitable[Any]]
@@ -47,35 +43,11 @@ def test_an_end_and_a_token(end: End, revoked_at: int | None) -> None:
     assert as_ended(replace(TOKEN, began=0), [end]).revoked_at == (end.at if end.selection.fits(TOKEN) else None)
 
 
-async def _on_sqlite(path: Path, statement: str) -> Any:
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        row = connection.execute(statement).fetchone()
-    return row[0] if row else None
-
-
-async def _on_postgres(url: str, statement: str) -> Any:
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(statement)
-    finally:
-        await connection.close()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Run]:
-    """A store, and a function that runs a statement on it and returns its first value."""
-    if request.param == "sqlite":
-        return SqliteStore(tmp_path / "a.db"), partial(_on_sqlite, tmp_path / "a.db")
-    url: str = request.getfixturevalue("tables")
-    return PostgresStore(url), partial(_on_postgres, url)
-
-
 @pytest.fixture
-async def opened(made: tuple[Store, Run]) -> AsyncIterator[tuple[Store, Run]]:
-    """The same, open."""
-    await made[0].open()
-    yield made
-    await made[0].close()
+async def opened(place: str) -> AsyncIterator[tuple[Store, Run]]:
+    """A store that is open, and a function that runs a statement on it and returns its first value."""
+    async with stores.opened(stores.at(place)) as store:
+        yield store, partial(stores.run, place)
 
 
 async def _fill(store: Store, run: Run) -> None:

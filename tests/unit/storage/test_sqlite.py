@@ -56,14 +56,6 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
         await SqliteStore(path).open()
 
 
-async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
-    for expected in (Outcome.FIRST, Outcome.REPLAYED):
-        store = SqliteStore(tmp_path / "test.db")
-        await store.open()
-        assert await store.ledger.claim(entry(1)) is expected
-        await store.close()
-
-
 async def test_one_bad_entry_does_not_sink_the_others(store: SqliteStore) -> None:
     """It may fail after it wrote a part: of that part nothing may stay."""
     audit = AuditRecord(at=0.0, trace_id=b"bytes", endpoint="token", outcome="issued")  # type: ignore[arg-type]
@@ -124,17 +116,6 @@ async def test_a_bad_entry_is_no_failure_of_the_store(store: SqliteStore) -> Non
     (pages,) = engine.execute("PRAGMA page_count").fetchone()
     engine.execute(f"PRAGMA max_page_count={pages}")
     await store.ledger.purge(0)  # looks no further
-
-
-async def test_closing_commits_what_is_waiting(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "test.db")
-    await store.open()
-    waiting = [asyncio.ensure_future(store.ledger.claim(entry(n))) for n in range(600)]
-    await asyncio.sleep(0)
-    await store.close()
-    assert set(await asyncio.gather(*waiting)) == {Outcome.FIRST}
-    with pytest.raises(StoreError, match="not open"):
-        await store.ledger.claim(entry(0))
 
 
 async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:
