@@ -31,12 +31,7 @@ class Response(Value, frozen=True):
     body: bytes
     cache_control: str
     etag: str | None
-    content_type: str = ""
-
-    @property
-    def media_type(self) -> str:
-        """The Content-Type without parameters, in lower case."""
-        return self.content_type.partition(";")[0].strip().lower()
+    media_type: str  # the Content-Type without parameters, in lower case
 
 
 class Issuer:
@@ -127,11 +122,6 @@ async def _read(request: AbstractAsyncContextManager[httpx2.Response], url: str,
             body += chunk
             if len(body) > limit:
                 raise RemoteError(f"{url} answered with more than {limit} bytes")
-        headers = response.headers
-        return Response(
-            response.status_code,
-            bytes(body),
-            headers.get("cache-control", ""),
-            headers.get("etag"),
-            headers.get("content-type", ""),
-        )
+        cache_control, content_type = (response.headers.get(name, "") for name in ("cache-control", "content-type"))
+        media_type = content_type.partition(";")[0].strip().lower()
+        return Response(response.status_code, bytes(body), cache_control, response.headers.get("etag"), media_type)
