@@ -28,7 +28,8 @@ def read_private(path: Path, *, what: str, variable: str) -> bytes:
             found = os.fstat(file.fileno())
             if stat.S_ISCHR(found.st_mode):  # the message must not suggest chmod for it
                 raise ConfigError(f"{what} cannot be {path}, which is a device: name a file")
-            if not _is_private(found, read_only=_is_read_only(file.fileno())):
+            is_read_only = bool(os.fstatvfs(file.fileno()).f_flag & os.ST_RDONLY)
+            if not _is_private(found, read_only=is_read_only):
                 raise ConfigError(_exposed(path, found, variable))
             return file.read(_MAX_SECRET)
     except FileNotFoundError:
@@ -51,10 +52,6 @@ def _is_private(found: os.stat_result, *, read_only: bool) -> bool:
     if mode & _WRITE or found.st_uid != _ROOT:
         return False
     return read_only or (not mode & _WORLD and os.geteuid() != _ROOT)
-
-
-def _is_read_only(descriptor: int) -> bool:
-    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
 
 
 def _exposed(path: Path, found: os.stat_result, variable: str) -> str:
@@ -103,10 +100,9 @@ def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
 
 def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
     """Return the end of a message about a denied access: the owner and what to run; empty for other errors."""
-    if error.errno not in (errno.EACCES, errno.EPERM):
-        return ""
     place, owner = _closest(path)
-    if owner == os.geteuid():  # the mode denies access, and the message says so
+    # If the owner is denied, it is by the mode, and the message says so.
+    if error.errno not in (errno.EACCES, errno.EPERM) or owner == os.geteuid():
         return ""
     mine = user(os.geteuid())
     text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "
@@ -122,16 +118,13 @@ def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
 def _closest(path: Path) -> tuple[Path, int]:
     """Return the path, or the closest parent that this process can stat, with its owner."""
     for place in (path, *path.absolute().parents):
-        try:
+        with contextlib.suppress(OSError):
             return place, place.stat().st_uid
-        except OSError:
-            continue
     return path, os.geteuid()
 
 
 def user(uid: int) -> str:
     """Return the name of a user, or the number if it has no name, as in many containers."""
-    try:
+    with contextlib.suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    return str(uid)
