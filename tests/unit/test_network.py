@@ -1,14 +1,12 @@
 """Messages about network failures in the SDK and the guard, from real connections that fail."""
 
 import asyncio
-import contextlib
 import importlib.util
 import os
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import httpx2
@@ -59,42 +57,6 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     """Return the message about a request for this URL."""
     found: Ask = request.param
     return found
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., int]]:
-    """A server that plays this to each connection, with TLS or without; its port."""
-    listeners: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def begin(play: Callable[[socket.socket], object], context: ssl.SSLContext | None = None) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    connection.settimeout(5)
-                    with connection, contextlib.suppress(OSError):
-                        if context is not None:
-                            with context.wrap_socket(connection, server_side=True) as secure:
-                                play(secure)
-                        else:
-                            play(connection)
-
-        listeners.append(listener)
-        threads.append(threading.Thread(target=accept))
-        threads[-1].start()
-        port: int = listener.getsockname()[1]
-        return port
-
-    yield begin
-    for listener in listeners:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-    for thread in threads:
-        thread.join()
 
 
 def _answer(text: bytes) -> Callable[[socket.socket], object]:
