@@ -26,9 +26,11 @@ SECRET = {"client_id": "billing", "token_endpoint_auth_method": "client_secret_b
 class Raced(Admin):
     """An admin API where another caller changes a document between a read and the write."""
 
+    change: dict[str, list[str]]
+
     async def read(self, path: str) -> tuple[Any, str]:
         found = await super().read(path)
-        await self.patch(path, {"resources": ["https://theirs.example"]})
+        await self.patch(path, self.change)
         return found
 
 
@@ -42,14 +44,24 @@ async def _steps(api: Admin, wanted: Desired = WANTED, *, prune: bool = False) -
     return plan.build(wanted, await api.all("/apis"), await api.all("/clients"), prune=prune)
 
 
-async def test_concurrent_change_is_not_overwritten() -> None:
+@pytest.mark.parametrize(
+    ("wanted", "change"),
+    [
+        (WANTED, {"resources": ["https://theirs.example"]}),
+        (Desired(), {"scope": ["admin.owner"], "resources": [ADMIN]}),
+    ],
+    ids=["update", "removal"],
+)
+async def test_concurrent_change_is_not_overwritten(wanted: Desired, change: dict[str, list[str]]) -> None:
     """Not even one between the last read and the change: the ETag detects it (RFC 9110 section 13.1.1)."""
     api, done = await _api(Raced), list[Step]()
+    assert isinstance(api, Raced)
+    api.change = change
     with pytest.raises(Refused, match="client billing has changed") as refused:
-        await commands.take_all(api, await _steps(api), None, done=done.append)
+        await commands.take_all(api, await _steps(api, wanted, prune=True), None, done=done.append)
     assert (refused.value.error, refused.value.status, done) == ("admin.changed", 412, [])
     standing = await api.get("/clients/billing")
-    assert (standing["scope"], standing["resources"]) == (["write"], ["https://theirs.example"])
+    assert {"scope": standing["scope"], "resources": standing["resources"]} == {"scope": ["write"], **change}
 
 
 async def test_client_that_changed_since_the_plan_is_left() -> None:
@@ -123,20 +135,3 @@ async def test_invalid_client_id_is_rejected_as_such(name: str) -> None:
     api = Admin(partial(call, make_gate(MemoryStore())), ISSUER)
     with pytest.raises(ConfigError, match=r"client_id: must be .* without a segment \. or \.\."):
         await api.post("/clients", {"client_id": name, "jwks_uri": KEYS})
-
-
-class Promoted(Admin):
-    """Another caller gives it a role in the admin API between the last read and its removal."""
-
-    async def read(self, path: str) -> tuple[Any, str]:
-        found = await super().read(path)
-        await self.patch(path, {"scope": ["admin.owner"], "resources": [ADMIN]})
-        return found
-
-
-async def test_client_that_gets_a_role_during_its_removal_is_not_pruned() -> None:
-    api = await _api(Promoted)
-    planned = await _steps(api, Desired(), prune=True)
-    with pytest.raises(Refused, match="client billing has changed"):
-        await commands.take_all(api, planned, None, done=lambda _: None)
-    assert (await api.get("/clients/billing"))["scope"] == ["admin.owner"]
