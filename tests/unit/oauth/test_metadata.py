@@ -93,6 +93,12 @@ def test_parse_reads_the_endpoints() -> None:
     assert parsed.raw == DOCUMENT
 
 
+def test_token_endpoint_is_required() -> None:
+    body = json.dumps({name: value for name, value in DOCUMENT.items() if name != "token_endpoint"}).encode()
+    with pytest.raises(ValueError, match="token_endpoint"):
+        metadata.parse(body, issuer=ISSUER)
+
+
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))
 def test_parse_never_fails_otherwise(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the kind is what matters

@@ -14,7 +14,7 @@ from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.vault import Vault, signing_key_purpose
 from affiant.server.settings.options import Options
-from affiant.testing import Server
+from affiant.testing import NOW, Server
 
 CALENDAR = Calendar()
 
@@ -70,6 +70,17 @@ async def test_the_server_keeps_the_calendar_itself(monkeypatch: pytest.MonkeyPa
                 return
             await asyncio.sleep(0.01)
         pytest.fail("no key was announced")
+
+
+@pytest.mark.parametrize("server", [Calendar(period=600, announcement=120)], indirect=True)
+async def test_an_announced_key_is_removed_without_a_successor(server: Server) -> None:
+    (signer,) = await _kids(server)
+    announced = await signing_keys.rotate(server.store, _vault(server), now=NOW, delay=120, by="a test", alg="RS256")
+    reply = await server.http.get("/jwks")
+    assert sorted(key["kid"] for key in reply.json()["keys"]) == sorted([signer, announced.kid])
+    assert reply.headers["cache-control"] == "public, max-age=120", "a copy is no older than an announcement"
+    await signing_keys.remove(server.store, _vault(server), announced.kid, now=NOW, by="a test")
+    assert await _kids(server) == [signer]
 
 
 async def test_what_is_stored_is_sealed(server: Server) -> None:
