@@ -83,6 +83,7 @@ async def test_a_hundred_rotations_within_one_second(issuer: Issuer, guard: Guar
     for _ in range(100):
         await guard.check([issuer.token()])
         issuer.rotate()
+        issuer.keys = issuer.keys[-2:]
 
 
 @pytest.mark.attack(254)

@@ -83,7 +83,7 @@ class Served:
 
 
 @asynccontextmanager
-async def _serving(alg: str = "PS256", vault: Vault | None = None) -> AsyncIterator[Served]:
+async def _serving(alg: str = "ES512", vault: Vault | None = None) -> AsyncIterator[Served]:
     vault = vault or Vault(MASTER)
     async with Server.in_process(vault=vault) as server:
         served = Served(server, vault)
@@ -109,9 +109,9 @@ async def test_each_api_has_its_algorithm(alg: str) -> None:
 async def test_the_first_token_of_an_algorithm_finds_a_key() -> None:
     """Twenty at once, on a server that runs: one key is made, before the first answer."""
     async with _serving() as served:
-        assert await served.line("PS256") == []
-        assert set(await asyncio.gather(*(served.alg(LEDGER) for _ in range(20)))) == {"PS256"}
-        assert await served.line("PS256") == [("active", "PS256")]
+        assert await served.line("ES512") == []
+        assert set(await asyncio.gather(*(served.alg(LEDGER) for _ in range(20)))) == {"ES512"}
+        assert await served.line("ES512") == [("active", "ES512")]
 
 
 async def test_a_key_for_the_algorithm_of_another_line_does_not_sign() -> None:
@@ -135,47 +135,47 @@ async def test_apis_that_disagree_cannot_share_a_token() -> None:
 async def test_each_line_has_a_calendar_of_its_own() -> None:
     async with _serving() as served:
         await served.token(LEDGER)
-        await signing_keys.rotate(served.store, served.vault, now=NOW, delay=2, by="a test", alg="RS256")
+        await signing_keys.rotate(served.store, served.vault, now=NOW, delay=2, by="a test", alg="Ed25519")
         served.clock.now += 10
-        assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["RS256", "PS256"]
-        await signing_keys.rotate(served.store, served.vault, now=NOW + 10, delay=2, by="a test", line="PS256")
-        assert await served.line("PS256") == [("announced", "PS256"), ("active", "PS256")]
+        assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["Ed25519", "ES512"]
+        await signing_keys.rotate(served.store, served.vault, now=NOW + 10, delay=2, by="a test", line="ES512")
+        assert await served.line("ES512") == [("announced", "ES512"), ("active", "ES512")]
         served.clock.now = NOW + 12 + 83 * DAY
         await served.keep()
-        assert await served.line("") == [("announced", "RS256"), ("active", "RS256"), ("removed", "ES256")]
-        assert await served.line("PS256") == [("announced", "PS256"), ("active", "PS256"), ("removed", "PS256")]
+        assert await served.line("") == [("announced", "Ed25519"), ("active", "Ed25519"), ("removed", "ES256")]
+        assert await served.line("ES512") == [("announced", "ES512"), ("active", "ES512"), ("removed", "ES512")]
         served.clock.now += 7 * DAY
-        assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["RS256", "PS256"]
+        assert [await served.alg(PLAIN), await served.alg(LEDGER)] == ["Ed25519", "ES512"]
 
 
 async def test_a_line_that_no_api_needs_retires_and_comes_back() -> None:
     """Its tokens stay good; then its keys go; and whoever chooses the algorithm again gets a new key at once."""
     async with _serving() as served:
         before = await served.token(LEDGER)
-        with pytest.raises(ConfigError, match="no API has chosen ES512"):
-            await signing_keys.rotate(served.store, served.vault, now=NOW, delay=2, by="a test", line="ES512")
+        with pytest.raises(ConfigError, match="no API has chosen ES256"):
+            await signing_keys.rotate(served.store, served.vault, now=NOW, delay=2, by="a test", line="ES256")
         for api in (LEDGER, BOOKS):
             await served.choose(api, None)
         assert await served.alg(LEDGER) == "ES256"
         await served.keep()
-        assert await served.line("PS256") == [("retiring", "PS256")]
+        assert await served.line("ES512") == [("retiring", "ES512")]
         await served.guards[LEDGER].check([f"Bearer {before}".encode()])
         served.clock.now += 100
-        await served.choose(LEDGER, "PS256")
-        assert await served.alg(LEDGER) == "PS256"
+        await served.choose(LEDGER, "ES512")
+        assert await served.alg(LEDGER) == "ES512"
         await served.keep()
-        assert await served.line("PS256") == [("active", "PS256"), ("retiring", "PS256")]
-        assert await served.alg(LEDGER) == "PS256"
+        assert await served.line("ES512") == [("active", "ES512"), ("retiring", "ES512")]
+        assert await served.alg(LEDGER) == "ES512"
         await served.choose(LEDGER, None)
         await served.keep()
         served.clock.now += RETIRING_SECONDS
-        assert await served.line("PS256") == [("removed", "PS256")] * 2
+        assert await served.line("ES512") == [("removed", "ES512")] * 2
         await served.keep()
         assert [bool(key.sealed) for key in await served.store.signing_keys.list()] == [False, False, True]
 
 
 @pytest.mark.attack(301)
-@pytest.mark.parametrize("line", ["", "PS256"])
+@pytest.mark.parametrize("line", ["", "ES512"])
 async def test_the_last_key_can_be_removed(line: str) -> None:
     """It is never refused, for it may be stolen: a new one signs in the same commit, and the old tokens are dead."""
     api = LEDGER if line else PLAIN
@@ -202,9 +202,9 @@ async def test_a_key_that_no_api_needs_is_removed_without_a_successor() -> None:
         for api in (LEDGER, BOOKS):
             await served.choose(api, None)
         await served.keep()
-        lost = await served.signer("PS256")
+        lost = await served.signer("ES512")
         assert await signing_keys.remove(served.store, served.vault, lost.kid, now=NOW + 1, by="a test") is None
-        assert await served.line("PS256") == [("removed", "PS256")]
+        assert await served.line("ES512") == [("removed", "ES512")]
 
 
 async def test_a_token_that_hangs_stops_nobody_else(hsm: softhsm.SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
