@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -39,6 +39,15 @@ def with_thumbprints(words: Sequence[str]) -> list[str]:
         return list(words)
     kept = [word for place, word in enumerate(words[:end]) if place not in moved]
     return [*kept, "--", *(words[place] for place in moved), *words[end + 1 :]]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that the user probably meant, or nothing."""
+    from difflib import get_close_matches
+
+    by_lower = {one.lower(): one for one in known}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else ""
 
 
 def usage_message(error: click.ClickException, words: Sequence[str]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
+
+import click
 
 from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH
@@ -21,6 +24,8 @@ LINES = {"accept": "application/jsonl"}
 _DENIED, _FAILED, _STORE = (401, 403, 429), 500, 503
 # The detail of these is a sentence about the mistake; other details say what would have been right.
 _IN_A_SENTENCE = {"admin.not_found": NotFound, "admin.exists": AlreadyExists, "admin.invalid": ConfigError}
+
+_IN_BODY = re.compile(r"(?<![^ ])body\.(\w+)((?:\.\w+)*)(?=:)")  # where the admin API found a mistake
 
 
 class Admin:
@@ -96,6 +101,14 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
+def as_typed(detail: str) -> str:
+    """Return the detail of a refusal with the options of the running command instead of members of the request."""
+    context = click.get_current_context(silent=True)
+    parameters = context.command.params if context is not None else []
+    options = {one.name: max(one.opts, key=len) for one in parameters if isinstance(one, click.Option)}
+    return _IN_BODY.sub(lambda found: options.get(found[1], found[1] + found[2]), detail)
+
+
 def _target(path: str, query: Mapping[str, Any]) -> str:
     given = {name: value for name, value in query.items() if value is not None}
     return f"{path}?{urlencode(given)}" if given else path
@@ -111,7 +124,7 @@ def _fail(status: int, body: bytes, issuer: str) -> NoReturn:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RemoteError(f"{issuer}{PATH} answered {status}, and not as an admin API does") from None
     if reason in _IN_A_SENTENCE:
-        raise _IN_A_SENTENCE[reason](detail)
+        raise _IN_A_SENTENCE[reason](as_typed(detail))
     if status == _STORE:
         raise StoreError(title)
     what = f"{title} ({detail})"

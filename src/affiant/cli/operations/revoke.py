@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
+from affiant.cli.arguments import nearest
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import instant, is_json, show
@@ -16,7 +16,9 @@ from affiant.errors import Error
 from affiant.storage.records import NotFound
 from affiant.system.text import printable
 
-_REGISTERED = {"client": ("client", "/clients", "client_id"), "api": ("API", "/apis", "identifier")}
+_PATHS = {"jti": "/tokens", "client": "/clients", "api": "/apis"}
+_REGISTERED = {"client": ("client", "client_id"), "api": ("API", "identifier")}
+_NOT_LIVE = {"jti": "no live token has the jti {}", "family": "no live refresh token is of the family {}"}
 _KINDS = ("jti", "family", "key", "client", "api", "all")
 
 
@@ -47,9 +49,8 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
 
     async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
         # Order: before it revokes, since the caller may revoke its own token.
-        is_known = await _is_registered(api, members)
-        ended = await api.post("/revocations", members)
-        return ended, None if is_known else await _note(api, members)
+        note = await _note(api, members)
+        return await api.post("/revocations", members), note
 
     ended, note = place.run(work)
     if note is not None and not is_json():
@@ -57,29 +58,31 @@ def revoke(everything: bool, yes: bool, place: Place, **given: str | None) -> No
     show({**ended, **({"note": note} if note is not None else {})}, f"revoked  {_revocation_line(ended)}")
 
 
-async def _is_registered(api: Admin, members: dict[str, str]) -> bool:
-    """Whether the named client or API is registered; true if that cannot be found out."""
+async def _note(api: Admin, members: dict[str, str]) -> str | None:
+    """Return a note about a name that nothing has: it may have been removed, but mostly it is misspelt."""
     kind, name = _named(members)
-    if kind not in _REGISTERED:
-        return True
     with contextlib.suppress(Error):
-        try:
-            await api.get(f"{_REGISTERED[kind][1]}/{segment(name)}")
-        except NotFound:
-            return False
-    return True
+        if kind == "all" or await _exists(api, kind, name):
+            return None
+        if kind not in _REGISTERED:
+            return printable(_NOT_LIVE[kind].format(name))
+        what, member = _REGISTERED[kind]
+        close = ""
+        with contextlib.suppress(Error):
+            close = nearest(name, (row[member] for row in await api.all(_PATHS[kind])))
+        return printable(f"no {what} {name} is registered now" + (f": is {close} meant?" if close else ""))
+    return None
 
 
-async def _note(api: Admin, members: dict[str, str]) -> str:
-    """Return a note about a name that is not registered: it may have been removed, but mostly it is misspelt."""
-    kind, name = _named(members)
-    what, path, member = _REGISTERED[kind]
-    known: dict[str, str] = {}
-    with contextlib.suppress(Error):
-        known = {row[member].lower(): row[member] for row in await api.all(path)}
-    close = get_close_matches(name.lower(), known, n=1)
-    meant = f": is {known[close[0]]} meant?" if close else ""
-    return printable(f"no {what} {name} is registered now{meant}")
+async def _exists(api: Admin, kind: str, name: str) -> bool:
+    """Whether the client or API is registered, or a live token has this jti or family."""
+    if kind == "family":
+        return any(row["family"] == name for row in await api.all("/refresh-tokens"))
+    try:
+        found = await api.get(f"{_PATHS[kind]}/{segment(name)}")
+    except NotFound:
+        return False
+    return not found.get("revoked")
 
 
 def _named(members: dict[str, str]) -> tuple[str, str]:

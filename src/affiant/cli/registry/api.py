@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
+from affiant.cli.arguments import nearest
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import Listing, describe, show, show_list
@@ -152,8 +152,8 @@ def _warn(options: dict[str, Any]) -> None:
 def _named(apis: list[Any], name: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = [api for api in apis if name in (api["name"], api["identifier"])]
     if not found:
-        close = get_close_matches(name, [known for api in apis for known in (api["name"], api["identifier"])], n=1)
-        meant = f"did you mean {close[0]}? See" if close else "see"
+        close = nearest(name, (known for api in apis for known in (api["name"], api["identifier"])))
+        meant = f"did you mean {close}? See" if close else "see"
         raise NotFound(f"there is no API {name}: {meant}  affiant api list")
     if len(found) > 1:
         raise ConfigError(f"{len(found)} APIs are named {name}: give its identifier")

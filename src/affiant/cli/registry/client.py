@@ -18,7 +18,7 @@ from affiant.cli.output import Listing, describe, instant, show, show_list
 from affiant.cli.registry import dry_run, public_keys
 from affiant.cli.registry.credentials import key, secret
 from affiant.cli.registry.handover import delivery, draft
-from affiant.cli.registry.options import member_options, members
+from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.client.credentials import file_name
 from affiant.errors import ConfigError, Error
 from affiant.jose import keys
@@ -134,7 +134,13 @@ def update(name: str, place: Place, **options: Any) -> None:
     wanted = {**_jwks(_given_keys(None, options)), **members(_CHANGED, options)}
     if options["enforce"]:
         wanted["enforce"] = list(options["enforce"])
-    changed = place.patch(f"/clients/{segment(name)}", wanted)
+
+    async def work(api: Admin) -> dict[str, Any]:
+        found: dict[str, Any] = await api.patch(f"/clients/{segment(name)}", wanted)
+        await check_scopes(api, wanted.get("scope", ()))
+        return found
+
+    changed = place.run(work)
     if not changed["jwks_left_out"]:
         del changed["jwks_left_out"]
     policies = ", ".join(f"{rule} {changed[f'{rule}_policy']}" for rule in assertion.RULES)
@@ -274,6 +280,7 @@ def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]
         await _check(api, clients)
         for each in clients:
             done.append(await delivery.to_the_end(_register(api, each)))  # noqa: PERF401 - the notes need it after a failure
+        await check_scopes(api, clients[0].wanted.get("scope", ()) if clients else ())
 
     try:
         place.or_new().run(work)

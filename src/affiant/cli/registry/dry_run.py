@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from affiant.cli.connection.admin import Admin
+from affiant.cli.connection.admin import Admin, as_typed
 from affiant.errors import ConfigError, Refused
 from affiant.reasons import Reason
 from affiant.server.admin.roles import Role
@@ -41,7 +41,7 @@ async def check_role(api: Admin, needs: Role) -> None:
 
 
 def _why(refused: Mapping[str, Any]) -> str:
-    detail: str = refused["detail"]
+    detail = as_typed(refused["detail"])
     return detail if refused["reason"] in _BY_DETAIL else f"{refused['title']} ({detail})"
 
 

@@ -14,7 +14,7 @@ from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import Listing, instant, show, show_list
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
-from affiant.cli.registry.options import member_options, members
+from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.client.credentials import put_private
 from affiant.errors import ConfigError
 from affiant.server.registry import fields
@@ -66,6 +66,7 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, **options: A
 
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
         made = await api.post(_PATH, wanted) if out is None else await _into(out, api, wanted)
+        await check_scopes(api, wanted.get("scope", ()))
         return made, api.issuer
 
     made, issuer = place.or_new().run(lambda api: delivery.to_the_end(work(api)))

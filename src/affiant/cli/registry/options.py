@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from affiant.cli.arguments import nearest
+from affiant.cli.connection.admin import Admin
+from affiant.cli.output import warn
+from affiant.errors import Error
 from affiant.server.registry.fields import Member
 from affiant.server.registry.kinds import Choice, Flag, Kind, Names, Seconds
 
@@ -63,6 +68,17 @@ def members(rows: Iterable[Member], options: Mapping[str, Any]) -> dict[str, Any
         for name, value in given.items()
         if value is not None and value != ()
     }
+
+
+async def check_scopes(api: Admin, scopes: Sequence[str]) -> None:
+    """Warn of scopes that no API has: an API may get them later, but mostly they are misspelt."""
+    if not scopes:
+        return
+    with contextlib.suppress(Error):
+        known = [scope for found in await api.all("/apis") for scope in found["scopes"]]
+        for scope in (scope for scope in scopes if scope not in known):
+            close = nearest(scope, known)
+            warn(f"no API has the scope {scope}: " + (f"is {close} meant?" if close else "see  affiant api list"))
 
 
 def _type(kind: Kind) -> click.ParamType[Any] | None:

@@ -1,6 +1,7 @@
 """Options of a client and an API for their policies and tokens."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from affiant.cli.main import main
 from affiant.cli.registry.api import api
 from affiant.cli.registry.client import client
 from affiant.client import credentials
 from affiant.errors import Error
+
+Run = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +106,44 @@ def test_the_server_judges_grants_and_algorithms(options: tuple[str, str]) -> No
     """A server elsewhere may know other values, so a wrong one is no usage error here."""
     refused = CliRunner().invoke(client, ["new", "shop", *options, "--data", "data"])
     assert isinstance(refused.exception, Error)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("api", "new", "a", "--identifier", "a b"), "--identifier: must be an absolute URI"),
+        (("api", "new", "a", "--identifier", "urn:a", "--scope", 'x"y'), "--scope: must be an array"),
+        (("client", "new", "b", "--name", "\x01"), "--name: "),
+        (("client", "new", "b c"), "client_id: must be 1 to 256"),
+        (("invitation", "new", "--scope", 'x"y'), "--scope: must be an array"),
+    ],
+)
+def test_a_mistake_is_named_by_its_option(run_json: Run, words: tuple[str, ...], said: str) -> None:
+    code, error = run_json(*words)
+    assert (code, error["message"].startswith(said)) == (8, True), error
+
+
+def test_a_mistake_in_one_of_several_clients_is_named_by_its_option(run_json: Run) -> None:
+    code, error = run_json("client", "new", "b", "c", "--scope", 'x"y')
+    assert (code, [note.partition(" must")[0] for note in error["notes"][:1]]) == (8, ["create client b: --scope:"])
+
+
+@pytest.mark.parametrize(
+    ("scope", "warning"),
+    [
+        ("order.read", "no API has the scope order.read: is orders.read meant?"),
+        ("zzz", "no API has the scope zzz: see  affiant api list"),
+        ("orders.read", None),
+    ],
+)
+def test_a_scope_that_no_api_has_is_warned_of(
+    run_json: Run, capsys: pytest.CaptureFixture[str], scope: str, warning: str | None
+) -> None:
+    """It is registered all the same: clients may be registered before their APIs."""
+    run_json("api", "new", "orders", "--identifier", "https://orders.example", "--scope", "orders.read")
+    for words in (("client", "new", "billing"), ("client", "update", "billing"), ("invitation", "new")):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--scope", scope])
+        assert ended.value.code == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+        assert said == ([f"warning: {warning}"] if warning else [])
