@@ -33,6 +33,8 @@ _STYLES = {  # by heading: a client may have the name of a state
 }
 _PHRASES = {"created_at": "since", "expires_at": "until"}  # in the line of a key or a secret
 _PARTS = ("kid", "kty", "crv", "alg", "state", "id", *_PHRASES)
+_SOURCES = {"operator": "by the operator", "registration": "at registration", "client": "by the client"}
+_LONGEST_MEMBER = 300  # characters of a member that a server sent
 
 
 class Answered(RemoteError):
@@ -147,6 +149,38 @@ def _when(name: str, value: object) -> str:
         return ""
     seconds = int(value - time.time())
     return f"   ({abs(seconds)} s {'ago' if seconds < 0 else 'from now'})"
+
+
+def key_line(known: dict[str, Any]) -> str:
+    kid, state, alg, source, last, uses, end, thumbprint = _key_cells(known)
+    used = "never used" if last == "never" else f"used {uses} times, last {last}"
+    parts = (kid, f"thumbprint {thumbprint}" if thumbprint else "", alg, state, source, used)
+    if end:
+        end = f"{'can go' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}"
+    return "  ".join(printable(part, _LONGEST_MEMBER) for part in (*parts, end) if part)
+
+
+def _key_cells(known: dict[str, Any]) -> tuple[str, ...]:
+    used, kid, thumbprint = known.get("last_used_at"), known["kid"], known.get("thumbprint")
+    end = ""
+    if "safe_to_complete" in known:
+        end = f"{'yes' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}"
+    return (
+        str(kid),
+        str(known.get("state") or "-"),
+        str(known.get("alg") or "-"),
+        _SOURCES.get(str(known.get("source")), ""),
+        instant(used) if used else "never",
+        str(known.get("use_count") or ""),
+        end,
+        str(thumbprint) if thumbprint not in (None, kid) else "",
+    )
+
+
+def key_listing(empty: str) -> Listing:
+    """How the keys of a client are listed."""
+    columns = ("KEY", "STATE", "ALG", "REGISTERED", "LAST USED", "USES", "CAN GO", "THUMBPRINT")
+    return Listing(columns, _key_cells, key_line, empty)
 
 
 def instant(at: object) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -109,6 +110,19 @@ def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os
         raise ConfigError(f"{path} cannot be written: {error.strerror}{denied(path, error)}") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """Read a private file of this user, this many bytes at most; raise ValueError if it is not one.
+
+    Attack: another user who may write into the folder plants a file or a link.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise ValueError("not a private file of this user")
+        return file.read(most)
 
 
 def _sync(folder: Path) -> None:

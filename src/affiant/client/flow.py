@@ -15,9 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from affiant.errors import LocalError, Refused, RemoteError, Unreachable
+from affiant.errors import LocalError, Refused, Rejected, RemoteError, Unreachable
+from affiant.jose import compact
+from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
-from affiant.oauth import bearer, metadata, names, token
+from affiant.oauth import bearer, metadata, names, revocations, token
 from affiant.oauth.metadata import NOT_FOUND, OK, TOO_MANY, Metadata
 from affiant.oauth.token import TokenResponse
 from affiant.system.text import printable
@@ -153,6 +155,32 @@ def ask(
     if patience.attempts and has_nonce and _error(reply) == "use_dpop_nonce":
         reply = yield from persist(signed, patience, again, clock)
     return reply
+
+
+def find_revoked(issuer: str, token: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, bool]:
+    """Ask whether an access token is in the server's feed of revocations; a server without a feed revokes none."""
+    server = yield from discover(issuer, clock=clock)
+    if server.revocations_uri is None:
+        return False
+    text = (yield from _fetch_once(server.revocations_uri, clock)).decode("ascii")
+    signed = compact.parse(text, limit=revocations.MAX_BYTES)
+    keys = KeySet.parse(parse_object((yield from _fetch_once(server.require_jwks_uri(), clock))))
+    key = keys.find(signed.kid) if signed.kid is not None else None
+    if key is None:
+        raise RemoteError(f"{server.jwks_uri} has no key for the revocations")
+    feed = revocations.verify(compact.verify(signed, key), issuer=issuer, now=clock())
+    try:
+        return feed.revokes(compact.parse(token).claims)
+    except Rejected:  # not a JWT, so from another server: no revocation names it
+        return False
+
+
+def _fetch_once(url: str, clock: Callable[[], float]) -> Generator[Step, Reply | None, bytes]:
+    send = Send("GET", url, limit=revocations.MAX_BYTES)
+    reply = yield from persist(lambda: send, Patience(attempts=1), TRY_AGAIN, clock)
+    if reply.status != OK:
+        raise RemoteError(f"{url} answered {reply.status}")
+    return reply.body
 
 
 @dataclass(slots=True)

@@ -13,10 +13,9 @@ import click
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.output import show, show_list
+from affiant.cli.output import key_listing, show, show_list
 from affiant.cli.registry import public_keys
 from affiant.cli.registry.handover import delivery
-from affiant.cli.tokens.key import listing
 from affiant.client import keys as client_keys
 from affiant.client.credentials import Credentials
 from affiant.errors import ConfigError
@@ -49,7 +48,7 @@ def list_keys(name: str, place: Place) -> None:
 
     For each key: its state, when it was used last, and whether it can go.
     """
-    show_list(place.get(f"/clients/{segment(name)}/keys"), listing(f"{name} has no keys here"))
+    show_list(place.get(f"/clients/{segment(name)}/keys"), key_listing(f"{name} has no keys here"))
 
 
 @key.command("add")

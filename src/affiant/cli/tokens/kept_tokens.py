@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import secrets
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +22,9 @@ from typing import Any
 
 import click
 
-from affiant.client.credentials import Credentials
+from affiant.client.credentials import Credentials, read_own
 from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
-from affiant.errors import LocalError
+from affiant.errors import Error, LocalError
 
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
 
@@ -74,9 +73,19 @@ class KeptTokens:
         return Service.from_credentials(self._found).token(key.resource, key.scope)
 
     def _is_revoked(self, token: Token) -> bool:
-        from affiant.cli.tokens import revoked
+        """Whether the token is in the server's feed of revocations.
 
-        return revoked.is_revoked(self._found.issuer, token.value)
+        False if the server has no feed or does not answer: an API still rejects a revoked token, and scripts continue
+        while the server restarts.
+        """
+        from affiant.client import flow, transport
+        from affiant.system.network import http_client
+
+        try:
+            with http_client() as http:
+                return transport.run(flow.find_revoked(self._found.issuer, token.value, clock=time.time), http)
+        except (Error, ValueError):
+            return False
 
     def _names(self, key: TokenKey) -> tuple[str, ...]:
         """Return the client and what it asks for; a new key, as after a new registration, is another client."""
@@ -196,12 +205,7 @@ def digest(names: tuple[str, ...]) -> str:
 def _read(path: Path) -> _Kept | None:
     """Return the token in the file; None if the file is not private, whole and in affiant's format."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                return None
-            return _parse(file.read(_MAX_BYTES))
+        return _parse(read_own(path, _MAX_BYTES))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -10,7 +10,7 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from affiant.cli.arguments import FILE
-from affiant.cli.output import Listing, instant, is_json, json_option, show, warn_left_out
+from affiant.cli.output import instant, is_json, json_option, key_line, show, warn_left_out
 from affiant.cli.tokens.options import credentials_option
 from affiant.client import credentials as credentials_file
 from affiant.client import keys as client_keys
@@ -25,11 +25,8 @@ from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata, names
 from affiant.server.registry import kinds
 from affiant.system.network import http_client
-from affiant.system.text import printable
 
 _OVERLAP = click.IntRange(0, 30 * 86_400)
-_SOURCES = {"operator": "by the operator", "registration": "at registration", "client": "by the client"}
-_LONGEST = 300  # characters of a member that a server sent
 
 
 @click.group()
@@ -177,7 +174,7 @@ def _act(credentials: Path | None, **asked: str) -> None:
     found = credentials_file.find(credentials)
     with http_client() as http:
         known = KeyRing(found.issuer, found.client_id, http).ask(client_keys.signer(found), **asked)
-    show(known, *map(_line, known))
+    show(known, *map(key_line, known))
 
 
 def _path(named: Path | None) -> Path:
@@ -198,38 +195,6 @@ def _read_public(path: Path) -> KeySet:
         raise LocalError(f"{path} is not JSON") from None
     except ConfigError as error:
         raise LocalError(f"{path}: {error}") from None
-
-
-def _line(known: dict[str, Any]) -> str:
-    kid, state, alg, source, last, uses, end, thumbprint = _cells(known)
-    used = "never used" if last == "never" else f"used {uses} times, last {last}"
-    parts = (kid, f"thumbprint {thumbprint}" if thumbprint else "", alg, state, source, used)
-    if end:
-        end = f"{'can go' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}"
-    return "  ".join(printable(part, _LONGEST) for part in (*parts, end) if part)
-
-
-def _cells(known: dict[str, Any]) -> tuple[str, ...]:
-    used, kid, thumbprint = known.get("last_used_at"), known["kid"], known.get("thumbprint")
-    end = ""
-    if "safe_to_complete" in known:
-        end = f"{'yes' if known['safe_to_complete'] else 'not yet'}: {known.get('why')}"
-    return (
-        str(kid),
-        str(known.get("state") or "-"),
-        str(known.get("alg") or "-"),
-        _SOURCES.get(str(known.get("source")), ""),
-        instant(used) if used else "never",
-        str(known.get("use_count") or ""),
-        end,
-        str(thumbprint) if thumbprint not in (None, kid) else "",
-    )
-
-
-def listing(empty: str) -> Listing:
-    """How the keys of a client are listed."""
-    columns = ("KEY", "STATE", "ALG", "REGISTERED", "LAST USED", "USES", "CAN GO", "THUMBPRINT")
-    return Listing(columns, _cells, _line, empty)
 
 
 def _lines(made: dict[str, Any]) -> list[str]:

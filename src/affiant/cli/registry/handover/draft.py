@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from affiant.client.credentials import put_private
+from affiant.client.credentials import put_private, read_own
 from affiant.errors import ConfigError
 
 _VERSION = 1
@@ -52,7 +51,8 @@ def find(path: Path) -> Draft | None:
     """Return the draft that a stopped run left for this file; raise ConfigError if it cannot be used."""
     at = place(path)
     try:
-        members = json.loads(_read(at))
+        # Attack: with a draft of another user, this user would rotate a client's secret.
+        members = json.loads(read_own(at, _MAX_BYTES))
         if members.pop("unfinished") != _VERSION:
             raise ValueError("another version")
         return Draft(path, **{**members, "ids": tuple(members["ids"])})
@@ -75,15 +75,6 @@ def take(path: Path) -> Draft | None:
         left = None
     check_free(path)
     return left
-
-
-def _read(at: Path) -> bytes:
-    # Attack: another user who may write into this folder plants a draft, so that this user rotates a client's secret.
-    with os.fdopen(os.open(at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ValueError("not a private file of this user")
-        return file.read(_MAX_BYTES)
 
 
 def check_free(path: Path) -> None:
