@@ -56,8 +56,6 @@ def client() -> None:
 
 
 client.add_command(key)
-
-
 client.add_command(secret)
 
 
@@ -221,49 +219,6 @@ def check(name: str | None, days: int, place: Place) -> None:
     show(found, *(lines or [f"no client would be refused: 0 violations in the last {days} days"]))
 
 
-def _build(name: str, common: Mapping[str, Any], *, alg: str | None, writes: str) -> _New:
-    """Return a client to be registered."""
-    key = keys.generate(alg or "ES256") if writes == "key" else None
-    wanted = {**common, "client_id": name}
-    if key is not None:
-        wanted["jwks"] = KeySet((key.public(),)).to_jwks()
-    if (signs_with := alg or (key.alg if key else None)) is not None:
-        wanted["token_endpoint_auth_signing_alg"] = signs_with
-    return _New(wanted, key, Path(file_name(name)) if writes != "nothing" else None)
-
-
-def _show_done(name: str, verb: str) -> None:
-    show({"client_id": name, "done": verb}, f"{verb}d {name}")
-
-
-def _line(found: Mapping[str, Any]) -> str:
-    words = (found["client_id"], found["token_endpoint_auth_method"], " ".join(found["scope"]), _used(found))
-    return "  ".join(words) + ("" if found["enabled"] else "  (disabled)")
-
-
-def _used(found: Mapping[str, Any]) -> str:
-    at, uses = found.get("last_used_at"), found.get("uses")
-    if at is None or not 0 <= at < _LAST:
-        return "never used" if uses == 0 else ""
-    return f"used {uses} time{'s' * (uses != 1)}, last {instant(at)}"
-
-
-def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
-    at, uses = found.get("last_used_at"), found.get("uses")
-    last = instant(at) if at is not None else "never" if uses == 0 else ""
-    state = "enabled" if found["enabled"] else "disabled"
-    method, scope = found["token_endpoint_auth_method"], " ".join(found["scope"])
-    return found["client_id"], found.get("client_name") or "", state, method, last, uses or "", scope
-
-
-_LISTING = Listing(
-    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "USES", "SCOPE"),
-    _cells,
-    _line,
-    "no clients: affiant client new NAME",
-)
-
-
 def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]:
     """Register these clients in order. Return each as registered, with `credentials` and, without a file, `hand_over`.
 
@@ -291,6 +246,17 @@ def _register_all(place: Place, clients: Sequence[_New]) -> list[dict[str, Any]]
             error.add_note("not registered: " + ", ".join(ids[len(done) :]))
         raise
     return done
+
+
+def _build(name: str, common: Mapping[str, Any], *, alg: str | None, writes: str) -> _New:
+    """Return a client to be registered."""
+    key = keys.generate(alg or "ES256") if writes == "key" else None
+    wanted = {**common, "client_id": name}
+    if key is not None:
+        wanted["jwks"] = KeySet((key.public(),)).to_jwks()
+    if (signs_with := alg or (key.alg if key else None)) is not None:
+        wanted["token_endpoint_auth_signing_alg"] = signs_with
+    return _New(wanted, key, Path(file_name(name)) if writes != "nothing" else None)
 
 
 def _is_done(each: _New) -> bool:
@@ -363,3 +329,35 @@ def _lines(registered: dict[str, Any]) -> list[str]:
         f"credentials {path}  (0600: keep it secret)",
         f"next: {first}affiant token --credentials {path}",
     ]
+
+
+def _show_done(name: str, verb: str) -> None:
+    show({"client_id": name, "done": verb}, f"{verb}d {name}")
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    words = (found["client_id"], found["token_endpoint_auth_method"], " ".join(found["scope"]), _used(found))
+    return "  ".join(words) + ("" if found["enabled"] else "  (disabled)")
+
+
+def _used(found: Mapping[str, Any]) -> str:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    if at is None or not 0 <= at < _LAST:
+        return "never used" if uses == 0 else ""
+    return f"used {uses} time{'s' * (uses != 1)}, last {instant(at)}"
+
+
+def _cells(found: Mapping[str, Any]) -> tuple[object, ...]:
+    at, uses = found.get("last_used_at"), found.get("uses")
+    last = instant(at) if at is not None else "never" if uses == 0 else ""
+    state = "enabled" if found["enabled"] else "disabled"
+    method, scope = found["token_endpoint_auth_method"], " ".join(found["scope"])
+    return found["client_id"], found.get("client_name") or "", state, method, last, uses or "", scope
+
+
+_LISTING = Listing(
+    ("CLIENT", "NAME", "STATE", "AUTHENTICATION", "LAST USED", "USES", "SCOPE"),
+    _cells,
+    _line,
+    "no clients: affiant client new NAME",
+)
