@@ -57,24 +57,18 @@ class KeyRing:
 
     def ask(self, signer: PrivateKey, *, method: str = "POST", **form: str) -> list[dict[str, Any]]:
         """Request one step, signed with this key, and return the client's keys after it."""
-        asking = _ask(self.issuer, self.client_id, signer, method, list(form.items()), self.clock)
-        return transport.run(asking, self.http)
+        return transport.run(self._ask(signer, method, list(form.items())), self.http)
 
-
-def _ask(
-    issuer: str,
-    client_id: str,
-    signer: PrivateKey,
-    method: str,
-    form: list[tuple[str, str]],
-    clock: Callable[[], float],
-) -> Generator[Step, Reply | None, list[dict[str, Any]]]:
-    server = yield from flow.discover(issuer, clock=clock)
-    url = flow.endpoint(server, "client_keys_endpoint", missing="does not let clients change their keys")
-    reply = yield from flow.ask(server, url, client_id, Assertion(signer), form, clock=clock, method=method)
-    if reply.status not in _SUCCESS:
-        raise flow.refusal(reply, url)
-    return _read(reply, url)
+    def _ask(
+        self, signer: PrivateKey, method: str, form: list[tuple[str, str]]
+    ) -> Generator[Step, Reply | None, list[dict[str, Any]]]:
+        server = yield from flow.discover(self.issuer, clock=self.clock)
+        url = flow.endpoint(server, "client_keys_endpoint", missing="does not let clients change their keys")
+        auth = Assertion(signer)
+        reply = yield from flow.ask(server, url, self.client_id, auth, form, clock=self.clock, method=method)
+        if reply.status not in _SUCCESS:
+            raise flow.refusal(reply, url)
+        return _read(reply, url)
 
 
 def _read(reply: Reply, url: str) -> list[dict[str, Any]]:
