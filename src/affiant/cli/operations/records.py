@@ -95,20 +95,13 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--until", type=Instant(), metavar="TIME", help="before this time")
     @functools.wraps(command)
-    def run(
-        *arguments: Any,
-        client_id: str | None,
-        refused: bool,
-        outcome: str | None,
-        reason: str | None,
-        since: float | None,
-        until: float | None,
-        **options: Any,
-    ) -> Any:
-        if refused and outcome not in (None, REFUSED):
-            raise click.UsageError(f"give either --refused or --outcome {outcome}: one record has one outcome")
-        wanted = Selection(since, until, client_id, REFUSED if refused else outcome, reason)
-        return command(*arguments, wanted=wanted, **options)
+    def run(*arguments: Any, refused: bool, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in Selection.__struct_fields__}
+        if refused and given["outcome"] not in (None, REFUSED):
+            raise click.UsageError(f"give either --refused or --outcome {given['outcome']}: one record has one outcome")
+        if refused:
+            given["outcome"] = REFUSED
+        return command(*arguments, wanted=Selection(**given), **options)
 
     return run
 
