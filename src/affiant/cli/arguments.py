@@ -11,6 +11,7 @@ import click
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)  # its reader reports errors
 _EXTRA = re.compile(r"Got unexpected extra arguments? ")
 _THUMBPRINT = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]{41}")  # one of 64 begins like an option
+_IN_BODY = re.compile(r"(?<![^ ])body\.(\w+)((?:\.\w+)*)(?=:)")  # where the admin API found a mistake
 _SHORT = 24  # characters: secrets of affiant are longer
 _OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
 # A word, or a path or a URL of short parts: none is as long as a secret, and none ends as base64 does.
@@ -39,6 +40,14 @@ def with_thumbprints(words: Sequence[str]) -> list[str]:
         return list(words)
     kept = [word for place, word in enumerate(words[:end]) if place not in moved]
     return [*kept, "--", *(words[place] for place in moved), *words[end + 1 :]]
+
+
+def as_typed(detail: str) -> str:
+    """Return the detail of a refusal with the options of the running command instead of members of the request."""
+    context = click.get_current_context(silent=True)
+    parameters = context.command.params if context is not None else []
+    options = {one.name: max(one.opts, key=len) for one in parameters if isinstance(one, click.Option)}
+    return _IN_BODY.sub(lambda found: options.get(found[1], found[1] + found[2]), detail)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

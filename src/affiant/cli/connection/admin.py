@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
-import click
-
+from affiant.cli.arguments import as_typed
 from affiant.errors import ConfigError, Refused, RemoteError, StoreError
 from affiant.server.admin.roles import PATH
 from affiant.storage.records import AlreadyExists, NotFound
@@ -24,8 +22,6 @@ LINES = {"accept": "application/jsonl"}
 _DENIED, _FAILED, _STORE = (401, 403, 429), 500, 503
 # The detail of these is a sentence about the mistake; other details say what would have been right.
 _IN_A_SENTENCE = {"admin.not_found": NotFound, "admin.exists": AlreadyExists, "admin.invalid": ConfigError}
-
-_IN_BODY = re.compile(r"(?<![^ ])body\.(\w+)((?:\.\w+)*)(?=:)")  # where the admin API found a mistake
 
 
 class Admin:
@@ -99,14 +95,6 @@ def segment(name: str) -> str:
     if name in ("", ".", ".."):
         raise NotFound(f"there is nothing named {name!r}")
     return quote(name, safe="")
-
-
-def as_typed(detail: str) -> str:
-    """Return the detail of a refusal with the options of the running command instead of members of the request."""
-    context = click.get_current_context(silent=True)
-    parameters = context.command.params if context is not None else []
-    options = {one.name: max(one.opts, key=len) for one in parameters if isinstance(one, click.Option)}
-    return _IN_BODY.sub(lambda found: options.get(found[1], found[1] + found[2]), detail)
 
 
 def _target(path: str, query: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from affiant.cli.connection.admin import Admin, as_typed
+from affiant.cli.arguments import as_typed
+from affiant.cli.connection.admin import Admin
 from affiant.errors import ConfigError, Refused
 from affiant.reasons import Reason
 from affiant.server.admin.roles import Role

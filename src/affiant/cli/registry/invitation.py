@@ -45,11 +45,7 @@ def invitation() -> None:
     metavar="SECONDS",
     help=f"how long it is valid (default: {_DAY})",
 )
-@click.option(
-    "--out",
-    type=FILE,
-    help="write it to this new file, mode 0600, and do not show it",
-)
+@click.option("--out", type=FILE, help="write it to this new file, mode 0600, and do not show it")
 @admin_options
 def new(uses: int, expires_in: int, out: Path | None, place: Place, **options: Any) -> None:
     """Make an invitation.
