@@ -5,7 +5,7 @@ The members of clients and APIs come from the rows of registry/fields.py.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from affiant.server.admin.models import Checked, In, Out, shows, takes
 from affiant.server.registry import fields, kinds
@@ -241,7 +241,7 @@ class RefreshToken(Out):
     family: str
     client_id: str
     scope: list[str]
-    resource: Annotated[list[str], BeforeValidator(str.split)]
+    resource: list[str]
     issued_at: int
     idle_expires_at: int
     expires_at: int

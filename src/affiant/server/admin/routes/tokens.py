@@ -45,7 +45,7 @@ async def list_refresh_tokens(
         return await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
 
     def show(token: RefreshToken) -> list[documents.RefreshToken]:
-        return [documents.RefreshToken.of(token)] if _is_live(token, call.now) else []
+        return [_refresh_token(token)] if _is_live(token, call.now) else []
 
     source = Source(fetch, lambda token: token.digest.hex(), show)
     return await lists.answer(call, limit, cursor, source)
@@ -138,6 +138,18 @@ def _selection(wanted: RevocationNew) -> RefreshSelection | None:
 def _is_live(token: RefreshToken, now: int) -> bool:
     ends = min(token.expires_at, token.idle_expires_at)
     return token.revoked_at is None and token.spent_at is None and now < ends
+
+
+def _refresh_token(token: RefreshToken) -> documents.RefreshToken:
+    return documents.RefreshToken(
+        family=token.family,
+        client_id=token.client_id,
+        scope=list(token.scope),
+        resource=token.resource.split(),
+        issued_at=token.issued_at,
+        idle_expires_at=token.idle_expires_at,
+        expires_at=token.expires_at,
+    )
 
 
 async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> documents.FoundToken:
