@@ -1,7 +1,7 @@
 """PostgreSQL: one store for any number of nodes. Every guarantee comes from the database.
 
-`store` puts it together: `connection` has deadlines, `ledger` commits entries together, `registry` performs changes,
-`watch` follows the version and the clock of the database.
+`store` performs changes, and puts it together: `connection` has deadlines, `ledger` commits entries together, `watch`
+follows the version and the clock of the database.
 """
 
 from affiant.storage.postgres.connection import parse_address
