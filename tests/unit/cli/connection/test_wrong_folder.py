@@ -15,6 +15,7 @@ from tests.unit.client.conftest import Answer, Foreign
 
 from affiant.cli.connection.data import ISSUER, load, with_new_store, with_store
 from affiant.cli.main import affiant
+from affiant.errors import ConfigError
 from affiant.jose.keys import generate
 from affiant.storage.records import NotFound
 
@@ -67,7 +68,8 @@ ASKS = {
 def test_reading_command_creates_nothing(name: str, tmp_path: Path) -> None:
     Path("registry.toml").write_text(json.dumps(generate("ES256").public().to_jwk()) if "key" in name else "")
     done = _run(*name.split(), *_required(ASKS[name]), *MORE.get(name, ()))
-    assert done.exception is not None
+    kind = ConfigError if name == "explain" else NotFound
+    assert isinstance(done.exception, kind), (done.exception, done.output)
     assert str(tmp_path / "affiant-data") in str(done.exception), (done.exception, done.output)
     assert os.listdir() == ["registry.toml"]  # noqa: PTH208
 

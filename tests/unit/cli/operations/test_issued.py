@@ -117,12 +117,6 @@ def test_settings_name_their_source(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert found["failure_burst"][1] == "default"
 
 
-def test_reading_creates_no_data(run: Run) -> None:
-    for words in (("grants",), ("settings",), ("issued", "revocations"), ("revoke", "--client", "a")):
-        assert run(*words, "--data", "elsewhere")[0] == 3
-    assert not Path("elsewhere").exists()
-
-
 @pytest.mark.parametrize("trace", ["head", "export", "verification", "", "..", "aaaaaaaaaaaa", "a b"])
 def test_only_a_record_is_shown(run: Run, trace: str) -> None:
     """Other documents of the log in the admin API are not shown."""

@@ -142,12 +142,6 @@ def test_without_a_terminal_yes_is_required(run: Run) -> None:
     assert not Path("affiant-data").exists()
 
 
-def test_planning_makes_no_data(run: Run) -> None:
-    assert run("plan", "registry.toml")[0] == 3
-    assert run("plan", "none.toml")[0] == 3
-    assert not Path("affiant-data").exists()
-
-
 @pytest.mark.parametrize("name", ["\\u202e", "\\u001b[2J"])
 def test_name_with_control_characters_is_rejected_and_not_repeated(
     run: Run, capsys: pytest.CaptureFixture[str], name: str
