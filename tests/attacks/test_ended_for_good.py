@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.desk import asking
+from tests.admin import asking
 from tests.rfc.conftest import OTHER_API, running
 
 from affiant.errors import ConfigError

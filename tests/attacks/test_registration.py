@@ -40,7 +40,7 @@ def _number(value: int) -> str:
 
 
 @dataclass
-class Desk:
+class Registrar:
     """The bench, an initial access token for the scope r, and two clients that registered by it."""
 
     bench: Bench
@@ -88,23 +88,23 @@ class Desk:
         return reply
 
 
-async def _desk(bench: Bench) -> Desk:
+async def _registrar(bench: Bench) -> Registrar:
     text = await invite(bench, uses=100)
     a, b = [(await bench.send(register(text))).json() for _ in range(2)]
-    return Desk(bench, text, a, b)
+    return Registrar(bench, text, a, b)
 
 
 @pytest.fixture
-async def desk(bench: Bench) -> Desk:
-    return await _desk(bench)
+async def registrar(bench: Bench) -> Registrar:
+    return await _registrar(bench)
 
 
 @pytest.fixture
-async def limited(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def limited(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registrar]:
     """Where an address may fail once."""
     rates = Rates(failures=Rate(1, 0.001), tokens=Rate(0, 1.0))
     async with running(MemoryStore(), caplog, monkeypatch, rates) as bench:
-        yield await _desk(bench)
+        yield await _registrar(bench)
 
 
 TOKENS = [
@@ -119,8 +119,8 @@ TOKENS = [
 
 @pytest.mark.rfc(6750, "3.1")
 @pytest.mark.parametrize(("token", "reason"), TOKENS)
-async def test_registration_needs_a_token(desk: Desk, token: str | None, reason: Reason) -> None:
-    reply = await desk.refused(register(token), reason)
+async def test_registration_needs_a_token(registrar: Registrar, token: str | None, reason: Reason) -> None:
+    reply = await registrar.refused(register(token), reason)
     error = "" if token is None else ', error="invalid_token"'
     assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}"{error}'
 
@@ -134,37 +134,37 @@ async def test_install_without_tokens_is_closed(bench: Bench) -> None:
 
 @pytest.mark.attack(192)
 @pytest.mark.parametrize("scheme", [b"Basic", b"DPoP", b"Token", b""])
-async def test_token_comes_as_bearer(desk: Desk, scheme: bytes) -> None:
+async def test_token_comes_as_bearer(registrar: Registrar, scheme: bytes) -> None:
     what = Request(
-        b"{}", path="/register", headers=(JSON_TYPE, (b"authorization", scheme + b" " + desk.token.encode()))
+        b"{}", path="/register", headers=(JSON_TYPE, (b"authorization", scheme + b" " + registrar.token.encode()))
     )
-    reply = await desk.send(what)
+    reply = await registrar.send(what)
     assert (reply.status, reply.headers["www-authenticate"].split(" ")[0]) == (401, "Bearer")
 
 
 @pytest.mark.attack(192)
 @pytest.mark.rfc(7591, "3")
-async def test_invitation_expires_and_is_spent(desk: Desk) -> None:
-    twice, over = await invite(desk.bench, uses=2), await invite(desk.bench, lifetime=1)
-    assert [(await desk.send(register(twice))).status for _ in range(2)] == [201, 201]
-    await desk.refused(register(twice), Reason.REGISTRATION_TOKEN)
-    desk.bench.clock.now += 1
-    await desk.refused(register(over), Reason.REGISTRATION_TOKEN)
+async def test_invitation_expires_and_is_spent(registrar: Registrar) -> None:
+    twice, over = await invite(registrar.bench, uses=2), await invite(registrar.bench, lifetime=1)
+    assert [(await registrar.send(register(twice))).status for _ in range(2)] == [201, 201]
+    await registrar.refused(register(twice), Reason.REGISTRATION_TOKEN)
+    registrar.bench.clock.now += 1
+    await registrar.refused(register(over), Reason.REGISTRATION_TOKEN)
 
 
 @pytest.mark.attack(192)
-async def test_other_tokens_do_not_register(desk: Desk) -> None:
-    await desk.refused(register(desk.a["registration_access_token"]), Reason.REGISTRATION_TOKEN)
-    other = {**desk.a, "registration_access_token": desk.token}
-    await desk.refused(desk.request("GET", desk.a, by=other), Reason.REGISTRATION_ACCESS_TOKEN)
+async def test_other_tokens_do_not_register(registrar: Registrar) -> None:
+    await registrar.refused(register(registrar.a["registration_access_token"]), Reason.REGISTRATION_TOKEN)
+    other = {**registrar.a, "registration_access_token": registrar.token}
+    await registrar.refused(registrar.request("GET", registrar.a, by=other), Reason.REGISTRATION_ACCESS_TOKEN)
 
 
 @pytest.mark.attack(192)
-async def test_race_for_the_last_use(desk: Desk) -> None:
-    once, before = await invite(desk.bench), len(await desk.bench.store.clients.list())
-    replies = await asyncio.gather(*(desk.send(register(once)) for _ in range(10)))
+async def test_race_for_the_last_use(registrar: Registrar) -> None:
+    once, before = await invite(registrar.bench), len(await registrar.bench.store.clients.list())
+    replies = await asyncio.gather(*(registrar.send(register(once)) for _ in range(10)))
     assert sorted(reply.status for reply in replies) == [201, *[401] * 9]
-    assert len(await desk.bench.store.clients.list()) == before + 1
+    assert len(await registrar.bench.store.clients.list()) == before + 1
 
 
 BODIES = [
@@ -270,30 +270,30 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("sent", "reason"), BODIES)
-async def test_bad_registration_is_refused(desk: Desk, sent: Any, reason: Reason) -> None:
-    await desk.refused(register(desk.token, sent), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
+async def test_bad_registration_is_refused(registrar: Registrar, sent: Any, reason: Reason) -> None:
+    await registrar.refused(register(registrar.token, sent), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
 
 
 @pytest.mark.parametrize(("sent", "reason"), [row_ for row_ in BODIES if row_.values[1] is not Reason.TOO_LARGE])
-async def test_bad_replacement_is_refused(desk: Desk, sent: Any, reason: Reason) -> None:
-    named = sent if isinstance(sent, bytes) else {**sent, "client_id": desk.a["client_id"]}
-    await desk.refused(desk.request("PUT", desk.a, named), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
+async def test_bad_replacement_is_refused(registrar: Registrar, sent: Any, reason: Reason) -> None:
+    named = sent if isinstance(sent, bytes) else {**sent, "client_id": registrar.a["client_id"]}
+    await registrar.refused(registrar.request("PUT", registrar.a, named), reason, RSA.to_jwk()["d"], RSA.to_jwk()["p"])
 
 
 @pytest.mark.attack(197)
-async def test_only_the_roca_mark_is_refused(desk: Desk) -> None:
+async def test_only_the_roca_mark_is_refused(registrar: Registrar) -> None:
     """The same modulus without the mark goes through, and the refusal says what is wrong with the key."""
     modulus = roca_modulus()
-    reply = await desk.refused(register(desk.token, jwks(rsa(modulus))), KEYS)
+    reply = await registrar.refused(register(registrar.token, jwks(rsa(modulus))), KEYS)
     assert "CVE-2017-15361" in reply.json()["error_description"]
     unmarked = next(n for n in range(modulus + 2, modulus + 2000, 2) if all(n % small for small in range(3, 752, 2)))
-    assert (await desk.send(register(desk.token, jwks(rsa(unmarked))))).status == 201
+    assert (await registrar.send(register(registrar.token, jwks(rsa(unmarked))))).status == 201
 
 
 @pytest.mark.attack(197)
-async def test_weak_key_of_two_is_left_out(desk: Desk) -> None:
+async def test_weak_key_of_two_is_left_out(registrar: Registrar) -> None:
     weak = {**rsa(roca_modulus()), "kid": "weak"}
-    reply = await desk.send(register(desk.token, jwks({**PUBLIC, "kid": "1"}, weak)))
+    reply = await registrar.send(register(registrar.token, jwks({**PUBLIC, "kid": "1"}, weak)))
     assert reply.status == 201
     assert [key["kid"] for key in reply.json()["jwks"]["keys"]] == ["1"]
     (left_out,) = reply.json()["jwks_left_out"]
@@ -302,34 +302,34 @@ async def test_weak_key_of_two_is_left_out(desk: Desk) -> None:
 
 
 @pytest.mark.attack(195)
-async def test_any_private_key_refuses_the_set(desk: Desk) -> None:
+async def test_any_private_key_refuses_the_set(registrar: Registrar) -> None:
     """Its sender must learn that it is no secret any more, also where it would have been left out."""
     for private in ({**PRIVATE, "use": "enc"}, {"kty": "?", "d": "AA"}, {"kty": "oct", "use": "enc", "k": "A" * 43}):
-        await desk.refused(register(desk.token, jwks({**PUBLIC, "kid": "1"}, private)), KEYS, PRIVATE["d"])
+        await registrar.refused(register(registrar.token, jwks({**PUBLIC, "kid": "1"}, private)), KEYS, PRIVATE["d"])
 
 
 @pytest.mark.attack(214)
 @pytest.mark.parametrize(
     "given", [(b"text/plain",), (), (b"application/json", b"application/json"), (b"application/json; charset=utf-16",), (b"application/x-www-form-urlencoded",)]
 )  # fmt: skip
-async def test_metadata_come_as_json(desk: Desk, given: tuple[bytes, ...]) -> None:
+async def test_metadata_come_as_json(registrar: Registrar, given: tuple[bytes, ...]) -> None:
     headers = [(b"content-type", value) for value in given] or [(b"x", b"y")]
-    await desk.refused(register(desk.token, None, *headers), Reason.REGISTRATION_CONTENT_TYPE)
+    await registrar.refused(register(registrar.token, None, *headers), Reason.REGISTRATION_CONTENT_TYPE)
 
 
 @pytest.mark.attack(214)
-async def test_truncated_and_slow_bodies(desk: Desk) -> None:
-    what = register(desk.token)
+async def test_truncated_and_slow_bodies(registrar: Registrar) -> None:
+    what = register(registrar.token)
     broken = Request(what.body[:9], path=what.path, headers=what.headers, is_whole=False)
-    await desk.refused(broken, Reason.BAD_FRAMING)
-    hurry(desk.bench)
+    await registrar.refused(broken, Reason.BAD_FRAMING)
+    hurry(registrar.bench)
     slow = Request(what.body[:9], path=what.path, headers=what.headers, is_slow=True)
-    await desk.refused(slow, Reason.TOO_SLOW)
+    await registrar.refused(slow, Reason.TOO_SLOW)
 
 
 @pytest.mark.attack(204)
-async def test_name_like_markup_is_name(desk: Desk) -> None:
-    reply = await desk.send(register(desk.token, body(client_name="<script>alert(1)</script>")))
+async def test_name_like_markup_is_name(registrar: Registrar) -> None:
+    reply = await registrar.send(register(registrar.token, body(client_name="<script>alert(1)</script>")))
     assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
     assert reply.json()["client_name"] == "<script>alert(1)</script>"
 
@@ -338,29 +338,29 @@ async def test_name_like_markup_is_name(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "changes", [{"jwks": "absent"}, {"token_endpoint_auth_method": "none", "jwks": "absent"}, {"scope": "r admin"}]
 )
-async def test_replacement_below_policy_changes_nothing(desk: Desk, changes: dict[str, Any]) -> None:
-    named = body(client_id=desk.a["client_id"], **changes)
-    reply = await desk.manage("PUT", desk.a, named)
+async def test_replacement_below_policy_changes_nothing(registrar: Registrar, changes: dict[str, Any]) -> None:
+    named = body(client_id=registrar.a["client_id"], **changes)
+    reply = await registrar.manage("PUT", registrar.a, named)
     assert reply.status == 400
-    assert (await desk.manage("GET", desk.a)).json() == desk.a
+    assert (await registrar.manage("GET", registrar.a)).json() == registrar.a
 
 
 @pytest.mark.attack(207)
 @pytest.mark.rfc(7591, "2")
-async def test_privileges_are_neither_taken_nor_shown(desk: Desk) -> None:
+async def test_privileges_are_neither_taken_nor_shown(registrar: Registrar) -> None:
     wanted = {
         "roles": ["admin"], "trusted": True, "tenant_id": "t", "service_account": True, "introspects": [API],
         "resources": [OTHER_API], "enabled": True, "profile": "guide", "observe": ["audience"], "registered_by": "x",
         "audience_policy": "legacy", "registration_scope": ["admin"], "registration_token": "x", "created_at": 1,
         "registration_access_token": "x" * 43, "client_id_issued_at": 1, "client_id": "c1", "client_name#de": "Abrechnung",
     }  # fmt: skip
-    told = (await desk.send(register(desk.token, body(**wanted)))).json()
-    shown = (await desk.manage("GET", told)).json()
+    told = (await registrar.send(register(registrar.token, body(**wanted)))).json()
+    shown = (await registrar.manage("GET", told)).json()
     assert shown == told
-    assert set(told) == set(desk.a)
+    assert set(told) == set(registrar.a)
     for name in ("client_id", "client_id_issued_at", "registration_access_token"):
         assert told[name] != wanted[name]
-    stored = await desk.bench.store.clients.find(told["client_id"])
+    stored = await registrar.bench.store.clients.find(told["client_id"])
     assert stored is not None
     assert (stored.introspects, stored.resources, stored.profile, stored.observe) == ((), (), None, ())
     assert (stored.scope, stored.registration_scope, stored.audience_policy) == (("r",), ("r",), "strict")
@@ -368,70 +368,78 @@ async def test_privileges_are_neither_taken_nor_shown(desk: Desk) -> None:
 
 @pytest.mark.attack(208)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_registration_token_of_another(desk: Desk, method: str) -> None:
-    sent = body(client_id=desk.b["client_id"])
-    await desk.refused(desk.request(method, desk.b, sent, by=desk.a), Reason.REGISTRATION_ACCESS_TOKEN)
-    assert (await desk.manage("DELETE", desk.a)).status == 204
-    await desk.refused(desk.request(method, desk.a, sent), Reason.REGISTRATION_ACCESS_TOKEN)
-    assert (await desk.manage("GET", desk.b)).json() == desk.b
+async def test_registration_token_of_another(registrar: Registrar, method: str) -> None:
+    sent = body(client_id=registrar.b["client_id"])
+    await registrar.refused(
+        registrar.request(method, registrar.b, sent, by=registrar.a), Reason.REGISTRATION_ACCESS_TOKEN
+    )
+    assert (await registrar.manage("DELETE", registrar.a)).status == 204
+    await registrar.refused(registrar.request(method, registrar.a, sent), Reason.REGISTRATION_ACCESS_TOKEN)
+    assert (await registrar.manage("GET", registrar.b)).json() == registrar.b
 
 
 @pytest.mark.attack(208)
 @pytest.mark.rfc(7592, "2")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_client_of_operator_has_no_registration(desk: Desk, method: str) -> None:
+async def test_client_of_operator_has_no_registration(registrar: Registrar, method: str) -> None:
     """Nor has one that does not exist: the same bytes as with the token of another, but for the trace."""
     answers = set()
-    for name in (desk.b["client_id"], "c1", "nobody", "", "c1%00", "client-\u00e9", "x" * 500):
-        what = desk.request(method, {**desk.a, "client_id": name}, body())
-        reply = await desk.refused(what, Reason.REGISTRATION_ACCESS_TOKEN)
+    for name in (registrar.b["client_id"], "c1", "nobody", "", "c1%00", "client-\u00e9", "x" * 500):
+        what = registrar.request(method, {**registrar.a, "client_id": name}, body())
+        reply = await registrar.refused(what, Reason.REGISTRATION_ACCESS_TOKEN)
         assert reply.headers["www-authenticate"] == f'Bearer realm="{ISSUER}", error="invalid_token"'
         answers.add(reply.body.replace(reply.json()["trace_id"].encode(), b""))
     assert len(answers) == 1
-    await desk.refused(
-        Request(method="GET", path=f"/register/{desk.a['client_id']}"), Reason.REGISTRATION_TOKEN_MISSING
+    await registrar.refused(
+        Request(method="GET", path=f"/register/{registrar.a['client_id']}"), Reason.REGISTRATION_TOKEN_MISSING
     )
 
 
 @pytest.mark.attack(209)
-async def test_reading_hides_secrets_and_is_audited(desk: Desk) -> None:
-    made = (await desk.send(register(desk.token, body(token_endpoint_auth_method="absent", jwks="absent")))).json()
-    before = await desk.bench.audited()
-    reply = await desk.manage("GET", made)
+async def test_reading_hides_secrets_and_is_audited(registrar: Registrar) -> None:
+    made = (
+        await registrar.send(register(registrar.token, body(token_endpoint_auth_method="absent", jwks="absent")))
+    ).json()
+    before = await registrar.bench.audited()
+    reply = await registrar.manage("GET", made)
     assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
     assert made["client_secret"] not in reply.body.decode()
-    (line,) = (await desk.bench.audited())[len(before) :]
+    (line,) = (await registrar.bench.audited())[len(before) :]
     assert (json.loads(line)["outcome"], json.loads(line)["endpoint"]) == ("read", "registration")
-    for text in [*await desk.bench.audited(), desk.bench.log.text]:
-        assert piece_of(text, [made["client_secret"], made["registration_access_token"], desk.token]) is None
+    for text in [*await registrar.bench.audited(), registrar.bench.log.text]:
+        assert piece_of(text, [made["client_secret"], made["registration_access_token"], registrar.token]) is None
 
 
 @pytest.mark.attack(210)
-async def test_deleted_client_stays_deleted(desk: Desk) -> None:
+async def test_deleted_client_stays_deleted(registrar: Registrar) -> None:
     replies = await asyncio.gather(
-        *(desk.manage("DELETE", desk.a) for _ in range(5)),
-        *(desk.manage("PUT", desk.a, body(client_id=desk.a["client_id"])) for _ in range(5)),
+        *(registrar.manage("DELETE", registrar.a) for _ in range(5)),
+        *(registrar.manage("PUT", registrar.a, body(client_id=registrar.a["client_id"])) for _ in range(5)),
     )
     assert sum(reply.status == 204 for reply in replies) == 1
     assert {reply.status for reply in replies} <= {200, 204, 401}
-    assert await desk.bench.store.clients.find(desk.a["client_id"]) is None
-    (ended,) = await desk.bench.store.revocations.find([("client", desk.a["client_id"])])
+    assert await registrar.bench.store.clients.find(registrar.a["client_id"]) is None
+    (ended,) = await registrar.bench.store.revocations.find([("client", registrar.a["client_id"])])
     assert (ended.at, ended.until) == (NOW, NOW + 3600)
 
 
 @pytest.mark.attack(210)
-async def test_store_has_no_plain_secrets(desk: Desk) -> None:
-    made = (await desk.send(register(desk.token, body(token_endpoint_auth_method="absent", jwks="absent")))).json()
-    shown = repr(await desk.bench.store.clients.list()) + repr(await desk.bench.store.initial_access_tokens.list())
-    secrets = [desk.token, made["client_secret"], made["registration_access_token"]]
+async def test_store_has_no_plain_secrets(registrar: Registrar) -> None:
+    made = (
+        await registrar.send(register(registrar.token, body(token_endpoint_auth_method="absent", jwks="absent")))
+    ).json()
+    shown = repr(await registrar.bench.store.clients.list()) + repr(
+        await registrar.bench.store.initial_access_tokens.list()
+    )
+    secrets = [registrar.token, made["client_secret"], made["registration_access_token"]]
     assert piece_of(shown, secrets) is None
-    client = await desk.bench.store.clients.find(made["client_id"])
+    client = await registrar.bench.store.clients.find(made["client_id"])
     assert client is not None
-    assert client.registration_token == desk.bench.master_key.digest(made["registration_access_token"])
+    assert client.registration_token == registrar.bench.master_key.digest(made["registration_access_token"])
 
 
 @pytest.mark.attack(213)
-async def test_failed_registrations_are_limited(limited: Desk) -> None:
+async def test_failed_registrations_are_limited(limited: Registrar) -> None:
     assert (await limited.send(register(None))).status == 401
     replies = [await limited.send(what) for what in (register(None), register("x"), register(limited.token, []))]
     assert [reply.status for reply in replies] == [429, 429, 429]
@@ -446,8 +454,8 @@ async def test_failed_registrations_are_limited(limited: Desk) -> None:
 @pytest.mark.parametrize(
     "path", ["/register/../token", "/register//c1", "/register/c1/", "/REGISTER", "/register/c1/x"]
 )
-async def test_no_other_path_is_registration(desk: Desk, path: str) -> None:
-    reply = await desk.send(register(desk.token, path=path))
+async def test_no_other_path_is_registration(registrar: Registrar, path: str) -> None:
+    reply = await registrar.send(register(registrar.token, path=path))
     assert reply.status == 404
 
 

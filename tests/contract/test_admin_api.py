@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.desk import ADMIN, MASTER, NOW, asking, make_gate, member, open_api
+from tests.admin import ADMIN, MASTER, NOW, asking, make_gate, member, open_api
 
 from affiant.errors import StoreError
 from affiant.jose import keys

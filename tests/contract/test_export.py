@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.desk import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
+from tests.admin import ADMIN, ISSUER, MASTER, NOW, make_gate, member, open_api
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call

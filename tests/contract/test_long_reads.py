@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.desk import ADMIN, ISSUER, NOW, asking
+from tests.admin import ADMIN, ISSUER, NOW, asking
 
 from affiant.server.admin import lists, reads
 from affiant.server.admin.app import OPERATIONS

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from affiant.oauth.binding.dpop import Nonces
-from affiant.server.admin.calls import Desk
+from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.roles import PATH as ADMIN_PATH
 from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.client_auth import stranger
@@ -80,8 +80,8 @@ class Server(Starlette):
 class LateAdmin:
     """The admin API as an ASGI application, loaded with its first request: few processes ever need it."""
 
-    def __init__(self, desk: Desk, *, clock: Callable[[], float]) -> None:
-        self._desk = desk
+    def __init__(self, context: AdminContext, *, clock: Callable[[], float]) -> None:
+        self._context = context
         self._clock = clock
         self._lock = asyncio.Lock()
         self._app: Any = None
@@ -96,7 +96,7 @@ class LateAdmin:
     def _build(self) -> Any:
         from affiant.server.admin import app  # noqa: PLC0415 - this is loaded late
 
-        built = app.build(self._desk, clock=self._clock)
+        built = app.build(self._context, clock=self._clock)
         if gc.get_freeze_count():  # in a server that keeps its imports out of garbage collection, these too
             gc.freeze()
         return built
@@ -247,7 +247,7 @@ class _Parts:
 
     def admin(self, settings: Sequence[Setting]) -> LateAdmin:
         """Return the admin API, which is loaded with its first request."""
-        desk = Desk(
+        context = AdminContext(
             issuer=self.issuer,
             store=self.store,
             master_key=self.master_key,
@@ -267,7 +267,7 @@ class _Parts:
             certificates=self.options.certificates,
             nonces=_nonces(self.master_key, self.options),
         )
-        return LateAdmin(desk, clock=self.clock)
+        return LateAdmin(context, clock=self.clock)
 
     def _policy(self) -> Policy:
         chosen = self.options

@@ -27,7 +27,7 @@ from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.admin import app
 from affiant.server.admin.app import AdminEndpoint
-from affiant.server.admin.calls import Desk
+from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.reads import Reads
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.keys.master_key import MasterKey
@@ -100,7 +100,7 @@ def build_explainer(issuer: str, store: Store, key: MasterKey, chosen: Settings)
 async def _gate(
     issuer: str, store: Store, key: MasterKey, chosen: Settings, vault: Vault, options: Sequence[str]
 ) -> AdminEndpoint:
-    desk = Desk(
+    context = AdminContext(
         issuer=issuer,
         store=store,
         master_key=key,
@@ -117,7 +117,7 @@ async def _gate(
     async def authenticate(*_: object) -> Principal:
         return Principal(user(), Role.OWNER, is_local=True)
 
-    return app.build(desk, authenticate=authenticate)
+    return app.build(context, authenticate=authenticate)
 
 
 async def call(

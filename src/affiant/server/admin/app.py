@@ -20,7 +20,7 @@ from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken
 from affiant.reasons import Reason
 from affiant.server.admin import problems, roles
-from affiant.server.admin.calls import Call, Desk
+from affiant.server.admin.calls import AdminContext, Call
 from affiant.server.admin.roles import Principal, Role
 from affiant.server.admin.routes import ALL, operation
 from affiant.server.admin.routes.operation import Operation
@@ -38,12 +38,13 @@ class AdminEndpoint(Recorder):
 
     name: ClassVar[str] = "admin"
 
-    def __init__(self, desk: Desk, authenticate: Authenticate, *, clock: Callable[[], float]) -> None:
-        super().__init__(Context(desk.issuer, desk.store.ledger, desk.limits, Uses(desk.store.key_uses), clock))
-        self._desk = desk
+    def __init__(self, context: AdminContext, authenticate: Authenticate, *, clock: Callable[[], float]) -> None:
+        uses = Uses(context.store.key_uses)
+        super().__init__(Context(context.issuer, context.store.ledger, context.limits, uses, clock))
+        self._context = context
         self._authenticate = authenticate
         self._routes = OPERATIONS
-        self.prefix = urlsplit(desk.identifier).path
+        self.prefix = urlsplit(context.identifier).path
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         request = self.begin(scope, receive)
@@ -59,7 +60,7 @@ class AdminEndpoint(Recorder):
             await respond(send)
             return
         try:
-            await self._desk.reads.serve(call.who.name, respond, receive, send)
+            await self._context.reads.serve(call.who.name, respond, receive, send)
         except Rejected as busy:
             await self.send(request, await self.fail(request, busy), send)
 
@@ -74,12 +75,12 @@ class AdminEndpoint(Recorder):
         return await super().settle(request, refusal)
 
     def refuse(self, request: Request, refusal: Rejected) -> http.Answer:
-        nonces = self._desk.nonces if refusal.reason is Reason.DPOP_NONCE else None
+        nonces = self._context.nonces if refusal.reason is Reason.DPOP_NONCE else None
         nonce = nonces.current(request.now) if nonces is not None else None
-        return problems.build(refusal, request, issuer=self._desk.issuer, nonce=nonce)
+        return problems.build(refusal, request, issuer=self._context.issuer, nonce=nonce)
 
     async def _admit(self, request: Request) -> Call:
-        call = Call(self._desk, request, await self._authenticate(request.scope, request.now))
+        call = Call(self._context, request, await self._authenticate(request.scope, request.now))
         call.body = await http.read_body(request.receive)
         request.notes.is_read = True
         return call
@@ -109,36 +110,36 @@ class AdminEndpoint(Recorder):
 class Tokens:
     """Authenticates callers of the admin API by access tokens of this server, issued for the admin API alone."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        parts = urlsplit(desk.issuer)
+    def __init__(self, context: AdminContext) -> None:
+        self._context = context
+        parts = urlsplit(context.issuer)
         self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._rules = resource_request.Rules(desk.issuer, desk.identifier, leeway=0, nonces=desk.nonces)
+        self._rules = resource_request.Rules(context.issuer, context.identifier, leeway=0, nonces=context.nonces)
 
     async def __call__(self, scope: http.Scope, now: float) -> Principal:
-        await self._desk.directory.refresh()
+        await self._context.directory.refresh()
         authorization, proved = resource_request.read(scope, base=self._origin)
         presented = bearer.parse_authorization(authorization)
         if presented is None:
             raise Rejected(Reason.TOKEN_MISSING)
-        verified = resource_request.verify_signature(presented.token, self._desk.directory.published_keys())
-        certificate = self._desk.certificates.find(scope)
+        verified = resource_request.verify_signature(presented.token, self._context.directory.published_keys())
+        certificate = self._context.certificates.find(scope)
         token = resource_request.verify(
             verified, presented, rules=self._rules, now=now, proved=proved, certificate=certificate
         )
         # Attack: a token for two APIs. The other API could act here in the name of the client.
-        if token.claims.get("aud") != self._desk.identifier:
-            raise Rejected(Reason.TOKEN_AUDIENCE, expected=self._desk.identifier)
-        if await is_revoked(token.claims, self._desk.store.revocations):
+        if token.claims.get("aud") != self._context.identifier:
+            raise Rejected(Reason.TOKEN_AUDIENCE, expected=self._context.identifier)
+        if await is_revoked(token.claims, self._context.store.revocations):
             raise Rejected(Reason.TOKEN_REVOKED)
         return await self._principal(token)
 
     async def _principal(self, token: AccessToken) -> Principal:
-        client = await self._desk.directory.client(token.client_id)
-        if client is None or not client.record.enabled or self._desk.directory.api(self._desk.identifier) is None:
+        client = await self._context.directory.client(token.client_id)
+        if client is None or not client.record.enabled or self._context.directory.api(self._context.identifier) is None:
             raise Rejected(Reason.TOKEN_REVOKED)
         # A scope that the client has lost since no longer counts, although its token has it.
-        registered = roles.role_of(client.record, self._desk.identifier)
+        registered = roles.role_of(client.record, self._context.identifier)
         granted = roles.highest(token.scopes & set(client.record.scope))
         if registered is None or granted is None:
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=roles.Role.VIEWER.scope)
@@ -146,10 +147,10 @@ class Tokens:
 
 
 def build(
-    desk: Desk, *, clock: Callable[[], float] = time.time, authenticate: Authenticate | None = None
+    context: AdminContext, *, clock: Callable[[], float] = time.time, authenticate: Authenticate | None = None
 ) -> AdminEndpoint:
     """Build the admin API; by default its callers authenticate by access tokens of this server."""
-    return AdminEndpoint(desk, authenticate or Tokens(desk), clock=clock)
+    return AdminEndpoint(context, authenticate or Tokens(context), clock=clock)
 
 
 async def _answer(call: Call, route: Operation, parameters: dict[str, str]) -> http.Answer:
@@ -210,7 +211,7 @@ def _decode(parameters: dict[str, str]) -> dict[str, str]:
 
 async def _describe(call: Call) -> Any:
     """This description."""
-    return operation.describe(OPERATIONS, identifier=call.desk.identifier)
+    return operation.describe(OPERATIONS, identifier=call.context.identifier)
 
 
 # Every route there is.

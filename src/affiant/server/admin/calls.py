@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # it loads the token endpoint, which few calls need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class AdminContext:
     """The parts of one server that the admin API works with."""
 
     issuer: str
@@ -55,7 +55,7 @@ class Desk:
 class Call:
     """One request of an authenticated caller."""
 
-    desk: Desk
+    context: AdminContext
     request: Request
     who: Principal
     body: bytes = b""

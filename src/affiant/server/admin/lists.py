@@ -60,9 +60,9 @@ class Source(Generic[Row]):
 async def answer(call: Call, limit: int, cursor: str | None, source: Source[Any]) -> Answer:
     """Return the page, or every item from the cursor on, one a line, if the caller accepts application/jsonl."""
     over = _name(call)
-    cursors = Cursors(call.desk.master_key)
+    cursors = Cursors(call.context.master_key)
     place = cursors.open(cursor, over=over) if cursor is not None else ""
-    reading = _Reading(call.desk.reads, source)
+    reading = _Reading(call.context.reads, source)
     if LINES in (call.header("accept") or ""):
         return stream(reading.lines(place))
     items, following = await reading.page(place, limit)

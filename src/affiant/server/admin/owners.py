@@ -22,19 +22,19 @@ _ATTEMPTS = 8  # at each one, the owner that was found may be demoted before the
 
 def check_escalation(call: Call, *clients: Client) -> None:
     """Raise unless the caller is an owner or no client has a part in the admin API: its keys are worth its role."""
-    if call.who.role is not Role.OWNER and any(touches_admin(client, call.desk.identifier) for client in clients):
+    if call.who.role is not Role.OWNER and any(touches_admin(client, call.context.identifier) for client in clients):
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
 
 
 def check_admin_api(call: Call, identifier: str) -> None:
     """Raise if the admin API would be changed or removed through itself."""
-    if identifier == call.desk.identifier and not call.who.is_local:
+    if identifier == call.context.identifier and not call.who.is_local:
         raise Rejected(Reason.ADMIN_LAST_OWNER, expected="the admin API itself is changed at the data folder only")
 
 
 def check_registered_itself(call: Call, client: Client) -> None:
     """Raise if a client that registered itself gets a part: its registration access token can change its keys."""
-    if roles.registered_itself(client) and touches_admin(client, call.desk.identifier):
+    if roles.registered_itself(client) and touches_admin(client, call.context.identifier):
         raise ConfigError("a client that registered itself can have no part in the admin API: register another")
 
 
@@ -51,7 +51,7 @@ async def keeping_one(call: Call, client_id: str, act: Callable[[Condition | Non
         if other is None:
             break
         with contextlib.suppress(_NoneLeft):
-            return await act(Condition(other, partial(_check_left, call.desk.identifier)))
+            return await act(Condition(other, partial(_check_left, call.context.identifier)))
         other = await anext((name async for name in _names(call) if name != client_id), None)
     raise Rejected(Reason.ADMIN_LAST_OWNER)
 
@@ -63,13 +63,13 @@ async def find_all(call: Call) -> frozenset[str]:
 
 def takes_owner(call: Call, before: Client, after: Client | None) -> bool:
     """Whether a change removes an owner, by a caller that must leave one."""
-    api = call.desk.identifier
+    api = call.context.identifier
     return not call.who.is_local and _is_owner(before, api) and (after is None or not _is_owner(after, api))
 
 
 def check_left(call: Call, before: Client, owners: Iterable[str], known: Mapping[str, Client | None]) -> None:
     """Raise if a planned change removes this owner and leaves no other; `known` are clients that it changes."""
-    made = {name for name, client in known.items() if client is not None and _is_owner(client, call.desk.identifier)}
+    made = {name for name, client in known.items() if client is not None and _is_owner(client, call.context.identifier)}
     if not (set(owners) - known.keys() | made) - {before.client_id}:
         raise Rejected(Reason.ADMIN_LAST_OWNER)
 
@@ -93,8 +93,8 @@ def _is_owner(client: Client, api: str) -> bool:
 async def _names(call: Call) -> AsyncIterator[str]:
     """Yield the names of all owners."""
     after = ""
-    while found := await call.desk.store.clients.list(after=after, limit=_PAGE):
+    while found := await call.context.store.clients.list(after=after, limit=_PAGE):
         for client in found:
-            if _is_owner(client, call.desk.identifier):
+            if _is_owner(client, call.context.identifier):
                 yield client.client_id
         after = found[-1].client_id

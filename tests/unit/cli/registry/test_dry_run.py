@@ -10,7 +10,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.desk import ADMIN, ISSUER, asking, make_gate, member, open_api
+from tests.admin import ADMIN, ISSUER, asking, make_gate, member, open_api
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call

@@ -4,7 +4,7 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
-from tests.desk import NOW, OWNER, make_desk, member
+from tests.admin import NOW, OWNER, make_context, member
 
 from affiant.server.admin import changes, documents, views
 from affiant.server.admin.calls import Call
@@ -18,7 +18,7 @@ SECRET = b"\xde\xad\xbe\xef" * 8
 
 
 def call(who: Principal = OWNER) -> Call:
-    return Call(make_desk(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)), who)
+    return Call(make_context(MemoryStore()), Request("admin", "203.0.113.7", float(NOW)), who)
 
 
 def show(client: Any) -> documents.Client:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from tests.desk import NOW, member
+from tests.admin import NOW, member
 
 from affiant.cli.registry.manifest import registry_file
 from affiant.server.admin import changes, documents, views

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.desk import ADMIN, asking, member
+from tests.admin import ADMIN, asking, member
 
 from affiant.server.admin.roles import Principal, Role
 from affiant.storage.memory import MemoryStore

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.desk import ADMIN, NOW, OWNER, asking, make_desk, make_gate
+from tests.admin import ADMIN, NOW, OWNER, asking, make_context, make_gate
 
 from affiant.errors import Rejected, StoreError
 from affiant.reasons import Reason
@@ -17,7 +17,7 @@ def refusing(store: MemoryStore, error: Exception) -> Any:
     async def authenticate(*_: object) -> Principal:
         raise error
 
-    return app.build(make_desk(store), clock=lambda: float(NOW), authenticate=authenticate)
+    return app.build(make_context(store), clock=lambda: float(NOW), authenticate=authenticate)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from tests.desk import make_gate, member
+from tests.admin import make_gate, member
 
 from affiant.cli.connection.admin import LINES, Admin
 from affiant.errors import RemoteError, StoreError

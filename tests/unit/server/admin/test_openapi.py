@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from tests.desk import ADMIN, asking, make_gate
+from tests.admin import ADMIN, asking, make_gate
 
 from affiant.reasons import Reason
 from affiant.server.admin.app import OPERATIONS

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.desk import asking, member
+from tests.admin import asking, member
 
 from affiant.server.admin import app
 from affiant.server.admin.models import Out

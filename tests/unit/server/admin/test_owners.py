@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.desk import ADMIN, NOW, make_desk, member
+from tests.admin import ADMIN, NOW, make_context, member
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
@@ -14,7 +14,7 @@ from affiant.storage.records import Condition
 
 
 def call(store: MemoryStore, name: str, *, is_local: bool = False) -> Call:
-    return Call(make_desk(store), Request("admin", "", float(NOW)), Principal(name, Role.OWNER, is_local=is_local))
+    return Call(make_context(store), Request("admin", "", float(NOW)), Principal(name, Role.OWNER, is_local=is_local))
 
 
 async def staff(*names: str) -> MemoryStore:

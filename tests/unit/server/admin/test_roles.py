@@ -2,7 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.desk import ADMIN, member
+from tests.admin import ADMIN, member
 
 from affiant.errors import Rejected
 from affiant.server.admin import roles

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.desk import ADMIN, MASTER, NOW, asking
+from tests.admin import ADMIN, MASTER, NOW, asking
 
 from affiant.errors import ConfigError
 from affiant.server.registry import clients, kinds

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.desk import MASTER, NOW
+from tests.admin import MASTER, NOW
 
 from affiant.errors import ConfigError
 from affiant.jose import keys

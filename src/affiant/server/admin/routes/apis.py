@@ -28,7 +28,7 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
     """List the APIs, by identifier."""
 
     async def fetch(after: str, limit: int) -> list[Api]:
-        return [api for api in await call.desk.store.apis.list() if api.identifier > after][:limit]
+        return [api for api in await call.context.store.apis.list() if api.identifier > after][:limit]
 
     source = Source(fetch, attrgetter("identifier"), lambda api: [views.api(api)])
     return await lists.answer(call, limit, cursor, source)
@@ -37,9 +37,9 @@ async def list_apis(call: Call, limit: Limit = 100, cursor: CursorText = None) -
 @APIS("POST /apis", Role.OWNER, answers=documents.Api, status=201, refuses=TAKEN)
 async def register_api(call: Call, wanted: ApiNew) -> Any:
     """Register an API. The first one becomes the default, for tokens that name no API, unless it says otherwise."""
-    built = build(call, wanted, has_default=await call.desk.store.apis.default() is not None)
+    built = build(call, wanted, has_default=await call.context.store.apis.default() is not None)
     await _prepare(call, built)
-    await call.desk.store.apis.add(built, audit=_audit(call, built.identifier))
+    await call.context.store.apis.add(built, audit=_audit(call, built.identifier))
     return views.api(built)
 
 
@@ -47,7 +47,7 @@ def build(call: Call, wanted: ApiNew, *, has_default: bool) -> Api:
     """Return the API of this document, not stored yet; raise ConfigError if a rule refuses it."""
     is_default = wanted.is_default
     if is_default is None:
-        is_default = not has_default and wanted.identifier != call.desk.identifier
+        is_default = not has_default and wanted.identifier != call.context.identifier
     record = Api(wanted.identifier, wanted.name, (), is_default=is_default, created_at=call.now)
     built = fields.API.put(record, models.members(wanted, _SENT))
     _check_admin_api(call, built)
@@ -70,7 +70,7 @@ async def change_api(call: Call, identifier: Identifier, wanted: ApiChanges, if_
         changes.check_match(if_match, views.api(stored))
         return build_changed(call, stored, wanted)
 
-    changed = await call.desk.store.apis.update(identifier, change, audit=_audit(call, identifier))
+    changed = await call.context.store.apis.update(identifier, change, audit=_audit(call, identifier))
     return changes.tagged(call, views.api(changed))
 
 
@@ -79,13 +79,13 @@ async def remove_api(call: Call, identifier: Identifier, if_match: IfMatch = Non
     """Remove an API; the access tokens for it end in the same commit."""
     changes.check_match(if_match, views.api(await get(call, identifier)))
     owners.check_admin_api(call, identifier)
-    await call.desk.store.apis.remove(identifier, audit=_audit(call, identifier))
+    await call.context.store.apis.remove(identifier, audit=_audit(call, identifier))
 
 
 async def get(call: Call, identifier: str) -> Api:
     """Return the API of this identifier; raise NotFound if there is none."""
     try:
-        found = await call.desk.store.apis.find(kinds.API.parse(identifier))
+        found = await call.context.store.apis.find(kinds.API.parse(identifier))
     except ValueError:
         found = None
     if found is None:
@@ -110,12 +110,12 @@ async def _prepare(call: Call, api: Api) -> None:
     """Make a key of the API's algorithm before its first token."""
     if api.signing_alg is not None:
         who = {"by": call.who.name, "trace_id": call.request.trace_id}
-        await signing_keys.ensure(call.desk.store, call.desk.vault, now=call.now, line=api.signing_alg, **who)
+        await signing_keys.ensure(call.context.store, call.context.vault, now=call.now, line=api.signing_alg, **who)
 
 
 def _check_admin_api(call: Call, api: Api) -> None:
     """Raise ConfigError if the admin API would be the default: clients would get tokens for it unasked."""
-    if api.identifier != call.desk.identifier:
+    if api.identifier != call.context.identifier:
         return
     if api.is_default:
         raise ConfigError("the admin API cannot be the default")
@@ -136,11 +136,11 @@ def _audit(call: Call, identifier: str) -> Any:
 @GRANTS("GET /grants", Role.VIEWER, answers=models.page(documents.Grant), is_list=True)
 async def list_grants(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the grants, by client; `limit` counts clients, each of which may have several APIs."""
-    apis = {api.identifier: api for api in await call.desk.store.apis.list()}
+    apis = {api.identifier: api for api in await call.context.store.apis.list()}
     default = next((api for api in apis.values() if api.is_default), None)
 
     async def fetch(after: str, limit: int) -> list[Client]:
-        return await call.desk.store.clients.list(after=after, limit=limit)
+        return await call.context.store.clients.list(after=after, limit=limit)
 
     source = Source(fetch, attrgetter("client_id"), lambda client: _grants(client, apis, default))
     return await lists.answer(call, limit, cursor, source)

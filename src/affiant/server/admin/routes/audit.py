@@ -58,7 +58,7 @@ async def list_audit(
         )
 
     async def fetch(place: str, limit: int) -> list[AuditRow]:
-        rows = await call.desk.store.audit_log.newest(before=int(place) if place else None, limit=limit)
+        rows = await call.context.store.audit_log.newest(before=int(place) if place else None, limit=limit)
         # The clocks of nodes differ: a record may be a little older than the one before it.
         is_over = since is not None and rows and instant(rows[-1], now=call.now) < since - OUT_OF_ORDER
         return rows[:-1] if is_over else rows
@@ -75,7 +75,7 @@ async def list_audit(
 @AUDIT("GET /audit/head", Role.VIEWER, answers=documents.AuditHead)
 async def show_audit_head(call: Call) -> Any:
     """Show the head of the log. Store it elsewhere, and verify the log against it later."""
-    head = await call.desk.store.audit_log.head()
+    head = await call.context.store.audit_log.head()
     return documents.AuditHead(number=head.number, link=head.link.hex(), head=audit_chain.build_head(head))
 
 
@@ -83,8 +83,8 @@ async def show_audit_head(call: Call) -> Any:
 async def verify_audit(call: Call, expect: Head = None) -> Any:
     """Verify the whole chain; name the first record that was edited, deleted, inserted or moved."""
     expected = audit_chain.parse_head(expect) if expect is not None else None
-    verification = audit_chain.Verification(call.desk.master_key.audit, expected=expected)
-    log = call.desk.store.audit_log
+    verification = audit_chain.Verification(call.context.master_key.audit, expected=expected)
+    log = call.context.store.audit_log
     given = (await log.head()).given  # Order: before the rows, because other nodes add to both
     async for _ in _walk(call, None, verification.feed):
         pass
@@ -104,7 +104,7 @@ async def verify_audit(call: Call, expect: Head = None) -> Any:
 @AUDIT("GET /audit/export", Role.VIEWER, answers=None, is_list=True, refuses=UNKNOWN)
 async def export_audit(call: Call, after: After = 0) -> Answer:
     """Export all records, the oldest first, one a line as `affiant audit verify FILE` checks them."""
-    log = call.desk.store.audit_log
+    log = call.context.store.audit_log
     before = await log.export(after=after - 1, limit=1) if after else []
     if after and (not before or before[0].number != after):
         raise NotFound(f"there is no record number {after}")
@@ -130,8 +130,8 @@ async def _walk(call: Call, after: int | None, work: Callable[[AuditRow], Result
     def numbered(row: AuditRow) -> tuple[int, Result]:
         return row.number, work(row)
 
-    log = call.desk.store.audit_log
-    while page := await call.desk.reads.each(partial(log.export, after=after, limit=PAGE), numbered):
+    log = call.context.store.audit_log
+    while page := await call.context.reads.each(partial(log.export, after=after, limit=PAGE), numbered):
         yield [result for _, result in page]
         after = page[-1][0]
 
@@ -144,7 +144,7 @@ async def show_record(call: Call, trace_id: TraceId) -> Any:
 
 async def get(call: Call, trace_id: str) -> dict[str, Any]:
     """Return the record of this request; raise NotFound if there is none."""
-    found = await call.desk.store.audit_log.find(trace_id)
+    found = await call.context.store.audit_log.find(trace_id)
     if found is None:
         raise NotFound(f"there is no record with the trace id {trace_id}: an API's own trace ids are not in this log")
     return found
@@ -170,10 +170,10 @@ async def explain_request(call: Call, question: Question) -> Any:
     from affiant.server.explain import captured  # noqa: PLC0415 - few calls need it
 
     at = question.at if question.at is not None else call.request.now
-    return msgspec.to_builtins(await call.desk.explainer().explain(captured.parse(question.request), now=at))
+    return msgspec.to_builtins(await call.context.explainer().explain(captured.parse(question.request), now=at))
 
 
 @EXPLAIN("GET /explain/{trace_id}", Role.VIEWER, answers=documents.Explanation, refuses=UNKNOWN, is_long=True)
 async def explain_record(call: Call, trace_id: TraceId) -> Any:
     """Explain the decision about a request, from its record."""
-    return msgspec.to_builtins(await call.desk.explainer().explain_record(await get(call, trace_id)))
+    return msgspec.to_builtins(await call.context.explainer().explain_record(await get(call, trace_id)))

@@ -42,9 +42,9 @@ async def list_clients(call: Call, limit: Limit = 100, cursor: CursorText = None
     """List the clients, by name, with how each one is used."""
 
     async def fetch(after: str, limit: int) -> list[_Row]:
-        found = await call.desk.store.clients.list(after=after, limit=limit)
+        found = await call.context.store.clients.list(after=after, limit=limit)
         uses: defaultdict[str, list[KeyUse]] = defaultdict(list)
-        for use in await call.desk.store.key_uses.list(*(client.client_id for client in found)):
+        for use in await call.context.store.key_uses.list(*(client.client_id for client in found)):
             uses[use.client_id].append(use)
         return [(client, uses[client.client_id]) for client in found]
 
@@ -59,7 +59,7 @@ async def register_client(call: Call, wanted: ClientNew) -> Any:
     """Register a client. A secret that is made for it is in this answer, and in no later one."""
     given, left_out = read_keys(call, wanted.jwks)
     built = build(call, wanted, given)
-    await call.desk.store.clients.add(built.client, audit=_audit(call, built.client.client_id))
+    await call.context.store.clients.add(built.client, audit=_audit(call, built.client.client_id))
     shown = views.client(built.client, call.now)
     return documents.RegisteredClient(**shown.model_dump(), client_secret=built.client_secret, jwks_left_out=left_out)
 
@@ -71,10 +71,10 @@ def build(call: Call, wanted: ClientNew, given: KeySet | None) -> Registered:
     _check_method(call, client.token_endpoint_auth_method)
     return clients.build(
         client,
-        master_key=call.desk.master_key,
+        master_key=call.context.master_key,
         now=call.now,
         keys=given.keys if given is not None else (),
-        demands=call.desk.directory.demands,
+        demands=call.context.directory.demands,
         client_secret_id=wanted.client_secret_id,
     )
 
@@ -84,7 +84,7 @@ async def show_client(call: Call, client_id: ClientId) -> Any:
     """Show a client: its members, its public keys, and how it is used. No secret is shown."""
     found = await get(call, client_id)
     shown = changes.tagged(call, views.client(found, call.now))
-    return views.used(shown, await call.desk.store.key_uses.list(client_id))
+    return views.used(shown, await call.context.store.key_uses.list(client_id))
 
 
 @CLIENTS("PATCH /clients/{client_id}", Role.OPERATOR, answers=documents.ChangedClient, refuses=OF_CHANGES)
@@ -100,7 +100,7 @@ async def change_client(call: Call, client_id: ClientId, wanted: ClientChanges, 
         return changed
 
     async def act(condition: Condition | None) -> Client:
-        return await call.desk.store.clients.update(
+        return await call.context.store.clients.update(
             client_id, change, audit=_audit(call, client_id), condition=condition
         )
 
@@ -116,16 +116,16 @@ async def remove_client(call: Call, client_id: ClientId, if_match: IfMatch = Non
 
     async def act(condition: Condition | None) -> None:
         unchanged = _unchanged(call, client_id, if_match, condition)
-        await call.desk.store.clients.remove(client_id, audit=_audit(call, client_id), condition=unchanged)
+        await call.context.store.clients.remove(client_id, audit=_audit(call, client_id), condition=unchanged)
 
     await owners.keeping_one(call, client_id, act)
 
 
 async def get(call: Call, client_id: str) -> Client:
     """Return the client of this name; raise NotFound if there is none."""
-    found = await call.desk.store.clients.find(client_id) if kinds.is_client_id(client_id) else None
+    found = await call.context.store.clients.find(client_id) if kinds.is_client_id(client_id) else None
     if found is None:
-        raise unknown(client_id, *await near.find(call.desk.store.clients, client_id))
+        raise unknown(client_id, *await near.find(call.context.store.clients, client_id))
     return found
 
 
@@ -169,8 +169,8 @@ def _changed_keys(stored: Client, key_set: KeySet | None, own_keys: str, now: in
 
 
 def _check_method(call: Call, method: str) -> None:
-    if method not in call.desk.methods:
-        raise ConfigError(f"this server takes clients that authenticate by: {', '.join(call.desk.methods)}")
+    if method not in call.context.methods:
+        raise ConfigError(f"this server takes clients that authenticate by: {', '.join(call.context.methods)}")
 
 
 def read_keys(call: Call, jwks: dict[str, Any] | None) -> tuple[KeySet | None, list[str]]:
@@ -196,7 +196,7 @@ def _audit(call: Call, client_id: str) -> Any:
 async def list_client_keys(call: Call, client_id: ClientId) -> Any:
     """List a client's keys: what each may do, how it was used, and whether it can go."""
     found = await get(call, client_id)
-    held = completion.view(found.keys, await call.desk.store.key_uses.list(client_id), now=call.now)
+    held = completion.view(found.keys, await call.context.store.key_uses.list(client_id), now=call.now)
     return [{**members, "jwk": json.loads(key.jwk)} for members, key in zip(held, found.keys, strict=True)]
 
 
@@ -236,7 +236,7 @@ async def start_secret_rotation(call: Call, client_id: ClientId, wanted: SecretN
     """Give a client its next secret, which is in this answer and nowhere else ever; the old one stays good."""
     client = await get(call, client_id)
     action, text = actions.add_secret(
-        client, call.desk.master_key, now=call.now, name=wanted.id, old_expires_at=wanted.old_expires_at
+        client, call.context.master_key, now=call.now, name=wanted.id, old_expires_at=wanted.old_expires_at
     )
     changed = await _change(call, client_id, action)
     return documents.RegisteredClient(**changed.model_dump(), client_secret=text)
@@ -265,5 +265,5 @@ async def _change(call: Call, client_id: str, action: Action) -> documents.Clien
     record = changes.record(call, f"client {client_id}", outcome=action.outcome)
     # Judged within the commit: a client that has a role by then is for owners only.
     allow = partial(owners.check_escalation, call)
-    changed = await actions.commit(call.desk.store, client_id, action, record=record, allow=allow)
+    changed = await actions.commit(call.context.store, client_id, action, record=record, allow=allow)
     return views.client(changed, call.now)

@@ -72,7 +72,7 @@ async def _judge_api(draft: _Draft, change: PlannedChange) -> None:
         built = apis.build_changed(call, await draft.api(change.name), wanted)
     else:
         built = apis.build(call, _parse(documents.ApiNew, change.members), has_default=True)
-        _check_new(change, built.identifier, await call.desk.store.apis.find(built.identifier))
+        _check_new(change, built.identifier, await call.context.store.apis.find(built.identifier))
     await _check_signing(call, built)
     draft.apis[change.name] = built
 
@@ -83,7 +83,7 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
     if change.action == "create":
         wanted = _parse(ClientNew, change.members)
         after = clients.build(call, wanted, clients.read_keys(call, wanted.jwks)[0]).client
-        _check_new(change, after.client_id, await call.desk.store.clients.find(after.client_id))
+        _check_new(change, after.client_id, await call.context.store.clients.find(after.client_id))
         later = change.then
     else:
         before = await draft.client(change.name)
@@ -91,7 +91,7 @@ async def _judge_client(draft: _Draft, change: PlannedChange) -> None:
     if after is not None and later:
         changes = _parse(ClientChanges, later)
         after = clients.build_changed(call, after, changes, clients.read_keys(call, changes.jwks)[0])
-    if any(touches_admin(client, call.desk.identifier) for client in (before, after) if client is not None):
+    if any(touches_admin(client, call.context.identifier) for client in (before, after) if client is not None):
         draft.need(Role.OWNER)
     if before is not None and owners.takes_owner(call, before, after):
         # Attack: a lookup for each change lets one request of a viewer read all clients a thousand times.
@@ -117,9 +117,9 @@ async def _check_signing(call: Call, api: Api) -> None:
     """Raise if the tokens of this API cannot be signed: there is no key, and none can be made."""
     if api.signing_alg is None:
         return
-    keys = calendar.of_line(await call.desk.store.signing_keys.list(), api.signing_alg)
+    keys = calendar.of_line(await call.context.store.signing_keys.list(), api.signing_alg)
     if calendar.has_ended(keys, call.now):
-        call.desk.vault.check_alg(api.signing_alg)
+        call.context.vault.check_alg(api.signing_alg)
 
 
 def _shown(change: PlannedChange, refusal: Rejected) -> RefusedChange:

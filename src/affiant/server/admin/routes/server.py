@@ -21,13 +21,13 @@ Kid = Annotated[str, Field(max_length=256)]
 @SETTINGS("GET /settings", Role.VIEWER, answers=list[documents.Setting])
 async def list_settings(call: Call) -> Any:
     """List the settings, each with its value and its source; the values of secrets are not shown."""
-    return call.desk.settings  # they are changed at their source, and take effect when the server starts
+    return call.context.settings  # they are changed at their source, and take effect when the server starts
 
 
 @SIGNING_KEYS("GET /signing-keys", Role.VIEWER, answers=models.page(documents.SigningKey), is_list=True)
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, with their states."""
-    found = await call.desk.store.signing_keys.list()
+    found = await call.context.store.signing_keys.list()
     source = Source.of(found, lambda key: views.signing_key(key, found, call.now))
     return await lists.answer(call, limit, cursor, source)
 
@@ -39,12 +39,12 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
         raise ConfigError(f"alg is one of: {', '.join(ASYMMETRIC)}")
     if wanted.alg is not None and wanted.line is not None:
         raise ConfigError("give either alg or line: keys of an algorithm that APIs have chosen keep it")
-    store = call.desk.store
+    store = call.context.store
     made = await signing_keys.rotate(
         store,
-        call.desk.vault,
+        call.context.vault,
         **_doer(call),
-        delay=SEEN_SECONDS if wanted.at_once else call.desk.calendar.announcement,
+        delay=SEEN_SECONDS if wanted.at_once else call.context.calendar.announcement,
         alg=wanted.alg,
         line=wanted.line or signing_keys.DEFAULT_LINE,
     )
@@ -54,7 +54,7 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
 @SIGNING_KEYS("DELETE /signing-keys/{kid}", Role.OWNER, answers=documents.RemovedSigningKey, refuses=UNKNOWN)
 async def remove_signing_key(call: Call, kid: Kid) -> Any:
     """Remove a key and its tokens at once. The next key signs then, or a new one."""
-    signer = await signing_keys.remove(call.desk.store, call.desk.vault, kid, **_doer(call))
+    signer = await signing_keys.remove(call.context.store, call.context.vault, kid, **_doer(call))
     return documents.RemovedSigningKey(
         kid=kid, state="removed", signer=signer.kid if signer else None, alg=signer.alg if signer else None
     )

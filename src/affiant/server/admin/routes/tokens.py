@@ -42,7 +42,7 @@ async def list_refresh_tokens(
     """List the refresh tokens that can still be used; `limit` counts used ones too."""
 
     async def fetch(after: str, limit: int) -> list[RefreshToken]:
-        return await call.desk.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
+        return await call.context.store.refresh_tokens.list(client_id, after=bytes.fromhex(after), limit=limit)
 
     def show(token: RefreshToken) -> list[documents.RefreshToken]:
         return [_refresh_token(token)] if _is_live(token, call.now) else []
@@ -64,8 +64,8 @@ async def find_token(call: Call, jti: Jti) -> Any:
     def look(row: AuditRow) -> tuple[AuditRow, dict[str, Any] | None]:
         return row, members_of(row) if spelt in row.record else None
 
-    while rows := await call.desk.reads.each(
-        partial(call.desk.store.audit_log.newest, before=before, limit=PAGE), look
+    while rows := await call.context.reads.each(
+        partial(call.context.store.audit_log.newest, before=before, limit=PAGE), look
     ):
         for _, members in rows:
             if members is not None and members.get("token") == jti:
@@ -82,7 +82,7 @@ async def list_revocations(call: Call, limit: Limit = 100, cursor: CursorText = 
 
     async def fetch(place: str, limit: int) -> list[Revocation]:
         after = Revocation(*json.loads(place)) if place else None
-        return await call.desk.store.revocations.list(call.now, after=after, limit=limit)
+        return await call.context.store.revocations.list(call.now, after=after, limit=limit)
 
     source = Source(fetch, _place, lambda row: [documents.Revocation.of(row)])
     return await lists.answer(call, limit, cursor, source)
@@ -98,7 +98,7 @@ async def revoke(call: Call, wanted: RevocationNew) -> Any:
     record = changes.record(call, subject, outcome="revoked").with_change(None, shown.model_dump(mode="json"))
     family = wanted.value if wanted.kind == "family" else None
     selection = _selection(wanted)
-    await call.desk.store.ledger.claim(
+    await call.context.store.ledger.claim(
         Entry(record, revocations=(ended,), revoke_family=family, revoke_refresh=selection)
     )
     return shown
@@ -119,9 +119,9 @@ async def _check_reach(call: Call, wanted: RevocationNew) -> None:
     Who must stop everything at once can still do that (`all`): it ends what was issued until now.
     """
     named = wanted.value if wanted.kind == "client" else wanted.client_id
-    client = await call.desk.store.clients.find(named) if named is not None else None
+    client = await call.context.store.clients.find(named) if named is not None else None
     owners.check_escalation(call, *([client] if client is not None else []))
-    if wanted.kind == "api" and wanted.value == call.desk.identifier and call.who.role is not Role.OWNER:
+    if wanted.kind == "api" and wanted.value == call.context.identifier and call.who.role is not Role.OWNER:
         raise Rejected(Reason.ADMIN_OWNER_ONLY)
 
 
@@ -164,7 +164,7 @@ async def _access_token(call: Call, jti: str, members: dict[str, Any]) -> docume
 
 async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
     """Whether introspection would call the token inactive: revoked, or without its client, API or key (RFC 7662)."""
-    store = call.desk.store
+    store = call.context.store
     found = await store.revocations.find(rule.named(claims))
     if any(rule.ends(row.kind, row.at, claims) for row in found):
         return True
@@ -175,7 +175,7 @@ async def _is_over(call: Call, claims: dict[str, Any]) -> bool:
 
 async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
     """Whether the key that signed at that time was removed since."""
-    line = calendar.of_line(await call.desk.store.signing_keys.list(), api.signing_alg or "")
+    line = calendar.of_line(await call.context.store.signing_keys.list(), api.signing_alg or "")
     then = [
         key
         for key in line
@@ -188,7 +188,7 @@ async def _lost_its_key(call: Call, api: Api, issued_at: int) -> bool:
 @INITIAL("GET /initial-access-tokens", Role.VIEWER, answers=models.page(documents.InitialAccessToken), is_list=True)
 async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the initial access tokens, the newest first, expired and used ones included."""
-    source = Source.of(await call.desk.store.initial_access_tokens.list(), documents.InitialAccessToken.of)
+    source = Source.of(await call.context.store.initial_access_tokens.list(), documents.InitialAccessToken.of)
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -202,11 +202,11 @@ async def list_initial_access_tokens(call: Call, limit: Limit = 100, cursor: Cur
 async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) -> Any:
     """Issue a token; its text is in this answer, and in no later one."""
     # Attack: a client registers itself for the admin API.
-    if set(SCOPES) & set(wanted.scope) or call.desk.identifier in wanted.resources:
+    if set(SCOPES) & set(wanted.scope) or call.context.identifier in wanted.resources:
         raise Rejected(Reason.ADMIN_OWNER_ONLY, expected="no client registers itself for the admin API")
     token, text = await initial_tokens.issue(
-        call.desk.store,
-        call.desk.master_key,
+        call.context.store,
+        call.context.master_key,
         scope=tuple(wanted.scope),
         resources=tuple(wanted.resources),
         types=tuple(wanted.authorization_details_types),
@@ -223,9 +223,9 @@ async def issue_initial_access_token(call: Call, wanted: InitialAccessTokenNew) 
 @INITIAL("DELETE /initial-access-tokens/{id}", Role.OPERATOR, status=204, refuses=UNKNOWN)
 async def revoke_initial_access_token(call: Call, id: InitialId) -> None:  # noqa: A002 - its name
     """Revoke the token; clients that registered with it stay."""
-    if not any(token.id == id for token in await call.desk.store.initial_access_tokens.list()):
+    if not any(token.id == id for token in await call.context.store.initial_access_tokens.list()):
         raise NotFound("there is no initial access token of this id")
-    await call.desk.store.initial_access_tokens.remove(id, audit=_audit_initial(call))
+    await call.context.store.initial_access_tokens.remove(id, audit=_audit_initial(call))
 
 
 def _audit_initial(call: Call) -> Any:

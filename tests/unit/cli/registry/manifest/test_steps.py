@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.desk import ADMIN, ISSUER, make_gate
+from tests.admin import ADMIN, ISSUER, make_gate
 
 from affiant.cli.connection.admin import Admin
 from affiant.cli.connection.local import call

@@ -8,7 +8,7 @@ import httpx2
 from affiant.server import app as server
 from affiant.server.admin import app, roles
 from affiant.server.admin.app import AdminEndpoint
-from affiant.server.admin.calls import Desk
+from affiant.server.admin.calls import AdminContext
 from affiant.server.admin.roles import SCOPES, Principal, Role
 from affiant.server.keys.calendar import Calendar
 from affiant.server.keys.master_key import MasterKey
@@ -25,9 +25,9 @@ MASTER = MasterKey.from_bytes(bytes(range(32)))
 OWNER = Principal("owner", Role.OWNER)
 
 
-def make_desk(store: Store, **more: Any) -> Desk:
+def make_context(store: Store, **more: Any) -> AdminContext:
     vault = Vault(MASTER)
-    return Desk(
+    return AdminContext(
         issuer=ISSUER,
         store=store,
         master_key=MASTER,
@@ -46,7 +46,7 @@ def make_gate(store: Store, who: Principal = OWNER) -> AdminEndpoint:
     async def authenticate(*_: object) -> Principal:
         return who
 
-    return app.build(make_desk(store), clock=lambda: float(NOW), authenticate=authenticate)
+    return app.build(make_context(store), clock=lambda: float(NOW), authenticate=authenticate)
 
 
 def asking(store: Store, who: Principal = OWNER) -> httpx2.AsyncClient:
