@@ -76,7 +76,7 @@ $(FOREIGN): tests/interop/requirements.lock
 		--require-hashes --requirement tests/interop/requirements.lock
 	@touch $@
 
-bench: $(READY) ## benchmarks, each compared with a peer or a primitive
+bench: $(READY) ## benchmarks, each compared with a peer or a primitive (ARGS="--quick tokens" for a part)
 	@$(BIN)/python -m bench $(ARGS)
 
 counts: $(READY) ## the work of a token, compared with what it was (ARGS=--accept keeps the new counts)
@@ -93,6 +93,9 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile tests/interop/requirements.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file tests/interop/requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile bench/peers/requirements.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file bench/peers/requirements.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds

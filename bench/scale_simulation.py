@@ -24,7 +24,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Measured:
-    """The inputs. Replace them by what `python -m bench.token_rate` and `bench.growth` say where it will run.
+    """The inputs. Replace them by what `python -m bench tokens` and `bench.growth` say where it will run.
 
     Attributes:
         token_cpu: processor seconds of a node for one token, all of it: HTTP, two signatures, its part of the commit.
