@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,14 +94,16 @@ def test_ctrl_c_ends_it_between_two_steps(lone_server: Server, road: tuple[str, 
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 130), (b"\n", 130)])
-def test_it_asks_on_a_terminal(lone_server: Server, answer: bytes, code: int) -> None:
-    _write(lone_server, _clients("asked"))
+def test_it_asks_on_a_terminal(tmp_path: Path, answer: bytes, code: int) -> None:
+    server = Server(tmp_path)  # which does not run
+    server.add_api()
+    _write(server, _clients("asked"))
     ours, theirs = pty.openpty()
     try:
         os.write(ours, answer)
         ended = subprocess.run(
             [*AFFIANT, "apply", "registry.toml"],
-            cwd=lone_server.folder,
+            cwd=server.folder,
             stdin=theirs,
             capture_output=True,
             text=True,
@@ -113,7 +116,7 @@ def test_it_asks_on_a_terminal(lone_server: Server, answer: bytes, code: int) ->
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert "+ client asked" in ended.stdout
     assert "Do this?" in ended.stdout + ended.stderr
-    assert (lone_server.run("client", "show", "asked").returncode == 0) == (code == 0)
+    assert (server.run("client", "show", "asked").returncode == 0) == (code == 0)
 
 
 def test_a_viewer_plans_and_does_not_apply(lone_server: Server) -> None:
