@@ -11,9 +11,11 @@ _LAST = 10**15  # far beyond any date, in seconds or milliseconds; larger intege
 
 def instant(claims: dict[str, Any], name: str) -> float | None:
     """Return a NumericDate (RFC 7519 section 2) in seconds, or None if absent; raise ValueError if it is no number."""
+    value = claims.get(name)
+    if type(value) is int and -_LAST <= value <= _LAST:
+        return value
     if name not in claims:
         return None
-    value = claims[name]
     if isinstance(value, int) and abs(value) > _LAST:
         raise ValueError(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

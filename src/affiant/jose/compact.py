@@ -75,13 +75,13 @@ def verify(unverified: Unverified, key: VerificationKey) -> Verified:
 
 def verify_any(unverified: Unverified, keys: Iterable[VerificationKey]) -> Verified:
     """Verify with the first of these keys that made the signature; raise the refusal of the last one."""
-    refusal = Rejected(Reason.SIGNATURE)
+    refusal = None
     for key in keys:
         try:
             return verify(unverified, key)
         except Rejected as error:
             refusal = error
-    raise refusal
+    raise refusal or Rejected(Reason.SIGNATURE)
 
 
 def canonical(verified: Verified, whole: bytes) -> bytes:
@@ -93,15 +93,16 @@ def canonical(verified: Verified, whole: bytes) -> bytes:
 
 def sign(header: dict[str, Any], claims: dict[str, Any], signer: Signer) -> str:
     """Return the compact JWS of these claims. LocalError: the signer returned a wrong form of signature."""
-    signing_input = _signing_input(header, claims, signer)
+    signing_input = f"{_header(header, signer.alg, signer.kid)}.{base64url.encode(msgspec.json.encode(claims))}"
     signature = signer.sign(signing_input.encode("ascii"))
     _check_form(signer.alg, signature)
     return f"{signing_input}.{base64url.encode(signature)}"
 
 
-async def sign_with(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
+async def sign_with(typ: str, claims: dict[str, Any] | Value, signer: AnySigner) -> str:
     """Return the compact JWS, signed by a key of this process or of a device or service."""
-    signing_input = _signing_input(header, claims, signer)
+    payload = base64url.encode(msgspec.json.encode(claims))
+    signing_input = f"{_typed_header(typ, signer.alg, signer.kid)}.{payload}"
     signature = signer.sign(signing_input.encode("ascii"))
     return f"{signing_input}.{base64url.encode(signature if isinstance(signature, bytes) else await signature)}"
 
@@ -128,9 +129,14 @@ def _check_form(alg: str, signature: object) -> None:
         )
 
 
-def _signing_input(header: dict[str, Any], claims: dict[str, Any], signer: AnySigner) -> str:
-    named = {**header, "alg": signer.alg, **({"kid": signer.kid} if signer.kid is not None else {})}
-    return f"{_encoded_header(msgspec.json.encode(named))}.{base64url.encode(msgspec.json.encode(claims))}"
+def _header(members: dict[str, Any], alg: str, kid: str | None) -> str:
+    named = {**members, "alg": alg, **({"kid": kid} if kid is not None else {})}
+    return base64url.encode(msgspec.json.encode(named))
+
+
+@lru_cache(maxsize=64)
+def _typed_header(typ: str, alg: str, kid: str | None) -> str:
+    return _header({"typ": typ}, alg, kid)
 
 
 def _split(text: str, limit: int) -> list[str]:
@@ -179,8 +185,3 @@ def _decode(part: str) -> bytes:
         return base64url.decode_letters(part)  # _split has checked every character
     except ValueError as error:
         raise Rejected(Reason.JWT_BASE64URL, detail=str(error)) from None
-
-
-@lru_cache(maxsize=64)
-def _encoded_header(data: bytes) -> str:
-    return base64url.encode(data)

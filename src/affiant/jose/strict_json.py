@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
@@ -34,7 +35,8 @@ def _finite(text: str) -> float:
     return value
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_finite).decode
+_decoder = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_finite)
+_scan: Callable[[str, int], tuple[object, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -55,11 +57,20 @@ def _parse(data: bytes) -> object:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _check_depth(data)
     text = data.decode("utf-8")  # UnicodeDecodeError is a ValueError
-    value: object = _decode(text)
+    value = _decode(text)
     # Only an escape can make a lone surrogate, which cannot be encoded as UTF-8.
     if "\\u" in text:
         _check_surrogates(value)
     return value
+
+
+def _decode(text: str) -> object:
+    # The scanner takes a value without space around it, as every library sends it; the decoder takes any.
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        return _decoder.decode(text)
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _check_depth(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from affiant.errors import Rejected
@@ -18,12 +19,9 @@ from affiant.oauth.parameters.authorization_details import Details
 from affiant.reasons import Reason
 from affiant.values import Value
 
-_ALWAYS = ("iss", "sub", "client_id", "aud", "exp", "iat", "jti")
-_UNLESS_EMPTY = ("scope", "client_key", "authorization_details")
 
-
-class AccessTokenClaims(Value, frozen=True):
-    """The claims of an access token (RFC 9068 section 2.2); instants in seconds since the epoch."""
+class AccessTokenClaims(Value, frozen=True, omit_defaults=True):
+    """The claims of an access token (RFC 9068 section 2.2), as its JSON has them; instants in epoch seconds."""
 
     iss: str
     sub: str
@@ -32,11 +30,10 @@ class AccessTokenClaims(Value, frozen=True):
     exp: int
     iat: int
     jti: str
-    scope: str | None = None
-    jkt: str | None = None  # RFC 9449 section 6.1
-    x5t: str | None = None  # RFC 8705 section 3.1
-    authorization_details: Details = ()  # RFC 9396 section 9.1
+    scope: str = ""
     client_key: str | None = None  # the key or secret that obtained the token, which is revoked with it
+    authorization_details: Details = ()  # RFC 9396 section 9.1
+    cnf: dict[str, str] | None = None  # see `confirmation`
 
 
 class AccessToken(Value, frozen=True):
@@ -52,18 +49,15 @@ class AccessToken(Value, frozen=True):
     claims: dict[str, Any]
 
 
-async def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> str:
+def confirmation(proof: DpopProof | None, certificate: Certificate | None) -> dict[str, str] | None:
+    """Return the claim `cnf` of a token that is bound to these (RFC 9449 section 6.1, RFC 8705 section 3.1)."""
+    key = {"jkt": proof.jkt} if proof is not None else {}
+    return key | ({mtls.CONFIRMATION: certificate.thumbprint} if certificate is not None else {}) or None
+
+
+def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCESS_TOKEN_TYP) -> Awaitable[str]:
     """Sign with a key that may be in a device or service. `typ` is another one only for an API that has chosen it."""
-    return await compact.sign_with({"typ": typ}, _members(claims), signer)
-
-
-def _members(claims: AccessTokenClaims) -> dict[str, Any]:
-    members = {name: getattr(claims, name) for name in _ALWAYS}
-    members |= {name: value for name in _UNLESS_EMPTY if (value := getattr(claims, name))}
-    bound_to = {"jkt": claims.jkt, mtls.CONFIRMATION: claims.x5t}
-    if cnf := {name: value for name, value in bound_to.items() if value is not None}:
-        members["cnf"] = cnf
-    return members
+    return compact.sign_with(typ, claims, signer)
 
 
 class BoundToken(Value, frozen=True):

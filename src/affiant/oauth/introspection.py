@@ -34,7 +34,7 @@ async def build(members: dict[str, Any], *, issuer: str, audience: str, now: flo
     """Return the compact JWS of a response (section 5); `audience` is the client_id of the API."""
     # Attack: the response is used as an access token. It has neither sub nor exp.
     claims = {"iss": issuer, "aud": audience, "iat": int(now), "token_introspection": members}
-    return await compact.sign_with({"typ": names.INTROSPECTION_TYP}, claims, signer)
+    return await compact.sign_with(names.INTROSPECTION_TYP, claims, signer)
 
 
 def verify(verified: Verified, *, issuer: str, audience: str, now: float, max_age: int = 60) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def digest(kind: str, value: str) -> bytes:
 
 async def build(revoked: Iterable[tuple[str, str, int]], *, issuer: str, now: int, signer: AnySigner) -> str:
     """Return the feed as a compact JWS. `now` is the same for a PERIOD, so that all nodes sign the same claims."""
-    return await compact.sign_with({"typ": names.REVOCATIONS_TYP}, _claims(revoked, issuer, now), signer)
+    return await compact.sign_with(names.REVOCATIONS_TYP, _claims(revoked, issuer, now), signer)
 
 
 def _claims(revoked: Iterable[tuple[str, str, int]], issuer: str, now: int) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from affiant.values import Value
 _ACCESS_TOKEN, _REFRESH_TOKEN = re.compile(r"[\x21-\x7e]+"), re.compile(r"[\x20-\x7e]+")
 
 
-class TokenResponse(Value, frozen=True):
-    """A successful response."""
+class TokenResponse(Value, frozen=True, omit_defaults=True):
+    """A successful response; a server sends its JSON. An empty scope is None (RFC 6749 section 3.3)."""
 
     HIDDEN: ClassVar[frozenset[str]] = frozenset({"access_token", "refresh_token"})
 
@@ -25,11 +25,6 @@ class TokenResponse(Value, frozen=True):
     scope: str | None = None
     refresh_token: str | None = None
     authorization_details: tuple[dict[str, Any], ...] = ()  # RFC 9396 section 7
-
-    def to_members(self) -> dict[str, Any]:
-        members = {name: getattr(self, name) for name in self.__struct_fields__}
-        # RFC 6749 section 3.3: a scope has at least one name, so an empty one is omitted.
-        return {name: value for name, value in members.items() if value not in (None, "", ())}
 
 
 def client_credentials_form(

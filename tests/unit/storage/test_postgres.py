@@ -187,7 +187,7 @@ async def test_a_claim_that_comes_back_while_it_is_deleted(tables: str) -> None:
         holding = await asyncpg.connect(tables)
         try:
             await holding.execute("BEGIN; SELECT FROM audit_head FOR UPDATE")
-            claiming = asyncio.create_task(other.ledger.claim(again))
+            claiming = asyncio.ensure_future(other.ledger.claim(again))
             await _waiting_for_locks(tables, 1)
             purging = [asyncio.create_task(one.ledger.purge(2)) for one in (store, other)]
             await _waiting_for_locks(tables, 2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import ClassVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from affiant.errors import Rejected
+from affiant.oauth import names
 from affiant.reasons import Reason
 from affiant.values import Value
 
@@ -14,6 +15,8 @@ MAX_BYTES = 65_536
 MAX_PARAMETERS = 32
 # RFC 8707 section 2 and RFC 8693 section 2.1 allow several.
 _REPEATABLE = frozenset({"resource", "audience"})
+# Every request of a client has these, as libraries escape them.
+_ESCAPED = {quote(value, safe=""): value for value in (names.JWT_BEARER_ASSERTION_TYPE, names.JWT_BEARER)}
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -58,8 +61,8 @@ def parse(body: bytes) -> Form:
 
 def _decode(text: str) -> str:
     text = text.replace("+", " ")
-    if "%" not in text:
-        return text
+    if "%" not in text or text in _ESCAPED:
+        return _ESCAPED.get(text, text)
     if _BROKEN_ESCAPE.search(text):
         raise Rejected(Reason.ENCODING)
     try:

@@ -42,7 +42,7 @@ class Answer(Value, frozen=True):
     HIDDEN = frozenset({"members", "body"})
 
     status: int
-    members: dict[str, Any]  # of the JSON object that is its body
+    members: dict[str, Any] | Value  # of the JSON object that is its body
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes | None = None  # instead of that object
     media_type: bytes = JSON
@@ -57,7 +57,7 @@ def header(scope: Scope, name: bytes) -> list[bytes]:
 async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
     """Return the form of a POST, or of a request by one of these methods (step 1)."""
     check_method(scope, *(methods or ("POST",)))
-    if _IN_QUERY.search(scope["query_string"]):
+    if scope["query_string"] and _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
     if not _is_type(scope, _FORM_TYPE):
         reason = Reason.CONTENT_TYPE if _has_content(scope) else Reason.NO_BODY

@@ -59,7 +59,7 @@ class TokenEndpoint(ClientEndpoint):
         request.notes.token = issued.jti
         # One commit: the jti is claimed, and the audit record and the state of the refresh token are written.
         await self.commit(request, new_refresh=issued.new_refresh, rotation=issued.rotation)
-        return http.Answer(200, issued.response.to_members(), self._headers(decision.caller))
+        return http.Answer(200, issued.response, self._headers(decision.caller))
 
     async def decide(self, form: Form, request: Request) -> Decision:
         """Decide what this request gets. Nothing is stored, and no jti is claimed: `explain` also calls this."""

@@ -57,7 +57,7 @@ async def issue(
     A refresh token is not bound to a key: its client authenticates when it uses it (RFC 9449 section 5).
     """
     caller, granted, authorization = decision.caller, decision.granted, decision.authorization
-    proof, certificate = decision.proof, decision.certificate
+    scope = render(granted.scope)
     refresh, new_refresh, rotation = _refresh(decision, master_key, int(now))
     claims = AccessTokenClaims(
         iss=issuer,
@@ -67,17 +67,16 @@ async def issue(
         exp=int(now) + granted.lifetime,
         iat=int(now),
         jti=_jti(new_refresh or authorization.refresh_token),
-        scope=render(granted.scope) or None,
-        jkt=proof.jkt if proof is not None else None,
-        x5t=certificate.thumbprint if certificate is not None else None,
-        authorization_details=granted.details,
+        scope=scope,
         client_key=caller.thumbprint,
+        authorization_details=granted.details,
+        cnf=access_token.confirmation(decision.proof, decision.certificate),
     )
     response = TokenResponse(
         access_token=_short_enough(await access_token.build(claims, signer, typ=granted.typ), granted),
-        token_type=bearer.BEARER if proof is None else bearer.DPOP,
+        token_type=bearer.BEARER if decision.proof is None else bearer.DPOP,
         expires_in=granted.lifetime,
-        scope=render(granted.scope),
+        scope=scope or None,
         refresh_token=refresh,
         authorization_details=granted.details,
     )

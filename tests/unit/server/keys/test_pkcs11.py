@@ -51,7 +51,7 @@ async def test_every_algorithm_signs_as_rfc_7518_lays_it_out(token: Token, alg: 
     """Read by our own strict reader, and refused when a byte of it is another."""
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate(alg, now=NOW))
-    text = await compact.sign_with({"typ": "at+jwt"}, {"iss": "x"}, opened.signer)
+    text = await compact.sign_with("at+jwt", {"iss": "x"}, opened.signer)
     unverified = compact.parse(text)
     assert (unverified.alg, unverified.kid) == (alg, opened.public.kid)
     assert compact.verify(unverified, opened.public).claims == {"iss": "x"}
@@ -88,7 +88,7 @@ async def test_the_private_part_stays_inside(token: Token, hsm: softhsm.SoftHsm)
 async def test_a_hundred_at_once_are_signed_by_one_thread(token: Token) -> None:
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate("ES256", now=NOW))
-    texts = await asyncio.gather(*(compact.sign_with({}, {"n": n}, opened.signer) for n in range(100)))
+    texts = await asyncio.gather(*(compact.sign_with("JWT", {"n": n}, opened.signer) for n in range(100)))
     assert [compact.verify(compact.parse(text), opened.public).claims["n"] for text in texts] == list(range(100))
 
 
@@ -145,7 +145,7 @@ async def test_old_keys_retire_in_the_store_while_new_ones_are_in_the_token(toke
     elsewhere = sealed.open(next(key for key in await store.signing_keys.list() if key.kid == made.kid))
     assert elsewhere.public.to_jwk() == new.public.to_jwk()
     with pytest.raises(StoreError, match="set AFFIANT_PKCS11_MODULE"):
-        await compact.sign_with({}, {}, elsewhere.signer)
+        await compact.sign_with("JWT", {}, elsewhere.signer)
     assert not isinstance(sealed.open(back).signer, TokenKey)
 
 
@@ -157,18 +157,18 @@ async def test_a_key_that_is_not_in_the_token_is_missed_at_the_start(token: Toke
     with pytest.raises(ConfigError, match=f"does not have the key {key.kid}"):
         await signing_keys.check(store, vault, now=NOW)
     with pytest.raises(StoreError, match=f"does not have the key {key.kid}"):
-        await compact.sign_with({}, {}, vault.open(key).signer)
+        await compact.sign_with("JWT", {}, vault.open(key).signer)
 
 
 async def test_a_session_that_was_lost_is_begun_again(token: Token) -> None:
     """As when the device was pulled out and put back: its handles are good for nothing."""
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate("ES256", now=NOW))
-    await compact.sign_with({}, {}, opened.signer)
+    await compact.sign_with("JWT", {}, opened.signer)
     await token._thread().run(token._session.close, seconds=5)
-    compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+    compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
     await token._thread().run(token._library.finalize, seconds=5)
-    compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+    compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
 
 
 async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that_name(
@@ -188,7 +188,7 @@ async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that
     opened = vault.open(await vault.generate("ES256", now=NOW))
     assert lost
     assert await token._run(lambda session: len(pkcs11._find(session, opened.public.kid)), 5) == 1
-    compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+    compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
 
 
 async def test_a_token_that_hangs_is_a_store_that_does_not_answer(
@@ -200,15 +200,15 @@ async def test_a_token_that_hangs_is_a_store_that_does_not_answer(
     stuck = asyncio.create_task(token._run(lambda _: end.wait(), 0.2))
     await asyncio.sleep(0.01)
     with pytest.raises(StoreError, match="did not answer within"):
-        await compact.sign_with({}, {}, opened.signer)
+        await compact.sign_with("JWT", {}, opened.signer)
     with pytest.raises(StoreError):
         await stuck
     with pytest.raises(StoreError, match="does not answer"):
-        await compact.sign_with({}, {}, opened.signer)
+        await compact.sign_with("JWT", {}, opened.signer)
     end.set()
     for _ in range(200):
         with contextlib.suppress(StoreError):
-            compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+            compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
             return
         await asyncio.sleep(0.01)
     pytest.fail("it does not come back")
@@ -269,7 +269,7 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
         child = os.fork()
     if child == 0:
         try:
-            text = asyncio.run(asyncio.wait_for(compact.sign_with({}, {"by": "child"}, opened.signer), 20))
+            text = asyncio.run(asyncio.wait_for(compact.sign_with("JWT", {"by": "child"}, opened.signer), 20))
             os.write(write, text.encode())
         finally:
             os._exit(0)
@@ -278,7 +278,7 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
         text = await asyncio.to_thread(pipe.read)
     await asyncio.to_thread(os.waitpid, child, 0)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
-    compact.verify(compact.parse(await compact.sign_with({}, {}, opened.signer)), opened.public)
+    compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
     assert parent == (threading.get_ident(), os.getpid())
 
 
@@ -290,7 +290,7 @@ async def test_rsa_is_hashed_here_where_the_token_does_not(token: Token, bits: s
     token._mechanisms -= {getattr(Mechanism, f"SHA{bits}_RSA_PKCS")}
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate(f"RS{bits}", now=NOW))
-    compact.verify(compact.parse(await compact.sign_with({}, {"iss": "x"}, opened.signer)), opened.public)
+    compact.verify(compact.parse(await compact.sign_with("JWT", {"iss": "x"}, opened.signer)), opened.public)
     plain = await token.sign(opened.public.kid or "", f"RS{bits}", b"data")
     await token.close()
     assert await token.sign(opened.public.kid or "", f"RS{bits}", b"data") == plain
