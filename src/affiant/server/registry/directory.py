@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from affiant.errors import SignerError
 from affiant.jose.key_set import KeySet
@@ -38,6 +39,9 @@ class RegisteredClient:
     rules: Rules
     demands: Demands = profiles.NONE
     observed: tuple[Reason, ...] = ()  # recorded whenever it authenticates
+    # What it gets, by scope and resource asked for, as token/policy.py decided: until the store changes, and the client
+    # is read again.
+    granted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def client_id(self) -> str:

@@ -16,6 +16,7 @@ from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
 from affiant.values import Value
 
+MAX_REMEMBERED = 64  # decisions for one client
 GUIDE_LIFETIME = 600  # seconds; the longest lifetime of the guide's tokens
 
 
@@ -32,6 +33,20 @@ class Granted(Value, frozen=True):
 
 def grant(authorization: Authorization, client: RegisteredClient, directory: Directory, *, lifetime: int) -> Granted:
     """Return what this client gets of what it asked for; `lifetime` is the server's setting, in seconds."""
+    if client.demands.algorithms is not None or authorization.refresh_token is not None or authorization.details:
+        return _grant(authorization, client, directory, lifetime)
+    # A client asks for the same again and again. Only a change of the store changes what it gets, and that makes a new
+    # RegisteredClient.
+    asked = (authorization.scope, authorization.resource)
+    granted: Granted | None = client.granted.get(asked)
+    if granted is None:
+        granted = _grant(authorization, client, directory, lifetime)
+        if len(client.granted) < MAX_REMEMBERED:
+            client.granted[asked] = granted
+    return granted
+
+
+def _grant(authorization: Authorization, client: RegisteredClient, directory: Directory, lifetime: int) -> Granted:
     apis = find_apis(authorization.resource, client, directory)
     signing_alg = _signing_alg(apis)
     demanded = client.demands.algorithms

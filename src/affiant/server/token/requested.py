@@ -34,7 +34,10 @@ def resource(form: Form, *, signed: object = None) -> tuple[str, ...]:
     Many clients send `audience` instead of `resource` (RFC 8707). Both mean the same here: a token for another API than
     the named one is useless. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
     """
-    named, audience = _identifiers(form.all("resource")), tuple(dict.fromkeys(form.all("audience")))
+    named, audience = form.all("resource"), form.all("audience")
+    if not (named or audience or signed):
+        return ()
+    named, audience = _identifiers(named), tuple(dict.fromkeys(audience))
     if named and audience and set(named) != set(audience):
         raise Rejected(Reason.RESOURCE_CONFLICT, expected=" or ".join(named))
     asked, allowed = named or audience, _parse_signed(signed)
