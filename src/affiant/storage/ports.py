@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from affiant.storage.entries import AuditHead, AuditRow, Entry, Outcome, RefreshToken, Revocation
@@ -62,7 +62,7 @@ class Revocations(Protocol):
 class Ledger(Protocol):
     """Commits decisions."""
 
-    async def claim(self, entry: Entry) -> Outcome:
+    def claim(self, entry: Entry) -> Awaitable[Outcome]:
         """Claim the jti, change refresh tokens and revocations, and append the audit record, in one durable commit.
 
         Of any number of entries with one (client, digest), from tasks, threads, processes or before a crash, exactly

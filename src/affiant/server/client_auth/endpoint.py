@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from affiant.oauth.parameters.form import Form
@@ -32,8 +33,6 @@ class ClientEndpoint(Endpoint):
         request.notes.is_read = True
         return form
 
-    async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
+    def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Awaitable[Caller]:
         """Steps 2 to 10: return the client, and note it for the record."""
-        caller = await self.authenticator.authenticate(form, request, proves_key=proves_key)
-        request.notes.admit(caller)
-        return caller
+        return self.authenticator.authenticate(form, request, proves_key=proves_key)

@@ -74,7 +74,7 @@ class Authenticator:
         return self._certificates.find(request.scope)
 
     async def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Caller:
-        """Return the client of this request, or raise Rejected.
+        """Return the client of this request, noted for its record, or raise Rejected.
 
         `proves_key` admits a key that is only announced, because the request does nothing but prove it.
         """
@@ -89,7 +89,10 @@ class Authenticator:
                 await shown.judge(known, judging)
             raise shown.refused(problem)
         caller = await shown.judge(known, judging)
-        return caller if certificate is None else structs.replace(caller, certificate=certificate)
+        if certificate is not None:
+            caller = structs.replace(caller, certificate=certificate)
+        request.notes.admit(caller)
+        return caller
 
     def _check_client(self, client: RegisteredClient | None, shown: Shown) -> tuple[RegisteredClient, Rejected | None]:
         """Step 5: return the client, or STRANGER and why the client cannot authenticate by this method.

@@ -6,7 +6,6 @@ Each method is a file in `methods/`; its names are in oauth/names.AUTH_METHODS. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from affiant.errors import Rejected
@@ -17,10 +16,10 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Notes
+from affiant.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Value, frozen=True):
     """The parts of a request that can authenticate a client."""
 
     form: Form
@@ -33,8 +32,7 @@ class Sent:
         return [value for key, value in self.headers if key == name]
 
 
-@dataclass(frozen=True, slots=True)
-class Judging:
+class Judging(Value, frozen=True):
     """The inputs of a method that judges one request."""
 
     now: float

@@ -58,7 +58,8 @@ def thumbprint(key: ClientKey) -> str:
 
 def is_revoked(key: ClientKey, now: float) -> bool:
     """Whether the key is of no use any more: revoked, retired or expired."""
-    return any(end is not None and end <= now for end in (key.revoked_at, key.expires_at))
+    revoked_at, expires_at = key.revoked_at, key.expires_at
+    return (revoked_at is not None and revoked_at <= now) or (expires_at is not None and expires_at <= now)
 
 
 def may_be_proved(key: ClientKey, now: float) -> bool:

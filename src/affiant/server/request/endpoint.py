@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -75,8 +75,9 @@ class Recorder:
         address = scope["client"][0] if scope.get("client") else ""
         return Request(self.name, address, self._clock(), scope, receive)
 
-    async def send(self, request: Request, answer: http.Answer, send: http.Send) -> None:
-        await http.respond(send, answer, (*request.notes.headers, (b"x-trace-id", request.trace_id.encode("ascii"))))
+    def send(self, request: Request, answer: http.Answer, send: http.Send) -> Awaitable[None]:
+        also = (*request.notes.headers, (b"x-trace-id", request.trace_id.encode("ascii")))
+        return http.respond(send, answer, also)
 
     async def fail(self, request: Request, error: Exception) -> http.Answer:
         """Record a failure, and build its answer; 503 if it cannot be recorded."""
@@ -124,19 +125,18 @@ class Recorder:
         Rejected; the commit has then recorded the refusal.
         """
         caller = request.notes.caller
-        outcome = await self._record(
-            request,
-            Entry(
-                request.record(),
-                claim=request.notes.claim,
-                tolerate_repeat=caller.tolerates_repeat if caller else False,
-                new_refresh=new_refresh,
-                rotation=rotation,
-                revocations=revocations,
-                revoke_family=revoke_family,
-            ),
+        entry = Entry(
+            request.record(),
+            claim=request.notes.claim,
+            tolerate_repeat=caller.tolerates_repeat if caller else False,
+            new_refresh=new_refresh,
+            rotation=rotation,
+            revocations=revocations,
+            revoke_family=revoke_family,
         )
-        if outcome in _LOST:
+        outcome = await self._ledger.claim(entry)
+        self._count(request, entry, is_repeated=outcome is Outcome.REPLAYED)
+        if outcome is not Outcome.FIRST and outcome in _LOST:
             raise _Recorded(_LOST[outcome])
 
     def refuse(self, request: Request, refusal: Rejected) -> http.Answer:
@@ -200,18 +200,20 @@ class Recorder:
             claim=request.notes.claim if refusal.reason.value.step != _PROOF_STEP else None,
             tolerate_repeat=caller.tolerates_repeat if caller else False,
         )
-        outcome = await self._record(request, entry)
+        outcome = await self._ledger.claim(entry)
+        is_repeated = outcome is Outcome.REPLAYED or await self._is_repeated(request, entry)
+        self._count(request, entry, is_repeated=is_repeated)
         return Rejected(_LOST[outcome]) if outcome in _LOST else refusal
 
-    async def _record(self, request: Request, entry: Entry) -> Outcome:
-        """Commit the entry, then count it: as a failure, or as part of the caller's share."""
-        outcome, caller = await self._ledger.claim(entry), request.notes.caller
+    def _count(self, request: Request, entry: Entry, *, is_repeated: bool) -> None:
+        """Count what was committed: as a failure, or as part of the caller's share."""
+        caller = request.notes.caller
         if caller is None:
             # Some endpoints admit other callers than clients: a decision there is no failure.
             if entry.audit.outcome == REFUSED:
                 self._limits.count_failure(request)
                 self._inquire(request)
-        elif outcome is Outcome.REPLAYED or await self._is_repeated(request, entry):
+        elif is_repeated:
             self._limits.count_failure(request)
             self._inquire(request)
         else:
@@ -219,7 +221,6 @@ class Recorder:
                 self._limits.count_share(caller.client_id, self.name, request.now)
             if self.counts_uses and caller.thumbprint is not None:
                 self._uses.count(caller.client_id, caller.thumbprint, request.now)
-        return outcome
 
     async def _is_repeated(self, request: Request, entry: Entry) -> bool:
         """Whether a request that claims nothing shows a used jti: it must not spend the share of the client."""
@@ -246,16 +247,13 @@ class Endpoint(Recorder, ABC):
         request = self.begin(scope, receive)
         try:
             with self._deadline:
-                answer = await self._answer(request)
+                try:
+                    answer = await self.road(request)
+                except (Rejected, SignerError) as error:
+                    answer = await self.fail(request, error)  # before the deadline, because it waits for the store
         except Exception as error:  # noqa: BLE001 - every failure is recorded and answered
             answer = await self.fail(request, error)
         await self.send(request, answer, send)
-
-    async def _answer(self, request: Request) -> http.Answer:
-        try:
-            return await self.road(request)
-        except (Rejected, SignerError) as error:
-            return await self.fail(request, error)  # before the deadline, because it waits for the store
 
 
 def required(form: Form, name: str) -> str:

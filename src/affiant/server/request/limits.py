@@ -12,7 +12,7 @@ import os
 import struct
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,26 +23,25 @@ from affiant.system.files import denied, ensure_private
 
 _SLOTS = 1 << 16
 _ROWS = 2
-_INSTANT = struct.Struct("d")
-_LAST_FAILURE = _SLOTS * _ROWS * _INSTANT.size  # after the slots: the instant of the last failure of all
-_BYTES = _LAST_FAILURE + _INSTANT.size
+_LAST_FAILURE = _SLOTS * _ROWS  # after the slots: the instant of the last failure of all
+_BYTES = (_LAST_FAILURE + 1) * 8
 _MAX_NAMES = 100  # names in one summary; the others are counted together
 _OTHERS = "others"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rate:
     """A burst, and how fast it fills up again. A burst of 0 is no limit."""
 
     burst: int
     per_second: float
 
-    @property
+    @cached_property
     def interval(self) -> float:
         """Seconds that one request costs."""
         return 1 / self.per_second
 
-    @property
+    @cached_property
     def tolerance(self) -> float:
         """Seconds that a name may be ahead of the clock."""
         return (self.burst - 1) / self.per_second
@@ -77,7 +76,7 @@ class Limits:
     def __init__(self, rates: Rates, *, key: bytes, path: Path | None = None) -> None:
         self.rates = rates
         self._key = key
-        self._table = _map(path)
+        self._table = memoryview(_map(path)).cast("d")
         self._slots = lru_cache(maxsize=4096)(self._find_slots)
         self._refused: Counter[tuple[Reason, str]] = Counter()
 
@@ -102,7 +101,7 @@ class Limits:
 
     def count_failure(self, request: Request) -> None:
         """Count a failure, once it is recorded."""
-        _INSTANT.pack_into(self._table, _LAST_FAILURE, request.now)
+        self._table[_LAST_FAILURE] = request.now
         for name in _names(request):
             self._spend(f"failure {name}", self.rates.failures, request.now)
 
@@ -117,7 +116,7 @@ class Limits:
 
     def _is_quiet(self, now: float) -> bool:
         """Whether the last failure is so long ago that every burst is full again; then there is nothing to look up."""
-        last: float = _INSTANT.unpack_from(self._table, _LAST_FAILURE)[0]
+        last = self._table[_LAST_FAILURE]
         whole = self.rates.failures.burst * self.rates.failures.interval
         return not last - whole <= now <= last + whole
 
@@ -141,14 +140,13 @@ class Limits:
         following = min(max(min(first, second), now) + rate.interval, now + rate.tolerance + rate.interval)
         # Two workers that write at once count one for both: a limit may be that much too high.
         slots = self._slots(name)
-        _INSTANT.pack_into(self._table, slots[0], max(first, following))
-        _INSTANT.pack_into(self._table, slots[1], max(second, following))
+        self._table[slots[0]] = max(first, following)
+        self._table[slots[1]] = max(second, following)
 
     def _instants(self, name: str, rate: Rate, now: float) -> tuple[float, float]:
         """Return both instants of a name; the earlier is closer to the truth, as other names share the slots."""
         slots = self._slots(name)
-        first: float = _INSTANT.unpack_from(self._table, slots[0])[0]
-        second: float = _INSTANT.unpack_from(self._table, slots[1])[0]
+        first, second = self._table[slots[0]], self._table[slots[1]]
         # A later instant was written before the clock was set back.
         latest = now + rate.tolerance + 2 * rate.interval
         return first if first <= latest else now, second if second <= latest else now
@@ -156,7 +154,7 @@ class Limits:
     def _find_slots(self, name: str) -> tuple[int, int]:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
         first, second = struct.unpack("II", digest)
-        return (first % _SLOTS) * _INSTANT.size, (_SLOTS + second % _SLOTS) * _INSTANT.size
+        return first % _SLOTS, _SLOTS + second % _SLOTS
 
 
 def _names(request: Request) -> list[str]:

@@ -22,10 +22,10 @@ from affiant.values import Value
 
 REFUSED: Final = "refused"  # the outcome of a refused request
 MAX_SHOWN = 256  # characters of any text that a caller chose
-MAX_NAME = 256  # characters of the claimed client_id: as long as a registered one may be
 # Text that looks like a token, anywhere; and in a parameter that takes no secret, text that looks like one.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}")
 _CREDENTIAL = re.compile(r"eyJ[A-Za-z0-9_.-]{16,}|[A-Za-z0-9_-]{40,}")
+_SHORTEST = 19  # characters of a match
 
 
 class Evidence(Value, frozen=True):
@@ -97,14 +97,12 @@ class Request(Value, frozen=True):
     def record(self, refusal: Rejected | None = None) -> AuditRecord:
         """Build the audit record of the decision."""
         notes, caller = self.notes, self.notes.caller
-        evidence = notes.evidence if refusal else None
-        return AuditRecord(
+        record = AuditRecord(
             at=self.now,
             trace_id=self.trace_id,
             endpoint=self.endpoint,
-            outcome=REFUSED if refusal else notes.outcome,
-            reason=refusal.reason.code if refusal else None,
-            client_claimed=(without_credentials(notes.claimed) or "")[:MAX_NAME] or None,
+            outcome=notes.outcome,
+            client_claimed=without_credentials(notes.claimed),
             client_id=caller.client_id if caller else notes.client_id,
             method=caller.method if caller else None,
             alg=caller.alg if caller else None,
@@ -112,24 +110,35 @@ class Request(Value, frozen=True):
             thumbprint=caller.thumbprint if caller else None,
             jti_digest=notes.claim.digest.hex() if notes.claim else None,
             grant=without_credentials(notes.grant),
-            scope=without_credentials(notes.scope) if refusal else notes.scope,
-            resource=without_credentials(notes.resource) if refusal else notes.resource,
+            scope=notes.scope,
+            resource=notes.resource,
             profile=caller.client.profile if caller else None,
             address=self.address,
-            expected=_without(_TOKEN, refusal.expected) if refusal else None,
-            got=_without(_secrets_in(refusal), refusal.got) if refusal else None,
-            detail=_without(_TOKEN, refusal.detail)
-            if refusal
-            else notes.detail or without_credentials(caller.label if caller else None),
+            detail=notes.detail or without_credentials(caller.label if caller else None),
             observed=" ".join(caller.observed) or None if caller else None,
-            hint=evidence.hint if evidence else None,
-            also=" ".join(notes.also) or None if refusal else None,
-            policies=notes.policies if refusal else None,
             token=notes.token,
             by=notes.by,
             subject=notes.subject,
-            milliseconds=round((time.perf_counter() - self.started) * 1000, 3),
+            milliseconds=int((time.perf_counter() - self.started) * 1_000_000) / 1000,
         )
+        return record if refusal is None else _refused(record, refusal, notes)
+
+
+def _refused(record: AuditRecord, refusal: Rejected, notes: Notes) -> AuditRecord:
+    evidence = notes.evidence
+    return msgspec.structs.replace(
+        record,
+        outcome=REFUSED,
+        reason=refusal.reason.code,
+        scope=without_credentials(notes.scope),
+        resource=without_credentials(notes.resource),
+        expected=_without(_TOKEN, refusal.expected),
+        got=_without(_secrets_in(refusal), refusal.got),
+        detail=_without(_TOKEN, refusal.detail),
+        hint=evidence.hint if evidence else None,
+        also=" ".join(notes.also) or None,
+        policies=notes.policies,
+    )
 
 
 def without_credentials(text: str | None) -> str | None:
@@ -138,8 +147,10 @@ def without_credentials(text: str | None) -> str | None:
 
 
 def _without(secret: re.Pattern[str], text: str | None) -> str | None:
+    if not text or len(text) < _SHORTEST:
+        return text or None
     # Order: cut to length last. The rest of a secret that is cut first would no longer look like one.
-    return secret.sub(_beginning, text)[:MAX_SHOWN] if text else None
+    return secret.sub(_beginning, text)[:MAX_SHOWN]
 
 
 def _short(text: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -67,9 +67,8 @@ class SqliteLedger:
         rows = await self._reads.fetch(query, client_id, digest)
         return int(rows[0][0]) if rows else None
 
-    async def claim(self, entry: Entry) -> Outcome:
-        outcome: Outcome = await self._writer().submit(self._claim, entry)
-        return outcome
+    def claim(self, entry: Entry) -> Awaitable[Outcome]:
+        return self._writer().submit(self._claim, entry)
 
     async def purge(self, before: int, *, limit: int = 100) -> int:
         def work(transaction: Transaction) -> int:

@@ -57,7 +57,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="affiant-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Work, item: Any) -> Any:
+    def submit(self, work: Work, item: Any) -> asyncio.Future[Any]:
         """Do this item in the next transaction, with others of the same work.
 
         `work` takes the transaction and the items. For each it returns a result, or an Error, which is raised here.
@@ -71,7 +71,7 @@ class Writer:
         if not self._is_signalled:
             self._is_signalled = True
             loop.call_soon(self._signal)
-        return await job.future
+        return job.future
 
     async def prove(self) -> None:
         """Raise StoreError if the disk is full, or if a commit has failed and PROBE_BYTES cannot be committed either.

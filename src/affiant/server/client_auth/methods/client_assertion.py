@@ -63,7 +63,9 @@ class Assertion(Value, frozen=True):
     async def _verify(self, client: RegisteredClient, judging: Judging) -> tuple[RegisteredClient, Verified]:
         """Find the keys that may have signed, and verify with them. Every failure costs a verification."""
         try:
-            client = await self._fetch_keys(client, judging)
+            if _publishes_keys(client):
+                wanted = _wanted(client, self.unverified)
+                client = await judging.remote_keys.complete(client, wanted, now=judging.now)
             keys = _candidates(client, self.unverified, judging.now)
         except Rejected as refusal:
             with suppress(Rejected):
@@ -77,16 +79,11 @@ class Assertion(Value, frozen=True):
                 raise self._unverified(refusal, client, judging) from None
             return found
 
-    async def _fetch_keys(self, client: RegisteredClient, judging: Judging) -> RegisteredClient:
-        if client.record.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.record.jwks_uri is None:
-            return client
-        return await judging.remote_keys.complete(client, _wanted(client, self.unverified), now=judging.now)
-
     async def _verify_again(
         self, client: RegisteredClient, tried: Sequence[VerificationKey], judging: Judging
     ) -> tuple[RegisteredClient, Verified] | None:
         """Verify with keys that the client has published since its set was fetched; None if none fits."""
-        if client.record.token_endpoint_auth_method != names.PRIVATE_KEY_JWT or client.record.jwks_uri is None:
+        if not _publishes_keys(client):
             return None
         wanted = _wanted_instead(self.unverified, tried)
         found = await judging.remote_keys.look_again(client, wanted, now=judging.now)
@@ -154,6 +151,11 @@ class GuideAssertion(Assertion, frozen=True):
 
     def refused(self, refusal: Rejected) -> Rejected:
         return _misplaced(refusal)
+
+
+def _publishes_keys(client: RegisteredClient) -> bool:
+    record = client.record
+    return record.jwks_uri is not None and record.token_endpoint_auth_method == names.PRIVATE_KEY_JWT
 
 
 def _marks(sent: Sent) -> list[str]:
