@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -30,6 +33,7 @@ MAX_HEADERS_BYTES = 65_536
 MAX_BODY_BYTES = 1 << 20  # with chunk extensions and trailers, which no endpoint sees; a form has 64 KiB
 MAX_PIPELINED = 128  # requests that wait on one connection for the answer to the first
 _NEVER = float("inf")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Connection(HttpToolsProtocol):
@@ -49,7 +53,7 @@ class Connection(HttpToolsProtocol):
     _unfinished = 0  # bytes of the message that has not ended
     _in_body = False
     _discards: int | None = None  # bytes that will still be discarded; None while requests are read
-    _lingers_after: RequestResponseCycle | None = None
+    lingers_after: Cycle | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -108,10 +112,28 @@ class Connection(HttpToolsProtocol):
             return  # these headers are parsed once more
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # ends in send_400_response
-        super().on_headers_complete()
+        self._begin(self.parser.get_http_version())
         self._requests += 1
         self._in_body = True
         self._until = self.loop.time() + BODY_SECONDS
+
+    def _begin(self, version: str) -> None:
+        """Start to answer the request whose headers are complete, or queue it behind the ones before it."""
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        before = cast("Cycle | None", self.cycle)
+        self.cycle = cycle = Cycle(self, keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -123,7 +145,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or linger after the last."""
-        if self._lingers_after is not None and self._lingers_after.response_complete:
+        if self.lingers_after is not None and self.lingers_after.response_complete:
             self._linger()
             return
         super().on_response_complete()
@@ -133,28 +155,10 @@ class Connection(HttpToolsProtocol):
             self._until = self._answered_at + self.timeout_keep_alive + HEADERS_SECONDS
             self._table.mark_waiting(self)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Start an answer; close the connection after one that came before the end of its request."""
+    def _start_asgi_task(self, cycle: Cycle, app: Any) -> None:  # type: ignore[override]
         if self._table.is_ending:
             cycle.keep_alive = False
-
-        async def run(scope: Any, receive: Any, send: Any) -> None:
-            if not cycle.more_body and self._lingers_after is not cycle:
-                await app(scope, receive, send)
-                return
-
-            async def send_whole(message: Any) -> None:
-                if message["type"] == "http.response.start" and cycle.more_body:
-                    # RFC 9112 9.3: the server would read the rest of the request in vain.
-                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-                    self._lingers_after = cycle
-                elif message["type"] == "http.response.body" and self._lingers_after is cycle:
-                    cycle.keep_alive = True  # or uvicorn would close at once, which resets a peer that still sends
-                await send(message)
-
-            await app(scope, receive, send_whole)
-
-        super()._start_asgi_task(cycle, run)
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, msg)
@@ -229,7 +233,7 @@ class Connection(HttpToolsProtocol):
         elif self.pipeline or not self._in_body:
             # Order: HTTP/1.1 matches answers to requests by order, so earlier requests are answered first.
             self.cycle.keep_alive = False
-            self._lingers_after = self.cycle
+            self.lingers_after = cast(Cycle, self.cycle)
             self._discards = LINGER_BYTES
         else:  # the body of the request in flight
             self._write_refusal(status, text)
@@ -249,12 +253,103 @@ class Connection(HttpToolsProtocol):
             return
         self._discards = LINGER_BYTES
         self._until = self.loop.time() + LINGER_SECONDS
-        self._lingers_after = None
+        self.lingers_after = None
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
         self._table.mark_waiting(self)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer, as uvicorn has them, but an answer of known length is one write."""
+
+    def __init__(self, connection: Connection, *, keep_alive: bool) -> None:
+        super().__init__(
+            scope=connection.scope,
+            transport=connection.transport,
+            flow=connection.flow,
+            logger=connection.logger,
+            access_logger=connection.access_logger,
+            access_log=False,
+            default_headers=connection.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=connection.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=connection.on_response_complete,
+        )
+        self._connection = connection
+        self._head = b""  # of an answer whose body comes next
+        self._is_received = False
+
+    async def receive(self) -> Any:
+        """Return a body that is complete at once; wait for more of any other, and then for the end."""
+        if self.more_body or self._is_received or self.disconnected or self.response_complete:
+            return await super().receive()
+        self._is_received = True
+        self.message_event.clear()
+        self.flow.resume_reading()
+        return {"type": "http.request", "body": bytes(self.body), "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        if not self.response_started:
+            message = self._closing(message) if self.more_body else message
+            if self._keep_head(message["status"], message.get("headers", ())):
+                return
+        elif self._connection.lingers_after is self:
+            self.keep_alive = True  # or uvicorn would close at once, which resets a peer that still sends
+        if self._head:
+            await self._send_with_head(message)
+        else:
+            await super().send(message)
+
+    def _closing(self, message: Any) -> Any:
+        # RFC 9112 9.3: the server would read the rest of the request in vain.
+        self._connection.lingers_after = self
+        return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+
+    async def _send_with_head(self, message: Any) -> None:
+        head, self._head = self._head, b""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        body = message["body"]
+        if message.get("more_body") or self.scope["method"] == "HEAD" or len(body) != self.expected_content_length:
+            self.transport.write(head)
+            await super().send(message)
+            return
+        self.transport.write(head + body)
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _keep_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Keep the head of an answer until its body comes, and return True; False for one without a length."""
+        length, parts, lines = None, [STATUS_LINE[status]], 1
+        for name, value in (*self.default_headers, *headers):
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                self.keep_alive = False
+                continue
+            parts += (name, b": ", value, b"\r\n")
+            lines += 1
+        if length is None:
+            return False
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+            lines += 1
+        head = b"".join(parts)
+        # Attack: a line end in a value begins another header.
+        if not head.count(b"\r") == head.count(b"\n") == lines or _CONTROL.search(head):
+            raise RuntimeError("a header of the answer has a control character")
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.expected_content_length, self.chunked_encoding = length, False
+        self._head = head + b"\r\n"
+        return True
 
 
 class _Parser:
