@@ -71,10 +71,13 @@ class Server(Starlette):
 
     def _find(self, path: str) -> ASGIApp | None:
         """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
+        endpoint = self._endpoints.get(path)
+        if endpoint is not None:
+            return endpoint
         # Not by a route's pattern, which matches no path with a line end in it: all of it is behind one gate.
         if f"{path}/".startswith(f"{self._admin_path}/"):
             return self._admin
-        return self._endpoints.get(path) or self._endpoints.get(path[: path.rfind("/") + 1])
+        return self._endpoints.get(path[: path.rfind("/") + 1])
 
 
 class LateAdmin:

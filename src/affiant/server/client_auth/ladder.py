@@ -115,7 +115,9 @@ class Authenticator:
 
 def find(sent: Sent) -> Shown:
     """Return the one way in which a request authenticates (RFC 6749 section 2.3, RFC 7521 section 4.2)."""
-    marks = [mark for method in METHODS for mark in method.marks(sent)]
+    marks: list[str] = []
+    for method in METHODS:
+        marks += method.marks(sent)
     if len(marks) > 1:
         # RFC 7521 section 4.2.1: with an assertion it is invalid_client; RFC 6749 section 5.2: else invalid_request.
         is_assertion = sent.form.get("client_assertion") is not None

@@ -7,6 +7,7 @@ has chosen. The functions take the keys of one line, unless they say so; those t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,13 @@ def find_signer(keys: Iterable[SigningKey], now: float) -> SigningKey | None:
 def has_ended(keys: Iterable[SigningKey], now: float) -> bool:
     """Whether the line has no key that should sign: none is live, or all retire because no API needed them."""
     return all(key.retiring_at is not None and key.retiring_at <= now for key in live(keys, now))
+
+
+def steady(keys: Iterable[SigningKey], now: float) -> tuple[float, float]:
+    """Return the instants around `now` between which `find_signer` has one answer."""
+    instants = [one for key in keys for one in (key.active_at, key.removed_at) if one is not None]
+    before, after = [one for one in instants if one <= now], [one for one in instants if one > now]
+    return max(before, default=-math.inf), min(after, default=math.inf)
 
 
 def state(key: SigningKey, keys: Sequence[SigningKey], now: float) -> str:

@@ -27,6 +27,7 @@ from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
 
 FRESH_SECONDS = 0.1  # between two reads of the store's version; a change must take effect within 1 s
 MAX_CLIENTS = 10_000  # in memory
+_NEVER = (0.0, 0.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Directory:
         self._vault = vault or Vault(master_key)
         self._signing_keys: list[SigningKey] = []
         self._opened: dict[str, Opened] = {}
+        # Of each line: the key that signs, and from when until when.
+        self._signers: dict[str, tuple[float, float, AnySigner | None]] = {}
 
     @property
     def demands(self) -> Demands:
@@ -108,7 +111,7 @@ class Directory:
             self._signing_keys = [key for key in keys if key.sealed]
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
-            self._clients = {}
+            self._clients, self._signers = {}, {}
             self._version = version
         self._looked_at = now
 
@@ -146,8 +149,14 @@ class Directory:
 
     def find_signer(self, line: str) -> AnySigner | None:
         """Return the key that signs now for the APIs of this algorithm; None before its first key is made."""
-        record = calendar.find_signer(calendar.of_line(self._signing_keys, line), self._clock())
-        return self._opened[record.kid].signer if record is not None else None
+        now = self._clock()
+        begins, ends, signer = self._signers.get(line, _NEVER)
+        if not begins <= now < ends:
+            keys = calendar.of_line(self._signing_keys, line)
+            record = calendar.find_signer(keys, now)
+            signer = self._opened[record.kid].signer if record is not None else None
+            self._signers[line] = (*calendar.steady(keys, now), signer)
+        return signer
 
     def published_keys(self) -> KeySet:
         """Return the announced, active and retiring keys."""

@@ -72,6 +72,8 @@ def _authorization(sent: Sent) -> list[bytes]:
     assertion (RFC 7521 section 4.2.1): it may be a second assertion.
     """
     values, form = sent.header(b"authorization"), sent.form
+    if not values:
+        return values
     is_post = form.get("client_secret") is not None and form.get("client_id") is not None
     has_jwt = form.get("client_assertion") is not None or form.get("assertion") is not None
     if is_post and not has_jwt and len(values) == 1 and _scheme(values[0]) in ("Bearer", "DPoP"):
