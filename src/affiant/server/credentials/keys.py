@@ -19,7 +19,7 @@ from affiant.storage.records import ClientKey, NotFound
 MAX_KEYS = 16  # live at one time
 MAX_REVOKED = 256  # that are remembered, so that they do not come back; a client that rotates for ever must not grow
 MAX_CHOICES = 4  # keys of one kid that a message lists
-_CACHED = 10_000
+_CACHED = 65_536
 _INSTANTS = ("created_at", "not_before", "expires_at", "proved_at", "retiring_at", "revoked_at")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from affiant.errors import SignerError
 from affiant.jose.key_set import KeySet
@@ -26,7 +26,9 @@ from affiant.storage.ports import Store
 from affiant.storage.records import RESTORED_AT, Api, Client, SigningKey
 
 FRESH_SECONDS = 0.1  # between two reads of the store's version; a change must take effect within 1 s
-MAX_CLIENTS = 10_000  # in memory
+MAX_CLIENTS = 65_536  # in memory, with one key 4 KB each
+MAX_STRANGERS = 4096  # names that are no client, in memory
+_Kept = TypeVar("_Kept")
 _NEVER = (0.0, 0.0, None)
 
 
@@ -80,8 +82,10 @@ class Directory:
         self._version = -1
         self._restored_at: int | None = None
         self._looked_at = float("-inf")
-        # Attack: without None for unknown names, the time of an answer shows whether a client exists.
-        self._clients: dict[str, RegisteredClient | None] = {}
+        self._clients: dict[str, RegisteredClient] = {}
+        # Attack: without the unknown names, the time of an answer shows whether a client exists. Attack: made-up names
+        # push out the clients, if they are kept with them.
+        self._strangers: dict[str, None] = {}
         self._apis: dict[str, Api] = {}
         self._default: Api | None = None
         self._vault = vault or Vault(master_key)
@@ -111,20 +115,22 @@ class Directory:
             self._signing_keys = [key for key in keys if key.sealed]
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
-            self._clients, self._signers = {}, {}
+            self._clients, self._strangers, self._signers = {}, {}, {}
             self._version = version
         self._looked_at = now
 
     async def client(self, client_id: str) -> RegisteredClient | None:
         """Return the client of this name, enabled or not."""
         await self.refresh()
-        if client_id in self._clients:
-            return self._clients[client_id]
+        known = self._clients.get(client_id)
+        if known is not None or client_id in self._strangers:
+            return known
         record = await self._store.clients.find(client_id)
-        known = self._prepare(record) if record is not None else None
-        if len(self._clients) >= MAX_CLIENTS:
-            self._clients.pop(next(iter(self._clients)))
-        self._clients[client_id] = known
+        if record is None:
+            _keep(self._strangers, client_id, None, MAX_STRANGERS)
+            return None
+        known = self._prepare(record)
+        _keep(self._clients, client_id, known, MAX_CLIENTS)
         return known
 
     def api(self, identifier: str) -> Api | None:
@@ -195,3 +201,10 @@ class Directory:
             observe=frozenset(record.observe) - ({"audience"} if demands.audience else set()),
             made_after=self._restored_at,
         )
+
+
+def _keep(kept: dict[str, _Kept], name: str, value: _Kept, most: int) -> None:
+    """Keep this as well, in place of the one that was kept first if there are too many."""
+    if len(kept) >= most:
+        kept.pop(next(iter(kept)))
+    kept[name] = value
