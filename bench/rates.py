@@ -73,20 +73,26 @@ def measure(
     expect: str = TOKEN,
     rate: float = 0.0,
     at_least: int = 500,
+    database: Processes | None = None,
 ) -> Row:
-    """Send requests for about so many seconds; return what the generator and the server's CPU say."""
+    """Send requests for about so many seconds; return what the generator and the CPU of the server and database say."""
     probe = generator.send(port, prepare(max(200, 4 * connections)), connections=connections, expect=expect)
     count = max(at_least, int(min(rate or probe.rate, probe.rate) * seconds))
     warm_up = count // 5
     requests = list(prepare(warm_up + count))
-    used = processes.cpu()
+    watched = {"cpu_us": processes, **({"database_us": database} if database else {})}
+    used = {name: each.cpu() for name, each in watched.items()}
     load = generator.send(port, requests, connections=connections, warm_up=warm_up, rate=rate, expect=expect)
-    used = processes.cpu() - used
-    return {**asdict(load), "cpu_us": round(used / (warm_up + count) * 1e6, 1)}
+    per_request = {name: (each.cpu() - used[name]) / (warm_up + count) for name, each in watched.items()}
+    return {**asdict(load), **{name: round(seconds * 1e6, 1) for name, seconds in per_request.items()}}
 
 
 def interleave(
-    subjects: Sequence[tuple[Subject, Processes, Prepare]], *, connections: int, effort: Effort
+    subjects: Sequence[tuple[Subject, Processes, Prepare]],
+    *,
+    connections: int,
+    effort: Effort,
+    database: Processes | None = None,
 ) -> list[Row]:
     """Measure each in turn, in alternating order; each row has the median, and its ratio to the first one.
 
@@ -95,13 +101,16 @@ def interleave(
     runs: dict[str, list[Row]] = {subject.name: [] for subject, _, _ in subjects}
     for number in range(effort.rounds):
         for subject, processes, prepare in subjects if number % 2 == 0 else subjects[::-1]:
-            run = measure(subject.port, processes, prepare, connections=connections, seconds=effort.seconds)
+            run = measure(
+                subject.port, processes, prepare, connections=connections, seconds=effort.seconds, database=database
+            )
             runs[subject.name].append(run)
     first = runs[subjects[0][0].name]
     rows = []
     for name, found in runs.items():
         row: Row = {"what": name}
         row |= {key: round(statistics.median(float(run[key]) for run in found), 3) for key in found[0]}
+        row["connections"] = connections
         for key, mine in (("rate", "times_as_fast"), ("cpu_us", "times_the_cpu")):
             ratios = [float(one[key]) / float(other[key]) for one, other in zip(first, found, strict=True)]
             row[mine] = round(statistics.median(ratios), 3)

@@ -22,8 +22,7 @@ from starlette.types import ASGIApp
 from affiant import testing
 from affiant.client import Service
 from affiant.jose import compact
-from affiant.resource import Guard
-from affiant.resource.caller import Caller
+from affiant.resource import Caller, Guard
 from affiant.server import app
 from affiant.server.request.limits import Limits
 from affiant.server.settings.options import Options

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const { MODULES, PORT, DATABASE, CONFIGURATION } = process.env;
+const { MODULES, PORT, DATABASE, SYNCHRONOUS, CONFIGURATION } = process.env;
 const require = createRequire(`${MODULES}/`);
 const { Provider } = await import(require.resolve('oidc-provider'));
 const Database = require('better-sqlite3');
@@ -11,7 +11,7 @@ const given = JSON.parse(readFileSync(CONFIGURATION));
 
 const database = new Database(DATABASE);
 database.pragma('journal_mode = WAL');
-database.pragma('synchronous = FULL');
+database.pragma(`synchronous = ${SYNCHRONOUS}`);
 database.exec('CREATE TABLE IF NOT EXISTS model (id TEXT PRIMARY KEY, payload TEXT NOT NULL, expires_at INTEGER) WITHOUT ROWID');
 const save = database.prepare(
   'INSERT INTO model VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at',
