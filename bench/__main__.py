@@ -27,8 +27,7 @@ from bench.subjects import Affiant
 
 COLUMNS = (
     "connections", "rate", "p50", "p90", "p99", "max", "cpu_us", "signatures_us", "ratio", "times_as_fast",
-    "times_as_fast_range", "times_the_cpu", "times_the_cpu_range", "database_us", "p99_of_p50", "generator",
-    "rss", "pss", "cpu_s", "most_s",
+    "times_the_cpu", "database_us", "p99_of_p50", "generator", "rss", "pss", "cpu_s", "most_s",
 )  # fmt: skip
 
 
@@ -57,8 +56,8 @@ def _against(folder: Path, effort: Effort, arguments: argparse.Namespace) -> Ite
     yield from comparisons.against(folder, effort, arguments.against)
 
 
-def _peers(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
-    yield from comparisons.peers(folder, effort)
+def _peers(folder: Path, effort: Effort, arguments: argparse.Namespace) -> Iterator[Row]:
+    yield from comparisons.peers(folder, effort, arguments.against)
 
 
 def _stores(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
@@ -83,6 +82,10 @@ def _start(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]
     yield from comparisons.start(Affiant(folder / "server").set_up(), effort)
 
 
+def _library(_folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
+    yield from rates.library(effort)
+
+
 def _memory(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
     with _one(folder / "server") as (server, processes):
         yield from comparisons.memory(server, processes, effort)
@@ -99,6 +102,7 @@ PARTS: dict[str, Callable[[Path, Effort, argparse.Namespace], Iterable[Row]]] = 
     "clients": _clients,
     "start": _start,
     "memory": _memory,
+    "library": _library,
 }
 
 
@@ -107,13 +111,19 @@ def _print(rows: Iterable[Row]) -> list[Row]:
     kept, before = list[Row](), tuple[str, ...]()
     for row in rows:
         columns = tuple(column for column in COLUMNS if column in row)
+        widths = [20 if f"{column}_range" in row else max(9, len(column) + 2) for column in columns]
         if columns != before:
-            print(f"{'':34}" + "".join(f"{column:>{max(10, len(column) + 2)}}" for column in columns))
+            print(f"{'':34}" + "".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))
             before = columns
-        cells = (f"{row[column]:>{max(10, len(column) + 2)}}" for column in columns)
+        cells = (f"{_cell(row, column):>{width}}" for column, width in zip(columns, widths, strict=True))
         print(f"{row['what']:34}" + "".join(cells), flush=True)
         kept.append(row)
     return kept
+
+
+def _cell(row: Row, column: str) -> str:
+    spread = row.get(f"{column}_range")
+    return f"{row[column]}" if spread is None else f"{row[column]:.2f} ({spread})"
 
 
 def _machine() -> dict[str, str | int | None]:
@@ -131,7 +141,7 @@ def main() -> None:
     """Measure the parts that were named, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure affiant next to others.")
     parser.add_argument("part", nargs="*", help=f"one or more of {', '.join(PARTS)}; all when left out")
-    parser.add_argument("--quick", action="store_true", help="minutes instead of an hour, and figures to match")
+    parser.add_argument("--quick", action="store_true", help="minutes instead of half an hour, and figures to match")
     parser.add_argument("--against", type=Path, help="another checkout of affiant, measured in turn with this one")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where all rows go (bench.json)")
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ to each other, which what else the machine does bends less than the rates themse
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import statistics
 import sys
@@ -38,11 +37,12 @@ def against(folder: Path, effort: Effort, source: Path) -> Iterator[Row]:
     yield from _by_assertion(subjects, effort)
 
 
-def peers(folder: Path, effort: Effort) -> Iterator[Row]:
-    """Servers by others, each as durable: by assertion, and by secret for the one that knows no assertions."""
+def peers(folder: Path, effort: Effort, source: Path | None) -> Iterator[Row]:
+    """Servers by others: by assertion, and by secret for the one that knows no assertions."""
     ours = Affiant(folder / "ours").set_up()
+    builds = [ours, *([Affiant(folder / "other", "other build", source=source).set_up()] if source else [])]
     by_assertion = (installed.oidc_provider, installed.oidc_provider_normal, installed.authlib)
-    yield from _by_assertion([ours, *_installed(folder, *by_assertion)], effort)
+    yield from _by_assertion([*builds, *_installed(folder, *by_assertion)], effort)
     others = list(_installed(folder, installed.django_oauth_toolkit))
     with ExitStack() as stack:
         running = rates.serve_all(stack, [ours, *others])
@@ -70,12 +70,8 @@ def _by_assertion(subjects: Sequence[Subject], effort: Effort) -> Iterator[Row]:
 @contextmanager
 def database() -> Iterator[tuple[str, Processes]]:
     """A PostgreSQL on the generator's core: a database has a machine of its own, and its CPU is reported apart."""
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {GENERATOR_CORE})
-    try:
+    with rates.on(GENERATOR_CORE):
         server = postgres.make()
-    finally:
-        os.sched_setaffinity(0, allowed)
     if server is None or server.folder is None:
         raise SystemExit(postgres.MISSING)
     try:

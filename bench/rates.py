@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 
 from bench import generator
+from bench.counts.roads import ROADS, SIGN, SIGNATURES, VERIFY, Road, StillLoop
 from bench.generator import SERVER_CORE, TOKEN
 from bench.processes import Processes
 from bench.subjects import Subject
@@ -38,10 +40,17 @@ def primitives(*work: tuple[str, str], seconds: float = 0.2) -> float:
 
     What cryptography takes through affiant's own functions; nothing is parsed, nothing is stored.
     """
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {SERVER_CORE})
-    try:
+    with on(SERVER_CORE):
         return sum(_primitive(what, alg, seconds) for what, alg in work) * 1e6
+
+
+@contextmanager
+def on(core: int) -> Iterator[None]:
+    """Run on this core, and so what is started from here."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
     finally:
         os.sched_setaffinity(0, before)
 
@@ -61,6 +70,31 @@ def _primitive(what: str, alg: str, seconds: float) -> float:
                 verifier.verify(alg, read.signing_input, read.signature)
         times += 20
     return used / times
+
+
+def library(effort: Effort) -> Iterator[Row]:
+    """The roads that `make counts` counts, in this process: no HTTP, no socket, one after the other."""
+    needs = {SIGN: ("sign", "ES256"), VERIFY: ("verify", "ES256")}
+    for what, road in ROADS.items():
+        alone = primitives(*(needs[part] for part in SIGNATURES.get(what, ())))
+        with on(SERVER_CORE), asyncio.Runner(loop_factory=StillLoop) as runner:
+            used = runner.run(_time(road, int(500 * effort.seconds))) * 1e6
+        yield {
+            "what": what,
+            "cpu_us": round(used, 1),
+            "signatures_us": round(alone, 1),
+            "ratio": round(alone / used, 3),
+        }
+
+
+async def _time(road: Road, times: int) -> float:
+    async with road(times + times // 5) as once:
+        for _ in range(times // 5):
+            await once()
+        begun = time.process_time()
+        for _ in range(times):
+            await once()
+        return (time.process_time() - begun) / times
 
 
 def measure(
