@@ -12,6 +12,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -75,6 +76,11 @@ class Instructions:
         self._marks.end(MARK.format(road=road, times=times).encode())
 
 
+def stop_clocks() -> None:
+    """Stop the clocks by which code decides what to do: a commit takes another way on a slow disk, or while counted."""
+    time.monotonic = time.perf_counter = (0.0).conjugate  # a function in C, as they are, that returns 0.0
+
+
 async def _count(name: str, road: Road, counter: Counter) -> None:
     async with road(WARM_UP + 3 * TIMES) as once:
         for _ in range(WARM_UP):
@@ -91,6 +97,7 @@ async def _count(name: str, road: Road, counter: Counter) -> None:
 
 def main() -> None:
     """Count the bytecodes and print them, or let callgrind count, with the library of marks.c."""
+    stop_clocks()
     counter = Instructions(Path(sys.argv[1])) if len(sys.argv) > 1 else Bytecodes()
     for name, road in ROADS.items():
         with asyncio.Runner(loop_factory=StillLoop) as runner:
