@@ -1,0 +1,67 @@
+"""The worker of the guards: one thread in each process, whoever needs it."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from affiant.resource.worker import Worker, worker
+
+
+async def _thread() -> threading.Thread:
+    return threading.current_thread()
+
+
+def test_starts_when_it_is_needed() -> None:
+    before = threading.active_count()
+    idle = Worker()
+    assert threading.active_count() == before
+    assert idle.submit(_thread()).result(5).daemon
+
+
+def test_all_threads_and_event_loops_share_one() -> None:
+    new = Worker()
+    with ThreadPoolExecutor(20) as pool:
+        loops = set(pool.map(lambda _: new.loop(), range(20)))
+    assert len(loops) == 1
+
+    async def ask() -> threading.Thread:
+        return await asyncio.wrap_future(new.submit(_thread()))
+
+    assert len({asyncio.run(ask()), asyncio.run(ask()), new.submit(_thread()).result(5)}) == 1
+
+
+def test_knows_its_own_event_loop() -> None:
+    async def is_current() -> bool:
+        return worker.is_current()
+
+    assert worker.submit(is_current()).result(5)
+    assert not worker.is_current()
+    assert not asyncio.run(is_current())
+
+
+FORKED = """
+import os, threading, warnings
+from affiant.resource.worker import worker
+
+async def pid():
+    return os.getpid()
+
+warnings.simplefilter("ignore")  # since Python 3.12 about each fork of a process with threads
+assert worker.submit(pid()).result(5) == os.getpid()
+stop, busy = threading.Event(), threading.Thread(target=lambda: [worker.loop() for _ in iter(stop.is_set, True)])
+busy.start()
+for _ in range(20):  # the lock is taken and released all the time by the other thread
+    child = os.fork()
+    if not child:
+        os._exit(0 if worker.submit(pid()).result(5) == os.getpid() and worker.forks == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+assert worker.submit(pid()).result(5) == os.getpid()
+"""
+
+
+def test_starts_again_in_a_forked_process() -> None:
+    """As in a server that loads the API before it makes its processes."""
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)
