@@ -11,11 +11,16 @@ from affiant.system.version import __version__
 
 if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client import Service
-    from affiant.resource import Caller, Guard
+    from affiant.resource import Caller, Guard, any_of
 
-__all__ = ["Caller", "Guard", "Service", "__version__"]
+__all__ = ["Caller", "Guard", "Service", "__version__", "any_of"]
 
-_ROOMS = {"Service": "affiant.client", "Guard": "affiant.resource", "Caller": "affiant.resource"}
+_ROOMS = {
+    "Service": "affiant.client",
+    "Guard": "affiant.resource",
+    "Caller": "affiant.resource",
+    "any_of": "affiant.resource",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,5 +10,6 @@ from affiant.resource.answers import Denied
 from affiant.resource.guard import Caller, Guard
 from affiant.resource.introspect import Introspection
 from affiant.resource.metadata import ResourceMetadata
+from affiant.resource.need import any_of
 
-__all__ = ["Caller", "Denied", "Guard", "Introspection", "Proved", "ResourceMetadata"]
+__all__ = ["Caller", "Denied", "Guard", "Introspection", "Proved", "ResourceMetadata", "any_of"]

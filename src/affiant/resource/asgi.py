@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from affiant.oauth.resource_request import Scope
+from affiant.resource import need as needs
 from affiant.resource.answers import Denied
 from affiant.resource.guard import Guard, check_list
+from affiant.resource.need import Needed
 
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -21,18 +23,18 @@ class GuardMiddleware:
     Args:
         app: the guarded application.
         guard: checks the tokens.
-        need: the scopes that every token must have; as a str, separated by spaces.
+        need: the scopes that every token must have; as a str, separated by spaces. Of `any_of` one is enough.
         public: paths that need no token.
 
     Raises:
-        ConfigError: `public` is not a list of str.
+        ConfigError: `need` is no scope, or `public` is not a list of str.
     """
 
-    def __init__(self, app: App, guard: Guard, *, need: Sequence[str] = (), public: Sequence[str] = ()) -> None:
+    def __init__(self, app: App, guard: Guard, *, need: Needed = (), public: Sequence[str] = ()) -> None:
         self._app = app
         self._guard = guard
         check_list("public", public)
-        self._need = need if isinstance(need, str) else tuple(need)
+        self._need = needs.parse(need)
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

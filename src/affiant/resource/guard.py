@@ -21,11 +21,13 @@ from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.metadata import check_issuer
 from affiant.oauth.resource_request import Proved, Rules, Scope
 from affiant.reasons import Reason
+from affiant.resource import need as needs
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
 from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.need import AnyOf, Need, Needed
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
 
@@ -109,6 +111,8 @@ class Guard:
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
         self.issuer, self.audience, self.url = issuer, audience, _base(url)
+        if realm is not None and not isinstance(realm, str):
+            raise ConfigError(f"realm= is a str, not {type(realm).__name__}")
         self._clock = clock
         self._algorithms = frozenset(_algorithms("algorithms", algorithms))
         self._rules = _rules(issuer, audience, dpop, proof_algorithms, nonce_key)
@@ -127,7 +131,7 @@ class Guard:
         self,
         authorization: Sequence[bytes],
         *,
-        need: Sequence[str] = (),
+        need: Needed | Need = (),
         proved: Proved | None = None,
         certificate: Certificate | None = None,
     ) -> Caller:
@@ -135,16 +139,19 @@ class Guard:
 
         Args:
             authorization: every value of its Authorization header.
-            need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3).
+            need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3). Of
+                `any_of` one is enough.
             proved: the request with its DPoP proofs, if it has any; needed for a token that is bound to a key.
             certificate: the client certificate of the request, if it has one; needed for a token that is bound to one
                 (RFC 8705 section 3).
 
         Raises:
+            ConfigError: `need` is no scope.
             Rejected: TOKEN_MISSING where there is no token, a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT.
             RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
                 or it does not answer the introspection: respond with 503.
         """
+        wanted = needs.parse(need)
         presented = bearer.parse_authorization(authorization)
         if presented is None:
             raise Rejected(Reason.TOKEN_MISSING)
@@ -156,12 +163,11 @@ class Guard:
         if self._introspected is not None:
             await self._introspected.check(presented.token, token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
-        wanted = need.split() if isinstance(need, str) else need
-        if not token.scopes.issuperset(wanted):
-            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=" ".join(wanted))
+        if not wanted.is_met_by(token.scopes):
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
         return Caller(token.client_id, token.sub, token.scopes, token.jti, token.claims)
 
-    async def check_scope(self, scope: Scope, need: Sequence[str] = ()) -> Caller | Denied:
+    async def check_scope(self, scope: Scope, need: Needed | Need = ()) -> Caller | Denied:
         """Check a request or a WebSocket of ASGI.
 
         Args:
@@ -189,7 +195,7 @@ class Guard:
         """
         return self._challenges.deny(error, authorization, self.current_nonce())
 
-    def __call__(self, *scopes: str) -> Callable[..., Awaitable[Caller]]:
+    def __call__(self, *scopes: str | AnyOf) -> Callable[..., Awaitable[Caller]]:
         """Return a dependency of FastAPI for routes of HTTP and WebSocket: ``Depends(guard("orders.read"))``.
 
         It returns the caller. A refused request gets the exact status and challenge; a refused WebSocket is closed with
@@ -198,10 +204,10 @@ class Guard:
         from fastapi import HTTPException, WebSocketException  # noqa: PLC0415 - only APIs with FastAPI have it
         from starlette.requests import HTTPConnection  # noqa: PLC0415 - the same
 
-        check_list("scopes", scopes)
+        wanted = needs.all_of("scopes", *scopes)
 
         async def check(connection: HTTPConnection) -> Caller:
-            found = await self.check_scope(connection.scope, need=scopes)
+            found = await self.check_scope(connection.scope, need=wanted)
             if isinstance(found, Caller):
                 return found
             if connection.scope["type"] == "websocket":
@@ -236,6 +242,8 @@ class Guard:
 
 
 def _check(issuer: str, audience: str, revocations: str) -> None:
+    if not isinstance(issuer, str):
+        raise ConfigError(f"issuer= is the URL of one issuer, a str, not {type(issuer).__name__}")
     try:
         check_issuer(issuer)
     except ValueError as error:
@@ -256,8 +264,14 @@ def _rules(issuer: str, audience: str, dpop: str, proof_algorithms: Sequence[str
         audience,
         schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
         proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
-        nonces=Nonces(nonce_key) if nonce_key is not None else None,
+        nonces=_nonces(nonce_key) if nonce_key is not None else None,
     )
+
+
+def _nonces(key: bytes) -> Nonces:
+    if not isinstance(key, bytes):
+        raise ConfigError(f"nonce_key= is bytes, not {type(key).__name__}")
+    return Nonces(key)
 
 
 def _algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
@@ -278,11 +292,13 @@ def check_list(name: str, value: object) -> None:
 
 def _proxies(addresses: Sequence[str], header: str) -> Proxies:
     check_list("certificate_proxies", addresses)
+    if not isinstance(header, str):
+        raise ConfigError(f"certificate_header= is the name of a format, not {type(header).__name__}")
     return Proxies.parse(",".join(addresses), header)
 
 
 def _base(url: str | None) -> str | None:
     try:
         return normalise(url).rstrip("/") if url is not None else None
-    except ValueError:
-        raise ConfigError(f"{url!r} is not where an API listens: write it like https://api.example") from None
+    except (TypeError, ValueError):
+        raise ConfigError(f"url={url!r} is not where an API listens: write it like https://api.example") from None
