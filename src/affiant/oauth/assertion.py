@@ -112,8 +112,7 @@ def verify(verified: Verified, *, rules: Rules, now: float, whole: bytes) -> Cli
         *check_times(claims, rules, now),
         *check_jti(claims, rules),
     ]
-    jti = text(claims, "jti", longest=MAX_IDENTIFIER)
-    iss = str(claims["iss"])
+    jti, iss = text(claims, "jti", longest=MAX_IDENTIFIER), str(claims["iss"])
     sub = str(claims.get("sub", iss))
     return ClientAssertion(
         client_id=iss,
@@ -171,6 +170,28 @@ def _names_us(aud: object, known: tuple[str, ...]) -> bool:
 
 def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason]:
     """Step 9: exp, nbf and iat (RFC 7523 section 3, RFC 7519 section 4.1)."""
+    exp = _check_exp(claims, now)
+    try:
+        nbf, iat = instant(claims, "nbf"), instant(claims, "iat")
+    except ValueError as error:
+        raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
+    if rules.made_after is not None:
+        _check_made_after(iat, rules.made_after, now)
+    # Order: before the lifetime. If the clock is far ahead, iat explains more than exp.
+    if nbf is not None:
+        _check_begins("nbf", nbf, Reason.NOT_YET, exp, now)
+    if iat is not None:
+        _check_begins("iat", iat, Reason.IAT_FUTURE, exp, now)
+    observed: list[Reason] = []
+    usual = min(LIFETIMES[rules.lifetime], MAX_LIFETIME) + LEEWAY
+    if exp - now > usual:
+        observed += _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
+    if iat is not None and now - iat > usual:
+        observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
+    return observed
+
+
+def _check_exp(claims: dict[str, Any], now: float) -> float:
     try:
         exp = instant(claims, "exp")
     except ValueError:
@@ -179,19 +200,7 @@ def check_times(claims: dict[str, Any], rules: Rules, now: float) -> list[Reason
         raise Rejected(Reason.EXP_MISSING, expected="seconds since 1970", got=_brief(claims.get("exp")))
     if exp + LEEWAY <= now:
         raise Rejected(Reason.EXPIRED, expected=f"exp after {int(now)}", got=f"exp {int(exp)}, {int(now - exp)} s ago")
-    try:
-        nbf, iat = instant(claims, "nbf"), instant(claims, "iat")
-    except ValueError as error:
-        raise Rejected(Reason.TIME_CLAIM, expected="seconds since 1970", got=f"{error} is not a number") from None
-    _check_made_after(iat, rules, now)
-    # Order: before the lifetime. If the clock is far ahead, iat explains more than exp.
-    for name, begins, reason in (("nbf", nbf, Reason.NOT_YET), ("iat", iat, Reason.IAT_FUTURE)):
-        if begins is not None:
-            _check_begins(name, begins, reason, exp, now)
-    observed = _check_life(Reason.LIFETIME, exp - now, "exp at most {} s ahead", "{} s ahead", rules)
-    if iat is not None:
-        observed += _check_life(Reason.IAT_OLD, now - iat, "iat at most {} s ago", "{} s ago", rules)
-    return observed
+    return exp
 
 
 def _check_begins(name: str, begins: float, reason: Reason, exp: float, now: float) -> None:
@@ -201,20 +210,19 @@ def _check_begins(name: str, begins: float, reason: Reason, exp: float, now: flo
         raise Rejected(Reason.TIME_CLAIM, expected=f"{name} not after exp", got=f"{int(begins - exp)} s after")
 
 
-def _check_made_after(iat: float | None, rules: Rules, now: float) -> None:
-    if rules.made_after is None or now > rules.made_after + LIFETIMES["legacy"] + 2 * LEEWAY:
+def _check_made_after(iat: float | None, made_after: int, now: float) -> None:
+    if now > made_after + LIFETIMES["legacy"] + 2 * LEEWAY:
         return
     # The client's clock may have been ahead of the server's.
-    first = rules.made_after + LEEWAY
+    first = made_after + LEEWAY
     if iat is None or iat <= first:
         got = "nothing" if iat is None else f"iat {int(iat)}"
         raise Rejected(Reason.BEFORE_RESTORE, expected=f"iat after {first}", got=got)
 
 
 def _check_life(reason: Reason, seconds: float, expected: str, got: str, rules: Rules) -> list[Reason]:
+    """Judge a life that is longer than the usual one."""
     allowed = LIFETIMES[rules.lifetime]
-    if seconds <= min(allowed, MAX_LIFETIME) + LEEWAY:
-        return []
     longest = LIFETIMES["legacy"] if "lifetime" in rules.observe else allowed
     if seconds > longest + LEEWAY:
         raise Rejected(reason, expected=expected.format(allowed), got=got.format(int(seconds)))

@@ -66,10 +66,10 @@ class Server(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An endpoint answers its own failures, so it needs no middleware.
-        endpoint = self._find(scope["path"]) if scope["type"] == "http" else None
+        endpoint = self.find(scope["path"]) if scope["type"] == "http" else None
         await (endpoint or super().__call__)(scope, receive, send)
 
-    def _find(self, path: str) -> ASGIApp | None:
+    def find(self, path: str) -> ASGIApp | None:
         """The endpoint of this path; one whose path ends in a slash has all that are one segment longer."""
         endpoint = self._endpoints.get(path)
         if endpoint is not None:

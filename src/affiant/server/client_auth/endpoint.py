@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
+from affiant.oauth.parameters import form
 from affiant.oauth.parameters.form import Form
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.request import http
@@ -29,9 +30,11 @@ class ClientEndpoint(Endpoint):
 
     async def read_form(self, request: Request) -> Form:
         """Step 1."""
-        form = await http.read_form(request.scope, request.receive, *self.methods)
+        http.check_form(request.scope, *self.methods)
+        body = await http.read_body(request.receive)
+        found = form.parse(body)
         request.notes.is_read = True
-        return form
+        return found
 
     def authenticate(self, form: Form, request: Request, *, proves_key: bool = False) -> Awaitable[Caller]:
         """Steps 2 to 10: return the client, and note it for the record."""

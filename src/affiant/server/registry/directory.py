@@ -101,8 +101,7 @@ class Directory:
     async def refresh(self, *, at_once: bool = False) -> None:
         """Read the store again if it changed; its version is read every 100 ms, or `at_once`."""
         now = time.monotonic()
-        fresh_seconds = FRESH_SECONDS if self._fresh_seconds is None else self._fresh_seconds
-        if now - self._looked_at < fresh_seconds and not at_once:
+        if self._is_fresh(now) and not at_once:
             return
         version = await self._store.version()
         if version != self._version:
@@ -119,9 +118,14 @@ class Directory:
             self._version = version
         self._looked_at = now
 
+    def _is_fresh(self, now: float) -> bool:
+        fresh_seconds = FRESH_SECONDS if self._fresh_seconds is None else self._fresh_seconds
+        return now - self._looked_at < fresh_seconds
+
     async def client(self, client_id: str) -> RegisteredClient | None:
         """Return the client of this name, enabled or not."""
-        await self.refresh()
+        if not self._is_fresh(time.monotonic()):
+            await self.refresh()
         known = self._clients.get(client_id)
         if known is not None or client_id in self._strangers:
             return known

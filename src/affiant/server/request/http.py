@@ -56,13 +56,18 @@ def header(scope: Scope, name: bytes) -> list[bytes]:
 
 async def read_form(scope: Scope, receive: Receive, *methods: str) -> form.Form:
     """Return the form of a POST, or of a request by one of these methods (step 1)."""
-    check_method(scope, *(methods or ("POST",)))
+    check_form(scope, *(methods or ("POST",)))
+    return form.parse(await read_body(receive))
+
+
+def check_form(scope: Scope, *methods: str) -> None:
+    """Check that the request, by one of these methods, has a form as its body."""
+    check_method(scope, *methods)
     if scope["query_string"] and _IN_QUERY.search(scope["query_string"]):
         raise Rejected(Reason.IN_QUERY)
     if not _is_type(scope, _FORM_TYPE):
         reason = Reason.CONTENT_TYPE if _has_content(scope) else Reason.NO_BODY
         raise Rejected(reason, expected="application/x-www-form-urlencoded")
-    return form.parse(await read_body(receive))
 
 
 async def read_object(scope: Scope, receive: Receive) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from affiant.cli.server.listening.table import Address, Table
+from affiant.server.app import Server
 from affiant.server.request.certificate import PEER
 
 HEADERS_SECONDS = 10.0  # from accepting, or from the last answer and its keep-alive, to the end of the headers
@@ -127,13 +128,15 @@ class Connection(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
+        # The server's own endpoint at once, where nothing stands before the server.
+        app: Any = (self.app.find(scope["path"]) if isinstance(self.app, Server) else None) or self.app
         before = cast("Cycle | None", self.cycle)
         self.cycle = cycle = Cycle(self, keep_alive=version != "1.0" and self.parser.should_keep_alive())
         if before is None or before.response_complete:
-            self._start_asgi_task(cycle, self.app)
+            self._start_asgi_task(cycle, app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self.pipeline.appendleft((cycle, app))
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():

@@ -111,15 +111,16 @@ class Assertion(Value, frozen=True):
         except Rejected as refusal:
             findings.note(judging.notes, client, verified, judging.now, refusal)
             raise
+        breaches = (*client.observed, *observed, *statement.observed)
         return Caller(
             client,
             method,
             claim=JtiClaim(statement.client_id, statement.jti_digest, statement.live_until),
-            alg=str(verified.header["alg"]),
+            alg=self.unverified.alg,
             kid=verified.key.kid,
             thumbprint=verified.key.thumbprint or verified.key.kid,
             label=statement.label,
-            observed=tuple(reason.code for reason in (*client.observed, *observed, *statement.observed)),
+            observed=tuple(reason.code for reason in breaches) if breaches else (),
             asked_scope=verified.claims.get("scope"),
             asked_resource=verified.claims.get("resource"),
         )
