@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from tests.stores import entry
 
 from affiant.errors import ConfigError, StoreError
 from affiant.storage.entries import PROBE, AuditRecord, Entry, Outcome
-from affiant.storage.sqlite import SqliteStore, connection, writer
-from affiant.storage.sqlite.writer import Transaction
+from affiant.storage.sqlite import SqliteStore, connection
 
 
 @pytest.fixture
@@ -118,49 +116,6 @@ async def test_a_bad_entry_is_no_failure_of_the_store(store: SqliteStore) -> Non
     (pages,) = engine.execute("PRAGMA page_count").fetchone()
     engine.execute(f"PRAGMA max_page_count={pages}")
     await store.ledger.purge(0)  # looks no further
-
-
-async def _thread_of_a_commit(store: SqliteStore, seconds: float = 0.0) -> int:
-    def work(_: Transaction) -> int:
-        time.sleep(seconds)
-        return threading.get_ident()
-
-    thread: int = await store._writer().change(work)
-    return thread
-
-
-async def test_a_job_that_is_alone_is_committed_on_the_loop_of_a_quick_disk(store: SqliteStore) -> None:
-    here = threading.get_ident()
-    assert await _thread_of_a_commit(store) != here  # not before the disk has shown that it is quick
-    store._writer()._quick_commits = writer.QUICK_COMMITS
-    assert await _thread_of_a_commit(store) == here
-    together = await asyncio.gather(*(_thread_of_a_commit(store) for _ in range(3)))
-    assert here not in together
-    store._writer()._quick_commits = writer.QUICK_COMMITS
-    assert await _thread_of_a_commit(store, 2 * writer.QUICK_SECONDS) == here
-    assert await _thread_of_a_commit(store) != here  # one slow commit, and the thread takes over
-
-
-async def test_the_loop_does_not_wait_for_the_lock_of_another_process(store: SqliteStore, tmp_path: Path) -> None:
-    store._writer()._quick_commits = writer.QUICK_COMMITS
-    other = sqlite3.connect(tmp_path / "data" / "test.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    claiming = asyncio.ensure_future(store.ledger.claim(entry(1)))
-    for _ in range(3):  # turns of the loop: it is free while the thread waits for the lock
-        await asyncio.sleep(0)
-    assert not claiming.done()
-    other.execute("ROLLBACK")
-    other.close()
-    assert await claiming is Outcome.FIRST
-
-
-async def test_a_commit_on_the_loop_that_fails_is_told(store: SqliteStore, tmp_path: Path) -> None:
-    store._writer()._quick_commits = writer.QUICK_COMMITS
-    (tmp_path / "data" / "test.db").rename(tmp_path / "data" / "gone.db")
-    with pytest.raises(StoreError, match="removed or replaced"):
-        await store.ledger.claim(entry(1))
-    (tmp_path / "data" / "gone.db").rename(tmp_path / "data" / "test.db")
-    assert await store.ledger.claim(entry(1)) is Outcome.FIRST
 
 
 async def test_who_stopped_waiting_is_no_trouble(store: SqliteStore) -> None:

@@ -1,8 +1,8 @@
 """The one writer of a process: work that arrives while a commit runs shares the next one.
 
 A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays answers
-but never the event loop. One job that is alone is committed on the event loop as long as the disk is quick: two threads
-would take as long to wake each other.
+but never the event loop. To commit a job that is alone on the loop would save a tenth of its time; but a disk that stops
+would stop the loop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from affiant.storage.sqlite.connection import connect
 
 Work = Callable[["Transaction", Sequence[Any]], Sequence[Any]]
 MAX_GROUP = 256
-QUICK_SECONDS = 0.005  # that a commit may keep the event loop
-QUICK_COMMITS = 16  # of at most so long, before one is made on the event loop
 MAX_QUEUE = 20_000  # more than this waiting means the disk does not keep up: refuse, do not pile up
 
 
@@ -54,12 +51,9 @@ class Writer:
         self._path = path
         self._connection = connect(path)
         self._file = _identity(path)
-        (self._busy_milliseconds,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
         self._jobs: deque[_Job] = deque()
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_signalled = False
-        self._committing = threading.Lock()
-        self._quick_commits = 0  # one after the other
         self._closing = False
         self._has_failed = False
         self._thread = threading.Thread(target=self._run, name="affiant-writer", daemon=True)
@@ -108,55 +102,22 @@ class Writer:
     def _signal(self) -> None:
         # Order: lowered before the signal. A caller that saw it raised has already queued its job.
         self._is_signalled = False
-        if not self._commit_here():
-            self._signals.put(None)
-
-    def _commit_here(self) -> bool:
-        """Commit the one job that waits, if that should be quick; otherwise return False."""
-        if self._quick_commits < QUICK_COMMITS or not self._committing.acquire(blocking=False):
-            return False
-        try:
-            alone = self._jobs[0] if len(self._jobs) == 1 else None
-            if alone is None or alone.loop is not asyncio.get_running_loop() or not self._begin_at_once():
-                return False
-            self._jobs.popleft()
-            self._commit([alone])
-        finally:
-            self._committing.release()
-        _resolve([alone])
-        return True
-
-    def _begin_at_once(self) -> bool:
-        execute = self._connection.execute
-        execute("PRAGMA busy_timeout=0")
-        try:
-            execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:  # the thread can wait for the other process
-            return False
-        finally:
-            execute(f"PRAGMA busy_timeout={self._busy_milliseconds}")
-        return True
+        self._signals.put(None)
 
     def _run(self) -> None:
         while not self._closing or self._jobs:
             if not self._jobs:
                 self._signals.get()
-            with self._committing:
-                group = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
-                if group:
-                    self._commit(group)
-            self._report(group)
+            group = [self._jobs.popleft() for _ in range(min(len(self._jobs), MAX_GROUP))]
+            if group:
+                self._commit(group)
+                self._report(group)
 
     def _commit(self, group: list[_Job]) -> None:
-        begun = time.monotonic()
         try:
             self._transact(group)
-            self._quick_commits += 1
-            if time.monotonic() - begun > QUICK_SECONDS:
-                self._quick_commits = 0
         except Exception as error:  # noqa: BLE001 - every job of the group needs its answer
             self._roll_back()
-            self._quick_commits = 0
             # A database that is locked, full or broken fails every job. Any other error comes from one: find it.
             if len(group) > 1 and not isinstance(error, sqlite3.OperationalError | StoreError):
                 for job in group:
@@ -174,8 +135,7 @@ class Writer:
         if _identity(self._path) != self._file:
             raise StoreError(f"the database {self._path} was removed or replaced while in use: restart the server")
         # IMMEDIATE: two processes that both read first and then wrote would fail each other.
-        if not connection.in_transaction:
-            connection.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
         transaction = Transaction(connection)
         by_work: dict[Work, list[_Job]] = {}
         for job in group:
