@@ -1,8 +1,8 @@
 """The one writer of a process: work that arrives while a commit runs shares the next one.
 
 A commit with synchronous=FULL waits for the disk. It runs on a thread of its own, so that a slow disk delays answers
-but never the event loop. To commit a job that is alone on the loop would save a tenth of its time; but a disk that stops
-would stop the loop.
+but never the event loop. To commit a job that is alone on the loop would save a tenth of its time, but the loop would
+stop with the disk.
 """
 
 from __future__ import annotations

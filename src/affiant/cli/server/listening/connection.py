@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        # The server's own endpoint at once, where nothing stands before the server.
+        # The endpoint itself, unless a middleware is before the server.
         app: Any = (self.app.find(scope["path"]) if isinstance(self.app, Server) else None) or self.app
         before = cast("Cycle | None", self.cycle)
         self.cycle = cycle = Cycle(self, keep_alive=version != "1.0" and self.parser.should_keep_alive())
