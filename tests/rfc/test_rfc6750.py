@@ -4,9 +4,11 @@ import re
 
 import httpx2
 import pytest
-from tests.rfc.conftest import API
+from tests.rfc.conftest import API, guarded
 
 from affiant.testing import NOW, Server
+
+UNEXPLAINED = "the access token has expired, was revoked or is not valid here"
 
 
 def _bearer(token: str, *, scheme: str = "Bearer") -> dict[str, str]:
@@ -39,14 +41,25 @@ async def test_authorization_header_is_supported(server: Server, api: httpx2.Asy
 async def test_token_in_body_or_url_is_ignored(server: Server, api: httpx2.AsyncClient) -> None:
     sent = {"access_token": (await server.token())["access_token"]}
     for reply in (await api.post("/", data=sent), await api.get("/", params=sent)):
-        assert challenge(reply) == (401, {"realm": API})
+        assert challenge(reply) == (401, {"realm": API, "scope": "read"})
 
 
 @pytest.mark.rfc(6750, "3")
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Basic eDp5"}, {"authorization": ""}])
 async def test_without_token_challenge_has_no_error(api: httpx2.AsyncClient, headers: dict[str, str]) -> None:
-    """MUST include WWW-Authenticate; it SHOULD NOT include an error code."""
-    assert challenge(await api.get("/", headers=headers)) == (401, {"realm": API})
+    """MUST include WWW-Authenticate; it SHOULD NOT include an error code, nor other information on an error.
+
+    The scope is none: a client of the Model Context Protocol asks for what it names.
+    """
+    reply = await api.get("/", headers=headers)
+    assert challenge(reply) == (401, {"realm": API, "scope": "read"})
+    assert reply.json() == {"error_description": "this needs an access token"}
+
+
+@pytest.mark.rfc(6750, "3")
+async def test_without_need_challenge_has_no_scope(server: Server) -> None:
+    async with guarded(server) as api:
+        assert challenge(await api.get("/")) == (401, {"realm": API})
 
 
 @pytest.mark.rfc(6750, "3.1")
@@ -64,7 +77,7 @@ async def test_expired_token_is_invalid(server: Server, api: httpx2.AsyncClient)
     server.clock.now = NOW + 630
     assert challenge(await api.get("/", headers=_bearer(token))) == (
         401,
-        {"realm": API, "error": "invalid_token", "error_description": "the token has expired"},
+        {"realm": API, "error": "invalid_token", "error_description": UNEXPLAINED},
     )
 
 
@@ -83,6 +96,23 @@ async def test_two_tokens_are_invalid_request(server: Server, api: httpx2.AsyncC
     header = ("authorization", f"Bearer {token}")
     status, parameters = challenge(await api.get("/", headers=[header, header]))
     assert (status, parameters["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.rfc(6750, "3.1")
+@pytest.mark.parametrize(
+    "query", ["access_token={}", "a=b&access_token=x", "access%5Ftoken={}", "%61ccess_token", "access_token"]
+)
+async def test_token_in_url_and_header_is_invalid_request(server: Server, api: httpx2.AsyncClient, query: str) -> None:
+    token = (await server.token())["access_token"]
+    status, parameters = challenge(await api.get(f"/?{query.format(token)}", headers=_bearer(token)))
+    assert (status, parameters["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.rfc(6750, "3.1")
+@pytest.mark.parametrize("query", ["access_tokens=x", "a=access_token", "a=%61&b=access_token=x", "xaccess_token=y"])
+async def test_other_parameters_are_the_application_s(server: Server, api: httpx2.AsyncClient, query: str) -> None:
+    token = (await server.token())["access_token"]
+    assert (await api.get(f"/?{query}", headers=_bearer(token))).status_code == 200
 
 
 @pytest.mark.attack(266)

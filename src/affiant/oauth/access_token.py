@@ -158,9 +158,14 @@ def _check_times(claims: dict[str, Any], now: float, leeway: int) -> float:
     if exp is None or iat is None:
         raise Rejected(Reason.TOKEN_CLAIM, detail="exp or iat is missing")
     if exp + leeway <= now:
-        raise Rejected(Reason.TOKEN_EXPIRED)
-    if iat > now + leeway or (nbf is not None and nbf > now + leeway):
-        raise Rejected(Reason.TOKEN_NOT_YET_VALID)
+        raise Rejected(Reason.TOKEN_EXPIRED, detail=f"it expired {now - exp:.0f} s ago by this clock")
+    if iat > now + leeway:
+        # Its issuer made it before it came: the clocks differ by at least this.
+        raise Rejected(
+            Reason.TOKEN_NOT_YET_VALID, detail=f"this clock is {iat - now:.0f} s or more behind the issuer's"
+        )
+    if nbf is not None and nbf > now + leeway:
+        raise Rejected(Reason.TOKEN_NOT_YET_VALID, detail=f"it begins in {nbf - now:.0f} s by this clock")
     return exp
 
 

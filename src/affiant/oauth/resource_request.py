@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from affiant.errors import Rejected
 from affiant.jose import compact
@@ -73,6 +73,18 @@ def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]
         return authorization, None
     url = (base or _origin(scope)) + path_of(scope)
     return authorization, Proved(scope.get("method", "GET"), url, tuple(proofs))
+
+
+def check_query(query: bytes, authorization: Sequence[bytes]) -> None:
+    """Raise TOKEN_REQUEST if the request has a token in its header and another in its URL (RFC 6750 section 3.1).
+
+    A token in the URL alone is no credential here (section 2.3).
+    """
+    if not authorization or not (b"%" in query or b"access_token" in query):
+        return
+    names = [unquote_to_bytes(pair.partition(b"=")[0]) for pair in query.split(b"&")]
+    if b"access_token" in names and bearer.parse_authorization(authorization) is not None:
+        raise Rejected(Reason.TOKEN_REQUEST, detail="access_token in the query, too")
 
 
 def _origin(scope: Scope) -> str:

@@ -17,9 +17,17 @@ log = logging.getLogger(__name__)
 
 # The headers of a refusal that a page may read, if the CORS headers of the API admit its origin.
 _ALWAYS = {
+    "Content-Type": "application/json",
     "Access-Control-Expose-Headers": "WWW-Authenticate, DPoP-Nonce, Retry-After",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+}
+
+
+# Sent to callers instead of the reason, unless the guard is in development mode.
+_UNEXPLAINED = {
+    "invalid_token": "the access token has expired, was revoked or is not valid here",
+    "invalid_dpop_proof": "the DPoP proof is not valid for this request",
 }
 
 
@@ -30,23 +38,30 @@ class Denied:
     Attributes:
         status: of HTTP.
         headers: of HTTP.
-        body: a JSON object with ``error`` and ``error_description``.
-        error: the code in it, such as ``invalid_token``.
+        body: a JSON object with ``error`` and ``error_description``; without ``error`` if the request had no
+            credentials (RFC 6750 section 3.1).
+        error: the code, such as ``invalid_token``.
+        reason: why, for logs and metrics; None if the token could not be checked (503).
     """
 
     status: int
     headers: dict[str, str]
     body: bytes
     error: str
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Challenges:
-    """The parts of a refusal that are the same for all requests to one API."""
+    """The parts of a refusal that are the same for all requests to one API.
+
+    With `is_development` the caller gets the reason of each refusal; otherwise only the log has it.
+    """
 
     rules: Rules
     realm: str
     published: Published | None
+    is_development: bool = False
 
     def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes], nonce: str | None) -> Denied:
         """Return the response for this error. The token is neither logged nor sent.
@@ -55,36 +70,45 @@ class Challenges:
         """
         if not isinstance(error, Rejected):
             log.error("no token of %s can be checked: %s", self.rules.issuer, error)
-            return _answer(503, {"Retry-After": "5"}, "temporarily_unavailable", "the token cannot be checked now")
+            members = {"error": "temporarily_unavailable", "error_description": "the token cannot be checked now"}
+            return Denied(503, {"Retry-After": "5", **_ALWAYS}, json.dumps(members).encode(), members["error"])
         row = error.reason.value
         log.info("refused: %s %s", row.code, error.detail)
         # A bad proof is 400 at the token endpoint and 401 at an API (RFC 9449 sections 5 and 7.1).
         status = 401 if row.code.startswith("dpop.") else row.status
-        headers = {"WWW-Authenticate": self._header(error, authorization)}
+        details = self._details(error)
+        headers = {"WWW-Authenticate": self._header(details, authorization), **_ALWAYS}
         if row.error == "use_dpop_nonce" and nonce is not None:
             headers["DPoP-Nonce"] = nonce
-        return _answer(status, headers, row.error, row.sentence)
+        members = {} if error.reason is Reason.TOKEN_MISSING else {"error": row.error}
+        body = json.dumps({**members, "error_description": self._description(error)}).encode()
+        return Denied(status, headers, body, row.error, error.reason)
 
-    def _header(self, error: Rejected, authorization: Sequence[bytes]) -> str:
-        """Return a challenge for each accepted scheme; the one that the request used carries the error."""
+    def _details(self, error: Rejected) -> dict[str, str | None]:
+        """Return the parameters of the challenge that are about this refusal."""
         row = error.reason.value
-        details: dict[str, str | None] = {"realm": self.realm}
+        # RFC 6750 section 3.1: a request without credentials gets no error code. MCP clients look for the scope.
+        if error.reason is Reason.TOKEN_MISSING:
+            return {"scope": error.expected or None}
+        scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
+        return {"error": row.error, "description": self._description(error), "scope": scope}
+
+    def _description(self, error: Rejected) -> str:
+        row = error.reason.value
+        if self.is_development:
+            return f"{row.sentence}: {error.detail}" if error.detail else row.sentence
+        return row.sentence if error.reason is Reason.TOKEN_MISSING else _UNEXPLAINED.get(row.error, row.sentence)
+
+    def _header(self, details: dict[str, str | None], authorization: Sequence[bytes]) -> str:
+        """Return a challenge for each accepted scheme; the one that the request used carries the error."""
+        always = {"realm": self.realm}
         if self.published is not None:
-            details["resource_metadata"] = self.published.url  # RFC 9728 section 5.1
-        # RFC 6750 section 3.1: a request without credentials gets no error code.
-        if error.reason is not Reason.TOKEN_MISSING:
-            scope = error.expected if error.reason is Reason.SCOPE_INSUFFICIENT else None
-            details |= {"error": row.error, "description": row.sentence, "scope": scope}
+            always["resource_metadata"] = self.published.url  # RFC 9728 section 5.1
         with_dpop = bool(authorization) and authorization[0][:5].lower() == b"dpop "
         used = bearer.DPOP if with_dpop or bearer.BEARER not in self.rules.schemes else bearer.BEARER
         others = [scheme for scheme in self.rules.schemes if scheme != used]
-        return ", ".join([self._challenge(used, **details), *map(self._challenge, others)])
+        return ", ".join([self._challenge(used, **always, **details), *map(self._challenge, others)])
 
     def _challenge(self, scheme: str, **details: str | None) -> str:
         algs = " ".join(self.rules.proof_algorithms) if scheme == bearer.DPOP else None
         return bearer.challenge(**details, algs=algs, scheme=scheme)
-
-
-def _answer(status: int, headers: dict[str, str], error: str, description: str) -> Denied:
-    body = json.dumps({"error": error, "error_description": description}).encode()
-    return Denied(status, {**headers, "Content-Type": "application/json", **_ALWAYS}, body, error)

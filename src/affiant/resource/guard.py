@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Verified
 from affiant.oauth import bearer, resource_request
 from affiant.oauth.binding import forwarded
@@ -26,7 +27,7 @@ from affiant.resource.answers import Challenges, Denied
 from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
-from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.need import AnyOf, Need, Needed
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
 MAX_REMEMBERED = 1024  # tokens whose signature is not verified again
+MOST_LEEWAY = 300  # seconds
 DPOP_POLICIES = ("optional", "required")
 
 
@@ -82,6 +84,8 @@ class Guard:
             `http`, whose connections stay open.
         http: an httpx2.AsyncClient for requests to the issuer.
         clock: seconds since the epoch.
+        leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
+        development: True sends callers the reason of a refusal; otherwise only the log has it.
 
     Raises:
         ConfigError: no audience, an impossible issuer, a symmetric algorithm, a wrong URL, or introspection without
@@ -106,19 +110,19 @@ class Guard:
         introspection: Introspection | None = None,
         http: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
+        leeway: int = LEEWAY,
+        development: bool = False,
     ) -> None:
         _check(issuer, audience, revocations)
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
         self.issuer, self.audience, self.url = issuer, audience, _base(url)
-        if realm is not None and not isinstance(realm, str):
-            raise ConfigError(f"realm= is a str, not {type(realm).__name__}")
         self._clock = clock
         self._algorithms = frozenset(_algorithms("algorithms", algorithms))
-        self._rules = _rules(issuer, audience, dpop, proof_algorithms, nonce_key)
+        self._rules = _rules(issuer, audience, _leeway(leeway), dpop, proof_algorithms, nonce_key)
         self._proxies = _proxies(certificate_proxies, certificate_header)
         self.published = publish(metadata, self._rules) if metadata else None
-        self._challenges = Challenges(self._rules, realm or audience, self.published)
+        self._challenges = _challenges(self._rules, realm, self.published, is_development=development)
         source = Issuer(issuer, http=http)
         self._keys = IssuerKeys(source, clock=clock)
         self._revocations = Followed(source, self._keys, policy=revocations, clock=clock)
@@ -154,7 +158,7 @@ class Guard:
         wanted = needs.parse(need)
         presented = bearer.parse_authorization(authorization)
         if presented is None:
-            raise Rejected(Reason.TOKEN_MISSING)
+            raise Rejected(Reason.TOKEN_MISSING, expected=wanted.text)
         verified = await self._verify(presented.token)
         token = resource_request.verify(
             verified, presented, rules=self._rules, now=self._clock(), proved=proved, certificate=certificate
@@ -182,6 +186,7 @@ class Guard:
         tls = (scope.get("extensions") or {}).get("tls")
         try:
             certificate = forwarded.find(scope["headers"], peer=peer, proxies=self._proxies, tls=tls)
+            resource_request.check_query(scope.get("query_string", b""), authorization)
             return await self.check(authorization, need=need, proved=proved, certificate=certificate)
         except (Rejected, RemoteError) as error:
             return self.deny(error, authorization)
@@ -256,12 +261,30 @@ def _check(issuer: str, audience: str, revocations: str) -> None:
         raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
 
 
-def _rules(issuer: str, audience: str, dpop: str, proof_algorithms: Sequence[str], nonce_key: bytes | None) -> Rules:
+def _challenges(rules: Rules, realm: str | None, published: Published | None, *, is_development: bool) -> Challenges:
+    if realm is not None and not isinstance(realm, str):
+        raise ConfigError(f"realm= is a str, not {type(realm).__name__}")
+    if not isinstance(is_development, bool):  # the text "false" of an environment variable must not turn it on
+        raise ConfigError(f"development= is True or False, not {is_development!r}")
+    return Challenges(rules, realm or rules.audience, published, is_development=is_development)
+
+
+def _leeway(seconds: int) -> int:
+    """Attack: a large leeway keeps expired tokens alive. Past a few minutes the clock is what must be mended."""
+    if type(seconds) is not int or not 0 <= seconds <= MOST_LEEWAY:
+        raise ConfigError(f"leeway= is a whole number of seconds from 0 to {MOST_LEEWAY}")
+    return seconds
+
+
+def _rules(
+    issuer: str, audience: str, leeway: int, dpop: str, proof_algorithms: Sequence[str], nonce_key: bytes | None
+) -> Rules:
     if dpop not in DPOP_POLICIES:
         raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
     return Rules(
         issuer,
         audience,
+        leeway=leeway,
         schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
         proof_algorithms=_algorithms("proof_algorithms", proof_algorithms),
         nonces=_nonces(nonce_key) if nonce_key is not None else None,

@@ -141,20 +141,21 @@ async def test_scope_of_asgi_gives_the_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "error"),
+    ("headers", "status", "error", "reason"),
     [
-        ([], 401, "invalid_token"),
-        ([(b"authorization", _token(exp=NOW - 31))], 401, "invalid_token"),
-        ([(b"authorization", _token(scope="b"))], 403, "insufficient_scope"),
+        ([], 401, "invalid_token", Reason.TOKEN_MISSING),
+        ([(b"authorization", _token(exp=NOW - 31))], 401, "invalid_token", Reason.TOKEN_EXPIRED),
+        ([(b"authorization", _token(scope="b"))], 403, "insufficient_scope", Reason.SCOPE_INSUFFICIENT),
     ],
     ids=["no token", "expired", "another scope"],
 )
 async def test_scope_of_asgi_gives_the_response_to_a_refused_request(
-    headers: list[tuple[bytes, bytes]], status: int, error: str
+    headers: list[tuple[bytes, bytes]], status: int, error: str, reason: Reason
 ) -> None:
     found = await Issuer().guard().check_scope(_scope(*headers), need=["a"])
     assert isinstance(found, Denied)
-    assert (found.status, found.error, json.loads(found.body)["error"]) == (status, error, error)
+    assert (found.status, found.error, found.reason) == (status, error, reason)
+    assert json.loads(found.body).get("error") == (error if headers else None)
     assert found.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
@@ -164,3 +165,60 @@ async def test_scope_of_asgi_gives_503_while_the_issuer_is_down() -> None:
     found = await issuer.guard().check_scope(_scope((b"authorization", _token())))
     assert isinstance(found, Denied)
     assert (found.status, found.headers["Retry-After"], found.error) == (503, "5", "temporarily_unavailable")
+
+
+@pytest.mark.parametrize("leeway", [-1, 301, 1.5, True, "30", None])
+def test_leeway_has_bounds(leeway: Any) -> None:
+    """Expired tokens would live on, and a small fault of a setting would be a large one of the API."""
+    with pytest.raises(ConfigError, match=r"^leeway="):
+        Guard(ISSUER, audience=API, leeway=leeway)
+
+
+@pytest.mark.parametrize("leeway", [0, 30, 300])
+async def test_leeway_is_an_option(leeway: int) -> None:
+    issuer = Issuer()
+    guard = issuer.guard(leeway=leeway)
+    good = _token(exp=NOW - leeway + 1), _token(iat=NOW + leeway), _token(nbf=NOW + leeway)
+    for value in good:
+        assert (await guard.check([value])).client_id == "c"
+    bad = _token(exp=NOW - leeway), _token(iat=NOW + leeway + 1), _token(nbf=NOW + leeway + 1)
+    for value in bad:
+        assert await issuers.reason_of(guard, value) in (Reason.TOKEN_EXPIRED, Reason.TOKEN_NOT_YET_VALID)
+
+
+TIMES: list[tuple[dict[str, Any], str]] = [
+    ({"exp": NOW - 95}, "it expired 95 s ago by this clock"),
+    ({"iat": NOW + 60}, "this clock is 60 s or more behind the issuer's"),
+    ({"nbf": NOW + 60}, "it begins in 60 s by this clock"),
+]
+
+
+@pytest.mark.parametrize(("claims", "difference"), TIMES)
+async def test_log_says_how_far_the_clocks_differ(
+    claims: dict[str, Any], difference: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log, not the caller."""
+    caplog.set_level("INFO")
+    found = await Issuer().guard().check_scope(_scope((b"authorization", _token(**claims))))
+    assert isinstance(found, Denied)
+    assert difference in caplog.text
+    assert difference not in str(found)
+    assert json.loads(found.body)["error_description"] == UNEXPLAINED
+
+
+UNEXPLAINED = "the access token has expired, was revoked or is not valid here"
+
+
+@pytest.mark.parametrize(("claims", "difference"), TIMES)
+async def test_caller_gets_the_reason_in_development(claims: dict[str, Any], difference: str) -> None:
+    found = await Issuer().guard(development=True).check_scope(_scope((b"authorization", _token(**claims))))
+    assert isinstance(found, Denied)
+    assert json.loads(found.body)["error_description"].endswith(f": {difference}")
+    assert difference in found.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("development", ["false", 1, None])
+def test_development_is_a_bool(development: Any) -> None:
+    """The text `false` of an environment variable must not turn it on."""
+    with pytest.raises(ConfigError, match=r"^development="):
+        Guard(ISSUER, audience=API, development=development)
