@@ -12,6 +12,7 @@ from affiant.cli.registry import register
 from affiant.client import credentials
 from affiant.server.keys import master_key, pkcs11
 from affiant.server.settings import Settings
+from affiant.server.settings.sources import PREFIX
 
 _TEXT = """\
 From the command line (`affiant serve --help` has those that are options there), else from the environment, else from
@@ -41,7 +42,7 @@ def build() -> str:
 def _row(name: str, field: FieldInfo) -> tuple[str, ...]:
     default = field.get_default(call_default_factory=True)
     shown = "" if default in (None, "", {}) else code(str(default))
-    prefix = Settings.model_config["env_prefix"]
+    prefix = PREFIX
     return code(name), code(f"{prefix}{name}".upper()), _type(field), shown, field.description or ""
 
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -22,7 +23,6 @@ from affiant.server.admin.roles import identifier, touches_admin
 from affiant.server.client_auth import stranger
 from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.explain import hints
-from affiant.server.explain.explainer import Explainer
 from affiant.server.explain.hints import Inquiry
 from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import Calendar
@@ -33,9 +33,9 @@ from affiant.server.published.revocations import RevocationFeed
 from affiant.server.registration.client_keys import ClientKeysEndpoint
 from affiant.server.registration.endpoints import PATH, ManagementEndpoint, RegistrationEndpoint
 from affiant.server.registration.records import Policy
+from affiant.server.registry.addresses import Allowed
 from affiant.server.registry.directory import Directory
-from affiant.server.registry.fetch import Fetcher
-from affiant.server.registry.remote_keys import Fetch, RemoteKeys
+from affiant.server.registry.remote_keys import Fetch, Fetched, RemoteKeys
 from affiant.server.request.background import Background, Piece
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.limits import Limits, Rates
@@ -50,6 +50,9 @@ from affiant.server.token.introspection import IntrospectionEndpoint
 from affiant.server.token.revocation import RevocationEndpoint
 from affiant.server.token.signers import PROVE_SECONDS, Signers
 from affiant.storage.ports import Store
+
+if TYPE_CHECKING:  # no token needs it
+    from affiant.server.explain.explainer import Explainer
 
 __all__ = ["Options", "Server", "build", "build_explainer", "limits_key"]
 
@@ -135,7 +138,7 @@ def build(
     """
     options, vault = options or Options(), vault or Vault(master_key)
     limits = limits or Limits(Rates(), key=limits_key(master_key))
-    remote_keys = RemoteKeys(fetch or Fetcher(options.jwks_uri_allowed))
+    remote_keys = RemoteKeys(fetch or _LateFetcher(options.jwks_uri_allowed))
     parts = _Parts(issuer, store, master_key, options, vault, limits, clock, remote_keys)
     endpoints = parts.endpoints()
     background = Background(store.ledger, limits, parts.uses, clock, parts.pieces())
@@ -291,8 +294,25 @@ async def _document(parts: _Parts, mounted: Sequence[Endpoint | RevocationFeed |
     return site.metadata(parts.issuer, said, keys=keys, demands=chosen.demands, mtls_url=chosen.mtls_url)
 
 
+class _LateFetcher:
+    """A Fetcher that is loaded for the first client with a jwks_uri: few servers have one."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+        self._fetch: Fetch | None = None
+
+    async def __call__(self, uri: str) -> Fetched:
+        if self._fetch is None:
+            # On a thread, in which tokens are issued.
+            module = await asyncio.to_thread(import_module, "affiant.server.registry.fetch")
+            self._fetch = module.Fetcher(self._allowed)
+        return await self._fetch(uri)
+
+
 def build_explainer(*, issuer: str, store: Store, master_key: MasterKey, options: Options | None = None) -> Explainer:
     """The same decisions without a commit, on a store that is open."""
+    from affiant.server.explain.explainer import Explainer  # noqa: PLC0415 - no token needs it
+
     options = options or Options()
     # Whether a proof has the nonce of its time, and which proxy sent the request, cannot be known later. A captured
     # request is believed, and the certificate in its header with it.

@@ -9,9 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -24,7 +23,6 @@ from affiant.server.registry import profiles
 from affiant.server.registry.addresses import parse_allowed
 from affiant.server.request.certificate import Certificates
 from affiant.server.settings.options import Options
-from affiant.server.settings.sources import PREFIX, read_file, read_renamed
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8377
 EVERY_ADDRESS = "*"
@@ -58,10 +56,10 @@ def _parse_trusted(text: str) -> None:
 Url = Annotated[str | None, _accepted_by(check_own_issuer)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The settings of an operator. Variables have the names of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
     database: str | None = Field(
@@ -113,7 +111,7 @@ class Settings(BaseSettings):
     auth_methods: str = Field(
         default="", description="how clients may authenticate, with commas; default: every method there is"
     )
-    software_statement_issuers: Annotated[dict[str, Path], NoDecode, _accepted_by(software_statement.load)] = Field(
+    software_statement_issuers: Annotated[dict[str, Path], _accepted_by(software_statement.load)] = Field(
         default_factory=dict, description="issuers of software statements, each with the file of its keys, a JWK Set"
     )
     authorization_endpoint: Literal["off", "on"] = Field(
@@ -337,19 +335,6 @@ class Settings(BaseSettings):
     def calendar(self) -> Calendar:
         """When signing keys follow each other."""
         return Calendar(period=self.signing_key_days * DAY, announcement=self.signing_key_announce_days * DAY)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options before environment before file."""
-        renamed = InitSettingsSource(settings_cls, init_kwargs=read_renamed())
-        return init_settings, env_settings, renamed, InitSettingsSource(settings_cls, init_kwargs=read_file())
 
 
 def _names(text: str) -> list[str]:

@@ -24,7 +24,9 @@ def load(**options: object) -> Settings:
     mistakes = list(sources.misspelt(Settings.model_fields))
     found: Settings | None = None
     try:
-        found = Settings(**given)  # type: ignore[arg-type]
+        # Options before the environment before the file.
+        environment = sources.read_renamed() | sources.read_variables(Settings.model_fields)
+        found = Settings.model_validate(sources.read_file() | environment | given)
     except ValidationError as error:
         where = _places(given)
         mistakes += [_mistake(detail, where) for detail in error.errors()]

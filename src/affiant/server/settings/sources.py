@@ -62,6 +62,11 @@ def read_renamed() -> dict[str, str]:
     return {RENAMED[old]: os.environ[variable] for old, variable in found.items()}
 
 
+def read_variables(names: Collection[str]) -> dict[str, str]:
+    """Return the values of the variables that set these names."""
+    return {name: os.environ[variable] for name, variable in variables(names).items()}
+
+
 def warnings() -> list[str]:
     """Return a sentence for each former name that is used."""
     said = [f"{variable} is now called {PREFIX}{RENAMED[old].upper()}" for old, variable in variables(RENAMED).items()]
@@ -99,7 +104,7 @@ def _similar(name: str, names: Iterable[str]) -> list[str]:
 
 
 def _is_ours(variable: str) -> bool:
-    return variable.upper().startswith(PREFIX)  # pydantic reads them in either case
+    return variable.upper().startswith(PREFIX)
 
 
 def _full(path: Path) -> Path:
