@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import generator, rates
@@ -49,8 +50,9 @@ def tokens(server: Affiant, processes: Processes, effort: Effort, found: Ways) -
     """POST /token, each way to authenticate."""
     for what, (prepare, needs) in found.items():
         for connections in effort.connections:
-            row = rates.measure(server.port, processes, prepare, connections=connections, seconds=effort.seconds)
-            yield _beside({"what": what, **row}, needs)
+            with _beside(needs) as alone:
+                row = rates.measure(server.port, processes, prepare, connections=connections, seconds=effort.seconds)
+            yield {"what": what, **row, **alone(row)}
 
 
 def endpoints(server: Affiant, processes: Processes, effort: Effort, folder: Path) -> Iterator[Row]:
@@ -70,10 +72,11 @@ def endpoints(server: Affiant, processes: Processes, effort: Effort, folder: Pat
     ]
     for what, prepare, expect, needs in rows:
         for connections in effort.connections:
-            row = rates.measure(
-                server.port, processes, prepare, connections=connections, seconds=effort.seconds, expect=expect
-            )
-            yield _beside({"what": what, **row}, needs)
+            with _beside(needs) as alone:
+                row = rates.measure(
+                    server.port, processes, prepare, connections=connections, seconds=effort.seconds, expect=expect
+                )
+            yield {"what": what, **row, **alone(row)}
 
 
 def register_for_endpoints(server: Affiant) -> None:
@@ -99,7 +102,14 @@ def _answers(server: Affiant, requests: Iterator[bytes], folder: Path) -> list[d
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _beside(row: Row, needs: tuple[tuple[str, str], ...]) -> Row:
-    """Add what the signatures alone take, and their share."""
-    alone = rates.primitives(*needs) if needs else 0.0
-    return {**row, "signatures_us": round(alone, 1), "ratio": round(alone / float(row["cpu_us"]), 3)}
+@contextmanager
+def _beside(needs: tuple[tuple[str, str], ...]) -> Iterator[Callable[[Row], Row]]:
+    """Measure before and after what the signatures alone take; their part of a row's CPU is then known."""
+    times = [rates.primitives(*needs)]
+
+    def alone(row: Row) -> Row:
+        mean = sum(times) / len(times)
+        return {"signatures_us": round(mean, 1), "ratio": round(mean / float(row["cpu_us"]), 3)}
+
+    yield alone
+    times.append(rates.primitives(*needs))
