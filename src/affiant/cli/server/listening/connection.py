@@ -151,7 +151,13 @@ class Connection(HttpToolsProtocol):
         if self.lingers_after is not None and self.lingers_after.response_complete:
             self._linger()
             return
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cast(Cycle, cycle), app)
         if self._is_idle:
             self._answered_at = self.loop.time()
             # Attack: data must not move it, or a byte now and then would keep the connection open.
@@ -214,6 +220,13 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif now > self._until:
             self._expire()
+        elif self._is_kept_alive and now > self._answered_at + self.timeout_keep_alive:
+            self.transport.close()  # not by a timer for each answer, as uvicorn does
+
+    @property
+    def _is_kept_alive(self) -> bool:
+        """Whether it waits for the first byte of a further request."""
+        return self._requests > 0 and self._is_idle and not self._unfinished and self._discards is None
 
     @property
     def _is_idle(self) -> bool:

@@ -116,6 +116,17 @@ async def test_body_that_was_sent_keeps_the_connection(running: Running, path: s
         assert b"connection: close" not in await peer.head()
 
 
+@served()
+async def test_connection_without_another_request_is_closed_in_time(running: Running) -> None:
+    kept = await running.ask()
+    running.pass_time(3600 - MOMENT)
+    await kept.send(request("/"))
+    assert b"200 OK" in await kept.head()
+    running.pass_time(3600 + MOMENT)
+    assert await kept.rest() == b""
+    await running.until_open(0)
+
+
 @pytest.mark.attack(14)
 @served()
 async def test_headers_have_a_size(running: Running) -> None:
