@@ -123,7 +123,7 @@ class Guard:
         self._proxies = _proxies(certificate_proxies, certificate_header)
         self.published = publish(metadata, self._rules) if metadata else None
         self._challenges = _challenges(self._rules, realm, self.published, is_development=development)
-        source = Issuer(issuer, http=http)
+        source = Issuer(issuer, http=http, clock=clock)
         self._keys = IssuerKeys(source, clock=clock)
         self._revocations = Followed(source, self._keys, policy=revocations, clock=clock)
         self._introspected: Introspected | None = None

@@ -91,7 +91,10 @@ class Introspected:
         digest = sha256(text.encode("ascii")).digest()
         is_active = self._cached(digest)
         if is_active is None:
-            is_active = await self._ask_once(digest, text, token)
+            ask = partial(self._ask_once, digest, text, token)
+            is_active = await self._issuer.perform(
+                ask, seconds=2 * TIMEOUT_SECONDS
+            )  # it may wait for the one in flight
         if not is_active:
             raise Rejected(Reason.TOKEN_EXPIRED if token.expires_at <= self._clock() else Reason.TOKEN_REVOKED)
 

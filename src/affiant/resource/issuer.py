@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.oauth import metadata
 from affiant.oauth.metadata import Metadata
+from affiant.resource.flight import arrive, result
+from affiant.resource.worker import submit, worker
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 262_144
 TIMEOUT_SECONDS = 3.0
+REREAD_SECONDS = 60.0  # between two attempts to read the metadata again
 OK, NOT_MODIFIED = 200, 304
+
+Result = TypeVar("Result")
 
 
 class Response(Value, frozen=True):
@@ -35,13 +44,44 @@ class Response(Value, frozen=True):
 
 
 class Issuer:
-    """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own."""
+    """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own.
 
-    def __init__(self, identifier: str, *, http: httpx2.AsyncClient | None) -> None:
+    Requests are made on one event loop, whatever threads and loops need their answers: that of the worker. An HTTP
+    client that is given belongs to the loop that first used it, and stays with it for as long as that loop runs.
+    """
+
+    def __init__(
+        self, identifier: str, *, http: httpx2.AsyncClient | None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.identifier = identifier
+        self.reads = 0  # of the metadata
         self._http = http
+        self._clock = clock
         self._tls: ssl.SSLContext | None = None
-        self._metadata: Metadata | None = None
+        self.known: Metadata | None = None  # the metadata that were last read
+        self._read_at = self._reread_at = float("-inf")
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # of `http`, and in which fork
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop for requests."""
+        if self._http is None:
+            return worker.loop()
+        if self._home is None or self._home[0] != worker.forks or not self._home[1].is_running():
+            try:
+                self._home = worker.forks, asyncio.get_running_loop()
+            except RuntimeError:
+                self._home = worker.forks, worker.loop()
+        return self._home[1]
+
+    async def perform(self, work: Callable[[], Coroutine[Any, Any, Result]], *, seconds: float) -> Result:
+        """Return what a coroutine returns on the event loop for requests."""
+        loop = self.loop()
+        if loop is asyncio.get_running_loop():
+            return await work()
+        future = submit(work(), loop)
+        if not await arrive(future, seconds=seconds):
+            raise Unreachable(f"{self.identifier} did not answer within {seconds:.0f} s")
+        return result(future)
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[httpx2.AsyncClient]:
@@ -50,7 +90,6 @@ class Issuer:
 
         try:
             if self._http is None:
-                # Not kept: an HTTP client belongs to one event loop.
                 async with async_http_client(verify=await self._authorities()) as http:
                     yield http
             else:
@@ -58,10 +97,10 @@ class Issuer:
         except (httpx2.TransportError, TimeoutError) as error:
             proxy = find_proxy(self.identifier) if self._http is None or self._http.trust_env else None
             raise Unreachable(failure(error, self.identifier, proxy=proxy)) from None
-        except RuntimeError:
-            if self._http is None or not self._http.is_closed:
+        except RuntimeError as error:
+            if self._http is None or not (self._http.is_closed or "loop" in str(error)):
                 raise
-            raise Unreachable(f"{self.identifier} cannot be asked: the HTTP client is closed") from None
+            raise Unreachable(f"{self.identifier} cannot be asked: {_unusable(self._http)}") from None
         except (ConfigError, ValueError, httpx2.InvalidURL, httpx2.DecodingError) as error:
             raise RemoteError(f"{self.identifier}: {error}") from None
 
@@ -75,15 +114,32 @@ class Issuer:
         return self._tls
 
     async def metadata(self, http: httpx2.AsyncClient) -> Metadata:
-        """Return the issuer's metadata, fetched once."""
-        if self._metadata is None:
-            url, fallback = metadata.urls(self.identifier)
+        """Return the issuer's metadata, which are fetched if there are none yet."""
+        return self.known or await self._read(http)
+
+    async def reread(self, *, least_seconds: float) -> bool:
+        """Fetch the metadata again if they are so old; return whether they changed. A failure changes nothing."""
+        now, before = self._clock(), self.known
+        if before is None or now - self._read_at < least_seconds or now - self._reread_at < REREAD_SECONDS:
+            return False
+        self._reread_at = now
+        try:
+            async with self.connect() as http:
+                return await self._read(http) != before
+        except RemoteError as error:
+            log.info("the metadata of %s cannot be read again, the last ones are used: %s", self.identifier, error)
+            return False
+
+    async def _read(self, http: httpx2.AsyncClient) -> Metadata:
+        url, fallback = metadata.urls(self.identifier)
+        found = await self.get(http, url)
+        if found.status == metadata.NOT_FOUND:
+            url = fallback
             found = await self.get(http, url)
-            if found.status == metadata.NOT_FOUND:
-                url = fallback
-                found = await self.get(http, url)
-            self._metadata = metadata.parse_response(found.status, found.body, url=url, issuer=self.identifier)
-        return self._metadata
+        self.known = metadata.parse_response(found.status, found.body, url=url, issuer=self.identifier)
+        self._read_at = self._clock()
+        self.reads += 1
+        return self.known
 
     async def get(
         self,
@@ -113,6 +169,15 @@ class Issuer:
             timeout=TIMEOUT_SECONDS,
         )
         return await _read(request, url, MAX_BYTES)
+
+
+def _unusable(http: httpx2.AsyncClient) -> str:
+    if http.is_closed:
+        return "the HTTP client is closed"
+    return (
+        "the HTTP client given as http= has connections of another event loop: leave http= out, or give a client that"
+        " nothing else uses and an event loop that lasts"
+    )
 
 
 async def _read(request: AbstractAsyncContextManager[httpx2.Response], url: str, limit: int) -> Response:

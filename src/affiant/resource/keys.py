@@ -1,17 +1,23 @@
-"""The issuer's keys: fetched when needed, cached as Cache-Control says, and fetched again when a key is missing.
+"""The issuer's keys: a copy that every thread reads, replaced in the background before its lifetime ends.
 
-A key is missing if none has the kid of a token, or if none of that kid made its signature: the issuer may have replaced
-a key under the same kid. Both kinds of fetch share one budget: a flood of tokens must not become a flood of fetches.
+The lifetime is that of Cache-Control. A token under a key of the copy waits for no fetch. A key is missing if none has
+the kid of a token, or if none of that kid made its signature: the issuer may have replaced a key under the same kid.
+Both kinds of fetch share one budget: a flood of tokens must not become a flood of fetches.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import TYPE_CHECKING
 
-from affiant.errors import Error, Rejected, RemoteError
+from msgspec import structs
+
+from affiant.errors import Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet, describe
@@ -19,15 +25,39 @@ from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.jwks_uri import lifetime, parse_max_age
 from affiant.reasons import Reason
-from affiant.resource.issuer import OK, Issuer
-from affiant.system.single_flight import SingleFlight
+from affiant.resource.flight import Flight, arrive, result
+from affiant.resource.issuer import NOT_MODIFIED, OK, Issuer
+from affiant.resource.worker import worker
+from affiant.values import Value
+
+if TYPE_CHECKING:  # the first request loads it
+    import httpx2
 
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 300.0  # cache lifetime if the response has no Cache-Control
 LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # limits of a lifetime from Cache-Control
+REFRESH_AT = 0.8  # of the lifetime, the copy is replaced in the background
+IDLE_LIFETIMES = 10  # without a request, after which it is not
 STALE_SECONDS = 86_400.0  # for which cached keys are used while the issuer is unreachable
+FAILING_SECONDS = 60.0  # after a failed fetch, for which the issuer counts as unreachable
+METADATA_SECONDS = 86_400.0  # after which the metadata are read again
 BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for missing keys
+ABSENT_SECONDS, MAX_ABSENT = 5.0, 1024  # for which the issuer is not asked again for a kid that it did not have
+# What a request waits at most: for the first copy or a missing key, and for the next copy if the last one is too old.
+WAIT_SECONDS, REPLACE_SECONDS = 15.0, 1.0
+
+
+class Copy(Value, frozen=True):
+    """The keys as they were fetched."""
+
+    keys: KeySet
+    edition: int
+    fetched_at: float
+    refresh_at: float
+    fresh_until: float
+    uri: str
+    etag: str | None
 
 
 class IssuerKeys:
@@ -36,14 +66,35 @@ class IssuerKeys:
     def __init__(self, issuer: Issuer, *, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._clock = clock
-        self._keys: KeySet | None = None
-        self.edition = 0
-        self._failure: str | None = None  # of the last fetch
+        self._copy: Copy | None = None
         self._fetches = 0
-        self._fetched_at = float("-inf")
-        self._fresh_until = float("-inf")
+        self._asked_at = self._failed_at = float("-inf")
+        self._failure: str | None = None  # of the last fetch
         self._tokens, self._refilled_at = BURST, clock()  # a token bucket
-        self._flight = SingleFlight[None]()
+        self._absent: OrderedDict[str, float] = OrderedDict()  # by kid: until when it is not looked for
+        self._flight = Flight[None](issuer.loop)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def edition(self) -> int:
+        return self._copy.edition if self._copy is not None else 0
+
+    def is_ready(self) -> bool:
+        """Whether there are keys to judge by now; begin to replace them in the background if it is time."""
+        copy, now = self._copy, self._clock()
+        self._asked_at = now
+        if copy is None:
+            return False
+        if now < copy.refresh_at:
+            return True
+        if now - self._failed_at >= REFILL_SECONDS:
+            self._flight.begin(self._fetch)
+        return now < copy.fresh_until or (now - self._failed_at < FAILING_SECONDS and self._is_usable(copy, now))
+
+    async def refresh(self) -> None:
+        """Wait until there are keys to judge by; raise RemoteError if there are none."""
+        if not self.is_ready():
+            await self._replace()
 
     async def verify(self, unverified: Unverified) -> Verified:
         """Verify by the key of this kid, or by any that fits if the JWS names none.
@@ -59,21 +110,15 @@ class IssuerKeys:
             others = await self._find_others(unverified, tried)
             with contextlib.suppress(Rejected):
                 return compact.verify_any(unverified, others)
-        age = max(0, int(self._clock() - self._fetched_at))
+        age = max(0, int(self._clock() - self._copy.fetched_at)) if self._copy is not None else 0
         raise Rejected(Reason.TOKEN_SIGNATURE, detail=f"by the keys of the issuer, fetched {age} s ago")
-
-    async def refresh(self) -> None:
-        """Fetch the keys if the copy is too old; raise RemoteError if that fails and no copy can be used."""
-        now = self._clock()
-        if self._keys is None or now >= self._fresh_until:
-            await self._fetch_once(now)
 
     async def _find(self, unverified: Unverified) -> Sequence[PublicKey]:
         await self.refresh()
         # An unknown kid may be a new key. Tokens with a known kid never wait for it.
         found = self._candidates(unverified) or await self._look_again(unverified)
         if not found:
-            raise Rejected(Reason.TOKEN_KEY, detail=describe(self._keys.left_out) if self._keys is not None else "")
+            raise Rejected(Reason.TOKEN_KEY, detail=describe(self._copy.keys.left_out) if self._copy else "")
         return found
 
     async def _find_others(self, unverified: Unverified, tried: Sequence[PublicKey]) -> Sequence[PublicKey]:
@@ -85,61 +130,148 @@ class IssuerKeys:
             return ()
 
     async def _look_again(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
-        now = self._clock()
+        if not tried and self._is_absent(unverified.kid):
+            return ()
         if self._flight.find() is not None:  # it began before this token came: perhaps before its key was published
-            await self._fetch_once(now, is_needed=True)
+            await self._arrive(WAIT_SECONDS)
             if found := self._candidates(unverified, tried):
                 return found
         is_paid = self._flight.find() is None
-        if is_paid and not self._may_fetch(now):
+        if is_paid and not self._may_fetch():
             if self._failure is not None:
                 raise RemoteError(self._failure)
             return ()
-        await self._fetch_once(now, is_needed=True)
+        await self._arrive(WAIT_SECONDS)
         found = self._candidates(unverified, tried)
         if found and is_paid:
-            self._tokens += 1  # only the issuer can publish a new key: its rotations are no flood
+            with worker.lock:
+                self._tokens += 1  # only the issuer can publish a new key: its rotations are no flood
+        if not found and not tried:
+            self._note_absent(unverified.kid)
         return found
 
     def _candidates(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
-        if self._keys is None:
+        if self._copy is None:
             return ()
-        return [key for key in self._keys.candidates(unverified.alg, unverified.kid) if key not in tried]
+        return [key for key in self._copy.keys.candidates(unverified.alg, unverified.kid) if key not in tried]
 
-    def _may_fetch(self, now: float) -> bool:
-        self._tokens = min(BURST, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
-        self._refilled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    def _may_fetch(self) -> bool:
+        now = self._clock()
+        with worker.lock:
+            self._tokens = min(BURST, self._tokens + (now - self._refilled_at) / REFILL_SECONDS)
+            self._refilled_at = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
 
-    async def _fetch_once(self, now: float, *, is_needed: bool = False) -> None:
+    def _is_absent(self, kid: str | None) -> bool:
+        return kid is not None and self._clock() < self._absent.get(kid, float("-inf"))
+
+    def _note_absent(self, kid: str | None) -> None:
+        if kid is None:
+            return
+        with worker.lock:
+            self._absent.pop(kid, None)
+            self._absent[kid] = self._clock() + ABSENT_SECONDS
+            if len(self._absent) > MAX_ABSENT:
+                self._absent.popitem(last=False)
+
+    def _is_usable(self, copy: Copy, now: float) -> bool:
+        return now - copy.fetched_at <= STALE_SECONDS
+
+    async def _replace(self) -> None:
+        copy = self._copy
         try:
-            await self._flight.run(partial(self._fetch, now))
-        except Error as error:
-            self._failure = str(error)
-            if self._keys is None or now - self._fetched_at > STALE_SECONDS:
+            await self._arrive(WAIT_SECONDS if copy is None else REPLACE_SECONDS)
+        except RemoteError as error:
+            now = self._clock()
+            if copy is None or not self._is_usable(copy, now):
                 raise
-            log.warning("the keys of %s cannot be fetched, cached ones are used: %s", self._issuer.identifier, error)
-            self._fresh_until = now + REFILL_SECONDS
-            if is_needed:  # the issuer may have such a key: do not blame the token
-                raise
+            self._fail(error)  # a slow fetch is one that failed: the next requests do not wait for it
 
-    async def _fetch(self, now: float) -> None:
+    async def _arrive(self, seconds: float) -> None:
+        """Wait for the fetch in flight, or for one that begins now; raise RemoteError if it fails or takes longer."""
+        future = self._flight.begin(self._fetch)
+        if not await arrive(future, seconds=seconds):
+            raise Unreachable(f"the keys of {self._issuer.identifier} did not come within {seconds:.0f} s")
+        result(future)
+
+    async def _fetch(self) -> None:
+        """Replace the copy; on the event loop of the issuer, and once at a time."""
+        try:
+            fetched = await self._fetch_copy()
+        except RemoteError as error:
+            self._fail(error)
+            raise
+        else:
+            self._publish(fetched)
+        finally:
+            self._set_timer()
+
+    async def _fetch_copy(self) -> Copy:
+        reads, uri = self._issuer.reads, None
+        await self._issuer.reread(least_seconds=METADATA_SECONDS)
+        try:
+            async with self._issuer.connect() as http:
+                uri = (await self._issuer.metadata(http)).require_jwks_uri()
+                return await self._get(http, uri)
+        except RemoteError:
+            # The issuer may have moved its keys.
+            if self._issuer.reads != reads or not await self._issuer.reread(least_seconds=0):
+                raise
         async with self._issuer.connect() as http:
-            jwks_uri = (await self._issuer.metadata(http)).require_jwks_uri()
-            response = await self._issuer.get(http, jwks_uri)
-            if response.status != OK:
-                raise RemoteError(f"{jwks_uri} answered {response.status}")
-            fetched = KeySet.parse(parse_object(response.body))
-        self._failure = None
-        self._fetches += 1
-        if fetched != self._keys:
-            self.edition += 1
-            if fetched.left_out:
-                log.info("the keys of %s: %s", self._issuer.identifier, describe(fetched.left_out))
-        self._keys = fetched
+            return await self._get(http, (await self._issuer.metadata(http)).require_jwks_uri())
+
+    async def _get(self, http: httpx2.AsyncClient, uri: str) -> Copy:
+        last, now = self._copy, self._clock()
+        if last is not None and last.uri != uri:
+            last = None
+        headers = {"If-None-Match": last.etag} if last is not None and last.etag is not None else {}
+        response = await self._issuer.get(http, uri, headers=headers)
+        if response.status == NOT_MODIFIED and last is not None:
+            keys, etag = last.keys, response.etag or last.etag
+        elif response.status == OK:
+            keys, etag = KeySet.parse(parse_object(response.body)), response.etag
+        else:
+            raise RemoteError(f"{uri} answered {response.status}")
         max_age = parse_max_age(response.cache_control)
-        self._fetched_at = now
-        self._fresh_until = now + lifetime(max_age, default=FRESH_SECONDS, least=LEAST_SECONDS, most=MOST_SECONDS)
+        seconds = lifetime(max_age, default=FRESH_SECONDS, least=LEAST_SECONDS, most=MOST_SECONDS)
+        return Copy(keys, self.edition, now, now + REFRESH_AT * seconds, now + seconds, uri, etag)
+
+    def _publish(self, fetched: Copy) -> None:
+        if self._copy is None or fetched.keys != self._copy.keys:
+            fetched = structs.replace(fetched, edition=fetched.edition + 1)
+            if fetched.keys.left_out:
+                log.info("the keys of %s: %s", self._issuer.identifier, describe(fetched.keys.left_out))
+        if self._failure is not None:
+            log.info("the keys of %s were fetched again", self._issuer.identifier)
+        self._copy = fetched
+        self._failure, self._failed_at = None, float("-inf")
+        self._fetches += 1
+
+    def _fail(self, error: RemoteError) -> None:
+        """Remember a failure; log the first of several, not one for each request."""
+        if self._failure is None and self._copy is not None:
+            log.warning("the keys of %s cannot be fetched, cached ones are used: %s", self._issuer.identifier, error)
+        self._failure, self._failed_at = str(error), self._clock()
+
+    def _set_timer(self) -> None:
+        """Fetch the next copy when it is time, also if no request comes then: the first one after it must not wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        copy, now = self._copy, self._clock()
+        if copy is None or now - self._asked_at > IDLE_LIFETIMES * (copy.fresh_until - copy.fetched_at):
+            return
+        seconds = REFILL_SECONDS if self._failure is not None else copy.refresh_at - now
+        fetch = weakref.WeakMethod(self._fetch_in_background)
+        self._timer = asyncio.get_running_loop().call_later(seconds, _call, fetch)
+
+    def _fetch_in_background(self) -> None:
+        self._flight.begin(self._fetch)
+
+
+def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
+    if (alive := method()) is not None:  # otherwise the guard is no longer in use
+        alive()

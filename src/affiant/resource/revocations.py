@@ -1,14 +1,17 @@
 """Follow the issuer's feed of revocations, so that a guard rejects a revoked token within seconds.
 
 The feed is requested for as long as the API has requests, and a minute longer; the issuer delays each response until
-something changes. The first request waits for the first response. Later ones wait for nothing.
+something changes. The first request waits for the first response, and where the feed is optional for a second at most.
+Later ones wait for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import Error, Rejected, RemoteError, Unreachable
@@ -16,8 +19,10 @@ from affiant.jose import compact
 from affiant.oauth import revocations as feed
 from affiant.oauth.revocations import MAX_BYTES, Feed
 from affiant.reasons import Reason
+from affiant.resource.flight import Flight, arrive
 from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS, Issuer
 from affiant.resource.keys import IssuerKeys
+from affiant.resource.worker import worker
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
@@ -30,6 +35,8 @@ LEAST_SECONDS = 1.0  # between two requests to an issuer that does not delay, or
 MOST_SECONDS = 10.0  # between two requests while it keeps failing
 IDLE_SECONDS = 60.0  # without a request to the API, after which the feed is not requested
 FRESH_SECONDS = 2 * WAIT_SECONDS  # for which the last feed is used without waiting for a newer one
+# What requests wait at most for the first response, counted from its request.
+OPTIONAL_WAIT_SECONDS, MOST_WAIT_SECONDS = 1.0, 15.0
 STALE_SECONDS = 30.0  # for which the last feed is current while the issuer is unreachable
 
 
@@ -49,15 +56,34 @@ class Followed:
         self._feeds: tuple[Feed, ...] = ()
         self._etag: str | None = None
         self._heard_at = self._asked_at = float("-inf")
-        self._has_feed = True
-        self._tasks: dict[asyncio.AbstractEventLoop, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._live_until = float("-inf")  # until when the run in flight needs no look, in this fork
+        self._forks = worker.forks
+        self._is_missed = False  # the policy demands a feed, and the issuer has none
+        self._flight = Flight[None](issuer.loop)
+        self._first, self._begun_at = Future[None](), float("-inf")  # the first response of the run in flight
 
     async def check(self, claims: dict[str, Any]) -> None:
         """Raise TOKEN_REVOKED; or Unreachable if the policy is ``required`` and the last feed is too old."""
+        if not self.is_ready():
+            limit = MOST_WAIT_SECONDS if self._policy == "required" else OPTIONAL_WAIT_SECONDS
+            await arrive(self._first, seconds=max(0.0, self._begun_at + limit - time.monotonic()))
+        self.judge(claims)
+
+    def is_ready(self) -> bool:
+        """Whether there is nothing to wait for; begin the requests if none are made."""
+        now = self._asked_at = self._clock()
+        if now < self._live_until and self._forks == worker.forks:
+            return True
+        if self._policy == "off" or not self._has_feed():
+            return True
+        if self._flight.find() is None:
+            self._flight.begin(self._begin)
+        return now - self._heard_at <= FRESH_SECONDS or self._first.done()
+
+    def judge(self, claims: dict[str, Any]) -> None:
+        """Judge by what is known, as `check` does, without waiting."""
         if self._policy == "off":
             return
-        if self._has_feed:
-            await self._follow()
         if any(known.revokes(claims) for known in self._feeds):
             raise Rejected(Reason.TOKEN_REVOKED)
         if self._policy == "required" and not self._is_current():
@@ -68,23 +94,19 @@ class Followed:
         # Attack: 304 is answered for ever. A feed is not current for longer than it was signed for.
         return bool(self._feeds) and now - self._heard_at <= STALE_SECONDS and now < self._feeds[0].expires_at
 
-    async def _follow(self) -> None:
-        """Start the requests if none are made; wait for the first response if no fresh feed is known."""
-        self._asked_at = self._clock()
-        loop = asyncio.get_running_loop()
-        if loop not in self._tasks:
-            answered = asyncio.Event()
-            task = loop.create_task(self._run(answered))
-            task.add_done_callback(lambda _: self._tasks.pop(loop, None))
-            self._tasks[loop] = task, answered
-        _, answered = self._tasks[loop]
-        if not answered.is_set() and self._asked_at - self._heard_at > FRESH_SECONDS:
-            await answered.wait()
+    def _has_feed(self) -> bool:
+        """Whether the metadata name a feed, as far as they are known."""
+        known = self._issuer.known
+        return known is None or known.revocations_uri is not None
 
     def _is_wanted(self) -> bool:
-        return self._has_feed and self._clock() - self._asked_at < IDLE_SECONDS
+        return self._has_feed() and self._clock() - self._asked_at < IDLE_SECONDS
 
-    async def _run(self, answered: asyncio.Event) -> None:
+    def _begin(self) -> Coroutine[Any, Any, None]:
+        self._first, self._begun_at = first, _ = Future[None](), time.monotonic()
+        return self._run(first)
+
+    async def _run(self, first: Future[None]) -> None:
         failures = 0
         try:
             while self._is_wanted():
@@ -92,16 +114,17 @@ class Followed:
                     async with self._issuer.connect() as http:
                         await self._fetch(http)  # the first response must not be delayed
                         failures = 0
-                        answered.set()
+                        _set(first)
                         await self._listen(http)
                 except Error as error:
                     failures += 1
                     self._warn(error, failures)
-                answered.set()
+                _set(first)
                 if failures:
                     await asyncio.sleep(min(LEAST_SECONDS * 2 ** min(failures - 1, 8), MOST_SECONDS))
         finally:
-            answered.set()
+            self._live_until = float("-inf")
+            _set(first)
 
     async def _listen(self, http: httpx2.AsyncClient) -> None:
         loop = asyncio.get_running_loop()
@@ -115,8 +138,8 @@ class Followed:
         """Return whether the feed changed; raise RemoteError or Rejected if the response cannot be trusted."""
         url = (await self._issuer.metadata(http)).revocations_uri
         if url is None:
-            self._has_feed = False
-            if self._policy == "required":
+            if self._policy == "required" and not self._is_missed:
+                self._is_missed = True
                 log.error("%s names no feed of revocations: all tokens are rejected", self._issuer.identifier)
             return False
         response = await self._issuer.get(
@@ -127,7 +150,7 @@ class Followed:
             timeout=WAIT_SECONDS + TIMEOUT_SECONDS,  # it may be large
         )
         if response.status == NOT_MODIFIED and self._feeds:
-            self._heard_at = self._clock()
+            self._hear()
             return False
         if response.status != OK:
             raise RemoteError(f"{url} answered {response.status}")
@@ -136,8 +159,13 @@ class Followed:
         # An issuer without 304 repeats the feed: that is no change, and must not cause a request without a pause.
         has_changed = latest not in self._feeds[:1]
         self._feeds = (latest, *_newest((latest, *self._feeds)))
-        self._etag, self._heard_at = response.etag, self._clock()
+        self._etag = response.etag
+        self._hear()
         return has_changed
+
+    def _hear(self) -> None:
+        self._heard_at = self._clock()
+        self._live_until, self._forks = self._heard_at + WAIT_SECONDS, worker.forks
 
     def _warn(self, error: Error, failures: int) -> None:
         if failures == 1:
@@ -146,6 +174,11 @@ class Followed:
                 "the revocations of %s cannot be fetched; after %d s %s: %s",
                 *(self._issuer.identifier, STALE_SECONDS, then, error),
             )
+
+
+def _set(first: Future[None]) -> None:
+    if not first.done():
+        first.set_result(None)
 
 
 def _newest(known: tuple[Feed, ...]) -> list[Feed]:

@@ -13,6 +13,8 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from affiant.errors import Unreachable
+
 Result = TypeVar("Result")
 
 
@@ -33,7 +35,7 @@ class Worker:
 
     def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Run a coroutine on the event loop of the worker. The future may be waited for in any other thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop())
+        return submit(coroutine, self.loop())
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop, which is running."""
@@ -41,13 +43,6 @@ class Worker:
             if self._loop is None:
                 self._loop = _start()
             return self._loop
-
-    def is_current(self) -> bool:
-        """Whether the caller runs on the event loop of the worker, and so must not wait for it."""
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
 
     def _after_fork(self) -> None:
         """Forget the thread: it exists in the parent alone."""
@@ -66,6 +61,17 @@ def _start() -> asyncio.AbstractEventLoop:
     threading.Thread(target=run, name="affiant guard", daemon=True).start()
     started.wait()
     return loop
+
+
+def submit(coroutine: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop) -> Future[Result]:
+    """Run a coroutine on this event loop, which another thread may own."""
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError as error:  # it was closed a moment ago
+        coroutine.close()
+        failed = Future[Result]()
+        failed.set_exception(Unreachable(f"nothing can be fetched: {error}"))
+        return failed
 
 
 worker = Worker()

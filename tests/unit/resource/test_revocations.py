@@ -243,7 +243,7 @@ async def test_idle_guard_requests_nothing(issuer: Issuer) -> None:
     issuer.changed.set()
     await guard.check([issuer.token()])
     issuer.now += revocations.IDLE_SECONDS
-    await eventually(lambda: not guard._revocations._tasks)
+    await eventually(lambda: guard._revocations._flight.find() is None)
     asked = len(issuer.asked)
     issuer.revoke("jti", "1")
     # The next request does not rely on the old feed.
@@ -279,7 +279,7 @@ def test_each_event_loop_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(3):
         issuer.changed = asyncio.run(_event())
         assert asyncio.run(reason_of(guard, issuer.token())) is None
-    assert not guard._revocations._tasks
+    assert guard._revocations._flight.find() is None
 
 
 async def _event() -> asyncio.Event:

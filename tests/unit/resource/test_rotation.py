@@ -28,7 +28,7 @@ class Issuer(issuers.Issuer):
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if not self.is_up:
-            self.failures += 1
+            self.failures += request.url.path == "/jwks"
             raise httpx2.ConnectError("down")
         return await super().__call__(request)
 

@@ -6,7 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from affiant.resource.worker import Worker, worker
+from affiant.resource.worker import Worker
 
 
 async def _thread() -> threading.Thread:
@@ -30,15 +30,6 @@ def test_all_threads_and_event_loops_share_one() -> None:
         return await asyncio.wrap_future(new.submit(_thread()))
 
     assert len({asyncio.run(ask()), asyncio.run(ask()), new.submit(_thread()).result(5)}) == 1
-
-
-def test_knows_its_own_event_loop() -> None:
-    async def is_current() -> bool:
-        return worker.is_current()
-
-    assert worker.submit(is_current()).result(5)
-    assert not worker.is_current()
-    assert not asyncio.run(is_current())
 
 
 FORKED = """
