@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from functools import cache
 
-from affiant.jose import keys
+from affiant.errors import ConfigError
+from affiant.jose import base64url, keys
 from affiant.jose.algorithms import ALGORITHMS, SYMMETRIC
 from affiant.oauth import names
 from affiant.oauth.assertion import Rules
@@ -15,6 +17,7 @@ from affiant.storage.records import Client
 
 # It has no key and no secret: every proof fails, after one verification with a key of `dummy_keys`.
 STRANGER = RegisteredClient(Client("", names.PRIVATE_KEY_JWT), ClientKeys(()), (), Rules(issuer="", token_endpoint=""))
+_RSA_BITS = 3072
 
 
 def dummy_keys(alg: str) -> tuple[keys.VerificationKey, ...]:
@@ -32,12 +35,15 @@ def prepare() -> None:
 def _key(alg: str) -> keys.VerificationKey:
     if alg in SYMMETRIC:
         return keys.SecretKey(secrets.token_bytes(64), alg)
-    # One key for all RSA algorithms: making one takes most of a second, and the server starts only afterwards.
     return _rsa_key() if ALGORITHMS[alg].kty == "RSA" else keys.generate(alg).public()
 
 
 @cache
 def _rsa_key() -> keys.PublicKey:
-    members = keys.generate("RS256").public().to_jwk()
-    del members["alg"]
-    return keys.parse_public_jwk(members)
+    # Nobody needs the private key, so the modulus need not be a product of two primes, which take a third of a second
+    # to find at each start. Any number without small factors takes as long to verify with.
+    while True:
+        modulus = secrets.randbits(_RSA_BITS) | 1 << (_RSA_BITS - 1) | 1
+        n = base64url.encode(modulus.to_bytes(_RSA_BITS // 8, "big"))
+        with suppress(ConfigError):
+            return keys.parse_public_jwk({"kty": "RSA", "e": "AQAB", "n": n})
