@@ -40,7 +40,7 @@ def _key(alg: str) -> keys.VerificationKey:
 
 @cache
 def _rsa_key() -> keys.PublicKey:
-    # Nobody needs the private key, so the modulus need not be a product of two primes, which take a third of a second
+    # The private key is not needed, so the modulus need not be a product of two primes, which take a third of a second
     # to find at each start. Any number without small factors takes as long to verify with.
     while True:
         modulus = secrets.randbits(_RSA_BITS) | 1 << (_RSA_BITS - 1) | 1
