@@ -29,6 +29,7 @@ PROOFS = {
     "DpopProof": "oauth/binding/dpop.py",
     "AccessToken": "oauth/access_token.py",
     "BoundToken": "oauth/access_token.py",
+    "JudgedToken": "oauth/access_token.py",
     "server/Caller": "server/client_auth/methods/",
     "Authorization": "server/token/grants/",
     "IssuedToken": "server/token/issue.py",

@@ -60,6 +60,22 @@ def build(claims: AccessTokenClaims, signer: AnySigner, *, typ: str = names.ACCE
     return compact.sign_with(typ, claims, signer)
 
 
+class JudgedToken(Value, frozen=True):
+    """An access token of this issuer for this audience, with all its claims. It may be expired, and may be bound.
+
+    Its times and its binding are judged with each request: `admit` and `admit_bound`.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
+
+    token: AccessToken
+    issued_at: float
+    not_before: float | None
+    is_bound: bool  # it has a `cnf`
+    jkt: str | None  # the thumbprint of the key that it is bound to
+    certificate: str | None  # that of the certificate
+
+
 class BoundToken(Value, frozen=True):
     """A token that is valid only for the owner of the key with this thumbprint: not an AccessToken yet.
 
@@ -84,22 +100,54 @@ class Expected(Value, frozen=True):
 
 def verify(verified: Verified, expected: Expected) -> AccessToken:
     """Return an access token that was presented without a proof, if it is valid (RFC 9068 section 4)."""
-    expires_at = _judge(verified, expected)
-    # Attack (RFC 9449 section 7.2): a stolen token is presented without the proof of the key that it is bound to.
-    if _key_bound_to(verified.claims, expected.certificate) is not None:
-        raise Rejected(Reason.TOKEN_BINDING)
-    return _token(verified.claims, expires_at)
+    return admit(judge(verified, issuer=expected.issuer, audience=expected.audience), expected)
 
 
 def verify_bound(verified: Verified, expected: Expected) -> BoundToken:
     """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
-    expires_at = _judge(verified, expected)
-    if verified.claims.get("cnf") is None:
+    return admit_bound(judge(verified, issuer=expected.issuer, audience=expected.audience), expected)
+
+
+def judge(verified: Verified, *, issuer: str, audience: str) -> JudgedToken:
+    """Judge what no time changes: type, issuer, audience, and the form of the claims."""
+    claims = verified.claims
+    if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
+        raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
+    if claims.get("iss") != issuer:
+        raise Rejected(Reason.TOKEN_ISSUER, expected=issuer)
+    if audience not in audiences(claims):
+        raise Rejected(Reason.TOKEN_AUDIENCE, expected=audience)
+    expires_at, issued_at, not_before = _times(claims)
+    jkt, certificate = _confirmation(claims)
+    return JudgedToken(
+        _token(claims, expires_at),
+        issued_at=issued_at,
+        not_before=not_before,
+        is_bound="cnf" in claims,
+        jkt=jkt,
+        certificate=certificate,
+    )
+
+
+def admit(judged: JudgedToken, expected: Expected) -> AccessToken:
+    """Return a token that was presented without a proof, if it is valid now and bound to no key."""
+    _check_times(judged, expected.now, expected.leeway)
+    _check_certificate(judged, expected.certificate)
+    # Attack (RFC 9449 section 7.2): a stolen token is presented without the proof of the key that it is bound to.
+    if judged.jkt is not None:
+        raise Rejected(Reason.TOKEN_BINDING)
+    return judged.token
+
+
+def admit_bound(judged: JudgedToken, expected: Expected) -> BoundToken:
+    """Return a token that was presented with the scheme DPoP, if it is valid now and bound to a key."""
+    _check_times(judged, expected.now, expected.leeway)
+    if not judged.is_bound:
         raise Rejected(Reason.TOKEN_UNBOUND)
-    jkt = _key_bound_to(verified.claims, expected.certificate)
-    if jkt is None:
+    _check_certificate(judged, expected.certificate)
+    if judged.jkt is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, but presented with the scheme DPoP")
-    return BoundToken(_token(verified.claims, expires_at), jkt)
+    return BoundToken(judged.token, judged.jkt)
 
 
 def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
@@ -109,34 +157,27 @@ def release(bound: BoundToken, proof: DpopProof) -> AccessToken:
     return bound.token
 
 
-def _key_bound_to(claims: dict[str, Any], certificate: Certificate | None) -> str | None:
-    """Return the thumbprint of the key to prove, or None. Compare the certificate (RFC 8705 section 3)."""
+def _confirmation(claims: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the thumbprints of the key and of the certificate that the token is bound to."""
     if "cnf" not in claims:
-        return None
+        return None, None
     cnf = claims["cnf"]
     # A confirmation of an unknown kind cannot be proved: reject the token.
     if not isinstance(cnf, dict) or not cnf or not cnf.keys() <= {"jkt", mtls.CONFIRMATION}:
         raise Rejected(Reason.TOKEN_BINDING)
-    if mtls.CONFIRMATION in cnf:
-        shown = certificate.thumbprint if certificate is not None else None
-        if shown is None or cnf[mtls.CONFIRMATION] != shown:
-            raise Rejected(Reason.TOKEN_BINDING, detail="no certificate" if shown is None else "another certificate")
-    jkt = text(cnf, "jkt")
-    if "jkt" in cnf and jkt is None:
+    found = {name: text(cnf, name) for name in cnf}
+    if None in found.values():
         raise Rejected(Reason.TOKEN_BINDING)
-    return jkt
+    return found.get("jkt"), found.get(mtls.CONFIRMATION)
 
 
-def _judge(verified: Verified, expected: Expected) -> float:
-    """Return when it expires, if it is an access token of this issuer for this audience."""
-    claims = verified.claims
-    if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
-        raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
-    if claims.get("iss") != expected.issuer:
-        raise Rejected(Reason.TOKEN_ISSUER, expected=expected.issuer)
-    if expected.audience not in audiences(claims):
-        raise Rejected(Reason.TOKEN_AUDIENCE, expected=expected.audience)
-    return _check_times(claims, expected.now, expected.leeway)
+def _check_certificate(judged: JudgedToken, certificate: Certificate | None) -> None:
+    """Compare the certificate of the request with that of the token (RFC 8705 section 3)."""
+    if judged.certificate is None:
+        return
+    shown = certificate.thumbprint if certificate is not None else None
+    if judged.certificate != shown:
+        raise Rejected(Reason.TOKEN_BINDING, detail="no certificate" if shown is None else "another certificate")
 
 
 def _token(claims: dict[str, Any], expires_at: float) -> AccessToken:
@@ -150,13 +191,18 @@ def _token(claims: dict[str, Any], expires_at: float) -> AccessToken:
     )
 
 
-def _check_times(claims: dict[str, Any], now: float, leeway: int) -> float:
+def _times(claims: dict[str, Any]) -> tuple[float, float, float | None]:
     try:
         exp, iat, nbf = instant(claims, "exp"), instant(claims, "iat"), instant(claims, "nbf")
     except ValueError as error:
         raise Rejected(Reason.TOKEN_CLAIM, detail=f"{error} is not a number") from None
     if exp is None or iat is None:
         raise Rejected(Reason.TOKEN_CLAIM, detail="exp or iat is missing")
+    return exp, iat, nbf
+
+
+def _check_times(judged: JudgedToken, now: float, leeway: int) -> None:
+    exp, iat, nbf = judged.token.expires_at, judged.issued_at, judged.not_before
     if exp + leeway <= now:
         raise Rejected(Reason.TOKEN_EXPIRED, detail=f"it expired {now - exp:.0f} s ago by this clock")
     if iat > now + leeway:
@@ -166,7 +212,6 @@ def _check_times(claims: dict[str, Any], now: float, leeway: int) -> float:
         )
     if nbf is not None and nbf > now + leeway:
         raise Rejected(Reason.TOKEN_NOT_YET_VALID, detail=f"it begins in {nbf - now:.0f} s by this clock")
-    return exp
 
 
 def _required(claims: dict[str, Any], name: str) -> str:

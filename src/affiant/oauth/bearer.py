@@ -11,7 +11,7 @@ from affiant.reasons import Reason
 from affiant.values import Value
 
 BEARER, DPOP = "Bearer", "DPoP"
-_SCHEMES = {b"bearer": BEARER, b"dpop": DPOP}
+_SCHEMES = {b"bearer": BEARER, b"dpop": DPOP, b"Bearer": BEARER, b"DPoP": DPOP}
 _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
@@ -27,18 +27,27 @@ class PresentedToken(Value, frozen=True):
 
 def parse_authorization(values: Sequence[bytes]) -> PresentedToken | None:
     """Return the token in the Authorization headers of a request, or None if there is none."""
+    found = split_authorization(values)
+    return PresentedToken(found[0], parse_token(found[1])) if found is not None else None
+
+
+def split_authorization(values: Sequence[bytes]) -> tuple[str, bytes] | None:
+    """Return the scheme, and what follows it: a token if `parse_token` says so."""
     if not values:
         return None
     if len(values) > 1:
         raise Rejected(Reason.TOKEN_REQUEST)
     name, _, token = values[0].partition(b" ")
-    scheme = _SCHEMES.get(name.lower())  # RFC 9110 section 11.1: schemes are case-insensitive
-    if scheme is None:
-        return None
-    token = token.lstrip(b" ")  # RFC 6750 section 2.1: one space or more
+    scheme = _SCHEMES.get(name) or _SCHEMES.get(name.lower())  # RFC 9110 section 11.1: schemes are case-insensitive
+    # RFC 6750 section 2.1: one space or more.
+    return (scheme, token.lstrip(b" ")) if scheme is not None else None
+
+
+def parse_token(token: bytes) -> str:
+    """Return the text of a token, or raise TOKEN_MALFORMED."""
     if _TOKEN68.fullmatch(token) is None:
         raise Rejected(Reason.TOKEN_MALFORMED)
-    return PresentedToken(scheme, token.decode("ascii"))
+    return token.decode("ascii")
 
 
 def challenge(

@@ -6,7 +6,7 @@ of an API and the admin API share this module.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -18,15 +18,16 @@ from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet
 from affiant.oauth import access_token, bearer
-from affiant.oauth.access_token import AccessToken, Expected
+from affiant.oauth.access_token import AccessToken, Expected, JudgedToken
 from affiant.oauth.binding import dpop
-from affiant.oauth.binding.dpop import Nonces, Replays
+from affiant.oauth.binding.dpop import DpopProof, Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
 from affiant.values import Value
 
 Scope = MutableMapping[str, Any]  # of ASGI
 
+_PATH = "/%:@!$&'()*+,;=~-._"  # the characters of a path that need no escape
 # A WebSocket begins as a GET of http (RFC 6455 section 4.1), and that is what a proof names.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
@@ -95,7 +96,26 @@ def _origin(scope: Scope) -> str:
 def path_of(scope: Scope) -> str:
     """Return the path as it was sent, if the server passes it on: a decoded path has several encodings."""
     raw: bytes | None = scope.get("raw_path")
-    return raw.decode("latin-1") if raw else quote(scope["path"], safe="/%:@!$&'()*+,;=~-._")
+    return raw.decode("latin-1") if raw else quote(scope["path"], safe=_PATH)
+
+
+def from_environ(environ: Mapping[str, Any]) -> Scope:
+    """Return the ASGI scope of a WSGI request (PEP 3333), with the headers that a check reads.
+
+    Attack: WSGI spells `Client-Cert` and `Client_Cert` alike, and a proxy may let the latter pass. So the header of a
+    certificate is not read.
+    """
+    named = ((name, environ.get(f"HTTP_{name.upper()}")) for name in ("authorization", "dpop", "host"))
+    target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""  # of gunicorn, of uWSGI and Werkzeug
+    path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), safe=_PATH, encoding="latin-1")
+    return {
+        "type": "http",
+        "method": environ.get("REQUEST_METHOD", "GET"),
+        "scheme": environ.get("wsgi.url_scheme", "http"),
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in named if value is not None],
+        "raw_path": (target.partition("?")[0] if target.startswith("/") else path).encode("latin-1"),
+        "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
+    }
 
 
 def parse(text: str) -> Unverified:
@@ -127,17 +147,31 @@ def verify(
     proved: Proved | None,
     certificate: Certificate | None,
 ) -> AccessToken:
-    """Return the token if it is valid here and now, and if its sender may use it. Use up the proof.
+    """Return the token if it is valid here and now, and if its sender may use it. Use up the proof."""
+    judged = access_token.judge(verified, issuer=rules.issuer, audience=rules.audience)
+    return admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)[0]
+
+
+def admit(
+    judged: JudgedToken,
+    presented: bearer.PresentedToken,
+    *,
+    rules: Rules,
+    now: float,
+    proved: Proved | None,
+    certificate: Certificate | None,
+) -> tuple[AccessToken, DpopProof | None]:
+    """Return the token if it is valid now and its sender may use it, with the proof, which is then used up.
 
     Order: the proof comes last, so that a caller without a valid token costs neither a signature nor memory.
     """
     expected = Expected(rules.issuer, rules.audience, now, leeway=rules.leeway, certificate=certificate)
     if presented.scheme == bearer.BEARER:
-        token = access_token.verify(verified, expected)
+        token = access_token.admit(judged, expected)
         if bearer.BEARER not in rules.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
-        return token
-    bound = access_token.verify_bound(verified, expected)
+        return token, None
+    bound = access_token.admit_bound(judged, expected)
     if proved is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
     proof = dpop.verify(
@@ -151,4 +185,4 @@ def verify(
     )
     token = access_token.release(bound, proof)
     rules.replays.claim(proof, now)
-    return token
+    return token, proof

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from affiant.errors import ConfigError
-from affiant.oauth.resource_request import read
+from affiant.oauth.resource_request import from_environ, read
 from affiant.resource import Guard, Proved
 
 PROOF = (b"dpop", b"p")
@@ -50,3 +50,45 @@ def test_request_without_a_host_has_no_url() -> None:
 def test_impossible_url_is_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Guard("https://as.example", audience="x", **options)
+
+
+def _environ(**more: str) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "/v1",
+        "PATH_INFO": "/a b/\u00c3\u00a9",  # UTF-8 as PEP 3333 has it
+        "QUERY_STRING": "x=1",
+        "wsgi.url_scheme": "https",
+        "HTTP_HOST": "api.example",
+        "HTTP_DPOP": "p",
+        "HTTP_AUTHORIZATION": "DPoP t",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({}, "/v1/a%20b/%C3%A9"),
+        ({"RAW_URI": "/v1/a%20b/%c3%a9?x=1"}, "/v1/a%20b/%c3%a9"),
+        ({"REQUEST_URI": "/v1/a%2Fb"}, "/v1/a%2Fb"),
+        ({"RAW_URI": "*"}, "/v1/a%20b/%C3%A9"),
+    ],
+)
+def test_request_of_wsgi_has_the_same_parts(more: dict[str, str], path: str) -> None:
+    values, proved = read(from_environ(_environ(**more)), base=None)
+    assert (values, proved) == ([b"DPoP t"], Proved("POST", f"https://api.example{path}", (b"p",)))
+
+
+def test_request_of_wsgi_may_lack_everything() -> None:
+    assert read(from_environ({}), base=None) == ([], None)
+
+
+@pytest.mark.parametrize("name", ["HTTP_CLIENT_CERT", "HTTP_SSL_CLIENT_CERT", "HTTP_X_FORWARDED_CLIENT_CERT"])
+def test_no_certificate_is_read_from_wsgi(name: str) -> None:
+    """Attack: `Client_Cert` passes the proxy, and WSGI spells it as the header of the proxy."""
+    assert [header for header, _ in from_environ(_environ(**{name: "x"}))["headers"]] == [
+        b"authorization",
+        b"dpop",
+        b"host",
+    ]

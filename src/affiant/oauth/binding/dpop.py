@@ -160,6 +160,11 @@ class Nonces:
     def current(self, now: float) -> str:
         return self._of(int(now // self._seconds))
 
+    def after(self, proof: DpopProof, now: float) -> str | None:
+        """Return the nonce to give out for the next proof, or None if that of this proof is the newest."""
+        is_newest = proof.live_until == float((int(now // self._seconds) + 2) * self._seconds)
+        return None if is_newest else self.current(now)
+
     def verify(self, nonce: object, now: float) -> float:
         """Return the second until which this nonce is accepted, or raise DPOP_NONCE."""
         window = int(now // self._seconds)

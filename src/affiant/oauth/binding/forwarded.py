@@ -83,6 +83,8 @@ class Proxies:
 
     def has(self, peer: str | None) -> bool:
         """Whether this is the address of a proxy."""
+        if not self.networks:
+            return False
         try:
             address = ip_address(peer or "")
         except ValueError:
