@@ -20,7 +20,7 @@ from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, revocations, token
-from affiant.oauth.metadata import NOT_FOUND, OK, TOO_MANY, Metadata
+from affiant.oauth.metadata import OK, TOO_MANY, Metadata
 from affiant.oauth.token import TokenResponse
 from affiant.system.text import printable
 
@@ -82,7 +82,7 @@ def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Repl
         raise LocalError(f"{issuer!r} cannot be an issuer: {error}") from None
     url, fallback = metadata.urls(issuer)
     reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
-    if reply.status == NOT_FOUND:
+    if reply.status in metadata.ELSEWHERE:
         url = fallback
         reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
     return metadata.parse_response(reply.status, reply.body, url=url, issuer=issuer)
@@ -112,8 +112,10 @@ def request_token(
     # A refresh token may be spent although no response came: send it again only if the server did not process it.
     again = NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else TRY_AGAIN
     url = server.token_endpoint
+    if url is None:
+        raise RemoteError(f"the metadata of {server.issuer} lack token_endpoint: it issues no tokens to clients")
     reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again)
-    return _read(server, reply, bearer.BEARER if prover is None else bearer.DPOP)
+    return _read(url, reply, bearer.BEARER if prover is None else bearer.DPOP)
 
 
 def ask(
@@ -217,17 +219,17 @@ def persist(
         yield Wait(wait)
 
 
-def _read(server: Metadata, reply: Reply, scheme: str) -> TokenResponse:
+def _read(url: str, reply: Reply, scheme: str) -> TokenResponse:
     if reply.status == OK:
         try:
             answer = token.parse_response(reply.body)
         except ValueError as error:
-            raise RemoteError(f"{server.token_endpoint}: {error}") from None
+            raise RemoteError(f"{url}: {error}") from None
         # RFC 6749 section 7.1: an unknown type must not be used. RFC 9449 section 5: nor a token that is not bound.
         if answer.token_type.lower() != scheme.lower():
-            raise RemoteError(f"{server.token_endpoint} issued a token of another type than {scheme}")
+            raise RemoteError(f"{url} issued a token of another type than {scheme}")
         return answer
-    raise refusal(reply, server.token_endpoint)
+    raise refusal(reply, url)
 
 
 def refusal(reply: Reply, url: str) -> RemoteError:

@@ -15,8 +15,9 @@ _URL = re.compile(
     r"[a-z]+://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?", re.ASCII
 )
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-OK, NOT_FOUND, TOO_MANY = 200, 404, 429
+OK, TOO_MANY = 200, 429
 _SERVER_ERRORS = range(500, 600)
+ELSEWHERE = frozenset(range(400, 500)) - {TOO_MANY}  # some servers answer 400, 403 or 405 where there is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Metadata:
     """The metadata of a server, checked to be of the expected issuer."""
 
     issuer: str
-    token_endpoint: str
+    token_endpoint: str | None  # None if the server only publishes keys: a guard needs no more
     jwks_uri: str | None  # optional, since a client needs none (RFC 8414 section 2)
     raw: dict[str, Any] = field(repr=False, compare=False)
     revocations_uri: str | None = None  # of the feed (revocations.py), which only affiant has
@@ -94,16 +95,14 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
     if members.get("issuer") != issuer:
         raise ValueError(f"the metadata are of another issuer: {str(members.get('issuer'))[:200]!r}")
     found = {name: members[name] for name in ("token_endpoint", "jwks_uri", "revocations_uri") if name in members}
-    if "token_endpoint" not in found:
-        raise ValueError("the metadata lack token_endpoint")
     for name, url in found.items():
         if not isinstance(url, str) or not is_safe_url(url):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
-    return Metadata(issuer, found["token_endpoint"], found.get("jwks_uri"), members, found.get("revocations_uri"))
+    return Metadata(issuer, found.get("token_endpoint"), found.get("jwks_uri"), members, found.get("revocations_uri"))
 
 
 def urls(issuer: str) -> tuple[str, str]:
-    """Return where the metadata of this issuer may be: at the second URL if the first one answers 404."""
+    """Return where the metadata of this issuer may be: at the second URL if the first one answers ELSEWHERE."""
     return well_known_url(issuer), openid_url(issuer)
 
 

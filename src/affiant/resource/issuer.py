@@ -133,7 +133,7 @@ class Issuer:
     async def _read(self, http: httpx2.AsyncClient) -> Metadata:
         url, fallback = metadata.urls(self.identifier)
         found = await self.get(http, url)
-        if found.status == metadata.NOT_FOUND:
+        if found.status in metadata.ELSEWHERE:
             url = fallback
             found = await self.get(http, url)
         self.known = metadata.parse_response(found.status, found.body, url=url, issuer=self.identifier)

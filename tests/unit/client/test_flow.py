@@ -62,10 +62,18 @@ def test_post_puts_the_secret_in_the_form(foreign: Foreign) -> None:
     assert (sent.form["client_id"], sent.form["client_secret"]) == ("billing", "s3cret")
 
 
-def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: PrivateKey) -> None:
+@pytest.mark.parametrize("status", [400, 403, 404, 405])
+def test_metadata_fall_back_to_openid_configuration(foreign: Foreign, key: PrivateKey, status: int) -> None:
     foreign.default["/.well-known/openid-configuration"] = foreign.default.pop(WELL_KNOWN)
+    foreign.default[WELL_KNOWN] = Answer(status, {})
     _ask(foreign, Assertion(key))
     assert [r.path for r in foreign.requests] == [WELL_KNOWN, "/.well-known/openid-configuration", "/token"]
+
+
+def test_server_without_a_token_endpoint_is_named(foreign: Foreign, key: PrivateKey) -> None:
+    foreign.default[WELL_KNOWN] = Answer(200, {"issuer": foreign.url, "jwks_uri": f"{foreign.url}/jwks"})
+    with pytest.raises(RemoteError, match="lack token_endpoint"):
+        _ask(foreign, Assertion(key))
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])

@@ -93,10 +93,18 @@ def test_parse_reads_the_endpoints() -> None:
     assert parsed.raw == DOCUMENT
 
 
-def test_token_endpoint_is_required() -> None:
+def test_issuer_that_only_signs_has_no_token_endpoint() -> None:
     body = json.dumps({name: value for name, value in DOCUMENT.items() if name != "token_endpoint"}).encode()
-    with pytest.raises(ValueError, match="token_endpoint"):
-        metadata.parse(body, issuer=ISSUER)
+    parsed = metadata.parse(body, issuer=ISSUER)
+    assert (parsed.token_endpoint, parsed.require_jwks_uri()) == (None, f"{ISSUER}/jwks")
+
+
+@pytest.mark.parametrize(
+    ("status", "is_elsewhere"),
+    [(400, True), (401, True), (403, True), (404, True), (405, True), (429, False), (500, False)],
+)
+def test_metadata_are_looked_for_elsewhere(status: int, is_elsewhere: bool) -> None:
+    assert (status in metadata.ELSEWHERE) is is_elsewhere
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda value: json.dumps(value).encode()))

@@ -7,12 +7,13 @@ import httpx2
 import pytest
 from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import ISSUER, NOW
+from tests.unit.resource.listening import METADATA, OPENID, listening
 
 from affiant.errors import RemoteError
 from affiant.oauth import revocations as feed
 from affiant.resource import issuer, revocations
 
-METADATA, JWKS, FEED = "/.well-known/oauth-authorization-server", "/jwks", "/revocations"
+JWKS, FEED = "/jwks", "/revocations"
 
 
 class Endless(httpx2.AsyncByteStream):
@@ -66,3 +67,27 @@ async def test_endless_response_ends_in_an_error(path: str, monkeypatch: pytest.
     monkeypatch.setattr(revocations, "WAIT_SECONDS", 0)
     async with asyncio.timeout(5):
         await Issuer(path, lambda: httpx2.Response(200, stream=Endless())).refuse()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405])
+def test_metadata_of_openid_connect_are_found(status: int) -> None:
+    """Whatever a server answers where RFC 8414 would have them."""
+    with listening() as found:
+        found.statuses[METADATA] = status
+        assert asyncio.run(found.guard().check([found.token()])).client_id == "c"
+        assert found.count(OPENID) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_metadata_are_not_looked_for_elsewhere_while_the_server_is_not_available(status: int) -> None:
+    with listening() as found:
+        found.statuses[METADATA] = status
+        with pytest.raises(RemoteError, match=f"answered {status}"):
+            asyncio.run(found.guard().check([found.token()]))
+        assert not found.count(OPENID)
+
+
+def test_issuer_that_only_signs_needs_no_token_endpoint() -> None:
+    with listening() as found:
+        del found.metadata["token_endpoint"]
+        assert asyncio.run(found.guard().check([found.token()])).client_id == "c"

@@ -201,6 +201,15 @@ async def test_two_keys_of_one_kid_are_both_tried(issuer: Issuer, guard: Guard) 
     assert issuer.fetches == 1
 
 
+@pytest.mark.rfc(7517, "4.5")
+async def test_one_kid_may_name_keys_of_several_kinds(issuer: Issuer, guard: Guard) -> None:
+    """And a key that is listed twice spoils nothing."""
+    issuer.keys = [under("sig", keys.generate(alg)) for alg in ("ES256", "RS256")] * 2
+    for key in issuer.keys:
+        await guard.check([issuer.token(key=key)])
+    assert issuer.fetches == 1
+
+
 async def test_forged_tokens_cost_no_more_fetches_than_unknown_kids(issuer: Issuer, guard: Guard) -> None:
     await guard.check([issuer.token()])
     issuer.now += 1

@@ -232,7 +232,7 @@ async def explain_elsewhere(captured: Captured, server: Metadata, *, now: float)
 def _judge_elsewhere(facts: Facts, server: Metadata) -> list[Rejected]:
     if facts.unverified is None:
         return []
-    rules = Rules(issuer=server.issuer, token_endpoint=server.token_endpoint)
+    rules = Rules(issuer=server.issuer, token_endpoint=server.token_endpoint or server.issuer)
     found = findings.breaches(facts.header, facts.claims, rules, facts.now)
     offered = server.raw.get("token_endpoint_auth_signing_alg_values_supported")
     alg = facts.header.get("alg")
