@@ -82,7 +82,9 @@ class Guard:
             those are older than 30 seconds) or ``off``.
         introspection: how to ask the issuer about each token; all tokens are rejected while it does not answer. Needs
             `http`, whose connections stay open.
-        http: an httpx2.AsyncClient for requests to the issuer.
+        http: an httpx2.AsyncClient for requests to the issuer, and for nothing else: the event loop that first checks a
+            token makes them all. When that loop ends, what must be fetched is refused with 503. If left out, the thread
+            of the guards makes the requests, whatever loops come and go.
         clock: seconds since the epoch.
         leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
         development: True sends callers the reason of a refusal; otherwise only the log has it.

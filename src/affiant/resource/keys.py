@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -44,7 +45,7 @@ FAILING_SECONDS = 60.0  # after a failed fetch, for which the issuer counts as u
 METADATA_SECONDS = 86_400.0  # after which the metadata are read again
 BURST, REFILL_SECONDS = 3.0, 10.0  # fetches for missing keys
 ABSENT_SECONDS, MAX_ABSENT = 5.0, 1024  # for which the issuer is not asked again for a kid that it did not have
-# What a request waits at most: for the first copy or a missing key, and for the next copy if the last one is too old.
+# How old a fetch may be that a request waits for: for the first copy or a missing key, and where the copy is too old.
 WAIT_SECONDS, REPLACE_SECONDS = 15.0, 1.0
 
 
@@ -73,6 +74,7 @@ class IssuerKeys:
         self._tokens, self._refilled_at = BURST, clock()  # a token bucket
         self._absent: OrderedDict[str, float] = OrderedDict()  # by kid: until when it is not looked for
         self._flight = Flight[None](issuer.loop)
+        self._begun_at = float("-inf")  # the fetch in flight
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -88,7 +90,7 @@ class IssuerKeys:
         if now < copy.refresh_at:
             return True
         if now - self._failed_at >= REFILL_SECONDS:
-            self._flight.begin(self._fetch)
+            self._flight.begin(self._begin)
         return now < copy.fresh_until or (now - self._failed_at < FAILING_SECONDS and self._is_usable(copy, now))
 
     async def refresh(self) -> None:
@@ -188,14 +190,18 @@ class IssuerKeys:
             now = self._clock()
             if copy is None or not self._is_usable(copy, now):
                 raise
-            self._fail(error)  # a slow fetch is one that failed: the next requests do not wait for it
+            self._fail(error)  # a slow fetch counts as a failed one: the next requests do not wait for it
 
     async def _arrive(self, seconds: float) -> None:
         """Wait for the fetch in flight, or for one that begins now; raise RemoteError if it fails or takes longer."""
-        future = self._flight.begin(self._fetch)
-        if not await arrive(future, seconds=seconds):
+        future = self._flight.begin(self._begin)
+        if not await arrive(future, seconds=max(0.0, self._begun_at + seconds - time.monotonic())):
             raise Unreachable(f"the keys of {self._issuer.identifier} did not come within {seconds:.0f} s")
         result(future)
+
+    def _begin(self) -> Coroutine[Any, Any, None]:
+        self._begun_at = time.monotonic()
+        return self._fetch()
 
     async def _fetch(self) -> None:
         """Replace the copy; on the event loop of the issuer, and once at a time."""
@@ -269,7 +275,7 @@ class IssuerKeys:
         self._timer = asyncio.get_running_loop().call_later(seconds, _call, fetch)
 
     def _fetch_in_background(self) -> None:
-        self._flight.begin(self._fetch)
+        self._flight.begin(self._begin)
 
 
 def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:

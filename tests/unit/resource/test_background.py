@@ -114,6 +114,20 @@ def test_copy_that_is_too_old_is_replaced_first(
     assert refusal.value.reason is Reason.TOKEN_KEY
 
 
+def test_fetch_that_is_slow_already_is_not_waited_for(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It began when the copy was due, and the lifetime ended since."""
+    monkeypatch.setattr(resource_keys, "REPLACE_SECONDS", 60)
+    guard, token = issuer.guard(), issuer.token()
+    check(guard, token)
+    close(issuer, "/jwks")
+    issuer.now += FRESH_SECONDS - 1
+    check(guard, token)
+    issuer.await_requests("/jwks", 2)
+    guard._keys._begun_at -= 60
+    issuer.now += 1
+    check(guard, token)  # the gate is closed
+
+
 def test_no_key_is_no_acceptance(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_keys, "WAIT_SECONDS", 0.05)
     guard = issuer.guard()
