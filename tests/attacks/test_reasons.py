@@ -43,6 +43,7 @@ from tests.attacks.bench import (
 from tests.attacks.registering import bearer, invite, register
 from tests.attacks.test_jwks_uri import AT_A_JWKS_URI
 from tests.certificates import make
+from tests.unit.resource.issuer import Check, check_in_loop, check_in_thread
 from tests.wire import Request
 
 from affiant.errors import Rejected
@@ -354,15 +355,16 @@ AT_AN_API: dict[Reason, Callable[[Bench], Any]] = {
 }
 
 
+@pytest.mark.parametrize("check", [check_in_loop, check_in_thread])
 @pytest.mark.parametrize("reason", AT_AN_API, ids=lambda reason: reason.code)
-async def test_reason_is_reached_at_api(bench: Bench, reason: Reason) -> None:
+async def test_reason_is_reached_at_api(bench: Bench, reason: Reason, check: Check) -> None:
     """By the real guard, which fetches the keys from the real server."""
     made = AT_AN_API[reason](bench)
     made = made if isinstance(made, list) else await made
     values, proved = made if isinstance(made, tuple) else (made, None)
     guard = Guard(ISSUER, audience=API, http=bench.http, clock=bench.clock)
     with pytest.raises(Rejected) as caught:
-        await guard.check(values, need=["w"], proved=proved)
+        await check(guard, values, need=["w"], proved=proved)
     assert caught.value.reason is reason
     denied = guard.deny(caught.value, values)
     assert (denied.status, denied.error, denied.reason) == (reason.value.status, reason.value.error, reason)

@@ -165,3 +165,24 @@ async def test_api_gives_nonces_of_its_own(server: Server) -> None:
         assert reply.headers["www-authenticate"].startswith(f'DPoP realm="{API}", error="use_dpop_nonce"')
         shown = _shown(token, nonce=reply.headers["dpop-nonce"])
         assert (await api.get("/", headers=shown)).status_code == 200
+
+
+@pytest.mark.rfc(9449, "8.2")
+@pytest.mark.rfc(9449, "9")
+async def test_api_gives_the_next_nonce_in_time(server: Server) -> None:
+    """With an answer of 200 that is not cached, so that no request has to be sent twice."""
+    token = await _token(server)
+    async with guarded(server, nonce_key=bytes(16)) as api:
+        nonce = (await api.get("/", headers=_shown(token))).headers["dpop-nonce"]
+        reply = await api.get("/", headers=_shown(token, nonce=nonce))
+        assert (reply.status_code, "dpop-nonce" in reply.headers, "cache-control" in reply.headers) == (
+            200,
+            False,
+            False,
+        )
+        for _ in range(3):
+            server.clock.now += 200  # a nonce is given out for 300 seconds
+            reply = await api.get("/", headers=_shown(token, nonce=nonce, now=server.clock.now))
+            assert reply.status_code == 200
+            assert reply.headers.get("cache-control") == ("no-store" if "dpop-nonce" in reply.headers else None)
+            nonce = reply.headers.get("dpop-nonce", nonce)

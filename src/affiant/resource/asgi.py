@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from affiant.oauth.parameters import need as needs
+from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Scope
-from affiant.resource import need as needs
 from affiant.resource.answers import Denied
-from affiant.resource.guard import Guard, check_list
-from affiant.resource.need import Needed
+from affiant.resource.guard import Guard, check_list, headers_of
 
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -55,7 +55,23 @@ class GuardMiddleware:
             await _send(found, scope, send)
             return
         scope["affiant.caller"] = found
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _with_headers(headers_of(found), send))
+
+
+def _with_headers(headers: dict[str, str], send: Send) -> Send:
+    """Return `send` with these headers in the response, in place of its own with the same names."""
+    if not headers:
+        return send
+    added = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    names = {name for name, _ in added}
+
+    async def send_with_headers(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            others = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in names]
+            message = {**message, "headers": [*others, *added]}
+        await send(message)
+
+    return send_with_headers
 
 
 async def _send(denied: Denied, scope: Scope, send: Send) -> None:

@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import json
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError, Rejected, RemoteError
+from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Verified
-from affiant.oauth import bearer, resource_request
+from affiant.oauth import access_token, bearer, resource_request
+from affiant.oauth.access_token import JudgedToken
+from affiant.oauth.bearer import PresentedToken
 from affiant.oauth.binding import forwarded
 from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.metadata import check_issuer
+from affiant.oauth.parameters import need as needs
+from affiant.oauth.parameters.need import AnyOf, Need, Needed
 from affiant.oauth.resource_request import Proved, Rules, Scope
 from affiant.reasons import Reason
-from affiant.resource import need as needs
+from affiant.resource import waiting
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.introspect import Introspected, Introspection
 from affiant.resource.issuer import Issuer
 from affiant.resource.keys import IssuerKeys
 from affiant.resource.metadata import Published, ResourceMetadata, publish
-from affiant.resource.need import AnyOf, Need, Needed
 from affiant.resource.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.revocations import Followed
+from affiant.resource.seen import Seen
+from affiant.resource.waiting import Steps
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
-MAX_REMEMBERED = 1024  # tokens whose signature is not verified again
 MOST_LEEWAY = 300  # seconds
 DPOP_POLICIES = ("optional", "required")
 
@@ -50,6 +55,7 @@ class Caller:
         scopes: the granted scopes.
         token_id: the token's jti, for logs.
         claims: all claims of the token.
+        next_nonce: for the header DPoP-Nonce of the response, if the proof had an older one (RFC 9449 section 8.2).
     """
 
     client_id: str
@@ -57,6 +63,14 @@ class Caller:
     scopes: frozenset[str]
     token_id: str
     claims: dict[str, Any] = field(repr=False, compare=False)
+    next_nonce: str | None = field(default=None, repr=False, compare=False)
+
+
+def headers_of(caller: Caller) -> dict[str, str]:
+    """Return the headers that the response to this caller needs: a response with a nonce must not be cached."""
+    if caller.next_nonce is None:
+        return {}
+    return {"DPoP-Nonce": caller.next_nonce, "Cache-Control": "no-store"}
 
 
 class Guard:
@@ -131,7 +145,7 @@ class Guard:
         self._introspected: Introspected | None = None
         if introspection is not None:
             self._introspected = Introspected(source, self._keys, introspection, audience=audience, clock=clock)
-        self._remembered: OrderedDict[bytes, tuple[int, Verified]] = OrderedDict()
+        self._seen = Seen()
 
     async def check(
         self,
@@ -157,21 +171,23 @@ class Guard:
             RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
                 or it does not answer the introspection: respond with 503.
         """
-        wanted = needs.parse(need)
-        presented = bearer.parse_authorization(authorization)
-        if presented is None:
-            raise Rejected(Reason.TOKEN_MISSING, expected=wanted.text)
-        verified = await self._verify(presented.token)
-        token = resource_request.verify(
-            verified, presented, rules=self._rules, now=self._clock(), proved=proved, certificate=certificate
-        )
-        await self._revocations.check(token.claims)
-        if self._introspected is not None:
-            await self._introspected.check(presented.token, token)
-        # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
-        if not wanted.is_met_by(token.scopes):
-            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
-        return Caller(token.client_id, token.sub, token.scopes, token.jti, token.claims)
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        return await waiting.run(steps)
+
+    def check_sync(
+        self,
+        authorization: Sequence[bytes],
+        *,
+        need: Needed | Need = (),
+        proved: Proved | None = None,
+        certificate: Certificate | None = None,
+    ) -> Caller:
+        """Return the caller of a request, as `check` does, in a thread without an event loop.
+
+        What must be fetched is fetched by a thread of the guard, for which this one waits a bounded time.
+        """
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        return waiting.run_sync(steps)
 
     async def check_scope(self, scope: Scope, need: Needed | Need = ()) -> Caller | Denied:
         """Check a request or a WebSocket of ASGI.
@@ -183,15 +199,23 @@ class Guard:
         Returns:
             The caller, or the whole response for a request that is refused.
         """
-        authorization, proved = resource_request.read(scope, base=self.url)
-        peer = scope["client"][0] if scope.get("client") else None
-        tls = (scope.get("extensions") or {}).get("tls")
-        try:
-            certificate = forwarded.find(scope["headers"], peer=peer, proxies=self._proxies, tls=tls)
-            resource_request.check_query(scope.get("query_string", b""), authorization)
-            return await self.check(authorization, need=need, proved=proved, certificate=certificate)
-        except (Rejected, RemoteError) as error:
-            return self.deny(error, authorization)
+        return await waiting.run(self._check_scope(scope, needs.parse(need)))
+
+    def check_environ(
+        self, environ: Mapping[str, Any], need: Needed | Need = (), *, certificate: Certificate | None = None
+    ) -> Caller | Denied:
+        """Check a request of WSGI, in a thread without an event loop.
+
+        Args:
+            environ: of WSGI (PEP 3333).
+            need: the scopes that the token must have, as in `check`.
+            certificate: the client certificate of the request, if it has one: no header is read for it.
+
+        Returns:
+            The caller, or the whole response for a request that is refused.
+        """
+        scope = resource_request.from_environ(environ)
+        return waiting.run_sync(self._check_scope(scope, needs.parse(need), certificate))
 
     def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes] = ()) -> Denied:
         """Return the whole response for a request that `check` refused.
@@ -210,12 +234,14 @@ class Guard:
         """
         from fastapi import HTTPException, WebSocketException  # noqa: PLC0415 - only APIs with FastAPI have it
         from starlette.requests import HTTPConnection  # noqa: PLC0415 - the same
+        from starlette.responses import Response  # noqa: PLC0415 - the same
 
         wanted = needs.all_of("scopes", *scopes)
 
-        async def check(connection: HTTPConnection) -> Caller:
+        async def check(connection: HTTPConnection, response: Response) -> Caller:
             found = await self.check_scope(connection.scope, need=wanted)
             if isinstance(found, Caller):
+                response.headers.update(headers_of(found))
                 return found
             if connection.scope["type"] == "websocket":
                 raise WebSocketException(1008, found.error)
@@ -223,7 +249,7 @@ class Guard:
             raise HTTPException(found.status, detail=json.loads(found.body), headers=headers)
 
         # FastAPI reads these annotations; as text it could not resolve them here.
-        check.__annotations__ = {"connection": HTTPConnection, "return": Caller}
+        check.__annotations__ = {"connection": HTTPConnection, "response": Response, "return": Caller}
         return check
 
     def current_nonce(self) -> str | None:
@@ -231,21 +257,76 @@ class Guard:
         nonces = self._rules.nonces
         return nonces.current(self._clock()) if nonces is not None else None
 
-    async def _verify(self, text: str) -> Verified:
-        """Verify the signature, or use a remembered result while the keys are the same. Claims are always checked."""
-        digest = sha256(text.encode("ascii")).digest()
-        if digest in self._remembered:
-            await self._keys.refresh()
-        edition, verified = self._remembered.get(digest, (None, None))
-        if verified is None or edition != self._keys.edition:
-            unverified = resource_request.parse(text)
-            if unverified.alg not in self._algorithms:
-                raise Rejected(Reason.TOKEN_ALGORITHM)
-            verified = await self._keys.verify(unverified)
-            self._remembered[digest] = (self._keys.edition, verified)
-            if len(self._remembered) > MAX_REMEMBERED:
-                self._remembered.popitem(last=False)
-        return verified
+    def _check_scope(
+        self, scope: Scope, wanted: Need, certificate: Certificate | None = None
+    ) -> Steps[Caller | Denied]:
+        authorization, proved = resource_request.read(scope, base=self.url)
+        try:
+            resource_request.check_query(scope.get("query_string", b""), authorization)
+            return (yield from self._check(authorization, wanted, proved, certificate or self._find_certificate(scope)))
+        except (Rejected, RemoteError) as error:
+            return self.deny(error, authorization)
+
+    def _find_certificate(self, scope: Scope) -> Certificate | None:
+        peer = scope["client"][0] if scope.get("client") else None
+        tls = (scope.get("extensions") or {}).get("tls")
+        return forwarded.find(scope["headers"], peer=peer, proxies=self._proxies, tls=tls)
+
+    def _check(
+        self, authorization: Sequence[bytes], wanted: Need, proved: Proved | None, certificate: Certificate | None
+    ) -> Steps[Caller]:
+        """Check a request; yield what must be fetched."""
+        found = bearer.split_authorization(authorization)
+        if found is None:
+            raise Rejected(Reason.TOKEN_MISSING, expected=wanted.text)
+        scheme, text = found
+        judged = self._find(text)
+        if judged is None:
+            judged = yield from self._judge(text)
+        presented = PresentedToken(scheme, text.decode("ascii"))
+        now, rules = self._clock(), self._rules
+        token, proof = resource_request.admit(
+            judged, presented, rules=rules, now=now, proved=proved, certificate=certificate
+        )
+        if self._revocations.is_ready():
+            self._revocations.judge(token.claims)
+        else:
+            yield partial(self._revocations.check, token.claims)
+        if self._introspected is not None:
+            yield partial(self._introspected.check, presented.token, token)
+        # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
+        if not wanted.is_met_by(token.scopes):
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
+        next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None and proof is not None else None
+        # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
+        return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
+
+    def _find(self, text: bytes) -> JudgedToken | None:
+        """Return a token that the present keys have verified before."""
+        return self._seen.find(sha256(text).digest(), self._keys.edition) if self._keys.is_ready() else None
+
+    def _judge(self, text: bytes) -> Steps[JudgedToken]:
+        """Verify the signature, and judge what no time changes."""
+        keys, digest = self._keys, sha256(text).digest()
+        if self._seen.find(digest, keys.edition) is not None:  # the keys were too old for it
+            yield keys.refresh
+            if (found := self._seen.find(digest, keys.edition)) is not None:
+                return found
+        unverified = resource_request.parse(bearer.parse_token(text))
+        if unverified.alg not in self._algorithms:
+            raise Rejected(Reason.TOKEN_ALGORITHM)
+        edition = keys.edition
+        tried = keys.candidates(unverified) if keys.is_ready() else ()
+        try:
+            verified = compact.verify_any(unverified, tried)
+        except Rejected:
+            return self._judge_claims((yield partial(keys.verify, unverified, tried=tried)))
+        judged = self._judge_claims(verified)
+        self._seen.keep(digest, edition, judged, characters=len(text))
+        return judged
+
+    def _judge_claims(self, verified: Verified) -> JudgedToken:
+        return access_token.judge(verified, issuer=self.issuer, audience=self.audience)
 
 
 def _check(issuer: str, audience: str, revocations: str) -> None:

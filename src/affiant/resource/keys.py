@@ -98,18 +98,18 @@ class IssuerKeys:
         if not self.is_ready():
             await self._replace()
 
-    async def verify(self, unverified: Unverified) -> Verified:
-        """Verify by the key of this kid, or by any that fits if the JWS names none.
+    async def verify(self, unverified: Unverified, *, tried: Sequence[PublicKey] = ()) -> Verified:
+        """Verify by the key of this kid, or by any that fits if the JWS names none; not by those that were tried.
 
         Raises TOKEN_KEY or TOKEN_SIGNATURE; RemoteError if no key, or none of this kid, is known and the issuer does
         not answer.
         """
         fetches = self._fetches
-        tried = await self._find(unverified)
+        found = await self._find(unverified)
         with contextlib.suppress(Rejected):
-            return compact.verify_any(unverified, tried)
+            return compact.verify_any(unverified, [key for key in found if key not in tried])
         if self._fetches == fetches:  # otherwise they were fetched for this token
-            others = await self._find_others(unverified, tried)
+            others = await self._find_others(unverified, found)
             with contextlib.suppress(Rejected):
                 return compact.verify_any(unverified, others)
         age = max(0, int(self._clock() - self._copy.fetched_at)) if self._copy is not None else 0
@@ -118,7 +118,7 @@ class IssuerKeys:
     async def _find(self, unverified: Unverified) -> Sequence[PublicKey]:
         await self.refresh()
         # An unknown kid may be a new key. Tokens with a known kid never wait for it.
-        found = self._candidates(unverified) or await self._look_again(unverified)
+        found = self.candidates(unverified) or await self._look_again(unverified)
         if not found:
             raise Rejected(Reason.TOKEN_KEY, detail=describe(self._copy.keys.left_out) if self._copy else "")
         return found
@@ -136,7 +136,7 @@ class IssuerKeys:
             return ()
         if self._flight.find() is not None:  # it began before this token came: perhaps before its key was published
             await self._arrive(WAIT_SECONDS)
-            if found := self._candidates(unverified, tried):
+            if found := self.candidates(unverified, tried):
                 return found
         is_paid = self._flight.find() is None
         if is_paid and not self._may_fetch():
@@ -144,7 +144,7 @@ class IssuerKeys:
                 raise RemoteError(self._failure)
             return ()
         await self._arrive(WAIT_SECONDS)
-        found = self._candidates(unverified, tried)
+        found = self.candidates(unverified, tried)
         if found and is_paid:
             with worker.lock:
                 self._tokens += 1  # only the issuer can publish a new key: its rotations are no flood
@@ -152,7 +152,8 @@ class IssuerKeys:
             self._note_absent(unverified.kid)
         return found
 
-    def _candidates(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
+    def candidates(self, unverified: Unverified, tried: Sequence[PublicKey] = ()) -> Sequence[PublicKey]:
+        """Return the keys of the copy that may have made the signature, without those that were tried."""
         if self._copy is None:
             return ()
         return [key for key in self._copy.keys.candidates(unverified.alg, unverified.kid) if key not in tried]

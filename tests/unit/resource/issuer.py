@@ -1,15 +1,15 @@
 """An issuer for the guard: metadata and keys over HTTP. Each suite adds what it is about."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import httpx2
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
-from affiant.resource import Guard
+from affiant.resource import Caller, Guard
 
 ISSUER, API, NOW = "https://as.example", "https://api.example", 1_800_000_000
 
@@ -58,3 +58,17 @@ async def eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(2):
         while not is_so():  # noqa: ASYNC110 - the other task has no event
             await asyncio.sleep(0)
+
+
+class Check(Protocol):
+    """One way to check a request: with an event loop, or in a thread that has none."""
+
+    async def __call__(self, guard: Guard, authorization: Sequence[bytes], **options: Any) -> Caller: ...
+
+
+async def check_in_loop(guard: Guard, authorization: Sequence[bytes], **options: Any) -> Caller:
+    return await guard.check(authorization, **options)
+
+
+async def check_in_thread(guard: Guard, authorization: Sequence[bytes], **options: Any) -> Caller:
+    return await asyncio.to_thread(guard.check_sync, authorization, **options)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.resource.issuer import API, ISSUER, Issuer
+from tests.unit.resource.issuer import API, ISSUER, Check, Issuer
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
@@ -46,19 +46,19 @@ NONSENSE: list[Any] = [
 
 
 @pytest.mark.parametrize(("need", "scope", "is_enough"), GOOD)
-async def test_need(need: Any, scope: str, is_enough: bool) -> None:
+async def test_need(need: Any, scope: str, is_enough: bool, check: Check) -> None:
     issuer = Issuer()
     token = issuer.token(scope=scope) if scope else issuer.token()
     if is_enough:
-        assert (await issuer.guard().check([token], need=need)).client_id == "c"
+        assert (await check(issuer.guard(), [token], need=need)).client_id == "c"
         return
     with pytest.raises(Rejected) as refusal:
-        await issuer.guard().check([token], need=need)
+        await check(issuer.guard(), [token], need=need)
     assert refusal.value.reason is Reason.SCOPE_INSUFFICIENT
 
 
 @pytest.mark.parametrize("need", NONSENSE)
-async def test_nonsense_is_an_error_where_it_is_written(need: Any) -> None:
+async def test_nonsense_is_an_error_where_it_is_written(need: Any, check: Check) -> None:
     """Not a refusal of every caller: the mistake is the API's."""
     guard = Issuer().guard()
     with pytest.raises(ConfigError):
@@ -66,7 +66,7 @@ async def test_nonsense_is_an_error_where_it_is_written(need: Any) -> None:
     with pytest.raises(ConfigError):
         guard(need)
     with pytest.raises(ConfigError):
-        await guard.check([], need=need)
+        await check(guard, [], need=need)
 
 
 @pytest.mark.parametrize("names", [(), ("",), ("a b",), (5,), (["a"],)])
