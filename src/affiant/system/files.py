@@ -100,9 +100,10 @@ def ensure_private(path: Path, *, flags: int = os.O_RDWR) -> int:
 
 def denied(path: Path, error: OSError, *, folder: Path | None = None) -> str:
     """Return the end of a message about a denied access: the owner and what to run; empty for other errors."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
     place, owner = _closest(path)
-    # If the owner is denied, it is by the mode, and the message says so.
-    if error.errno not in (errno.EACCES, errno.EPERM) or owner == os.geteuid():
+    if owner == os.geteuid():  # the mode denies access, and the message says so
         return ""
     mine = user(os.geteuid())
     text = f"; {place} belongs to {user(owner)} and this process runs as {mine}: "

@@ -93,6 +93,12 @@ def test_a_wrong_value_as_an_option(name: str) -> None:
     assert says in text
 
 
+def test_a_default_that_another_setting_makes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that signs for 7 days cannot be followed by one that is announced for 7 days, the default."""
+    monkeypatch.setenv("AFFIANT_SIGNING_KEY_DAYS", "7")
+    assert _refusal() == "signing_key_announce_days: write fewer days than signing_key_days"
+
+
 @pytest.mark.parametrize("name", [name for name in WRONG if name not in PATHS])
 @pytest.mark.parametrize("value", ["true", "[]", '"a\\u0000b"', '"a\\nb"'])
 def test_values_of_other_kinds_are_refused(name: str, value: str) -> None:

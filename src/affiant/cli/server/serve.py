@@ -23,7 +23,6 @@ from typing import Any
 import click
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.supervisors import Multiprocess
 
 from affiant.cli.arguments import FILE
 from affiant.cli.connection.data import (
@@ -41,6 +40,7 @@ from affiant.cli.output import is_json, json_option, note, show
 from affiant.cli.server.listening import loop
 from affiant.cli.server.listening.connection import Connection
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
+from affiant.cli.server.workers import Workers
 from affiant.errors import ConfigError
 from affiant.server import app, settings
 from affiant.server.keys import calendar, master_key, signing_keys
@@ -108,6 +108,8 @@ def serve(**options: Any) -> None:
 
 def application() -> Starlette:
     """Return the application of a worker, as its parent decided."""
+    # uvicorn has set its handlers before it calls this.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     decided = json.loads(os.environ[_SERVE])
     if decided["parent"] is not None:
         threading.Thread(target=_follow, args=(decided["parent"],), daemon=True).start()
@@ -157,7 +159,7 @@ def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given
     decided = {"settings": chosen.model_dump_json(), "issuer": issuer, "parent": os.getpid(), "options": given}
     os.environ[_SERVE] = json.dumps(decided)
     config = uvicorn.Config("affiant.cli.server.serve:application", factory=True, workers=chosen.workers, **options)
-    workers = _Workers(config, sockets=[listening])
+    workers = Workers(config, sockets=[listening])
     workers.run()
     if workers.is_interrupted:  # so that it ends as one worker does
         raise KeyboardInterrupt
@@ -188,22 +190,6 @@ def _at_end(notify: Callable[[], None]) -> None:
             handler(number, frame)
 
         signal.signal(number, end)
-
-
-class _Workers(Multiprocess):
-    """uvicorn's workers, and the signal that ended them."""
-
-    is_interrupted = False
-
-    def terminate_all(self) -> None:
-        # Order: a successor can listen on the port only when this process has closed it too.
-        for listening in self.sockets:
-            listening.close()
-        super().terminate_all()
-
-    def handle_int(self) -> None:
-        self.is_interrupted = True
-        super().handle_int()
 
 
 def _tls(chosen: settings.Settings) -> dict[str, Any]:

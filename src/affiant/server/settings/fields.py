@@ -59,7 +59,8 @@ Url = Annotated[str | None, _accepted_by(check_own_issuer)]
 class Settings(BaseModel):
     """The settings of an operator. Variables have the names of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Defaults too: some depend on another setting, as signing_key_announce_days does.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
     database: str | None = Field(
@@ -130,9 +131,7 @@ class Settings(BaseModel):
     pkcs11_module: Path | None = Field(
         default=None, description="PKCS #11 library of the token that signing keys are made in, such as libsofthsm2.so"
     )
-    pkcs11_token: str | None = Field(
-        default=None, validate_default=True, min_length=1, max_length=32, description="label of that token"
-    )
+    pkcs11_token: str | None = Field(default=None, min_length=1, max_length=32, description="label of that token")
     pkcs11_pin_file: Path | None = Field(
         default=None, description="file with the PIN of that token, where AFFIANT_PKCS11_PIN does not hold it"
     )

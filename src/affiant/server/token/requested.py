@@ -35,7 +35,7 @@ def resource(form: Form, *, signed: object = None) -> tuple[str, ...]:
     the named one is useless. An audience need not be a URI (RFC 8693 section 2.1): it is compared as it is.
     """
     named, audience = form.all("resource"), form.all("audience")
-    if not (named or audience or signed):
+    if not (named or audience) and signed is None:
         return ()
     named, audience = _identifiers(named), tuple(dict.fromkeys(audience))
     if named and audience and set(named) != set(audience):

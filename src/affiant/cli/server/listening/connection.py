@@ -51,6 +51,7 @@ class Connection(HttpToolsProtocol):
     _accepted_at = 0.0
     _answered_at = 0.0
     _requests = 0  # with complete headers
+    _ended = 0  # requests with a complete body
     _unfinished = 0  # bytes of the message that has not ended
     _in_body = False
     _discards: int | None = None  # bytes that will still be discarded; None while requests are read
@@ -89,9 +90,10 @@ class Connection(HttpToolsProtocol):
             if self._discards < 0:
                 self.transport.abort()
             return
-        before = self._requests
+        before, ended = self._requests, self._ended
         super().data_received(data)
-        self._unfinished = self._unfinished + len(data) if self._requests == before else 0
+        has_moved = self._requests != before or self._ended != ended
+        self._unfinished = 0 if has_moved else self._unfinished + len(data)
         if self._in_body and self._requests != before:
             self._table.mark_busy(self)  # so that it waits from now on, not since the last request
             self._table.mark_waiting(self)
@@ -142,6 +144,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
+        self._ended += 1
         self._in_body = False
         self._until = _NEVER
         self._table.mark_busy(self)
@@ -308,6 +311,8 @@ class Cycle(RequestResponseCycle):
         return {"type": "http.request", "body": bytes(self.body), "more_body": False}
 
     async def send(self, message: Any) -> None:
+        if self.disconnected:
+            return
         if not self.response_started:
             message = self._closing(message) if self.more_body else message
             if self._keep_head(message["status"], message.get("headers", ())):

@@ -117,12 +117,28 @@ async def test_body_that_was_sent_keeps_the_connection(running: Running, path: s
 
 
 @served()
-async def test_connection_without_another_request_is_closed_in_time(running: Running) -> None:
-    kept = await running.ask()
-    running.pass_time(3600 - MOMENT)
-    await kept.send(request("/"))
-    assert b"200 OK" in await kept.head()
-    running.pass_time(3600 + MOMENT)
+async def test_answer_to_a_peer_that_has_gone_is_dropped(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    peer = await running.connect()
+    await running.start(peer)
+    (answering,) = running.server.server_state.tasks
+    peer.writer.transport.abort()
+    await running.until_open(0)
+    running.events.release.set()
+    await answering
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("body", [b"", b"hello"])
+@served()
+async def test_connection_without_another_request_is_closed_in_time(running: Running, body: bytes) -> None:
+    kept = await running.connect()
+    for _ in range(2):
+        # The body apart from the headers: none of it counts as the beginning of a further request.
+        await running.deliver(kept, request("/read", b"Content-Length: %d" % len(body), method="POST"))
+        await kept.send(body)
+        assert b"200 OK" in await kept.head()
+        running.pass_time(3600 - MOMENT)
+    running.pass_time(2 * MOMENT)
     assert await kept.rest() == b""
     await running.until_open(0)
 
