@@ -129,12 +129,16 @@ class Directory:
         known = self._clients.get(client_id)
         if known is not None or client_id in self._strangers:
             return known
+        version = self._version
         record = await self._store.clients.find(client_id)
-        if record is None:
+        known = self._prepare(record) if record is not None else None
+        # Attack: a record that was read before a change is kept after it, and a disabled client goes on.
+        if self._version != version:
+            return known
+        if known is None:
             _keep(self._strangers, client_id, None, MAX_STRANGERS)
-            return None
-        known = self._prepare(record)
-        _keep(self._clients, client_id, known, MAX_CLIENTS)
+        else:
+            _keep(self._clients, client_id, known, MAX_CLIENTS)
         return known
 
     def api(self, identifier: str) -> Api | None:

@@ -1,0 +1,52 @@
+"""The cache of clients: what it must never keep."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from affiant.server.keys.master_key import MasterKey
+from affiant.server.registry import directory
+from affiant.server.registry.directory import Directory
+from affiant.storage.memory import MemoryStore
+from affiant.storage.records import Client
+from affiant.testing import ISSUER
+
+CLIENT = Client("c1", "private_key_jwt")
+
+
+async def test_record_read_before_a_change_is_not_kept_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that answers over a network may answer the older question last."""
+    store, found, changed = MemoryStore(), asyncio.Event(), asyncio.Event()
+    await store.clients.add(CLIENT)
+    known = Directory(ISSUER, store, MasterKey.from_bytes(bytes(32)), fresh_seconds=0.0)
+    find = store.clients.find
+
+    async def late(client_id: str) -> Client | None:
+        record = await find(client_id)
+        found.set()
+        await changed.wait()
+        return record
+
+    monkeypatch.setattr(store.clients, "find", late)
+    asking = asyncio.create_task(known.client("c1"))
+    await found.wait()
+    await store.clients.update("c1", lambda client: replace(client, enabled=False))
+    await known.refresh()
+    changed.set()
+    assert (await asking) is not None  # it asked before the change
+    now = await known.client("c1")
+    assert now is not None
+    assert not now.record.enabled
+
+
+async def test_made_up_names_push_out_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MAX_STRANGERS", 2)
+    store = MemoryStore()
+    await store.clients.add(CLIENT)
+    known = Directory(ISSUER, store, MasterKey.from_bytes(bytes(32)))
+    first = await known.client("c1")
+    for number in range(5):
+        assert await known.client(f"x{number}") is None
+    assert await known.client("c1") is first
+    assert list(known._strangers) == ["x3", "x4"]
