@@ -330,7 +330,7 @@ async def test_bound_token_needs_its_key(bench: Bench) -> None:
         _check(await api.get("/orders", headers={"authorization": f"Bearer {token}"}), "invalid_token", "Bearer")
         _check(await api.get("/orders", headers={"authorization": f"DPoP {token}"}), "invalid_token")
         challenge = (await api.get("/orders")).headers["www-authenticate"]
-        assert challenge == f'Bearer realm="{API}", DPoP algs="{" ".join(ASYMMETRIC)}"'
+        assert challenge == f'Bearer realm="{API}", scope="r", DPoP algs="{" ".join(ASYMMETRIC)}"'
         _check(await api.get("/orders", headers=_shown(token, api_proof(token, STOLEN_BY))), "invalid_token")
         assert (await api.get("/orders", headers=_shown(token, api_proof(token)))).status_code == 200
 
