@@ -40,7 +40,7 @@ _WALKS = {
         ("the admin API authenticates, finds the route, checks the role", "affiant.server.admin.app:AdminEndpoint"),
         ("revocation and audit record in one commit", "affiant.server.admin.routes.tokens:revoke"),
         ("the feed answers the guards that wait", "affiant.server.published.revocations:RevocationFeed"),
-        ("the guard follows the feed", "affiant.resource.revocations"),
+        ("the guard follows the feed", "affiant.resource.issuer.revocations"),
         ("one rule says which tokens a revocation ends", "affiant.oauth.revocations"),
     ),
     "A rotation of a client's key": (

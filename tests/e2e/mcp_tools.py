@@ -5,8 +5,7 @@ import os
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
-from affiant.resource import Caller, Guard, ResourceMetadata
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Caller, Guard, GuardMiddleware, ResourceMetadata
 
 
 def caller(context: Context, *scopes: str) -> Caller:

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from tests.process import Server
 
 from affiant import Guard, Service, testing
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import GuardMiddleware
 
 
 def _new(server: Server, name: str, *words: str) -> dict[str, Any]:

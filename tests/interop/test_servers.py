@@ -183,7 +183,7 @@ def judge(plain: Server, tmp_path: Path) -> Iterator[int]:
     port = free_port()
     app = f"""
 from affiant.resource import Guard
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import GuardMiddleware
 
 async def ok(scope, receive, send):
     client = scope["affiant.caller"].client_id.encode()

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from affiant.resource import Guard
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Guard, GuardMiddleware
 from affiant.server.request.limits import Rates
 from affiant.server.settings.options import Options
 from affiant.storage.memory import MemoryStore

@@ -10,8 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from tests.rfc.conftest import API
 
 from affiant.errors import ConfigError
-from affiant.resource import Guard, ResourceMetadata
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Guard, GuardMiddleware, ResourceMetadata
 from affiant.testing import ISSUER, Server
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"

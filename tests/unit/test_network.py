@@ -17,7 +17,7 @@ from affiant import Service
 from affiant.client import transport
 from affiant.client.flow import Reply, Send
 from affiant.errors import ConfigError, RemoteError, Unreachable
-from affiant.resource.issuer import Issuer
+from affiant.resource.issuer.remote import RemoteIssuer
 from affiant.system.network import async_http_client, http_client
 
 Ask = Callable[[str], str]
@@ -43,7 +43,7 @@ def _by_sdk(url: str) -> str:
 
 def _by_guard(url: str) -> str:
     async def ask() -> None:
-        issuer = Issuer(url, http=None)
+        issuer = RemoteIssuer(url, http=None)
         async with issuer.connect() as http:
             await issuer.get(http, url, timeout=2)
 
@@ -191,9 +191,9 @@ def test_variable_that_cannot_be_used_is_named(
     with pytest.raises(ConfigError, match=variable):
         Service("https://as.example", "billing", secret="s" * 32).token()
     with pytest.raises(RemoteError, match=variable):
-        asyncio.run(_open(Issuer("https://as.example", http=None)))
+        asyncio.run(_open(RemoteIssuer("https://as.example", http=None)))
 
 
-async def _open(issuer: Issuer) -> None:
+async def _open(issuer: RemoteIssuer) -> None:
     async with issuer.connect():
         pass

@@ -1,15 +1,17 @@
 """The guard that an API puts in front of its routes.
 
-guard.py checks a request, also as a dependency of FastAPI; asgi.py wraps a whole application. A check is a generator,
-which waiting.py runs with an event loop or without one. The other modules request what the guard needs from the issuer:
-keys, revocations, introspection. The package imports `oauth`, and neither client nor server.
+guard.py is the guard with its options; checks.py checks a request, as a generator which waiting.py runs with an event
+loop or without one. frameworks/ has a module for each web framework. issuer/ gets what the guard needs from an issuer.
+The package imports `oauth`, and neither client nor server.
 """
 
 from affiant.oauth.parameters.need import any_of
 from affiant.oauth.resource_request import Proved
 from affiant.resource.answers import Denied
-from affiant.resource.guard import Caller, Guard
-from affiant.resource.introspect import Introspection
+from affiant.resource.caller import Caller
+from affiant.resource.frameworks.asgi import GuardMiddleware
+from affiant.resource.guard import Guard
+from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.metadata import ResourceMetadata
 
-__all__ = ["Caller", "Denied", "Guard", "Introspection", "Proved", "ResourceMetadata", "any_of"]
+__all__ = ["Caller", "Denied", "Guard", "GuardMiddleware", "Introspection", "Proved", "ResourceMetadata", "any_of"]

@@ -112,3 +112,7 @@ class Challenges:
     def _challenge(self, scheme: str, **details: str | None) -> str:
         algs = " ".join(self.rules.proof_algorithms) if scheme == bearer.DPOP else None
         return bearer.challenge(**details, algs=algs, scheme=scheme)
+
+
+# For a request that no rule of a middleware names.
+NO_ROUTE = Denied(404, dict(_ALWAYS), b'{"error": "not_found", "error_description": "no such route"}', "not_found")

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from affiant.errors import Error, Unreachable
-from affiant.resource.worker import worker
+from affiant.resource.issuer.worker import worker
 
 MOST_SECONDS = 20.0  # that a thread waits for one fetch; each of them has a shorter limit of its own
 

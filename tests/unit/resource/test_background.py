@@ -16,10 +16,11 @@ from tests.unit.resource.listening import METADATA, ListeningIssuer, listening, 
 from affiant.errors import Rejected, RemoteError, Unreachable
 from affiant.jose import keys
 from affiant.reasons import Reason
-from affiant.resource import Guard, revocations
-from affiant.resource import keys as resource_keys
-from affiant.resource.keys import ABSENT_SECONDS, FAILING_SECONDS, FRESH_SECONDS, STALE_SECONDS
-from affiant.resource.worker import worker
+from affiant.resource import Guard
+from affiant.resource.issuer import keys as resource_keys
+from affiant.resource.issuer import revocations
+from affiant.resource.issuer.keys import ABSENT_SECONDS, FAILING_SECONDS, FRESH_SECONDS, STALE_SECONDS
+from affiant.resource.issuer.worker import worker
 
 FEED = "/revocations"
 
@@ -54,7 +55,7 @@ def test_keys_are_replaced_in_the_background(issuer: ListeningIssuer) -> None:
         check(guard, token)  # none waits: the gate is closed
     issuer.await_requests("/jwks", 2)
     gate.set()
-    until(lambda: guard._keys.edition == 2)
+    until(lambda: guard._trusted.keys.edition == 2)
     check(guard, issuer.token())
     with pytest.raises(Rejected):
         check(guard, token)
@@ -78,7 +79,7 @@ def test_outage_delays_no_request_with_a_known_key(issuer: ListeningIssuer, capl
             check(guard, token)  # the gate is closed
         gate.set()
         issuer.await_requests("/jwks", asked + 1)
-        until(lambda: guard._keys._flight.find() is None)
+        until(lambda: guard._trusted.keys._flight.find() is None)
         gate = close(issuer, "/jwks")
         assert issuer.count("/jwks") == asked + 1
     assert caplog.text.count("cannot be fetched") == 1
@@ -101,12 +102,12 @@ def test_copy_that_is_too_old_is_replaced_first(
     check(guard, token)
     issuer.now += 2 * FRESH_SECONDS
     gate = close(issuer, "/jwks")
-    assert not guard._keys.is_ready()
+    assert not guard._trusted.keys.is_ready()
     check(guard, token)
-    assert guard._keys.is_ready()
+    assert guard._trusted.keys.is_ready()
     assert caplog.text.count("cannot be fetched") == 1
     gate.set()
-    until(lambda: guard._keys._flight.find() is None)
+    until(lambda: guard._trusted.keys._flight.find() is None)
     issuer.rotate()
     issuer.now += 2 * FRESH_SECONDS
     with pytest.raises(Rejected) as refusal:
@@ -123,7 +124,7 @@ def test_fetch_that_is_slow_already_is_not_waited_for(issuer: ListeningIssuer, m
     issuer.now += FRESH_SECONDS - 1
     check(guard, token)
     issuer.await_requests("/jwks", 2)
-    guard._keys._begun_at -= 60
+    guard._trusted.keys._begun_at -= 60
     issuer.now += 1
     check(guard, token)  # the gate is closed
 
@@ -144,7 +145,7 @@ def test_optional_feed_that_hangs_delays_one_request(issuer: ListeningIssuer, mo
     for number in range(3):
         check(guard, issuer.token(str(number)))
     monkeypatch.setattr(revocations, "OPTIONAL_WAIT_SECONDS", 60)
-    guard._revocations._begun_at -= 60  # the time of the first wait is up, so no later request waits
+    guard._trusted.revocations._begun_at -= 60  # the time of the first wait is up, so no later request waits
     check(guard, issuer.token())
     assert issuer.count(FEED) == 1
 
@@ -197,7 +198,7 @@ def test_metadata_are_read_again_every_day(issuer: ListeningIssuer) -> None:
     """The old address still answers, and what has no feed yet may have one then."""
     guard = issuer.guard(revocations="optional")
     check(guard, issuer.token())
-    assert guard._revocations.is_ready()
+    assert guard._trusted.revocations.is_ready()
     issuer.metadata |= {"jwks_uri": issuer.url + "/jwks-2", "revocations_uri": issuer.url + FEED}
     issuer.now += 86_400
     check(guard, issuer.token())
@@ -223,12 +224,12 @@ def test_unchanged_keys_are_not_sent_again(issuer: ListeningIssuer) -> None:
         issuer.now += FRESH_SECONDS
         check(guard, issuer.token())
     assert [known for path, known in issuer.requests if path == "/jwks"] == [None, '"1"', '"1"']
-    assert guard._keys.edition == 1
+    assert guard._trusted.keys.edition == 1
     issuer.rotate()
     issuer.etag = '"2"'
     issuer.now += FRESH_SECONDS
     check(guard, issuer.token())
-    assert guard._keys.edition == 2
+    assert guard._trusted.keys.edition == 2
 
 
 def test_kid_that_the_issuer_does_not_have_is_not_looked_for_again(issuer: ListeningIssuer) -> None:
@@ -256,7 +257,7 @@ def test_keys_stay_fresh_without_requests(issuer: ListeningIssuer, monkeypatch: 
         issuer.now += 0.02
         issuer.await_requests("/jwks", number)
     issuer.now += 10
-    until(lambda: guard._keys._timer is None)
+    until(lambda: guard._trusted.keys._timer is None)
 
 
 def test_guard_that_is_gone_fetches_nothing(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +265,7 @@ def test_guard_that_is_gone_fetches_nothing(issuer: ListeningIssuer, monkeypatch
     issuer.control = "no-store"
     guard = issuer.guard()
     check(guard, issuer.token())
-    timer = guard._keys._timer
+    timer = guard._trusted.keys._timer
     del guard
     assert timer is not None
     method = timer._args[0]

@@ -10,7 +10,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "guard.md").read_text("u
 
 
 def test_wsgi_application() -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    code, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     answers: list[Any] = []
     with listening() as issuer:
         written = code.replace("https://as.example", issuer.url).replace("https://orders.example", API)

@@ -15,8 +15,8 @@ from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
 from affiant.jose import compact, keys
 from affiant.oauth import introspection
 from affiant.reasons import Reason
-from affiant.resource import Guard, Introspection, introspect
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Guard, GuardMiddleware, Introspection
+from affiant.resource.issuer import introspect
 
 ME = "orders-api"
 MINE = keys.generate("ES256")
@@ -188,8 +188,8 @@ async def test_the_cache_is_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPa
     guard, tokens = issuer.guard(cache_seconds=30), [issuer.token(str(n)) for n in range(3)]
     for token in tokens:
         await guard.check([token])
-    assert guard._introspected is not None
-    assert len(guard._introspected._answers) == 2
+    assert guard._trusted.introspected is not None
+    assert len(guard._trusted.introspected._answers) == 2
     await guard.check([tokens[2]])
     assert len(issuer.asked) == 3
     await guard.check([tokens[0]])
@@ -199,9 +199,9 @@ async def test_the_cache_is_bounded(issuer: Issuer, monkeypatch: pytest.MonkeyPa
 async def test_nothing_is_kept_without_a_cache(issuer: Issuer) -> None:
     guard = issuer.guard()
     await guard.check([issuer.token()])
-    assert guard._introspected is not None
-    assert not guard._introspected._answers
-    assert not guard._introspected._flights._tasks
+    assert guard._trusted.introspected is not None
+    assert not guard._trusted.introspected._answers
+    assert not guard._trusted.introspected._flights._tasks
 
 
 _LIES: dict[str, dict[str, Any]] = {
@@ -242,8 +242,8 @@ async def test_untrusted_answer_rejects_the_token(issuer: Issuer, how: str) -> N
         setattr(issuer, name, value)
     with pytest.raises(RemoteError):
         await guard.check([token])
-    assert guard._introspected is not None
-    assert not guard._introspected._answers
+    assert guard._trusted.introspected is not None
+    assert not guard._trusted.introspected._answers
 
 
 async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:

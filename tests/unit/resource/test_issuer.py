@@ -11,7 +11,7 @@ from tests.unit.resource.listening import METADATA, OPENID, listening
 
 from affiant.errors import RemoteError
 from affiant.oauth import revocations as feed
-from affiant.resource import issuer, revocations
+from affiant.resource.issuer import remote, revocations
 
 JWKS, FEED = "/jwks", "/revocations"
 
@@ -62,7 +62,7 @@ async def test_broken_compression_is_an_error(path: str, caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("path", [METADATA, JWKS, FEED])
 async def test_endless_response_ends_in_an_error(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(issuer.Issuer.get.__kwdefaults__ or {}, "timeout", 0.1)
+    monkeypatch.setitem(remote.RemoteIssuer.get.__kwdefaults__ or {}, "timeout", 0.1)
     monkeypatch.setattr(revocations, "TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(revocations, "WAIT_SECONDS", 0)
     async with asyncio.timeout(5):

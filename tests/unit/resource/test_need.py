@@ -7,8 +7,7 @@ from tests.unit.resource.issuer import API, ISSUER, Check, Issuer
 
 from affiant.errors import ConfigError, Rejected
 from affiant.reasons import Reason
-from affiant.resource import Guard, any_of
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Guard, GuardMiddleware, any_of
 
 GOOD = [
     ((), "", True),

@@ -11,7 +11,8 @@ from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.oauth import revocations as feed
 from affiant.reasons import Reason
-from affiant.resource import Guard, revocations
+from affiant.resource import Guard
+from affiant.resource.issuer import revocations
 
 
 class Issuer(issuers.Issuer):
@@ -243,7 +244,7 @@ async def test_idle_guard_requests_nothing(issuer: Issuer) -> None:
     issuer.changed.set()
     await guard.check([issuer.token()])
     issuer.now += revocations.IDLE_SECONDS
-    await eventually(lambda: guard._revocations._flight.find() is None)
+    await eventually(lambda: guard._trusted.revocations._flight.find() is None)
     asked = len(issuer.asked)
     issuer.revoke("jti", "1")
     # The next request does not rely on the old feed.
@@ -279,7 +280,7 @@ def test_each_event_loop_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(3):
         issuer.changed = asyncio.run(_event())
         assert asyncio.run(reason_of(guard, issuer.token())) is None
-    assert guard._revocations._flight.find() is None
+    assert guard._trusted.revocations._flight.find() is None
 
 
 async def _event() -> asyncio.Event:

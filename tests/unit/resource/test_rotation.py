@@ -12,7 +12,7 @@ from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.reasons import Reason
 from affiant.resource import Guard
-from affiant.resource.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
+from affiant.resource.issuer.keys import FRESH_SECONDS, LEAST_SECONDS, REFILL_SECONDS
 
 
 class Issuer(issuers.Issuer):

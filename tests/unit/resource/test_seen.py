@@ -176,7 +176,7 @@ async def test_revocation_of_a_known_token_is_judged(check: Check, monkeypatch: 
     def judge(claims: dict[str, Any]) -> None:
         raise Rejected(Reason.TOKEN_REVOKED, detail=claims["jti"])
 
-    monkeypatch.setattr(guard._revocations, "judge", judge)
+    monkeypatch.setattr(guard._trusted.revocations, "judge", judge)
     assert await _reason(check, guard, token) is Reason.TOKEN_REVOKED
 
 
@@ -200,7 +200,7 @@ async def test_nothing_is_scheduled_where_the_keys_are_known(monkeypatch: pytest
         raise AssertionError("something was fetched")
 
     monkeypatch.setattr("affiant.resource.waiting._wait", fail)
-    monkeypatch.setattr(guard._keys, "verify", fail)
-    monkeypatch.setattr(guard._keys, "refresh", fail)
+    monkeypatch.setattr(guard._trusted.keys, "verify", fail)
+    monkeypatch.setattr(guard._trusted.keys, "refresh", fail)
     for token in (issuer.token("new"), issuer.token("new"), issuer.token("other")):
         assert guard.check_sync([token]).client_id == "c"

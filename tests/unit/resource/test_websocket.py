@@ -8,8 +8,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from tests.unit.resource.test_guard import Issuer, _token
 
-from affiant.resource import Caller
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Caller, GuardMiddleware
 
 GUARD = Issuer().guard()
 GOOD, OTHER = _token().decode(), _token(scope="other").decode()

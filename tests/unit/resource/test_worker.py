@@ -6,7 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from affiant.resource.worker import Worker
+from affiant.resource.issuer.worker import Worker
 
 
 async def _thread() -> threading.Thread:
@@ -34,7 +34,7 @@ def test_all_threads_and_event_loops_share_one() -> None:
 
 FORKED = """
 import os, threading, warnings
-from affiant.resource.worker import worker
+from affiant.resource.issuer.worker import worker
 
 async def pid():
     return os.getpid()

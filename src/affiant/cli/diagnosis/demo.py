@@ -33,8 +33,7 @@ from affiant.errors import ConfigError, Error
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey
 from affiant.oauth import assertion, names
-from affiant.resource import Guard
-from affiant.resource.asgi import GuardMiddleware
+from affiant.resource import Guard, GuardMiddleware
 
 OK, REFUSED, MISPLACED = 200, 401, 400
 READY_SECONDS = 20

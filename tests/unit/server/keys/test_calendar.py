@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from affiant.errors import ConfigError
 from affiant.jose.claims import LEEWAY
-from affiant.resource.keys import MOST_SECONDS
+from affiant.resource.issuer.keys import MOST_SECONDS
 from affiant.server.keys import calendar as rules
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, SEEN_SECONDS, Calendar
 from affiant.storage.entries import LONGEST_TOKEN

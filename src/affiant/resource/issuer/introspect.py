@@ -21,8 +21,8 @@ from affiant.jose.strict_json import parse_object
 from affiant.oauth import introspection
 from affiant.oauth.access_token import AccessToken
 from affiant.reasons import Reason
-from affiant.resource.issuer import OK, TIMEOUT_SECONDS, Issuer, Response
-from affiant.resource.keys import IssuerKeys
+from affiant.resource.issuer.keys import IssuerKeys
+from affiant.resource.issuer.remote import OK, TIMEOUT_SECONDS, RemoteIssuer, Response
 from affiant.system.single_flight import SingleFlight
 
 MOST_SECONDS = 30  # cache lifetime of an answer
@@ -72,7 +72,13 @@ class Introspected:
     """The tokens of one issuer for one API, as the issuer describes them."""
 
     def __init__(
-        self, issuer: Issuer, keys: IssuerKeys, options: Introspection, *, audience: str, clock: Callable[[], float]
+        self,
+        issuer: RemoteIssuer,
+        keys: IssuerKeys,
+        options: Introspection,
+        *,
+        audience: str,
+        clock: Callable[[], float],
     ) -> None:
         self._issuer = issuer
         self._keys = keys

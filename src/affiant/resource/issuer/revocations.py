@@ -19,10 +19,10 @@ from affiant.jose import compact
 from affiant.oauth import revocations as feed
 from affiant.oauth.revocations import MAX_BYTES, Feed
 from affiant.reasons import Reason
-from affiant.resource.flight import Flight, arrive
-from affiant.resource.issuer import NOT_MODIFIED, OK, TIMEOUT_SECONDS, Issuer
-from affiant.resource.keys import IssuerKeys
-from affiant.resource.worker import worker
+from affiant.resource.issuer.flight import Flight, arrive
+from affiant.resource.issuer.keys import IssuerKeys
+from affiant.resource.issuer.remote import NOT_MODIFIED, OK, TIMEOUT_SECONDS, RemoteIssuer
+from affiant.resource.issuer.worker import worker
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
@@ -47,7 +47,7 @@ class Followed:
     STALE_SECONDS, and a warning is logged. With ``required`` all tokens are then rejected. ``off`` requests nothing.
     """
 
-    def __init__(self, issuer: Issuer, keys: IssuerKeys, *, policy: str, clock: Callable[[], float]) -> None:
+    def __init__(self, issuer: RemoteIssuer, keys: IssuerKeys, *, policy: str, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._keys = keys
         self._policy = policy

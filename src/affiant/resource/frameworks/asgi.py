@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Scope
 from affiant.resource.answers import Denied
-from affiant.resource.guard import Guard, check_list, headers_of
+from affiant.resource.caller import headers_of
+from affiant.resource.checks import Checks
+from affiant.resource.frameworks import routes as rules
+from affiant.resource.frameworks.routes import PUBLIC
 
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -25,17 +27,25 @@ class GuardMiddleware:
         guard: checks the tokens.
         need: the scopes that every token must have; as a str, separated by spaces. Of `any_of` one is enough.
         public: paths that need no token.
+        routes: what each route needs, in place of `need` and `public`: ``{"GET /orders*": "orders.read"}``; a request
+            that no rule names gets 404.
 
     Raises:
-        ConfigError: `need` is no scope, or `public` is not a list of str.
+        ConfigError: `need` is no scope, `public` is not a list of str, or a route is none.
     """
 
-    def __init__(self, app: App, guard: Guard, *, need: Needed = (), public: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: App,
+        guard: Checks,
+        *,
+        need: Needed = (),
+        public: Sequence[str] = (),
+        routes: Mapping[str, Needed | None] | None = None,
+    ) -> None:
         self._app = app
         self._guard = guard
-        check_list("public", public)
-        self._need = needs.parse(need)
-        self._public = frozenset(public)
+        self._find_need = rules.finder(need=need, public=public, routes=routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request or a WebSocket, then pass it on. Lifespan is passed on unchecked."""
@@ -45,12 +55,17 @@ class GuardMiddleware:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
-        if scope["type"] == "lifespan" or scope.get("path") in self._public:
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"GuardMiddleware knows no ASGI scope of type {scope['type']!r}")
-        found = await self._guard.check_scope(scope, need=self._need)
+        raw_path = scope.get("raw_path") or b""
+        need = self._find_need(scope.get("method", "GET"), scope["path"], raw_path.decode("latin-1"))
+        if need is PUBLIC:
+            await self._app(scope, receive, send)
+            return
+        found = need if isinstance(need, Denied) else await self._guard.check_scope(scope, need=need)
         if isinstance(found, Denied):
             await _send(found, scope, send)
             return

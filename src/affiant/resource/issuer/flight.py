@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, TypeVar
 
 from affiant.errors import Unreachable
-from affiant.resource.worker import submit, worker
+from affiant.resource.issuer.worker import submit, worker
 
 Result = TypeVar("Result")
 

@@ -26,9 +26,9 @@ from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.jwks_uri import lifetime, parse_max_age
 from affiant.reasons import Reason
-from affiant.resource.flight import Flight, arrive, result
-from affiant.resource.issuer import NOT_MODIFIED, OK, Issuer
-from affiant.resource.worker import worker
+from affiant.resource.issuer.flight import Flight, arrive, result
+from affiant.resource.issuer.remote import NOT_MODIFIED, OK, RemoteIssuer
+from affiant.resource.issuer.worker import worker
 from affiant.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
@@ -64,7 +64,7 @@ class Copy(Value, frozen=True):
 class IssuerKeys:
     """The keys of one issuer. `edition` changes when they do."""
 
-    def __init__(self, issuer: Issuer, *, clock: Callable[[], float]) -> None:
+    def __init__(self, issuer: RemoteIssuer, *, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._clock = clock
         self._copy: Copy | None = None

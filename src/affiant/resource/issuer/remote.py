@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.oauth import metadata
 from affiant.oauth.metadata import Metadata
-from affiant.resource.flight import arrive, result
-from affiant.resource.worker import submit, worker
+from affiant.resource.issuer.flight import arrive, result
+from affiant.resource.issuer.worker import submit, worker
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
 from affiant.values import Value
 
@@ -43,7 +43,7 @@ class Response(Value, frozen=True):
     media_type: str  # the Content-Type without parameters, in lower case
 
 
-class Issuer:
+class RemoteIssuer:
     """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own.
 
     Requests are made on one event loop, whatever threads and loops need their answers: that of the worker. An HTTP

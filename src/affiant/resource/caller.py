@@ -1,0 +1,62 @@
+"""The caller of an API, as its access token describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A client whose access token is valid here and now.
+
+    Attributes:
+        client_id: the client.
+        sub: the subject; of a service the same as its client_id.
+        scopes: the granted scopes.
+        token_id: the token's jti, for logs.
+        claims: all claims of the token.
+        next_nonce: for the header DPoP-Nonce of the response, if the proof had an older one (RFC 9449 section 8.2).
+    """
+
+    client_id: str
+    sub: str
+    scopes: frozenset[str]
+    token_id: str
+    claims: dict[str, Any] = field(repr=False, compare=False)
+    next_nonce: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The parties that act for `sub`, the present one first (claim ``act``, RFC 8693 section 4.1)."""
+        return tuple(_actors(self.claims.get("act")))
+
+    @property
+    def jkt(self) -> str | None:
+        """The RFC 7638 thumbprint of the key that the token is bound to (RFC 9449 section 6.1)."""
+        return _text(self.claims.get("cnf"), "jkt")
+
+    @property
+    def key_thumbprint(self) -> str | None:
+        """The thumbprint of the key or secret by which the client obtained the token, where its issuer names it."""
+        return _text(self.claims, "client_key")
+
+
+def headers_of(caller: Caller) -> dict[str, str]:
+    """Return the headers that the response to this caller needs: a response with a nonce must not be cached."""
+    if caller.next_nonce is None:
+        return {}
+    return {"DPoP-Nonce": caller.next_nonce, "Cache-Control": "no-store"}
+
+
+def _actors(act: object) -> Iterator[str]:
+    while isinstance(act, dict):
+        if (name := _text(act, "sub") or _text(act, "client_id")) is not None:
+            yield name
+        act = act.get("act")
+
+
+def _text(members: object, name: str) -> str | None:
+    value = members.get(name) if isinstance(members, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,228 @@
+"""Check a request: authenticate the caller of an API (RFC 6750, RFC 9068 section 4, RFC 9449 section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from affiant.errors import Rejected, RemoteError
+from affiant.jose import compact
+from affiant.jose.compact import Verified
+from affiant.oauth import access_token, bearer, resource_request
+from affiant.oauth.access_token import JudgedToken
+from affiant.oauth.bearer import PresentedToken
+from affiant.oauth.binding import forwarded
+from affiant.oauth.binding.forwarded import Proxies
+from affiant.oauth.binding.mtls import Certificate
+from affiant.oauth.parameters import need as needs
+from affiant.oauth.parameters.need import Need, Needed
+from affiant.oauth.resource_request import Proved, Rules, Scope
+from affiant.reasons import Reason
+from affiant.resource import waiting
+from affiant.resource.answers import Challenges, Denied
+from affiant.resource.caller import Caller
+from affiant.resource.issuer.introspect import Introspected
+from affiant.resource.issuer.keys import IssuerKeys
+from affiant.resource.issuer.revocations import Followed
+from affiant.resource.metadata import Published
+from affiant.resource.seen import Seen
+from affiant.resource.waiting import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """An issuer whose tokens are accepted, with what it publishes."""
+
+    algorithms: frozenset[str]
+    keys: IssuerKeys
+    revocations: Followed
+    introspected: Introspected | None
+
+
+class Checks:
+    """The checks of a guard: a request goes in, a caller or a refusal comes out."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        trusted: Trusted,
+        *,
+        url: str | None,
+        proxies: Proxies,
+        published: Published | None,
+        challenges: Challenges,
+        clock: Callable[[], float],
+    ) -> None:
+        self.issuer, self.audience, self.url = rules.issuer, rules.audience, url
+        self.published = published
+        self._rules, self._trusted, self._proxies, self._challenges = rules, trusted, proxies, challenges
+        self._clock = clock
+        self._seen = Seen()
+
+    async def check(
+        self,
+        authorization: Sequence[bytes],
+        *,
+        need: Needed | Need = (),
+        proved: Proved | None = None,
+        certificate: Certificate | None = None,
+    ) -> Caller:
+        """Return the caller of a request.
+
+        Args:
+            authorization: every value of its Authorization header.
+            need: the scopes that it must have, all of them; as a str, separated by spaces (RFC 6749 section 3.3). Of
+                `any_of` one is enough.
+            proved: the request with its DPoP proofs, if it has any; needed for a token that is bound to a key.
+            certificate: the client certificate of the request, if it has one; needed for a token that is bound to one
+                (RFC 8705 section 3).
+
+        Raises:
+            ConfigError: `need` is no scope.
+            Rejected: TOKEN_MISSING where there is no token, a TOKEN_* or DPOP_* reason, or SCOPE_INSUFFICIENT.
+            RemoteError: the issuer's keys are unknown and cannot be fetched, its revocations are required and too old,
+                or it does not answer the introspection: respond with 503.
+        """
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        return await waiting.run(steps)
+
+    def check_sync(
+        self,
+        authorization: Sequence[bytes],
+        *,
+        need: Needed | Need = (),
+        proved: Proved | None = None,
+        certificate: Certificate | None = None,
+    ) -> Caller:
+        """Return the caller of a request, as `check` does, in a thread without an event loop.
+
+        What must be fetched is fetched by a thread of the guard, for which this one waits a bounded time.
+        """
+        steps = self._check(authorization, needs.parse(need), proved, certificate)
+        return waiting.run_sync(steps)
+
+    async def check_scope(self, scope: Scope, need: Needed | Need = ()) -> Caller | Denied:
+        """Check a request or a WebSocket of ASGI.
+
+        Args:
+            scope: of ASGI, not a scope of OAuth; its client must be the peer itself, not an address from a header.
+            need: the scopes that the token must have, as in `check`.
+
+        Returns:
+            The caller, or the whole response for a request that is refused.
+        """
+        return await waiting.run(self._check_scope(scope, needs.parse(need)))
+
+    def check_environ(
+        self, environ: Mapping[str, Any], need: Needed | Need = (), *, certificate: Certificate | None = None
+    ) -> Caller | Denied:
+        """Check a request of WSGI, in a thread without an event loop.
+
+        Args:
+            environ: of WSGI (PEP 3333).
+            need: the scopes that the token must have, as in `check`.
+            certificate: the client certificate of the request, if it has one: no header is read for it.
+
+        Returns:
+            The caller, or the whole response for a request that is refused.
+        """
+        return self.check_scope_sync(resource_request.from_environ(environ), need, certificate=certificate)
+
+    def check_scope_sync(
+        self, scope: Scope, need: Needed | Need = (), *, certificate: Certificate | None = None
+    ) -> Caller | Denied:
+        """Check a request in the form of ASGI, as `check_scope` does, in a thread without an event loop."""
+        return waiting.run_sync(self._check_scope(scope, needs.parse(need), certificate))
+
+    def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes] = ()) -> Denied:
+        """Return the whole response for a request that `check` refused.
+
+        Args:
+            error: the exception that `check` raised.
+            authorization: every value of the Authorization header; the challenge names its scheme first.
+        """
+        return self._challenges.deny(error, authorization, self.current_nonce())
+
+    def current_nonce(self) -> str | None:
+        """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""
+        nonces = self._rules.nonces
+        return nonces.current(self._clock()) if nonces is not None else None
+
+    def _check_scope(
+        self, scope: Scope, wanted: Need, certificate: Certificate | None = None
+    ) -> Steps[Caller | Denied]:
+        authorization, proved = resource_request.read(scope, base=self.url)
+        try:
+            resource_request.check_query(scope.get("query_string", b""), authorization)
+            return (yield from self._check(authorization, wanted, proved, certificate or self._find_certificate(scope)))
+        except (Rejected, RemoteError) as error:
+            return self.deny(error, authorization)
+
+    def _find_certificate(self, scope: Scope) -> Certificate | None:
+        peer = scope["client"][0] if scope.get("client") else None
+        tls = (scope.get("extensions") or {}).get("tls")
+        return forwarded.find(scope["headers"], peer=peer, proxies=self._proxies, tls=tls)
+
+    def _check(
+        self, authorization: Sequence[bytes], wanted: Need, proved: Proved | None, certificate: Certificate | None
+    ) -> Steps[Caller]:
+        """Check a request; yield what must be fetched."""
+        found = bearer.split_authorization(authorization)
+        if found is None:
+            raise Rejected(Reason.TOKEN_MISSING, expected=wanted.text)
+        scheme, text = found
+        judged = self._find(text)
+        if judged is None:
+            judged = yield from self._judge(text)
+        presented = PresentedToken(scheme, text.decode("ascii"))
+        now, rules = self._clock(), self._rules
+        token, proof = resource_request.admit(
+            judged, presented, rules=rules, now=now, proved=proved, certificate=certificate
+        )
+        trusted = self._trusted
+        if trusted.revocations.is_ready():
+            trusted.revocations.judge(token.claims)
+        else:
+            yield partial(trusted.revocations.check, token.claims)
+        if trusted.introspected is not None:
+            yield partial(trusted.introspected.check, presented.token, token)
+        # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
+        if not wanted.is_met_by(token.scopes):
+            raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
+        next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None and proof is not None else None
+        # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
+        return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
+
+    def _find(self, text: bytes) -> JudgedToken | None:
+        """Return a token that the present keys have verified before."""
+        return (
+            self._seen.find(sha256(text).digest(), self._trusted.keys.edition)
+            if self._trusted.keys.is_ready()
+            else None
+        )
+
+    def _judge(self, text: bytes) -> Steps[JudgedToken]:
+        """Verify the signature, and judge what no time changes."""
+        keys, digest = self._trusted.keys, sha256(text).digest()
+        if self._seen.find(digest, keys.edition) is not None:  # the keys were too old for it
+            yield keys.refresh
+            if (found := self._seen.find(digest, keys.edition)) is not None:
+                return found
+        unverified = resource_request.parse(bearer.parse_token(text))
+        if unverified.alg not in self._trusted.algorithms:
+            raise Rejected(Reason.TOKEN_ALGORITHM)
+        edition = keys.edition
+        tried = keys.candidates(unverified) if keys.is_ready() else ()
+        try:
+            verified = compact.verify_any(unverified, tried)
+        except Rejected:
+            return self._judge_claims((yield partial(keys.verify, unverified, tried=tried)))
+        judged = self._judge_claims(verified)
+        self._seen.keep(digest, edition, judged, characters=len(text))
+        return judged
+
+    def _judge_claims(self, verified: Verified) -> JudgedToken:
+        return access_token.judge(verified, issuer=self.issuer, audience=self.audience)

@@ -1,0 +1,100 @@
+"""The options of a guard: what is wrong with them is an error when they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from affiant.errors import ConfigError
+from affiant.jose.algorithms import ASYMMETRIC
+from affiant.oauth import bearer
+from affiant.oauth.binding.dpop import Nonces, normalise
+from affiant.oauth.binding.forwarded import Proxies
+from affiant.oauth.metadata import check_issuer
+from affiant.oauth.resource_request import Rules
+from affiant.resource.answers import Challenges
+from affiant.resource.issuer.revocations import POLICIES as REVOCATION_POLICIES
+from affiant.resource.metadata import Published
+
+MOST_LEEWAY = 300  # seconds
+DPOP_POLICIES = ("optional", "required")
+
+
+def check_identity(issuer: str, audience: str, revocations: str) -> None:
+    if not isinstance(issuer, str):
+        raise ConfigError(f"issuer= is the URL of one issuer, a str, not {type(issuer).__name__}")
+    try:
+        check_issuer(issuer)
+    except ValueError as error:
+        raise ConfigError(f"{issuer!r} cannot be an issuer: {error}") from None
+    if not isinstance(audience, str):
+        raise ConfigError(f"audience= is one identifier, a str, not {type(audience).__name__}: make a guard for each")
+    if not audience:
+        raise ConfigError("a guard needs its audience: the identifier that this API is registered with")
+    if revocations not in REVOCATION_POLICIES:
+        raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
+
+
+def challenges(rules: Rules, realm: str | None, published: Published | None, *, is_development: bool) -> Challenges:
+    if realm is not None and not isinstance(realm, str):
+        raise ConfigError(f"realm= is a str, not {type(realm).__name__}")
+    if not isinstance(is_development, bool):  # the text "false" of an environment variable must not turn it on
+        raise ConfigError(f"development= is True or False, not {is_development!r}")
+    return Challenges(rules, realm or rules.audience, published, is_development=is_development)
+
+
+def check_leeway(seconds: int) -> int:
+    """Attack: a large leeway keeps expired tokens alive. Past a few minutes the clock is what must be mended."""
+    if type(seconds) is not int or not 0 <= seconds <= MOST_LEEWAY:
+        raise ConfigError(f"leeway= is a whole number of seconds from 0 to {MOST_LEEWAY}")
+    return seconds
+
+
+def rules(
+    issuer: str, audience: str, leeway: int, dpop: str, proof_algorithms: Sequence[str], nonce_key: bytes | None
+) -> Rules:
+    if dpop not in DPOP_POLICIES:
+        raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
+    return Rules(
+        issuer,
+        audience,
+        leeway=leeway,
+        schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
+        proof_algorithms=check_algorithms("proof_algorithms", proof_algorithms),
+        nonces=_nonces(nonce_key) if nonce_key is not None else None,
+    )
+
+
+def _nonces(key: bytes) -> Nonces:
+    if not isinstance(key, bytes):
+        raise ConfigError(f"nonce_key= is bytes, not {type(key).__name__}")
+    return Nonces(key)
+
+
+def check_algorithms(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the algorithms in their order, in which the challenge lists them."""
+    check_list(name, given)
+    if not given or not set(given) <= set(ASYMMETRIC):
+        raise ConfigError(f"{name}= takes one or more of: {', '.join(ASYMMETRIC)}")
+    return tuple(dict.fromkeys(given))
+
+
+def check_list(name: str, value: object) -> None:
+    """Reject a str, which would be read letter by letter, and anything but a collection of str."""
+    if isinstance(value, str):
+        raise ConfigError(f"{name}= takes a list of str: write [{value!r}]")
+    if not isinstance(value, Collection) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{name}= takes a list of str")
+
+
+def proxies(addresses: Sequence[str], header: str) -> Proxies:
+    check_list("certificate_proxies", addresses)
+    if not isinstance(header, str):
+        raise ConfigError(f"certificate_header= is the name of a format, not {type(header).__name__}")
+    return Proxies.parse(",".join(addresses), header)
+
+
+def base(url: str | None) -> str | None:
+    try:
+        return normalise(url).rstrip("/") if url is not None else None
+    except (TypeError, ValueError):
+        raise ConfigError(f"url={url!r} is not where an API listens: write it like https://api.example") from None
