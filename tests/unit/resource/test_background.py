@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -112,6 +113,38 @@ def test_copy_that_is_too_old_is_replaced_first(
     issuer.now += 2 * FRESH_SECONDS
     with pytest.raises(Rejected) as refusal:
         check(guard, token)
+    assert refusal.value.reason is Reason.TOKEN_KEY
+
+
+def test_fetch_that_comes_as_its_wait_ends_has_not_failed(
+    issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The keys arrive after the request gave them up, and before it notes that."""
+    monkeypatch.setattr(resource_keys, "REPLACE_SECONDS", 0.05)
+    monkeypatch.setattr(resource_keys, "BURST", 0.0)  # no fetch for missing keys
+    requester = threading.get_ident()
+
+    def clock() -> float:
+        if made and threading.get_ident() == requester and has_given_up(made[0]):
+            gate.set()
+            until(lambda: guard._trusted.keys._flight.find() is None)
+        return issuer.now
+
+    def has_given_up(guard: Guard) -> bool:
+        keys = guard._trusted.keys
+        return keys._flight.find() is not None and time.monotonic() >= keys._begun_at + resource_keys.REPLACE_SECONDS
+
+    made = list[Guard]()
+    guard, token = issuer.guard(clock=clock), issuer.token()
+    check(guard, token)
+    made.append(guard)
+    issuer.now += 2 * FRESH_SECONDS
+    gate = close(issuer, "/jwks")
+    check(guard, token)
+    assert gate.is_set()
+    assert "cannot be fetched" not in caplog.text
+    with pytest.raises(Rejected) as refusal:  # 401 and not 503
+        check(guard, issuer.token(key=keys.generate("ES256")))
     assert refusal.value.reason is Reason.TOKEN_KEY
 
 

@@ -191,7 +191,7 @@ class IssuerKeys:
             now = self._clock()
             if copy is None or not self._is_usable(copy, now):
                 raise
-            self._fail(error)  # a slow fetch counts as a failed one: the next requests do not wait for it
+            self._fail(error, last=copy)  # a slow fetch counts as a failed one: the next requests do not wait for it
 
     async def _arrive(self, seconds: float) -> None:
         """Wait for the fetch in flight, or for one that begins now; raise RemoteError if it fails or takes longer."""
@@ -209,7 +209,7 @@ class IssuerKeys:
         try:
             fetched = await self._fetch_copy()
         except RemoteError as error:
-            self._fail(error)
+            self._fail(error, last=self._copy)
             raise
         else:
             self._publish(fetched)
@@ -253,15 +253,21 @@ class IssuerKeys:
                 log.info("the keys of %s: %s", self._issuer.identifier, describe(fetched.keys.left_out))
         if self._failure is not None:
             log.info("the keys of %s were fetched again", self._issuer.identifier)
-        self._copy = fetched
-        self._failure, self._failed_at = None, float("-inf")
-        self._fetches += 1
+        with worker.lock:
+            self._copy = fetched
+            self._failure, self._failed_at = None, float("-inf")
+            self._fetches += 1
 
-    def _fail(self, error: RemoteError) -> None:
+    def _fail(self, error: RemoteError, *, last: Copy | None) -> None:
         """Remember a failure; log the first of several, not one for each request."""
-        if self._failure is None and self._copy is not None:
+        now = self._clock()
+        with worker.lock:
+            if self._copy is not last:  # the fetch that was given up has come a moment later
+                return
+            is_first = self._failure is None
+            self._failure, self._failed_at = str(error), now
+        if is_first and last is not None:
             log.warning("the keys of %s cannot be fetched, cached ones are used: %s", self._issuer.identifier, error)
-        self._failure, self._failed_at = str(error), self._clock()
 
     def _set_timer(self) -> None:
         """Fetch the next copy when it is time, also if no request comes then: the first one after it must not wait."""
