@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from affiant.errors import Rejected, RemoteError
+from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.compact import Verified
 from affiant.oauth import access_token, bearer, resource_request
@@ -27,7 +28,7 @@ from affiant.resource.caller import Caller
 from affiant.resource.issuer.introspect import Introspected
 from affiant.resource.issuer.keys import IssuerKeys
 from affiant.resource.issuer.revocations import Followed
-from affiant.resource.metadata import Published
+from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.seen import Seen
 from affiant.resource.waiting import Steps
 
@@ -40,6 +41,10 @@ class Trusted:
     keys: IssuerKeys
     revocations: Followed
     introspected: Introspected | None
+
+    def warm_up(self) -> None:
+        """Begin to fetch the keys, and to follow the revocations once they have come."""
+        self.keys.begin(self.revocations.is_ready)
 
 
 class Checks:
@@ -145,6 +150,21 @@ class Checks:
             authorization: every value of the Authorization header; the challenge names its scheme first.
         """
         return self._challenges.deny(error, authorization, self.current_nonce())
+
+    def publish(self) -> Published | None:
+        """Return the metadata to be served; from now on every challenge has their URL.
+
+        Without `metadata=` they have what the guard knows. None if the audience is not a URL where they can be found.
+        """
+        if self.published is None:
+            with contextlib.suppress(ConfigError):
+                self.published = publish(ResourceMetadata(), self._rules)
+                self._challenges = replace(self._challenges, published=self.published)
+        return self.published
+
+    def warm_up(self) -> None:
+        """Begin to fetch what checks need from the issuer. It waits for nothing, and a failure is only logged."""
+        self._trusted.warm_up()
 
     def current_nonce(self) -> str | None:
         """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""

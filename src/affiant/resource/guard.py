@@ -16,6 +16,7 @@ from affiant.resource import options
 from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks, Trusted
 from affiant.resource.frameworks import asgi
+from affiant.resource.frameworks import install as installing
 from affiant.resource.issuer.introspect import Introspected, Introspection
 from affiant.resource.issuer.keys import IssuerKeys
 from affiant.resource.issuer.remote import RemoteIssuer
@@ -118,6 +119,18 @@ class Guard(Checks):
     ) -> asgi.GuardMiddleware:
         """Return an ASGI application behind this guard: ``guard.asgi(app, {"GET /orders*": "orders.read"})``."""
         return asgi.GuardMiddleware(app, self, need=need, public=public, routes=routes)
+
+    def install(self, app: object) -> None:
+        """Prepare an application for this guard, once, before it starts.
+
+        It serves the metadata of the API; without `metadata=` these are the identifier and the issuer. It answers each
+        refusal exactly, and it fetches the keys of the issuer when it starts. A proxy must pass the path of the
+        metadata on to it.
+
+        Raises:
+            ConfigError: the application is of no framework that has this.
+        """
+        installing.install(self, app)
 
 
 def _trust(

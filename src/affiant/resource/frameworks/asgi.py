@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from affiant.oauth.parameters.need import Needed
+from affiant.oauth.parameters.need import Need, Needed
 from affiant.oauth.resource_request import Scope
 from affiant.resource.answers import Denied
-from affiant.resource.caller import headers_of
+from affiant.resource.caller import Caller, headers_of
 from affiant.resource.checks import Checks
+from affiant.resource.frameworks import checked
 from affiant.resource.frameworks import routes as rules
 from affiant.resource.frameworks.routes import PUBLIC
+from affiant.resource.metadata import Published
 
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DENIAL = "websocket.http.response"  # the extension of ASGI by which a server refuses a WebSocket with a whole response
+_STARTS = ("http.response.start", "websocket.accept", f"{DENIAL}.start")
 
 
 class GuardMiddleware:
@@ -29,6 +34,8 @@ class GuardMiddleware:
         public: paths that need no token.
         routes: what each route needs, in place of `need` and `public`: ``{"GET /orders*": "orders.read"}``; a request
             that no rule names gets 404.
+
+    A path is what the router of the application decides by: without the root_path where the application is mounted.
 
     Raises:
         ConfigError: `need` is no scope, `public` is not a list of str, or a route is none.
@@ -49,55 +56,84 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request or a WebSocket, then pass it on. Lifespan is passed on unchecked."""
-        published = self._guard.published
-        if published is not None and scope["type"] == "http" and scope["path"] == published.path:
-            status, headers, body = published.answer(scope["method"])
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        if await _serve(self._guard.published, scope, send):
             return
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"GuardMiddleware knows no ASGI scope of type {scope['type']!r}")
-        raw_path = scope.get("raw_path") or b""
-        need = self._find_need(scope.get("method", "GET"), scope["path"], raw_path.decode("latin-1"))
+        need = self._find(scope)
         if need is PUBLIC:
             await self._app(scope, receive, send)
             return
-        found = need if isinstance(need, Denied) else await self._guard.check_scope(scope, need=need)
+        found = need if isinstance(need, Denied) else await checked.check(self._guard, scope, need, scope)
         if isinstance(found, Denied):
-            await _send(found, scope, send)
+            await deny(found, scope, send)
             return
-        scope["affiant.caller"] = found
-        await self._app(scope, receive, _with_headers(headers_of(found), send))
+        await self._app(scope, receive, with_next_nonce(scope, send) if found.next_nonce else send)
+
+    def _find(self, scope: Scope) -> Need | Denied | None:
+        # Attack: FastAPI's own root_path replaces that of the server, so its routes answer with that prefix, too.
+        path = rules.mounted_path(scope["path"], getattr(self._app, "root_path", "") or scope.get("root_path", ""))
+        raw_path = scope.get("raw_path") or b""
+        return self._find_need(scope.get("method", "GET"), path, raw_path.decode("latin-1"), scope["path"])
 
 
-def _with_headers(headers: dict[str, str], send: Send) -> Send:
-    """Return `send` with these headers in the response, in place of its own with the same names."""
-    if not headers:
-        return send
-    added = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    names = {name for name, _ in added}
+class Installed:
+    """An application with a guard installed: it serves the metadata of the API, and the next nonce with responses."""
 
-    async def send_with_headers(message: Scope) -> None:
-        if message["type"] == "http.response.start":
+    def __init__(self, app: App, guard: Checks, published: Published | None) -> None:
+        self._app, self._guard, self._published = app, guard, published
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass all on but a request for the metadata. Begin to fetch the keys when the application starts."""
+        if await _serve(self._published, scope, send):
+            return
+        if scope["type"] == "lifespan":
+            self._guard.warm_up()
+        await self._app(scope, receive, with_next_nonce(scope, send))
+
+
+def with_next_nonce(scope: Scope, send: Send) -> Send:
+    """Return `send` with the nonce for the caller in the response, in place of headers with the same names."""
+
+    async def send_with_nonce(message: Scope) -> None:
+        caller = scope.get(checked.CALLER)
+        if message["type"] in _STARTS and isinstance(caller, Caller) and (headers := headers_of(caller)):
+            added = _encoded(headers)
+            names = {name for name, _ in added}
             others = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in names]
             message = {**message, "headers": [*others, *added]}
         await send(message)
 
-    return send_with_headers
+    return send_with_nonce
 
 
-async def _send(denied: Denied, scope: Scope, send: Send) -> None:
+async def _serve(published: Published | None, scope: Scope, send: Send) -> bool:
+    """Answer a request for the metadata; return whether it is one."""
+    if published is None or scope["type"] != "http":
+        return False
+    if published.path not in (scope["path"], rules.mounted_path(scope["path"], scope.get("root_path", ""))):
+        return False
+    status, headers, body = published.answer(scope["method"])
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return True
+
+
+async def deny(denied: Denied, scope: Scope, send: Send) -> None:
     """Answer a request. Refuse a WebSocket before it is accepted, with the same answer if the server can send one."""
     kind = "http.response"
     if scope["type"] == "websocket":
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
+        if DENIAL not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": 1008})  # the server makes it a 403
             return
-        kind = "websocket.http.response"
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in denied.headers.items()]
-    headers.append((b"content-length", b"%d" % len(denied.body)))
+        kind = DENIAL
+    headers = [*_encoded(denied.headers), (b"content-length", b"%d" % len(denied.body))]
     await send({"type": f"{kind}.start", "status": denied.status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": denied.body})
+    await send({"type": f"{kind}.body", "body": b"" if scope.get("method") == "HEAD" else denied.body})
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

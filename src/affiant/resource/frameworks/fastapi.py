@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from fastapi import HTTPException, WebSocketException
+from fastapi import FastAPI, HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from affiant.oauth.parameters.need import Need
 from affiant.resource.caller import Caller, headers_of
 from affiant.resource.checks import Checks
+from affiant.resource.frameworks import starlette
 
 
 def dependency(guard: Checks, need: Need) -> Callable[..., Awaitable[Caller]]:
@@ -30,3 +31,8 @@ def dependency(guard: Checks, need: Need) -> Callable[..., Awaitable[Caller]]:
     # FastAPI reads these annotations; as text it could not resolve them here.
     check.__annotations__ = {"connection": HTTPConnection, "response": Response, "return": Caller}
     return check
+
+
+def install(guard: Checks, app: FastAPI) -> None:
+    """Put `Installed` in front of the application."""
+    starlette.install(guard, app)

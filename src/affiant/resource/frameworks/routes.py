@@ -36,39 +36,54 @@ class Routes(Value, frozen=True):
 
     rules: tuple[Rule, ...]
 
-    def find(self, method: str, path: str, raw_path: str = "") -> Rule | None:
+    def find(self, method: str, path: str, raw_path: str = "", full_path: str = "") -> Rule | None:
         """Return the rule for a request, or None if it must be refused.
 
         Args:
             method: of HTTP.
-            path: decoded.
+            path: decoded, without the path where the application is mounted.
             raw_path: as it was sent, if the server passes it on.
+            full_path: decoded, with the path where the application is mounted.
         """
         if _AMBIGUOUS.search(path) or _AMBIGUOUS.search(raw_path):
             return None
-        return next((rule for rule in self.rules if rule.matches(method, path)), None)
+        # Attack: a router that ignores a slash at the end, or the mount, serves the route of an earlier rule.
+        others = {path[:-1] if path.endswith("/") else f"{path}/", full_path or path}
+        for rule in self.rules:
+            if rule.matches(method, path):
+                return rule
+            if any(rule.matches(method, other) for other in others):
+                return None
+        return None
 
 
 def finder(
     *, need: Needed, public: Sequence[str], routes: Mapping[str, Needed | None] | None
-) -> Callable[[str, str, str], Need | Denied | None]:
-    """Return a function of method, path and raw path. It returns the need, PUBLIC, or the refusal of an unknown route.
+) -> Callable[..., Need | Denied | None]:
+    """Return a function with the arguments of `Routes.find`. It returns the need, PUBLIC, or the refusal of a request.
 
     `routes` has the rules; without it, `need` is for every path but those in `public`.
     """
     check_list("public", public)
     wanted, without_token = needs.parse(need), frozenset(public)
     if routes is None:
-        return lambda _method, path, _raw_path: PUBLIC if path in without_token else wanted
+        return lambda _method, path, *_: PUBLIC if path in without_token else wanted
     if wanted.text or without_token:
         raise ConfigError('routes= takes the place of need= and public=: write {..., "/path": None, "*": "scope"}')
     rules = parse(routes)
 
-    def find(method: str, path: str, raw_path: str) -> Need | Denied | None:
-        rule = rules.find(method, path, raw_path)
+    def find(method: str, path: str, raw_path: str = "", full_path: str = "") -> Need | Denied | None:
+        rule = rules.find(method, path, raw_path, full_path)
         return rule.need if rule is not None else NO_ROUTE
 
     return find
+
+
+def mounted_path(path: str, root_path: str) -> str:
+    """Return the path that a router decides by: without the path where its application is mounted."""
+    if root_path and (path == root_path or path.startswith(f"{root_path}/")):
+        return path[len(root_path) :]
+    return path
 
 
 def parse(given: Mapping[str, Needed | None]) -> Routes:

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -92,6 +93,22 @@ class IssuerKeys:
         if now - self._failed_at >= REFILL_SECONDS:
             self._flight.begin(self._begin)
         return now < copy.fresh_until or (now - self._failed_at < FAILING_SECONDS and self._is_usable(copy, now))
+
+    def begin(self, then: Callable[[], object]) -> None:
+        """Begin to fetch the keys if there are none. Call `then` when there are some, in whatever thread."""
+
+        def arrived(future: Future[None]) -> None:
+            try:
+                result(future)
+            except RemoteError as error:
+                log.warning("the keys of %s cannot be fetched yet: %s", self._issuer.identifier, error)
+            else:
+                then()
+
+        if self.is_ready():
+            then()
+        else:
+            self._flight.begin(self._begin).add_done_callback(arrived)
 
     async def refresh(self) -> None:
         """Wait until there are keys to judge by; raise RemoteError if there are none."""

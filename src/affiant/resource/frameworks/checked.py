@@ -1,0 +1,71 @@
+"""One check for one request, whatever number of layers ask for it: a proof is good for one (RFC 9449 section 11.1).
+
+A middleware, a blueprint and a view may each have a need. The first of them authenticates the caller; the others judge
+the scopes of that caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from affiant.errors import Rejected
+from affiant.oauth import resource_request
+from affiant.oauth.parameters.need import Need
+from affiant.oauth.resource_request import Scope
+from affiant.reasons import Reason
+from affiant.resource.answers import Denied
+from affiant.resource.caller import Caller
+from affiant.resource.checks import Checks
+
+CALLER = "affiant.caller"  # in the environ or the scope: for the application
+_CHECKED = "affiant.checked"  # the same, for the next layer
+Marks = MutableMapping[str, Any]  # lives as long as the request: its environ or its scope
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    guard: Checks
+    authorization: list[bytes] = field(repr=False)
+    caller: Caller
+
+
+async def check(guard: Checks, scope: Scope, need: Need, marks: Marks) -> Caller | Denied:
+    """Check a request with an event loop. A caller is then in ``marks["affiant.caller"]``."""
+    authorization, _ = resource_request.read(scope, base=guard.url)
+    if (known := _find(guard, authorization, marks)) is not None:
+        return _judge(guard, known, need, authorization)
+    return _keep(guard, authorization, marks, await guard.check_scope(scope, need))
+
+
+def check_sync(guard: Checks, scope: Scope, need: Need, marks: Marks) -> Caller | Denied:
+    """Check a request, as `check` does, in a thread without an event loop."""
+    authorization, _ = resource_request.read(scope, base=guard.url)
+    if (known := _find(guard, authorization, marks)) is not None:
+        return _judge(guard, known, need, authorization)
+    return _keep(guard, authorization, marks, guard.check_scope_sync(scope, need))
+
+
+def _find(guard: Checks, authorization: list[bytes], marks: Marks) -> Caller | None:
+    """Return the caller that this guard has found in this request.
+
+    Attack: an application passes its environ on, as a request with another token. Such a request is checked by itself.
+    """
+    known = marks.get(_CHECKED)
+    if isinstance(known, _Checked) and known.guard is guard and known.authorization == authorization:
+        return known.caller
+    return None
+
+
+def _judge(guard: Checks, caller: Caller, need: Need, authorization: list[bytes]) -> Caller | Denied:
+    if need.is_met_by(caller.scopes):
+        return caller
+    return guard.deny(Rejected(Reason.SCOPE_INSUFFICIENT, expected=need.text), authorization)
+
+
+def _keep(guard: Checks, authorization: list[bytes], marks: Marks, found: Caller | Denied) -> Caller | Denied:
+    if isinstance(found, Caller):
+        marks[CALLER] = found
+        marks[_CHECKED] = _Checked(guard, authorization, found)
+    return found
