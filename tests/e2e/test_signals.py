@@ -5,13 +5,15 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.loopback import free_port, is_free
+from tests.loopback import HOST, free_port, is_free
 from tests.process import AFFIANT, Child, Launch
 
 SECONDS = 12  # serve lets requests under way end for 10
@@ -76,39 +78,35 @@ def _server_of_demo(folder: Path) -> int | None:
     return None
 
 
-def _demo(launch: Launch, folder: Path) -> tuple[Child, int]:
-    """A demo that is under way, and the server that it started."""
-    child = launch(*AFFIANT, "demo", TMPDIR=str(folder))
-    child.until(lambda: _server_of_demo(folder) is not None)
-    process = _server_of_demo(folder)
-    assert process is not None
-    return child, process
+@pytest.fixture
+def demo(launch: Launch, tmp_path: Path) -> Iterator[tuple[Child, int]]:
+    """A demo that is under way, and the server that it started. It goes no further: its proxy never answers."""
+    with socket.create_server((HOST, 0)) as proxy:
+        child = launch(*AFFIANT, "demo", TMPDIR=str(tmp_path), http_proxy=f"http://{HOST}:{proxy.getsockname()[1]}")
+        child.until(lambda: _server_of_demo(tmp_path) is not None)
+        process = _server_of_demo(tmp_path)
+        assert process is not None
+        try:
+            yield child, process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 
 
 @linux
-def test_demo_interrupted_cleans_up(launch: Launch, tmp_path: Path) -> None:
-    """Ctrl-C in the middle: no process and no folder is left. Exit 0 would mean that every step did what it says."""
-    child, _ = _demo(launch, tmp_path)
-    assert _end(child, signal.SIGINT) == INTERRUPTED
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_demo_that_is_stopped_cleans_up(
+    demo: tuple[Child, int], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """By Ctrl-C or a supervisor: no process and no folder is left. Exit 0 would mean that every step succeeded."""
+    child, _ = demo
+    assert _end(child, number) == code
     assert child.err.strip() in {"", "affiant: stopped"}
     assert _server_of_demo(tmp_path) is None
     assert not list(tmp_path.glob("affiant-demo-*"))
-
-
-@linux
-def test_demo_terminated_cleans_up(launch: Launch, tmp_path: Path) -> None:
-    """SIGTERM, as from a supervisor, leaves nothing either."""
-    child, server = _demo(launch, tmp_path)
-    try:
-        assert _end(child, signal.SIGTERM) == 128 + signal.SIGTERM
-        assert _server_of_demo(tmp_path) is None
-        assert not list(tmp_path.glob("affiant-demo-*"))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server, signal.SIGKILL)
 
 
 def test_demo_on_a_terminal_stays_until_ctrl_c(tmp_path: Path) -> None:
