@@ -128,6 +128,8 @@ def clients(folder: Path, effort: Effort, number: int, active: int) -> Iterator[
         rates.measure(many.port, running[many.name], spread, connections=64, seconds=0, at_least=active)
         measured = [(many, running[many.name], spread), (few, running[few.name], few.by_assertion)]
         yield from rates.interleave(measured, connections=64, effort=effort)
+        for server in (many, few):
+            yield {"what": server.name, **running[server.name].memory()}
 
 
 def _forever(names: list[str]) -> Iterator[str]:
