@@ -6,10 +6,10 @@ of an API and the admin API share this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from affiant.errors import Rejected
 from affiant.jose import compact
@@ -116,6 +116,45 @@ def from_environ(environ: Mapping[str, Any]) -> Scope:
         "raw_path": (target.partition("?")[0] if target.startswith("/") else path).encode("latin-1"),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
     }
+
+
+def from_request(
+    method: str, url: str, headers: Mapping[str, str] | Iterable[tuple[str, str]], *, peer: str | None = None
+) -> Scope:
+    """Return the ASGI scope of a request. A `url` that begins with a slash is a path, and `Host` completes it."""
+    scheme, host, target = _split(url)
+    given = [
+        (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        for name, value in _pairs(headers)
+    ]
+    if host is not None:
+        given = [(name, value) for name, value in given if name != b"host"] + [
+            (b"host", host.encode("latin-1", "replace"))
+        ]
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "method": method,
+        "scheme": scheme,
+        "headers": given,
+        "path": unquote(path),
+        "raw_path": path.encode("latin-1", "replace"),
+        "query_string": query.encode("latin-1", "replace"),
+        "client": (peer, 0) if peer is not None else None,
+    }
+
+
+def _split(url: str) -> tuple[str, str | None, str]:
+    """Return scheme, host and the rest of a URL. Attack: the path `//host/` is read as a host."""
+    scheme, is_absolute, rest = ("http", "", url) if url.startswith("/") else url.partition("://")
+    if not is_absolute:
+        return "http", None, rest or url
+    host, slash, path = rest.partition("/")
+    return scheme.lower(), host, slash + path or "/"
+
+
+def _pairs(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
 
 
 def parse(text: str) -> Unverified:

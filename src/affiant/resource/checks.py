@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -140,6 +140,47 @@ class Checks:
         self, scope: Scope, need: Needed | Need = (), *, certificate: Certificate | None = None
     ) -> Caller | Denied:
         """Check a request in the form of ASGI, as `check_scope` does, in a thread without an event loop."""
+        return waiting.run_sync(self._check_scope(scope, needs.parse(need), certificate))
+
+    async def check_request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        need: Needed | Need = (),
+        *,
+        certificate: Certificate | None = None,
+        peer: str | None = None,
+    ) -> Caller | Denied:
+        """Check a request of HTTP, whatever framework it came to.
+
+        Args:
+            method: of the request.
+            url: as its sender knows it, or its path with the query.
+            headers: of the request; several with one name need pairs. Names may have any case.
+            need: the scopes that the token must have, as in `check`.
+            certificate: the client certificate of the request, if it has one.
+            peer: the address that the request came from; a certificate in a header counts only from
+                `certificate_proxies`.
+
+        Returns:
+            The caller, or the whole response for a request that is refused.
+        """
+        scope = resource_request.from_request(method, url, headers, peer=peer)
+        return await waiting.run(self._check_scope(scope, needs.parse(need), certificate))
+
+    def check_request_sync(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        need: Needed | Need = (),
+        *,
+        certificate: Certificate | None = None,
+        peer: str | None = None,
+    ) -> Caller | Denied:
+        """Check a request of HTTP, as `check_request` does, in a thread without an event loop."""
+        scope = resource_request.from_request(method, url, headers, peer=peer)
         return waiting.run_sync(self._check_scope(scope, needs.parse(need), certificate))
 
     def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes] = ()) -> Denied:
