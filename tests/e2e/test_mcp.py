@@ -59,6 +59,17 @@ def tools(issuer: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
+def verified(issuer: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an MCP server that asks the guard about tokens, and answers itself."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/mcp"
+    issuer.add_api(url, name="verified", scope="tools.call")
+    environment = {"GUARD_ISSUER": issuer.issuer, "GUARD_AUDIENCE": url, "VERIFIER": "on"}
+    with uvicorn(tmp_path_factory.mktemp("verified"), "mcp_tools", port, **environment):
+        yield url
+
+
+@pytest.fixture(scope="module")
 def agent(issuer: Server, tools: str) -> str:
     """The name of a client that may call the tools; KEY is its key."""
     public = issuer.folder / "agent.pub"
@@ -115,6 +126,19 @@ async def test_a_tool_knows_its_caller(issuer: Server, tools: str, scopes: tuple
     else:
         assert reset.is_error
         assert "the token lacks the scope tools.reset" in str(reset.content)
+
+
+async def test_the_sdk_asks_the_guard_about_tokens(issuer: Server, verified: str) -> None:
+    """Its own challenge, to its own client, names the issuer: the whole way, with our verifier."""
+    public = issuer.folder / "verified.pub"
+    public.write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    words = ["--public-key", str(public), "--alg", "RS256", "--scope", "tools.call", "--resource", verified]
+    issuer.affiant("client", "new", "verified-agent", *words)
+    http = httpx2.AsyncClient(auth=_provider(verified, "verified-agent", issuer.issuer, Storage()), timeout=20)
+    async with http, Client(streamable_http_client(verified, http_client=http)) as client:
+        told = await client.call_tool("whoami", {})
+    assert told.structured_content == {"result": "verified-agent"}
+    assert httpx2.post(verified, headers={"authorization": "Bearer x"}, json={}).status_code == 401
 
 
 async def test_agent_of_another_issuer_signs_nothing(issuer: Server, tools: str, agent: str) -> None:

@@ -230,6 +230,60 @@ def fastmcp_verifier() -> None:
     assert asyncio.run(verifier.verify_token(os.environ["TOKEN"]))
 
 
+def fastmcp_guard() -> None:
+    """FastMCP asks our guard, as docs/how-to/mcp.md says; and the challenges that it then makes itself."""
+    import asyncio
+
+    import httpx2
+    from fastmcp import FastMCP
+    from fastmcp.server.auth import RemoteAuthProvider
+    from fastmcp.server.dependencies import get_access_token
+
+    from affiant.resource import Guard
+
+    origin = RESOURCE.removesuffix("/mcp")
+    auth = RemoteAuthProvider(
+        Guard(ISSUER, audience=RESOURCE).mcp(),
+        [ISSUER],
+        origin,
+        required_scopes=[SCOPE],
+        scopes_supported=[SCOPE],
+    )
+    server = FastMCP("tools", auth=auth)
+
+    @server.tool
+    def whoami() -> str:
+        """The client that calls."""
+        return get_access_token().client_id
+
+    app = server.http_app(path="/mcp", stateless_http=True, json_response=True)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
+
+    async def run() -> None:
+        http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=origin)
+        async with app.router.lifespan_context(app), http:
+
+            async def ask(*tokens: str) -> Any:
+                headers = [("accept", "application/json, text/event-stream")]
+                headers += [("authorization", f"Bearer {token}") for token in tokens]
+                return await http.post("/mcp", headers=headers, json=call)
+
+            called = await ask(os.environ["TOKEN"])
+            assert called.json()["result"]["structuredContent"] == {"result": os.environ["NAME"]}, called.text
+            told = [await ask(), await ask(os.environ["OTHER_TOKEN"]), await ask("x")]
+            assert [reply.status_code for reply in told] == [401, 403, 401]
+            errors = [None, "insufficient_scope", "invalid_token"]
+            for reply, error in zip(told, errors, strict=True):
+                challenge = reply.headers["www-authenticate"]
+                assert (f'error="{error}"' in challenge) if error else ("error=" not in challenge), challenge
+                assert f'scope="{SCOPE}"' in challenge, challenge
+                assert f'resource_metadata="{origin}/.well-known/oauth-protected-resource/mcp"' in challenge, challenge
+            document = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
+            assert (document["resource"], document["scopes_supported"]) == (RESOURCE, [SCOPE])
+
+    asyncio.run(run())
+
+
 def scitokens_verifier() -> None:
     import scitokens
 

@@ -1,5 +1,7 @@
 """Verifiers that others wrote take our access tokens as docs/how-to/interop.md configures them."""
 
+from pathlib import Path
+
 import pytest
 from tests.interop.conftest import Foreign
 from tests.process import Server
@@ -35,6 +37,21 @@ def test_aws_jwt_verify(with_path: Server, foreign_node: Foreign) -> None:
 def test_fastmcp(plain: Server, foreign: Foreign) -> None:
     token = _token(plain, "fastmcp", ORDERS, "orders.read")
     foreign.run("fastmcp_verifier", plain, CLIENT_ID="", RESOURCE=ORDERS, SCOPE="orders.read", TOKEN=token)
+
+
+def test_fastmcp_asks_our_guard(plain: Server, foreign: Foreign) -> None:
+    tools = "https://tools.example/mcp"
+    plain.affiant("api", "new", "tools", "--identifier", tools, "--scope", "tools.call", "--scope", "tools.list")
+    more = {
+        "CLIENT_ID": "",
+        "NAME": "agent",
+        "RESOURCE": tools,
+        "SCOPE": "tools.call",
+        "TOKEN": _token(plain, "agent", tools, "tools.call"),
+        "OTHER_TOKEN": _token(plain, "lister", tools, "tools.list"),
+        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+    }
+    foreign.run("fastmcp_guard", plain, **more)
 
 
 def test_scitokens(with_path: Server, foreign: Foreign) -> None:

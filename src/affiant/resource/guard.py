@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import LEEWAY
+from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
 from affiant.oauth.resource_request import Rules
@@ -25,6 +26,8 @@ from affiant.resource.metadata import ResourceMetadata, publish
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
+
+    from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
 
 class Guard(Checks):
@@ -131,6 +134,20 @@ class Guard(Checks):
             ConfigError: the application is of no framework that has this.
         """
         installing.install(self, app)
+
+    def mcp(self) -> GuardTokenVerifier:
+        """Return a verifier for an MCP server: ``MCPServer("tools", token_verifier=guard.mcp(), auth=...)``.
+
+        The scopes are in `auth`. Bound tokens are refused: a verifier never sees the proof, which `asgi` does.
+
+        Raises:
+            ConfigError: this guard takes bound tokens only.
+        """
+        from affiant.resource.frameworks import mcp  # noqa: PLC0415 - only MCP servers have it
+
+        if bearer.BEARER not in self._rules.schemes:
+            raise ConfigError("this guard takes bound tokens only, and a verifier never sees a proof: use guard.asgi()")
+        return mcp.GuardTokenVerifier(self)
 
 
 def _trust(
