@@ -24,9 +24,10 @@ from affiant.resource.issuer.remote import RemoteIssuer
 from affiant.resource.issuer.revocations import Followed
 from affiant.resource.metadata import ResourceMetadata, publish
 
-if TYPE_CHECKING:  # the first request loads it
+if TYPE_CHECKING:  # the first request loads it, and only some APIs have these frameworks
     import httpx2
 
+    from affiant.resource.frameworks import aiohttp
     from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
 
@@ -148,6 +149,18 @@ class Guard(Checks):
         if bearer.BEARER not in self._rules.schemes:
             raise ConfigError("this guard takes bound tokens only, and a verifier never sees a proof: use guard.asgi()")
         return mcp.GuardTokenVerifier(self)
+
+    def aiohttp(
+        self,
+        routes: Mapping[str, Needed | None] | None = None,
+        *,
+        need: Needed = (),
+        public: Sequence[str] = (),
+    ) -> aiohttp.GuardMiddleware:
+        """Return middleware: ``web.Application(middlewares=[guard.aiohttp({"GET /orders*": "orders.read"})])``."""
+        from affiant.resource.frameworks import aiohttp  # noqa: PLC0415 - only APIs with aiohttp have it
+
+        return aiohttp.GuardMiddleware(self, need=need, public=public, routes=routes)
 
 
 def _trust(

@@ -13,6 +13,7 @@ from affiant.resource.checks import Checks
 
 # By the class of the application: the module in this folder. A class is found by its name, so none is imported.
 FRAMEWORKS = {
+    "aiohttp.web_app.Application": "aiohttp",
     "fastapi.applications.FastAPI": "fastapi",
     "starlette.applications.Starlette": "starlette",
 }
@@ -29,5 +30,5 @@ def install(guard: Checks, app: object) -> None:
         if name is not None:
             import_module(f"affiant.resource.frameworks.{name}").install(guard, app)
             return
-    known = ", ".join(name.rpartition(".")[2] for name in FRAMEWORKS)
+    known = ", ".join(sorted(FRAMEWORKS.values()))
     raise ConfigError(f"install() takes an application of {known}, not {type(app).__name__}: wrap it in guard.asgi()")
