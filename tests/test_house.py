@@ -54,6 +54,9 @@ STRANGERS = {
     "affiant.client": ("affiant.server", "affiant.resource", "starlette", "uvicorn"),
     "affiant.resource": ("affiant.server", "affiant.client"),
     "affiant.server": ("affiant.client", "affiant.resource"),
+    "affiant.testing": ("affiant.server", "starlette", "uvicorn"),
+    "affiant.testing.issuer": ("affiant.server", "affiant.storage", "affiant.client", "starlette", "uvicorn"),
+    "pytest_affiant": ("affiant",),
     "affiant.server.admin.app": ("affiant.client", "affiant.resource", "fastapi"),
 }
 
@@ -85,10 +88,15 @@ BUNDLES = {
     "testing/messages.py claims **changes": JSON,
     "testing/messages.py form **parameters": JSON,
     "testing/messages.py proof **claims": JSON,
+    "resource/guard.py unsafe_replaced **options": "those of Guard",
     "testing/server.py access_token **claims": JSON,
     "testing/server.py assertion **claims": JSON,
     "testing/server.py form **parameters": JSON,
     "testing/server.py token **parameters": JSON,
+    "testing/tokens.py bearer **members": JSON,
+    "testing/tokens.py dpop **members": JSON,
+    "testing/tokens.py expired **members": JSON,
+    "testing/tokens.py token **claims": JSON,
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -20,13 +21,11 @@ from affiant.resource.frameworks import asgi
 from affiant.resource.frameworks import install as installing
 from affiant.resource.issuer.introspect import Introspected, Introspection
 from affiant.resource.issuer.keys import IssuerKeys
-from affiant.resource.issuer.remote import RemoteIssuer
+from affiant.resource.issuer.remote import Http, RemoteIssuer
 from affiant.resource.issuer.revocations import Followed
 from affiant.resource.metadata import ResourceMetadata, publish
 
-if TYPE_CHECKING:  # the first request loads it, and only some APIs have these frameworks
-    import httpx2
-
+if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks import aiohttp
     from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
@@ -56,7 +55,8 @@ class Guard(Checks):
             `http`, whose connections stay open.
         http: an httpx2.AsyncClient for requests to the issuer, and for nothing else: the event loop that first checks a
             token makes them all. When that loop ends, what must be fetched is refused with 503. If left out, the thread
-            of the guards makes the requests, whatever loops come and go.
+            of the guards makes the requests, whatever loops come and go; so it does with a function that makes a
+            client, which it calls each time that it connects.
         clock: seconds since the epoch.
         leeway: seconds by which the clocks of the issuer and this API may differ, at most 300.
         development: True sends callers the reason of a refusal; otherwise only the log has it.
@@ -82,11 +82,13 @@ class Guard(Checks):
         metadata: ResourceMetadata | None = None,
         revocations: str = "optional",
         introspection: Introspection | None = None,
-        http: httpx2.AsyncClient | None = None,
+        http: Http | None = None,
         clock: Callable[[], float] = time.time,
         leeway: int = LEEWAY,
         development: bool = False,
     ) -> None:
+        # The arguments by name: affiant.testing makes the guard again with other ones.
+        self._made_with = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         options.check_identity(issuer, audience, revocations)
         if introspection is not None and http is None:
             raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
@@ -102,6 +104,20 @@ class Guard(Checks):
             challenges=options.challenges(rules, realm, published, is_development=development),
             clock=clock,
         )
+
+    @contextmanager
+    def unsafe_replaced(self, **options: Any) -> Iterator[Trusted]:
+        """Be a new guard with these options changed, for as long as the context lasts: the way in of affiant.testing.
+
+        Routes and middleware keep this object, and what it publishes stays. What it knows of its issuer is put away,
+        and is back at the end.
+        """
+        before, made = self.__dict__, Guard(**{**self._made_with, **options})
+        self.__dict__ = {**before, **made.__dict__, **_published(before)}
+        try:
+            yield self._trusted
+        finally:
+            self.__dict__ = {**before, **_published(self.__dict__)}
 
     def __call__(self, *scopes: str | AnyOf) -> Callable[..., Awaitable[Caller]]:
         """Return a dependency of FastAPI for routes of HTTP and WebSocket: ``Depends(guard("orders.read"))``.
@@ -161,6 +177,11 @@ class Guard(Checks):
         from affiant.resource.frameworks import aiohttp  # noqa: PLC0415 - only APIs with aiohttp have it
 
         return aiohttp.GuardMiddleware(self, need=need, public=public, routes=routes)
+
+
+def _published(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what `install` changes in a guard."""
+    return {name: state[name] for name in ("published", "_challenges")}
 
 
 def _trust(

@@ -80,6 +80,7 @@ class Introspected:
         audience: str,
         clock: Callable[[], float],
     ) -> None:
+        self.client_id = options.client_id
         self._issuer = issuer
         self._keys = keys
         self._options = options

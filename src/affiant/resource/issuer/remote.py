@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from affiant.errors import ConfigError, RemoteError, Unreachable
@@ -31,6 +31,7 @@ REREAD_SECONDS = 60.0  # between two attempts to read the metadata again
 OK, NOT_MODIFIED = 200, 304
 
 Result = TypeVar("Result")
+Http: TypeAlias = "httpx2.AsyncClient | Callable[[], httpx2.AsyncClient]"
 
 
 class Response(Value, frozen=True):
@@ -47,15 +48,15 @@ class RemoteIssuer:
     """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own.
 
     Requests are made on one event loop, whatever threads and loops need their answers: that of the worker. An HTTP
-    client that is given belongs to the loop that first used it, and stays with it for as long as that loop runs.
+    client that is given belongs to the loop that first used it, and stays with it for as long as that loop runs. A
+    function that is given makes the client of each `connect`.
     """
 
-    def __init__(
-        self, identifier: str, *, http: httpx2.AsyncClient | None, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, identifier: str, *, http: Http | None, clock: Callable[[], float] = time.time) -> None:
         self.identifier = identifier
         self.reads = 0  # of the metadata
-        self._http = http
+        self._http = None if callable(http) else http
+        self._make_http = http if callable(http) else None
         self._clock = clock
         self._tls: ssl.SSLContext | None = None
         self.known: Metadata | None = None  # the metadata that were last read
@@ -89,7 +90,10 @@ class RemoteIssuer:
         import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
 
         try:
-            if self._http is None:
+            if self._make_http is not None:
+                async with self._make_http() as http:
+                    yield http
+            elif self._http is None:
                 async with async_http_client(verify=await self._authorities()) as http:
                     yield http
             else:

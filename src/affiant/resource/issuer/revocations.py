@@ -80,6 +80,11 @@ class Followed:
             self._flight.begin(self._begin)
         return now - self._heard_at <= FRESH_SECONDS or self._first.done()
 
+    def follow(self) -> bool:
+        """Begin the requests as a request to the API does; return whether any are made."""
+        self.is_ready()
+        return self._flight.find() is not None
+
     def judge(self, claims: dict[str, Any]) -> None:
         """Judge by what is known, as `check` does, without waiting."""
         if self._policy == "off":
