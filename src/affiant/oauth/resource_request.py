@@ -188,7 +188,10 @@ def verify(
 ) -> AccessToken:
     """Return the token if it is valid here and now, and if its sender may use it. Use up the proof."""
     judged = access_token.judge(verified, issuer=rules.issuer, audience=rules.audience)
-    return admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)[0]
+    token, proof = admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)
+    if proof is not None:
+        rules.replays.claim(proof, now)
+    return token
 
 
 def admit(
@@ -200,9 +203,9 @@ def admit(
     proved: Proved | None,
     certificate: Certificate | None,
 ) -> tuple[AccessToken, DpopProof | None]:
-    """Return the token if it is valid now and its sender may use it, with the proof, which is then used up.
+    """Return the token if it is valid now and its sender may use it, with the proof: claim that last of all.
 
-    Order: the proof comes last, so that a caller without a valid token costs neither a signature nor memory.
+    Order: the proof comes after the token, so that a caller without a valid token costs no signature.
     """
     expected = Expected(rules.issuer, rules.audience, now, leeway=rules.leeway, certificate=certificate)
     if presented.scheme == bearer.BEARER:
@@ -222,6 +225,4 @@ def admit(
         nonces=rules.nonces,
         algorithms=rules.proof_algorithms,
     )
-    token = access_token.release(bound, proof)
-    rules.replays.claim(proof, now)
-    return token, proof
+    return access_token.release(bound, proof), proof

@@ -29,6 +29,8 @@ from affiant.resource.issuer.introspect import Introspected
 from affiant.resource.issuer.keys import IssuerKeys
 from affiant.resource.issuer.revocations import Followed
 from affiant.resource.metadata import Published, ResourceMetadata, publish
+from affiant.resource.replays.claims import Claims
+from affiant.resource.replays.store import ReplayStore
 from affiant.resource.seen import Seen
 from affiant.resource.waiting import Steps
 
@@ -60,12 +62,14 @@ class Checks:
         published: Published | None,
         challenges: Challenges,
         clock: Callable[[], float],
+        replays: ReplayStore | None = None,
     ) -> None:
         self.issuer, self.audience, self.url = rules.issuer, rules.audience, url
         self.published = published
         self._rules, self._trusted, self._proxies, self._challenges = rules, trusted, proxies, challenges
         self._clock = clock
         self._seen = Seen()
+        self._claims = Claims(rules.replays, replays, audience=rules.audience, clock=clock)
 
     async def check(
         self,
@@ -253,6 +257,9 @@ class Checks:
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         if not wanted.is_met_by(token.scopes):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
+        # Order: only a request that is admitted uses up its proof, so a refused one costs the store nothing.
+        if proof is not None:
+            yield from self._claims.claim(proof)
         next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None and proof is not None else None
         # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
         return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)

@@ -24,6 +24,7 @@ from affiant.resource.issuer.keys import IssuerKeys
 from affiant.resource.issuer.remote import Http, RemoteIssuer
 from affiant.resource.issuer.revocations import Followed
 from affiant.resource.metadata import ResourceMetadata, publish
+from affiant.resource.replays.store import ReplayStore
 
 if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks import aiohttp
@@ -47,6 +48,9 @@ class Guard(Checks):
             ``nginx:HEADER-NAME``, ``xfcc`` (Envoy), ``alb`` or ``alb-passthrough``.
         proof_algorithms: of the proofs' signatures; every challenge lists them.
         nonce_key: at least 16 secret bytes, the same in every process of this API; proofs must then have a nonce.
+        replays: where all processes of this API remember used proofs: ``SqliteReplays`` or ``RedisReplays`` of
+            affiant.resource.replays, or another `ReplayStore`. If left out, each process remembers its own, and accepts
+            a proof once.
         metadata: of this API, to be published (RFC 9728); every challenge then has their URL.
         revocations: ``optional`` (tokens that the issuer revoked are rejected within seconds, if it publishes its
             revocations; while it is unreachable, the last known ones count), ``required`` (all tokens are rejected when
@@ -79,6 +83,7 @@ class Guard(Checks):
         certificate_proxies: Sequence[str] = (),
         certificate_header: str = "rfc9440",
         nonce_key: bytes | None = None,
+        replays: ReplayStore | None = None,
         metadata: ResourceMetadata | None = None,
         revocations: str = "optional",
         introspection: Introspection | None = None,
@@ -103,6 +108,7 @@ class Guard(Checks):
             published=published,
             challenges=options.challenges(rules, realm, published, is_development=development),
             clock=clock,
+            replays=options.check_store(replays),
         )
 
     @contextmanager

@@ -14,6 +14,7 @@ from affiant.oauth.resource_request import Rules
 from affiant.resource.answers import Challenges
 from affiant.resource.issuer.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.metadata import Published
+from affiant.resource.replays.store import ReplayStore
 
 MOST_LEEWAY = 300  # seconds
 DPOP_POLICIES = ("optional", "required")
@@ -91,6 +92,12 @@ def proxies(addresses: Sequence[str], header: str) -> Proxies:
     if not isinstance(header, str):
         raise ConfigError(f"certificate_header= is the name of a format, not {type(header).__name__}")
     return Proxies.parse(",".join(addresses), header)
+
+
+def check_store(replays: ReplayStore | None) -> ReplayStore | None:
+    if replays is not None and (isinstance(replays, type) or not callable(getattr(replays, "claim", None))):
+        raise ConfigError(f"replays= is a store such as SqliteReplays(path), not {type(replays).__name__}")
+    return replays
 
 
 def base(url: str | None) -> str | None:

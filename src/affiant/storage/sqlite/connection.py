@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from affiant.errors import ConfigError, StoreError
 from affiant.storage import migrations
 from affiant.system.files import denied, ensure_private
+from affiant.system.sqlite import write_ahead
 
 _File = tuple[str, str]
 BUSY_SECONDS = 5.0  # how long one process waits for another's commit before it gives up
@@ -25,7 +25,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        _write_ahead(connection)
+        write_ahead(connection, seconds=BUSY_SECONDS)
         # NORMAL would lose the last commits when the power fails, and with them used jtis: FULL, always.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -37,20 +37,6 @@ def connect(path: Path) -> sqlite3.Connection:
             " disk that has room; choose another folder with --data"
         ) from error
     return connection
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # Unlike a commit, this switch does not wait for other processes: wait here.
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def create(path: Path) -> None:
