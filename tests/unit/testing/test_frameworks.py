@@ -1,0 +1,87 @@
+"""The requests of docs/how-to/testing.md, in the real frameworks: each row of its table is run as it is there."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+from affiant.resource import Caller, Guard
+from affiant.testing import FakeIssuer
+
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "testing.md").read_text("utf-8")
+ROWS = dict(re.findall(r"^\| ([A-Za-z ,]+) \| `(.*reply = .*)` \|$", PAGE, re.MULTILINE))
+API = "https://orders.example"
+Names = dict[str, Any]
+
+
+def fastapi(guard: Guard) -> Names:
+    from fastapi import Depends, FastAPI
+    from fastapi.testclient import TestClient
+
+    app = FastAPI()
+
+    @app.get("/orders")
+    def show(caller: Annotated[Caller, Depends(guard("orders.read"))]) -> str:
+        return caller.client_id
+
+    guard.install(app)
+    return {"app": app, "TestClient": TestClient}
+
+
+def starlette(guard: Guard) -> Names:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    async def show(request: Request) -> JSONResponse:
+        return JSONResponse(request.scope["affiant.caller"].client_id)
+
+    app = guard.asgi(Starlette(routes=[Route("/orders", show)]), {"GET /orders": "orders.read"})
+    return {"app": app, "TestClient": TestClient}
+
+
+def aiohttp(guard: Guard) -> Names:
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient, TestServer
+
+    from affiant.resource.frameworks.aiohttp import CALLER
+
+    async def show(request: web.Request) -> web.Response:
+        return web.json_response(request[CALLER].client_id)
+
+    app = web.Application(middlewares=[guard.aiohttp({"GET /orders": "orders.read"})])
+    app.add_routes([web.get("/orders", show)])
+    guard.install(app)
+    return {"app": app, "TestClient": TestClient, "TestServer": TestServer}
+
+
+FRAMEWORKS: dict[str, Callable[[Guard], Names]] = {"FastAPI": fastapi, "Starlette": starlette, "aiohttp": aiohttp}
+
+
+def test_every_framework_of_the_page_is_here() -> None:
+    assert list(ROWS) == list(FRAMEWORKS)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+async def test_request_of_the_page(name: str, affiant_issuer: Callable[..., FakeIssuer]) -> None:
+    guard = Guard("https://as.example", audience=API)  # as it is in production: nothing listens there
+    issuer = affiant_issuer(guard)
+    names = FRAMEWORKS[name](guard)
+    exec(f"async def request(headers):\n    {ROWS[name]}\n    return reply", names)
+
+    async def ask(headers: dict[str, str]) -> object:
+        reply = await names["request"](headers)
+        return reply.status if hasattr(reply, "status") else reply.status_code
+
+    token = issuer.token("orders.read", client_id="billing")
+    assert await ask(issuer.bearer(token)) == 200
+    assert await ask(issuer.bearer(scope="orders.write")) == 403
+    assert await ask(issuer.bearer(issuer.expired("orders.read"))) == 401
+    issuer.rotate()
+    assert await ask(issuer.bearer(scope="orders.read")) == 200
+    issuer.revoke(token)
+    assert await ask(issuer.bearer(token)) == 401
