@@ -107,13 +107,14 @@ def from_environ(environ: Mapping[str, Any]) -> Scope:
     """
     named = ((name, environ.get(f"HTTP_{name.upper()}")) for name in ("authorization", "dpop", "host"))
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""  # of gunicorn, of uWSGI and Werkzeug
-    path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), safe=_PATH, encoding="latin-1")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"  # RFC 9110 section 4.2.3
+    quoted = quote(path, safe=_PATH, encoding="latin-1")
     return {
         "type": "http",
         "method": environ.get("REQUEST_METHOD", "GET"),
         "scheme": environ.get("wsgi.url_scheme", "http"),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in named if value is not None],
-        "raw_path": (target.partition("?")[0] if target.startswith("/") else path).encode("latin-1"),
+        "raw_path": (target.partition("?")[0] if target.startswith("/") else quoted).encode("latin-1"),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
     }
 

@@ -10,8 +10,19 @@ from affiant.oauth.resource_request import Proved
 from affiant.resource.answers import Denied
 from affiant.resource.caller import Caller
 from affiant.resource.frameworks.asgi import GuardMiddleware
+from affiant.resource.frameworks.wsgi import GuardWsgiMiddleware
 from affiant.resource.guard import Guard
 from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.metadata import ResourceMetadata
 
-__all__ = ["Caller", "Denied", "Guard", "GuardMiddleware", "Introspection", "Proved", "ResourceMetadata", "any_of"]
+__all__ = [
+    "Caller",
+    "Denied",
+    "Guard",
+    "GuardMiddleware",
+    "GuardWsgiMiddleware",
+    "Introspection",
+    "Proved",
+    "ResourceMetadata",
+    "any_of",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from wsgiref.types import WSGIApplication
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
@@ -17,7 +19,7 @@ from affiant.oauth.resource_request import Rules
 from affiant.resource import options
 from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks, Trusted
-from affiant.resource.frameworks import asgi
+from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks import install as installing
 from affiant.resource.issuer.introspect import Introspected, Introspection
 from affiant.resource.issuer.keys import IssuerKeys
@@ -27,7 +29,8 @@ from affiant.resource.metadata import ResourceMetadata, publish
 from affiant.resource.replays.store import ReplayStore
 
 if TYPE_CHECKING:  # only some APIs have these frameworks
-    from affiant.resource.frameworks import aiohttp
+    from affiant.resource.frameworks import aiohttp, flask
+    from affiant.resource.frameworks.django import rest_framework
     from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
 
@@ -146,12 +149,55 @@ class Guard(Checks):
         """Return an ASGI application behind this guard: ``guard.asgi(app, {"GET /orders*": "orders.read"})``."""
         return asgi.GuardMiddleware(app, self, need=need, public=public, routes=routes)
 
+    def wsgi(
+        self,
+        app: WSGIApplication,
+        routes: Mapping[str, Needed | None] | None = None,
+        *,
+        need: Needed = (),
+        public: Sequence[str] = (),
+    ) -> wsgi.GuardWsgiMiddleware:
+        """Return a WSGI application behind this guard: ``guard.wsgi(app, {"GET /orders*": "orders.read"})``."""
+        return wsgi.GuardWsgiMiddleware(app, self, need=need, public=public, routes=routes)
+
+    def flask(self, *scopes: str | AnyOf) -> flask.Required:
+        """Return a decorator for views of Flask: ``@guard.flask("orders.read")``, below the route's.
+
+        The caller is in ``flask.g.caller``. A refused request gets the exact status and challenge. For all views of a
+        blueprint: ``blueprint.before_request(guard.flask("orders.read").check)``.
+        """
+        from affiant.resource.frameworks import flask  # noqa: PLC0415 - only APIs with Flask have it
+
+        return flask.Required(self, needs.all_of("scopes", *scopes))
+
+    def django(self, *scopes: str | AnyOf) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Return a decorator for views of Django: ``@guard.django("orders.read")``; with ``method_decorator``, too.
+
+        The caller is in ``request.caller``. A refused request gets the exact status and challenge. The view needs no
+        CSRF token, since the guard refuses a request without an access token. For a whole project there is the
+        middleware ``affiant.resource.frameworks.django.GuardMiddleware``.
+        """
+        from affiant.resource.frameworks.django import views  # noqa: PLC0415 - only APIs with Django have it
+
+        return views.decorator(self, needs.all_of("scopes", *scopes))
+
+    @cached_property
+    def rest_framework(self) -> rest_framework.RestFramework:
+        """Classes for Django REST framework.
+
+        ``authentication_classes = [guard.rest_framework.authentication]``, and
+        ``permission_classes = [guard.rest_framework.scope("orders.read")]``.
+        """
+        from affiant.resource.frameworks.django import rest_framework  # noqa: PLC0415 - only such APIs have it
+
+        return rest_framework.RestFramework(self)
+
     def install(self, app: object) -> None:
         """Prepare an application for this guard, once, before it starts.
 
         It serves the metadata of the API; without `metadata=` these are the identifier and the issuer. It answers each
-        refusal exactly, and it fetches the keys of the issuer when it starts. A proxy must pass the path of the
-        metadata on to it.
+        refusal exactly. It fetches the keys of the issuer when it starts, in Flask with its first request. A proxy must
+        pass the path of the metadata on to it.
 
         Raises:
             ConfigError: the application is of no framework that has this.

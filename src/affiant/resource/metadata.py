@@ -13,7 +13,8 @@ from affiant.oauth.metadata import well_known_url
 from affiant.oauth.resource_request import Rules
 
 MAX_AGE = 300  # seconds that a copy may be cached
-_METHODS = b"GET, HEAD, OPTIONS"
+METHODS = ("GET", "HEAD", "OPTIONS")
+_METHODS = ", ".join(METHODS).encode()
 # The document is public, so pages of any origin may read it. MCP-Protocol-Version causes a preflight.
 _ANY_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"x-content-type-options", b"nosniff")]
 _PREFLIGHT = [
@@ -58,6 +59,11 @@ class Published:
             (b"cache-control", b"public, max-age=%d" % MAX_AGE),
         ]
         return 200, [*_ANY_ORIGIN, *headers], self.body if method == "GET" else b""
+
+    def answer_text(self, method: str) -> tuple[int, dict[str, str], bytes]:
+        """Return the same response with its headers as text."""
+        status, headers, body = self.answer(method)
+        return status, {name.decode("latin-1").title(): value.decode("latin-1") for name, value in headers}, body
 
 
 def publish(metadata: ResourceMetadata, rules: Rules) -> Published:

@@ -15,6 +15,7 @@ from affiant.resource.checks import Checks
 FRAMEWORKS = {
     "aiohttp.web_app.Application": "aiohttp",
     "fastapi.applications.FastAPI": "fastapi",
+    "flask.app.Flask": "flask",
     "starlette.applications.Starlette": "starlette",
 }
 

@@ -1,0 +1,55 @@
+"""Check a request of Django, which came by WSGI or by ASGI."""
+
+from __future__ import annotations
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+
+from affiant.oauth import resource_request
+from affiant.oauth.parameters.need import Need
+from affiant.oauth.resource_request import Scope
+from affiant.resource.answers import Denied
+from affiant.resource.caller import Caller, headers_of
+from affiant.resource.checks import Checks
+from affiant.resource.frameworks import checked
+from affiant.resource.frameworks.checked import Marks
+
+
+async def check(guard: Checks, request: HttpRequest, need: Need) -> Caller | Denied:
+    """Check a request with an event loop. A caller is then in ``request.caller``."""
+    return _keep(request, await checked.check(guard, scope_of(request), need, _marks(request)))
+
+
+def check_sync(guard: Checks, request: HttpRequest, need: Need) -> Caller | Denied:
+    """Check a request, as `check` does, in a thread without an event loop."""
+    return _keep(request, checked.check_sync(guard, scope_of(request), need, _marks(request)))
+
+
+def scope_of(request: HttpRequest) -> Scope:
+    scope: Scope = request.scope if isinstance(request, ASGIRequest) else resource_request.from_environ(request.META)
+    return scope
+
+
+def _marks(request: HttpRequest) -> Marks:
+    """Return what a middleware around Django shares with it."""
+    marks: Marks = request.scope if isinstance(request, ASGIRequest) else request.META
+    return marks
+
+
+def _keep(request: HttpRequest, found: Caller | Denied) -> Caller | Denied:
+    if isinstance(found, Caller):
+        request.caller = found
+    return found
+
+
+def refuse(request: HttpRequest, denied: Denied) -> HttpResponse:
+    body = b"" if request.method == "HEAD" else denied.body
+    headers = {**denied.headers, "Content-Length": str(len(denied.body))}
+    return HttpResponse(body, status=denied.status, headers=headers)
+
+
+def finish(caller: Caller, response: HttpResponse) -> HttpResponse:
+    """Add the headers that this caller needs."""
+    for name, value in headers_of(caller).items():
+        response[name] = value
+    return response

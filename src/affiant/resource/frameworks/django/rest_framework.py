@@ -1,0 +1,116 @@
+"""The guard as classes for authentication and permissions of Django REST framework."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from affiant.errors import Rejected
+from affiant.oauth.parameters import need as needs
+from affiant.oauth.parameters.need import AnyOf, Need
+from affiant.reasons import Reason
+from affiant.resource.answers import Denied
+from affiant.resource.caller import Caller, headers_of
+from affiant.resource.checks import Checks
+from affiant.resource.frameworks.django import requests
+
+_ANY_TOKEN = needs.parse(())
+
+
+class TokenUser:
+    """The client of a token, as ``request.user``. It is no user of the database, and has none of its permissions."""
+
+    is_authenticated = is_active = True
+    is_anonymous = is_staff = is_superuser = False
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.pk = self.id = self.username = caller.client_id  # throttles count by pk
+
+    def __str__(self) -> str:
+        return self.username
+
+    def get_username(self) -> str:
+        """Return the client_id."""
+        return self.username
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Return False: what a client may do is in its scopes."""
+        return False
+
+    def has_perms(self, perm_list: object, obj: object = None) -> bool:
+        """Return False: what a client may do is in its scopes."""
+        return False
+
+
+class Refused(APIException):
+    """A refusal, for the exception handler: the status, the members of the body, and the headers that it passes on."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(json.loads(denied.body))
+        self.status_code, self.denied = denied.status, denied
+        self.auth_header = denied.headers.get("WWW-Authenticate")
+        self.wait = int(denied.headers.get("Retry-After", "0"))
+
+
+class _Renderer(JSONRenderer):
+    """Writes a refusal as every face of the guard does."""
+
+    compact, ensure_ascii = False, True
+
+
+@dataclass(frozen=True)
+class RestFramework:
+    """The classes of one guard."""
+
+    guard: Checks
+
+    @cached_property
+    def authentication(self) -> type[BaseAuthentication]:
+        """For ``authentication_classes``: ``request.user`` is then a `TokenUser`, and ``request.auth`` the caller.
+
+        A request without a valid token is refused, whatever the permissions are: put it behind other classes that let
+        some in.
+        """
+        guard = self.guard
+
+        class Authentication(BaseAuthentication):
+            def authenticate(self, request: Request) -> tuple[TokenUser, Caller]:
+                caller = _check(guard, request, _ANY_TOKEN)
+                return TokenUser(caller), caller
+
+            def authenticate_header(self, request: Request) -> str:
+                return guard.deny(Rejected(Reason.TOKEN_MISSING)).headers["WWW-Authenticate"]
+
+        return Authentication
+
+    def scope(self, *scopes: str | AnyOf) -> type[BasePermission]:
+        """Return a class for ``permission_classes``: the token must have these scopes."""
+        guard, need = self.guard, needs.all_of("scopes", *scopes)
+
+        class HasScope(BasePermission):
+            def has_permission(self, request: Request, view: Any) -> bool:
+                _check(guard, request, need)
+                return True
+
+        return HasScope
+
+
+def _check(guard: Checks, request: Request, need: Need) -> Caller:
+    """Return the caller, or raise Refused; add to the response what the exception handler does not pass on."""
+    found = requests.check_sync(guard, request._request, need)  # noqa: SLF001 - as REST framework's own classes do
+    view = (request.parser_context or {}).get("view")
+    if view is not None:
+        view.headers.update(found.headers if isinstance(found, Denied) else headers_of(found))
+    if isinstance(found, Denied):
+        request.accepted_renderer, request.accepted_media_type = _Renderer(), _Renderer.media_type
+        raise Refused(found)
+    return found
