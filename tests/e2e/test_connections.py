@@ -15,7 +15,7 @@ from tests import certificates
 from tests.loopback import free_port, is_free
 from tests.process import AFFIANT, Child, Launch, Server
 
-from affiant.cli.server.serve import DRAIN_SECONDS
+from affiant.cli.server.listening.port import DRAIN_SECONDS
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = (

@@ -29,6 +29,7 @@ from affiant.system.text import printable
 GROUPS = {
     "Server": {
         "serve": ("server.serve", "Start the authorization server."),
+        "guard": ("server.guard", "Guard an API from behind a proxy."),
         "settings": ("server.settings", "List the settings and their sources."),
         "db": ("server.db", "Back up, restore, check or migrate the data."),
         "signing-key": ("server.signing_key", "Manage the keys that sign access tokens."),
@@ -62,7 +63,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
-_LONG_LIVED = ("serve", "demo")  # long pauses for garbage would be felt here
+_LONG_LIVED = ("serve", "guard", "demo")  # long pauses for garbage would be felt here
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

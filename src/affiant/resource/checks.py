@@ -211,6 +211,13 @@ class Checks:
         """Begin to fetch what checks need from the issuer. It waits for nothing, and a failure is only logged."""
         self._trusted.warm_up()
 
+    def is_ready(self) -> bool:
+        """Whether the keys of the issuer are known; begin to fetch them otherwise."""
+        if self._trusted.keys.is_ready():
+            return True
+        self.warm_up()
+        return False
+
     def current_nonce(self) -> str | None:
         """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""
         nonces = self._rules.nonces

@@ -21,6 +21,7 @@ from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks, Trusted
 from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks import install as installing
+from affiant.resource.frameworks.forward_auth import ForwardAuth
 from affiant.resource.issuer.introspect import Introspected, Introspection
 from affiant.resource.issuer.keys import IssuerKeys
 from affiant.resource.issuer.remote import Http, RemoteIssuer
@@ -229,6 +230,13 @@ class Guard(Checks):
         from affiant.resource.frameworks import aiohttp  # noqa: PLC0415 - only APIs with aiohttp have it
 
         return aiohttp.GuardMiddleware(self, need=need, public=public, routes=routes)
+
+    def forward_auth(self, routes: Mapping[str, Needed | None], *, proxy: str, trusted: Sequence[str]) -> ForwardAuth:
+        """Return an ASGI application that nginx, Caddy, Traefik or Envoy ask about each request to an API.
+
+        `trusted` has the addresses from which such proxies ask. `affiant guard serve` runs it.
+        """
+        return ForwardAuth(self, routes, proxy=proxy, trusted=trusted)
 
 
 def _published(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -37,8 +36,7 @@ from affiant.cli.connection.data import (
     with_new_store,
 )
 from affiant.cli.output import is_json, json_option, note, show
-from affiant.cli.server.listening import loop
-from affiant.cli.server.listening.connection import Connection
+from affiant.cli.server.listening import port
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.workers import Workers
 from affiant.errors import ConfigError
@@ -53,7 +51,6 @@ from affiant.storage.sqlite.store import FILE_NAME
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SERVE = "_AFFIANT_SERVE"  # the environment variable with the decisions of the parent, for a worker process
-DRAIN_SECONDS = 10
 LIMITS_NAME = "limits"  # the file in the data folder that has the counts of all workers
 
 
@@ -81,12 +78,11 @@ def serve(**options: Any) -> None:
     _check_tls(chosen)
     for warning in (*settings.warnings_of_names(), *chosen.warnings):
         note(warning)
-    listening = _listen(chosen.host, chosen.port)
-    port: int = listening.getsockname()[1]
+    listening = port.listen(chosen.host, chosen.port, option="--port")
 
     async def prepare(store: Store, key: MasterKey) -> tuple[str, str | None]:
         remembered = await store.settings.get(ISSUER)
-        issuer = settle_issuer(chosen, remembered, port)
+        issuer = settle_issuer(chosen, remembered, listening.getsockname()[1])
         vault, now = open_vault(chosen, key), int(time.time())
         try:
             await signing_keys.ensure(store, vault, now=now, alg=chosen.signing_alg)
@@ -140,16 +136,10 @@ def _build(chosen: settings.Settings, issuer: str, given: Sequence[str]) -> Star
 def _run(chosen: settings.Settings, issuer: str, listening: socket.socket, given: Sequence[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     options: dict[str, Any] = {
-        "log_level": "warning",
-        "access_log": False,
-        "server_header": False,
+        **port.options(_caps(chosen)),
         # Attack: a forged X-Forwarded-For. Limits and audit use the address, so only configured proxies are trusted.
         "proxy_headers": bool(chosen.forwarding),
         "forwarded_allow_ips": chosen.forwarding or None,
-        "timeout_graceful_shutdown": DRAIN_SECONDS,
-        "http": Connection,
-        "ws": "none",
-        "loop": partial(loop.make, _caps(chosen)),
         **_tls(chosen),
     }
     if chosen.workers == 1:
@@ -224,20 +214,6 @@ async def _check_signing(store: Store, chosen: settings.Settings) -> None:
             f"the signing key is of {signer.alg}, which FAPI 2.0 does not allow:"
             " affiant signing-key rotate --alg ES256  first"
         )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(2048)
-    except OSError as error:
-        listening.close()
-        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from error
-    listening.set_inheritable(True)
-    return listening
 
 
 def _announce(issuer: str, remembered: str | None, chosen: settings.Settings) -> None:

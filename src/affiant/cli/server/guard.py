@@ -1,0 +1,165 @@
+"""`affiant guard`."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import uvicorn
+
+from affiant.cli.arguments import FILE
+from affiant.cli.output import is_json, json_option, show
+from affiant.cli.server.listening import port
+from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
+from affiant.errors import ConfigError
+from affiant.jose.strict_json import parse_object
+from affiant.oauth.parameters.need import Needed, any_of
+from affiant.resource import Guard
+from affiant.resource.frameworks.forward_auth.request import KINDS
+from affiant.resource.issuer.revocations import POLICIES
+from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
+
+MAX_CONNECTIONS = 4096
+_MAX_PORT = 65_535
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", re.ASCII)
+_LOOPBACK = ("127.0.0.0/8", "::1")
+_NO_ROUTES = (
+    'no route is named, and every request would be refused: --route "GET /orders*=orders.read", or --routes FILE'
+)
+
+
+@click.group()
+def guard() -> None:
+    """A proxy asks the guard about each request, and forwards what it allows.
+
+    docs/how-to has a page for each of nginx, Caddy, Traefik and Envoy.
+    """
+
+
+@guard.command()
+@click.option("--issuer", required=True, metavar="URL", help="issuer of the tokens")
+@click.option("--audience", required=True, metavar="URL", help="identifier of the API")
+@click.option("--proxy", required=True, type=click.Choice(list(KINDS)), help="the proxy that asks")
+@click.option("--route", "given", multiple=True, metavar="RULE=SCOPES", help='such as "GET /orders*=orders.read"')
+@click.option("--public", multiple=True, metavar="RULE", help='a route without a token, such as "GET /health"')
+@click.option("--routes", type=FILE, metavar="FILE", help="the same, as a JSON object")
+@click.option(
+    "--listen", default="127.0.0.1:8400", metavar="HOST:PORT", help="default: 127.0.0.1:8400; port 0: a free one"
+)
+@click.option("--trust", multiple=True, metavar="ADDRESS", help="address or network of proxies (default: loopback)")
+@click.option("--url", metavar="URL", help="where callers reach the API, for DPoP (default: that of the audience)")
+@click.option(
+    "--dpop", type=click.Choice(DPOP_POLICIES), default="optional", help="whether tokens must be bound to a key"
+)
+@click.option("--certificate-header", metavar="FORMAT", help="format of the client certificate that the proxy sends")
+@click.option(
+    "--revocations", type=click.Choice(POLICIES), default="optional", help="whether the issuer must publish them"
+)
+@click.option("--leeway", type=click.IntRange(0, MOST_LEEWAY), metavar="SECONDS", help="by which clocks may differ")
+@click.option("--development", is_flag=True, help="send callers the reason of a refusal")
+@json_option("print one JSON document when the guard listens")
+def serve(
+    given: Sequence[str], public: Sequence[str], routes: Path | None, listen: str, trust: Sequence[str], **options: Any
+) -> None:
+    """Answer the proxies in front of an API.
+
+    \b
+    affiant guard serve --issuer https://as.example --audience https://orders.example --proxy nginx --routes FILE
+
+    The first route that matches decides, after those of --public; a request that none matches is refused. FILE has
+    them in order: {"GET /orders*": "orders.read", "POST /orders": ["orders.read", "orders.write"], "/health": null}.
+    {"any_of": ["a", "b"]} needs one of the scopes, and [] any token for this API.
+
+    Proxies ask at /check. A load balancer probes /healthz (the process lives) and /readyz (it has the issuer's keys).
+    The log has the reason of each refusal.
+    """
+    host, number = _address(listen)
+    trusted = tuple(trust) or _loopback(host)
+    rules = _join([*((rule, None) for rule in public), *map(_route, given), *(_read(routes) if routes else ())])
+    application = _guard(options, trusted).forward_auth(rules, proxy=options["proxy"], trusted=trusted)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("affiant.resource").setLevel(logging.INFO)
+    listening = port.listen(host, number, option="--listen")
+    _announce(listening.getsockname(), options)
+    caps = Caps(raise_limit(MAX_CONNECTIONS), proxies=parse_networks(*trusted))
+    uvicorn.Server(uvicorn.Config(application, **port.options(caps))).run(sockets=[listening])
+
+
+def _address(text: str) -> tuple[str, int]:
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[3]) > _MAX_PORT:
+        raise click.BadParameter("write it like 127.0.0.1:8400 or [::1]:8400", param_hint="--listen")
+    return found[1] or found[2], int(found[3])
+
+
+def _loopback(host: str) -> Sequence[str]:
+    """Return the proxies if none is named. A peer that asks for itself gains nothing: it learns what it could do."""
+    try:
+        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local:
+        raise ConfigError(f"the guard listens on {host}: name the proxies that may ask, as in  --trust 10.0.0.5")
+    return _LOOPBACK
+
+
+def _guard(options: Mapping[str, Any], trusted: Sequence[str]) -> Guard:
+    audience = urlsplit(options["audience"])
+    url = options["url"] or (f"{audience.scheme}://{audience.netloc}" if audience.netloc else None)
+    if url is None:
+        raise ConfigError("the audience is not the URL of the API: say where callers reach it, with --url")
+    chosen = {name: options[name] for name in ("leeway", "certificate_header") if options[name] is not None}
+    named = {name: options[name] for name in ("audience", "dpop", "revocations", "development")}
+    proxies = trusted if "certificate_header" in chosen else ()
+    return Guard(options["issuer"], url=url, certificate_proxies=proxies, **named, **chosen)
+
+
+def _join(rules: Iterable[tuple[str, Needed | None]]) -> dict[str, Needed | None]:
+    joined: dict[str, Needed | None] = {}
+    for rule, need in rules:
+        if rule in joined:
+            raise ConfigError(f"the route {rule!r:.100} is named twice")
+        joined[rule] = need
+    if not joined:
+        raise ConfigError(_NO_ROUTES)
+    return joined
+
+
+def _route(text: str) -> tuple[str, str]:
+    rule, _, scopes = text.partition("=")
+    if not scopes.strip():  # an empty variable of a shell must not open a route
+        raise click.BadParameter(f"{text!r:.100} names no scope: write RULE=SCOPE", param_hint="--route")
+    return rule.strip(), scopes.strip()
+
+
+def _read(file: Path) -> Iterator[tuple[str, Needed | None]]:
+    try:
+        members = parse_object(file.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"{file} is no JSON object of routes: {error}") from None
+    for rule, needed in members.items():
+        yield rule, [_need(item) for item in needed] if isinstance(needed, list) else _need(needed)
+
+
+def _need(value: Any) -> Any:
+    """Return what `Guard.asgi` takes; it rejects what is no scope."""
+    if isinstance(value, dict) and list(value) == ["any_of"] and isinstance(value["any_of"], list):
+        return any_of(*value["any_of"])
+    return value
+
+
+def _announce(address: Sequence[Any], options: Mapping[str, Any]) -> None:
+    host, number = (f"[{address[0]}]" if ":" in address[0] else address[0]), address[1]
+    listens, issuer, audience = f"http://{host}:{number}", options["issuer"], options["audience"]
+    shown = {"url": f"{listens}/check", "issuer": issuer, "audience": audience, "pid": os.getpid()}
+    if is_json():
+        show(shown)
+    else:
+        click.echo(f"affiant guard  {shown['url']} for {options['proxy']}   issuer {issuer}   audience {audience}")
