@@ -42,6 +42,14 @@ class Caller:
         """The thumbprint of the key or secret by which the client obtained the token, where its issuer names it."""
         return _text(self.claims, "client_key")
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> None:
+        """Attack: FastAPI reads a dataclass from the body of a request, which could then name its own caller."""
+        raise TypeError(
+            'a Caller comes from a guard alone: write `caller: Annotated[Caller, guard("scope")]`; a response has what'
+            " its receiver needs to know, not a Caller"
+        )
+
 
 def headers_of(caller: Caller) -> dict[str, str]:
     """Return the headers that the response to this caller needs: a response with a nonce must not be cached."""

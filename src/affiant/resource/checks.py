@@ -71,6 +71,11 @@ class Checks:
         self._seen = Seen()
         self._claims = Claims(rules.replays, replays, audience=rules.audience, clock=clock)
 
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes of the Authorization header that this API takes: ``Bearer`` and ``DPoP``, or ``DPoP`` alone."""
+        return self._rules.schemes
+
     async def check(
         self,
         authorization: Sequence[bytes],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
 from affiant.oauth.resource_request import Rules
 from affiant.resource import options
-from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks, Trusted
 from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks import install as installing
@@ -30,7 +29,7 @@ from affiant.resource.metadata import ResourceMetadata, publish
 from affiant.resource.replays.store import ReplayStore
 
 if TYPE_CHECKING:  # only some APIs have these frameworks
-    from affiant.resource.frameworks import aiohttp, flask
+    from affiant.resource.frameworks import aiohttp, fastapi, flask, starlette
     from affiant.resource.frameworks.django import rest_framework
     from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
@@ -129,15 +128,17 @@ class Guard(Checks):
         finally:
             self.__dict__ = {**before, **_published(self.__dict__)}
 
-    def __call__(self, *scopes: str | AnyOf) -> Callable[..., Awaitable[Caller]]:
-        """Return a dependency of FastAPI for routes of HTTP and WebSocket: ``Depends(guard("orders.read"))``.
+    def __call__(self, *scopes: str | AnyOf) -> fastapi.Needed:
+        """Return what a route of FastAPI needs: ``caller: Annotated[Caller, guard("orders.read")]``.
 
-        It returns the caller. A refused request gets the exact status and challenge; a refused WebSocket is closed with
-        1008, unaccepted.
+        It also goes into ``dependencies=[guard("orders.read")]`` of a router or an application, into ``Depends`` and
+        ``Security``, and it is the key for ``app.dependency_overrides``. A refused request or WebSocket gets the exact
+        status and challenge, and after `install` the exact body; a WebSocket is closed with 1008, unaccepted, where the
+        server cannot send a response.
         """
         from affiant.resource.frameworks import fastapi  # noqa: PLC0415 - only APIs with FastAPI have it
 
-        return fastapi.dependency(self, needs.all_of("scopes", *scopes))
+        return fastapi.Needed(self, *scopes)
 
     def asgi(
         self,
@@ -192,6 +193,16 @@ class Guard(Checks):
         from affiant.resource.frameworks.django import rest_framework  # noqa: PLC0415 - only such APIs have it
 
         return rest_framework.RestFramework(self)
+
+    def starlette(self, *scopes: str | AnyOf) -> starlette.Decorator:
+        """Return a decorator for endpoints of Starlette: ``@guard.starlette("orders.read")``.
+
+        An endpoint is a function, a method of a class, or a class, for HTTP or a WebSocket. ``request.user.caller`` is
+        the caller, and ``request.auth.scopes`` has the scopes. A refused request gets the exact status and challenge.
+        """
+        from affiant.resource.frameworks import starlette  # noqa: PLC0415 - only APIs with Starlette have it
+
+        return starlette.guarded(self, needs.all_of("scopes", *scopes))
 
     def install(self, app: object) -> None:
         """Prepare an application for this guard, once, before it starts.

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI, WebSocket
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.websockets import WebSocketDisconnect
 from tests.unit.resource.test_guard import Issuer, _token
 
 from affiant.resource import Caller, GuardMiddleware
@@ -42,22 +41,15 @@ def test_websocket_with_a_good_token_is_accepted(build: Any) -> None:
         assert socket.receive_text() == "c"
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": OTHER}, {"Authorization": GOOD[:-4] + "AAAA"}])
-def test_dependency_closes_another_unaccepted(headers: dict[str, str]) -> None:
-    with (
-        pytest.raises(WebSocketDisconnect) as closed,
-        TestClient(_dependent()).websocket_connect("/ws", headers=headers),
-    ):
-        pass
-    assert closed.value.code == 1008
-
-
-@pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": OTHER}, 403)])
-def test_middleware_refuses_another_with_its_challenge(headers: dict[str, str], status: int) -> None:
+@pytest.mark.parametrize("build", [_dependent, _wrapped])
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), ({"Authorization": OTHER}, 403), ({"Authorization": GOOD[:-4] + "AAAA"}, 401)]
+)
+def test_another_is_refused_with_its_challenge(build: Any, headers: dict[str, str], status: int) -> None:
     """As HTTP, where the server knows how (the extension websocket.http.response)."""
     with (
         pytest.raises(WebSocketDenialResponse) as denied,
-        TestClient(_wrapped()).websocket_connect("/ws", headers=headers),
+        TestClient(build()).websocket_connect("/ws", headers=headers),
     ):
         pass
     assert denied.value.status_code == status
