@@ -64,6 +64,7 @@ class ServiceAuth:
         while True:
             self._authorize(request, token)
             response = yield request
+            request = response.request  # that of the last hop, if the library followed redirects
             remedy = self._remedy(request, response, token, tried)
             if remedy is None or not _has_whole_body(request):
                 return
@@ -77,6 +78,7 @@ class ServiceAuth:
         while True:
             self._authorize(request, token)
             response = yield request
+            request = response.request  # that of the last hop, if the library followed redirects
             remedy = self._remedy(request, response, token, tried)
             if remedy is None or not _has_whole_body(request):
                 return
@@ -95,10 +97,6 @@ class ServiceAuth:
 
     def _again(self, response: Any, token: str, tried: set[str], options: dict[str, Any]) -> Any:
         sent = response.request
-        # requests keeps the hook when it follows a redirect, and drops the header for another host: the token was not
-        # sent there, and must not be sent now.
-        if sent.headers.get("Authorization") != self._credentials(token):
-            return response
         remedy = self._remedy(sent, response, token, tried)
         if remedy is None or (sent.body is not None and not isinstance(sent.body, str | bytes)):
             return response  # a stream cannot be sent twice
@@ -121,6 +119,10 @@ class ServiceAuth:
 
     def _remedy(self, request: Any, response: Any, token: str, tried: set[str]) -> str | None:
         """Return what may help against this response, each remedy once, or None. Forget a refused token."""
+        # A library that follows a redirect to another origin drops the header: the token was not sent there, must not
+        # be sent now, and was not refused. Attack: that origin answers 401, and the first one gets a POST twice.
+        if request.headers.get("Authorization") != self._credentials(token):
+            return None
         has_nonce = self._prover is not None and self._prover.learn(str(request.url), response.headers)
         remedy = _PROVE if has_nonce and _wants_nonce(response) else _RENEW if _is_refused(response) else None
         if remedy is None or remedy in tried:
@@ -191,6 +193,7 @@ def _has_whole_body(request: Any) -> bool:
     """Whether the body can be sent twice: a stream cannot."""
     try:
         _ = request.content
-    except RuntimeError:  # httpx.RequestNotRead
-        return False
+    except RuntimeError:  # RequestNotRead: a stream, or the bytes that a redirect took along
+        library = sys.modules[type(request).__module__.partition(".")[0]]
+        return isinstance(request.stream, library.ByteStream)
     return True

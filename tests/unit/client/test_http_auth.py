@@ -131,17 +131,39 @@ def test_wrong_origin_is_an_error(service: Service, origin: str) -> None:
         service.auth("urn:orders", origin=origin)
 
 
-@pytest.mark.parametrize("resource", ["api", None])
-def test_redirect_to_another_origin_takes_no_token_along(
-    api: Foreign, foreign: Foreign, service: Service, resource: str | None
+@pytest.mark.parametrize("is_named", [True, False], ids=["named origin", "any origin"])
+@pytest.mark.parametrize("status", [302, 307])
+def test_refusal_of_another_origin_is_no_verdict(
+    api: Foreign, foreign: Foreign, service: Service, post: Callable[..., int], status: int, *, is_named: bool
 ) -> None:
-    # requests takes its hooks along, and the other place asks for a token by refusing.
+    """The hop got no token. So the token stays good, and no request is sent again."""
     foreign.default["/trap"] = INVALID
     trap = foreign.url.replace("127.0.0.1", "localhost")
-    api.default["/orders"] = Answer(302, {}, {"Location": f"{trap}/trap"})
-    with requests.Session() as session:
-        session.get(f"{api.url}/orders", auth=service.auth(api.url if resource else None))
+    api.default["/orders"] = Answer(status, {}, {"Location": f"{trap}/trap"})
+    auth = service.auth(api.url if is_named else None)
+    assert post(f"{api.url}/orders", auth, content=b"order", **_following(post)) == 401
     assert _tokens(foreign, "/trap") == [None]
+    assert _tokens(api) == ["Bearer token-1"]
+    assert post(f"{api.url}/orders", auth, content=b"order", **_following(post)) == 401
+    assert len(foreign.sent("/token")) == 1
+
+
+@pytest.mark.parametrize(("status", "method"), [(303, "GET"), (307, "POST")])
+def test_only_the_refused_hop_is_sent_again(
+    api: Foreign, service: Service, post: Callable[..., int], status: int, method: str
+) -> None:
+    api.script["/done"] = [INVALID]
+    api.default["/done"] = Answer(200, {})
+    api.default["/orders"] = Answer(status, {}, {"Location": "/done"})
+    assert post(f"{api.url}/orders", service.auth(api.url), content=b"order", **_following(post)) == 200
+    assert _tokens(api) == ["Bearer token-1"]
+    assert _tokens(api, "/done") == ["Bearer token-1", "Bearer token-2"]
+    assert [request.method for request in api.sent("/done")] == [method, method]
+
+
+def _following(post: Callable[..., int]) -> dict[str, bool]:
+    """What makes a library follow redirects; requests does by itself."""
+    return {} if post is _requests else {"follow_redirects": True}
 
 
 def test_hooks_of_the_caller_are_kept(api: Foreign, service: Service) -> None:
