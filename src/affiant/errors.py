@@ -37,7 +37,13 @@ class LocalError(Error):
 
 
 class RemoteError(Error):
-    """The server failed, or its response cannot be used."""
+    """The server failed, or its response cannot be used.
+
+    Attributes:
+        retry_after: seconds for which the server asked to be left alone (RFC 9110 section 10.2.3), or None.
+    """
+
+    retry_after: float | None = None
 
 
 class Unreachable(RemoteError):

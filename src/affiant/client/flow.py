@@ -9,7 +9,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,9 +69,17 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes = field(repr=False)
+    sent_at: float = 0.0  # when its request was sent, in seconds since the epoch
 
 
 Step = Send | Wait
+
+
+@dataclass(slots=True)
+class Offset:
+    """What the clock of the server is ahead of ours, as its last refusal showed; in seconds."""
+
+    seconds: float = 0.0
 
 
 def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, Metadata]:
@@ -107,15 +115,23 @@ def request_token(
     *,
     clock: Callable[[], float],
     prover: Prover | None = None,
-) -> Generator[Step, Reply | None, TokenResponse]:
-    """Request a token. Every attempt has a new assertion, and a new proof if the token is to be bound."""
+    offset: Offset | None = None,
+) -> Generator[Step, Reply | None, tuple[TokenResponse, float]]:
+    """Request a token; return it with when the request that got it was sent, in seconds since the epoch.
+
+    Every attempt has a new assertion, and a new proof if the token is to be bound.
+    """
     # A refresh token may be spent although no response came: send it again only if the server did not process it.
     again = NOT_TAKEN if ("grant_type", names.REFRESH_TOKEN) in form else TRY_AGAIN
     url = server.token_endpoint
     if url is None:
         raise RemoteError(f"the metadata of {server.issuer} lack token_endpoint: it issues no tokens to clients")
-    reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again)
-    return _read(url, reply, bearer.BEARER if prover is None else bearer.DPOP)
+    reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again, offset=offset)
+    try:
+        return _read(url, reply, bearer.BEARER if prover is None else bearer.DPOP), reply.sent_at
+    except RemoteError as error:
+        error.retry_after = _retry_after(reply, clock())
+        raise
 
 
 def ask(
@@ -129,28 +145,32 @@ def ask(
     method: str = "POST",
     prover: Prover | None = None,
     again: frozenset[int] = TRY_AGAIN,
+    offset: Offset | None = None,
 ) -> Generator[Step, Reply | None, Reply]:
     """Send a form to an endpoint that authenticates clients, and return its response, refusals too.
 
-    Every attempt is signed again. If the server's clock differs, the next attempt has its time.
+    Every attempt is signed again. If the server's clock differs, the next attempt has its time, and `offset` keeps the
+    difference for the next request.
     """
     patience = Patience()
-    offset = 0.0
+    offset = offset or Offset()
 
     def signed() -> Send:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         fields = list(form)
-        auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset)
+        auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset.seconds)
         if prover is not None:
-            headers["dpop"] = prover.prove(method, url, offset=offset)
+            headers["dpop"] = prover.prove(method, url, offset=offset.seconds)
         return Send(method, url, headers, urlencode(fields).encode("ascii"))
 
     reply = yield from persist(signed, patience, again, clock)
     skew = _skew(reply, clock())
-    if patience.attempts and abs(skew) > SKEW_SECONDS and _error(reply) in _MAY_BE_LATE:
-        side = "behind" if skew > 0 else "ahead of"
-        log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
-        offset = skew
+    # Against the time that was signed with: a clock that was set right makes an old offset wrong.
+    if patience.attempts and abs(skew - offset.seconds) > SKEW_SECONDS and _error(reply) in _MAY_BE_LATE:
+        offset.seconds = skew if abs(skew) > SKEW_SECONDS else 0.0
+        if offset.seconds:
+            side = "behind" if skew > 0 else "ahead of"
+            log.warning("this machine's clock is %.0f s %s %s", abs(skew), side, server.issuer)
         reply = yield from persist(signed, patience, again, clock)
     # Order: after the clock, since servers check the assertion before its proof.
     has_nonce = prover is not None and prover.learn(url, reply.headers)
@@ -202,6 +222,7 @@ def persist(
     """
     while True:
         patience.attempts -= 1
+        sent_at = clock()
         step = make()
         try:
             reply = yield step
@@ -214,7 +235,7 @@ def persist(
                 raise RemoteError(f"{step.url}: no reply")
             wait = _delay(reply, patience, again, clock())
             if patience.attempts <= 0 or wait > patience.seconds:
-                return reply
+                return replace(reply, sent_at=sent_at)
         patience.seconds -= wait
         yield Wait(wait)
 

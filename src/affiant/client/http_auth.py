@@ -35,8 +35,8 @@ class Tokens(Protocol):
     async def aget(self, key: TokenKey) -> Token:
         """Return a good token without blocking the event loop."""
 
-    def forget(self, key: TokenKey, value: str) -> None:
-        """Drop a token that an API refused."""
+    def forget(self, key: TokenKey, value: str) -> bool:
+        """Drop a token that an API refused. Return whether there is another one, or will be."""
 
 
 class ServiceAuth:
@@ -128,8 +128,8 @@ class ServiceAuth:
         if remedy is None or remedy in tried:
             return None
         tried.add(remedy)
-        if remedy == _RENEW:
-            self._source.forget(self._key, token)
+        if remedy == _RENEW and not self._source.forget(self._key, token):
+            return None
         return remedy
 
     def _check(self, url: str) -> None:

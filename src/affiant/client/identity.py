@@ -95,6 +95,8 @@ class Service:
         self._http = http
         self._metadata: Metadata | None = None
         self._prover = Prover(_proof_key(dpop), clock) if dpop is not False else None
+        self._offset = flow.Offset()
+        self._tls: ssl.SSLContext | None = None
         self._source = TokenSource(self._fetch, clock)
         self._read_again: Callable[[], Credentials] | None = None
         self._credentials: Credentials | None = None
@@ -201,7 +203,7 @@ class Service:
             Refused: the refresh token is no longer valid.
             RemoteError: as `token`.
         """
-        return self._request(refresh_form(refresh_token, scope=scope))
+        return self._request(refresh_form(refresh_token, scope=scope))[0]
 
     def auth(
         self,
@@ -251,10 +253,10 @@ class Service:
         text = json.dumps(list(details), sort_keys=True) if details else None
         return TokenKey(resource or self._resource, scope or self._scope, text)
 
-    def _fetch(self, key: TokenKey) -> TokenResponse:
+    def _fetch(self, key: TokenKey) -> tuple[TokenResponse, float]:
         return self._request(client_credentials_form(**key._asdict()))
 
-    def _request(self, form: list[tuple[str, str]]) -> TokenResponse:
+    def _request(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
         try:
             return self._ask(form)
         except Refused as refusal:
@@ -277,11 +279,17 @@ class Service:
         self._credentials = found
         return True
 
-    def _ask(self, form: list[tuple[str, str]]) -> TokenResponse:
+    def _ask(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
         with self._client() as http:
             server = self._discover(http)
             asking = flow.request_token(
-                server, self.client_id, self._auth, form, clock=self._clock, prover=self._prover
+                server,
+                self.client_id,
+                self._auth,
+                form,
+                clock=self._clock,
+                prover=self._prover,
+                offset=self._offset,
             )
             try:
                 return transport.run(asking, http)
@@ -306,7 +314,9 @@ class Service:
         if self._http is not None:
             yield self._http
             return
-        with network.http_client(verify=self.tls() if self._certificate is not None else True) as http:
+        if self._certificate is None and self._tls is None:
+            self._tls = network.authorities()  # once: it takes longer than the request
+        with network.http_client(verify=self._tls or self.tls()) as http:
             yield http
 
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer, token_answer
 
+from affiant import Service
 from affiant.client import flow, transport
 from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
@@ -33,7 +34,7 @@ def _ask(
     with httpx2.Client(verify=False) as http:
         server = transport.run(flow.discover(foreign.url, clock=clock), http, wait=waits.append)
         asking = flow.request_token(server, "billing", auth, form, clock=clock)
-        return transport.run(asking, http, wait=waits.append), waits
+        return transport.run(asking, http, wait=waits.append)[0], waits
 
 
 @pytest.mark.attack(268)
@@ -216,6 +217,37 @@ def test_skewed_clock_signs_no_third_time(foreign: Foreign, key: PrivateKey) -> 
     with pytest.raises(Refused):
         _ask(foreign, Assertion(key), clock=lambda: 1_800_000_000)
     assert len(foreign.sent("/token")) == 2
+
+
+def test_learned_offset_is_kept(foreign: Foreign, key: PrivateKey, caplog: pytest.LogCaptureFixture) -> None:
+    """The next token takes one request. A clock that is set right takes two once, and warns of nothing."""
+    now = [1_800_000_000.0]
+    service = Service(foreign.url, "billing", key=key, clock=lambda: now[0])
+    foreign.script["/token"] = [_invalid_client(Date=email.utils.formatdate(1_800_000_400, usegmt=True))]
+    with caplog.at_level(logging.WARNING):
+        service.token("https://a.example")
+        service.token("https://b.example")
+        assert [request.assertion["iat"] for request in foreign.sent("/token")[1:]] == [1_800_000_400] * 2
+        now[0] += 400
+        foreign.script["/token"] = [_invalid_client(Date=email.utils.formatdate(now[0], usegmt=True))]
+        service.token("https://c.example")
+        service.token("https://d.example")
+    assert [request.assertion["iat"] for request in foreign.sent("/token")[3:]] == [1_800_000_800] + [1_800_000_400] * 2
+    assert caplog.text.count("clock") == 1
+
+
+def test_life_is_counted_from_the_attempt_that_was_answered(foreign: Foreign, key: PrivateKey) -> None:
+    now = [1_800_000_000.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    foreign.script["/token"] = [Answer(503, {}, {"Retry-After": "11"})]
+    with httpx2.Client(verify=False) as http:
+        server = transport.run(flow.discover(foreign.url, clock=lambda: now[0]), http)
+        asking = flow.request_token(server, "billing", Assertion(key), FORM, clock=lambda: now[0])
+        _, sent_at = transport.run(asking, http, wait=wait)
+    assert sent_at == 1_800_000_011
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "nonsense"}, {"Date": email.utils.formatdate(1_800_000_020)}])

@@ -91,6 +91,16 @@ def test_second_refusal_is_the_callers(api: Foreign, service: Service, post: Cal
     assert len(_tokens(api)) == 2
 
 
+def test_api_that_refuses_every_token_costs_few_tokens(
+    api: Foreign, foreign: Foreign, service: Service, post: Callable[..., int]
+) -> None:
+    api.default["/orders"] = INVALID
+    auth = service.auth(api.url)
+    assert {post(f"{api.url}/orders", auth) for _ in range(6)} == {401}
+    assert len(foreign.sent("/token")) == 2
+    assert len(_tokens(api)) == 7
+
+
 @pytest.mark.parametrize(("status", "error"), [(403, "insufficient_scope"), (401, "invalid_request")])
 def test_other_refusals_are_the_callers(
     api: Foreign, service: Service, post: Callable[..., int], status: int, error: str

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
+from affiant.client import breaker
 from affiant.client.token import Token, TokenKey
 from affiant.client.token_source import TokenSource
 from affiant.errors import Refused, RemoteError
@@ -102,7 +103,7 @@ def test_other_resource_or_scope_is_another_token(foreign: Foreign, service: Ser
 
 
 def test_failure_reaches_all_callers_and_is_not_cached(foreign: Foreign, service: Service) -> None:
-    foreign.script["/token"] = [Answer(400, {"error": "invalid_scope"})]
+    foreign.script["/token"] = [Answer(400, {"error": "invalid_request"})]
     start = threading.Barrier(10)
 
     def one(_: int) -> str:
@@ -113,7 +114,7 @@ def test_failure_reaches_all_callers_and_is_not_cached(foreign: Foreign, service
             return error.error
 
     with ThreadPoolExecutor(10) as pool:
-        assert set(pool.map(one, range(10))) == {"invalid_scope"}
+        assert set(pool.map(one, range(10))) == {"invalid_request"}
     assert len(foreign.sent("/token")) == 1
     assert service.token().value == "token-1"
 
@@ -151,13 +152,14 @@ class _Script:
         self._answers = list(answers)
         self.source = TokenSource(self._fetch, self.clock)
 
-    def _fetch(self, _: TokenKey) -> TokenResponse:
+    def _fetch(self, _: TokenKey) -> tuple[TokenResponse, float]:
         self.asked += 1
+        sent_at = self.clock.now
         try:
             answer = self._answers.pop(0)
             if isinstance(answer, Exception):
                 raise answer
-            return answer
+            return answer, sent_at
         finally:
             self.landed.set()
 
@@ -221,9 +223,10 @@ def test_lifetime_is_bounded(expires_in: int | None, kept: int) -> None:
 def test_life_begins_when_it_is_asked_for() -> None:
     clock = _Clock()
 
-    def slow(_: TokenKey) -> TokenResponse:
+    def slow(_: TokenKey) -> tuple[TokenResponse, float]:
+        sent_at = clock.now
         clock.now += 20
-        return _answer("a", 100)
+        return _answer("a", 100), sent_at
 
     assert TokenSource(slow, clock).get(KEY).expires_at == 1_800_000_100
 
@@ -241,3 +244,138 @@ def test_numeric_string_is_a_lifetime(foreign: Foreign, key: PrivateKey) -> None
     clock = _Clock()
     foreign.script["/token"] = [token_answer("t", "120")]
     assert Service(foreign.url, "billing", key=key, clock=clock).token().expires_at == clock.now + 120
+
+
+def _down(status: int = 500, **headers: str) -> Answer:
+    return Answer(status, {}, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _failures(service: Service, calls: int) -> list[RemoteError]:
+    found = []
+    for _ in range(calls):
+        with pytest.raises(RemoteError) as error:
+            service.token()
+        found.append(error.value)
+    return found
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client", "invalid_scope", "invalid_target"])
+def test_permanent_refusal_is_not_asked_for_again(foreign: Foreign, key: PrivateKey, error: str) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, clock=clock)
+    foreign.default["/token"] = Answer(400, {"error": error})
+    _failures(service, 10)
+    assert len(foreign.sent("/token")) == 1
+    with pytest.raises(Refused):
+        service.token("https://other.example")
+    assert len(foreign.sent("/token")) == 2, "another API may be another matter"
+    clock.now += 5
+    _failures(service, 1)
+    assert len(foreign.sent("/token")) == 3
+
+
+def test_retry_after_holds_for_all_tokens_of_the_server(foreign: Foreign, key: PrivateKey) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, clock=clock)
+    foreign.script["/token"] = [_down(503, Retry_After="3600")]
+    errors = _failures(service, 15)
+    with pytest.raises(RemoteError):
+        service.token("https://other.example")
+    assert len(foreign.sent("/token")) == 1
+    assert [error.retry_after for error in errors] == [3600.0] * 15
+    assert "no request was sent now" in str(errors[-1])
+    clock.now += 3599
+    _failures(service, 1)
+    clock.now += 1
+    assert service.token().value == "token-1"
+
+
+def test_retry_after_has_a_limit(foreign: Foreign, key: PrivateKey) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, clock=clock)
+    foreign.script["/token"] = [_down(503, Retry_After="999999999")]
+    _failures(service, 2)
+    clock.now += breaker.LONGEST_RETRY_AFTER
+    assert service.token().value == "token-1"
+
+
+def test_failing_server_is_left_alone_then_probed(foreign: Foreign, key: PrivateKey) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, clock=clock)
+    foreign.default["/token"] = _down()
+    _failures(service, 20)
+    assert len(foreign.sent("/token")) == breaker.FAILURES
+    clock.now += breaker.FIRST_PAUSE
+    _failures(service, 20)
+    assert len(foreign.sent("/token")) == breaker.FAILURES + 1, "one probe"
+    del foreign.default["/token"]
+    clock.now += 2 * breaker.FIRST_PAUSE
+    assert service.token().value.startswith("token-")
+    foreign.script["/token"] = [_down()] * (breaker.FAILURES - 1)
+    for _ in range(breaker.FAILURES - 1):
+        with pytest.raises(RemoteError):
+            service.token("https://other.example")
+    assert service.token("https://other.example").value.startswith("token-"), "a success begins the count again"
+
+
+def test_one_probe_at_a_time(foreign: Foreign, key: PrivateKey, http: httpx2.Client) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, http=http, clock=clock)
+    foreign.default["/token"] = _down()
+    _failures(service, breaker.FAILURES)
+    clock.now += breaker.FIRST_PAUSE
+    del foreign.default["/token"]
+    foreign.delay = 0.3
+    probe = threading.Thread(target=service.token)
+    probe.start()
+    while len(foreign.sent("/token")) == breaker.FAILURES:
+        pass
+    with pytest.raises(RemoteError):
+        service.token("https://other.example")
+    probe.join(5)
+    assert service.token("https://other.example").value.startswith("token-")
+
+
+def test_refusals_do_not_open_the_breaker(foreign: Foreign, key: PrivateKey) -> None:
+    service = Service(foreign.url, "billing", key=key, clock=_Clock())
+    foreign.default["/token"] = Answer(400, {"error": "invalid_request"})
+    _failures(service, 20)
+    assert len(foreign.sent("/token")) == 20
+
+
+def test_good_token_is_returned_while_the_server_is_left_alone(foreign: Foreign, key: PrivateKey) -> None:
+    clock = _Clock()
+    service = Service(foreign.url, "billing", key=key, clock=clock)
+    assert service.token().value == "token-1"
+    foreign.default["/token"] = _down(503, Retry_After="3600")
+    with pytest.raises(RemoteError):
+        service.token("https://other.example")
+    clock.now += 3000  # the token is to be renewed, and still good
+    assert {service.token().value for _ in range(5)} == {"token-1"}
+    assert len(foreign.sent("/token")) == 2
+
+
+def test_refused_token_is_replaced_once_in_five_seconds() -> None:
+    script = _Script(_answer("a", 3600), _answer("b", 3600), _answer("c", 3600))
+    assert script.get() == "a"
+    assert script.source.forget(KEY, "a")
+    assert script.source.forget(KEY, "a"), "another caller has dropped it"
+    assert script.get() == "b"
+    assert not script.source.forget(KEY, "b")
+    assert script.get() == "b"
+    script.clock.now += 5
+    assert script.source.forget(KEY, "b")
+    assert script.get() == "c"
+
+
+def test_failed_renewal_of_a_short_token_is_tried_again_before_its_end() -> None:
+    script = _Script(_answer("a", 10), RemoteError("down"), _answer("b", 10))
+    script.get()
+    script.settle()
+    script.clock.now += 8.1
+    assert script.get() == "a"
+    script.settle()
+    script.clock.now += 0.5
+    assert script.get() == "a"
+    script.settle()
+    assert script.get() == "b"

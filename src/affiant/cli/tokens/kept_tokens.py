@@ -61,10 +61,11 @@ class KeptTokens:
 
         return await to_thread(self.get, key)
 
-    def forget(self, key: TokenKey, value: str) -> None:
+    def forget(self, key: TokenKey, value: str) -> bool:
         """Do not use this token again: an API refused it."""
         if self._keep:
             _store().forget(self._names(key), value)
+        return True
 
     def _fetch(self, key: TokenKey) -> Token:
         from affiant.client.identity import Service
