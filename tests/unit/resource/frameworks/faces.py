@@ -8,12 +8,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import httpx2
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from affiant.resource import Guard
+from affiant.resource import Caller, Guard
 
 HOST = "https://api.example"
 PATH = "/orders"
@@ -138,6 +138,47 @@ async def rest_framework(guard: Guard) -> AsyncIterator[Call]:
         yield by_wsgi(get_wsgi_application())
 
 
+@asynccontextmanager
+async def fastapi(guard: Guard) -> AsyncIterator[Call]:
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    guard.install(app)
+
+    @app.get(PATH)
+    async def orders(caller: Annotated[Caller, guard("read")]) -> str:
+        return caller.client_id
+
+    yield by_asgi(app)
+
+
+@asynccontextmanager
+async def starlette(guard: Guard) -> AsyncIterator[Call]:
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    @guard.starlette("read")
+    async def orders(request: Any) -> PlainTextResponse:
+        return PlainTextResponse(request.user.display_name)
+
+    yield by_asgi(Starlette(routes=[Route(PATH, orders)]))
+
+
+@asynccontextmanager
+async def starlette_backend(guard: Guard) -> AsyncIterator[Call]:
+    from starlette.middleware.authentication import AuthenticationMiddleware
+    from starlette.responses import PlainTextResponse
+
+    from affiant.resource.frameworks.starlette import GuardBackend
+
+    async def orders(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(scope["user"].display_name)(scope, receive, send)
+
+    backend = GuardBackend(guard, "read")
+    yield by_asgi(AuthenticationMiddleware(orders, backend=backend, on_error=backend.on_error))
+
+
 FACES: dict[str, Face] = {
     "wsgi": wsgi,
     "asgi": asgi,
@@ -146,4 +187,7 @@ FACES: dict[str, Face] = {
     "django-async": django_async,
     "django-middleware": django_middleware,
     "rest-framework": rest_framework,
+    "fastapi": fastapi,
+    "starlette": starlette,
+    "starlette-backend": starlette_backend,
 }
