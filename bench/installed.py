@@ -1,4 +1,4 @@
-"""Servers by others, installed as bench/peers pins them, into a cache outside the repository."""
+"""What others wrote, installed as bench/peers and bench/guards pin it, into a cache outside the repository."""
 
 from __future__ import annotations
 
@@ -50,14 +50,23 @@ def _node() -> Path:
 
 
 def _python() -> Path:
-    def commands(folder: Path) -> list[list[str]]:
-        pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
-        return [
-            [sys.executable, "-m", "venv", "venv"],
-            [*pip, "--require-hashes", "--requirement", "requirements.lock"],
-        ]
+    """Return the folder of the servers' environment."""
+    return _install("python", [PEERS / "requirements.lock"], _environment)
 
-    return _install("python", [PEERS / "requirements.lock"], commands)
+
+def verifiers() -> Path:
+    """Return the interpreter that has the verifiers of access tokens."""
+    pinned = PEERS.with_name("guards") / "requirements.lock"
+    return _install("verifiers", [pinned], _environment) / "venv" / "bin" / "python"
+
+
+def _environment(folder: Path) -> list[list[str]]:
+    """Return the commands that make an environment of the lock in this folder."""
+    pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
+    return [
+        [sys.executable, "-m", "venv", "venv"],
+        [*pip, "--require-hashes", "--requirement", "requirements.lock"],
+    ]
 
 
 def _configure(folder: Path, issuer: str) -> dict[str, str]:
