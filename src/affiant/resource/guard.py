@@ -16,10 +16,9 @@ from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
 from affiant.oauth.resource_request import Rules
-from affiant.resource import options
+from affiant.resource import frameworks, options
 from affiant.resource.checks import Checks, Trusted
 from affiant.resource.frameworks import asgi, wsgi
-from affiant.resource.frameworks import install as installing
 from affiant.resource.frameworks.forward_auth import ForwardAuth
 from affiant.resource.issuer.introspect import Introspected, Introspection
 from affiant.resource.issuer.keys import IssuerKeys
@@ -29,7 +28,7 @@ from affiant.resource.metadata import ResourceMetadata, publish
 from affiant.resource.replays.store import ReplayStore
 
 if TYPE_CHECKING:  # only some APIs have these frameworks
-    from affiant.resource.frameworks import aiohttp, fastapi, flask, starlette
+    from affiant.resource.frameworks import aiohttp, fastapi, flask, litestar, starlette
     from affiant.resource.frameworks.django import rest_framework
     from affiant.resource.frameworks.mcp import GuardTokenVerifier
 
@@ -214,7 +213,7 @@ class Guard(Checks):
         Raises:
             ConfigError: the application is of no framework that has this.
         """
-        installing.install(self, app)
+        frameworks.install(self, app)
 
     def mcp(self) -> GuardTokenVerifier:
         """Return a verifier for an MCP server: ``MCPServer("tools", token_verifier=guard.mcp(), auth=...)``.
@@ -241,6 +240,15 @@ class Guard(Checks):
         from affiant.resource.frameworks import aiohttp  # noqa: PLC0415 - only APIs with aiohttp have it
 
         return aiohttp.GuardMiddleware(self, need=need, public=public, routes=routes)
+
+    def litestar(self, *scopes: str | AnyOf) -> litestar.RouteGuard:
+        """Return a guard of Litestar, for any layer: ``@get("/orders", guards=[guard.litestar("orders.read")])``.
+
+        The caller is then ``request.user``. The application needs ``guard.install(app)``, too.
+        """
+        from affiant.resource.frameworks import litestar  # noqa: PLC0415 - only APIs with Litestar have it
+
+        return litestar.RouteGuard(self, needs.all_of("scopes", *scopes))
 
     def forward_auth(self, routes: Mapping[str, Needed | None], *, proxy: str, trusted: Sequence[str]) -> ForwardAuth:
         """Return an ASGI application that nginx, Caddy, Traefik or Envoy ask about each request to an API.

@@ -94,8 +94,8 @@ def _serve(published: Published | None, request: web.Request) -> web.Response | 
     """Return the metadata if the request is for them."""
     if published is None or request.path != published.path:
         return None
-    status, pairs, body = published.answer(request.method)
-    return web.Response(status=status, headers={name.decode(): value.decode() for name, value in pairs}, body=body)
+    status, headers, body = published.answer_text(request.method)
+    return web.Response(status=status, headers=headers, body=body)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -179,7 +179,46 @@ async def starlette_backend(guard: Guard) -> AsyncIterator[Call]:
     yield by_asgi(AuthenticationMiddleware(orders, backend=backend, on_error=backend.on_error))
 
 
+@asynccontextmanager
+async def aiohttp(guard: Guard) -> AsyncIterator[Call]:
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient, TestServer
+
+    from affiant.resource.frameworks.aiohttp import CALLER
+
+    async def orders(request: web.Request) -> web.Response:
+        return web.Response(text=request[CALLER].client_id)
+
+    app = web.Application(middlewares=[guard.aiohttp({"GET /orders": "read"})])
+    app.router.add_get(PATH, orders)
+    server = TestServer(app)
+    await server.start_server(max_field_size=32_768)  # aiohttp itself refuses what is longer
+    async with TestClient(server) as http:
+
+        async def call(asked: Asked) -> Answer:
+            url = f"{asked.path}?{asked.query}" if asked.query else asked.path
+            reply = await http.request(asked.method, url, headers=asked.headers)
+            headers = {name.lower(): value for name, value in reply.headers.items()}
+            return Answer(reply.status, headers, await reply.read())
+
+        yield call
+
+
+@asynccontextmanager
+async def litestar(guard: Guard) -> AsyncIterator[Call]:
+    from litestar import Litestar, Request, get
+
+    async def orders(request: Request[Any, Any, Any]) -> str:
+        return str(request.user.client_id)
+
+    app = Litestar([get(PATH, guards=[guard.litestar("read")])(orders)], logging_config=None)
+    guard.install(app)
+    yield by_asgi(app)
+
+
 FACES: dict[str, Face] = {
+    "aiohttp": aiohttp,
+    "litestar": litestar,
     "wsgi": wsgi,
     "asgi": asgi,
     "flask": flask,

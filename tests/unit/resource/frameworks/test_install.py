@@ -119,5 +119,5 @@ def test_lifespan_of_the_application_runs(make: Any) -> None:
 
 @pytest.mark.parametrize("app", [object(), lambda: None])
 def test_other_application_is_an_error(app: object) -> None:
-    with pytest.raises(ConfigError, match="aiohttp, fastapi, flask, starlette"):
+    with pytest.raises(ConfigError, match="aiohttp, fastapi, flask, litestar, starlette"):
         Issuer().guard().install(app)
