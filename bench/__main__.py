@@ -21,13 +21,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import comparisons, endpoints, generator, rates
+from bench.guards import speed
 from bench.processes import Processes
 from bench.rates import Effort, Row
 from bench.subjects import Affiant
 
 COLUMNS = (
     "connections", "rate", "p50", "p90", "p99", "max", "cpu_us", "signatures_us", "ratio", "times_as_fast",
-    "times_the_cpu", "database_us", "p99_of_p50", "generator", "rss", "pss", "cpu_s", "most_s",
+    "times_the_cpu", "times_bare", "times_check", "database_us", "p99_of_p50", "generator",
+    "rss", "pss", "cpu_s", "most_s",
 )  # fmt: skip
 
 
@@ -86,6 +88,11 @@ def _library(_folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[R
     yield from rates.library(effort)
 
 
+def _guards(_folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
+    with rates.on(rates.SERVER_CORE):
+        yield from speed.measure(rounds=3 * effort.rounds)
+
+
 def _memory(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
     with _one(folder / "server") as (server, processes):
         yield from comparisons.memory(server, processes, effort)
@@ -103,6 +110,7 @@ PARTS: dict[str, Callable[[Path, Effort, argparse.Namespace], Iterable[Row]]] = 
     "start": _start,
     "memory": _memory,
     "library": _library,
+    "guards": _guards,
 }
 
 
