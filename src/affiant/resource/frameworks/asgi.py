@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from affiant.oauth.parameters.need import Need, Needed
 from affiant.oauth.resource_request import Scope
-from affiant.resource.answers import Denied
+from affiant.resource.answers import NO_ROUTE, Denied
 from affiant.resource.caller import Caller, headers_of
 from affiant.resource.checks import Checks
 from affiant.resource.frameworks import checked
@@ -55,10 +55,11 @@ class GuardMiddleware:
         self._find_need = rules.finder(need=need, public=public, routes=routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request or a WebSocket, then pass it on. Lifespan is passed on unchecked."""
+        """Check a request or a WebSocket, then pass it on. Begin to fetch the keys when the application starts."""
         if await _serve(self._guard.published, scope, send):
             return
         if scope["type"] == "lifespan":
+            self._guard.warm_up()
             await self._app(scope, receive, send)
             return
         if scope["type"] not in ("http", "websocket"):
@@ -74,10 +75,14 @@ class GuardMiddleware:
         await self._app(scope, receive, with_next_nonce(scope, send) if found.next_nonce else send)
 
     def _find(self, scope: Scope) -> Need | Denied | None:
+        full_path, raw_path = scope["path"], scope.get("raw_path") or b""
         # Attack: FastAPI's own root_path replaces that of the server, so its routes answer with that prefix, too.
-        path = rules.mounted_path(scope["path"], getattr(self._app, "root_path", "") or scope.get("root_path", ""))
-        raw_path = scope.get("raw_path") or b""
-        return self._find_need(scope.get("method", "GET"), path, raw_path.decode("latin-1"), scope["path"])
+        root_path = getattr(self._app, "root_path", "") or scope.get("root_path", "")
+        path = rules.mounted_path(full_path, root_path)
+        # Attack: Litestar removes the root_path, and all before it, wherever a path has it.
+        if path == full_path and root_path.strip("/") and root_path in full_path:
+            return NO_ROUTE
+        return self._find_need(scope.get("method", "GET"), path, raw_path.decode("latin-1"), full_path)
 
 
 class Installed:

@@ -15,7 +15,7 @@ from affiant.values import Value
 _RULE = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) )?(\*|/[^\s?#]*)", re.ASCII)
 _PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
 # Attack: a router decodes, merges or resolves these, and serves another route than the one whose rule was found.
-_AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|$)|[\\\x00-\x1f]|%2f|%5c", re.ASCII | re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"^[^/]|//|/\.{1,2}(?:/|$)|[\\\x00-\x1f]|%2f|%5c", re.ASCII | re.IGNORECASE)
 
 PUBLIC = None  # what a route needs that takes requests without a token
 
