@@ -11,14 +11,15 @@ from affiant.system.version import __version__
 
 if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client import Service
-    from affiant.resource import Caller, Guard, any_of
+    from affiant.resource import Caller, Guard, Issuer, any_of
 
-__all__ = ["Caller", "Guard", "Service", "__version__", "any_of"]
+__all__ = ["Caller", "Guard", "Issuer", "Service", "__version__", "any_of"]
 
 _ROOMS = {
     "Service": "affiant.client",
     "Guard": "affiant.resource",
     "Caller": "affiant.resource",
+    "Issuer": "affiant.resource",
     "any_of": "affiant.resource",
 }
 

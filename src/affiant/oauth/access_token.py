@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
-from affiant.errors import Rejected
+from msgspec import structs
+
+from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
 from affiant.jose.signer import AnySigner
-from affiant.oauth import names
+from affiant.oauth import bearer, names
 from affiant.oauth.binding import mtls
 from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
@@ -88,6 +90,62 @@ class BoundToken(Value, frozen=True):
     jkt: str
 
 
+WAIVABLE = frozenset({"aud", "iat", "jti", "sub"})
+
+
+class ClaimRules(Value, frozen=True):
+    """Where an issuer puts what RFC 9068 requires, for an issuer whose tokens are not of RFC 9068.
+
+    Attributes:
+        client_id: the claims that may name the client. Those that a token has must agree.
+        sub: the claims that may name the subject, the first that the token has.
+        jti: the claims that may identify the token, the first that it has.
+        scope: the claims that may have the scopes, as text or as an array: the first that the token has, alone.
+        waived: claims that a token may lack: ``aud``, ``iat``, ``jti`` or ``sub``. The client is then the subject, and
+            `token_id` is empty.
+        required: claims with the values of which each must have one, such as ``{"token_use": ("access",)}``.
+        check: takes all claims, and returns what is wrong with them, or None.
+    """
+
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"check"})
+
+    client_id: tuple[str, ...] = ("client_id",)
+    sub: tuple[str, ...] = ("sub",)
+    jti: tuple[str, ...] = ("jti",)
+    scope: tuple[str, ...] = ("scope",)
+    waived: frozenset[str] = frozenset()
+    required: Mapping[str, tuple[str | bool, ...]] = {}
+    check: Callable[[dict[str, Any]], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("client_id", "sub", "jti", "scope", "waived"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+                raise ConfigError(f"ClaimRules: {name} takes a tuple of names: write ({value!r},)")
+            structs.force_setattr(self, name, (frozenset if name == "waived" else tuple)(value))
+        if not self.waived <= WAIVABLE:
+            raise ConfigError(f"ClaimRules: waived takes of {', '.join(sorted(WAIVABLE))}")
+        if not self.client_id:
+            raise ConfigError("ClaimRules: client_id names no claim, and a guard must know the client")
+
+
+RFC_9068 = ClaimRules()
+_TOKEN_TYPES = frozenset({bearer.BEARER.lower(), bearer.DPOP.lower()})  # RFC 6749 section 7.1: in any case
+# A token without the typ of an access token may be another JWT of its issuer: only ID tokens (OpenID Connect Core 1.0
+# section 3.3.2.11) and logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.4) have these.
+_FOREIGN = frozenset({"at_hash", "c_hash", "s_hash", "events"})
+
+
+class Accepted(Value, frozen=True):
+    """The tokens that an API accepts of one issuer, as far as no time changes it."""
+
+    issuer: str
+    audiences: frozenset[str]  # the identifiers of the API
+    types: frozenset[str | None] = frozenset({names.ACCESS_TOKEN_TYP})  # None: without typ
+    rules: ClaimRules = RFC_9068
+    clients: Mapping[str, frozenset[str] | None] | None = None  # and no others; with the scopes that they then have
+
+
 class Expected(Value, frozen=True):
     """The values that a token is checked against."""
 
@@ -97,30 +155,63 @@ class Expected(Value, frozen=True):
     leeway: int = LEEWAY  # seconds
     certificate: Certificate | None = None  # that the request came with
 
+    @property
+    def accepted(self) -> Accepted:
+        return Accepted(self.issuer, frozenset({self.audience}))
+
 
 def verify(verified: Verified, expected: Expected) -> AccessToken:
     """Return an access token that was presented without a proof, if it is valid (RFC 9068 section 4)."""
-    return admit(judge(verified, issuer=expected.issuer, audience=expected.audience), expected)
+    return admit(judge(verified, expected.accepted), expected)
 
 
 def verify_bound(verified: Verified, expected: Expected) -> BoundToken:
     """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
-    return admit_bound(judge(verified, issuer=expected.issuer, audience=expected.audience), expected)
+    return admit_bound(judge(verified, expected.accepted), expected)
 
 
-def judge(verified: Verified, *, issuer: str, audience: str) -> JudgedToken:
+def judge(verified: Verified, accepted: Accepted) -> JudgedToken:
     """Judge what no time changes: type, issuer, audience, and the form of the claims."""
-    claims = verified.claims
-    if media_type(verified.header.get("typ")) != names.ACCESS_TOKEN_TYP:
-        raise Rejected(Reason.TOKEN_TYPE, expected=names.ACCESS_TOKEN_TYP)
-    if claims.get("iss") != issuer:
-        raise Rejected(Reason.TOKEN_ISSUER, expected=issuer)
-    if audience not in audiences(claims):
-        raise Rejected(Reason.TOKEN_AUDIENCE, expected=audience)
-    expires_at, issued_at, not_before = _times(claims)
+    claims, typ = verified.claims, media_type(verified.header.get("typ"))
+    if typ not in accepted.types or (typ is None and "typ" in verified.header):
+        raise Rejected(Reason.TOKEN_TYPE, expected=" or ".join(map(str, accepted.types)))
+    if typ != names.ACCESS_TOKEN_TYP and not _FOREIGN.isdisjoint(claims):
+        raise Rejected(Reason.TOKEN_TYPE, detail="this is an ID token or a logout token")
+    if claims.get("iss") != accepted.issuer:
+        raise Rejected(Reason.TOKEN_ISSUER, expected=accepted.issuer)
+    return _judge(claims, accepted)
+
+
+def judge_described(members: dict[str, Any], accepted: Accepted) -> JudgedToken:
+    """Judge a token as its issuer describes it to this API (RFC 7662 section 2.2), by the rules for claims.
+
+    `members` are those of an answer about an active token. RFC 7662 makes all of them optional; a token that its issuer
+    does not describe with audience, client and expiry is rejected.
+    """
+    if members.get("iss", accepted.issuer) != accepted.issuer:
+        raise Rejected(Reason.TOKEN_ISSUER, expected=accepted.issuer)
+    # Attack (RFC 7662 section 2.1): a refresh token is presented. An issuer finds it, whatever the hint says.
+    kind, use = members.get("token_type", bearer.BEARER), members.get("token_use", "access_token")
+    if str(kind).lower() not in _TOKEN_TYPES or use not in ("access_token", "access"):
+        raise Rejected(Reason.TOKEN_TYPE, detail="the issuer describes another kind of token")
+    rules = accepted.rules
+    lenient = structs.replace(rules, waived=rules.waived | {"iat", "jti", "sub"})
+    judged = _judge({**members, "iss": accepted.issuer}, structs.replace(accepted, rules=lenient))
+    # Attack: the issuer says that the token is bound, and not to which key. It must not pass as a bearer token.
+    if str(kind).lower() == bearer.DPOP.lower() and judged.jkt is None:
+        raise Rejected(Reason.TOKEN_BINDING, detail="the issuer does not say to which key")
+    return judged
+
+
+def _judge(claims: dict[str, Any], accepted: Accepted) -> JudgedToken:
+    rules = accepted.rules
+    if accepted.audiences.isdisjoint(audiences(claims)) and ("aud" in claims or "aud" not in rules.waived):
+        raise Rejected(Reason.TOKEN_AUDIENCE, expected=" or ".join(sorted(accepted.audiences)))
+    expires_at, issued_at, not_before = _times(claims, rules.waived)
     jkt, certificate = _confirmation(claims)
+    is_plain = rules is RFC_9068 and accepted.clients is None
     return JudgedToken(
-        _token(claims, expires_at),
+        _token(claims, expires_at) if is_plain else _token_by(claims, expires_at, accepted),
         issued_at=issued_at,
         not_before=not_before,
         is_bound="cnf" in claims,
@@ -191,11 +282,69 @@ def _token(claims: dict[str, Any], expires_at: float) -> AccessToken:
     )
 
 
-def _times(claims: dict[str, Any]) -> tuple[float, float, float | None]:
+def _token_by(claims: dict[str, Any], expires_at: float, accepted: Accepted) -> AccessToken:
+    """Return a token of an issuer with rules of its own for claims."""
+    rules = accepted.rules
+    for name, values in rules.required.items():
+        # The type counts, too: 1 equals True.
+        if not any(claims.get(name) == value and type(claims.get(name)) is type(value) for value in values):
+            raise Rejected(Reason.TOKEN_CLAIM, detail=f"{name} is not one of {values}")
+    if rules.check is not None and (wrong := rules.check(claims)) is not None:
+        raise Rejected(Reason.TOKEN_CLAIM, detail=wrong)
+    client_id = _client_id(claims, rules.client_id)
+    scopes = _scopes_by(claims, rules.scope)
+    if accepted.clients is not None:
+        if client_id not in accepted.clients:
+            raise Rejected(Reason.TOKEN_CLAIM, detail="this API does not accept tokens of this client")
+        given = accepted.clients[client_id]
+        scopes = scopes if given is None else given
+    return AccessToken(
+        client_id=client_id,
+        sub=_first(claims, rules.sub, default=client_id if "sub" in rules.waived else None),
+        jti=_first(claims, rules.jti, default="" if "jti" in rules.waived else None),
+        scopes=scopes,
+        expires_at=expires_at,
+        claims=claims,
+    )
+
+
+def _client_id(claims: dict[str, Any], among: tuple[str, ...]) -> str:
+    found = [_required(claims, name) for name in among if name in claims]
+    # Attack: one of two claims is of a party that may choose it, and names another client.
+    if not found or found.count(found[0]) != len(found):
+        raise Rejected(Reason.TOKEN_CLAIM, detail=f"{' or '.join(among)} is missing, or they differ")
+    return found[0]
+
+
+def _first(claims: dict[str, Any], among: tuple[str, ...], *, default: str | None) -> str:
+    for name in among:
+        if name in claims:
+            return _required(claims, name)
+    if default is None:
+        raise Rejected(Reason.TOKEN_CLAIM, detail=f"{' or '.join(among)} is missing")
+    return default
+
+
+def _scopes_by(claims: dict[str, Any], among: tuple[str, ...]) -> frozenset[str]:
+    """Return the scopes in the first of these claims. An empty text has none (Keycloak)."""
+    value = next((claims[name] for name in among if name in claims), None)
+    if value == "":
+        return frozenset()
+    if not isinstance(value, list):
+        return _scopes(value)
+    if not all(isinstance(item, str) for item in value):
+        raise Rejected(Reason.TOKEN_CLAIM, detail=f"{' or '.join(among)} is not a list of scopes")
+    # Attack: an element "orders.read orders.write" is one name, and no scope.
+    return frozenset(filter(scope.NAME.fullmatch, value))
+
+
+def _times(claims: dict[str, Any], waived: frozenset[str]) -> tuple[float, float, float | None]:
     try:
         exp, iat, nbf = instant(claims, "exp"), instant(claims, "iat"), instant(claims, "nbf")
     except ValueError as error:
         raise Rejected(Reason.TOKEN_CLAIM, detail=f"{error} is not a number") from None
+    if iat is None and "iat" in waived:
+        iat = float("-inf")
     if exp is None or iat is None:
         raise Rejected(Reason.TOKEN_CLAIM, detail="exp or iat is missing")
     return exp, iat, nbf

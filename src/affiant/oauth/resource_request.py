@@ -18,7 +18,7 @@ from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet
 from affiant.oauth import access_token, bearer
-from affiant.oauth.access_token import AccessToken, Expected, JudgedToken
+from affiant.oauth.access_token import Accepted, AccessToken, Expected, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
@@ -51,12 +51,17 @@ class Rules:
     """The rules of one protected resource, and its memory of used proofs."""
 
     issuer: str
-    audience: str
+    audience: str  # if it has several identifiers, the first
     leeway: int = LEEWAY  # seconds
     schemes: tuple[str, ...] = (bearer.BEARER, bearer.DPOP)
     proof_algorithms: Sequence[str] = ASYMMETRIC
     nonces: Nonces | None = None
     replays: Replays = field(default_factory=Replays)
+    other_issuers: tuple[str, ...] = ()
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        return self.issuer, *self.other_issuers
 
 
 def read(scope: Scope, *, base: str | None) -> tuple[list[bytes], Proved | None]:
@@ -188,7 +193,7 @@ def verify(
     certificate: Certificate | None,
 ) -> AccessToken:
     """Return the token if it is valid here and now, and if its sender may use it. Use up the proof."""
-    judged = access_token.judge(verified, issuer=rules.issuer, audience=rules.audience)
+    judged = access_token.judge(verified, Accepted(rules.issuer, frozenset({rules.audience})))
     token, proof = admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)
     if proof is not None:
         rules.replays.claim(proof, now)

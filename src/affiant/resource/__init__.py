@@ -5,6 +5,7 @@ loop or without one. frameworks/ has a module for each web framework. issuer/ ge
 The package imports `oauth`, and neither client nor server.
 """
 
+from affiant.oauth.access_token import ClaimRules
 from affiant.oauth.parameters.need import any_of
 from affiant.oauth.resource_request import Proved
 from affiant.resource.answers import Denied
@@ -13,15 +14,18 @@ from affiant.resource.frameworks.asgi import GuardMiddleware
 from affiant.resource.frameworks.wsgi import GuardWsgiMiddleware
 from affiant.resource.guard import Guard
 from affiant.resource.issuer.introspect import Introspection
+from affiant.resource.issuer.trust import Issuer
 from affiant.resource.metadata import ResourceMetadata
 
 __all__ = [
     "Caller",
+    "ClaimRules",
     "Denied",
     "Guard",
     "GuardMiddleware",
     "GuardWsgiMiddleware",
     "Introspection",
+    "Issuer",
     "Proved",
     "ResourceMetadata",
     "any_of",

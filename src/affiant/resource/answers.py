@@ -63,13 +63,16 @@ class Challenges:
     published: Published | None
     is_development: bool = False
 
-    def deny(self, error: Rejected | RemoteError, authorization: Sequence[bytes], nonce: str | None) -> Denied:
+    def deny(
+        self, error: Rejected | RemoteError, authorization: Sequence[bytes], nonce: str | None, *, algs: Sequence[str]
+    ) -> Denied:
         """Return the response for this error. The token is neither logged nor sent.
 
-        `authorization` is every value of the request's header: the challenge names its scheme first.
+        `authorization` is every value of the request's header: the challenge names its scheme first. `algs` are the
+        algorithms of proofs.
         """
         if not isinstance(error, Rejected):
-            log.error("no token of %s can be checked: %s", self.rules.issuer, error)
+            log.error("no token of %s can be checked: %s", " or ".join(self.rules.issuers), error)
             members = {"error": "temporarily_unavailable", "error_description": "the token cannot be checked now"}
             return Denied(503, {"Retry-After": "5", **_ALWAYS}, json.dumps(members).encode(), members["error"])
         row = error.reason.value
@@ -77,7 +80,7 @@ class Challenges:
         # A bad proof is 400 at the token endpoint and 401 at an API (RFC 9449 sections 5 and 7.1).
         status = 401 if row.code.startswith("dpop.") else row.status
         details = self._details(error)
-        headers = {"WWW-Authenticate": self._header(details, authorization), **_ALWAYS}
+        headers = {"WWW-Authenticate": self._header(details, authorization, algs), **_ALWAYS}
         if row.error == "use_dpop_nonce" and nonce is not None:
             headers["DPoP-Nonce"] = nonce
         members = {} if error.reason is Reason.TOKEN_MISSING else {"error": row.error}
@@ -99,7 +102,7 @@ class Challenges:
             return f"{row.sentence}: {error.detail}" if error.detail else row.sentence
         return row.sentence if error.reason is Reason.TOKEN_MISSING else _UNEXPLAINED.get(row.error, row.sentence)
 
-    def _header(self, details: dict[str, str | None], authorization: Sequence[bytes]) -> str:
+    def _header(self, details: dict[str, str | None], authorization: Sequence[bytes], algs: Sequence[str]) -> str:
         """Return a challenge for each accepted scheme; the one that the request used carries the error."""
         always = {"realm": self.realm}
         if self.published is not None:
@@ -107,11 +110,12 @@ class Challenges:
         with_dpop = bool(authorization) and authorization[0][:5].lower() == b"dpop "
         used = bearer.DPOP if with_dpop or bearer.BEARER not in self.rules.schemes else bearer.BEARER
         others = [scheme for scheme in self.rules.schemes if scheme != used]
-        return ", ".join([self._challenge(used, **always, **details), *map(self._challenge, others)])
+        first = _challenge(used, algs, **always, **details)
+        return ", ".join([first, *(_challenge(scheme, algs) for scheme in others)])
 
-    def _challenge(self, scheme: str, **details: str | None) -> str:
-        algs = " ".join(self.rules.proof_algorithms) if scheme == bearer.DPOP else None
-        return bearer.challenge(**details, algs=algs, scheme=scheme)
+
+def _challenge(scheme: str, algs: Sequence[str], **details: str | None) -> str:
+    return bearer.challenge(**details, algs=" ".join(algs) if scheme == bearer.DPOP else None, scheme=scheme)
 
 
 # For a request that no rule of a middleware names.

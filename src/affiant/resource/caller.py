@@ -28,6 +28,11 @@ class Caller:
     next_nonce: str | None = field(default=None, repr=False, compare=False)
 
     @property
+    def issuer(self) -> str:
+        """The issuer of the token: with several, a client_id means nothing without it."""
+        return str(self.claims["iss"])
+
+    @property
     def chain(self) -> tuple[str, ...]:
         """The parties that act for `sub`, the present one first (claim ``act``, RFC 8693 section 4.1)."""
         return tuple(_actors(self.claims.get("act")))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
-from affiant.jose.compact import Verified
+from affiant.jose.compact import Unverified
 from affiant.oauth import access_token, bearer, resource_request
 from affiant.oauth.access_token import JudgedToken
 from affiant.oauth.bearer import PresentedToken
@@ -25,28 +25,13 @@ from affiant.reasons import Reason
 from affiant.resource import waiting
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller
-from affiant.resource.issuer.introspect import Introspected
-from affiant.resource.issuer.keys import IssuerKeys
-from affiant.resource.issuer.revocations import Followed
+from affiant.resource.issuer import introspect
+from affiant.resource.issuer.trust import Trusted
 from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.replays.claims import Claims
 from affiant.resource.replays.store import ReplayStore
 from affiant.resource.seen import Seen
 from affiant.resource.waiting import Steps
-
-
-@dataclass(frozen=True, slots=True)
-class Trusted:
-    """An issuer whose tokens are accepted, with what it publishes."""
-
-    algorithms: frozenset[str]
-    keys: IssuerKeys
-    revocations: Followed
-    introspected: Introspected | None
-
-    def warm_up(self) -> None:
-        """Begin to fetch the keys, and to follow the revocations once they have come."""
-        self.keys.begin(self.revocations.is_ready)
 
 
 class Checks:
@@ -55,7 +40,7 @@ class Checks:
     def __init__(
         self,
         rules: Rules,
-        trusted: Trusted,
+        trusted: Sequence[Trusted],
         *,
         url: str | None,
         proxies: Proxies,
@@ -66,9 +51,12 @@ class Checks:
     ) -> None:
         self.issuer, self.audience, self.url = rules.issuer, rules.audience, url
         self.published = published
-        self._rules, self._trusted, self._proxies, self._challenges = rules, trusted, proxies, challenges
+        self._rules, self._proxies, self._challenges = rules, proxies, challenges
+        self._trusted = {one.accepted.issuer: one for one in trusted}
+        self._only = trusted[0] if len(trusted) == 1 else None
+        self._opaque = next((one for one in trusted if one.introspected and one.introspected.is_for_opaque), None)
         self._clock = clock
-        self._seen = Seen()
+        self._seen = Seen[Trusted]()
         self._claims = Claims(rules.replays, replays, audience=rules.audience, clock=clock)
 
     @property
@@ -199,7 +187,7 @@ class Checks:
             error: the exception that `check` raised.
             authorization: every value of the Authorization header; the challenge names its scheme first.
         """
-        return self._challenges.deny(error, authorization, self.current_nonce())
+        return self._challenges.deny(error, authorization, self.current_nonce(), algs=self._proof_algorithms())
 
     def publish(self) -> Published | None:
         """Return the metadata to be served; from now on every challenge has their URL.
@@ -213,20 +201,33 @@ class Checks:
         return self.published
 
     def warm_up(self) -> None:
-        """Begin to fetch what checks need from the issuer. It waits for nothing, and a failure is only logged."""
-        self._trusted.warm_up()
+        """Begin to fetch what checks need from each issuer. It waits for nothing, and a failure is only logged."""
+        for trusted in self._trusted.values():
+            trusted.warm_up()
 
     def is_ready(self) -> bool:
-        """Whether the keys of the issuer are known; begin to fetch them otherwise."""
-        if self._trusted.keys.is_ready():
-            return True
-        self.warm_up()
-        return False
+        """Whether the keys of an issuer are known; begin to fetch those that are not."""
+        ready = [trusted.keys.is_ready() for trusted in self._trusted.values()]
+        if not all(ready):
+            self.warm_up()
+        return any(ready)
 
     def current_nonce(self) -> str | None:
         """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""
         nonces = self._rules.nonces
         return nonces.current(self._clock()) if nonces is not None else None
+
+    def _proof_algorithms(self) -> Sequence[str]:
+        """Return the algorithms of proofs for a challenge: those that the issuer of the next token takes, too.
+
+        A key is bound at the issuer (RFC 9449 section 5.1), so a client needs an algorithm of both. An issuer that does
+        not say which ones it takes leaves ours.
+        """
+        ours, theirs = self._rules.proof_algorithms, frozenset[str]()
+        for trusted in self._trusted.values():
+            said = trusted.remote.proof_algorithms()
+            theirs |= frozenset(ours) if said is None else said
+        return [name for name in ours if name in theirs] or ours
 
     def _check_scope(
         self, scope: Scope, wanted: Need, certificate: Certificate | None = None
@@ -251,20 +252,21 @@ class Checks:
         if found is None:
             raise Rejected(Reason.TOKEN_MISSING, expected=wanted.text)
         scheme, text = found
-        judged = self._find(text)
-        if judged is None:
-            judged = yield from self._judge(text)
+        digest = sha256(text).digest()
+        known = self._find(digest)
+        if known is None:
+            known = yield from self._judge(text, digest)
+        trusted, judged = known
         presented = PresentedToken(scheme, text.decode("ascii"))
         now, rules = self._clock(), self._rules
         token, proof = resource_request.admit(
             judged, presented, rules=rules, now=now, proved=proved, certificate=certificate
         )
-        trusted = self._trusted
         if trusted.revocations.is_ready():
             trusted.revocations.judge(token.claims)
         else:
             yield partial(trusted.revocations.check, token.claims)
-        if trusted.introspected is not None:
+        if trusted.introspected is not None and not introspect.is_opaque(presented.token):  # it was asked about before
             yield partial(trusted.introspected.check, presented.token, token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         if not wanted.is_met_by(token.scopes):
@@ -276,33 +278,47 @@ class Checks:
         # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
         return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
 
-    def _find(self, text: bytes) -> JudgedToken | None:
-        """Return a token that the present keys have verified before."""
-        return (
-            self._seen.find(sha256(text).digest(), self._trusted.keys.edition)
-            if self._trusted.keys.is_ready()
-            else None
-        )
+    def _find(self, digest: bytes) -> tuple[Trusted, JudgedToken] | None:
+        """Return a token that the present keys of its issuer have verified before."""
+        entry = self._seen.find(digest)
+        if entry is None:
+            return None
+        keys = entry.owner.keys
+        return (entry.owner, entry.judged) if keys.is_ready() and keys.edition == entry.edition else None
 
-    def _judge(self, text: bytes) -> Steps[JudgedToken]:
+    def _judge(self, text: bytes, digest: bytes) -> Steps[tuple[Trusted, JudgedToken]]:
         """Verify the signature, and judge what no time changes."""
-        keys, digest = self._trusted.keys, sha256(text).digest()
-        if self._seen.find(digest, keys.edition) is not None:  # the keys were too old for it
-            yield keys.refresh
-            if (found := self._seen.find(digest, keys.edition)) is not None:
+        entry = self._seen.find(digest)
+        if entry is not None and entry.edition == entry.owner.keys.edition:  # the keys were too old for it
+            yield entry.owner.keys.refresh
+            if (found := self._find(digest)) is not None:
                 return found
-        unverified = resource_request.parse(bearer.parse_token(text))
-        if unverified.alg not in self._trusted.algorithms:
+        token = bearer.parse_token(text)
+        if self._opaque is not None and introspect.is_opaque(token):
+            assert self._opaque.introspected is not None  # noqa: S101 - that made it the one for opaque tokens
+            return self._opaque, (yield partial(self._opaque.introspected.describe, token))
+        unverified = resource_request.parse(token)
+        trusted = self._only or self._choose(unverified)
+        if unverified.alg not in trusted.algorithms:
             raise Rejected(Reason.TOKEN_ALGORITHM)
-        edition = keys.edition
+        keys, edition = trusted.keys, trusted.keys.edition
         tried = keys.candidates(unverified) if keys.is_ready() else ()
         try:
             verified = compact.verify_any(unverified, tried)
         except Rejected:
-            return self._judge_claims((yield partial(keys.verify, unverified, tried=tried)))
-        judged = self._judge_claims(verified)
-        self._seen.keep(digest, edition, judged, characters=len(text))
-        return judged
+            verified = yield partial(keys.verify, unverified, tried=tried)
+            return trusted, access_token.judge(verified, trusted.accepted)
+        judged = access_token.judge(verified, trusted.accepted)
+        self._seen.keep(digest, trusted, edition, judged, characters=len(text))
+        return trusted, judged
 
-    def _judge_claims(self, verified: Verified) -> JudgedToken:
-        return access_token.judge(verified, issuer=self.issuer, audience=self.audience)
+    def _choose(self, unverified: Unverified) -> Trusted:
+        """Return the issuer whose keys are used. Nothing else is decided by a claim that is not verified.
+
+        Attack: a token names an issuer of its sender's. It is rejected, and nothing is fetched.
+        """
+        issuer = unverified.claims.get("iss")
+        trusted = self._trusted.get(issuer) if isinstance(issuer, str) else None
+        if trusted is None:
+            raise Rejected(Reason.TOKEN_ISSUER, expected=" or ".join(self._trusted))
+        return trusted

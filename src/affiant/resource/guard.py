@@ -15,15 +15,14 @@ from affiant.jose.claims import LEEWAY
 from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
-from affiant.oauth.resource_request import Rules
 from affiant.resource import frameworks, options
-from affiant.resource.checks import Checks, Trusted
+from affiant.resource.checks import Checks
 from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks.forward_auth import ForwardAuth
-from affiant.resource.issuer.introspect import Introspected, Introspection
-from affiant.resource.issuer.keys import IssuerKeys
-from affiant.resource.issuer.remote import Http, RemoteIssuer
-from affiant.resource.issuer.revocations import Followed
+from affiant.resource.issuer import trust
+from affiant.resource.issuer.introspect import Introspection
+from affiant.resource.issuer.remote import Http
+from affiant.resource.issuer.trust import Issuer, Trusted
 from affiant.resource.metadata import ResourceMetadata, publish
 from affiant.resource.replays.store import ReplayStore
 
@@ -34,12 +33,15 @@ if TYPE_CHECKING:  # only some APIs have these frameworks
 
 
 class Guard(Checks):
-    """Checks access tokens of one issuer for one API.
+    """Checks access tokens for one API.
 
     Args:
-        issuer: the only issuer whose tokens are accepted, exactly as its metadata spell it.
-        audience: the identifier of this API. There is no default: a guard that accepts any audience protects nothing.
-        algorithms: of the tokens' signatures (RFC 7518 names); asymmetric ones only.
+        issuer: the only issuer whose tokens are accepted, exactly as its metadata spell it. An `Issuer` for one whose
+            tokens are not of RFC 9068, and a list for several: the options below that are about an issuer are then
+            those of each `Issuer`.
+        audience: the identifier of this API, or a list if it has several: a token must be for one of them. Challenges
+            and metadata have the first. There is no default: a guard that accepts any audience protects nothing.
+        algorithms: of the tokens' signatures (RFC 7518 names); asymmetric ones only. For one issuer.
         realm: for the challenge; the audience if left out.
         dpop: ``optional`` (bearer tokens, and bound ones with their proof), or ``required`` (only the latter).
         url: where callers reach this API, before the path, such as ``https://api.example``: the address in proofs. If
@@ -56,9 +58,9 @@ class Guard(Checks):
         metadata: of this API, to be published (RFC 9728); every challenge then has their URL.
         revocations: ``optional`` (tokens that the issuer revoked are rejected within seconds, if it publishes its
             revocations; while it is unreachable, the last known ones count), ``required`` (all tokens are rejected when
-            those are older than 30 seconds) or ``off``.
-        introspection: how to ask the issuer about each token; all tokens are rejected while it does not answer. Needs
-            `http`, whose connections stay open.
+            those are older than 30 seconds) or ``off``. For one issuer.
+        introspection: how to ask the issuer about each token; all tokens are rejected while it does not answer. For one
+            issuer.
         http: an httpx2.AsyncClient for requests to the issuer, and for nothing else: the event loop that first checks a
             token makes them all. When that loop ends, what must be fetched is refused with 503. If left out, the thread
             of the guards makes the requests, whatever loops come and go; so it does with a function that makes a
@@ -68,16 +70,15 @@ class Guard(Checks):
         development: True sends callers the reason of a refusal; otherwise only the log has it.
 
     Raises:
-        ConfigError: no audience, an impossible issuer, a symmetric algorithm, a wrong URL, or introspection without
-            `http`.
+        ConfigError: no audience, an impossible issuer, a symmetric algorithm, or a wrong URL.
     """
 
     def __init__(
         self,
-        issuer: str,
+        issuer: str | Issuer | Sequence[str | Issuer],
         *,
-        audience: str,
-        algorithms: Sequence[str] = ASYMMETRIC,
+        audience: str | Sequence[str],
+        algorithms: Sequence[str] | None = None,
         realm: str | None = None,
         dpop: str = "optional",
         proof_algorithms: Sequence[str] = ASYMMETRIC,
@@ -87,7 +88,7 @@ class Guard(Checks):
         nonce_key: bytes | None = None,
         replays: ReplayStore | None = None,
         metadata: ResourceMetadata | None = None,
-        revocations: str = "optional",
+        revocations: str | None = None,
         introspection: Introspection | None = None,
         http: Http | None = None,
         clock: Callable[[], float] = time.time,
@@ -96,15 +97,14 @@ class Guard(Checks):
     ) -> None:
         # The arguments by name: affiant.testing makes the guard again with other ones.
         self._made_with = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        options.check_identity(issuer, audience, revocations)
-        if introspection is not None and http is None:
-            raise ConfigError("introspection= needs http=: an httpx2.AsyncClient that lives as long as the guard")
-        rules = options.rules(issuer, audience, options.check_leeway(leeway), dpop, proof_algorithms, nonce_key)
+        issuers = trust.parse(issuer, algorithms=algorithms, revocations=revocations, introspection=introspection)
+        audiences = options.check_audiences(audience)
+        names = [one.identifier for one in issuers]
+        rules = options.rules(names, audiences[0], options.check_leeway(leeway), dpop, proof_algorithms, nonce_key)
         published = publish(metadata, rules) if metadata else None
-        accepted = options.check_algorithms("algorithms", algorithms)
         super().__init__(
             rules,
-            _trust(RemoteIssuer(issuer, http=http, clock=clock), rules, accepted, revocations, introspection, clock),
+            [trust.trust(one, audiences, http=http, clock=clock) for one in issuers],
             url=options.base(url),
             proxies=options.proxies(certificate_proxies, certificate_header),
             published=published,
@@ -120,10 +120,11 @@ class Guard(Checks):
         Routes and middleware keep this object, and what it publishes stays. What it knows of its issuer is put away,
         and is back at the end.
         """
-        before, made = self.__dict__, Guard(**{**self._made_with, **options})
+        issuer = trust.faked(self._made_with["issuer"])
+        before, made = self.__dict__, Guard(**{**self._made_with, "issuer": issuer, **options})
         self.__dict__ = {**before, **made.__dict__, **_published(before)}
         try:
-            yield self._trusted
+            yield self._trusted[self.issuer]
         finally:
             self.__dict__ = {**before, **_published(self.__dict__)}
 
@@ -261,19 +262,3 @@ class Guard(Checks):
 def _published(state: dict[str, Any]) -> dict[str, Any]:
     """Return what `install` changes in a guard."""
     return {name: state[name] for name in ("published", "_challenges")}
-
-
-def _trust(
-    remote: RemoteIssuer,
-    rules: Rules,
-    algorithms: Sequence[str],
-    revocations: str,
-    introspection: Introspection | None,
-    clock: Callable[[], float],
-) -> Trusted:
-    keys = IssuerKeys(remote, clock=clock)
-    introspected = None
-    if introspection is not None:
-        introspected = Introspected(remote, keys, introspection, audience=rules.audience, clock=clock)
-    followed = Followed(remote, keys, policy=revocations, clock=clock)
-    return Trusted(frozenset(algorithms), keys, followed, introspected)

@@ -81,7 +81,7 @@ def publish(metadata: ResourceMetadata, rules: Rules) -> Published:
 def _document(metadata: ResourceMetadata, rules: Rules) -> dict[str, Any]:
     members = {
         "resource": rules.audience,
-        "authorization_servers": [rules.issuer],
+        "authorization_servers": list(rules.issuers),
         "scopes_supported": list(metadata.scopes),
         "bearer_methods_supported": ["header"],
         "resource_name": metadata.name,

@@ -9,10 +9,8 @@ from affiant.jose.algorithms import ASYMMETRIC
 from affiant.oauth import bearer
 from affiant.oauth.binding.dpop import Nonces, normalise
 from affiant.oauth.binding.forwarded import Proxies
-from affiant.oauth.metadata import check_issuer
 from affiant.oauth.resource_request import Rules
 from affiant.resource.answers import Challenges
-from affiant.resource.issuer.revocations import POLICIES as REVOCATION_POLICIES
 from affiant.resource.metadata import Published
 from affiant.resource.replays.store import ReplayStore
 
@@ -20,19 +18,14 @@ MOST_LEEWAY = 300  # seconds
 DPOP_POLICIES = ("optional", "required")
 
 
-def check_identity(issuer: str, audience: str, revocations: str) -> None:
-    if not isinstance(issuer, str):
-        raise ConfigError(f"issuer= is the URL of one issuer, a str, not {type(issuer).__name__}")
-    try:
-        check_issuer(issuer)
-    except ValueError as error:
-        raise ConfigError(f"{issuer!r} cannot be an issuer: {error}") from None
-    if not isinstance(audience, str):
-        raise ConfigError(f"audience= is one identifier, a str, not {type(audience).__name__}: make a guard for each")
-    if not audience:
+def check_audiences(audience: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the identifiers of the API, of which the first is in challenges and in its metadata."""
+    given = (audience,) if isinstance(audience, str) else audience
+    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+        raise ConfigError("audience= is the identifier of this API, a str, or a list of all that it has")
+    if not given or "" in given:
         raise ConfigError("a guard needs its audience: the identifier that this API is registered with")
-    if revocations not in REVOCATION_POLICIES:
-        raise ConfigError(f"revocations= is one of: {', '.join(REVOCATION_POLICIES)}")
+    return tuple(dict.fromkeys(given))
 
 
 def challenges(rules: Rules, realm: str | None, published: Published | None, *, is_development: bool) -> Challenges:
@@ -51,17 +44,23 @@ def check_leeway(seconds: int) -> int:
 
 
 def rules(
-    issuer: str, audience: str, leeway: int, dpop: str, proof_algorithms: Sequence[str], nonce_key: bytes | None
+    issuers: Sequence[str],
+    audience: str,
+    leeway: int,
+    dpop: str,
+    proof_algorithms: Sequence[str],
+    nonce_key: bytes | None,
 ) -> Rules:
     if dpop not in DPOP_POLICIES:
         raise ConfigError(f"dpop= is one of: {', '.join(DPOP_POLICIES)}")
     return Rules(
-        issuer,
+        issuers[0],
         audience,
         leeway=leeway,
         schemes=(bearer.BEARER, bearer.DPOP) if dpop == "optional" else (bearer.DPOP,),
         proof_algorithms=check_algorithms("proof_algorithms", proof_algorithms),
         nonces=_nonces(nonce_key) if nonce_key is not None else None,
+        other_issuers=tuple(issuers[1:]),
     )
 
 

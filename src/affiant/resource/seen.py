@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Generic, TypeVar
 
 from affiant.oauth.access_token import JudgedToken
 from affiant.values import Value
@@ -13,13 +14,17 @@ MAX_BYTES = 33_554_432  # 13,000 tokens of 700 characters
 _FIXED_BYTES, _CHARACTER_BYTES = 1_536, 1.5
 
 
-class Entry(Value, frozen=True):
-    edition: int  # of the keys that verified it
+Owner = TypeVar("Owner")
+
+
+class Entry(Value, Generic[Owner], frozen=True):
+    owner: Owner  # the issuer whose keys verified it
+    edition: int  # of those keys
     judged: JudgedToken
     size: int
 
 
-class Seen:
+class Seen(Generic[Owner]):
     """Verified tokens by their digest, for all threads.
 
     Signature, type, issuer, audience and the form of the claims are judged once while the keys are the same. Times,
@@ -29,30 +34,30 @@ class Seen:
     def __init__(self, *, most: int = MAX_BYTES) -> None:
         self._most = most
         self._size = 0
-        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, Entry[Owner]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, digest: bytes, edition: int) -> JudgedToken | None:
-        """Return the token if keys of this edition verified it."""
+    def find(self, digest: bytes) -> Entry[Owner] | None:
+        """Return the token. It is verified only while the keys of its owner have the same edition."""
         entry = self._entries.get(digest)
-        if entry is None or entry.edition != edition:
+        if entry is None:
             return None
         try:  # noqa: SIM105 - contextlib.suppress takes longer than all the rest
             self._entries.move_to_end(digest)
         except KeyError:  # another thread needed its place
             pass
-        return entry.judged
+        return entry
 
-    def keep(self, digest: bytes, edition: int, judged: JudgedToken, *, characters: int) -> None:
+    def keep(self, digest: bytes, owner: Owner, edition: int, judged: JudgedToken, *, characters: int) -> None:
         """Remember a token of so many characters."""
         size = _FIXED_BYTES + int(characters * _CHARACTER_BYTES)
         with self._lock:
             last = self._entries.pop(digest, None)
             self._size -= last.size if last is not None else 0
-            self._entries[digest] = Entry(edition, judged, size)
+            self._entries[digest] = Entry(owner, edition, judged, size)
             self._size += size
             while self._size > self._most:
                 _, oldest = self._entries.popitem(last=False)

@@ -17,8 +17,8 @@ import httpx2
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import introspection, revocations
 from affiant.resource import Guard
-from affiant.resource.checks import Trusted
 from affiant.resource.issuer.flight import arrive
+from affiant.resource.issuer.trust import Trusted
 from affiant.testing.clock import Clock
 
 _KEYS_CONTROL = "max-age=300"  # seconds for which a guard uses the keys without asking again

@@ -24,6 +24,7 @@ class ListeningIssuer:
         self.keys = [keys.generate("ES256")]
         self.now = float(NOW)
         self.metadata: dict[str, Any] = {"issuer": url, "token_endpoint": f"{url}/token", "jwks_uri": f"{url}/jwks"}
+        self.documents = dict[str, dict[str, Any]]()  # more of them, by path
         self.statuses = dict[str, int]()
         self.gates = dict[str, threading.Event]()
         self.etag: str | None = None  # of the keys
@@ -80,6 +81,8 @@ class ListeningIssuer:
             return self.statuses[path], b""
         if path in (METADATA, OPENID):
             return httpx2.codes.OK, json.dumps(self.metadata).encode()
+        if path in self.documents:
+            return httpx2.codes.OK, json.dumps(self.documents[path]).encode()
         if not path.startswith("/jwks"):
             return httpx2.codes.NOT_FOUND, b""
         if known is not None and known == self.etag:

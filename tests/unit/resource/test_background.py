@@ -12,6 +12,7 @@ from functools import partial
 
 import httpx2
 import pytest
+from tests.unit.resource.issuer import trusted
 from tests.unit.resource.listening import METADATA, ListeningIssuer, listening, until
 
 from affiant.errors import Rejected, RemoteError, Unreachable
@@ -56,7 +57,7 @@ def test_keys_are_replaced_in_the_background(issuer: ListeningIssuer) -> None:
         check(guard, token)  # none waits: the gate is closed
     issuer.await_requests("/jwks", 2)
     gate.set()
-    until(lambda: guard._trusted.keys.edition == 2)
+    until(lambda: trusted(guard).keys.edition == 2)
     check(guard, issuer.token())
     with pytest.raises(Rejected):
         check(guard, token)
@@ -80,7 +81,7 @@ def test_outage_delays_no_request_with_a_known_key(issuer: ListeningIssuer, capl
             check(guard, token)  # the gate is closed
         gate.set()
         issuer.await_requests("/jwks", asked + 1)
-        until(lambda: guard._trusted.keys._flight.find() is None)
+        until(lambda: trusted(guard).keys._flight.find() is None)
         gate = close(issuer, "/jwks")
         assert issuer.count("/jwks") == asked + 1
     assert caplog.text.count("cannot be fetched") == 1
@@ -103,12 +104,13 @@ def test_copy_that_is_too_old_is_replaced_first(
     check(guard, token)
     issuer.now += 2 * FRESH_SECONDS
     gate = close(issuer, "/jwks")
-    assert not guard._trusted.keys.is_ready()
+    assert not trusted(guard).keys.is_ready()
     check(guard, token)
-    assert guard._trusted.keys.is_ready()
+    assert trusted(guard).keys.is_ready()
     assert caplog.text.count("cannot be fetched") == 1
     gate.set()
-    until(lambda: guard._trusted.keys._flight.find() is None)
+    until(lambda: trusted(guard).keys._flight.find() is None)
+    monkeypatch.setattr(resource_keys, "REPLACE_SECONDS", 10)
     issuer.rotate()
     issuer.now += 2 * FRESH_SECONDS
     with pytest.raises(Rejected) as refusal:
@@ -127,11 +129,11 @@ def test_fetch_that_comes_as_its_wait_ends_has_not_failed(
     def clock() -> float:
         if made and threading.get_ident() == requester and has_given_up(made[0]):
             gate.set()
-            until(lambda: guard._trusted.keys._flight.find() is None)
+            until(lambda: trusted(guard).keys._flight.find() is None)
         return issuer.now
 
     def has_given_up(guard: Guard) -> bool:
-        keys = guard._trusted.keys
+        keys = trusted(guard).keys
         return keys._flight.find() is not None and time.monotonic() >= keys._begun_at + resource_keys.REPLACE_SECONDS
 
     made = list[Guard]()
@@ -157,7 +159,7 @@ def test_fetch_that_is_slow_already_is_not_waited_for(issuer: ListeningIssuer, m
     issuer.now += FRESH_SECONDS - 1
     check(guard, token)
     issuer.await_requests("/jwks", 2)
-    guard._trusted.keys._begun_at -= 60
+    trusted(guard).keys._begun_at -= 60
     issuer.now += 1
     check(guard, token)  # the gate is closed
 
@@ -178,7 +180,7 @@ def test_optional_feed_that_hangs_delays_one_request(issuer: ListeningIssuer, mo
     for number in range(3):
         check(guard, issuer.token(str(number)))
     monkeypatch.setattr(revocations, "OPTIONAL_WAIT_SECONDS", 60)
-    guard._trusted.revocations._begun_at -= 60  # the time of the first wait is up, so no later request waits
+    trusted(guard).revocations._begun_at -= 60  # the time of the first wait is up, so no later request waits
     check(guard, issuer.token())
     assert issuer.count(FEED) == 1
 
@@ -231,7 +233,7 @@ def test_metadata_are_read_again_every_day(issuer: ListeningIssuer) -> None:
     """The old address still answers, and what has no feed yet may have one then."""
     guard = issuer.guard(revocations="optional")
     check(guard, issuer.token())
-    assert guard._trusted.revocations.is_ready()
+    assert trusted(guard).revocations.is_ready()
     issuer.metadata |= {"jwks_uri": issuer.url + "/jwks-2", "revocations_uri": issuer.url + FEED}
     issuer.now += 86_400
     check(guard, issuer.token())
@@ -257,12 +259,12 @@ def test_unchanged_keys_are_not_sent_again(issuer: ListeningIssuer) -> None:
         issuer.now += FRESH_SECONDS
         check(guard, issuer.token())
     assert [known for path, known in issuer.requests if path == "/jwks"] == [None, '"1"', '"1"']
-    assert guard._trusted.keys.edition == 1
+    assert trusted(guard).keys.edition == 1
     issuer.rotate()
     issuer.etag = '"2"'
     issuer.now += FRESH_SECONDS
     check(guard, issuer.token())
-    assert guard._trusted.keys.edition == 2
+    assert trusted(guard).keys.edition == 2
 
 
 def test_kid_that_the_issuer_does_not_have_is_not_looked_for_again(issuer: ListeningIssuer) -> None:
@@ -290,7 +292,7 @@ def test_keys_stay_fresh_without_requests(issuer: ListeningIssuer, monkeypatch: 
         issuer.now += 0.02
         issuer.await_requests("/jwks", number)
     issuer.now += 10
-    until(lambda: guard._trusted.keys._timer is None)
+    until(lambda: trusted(guard).keys._timer is None)
 
 
 def test_guard_that_is_gone_fetches_nothing(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +300,7 @@ def test_guard_that_is_gone_fetches_nothing(issuer: ListeningIssuer, monkeypatch
     issuer.control = "no-store"
     guard = issuer.guard()
     check(guard, issuer.token())
-    timer = guard._trusted.keys._timer
+    timer = trusted(guard).keys._timer
     del guard
     assert timer is not None
     method = timer._args[0]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx2
 import pytest
-from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer
+from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer, trusted
 from tests.unit.resource.listening import until
 
 from affiant.errors import Rejected, RemoteError
@@ -122,7 +122,7 @@ def check_without_waiting(guard: Guard, token: bytes) -> str:
 
 
 def is_idle(guard: Guard) -> bool:
-    return guard._trusted.keys._flight.find() is None
+    return trusted(guard).keys._flight.find() is None
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -97,8 +97,8 @@ def test_guard_needs_its_audience() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("audience", {"audience": [API]}),
-        ("audience", {"audience": (API, "https://old.example")}),
+        ("audience", {"audience": [API, 5]}),
+        ("audience", {"audience": {API}}),
         ("algorithms", {"algorithms": "ES256"}),
         ("proof_algorithms", {"proof_algorithms": "ES256"}),
         ("certificate_proxies", {"certificate_proxies": "10.0.0.5"}),

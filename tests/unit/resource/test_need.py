@@ -81,7 +81,7 @@ async def test_refusal_names_a_scope_that_is_enough() -> None:
     assert refusal.value.expected == "x a"
 
 
-@pytest.mark.parametrize("wrong", [[ISSUER], 5, None, ""])
+@pytest.mark.parametrize("wrong", [[ISSUER, 5], [], {ISSUER}, 5, None, ""])
 def test_issuer_of_the_wrong_kind_is_named(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="issuer"):
         Guard(wrong, audience=API)

@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 from tests.unit.resource import issuer as issuers
-from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of
+from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of, trusted
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact, keys
@@ -244,7 +244,7 @@ async def test_idle_guard_requests_nothing(issuer: Issuer) -> None:
     issuer.changed.set()
     await guard.check([issuer.token()])
     issuer.now += revocations.IDLE_SECONDS
-    await eventually(lambda: guard._trusted.revocations._flight.find() is None)
+    await eventually(lambda: trusted(guard).revocations._flight.find() is None)
     asked = len(issuer.asked)
     issuer.revoke("jti", "1")
     # The next request does not rely on the old feed.
@@ -280,7 +280,7 @@ def test_each_event_loop_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(3):
         issuer.changed = asyncio.run(_event())
         assert asyncio.run(reason_of(guard, issuer.token())) is None
-    assert guard._trusted.revocations._flight.find() is None
+    assert trusted(guard).revocations._flight.find() is None
 
 
 async def _event() -> asyncio.Event:

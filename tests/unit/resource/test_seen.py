@@ -5,12 +5,12 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from tests.unit.resource.issuer import API, ISSUER, NOW, Check, Issuer
+from tests.unit.resource.issuer import API, ISSUER, NOW, Check, Issuer, trusted
 
 from affiant.errors import Rejected
 from affiant.jose import compact, keys
 from affiant.oauth import access_token
-from affiant.oauth.access_token import JudgedToken
+from affiant.oauth.access_token import Accepted, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.reasons import Reason
 from affiant.resource import Guard, Proved
@@ -68,52 +68,53 @@ def _judged(number: int) -> tuple[str, JudgedToken]:
         "scope": f"orders.read tenant.{number}",
     }
     found = compact.Verified({"typ": "at+jwt"}, claims, KEY.public())
-    return text, access_token.judge(found, issuer=ISSUER, audience=API)
+    return text, access_token.judge(found, Accepted(ISSUER, frozenset({API})))
 
 
 def test_ten_thousand_callers_in_turn_are_all_known() -> None:
     """And they take no more memory than counted."""
     tracemalloc.start()
     try:
-        seen = Seen()
+        seen = Seen[str]()
         for number in range(10_000):
             text, judged = _judged(number)
-            seen.keep(_digest(text), 1, judged, characters=len(text))
+            seen.keep(_digest(text), "issuer", 1, judged, characters=len(text))
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert all(seen.find(_digest(_judged(number)[0]), 1) is not None for number in range(10_000))
+    assert all(seen.find(_digest(_judged(number)[0])) is not None for number in range(10_000))
     assert taken <= MAX_BYTES
     assert taken <= 10_000 * (1536 + 1.5 * 700)
 
 
 def test_token_that_was_not_used_for_longest_is_forgotten() -> None:
     texts = [_judged(number) for number in range(4)]
-    seen = Seen(most=3 * (1536 + 1050))
+    seen = Seen[str](most=3 * (1536 + 1050))
     for text, judged in texts[:3]:
-        seen.keep(_digest(text), 1, judged, characters=700)
-    assert seen.find(_digest(texts[0][0]), 1) is not None  # so that the second is the oldest
-    seen.keep(_digest(texts[3][0]), 1, texts[3][1], characters=700)
-    assert [seen.find(_digest(text), 1) is not None for text, _ in texts] == [True, False, True, True]
+        seen.keep(_digest(text), "issuer", 1, judged, characters=700)
+    assert seen.find(_digest(texts[0][0])) is not None  # so that the second is the oldest
+    seen.keep(_digest(texts[3][0]), "issuer", 1, texts[3][1], characters=700)
+    assert [seen.find(_digest(text)) is not None for text, _ in texts] == [True, False, True, True]
     assert len(seen) == 3
 
 
 def test_long_tokens_take_the_place_of_several() -> None:
-    seen = Seen(most=20_000)
+    seen = Seen[str](most=20_000)
     for number in range(8):
         text, judged = _judged(number)
-        seen.keep(_digest(text), 1, judged, characters=8192)
+        seen.keep(_digest(text), "issuer", 1, judged, characters=8192)
     assert len(seen) == 1
 
 
 def test_token_is_kept_once() -> None:
     text, judged = _judged(1)
-    seen = Seen(most=3 * (1536 + 1050))
+    seen = Seen[str](most=3 * (1536 + 1050))
     for edition in range(100):
-        seen.keep(_digest(text), edition, judged, characters=700)
+        seen.keep(_digest(text), "issuer", edition, judged, characters=700)
     assert len(seen) == 1
-    assert seen.find(_digest(text), 98) is None, "of keys that are no more"
-    assert seen.find(_digest(text), 99) is judged
+    entry = seen.find(_digest(text))
+    assert entry is not None
+    assert (entry.edition, entry.judged) == (99, judged)
 
 
 async def _reason(check: Check, guard: Guard, token: bytes, **options: Any) -> Reason | None:
@@ -176,7 +177,7 @@ async def test_revocation_of_a_known_token_is_judged(check: Check, monkeypatch: 
     def judge(claims: dict[str, Any]) -> None:
         raise Rejected(Reason.TOKEN_REVOKED, detail=claims["jti"])
 
-    monkeypatch.setattr(guard._trusted.revocations, "judge", judge)
+    monkeypatch.setattr(trusted(guard).revocations, "judge", judge)
     assert await _reason(check, guard, token) is Reason.TOKEN_REVOKED
 
 
@@ -200,7 +201,7 @@ async def test_nothing_is_scheduled_where_the_keys_are_known(monkeypatch: pytest
         raise AssertionError("something was fetched")
 
     monkeypatch.setattr("affiant.resource.waiting._wait", fail)
-    monkeypatch.setattr(guard._trusted.keys, "verify", fail)
-    monkeypatch.setattr(guard._trusted.keys, "refresh", fail)
+    monkeypatch.setattr(trusted(guard).keys, "verify", fail)
+    monkeypatch.setattr(trusted(guard).keys, "refresh", fail)
     for token in (issuer.token("new"), issuer.token("new"), issuer.token("other")):
         assert guard.check_sync([token]).client_id == "c"

@@ -1,35 +1,44 @@
 """Ask the issuer about each token while the request waits (RFC 7662, RFC 9701).
 
 For an API that must reject a token as soon as it is revoked. The guard checks the token first: only a valid one is
-asked about, so a request without one causes no question.
+asked about, so a request without one causes no question. An opaque token says nothing by itself, so the issuer is asked
+about every one, and the guard judges what it answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
-from affiant.jose.claims import instant
+from affiant.jose.claims import audiences, instant
 from affiant.jose.strict_json import parse_object
-from affiant.oauth import introspection
-from affiant.oauth.access_token import AccessToken
+from affiant.oauth import access_token, introspection
+from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
 from affiant.reasons import Reason
-from affiant.resource.issuer.keys import IssuerKeys
+from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import OK, TIMEOUT_SECONDS, RemoteIssuer, Response
-from affiant.system.single_flight import SingleFlight
+from affiant.system.single_flight import SingleFlight, Work
+
+Result = TypeVar("Result")
 
 MOST_SECONDS = 30  # cache lifetime of an answer
 MAX_REMEMBERED = 1024
+_JWT_DOTS = (2, 4)  # signed, encrypted
 _REFUSALS = (400, 401, 403)
 _ACCEPT = f"{introspection.MEDIA_TYPE}, application/json;q=0.5"
 _SAME = ("iss", "jti", "client_id")
+
+
+def is_opaque(text: str) -> bool:
+    """Whether a token is no JWT. A malformed JWT is not opaque: the guard rejects it, whatever an issuer says."""
+    return text.count(".") not in _JWT_DOTS
 
 
 class Authenticator(Protocol):
@@ -51,6 +60,8 @@ class Introspection:
         cache_seconds: how long an answer may be used again, 30 at most, and never beyond the token's ``exp``; for so
             long a revoked token may be accepted. With 0, each request gets an answer from after its arrival.
         signed: True rejects answers that are not signed (RFC 9701). Signed ones are requested in any case.
+        opaque: True accepts opaque tokens, too: the issuer's answer is then judged like the claims of a JWT. It must
+            have audience, client and expiry.
 
     Raises:
         ConfigError: no client_id, or impossible cache_seconds.
@@ -60,6 +71,7 @@ class Introspection:
     auth: Authenticator = field(repr=False)
     cache_seconds: float = 0
     signed: bool = False
+    opaque: bool = False
 
     def __post_init__(self) -> None:
         if not self.client_id:
@@ -68,27 +80,55 @@ class Introspection:
             raise ConfigError(f"cache_seconds= is between 0 and {MOST_SECONDS}")
 
 
+class Answers(Generic[Result]):
+    """Answers of the issuer by the digest of the token, in a bounded memory."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[float, float, Result]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, digest: bytes) -> Result | None:
+        asked_at, until, answer = self._known.get(digest, (0.0, 0.0, None))
+        # Not before it was asked, either: a clock that was set back must not lengthen the life of an answer.
+        return answer if asked_at <= self._clock() < until else None
+
+    def keep(self, digest: bytes, answer: Result, *, asked_at: float, until: float) -> None:
+        self._known.pop(digest, None)
+        if until > asked_at:
+            self._known[digest] = asked_at, until, answer
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+
+
 class Introspected:
     """The tokens of one issuer for one API, as the issuer describes them."""
 
     def __init__(
         self,
         issuer: RemoteIssuer,
-        keys: IssuerKeys,
+        keys: Keys,
         options: Introspection,
         *,
-        audience: str,
+        accepted: Accepted,
         clock: Callable[[], float],
     ) -> None:
         self.client_id = options.client_id
         self._issuer = issuer
         self._keys = keys
         self._options = options
-        self._audience = audience
+        self._accepted = accepted
         self._clock = clock
-        # By the digest of the token: requested at, used until, active.
-        self._answers: OrderedDict[bytes, tuple[float, float, bool]] = OrderedDict()
-        self._flights = SingleFlight[bool]()
+        self._answers = Answers[bool](clock)  # whether a token is active
+        # Attack: invented tokens need the places of good ones. Those have a memory of their own.
+        self._described, self._inactive = Answers[JudgedToken](clock), Answers[float](clock)
+        self._flights, self._descriptions = SingleFlight[bool](), SingleFlight[JudgedToken]()
+
+    @property
+    def is_for_opaque(self) -> bool:
+        return self._options.opaque
 
     async def check(self, text: str, token: AccessToken) -> None:
         """Raise TOKEN_REVOKED or TOKEN_EXPIRED if the token is not active.
@@ -96,48 +136,70 @@ class Introspected:
         Raises RemoteError if the issuer does not answer, or not in a way that can be trusted.
         """
         digest = sha256(text.encode("ascii")).digest()
-        is_active = self._cached(digest)
+        is_active = self._answers.find(digest)
         if is_active is None:
-            ask = partial(self._ask_once, digest, text, token)
-            is_active = await self._issuer.perform(
-                ask, seconds=2 * TIMEOUT_SECONDS
-            )  # it may wait for the one in flight
+            ask = partial(self._once, self._flights, digest, partial(self._ask, digest, text, token))
+            is_active = await self._perform(ask)
         if not is_active:
             raise Rejected(Reason.TOKEN_EXPIRED if token.expires_at <= self._clock() else Reason.TOKEN_REVOKED)
 
-    def _cached(self, digest: bytes) -> bool | None:
-        asked_at, until, is_active = self._answers.get(digest, (0.0, 0.0, None))
-        # Not before it was asked, either: a clock that was set back must not lengthen the life of an answer.
-        return is_active if asked_at <= self._clock() < until else None
+    async def describe(self, text: str) -> JudgedToken:
+        """Return an opaque token as its issuer describes it to this API.
 
-    async def _ask_once(self, digest: bytes, text: str, token: AccessToken) -> bool:
-        flight = self._flights.find(digest)
+        Raises TOKEN_REVOKED if it is not active, and what the rules for claims raise; RemoteError as `check` does.
+        """
+        if len(text) > compact.MAX_CHARACTERS:
+            raise Rejected(Reason.TOKEN_MALFORMED)
+        digest = sha256(text.encode("ascii")).digest()
+        judged = self._described.find(digest)
+        if judged is None and self._inactive.find(digest) is None:
+            ask = partial(self._once, self._descriptions, digest, partial(self._ask_for_description, digest, text))
+            judged = await self._perform(ask)
+        if judged is None:
+            raise Rejected(Reason.TOKEN_REVOKED, detail="an opaque token that is not active")
+        return judged
+
+    async def _perform(self, ask: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        return await self._issuer.perform(ask, seconds=2 * TIMEOUT_SECONDS)  # it may wait for the one in flight
+
+    async def _once(self, flights: SingleFlight[Result], digest: bytes, ask: Work[Result]) -> Result:
+        flight = flights.find(digest)
         if flight is not None and not self._options.cache_seconds:
             # The answer in flight may be older than a revocation that was confirmed before this request: use the next.
             await asyncio.wait([flight])
-        return await self._flights.run(partial(self._ask, digest, text, token), key=digest)
+        return await flights.run(ask, key=digest)
 
     async def _ask(self, digest: bytes, text: str, token: AccessToken) -> bool:
+        asked_at, members = await self._members_of(text)
+        is_active: bool = members["active"]
+        until = min(asked_at + self._options.cache_seconds, token.expires_at)
+        if is_active:
+            until = min(until, self._check_same(members, token))
+        self._answers.keep(digest, is_active, asked_at=asked_at, until=until)
+        return is_active
+
+    async def _ask_for_description(self, digest: bytes, text: str) -> JudgedToken:
+        asked_at, members = await self._members_of(text)
+        until = asked_at + self._options.cache_seconds
+        if not members["active"]:
+            self._inactive.keep(digest, asked_at, asked_at=asked_at, until=until)
+            raise Rejected(Reason.TOKEN_REVOKED, detail="an opaque token that is not active")
+        judged = access_token.judge_described(members, self._accepted)
+        self._described.keep(digest, judged, asked_at=asked_at, until=min(until, judged.token.expires_at))
+        return judged
+
+    async def _members_of(self, text: str) -> tuple[float, dict[str, Any]]:
+        """Return the members of a new answer, and when it was asked for."""
         # Counted from the question: a revocation while the answer was in flight is not in it.
         asked_at = self._clock()
         response = await self._fetch(text, asked_at)
         if response.status != OK:
             raise RemoteError(self._refused(response.status))
-        members = await self._members(response)
-        is_active: bool = members["active"]
-        until = min(asked_at + self._options.cache_seconds, token.expires_at)
-        if is_active:
-            until = min(until, self._check_same(members, token))
-        self._answers.pop(digest, None)
-        if until > asked_at:
-            self._answers[digest] = asked_at, until, is_active
-        if len(self._answers) > MAX_REMEMBERED:
-            self._answers.popitem(last=False)
-        return is_active
+        return asked_at, await self._members(response)
 
     async def _fetch(self, text: str, now: float) -> Response:
         form, headers = [("token", text), ("token_type_hint", "access_token")], {"accept": _ACCEPT}
-        async with self._issuer.connect() as http, asyncio.timeout(TIMEOUT_SECONDS):
+        async with self._issuer.reconnect() as http, asyncio.timeout(TIMEOUT_SECONDS):
             url = (await self._issuer.metadata(http)).endpoint("introspection_endpoint")
             if url is None:
                 raise RemoteError(f"{self._issuer.identifier} names no introspection_endpoint")
@@ -176,9 +238,8 @@ class Introspected:
             exp = instant(members, "exp")
         except ValueError:
             exp = 0.0  # used once, and not cached
-        aud = members.get("aud", self._audience)
         is_same = all(members.get(name, token.claims.get(name)) == token.claims.get(name) for name in _SAME)
-        if not is_same or self._audience not in (aud if isinstance(aud, list) else [aud]):
+        if not is_same or ("aud" in members and self._accepted.audiences.isdisjoint(audiences(members))):
             raise RemoteError(f"{self._issuer.identifier} answered about another token")
         return token.expires_at if exp is None else exp
 
@@ -186,7 +247,5 @@ class Introspected:
         message = f"the introspection endpoint of {self._issuer.identifier} answered {status}"
         if status not in _REFUSALS:
             return message
-        return (
-            f"{message}: may {self._options.client_id!r} introspect for {self._audience!r}, and is its key the right"
-            " one?"
-        )
+        audience = " or ".join(sorted(self._accepted.audiences))
+        return f"{message}: may {self._options.client_id!r} introspect for {audience!r}, and is its key the right one?"

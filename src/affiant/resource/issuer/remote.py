@@ -7,12 +7,16 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
+
 from affiant.errors import ConfigError, RemoteError, Unreachable
+from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata
 from affiant.oauth.metadata import Metadata
 from affiant.resource.issuer.flight import arrive, result
@@ -47,13 +51,24 @@ class Response(Value, frozen=True):
 class RemoteIssuer:
     """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own.
 
+    With `reach`, the guard sends its requests there: it replaces scheme, host and port of the issuer's addresses.
+
     Requests are made on one event loop, whatever threads and loops need their answers: that of the worker. An HTTP
     client that is given belongs to the loop that first used it, and stays with it for as long as that loop runs. A
     function that is given makes the client of each `connect`.
     """
 
-    def __init__(self, identifier: str, *, http: Http | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        identifier: str,
+        *,
+        http: Http | None,
+        clock: Callable[[], float] = time.time,
+        reach: str | None = None,
+    ) -> None:
         self.identifier = identifier
+        self._outer = "/".join(identifier.split("/")[:3])
+        self._inner = reach.rstrip("/") if reach is not None else self._outer
         self.reads = 0  # of the metadata
         self._http = None if callable(http) else http
         self._make_http = http if callable(http) else None
@@ -62,6 +77,7 @@ class RemoteIssuer:
         self.known: Metadata | None = None  # the metadata that were last read
         self._read_at = self._reread_at = float("-inf")
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None  # of `http`, and in which fork
+        self._kept: tuple[int, asyncio.AbstractEventLoop, httpx2.AsyncClient] | None = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop for requests."""
@@ -87,9 +103,7 @@ class RemoteIssuer:
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[httpx2.AsyncClient]:
         """Yield the HTTP client; turn network errors into Unreachable, and unusable responses into RemoteError."""
-        import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
-
-        try:
+        with self._errors():
             if self._make_http is not None:
                 async with self._make_http() as http:
                     yield http
@@ -98,9 +112,34 @@ class RemoteIssuer:
                     yield http
             else:
                 yield self._http
+
+    @contextlib.asynccontextmanager
+    async def reconnect(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """Yield an HTTP client, as `connect` does, whose connections stay open for the next request."""
+        if self._http is not None or self._make_http is not None:
+            async with self.connect() as http:
+                yield http
+        else:
+            with self._errors():
+                yield await self._keep()
+
+    async def _keep(self) -> httpx2.AsyncClient:
+        tls, forks, loop = await self._authorities(), worker.forks, asyncio.get_running_loop()
+        if self._kept is None or self._kept[:2] != (forks, loop):
+            http = async_http_client(verify=tls)
+            self._kept = forks, loop, http
+            weakref.finalize(self, _close, forks, loop, http).atexit = False
+        return self._kept[2]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
+
+        try:
+            yield
         except (httpx2.TransportError, TimeoutError) as error:
             proxy = find_proxy(self.identifier) if self._http is None or self._http.trust_env else None
-            raise Unreachable(failure(error, self.identifier, proxy=proxy)) from None
+            raise Unreachable(failure(error, self._inner, proxy=proxy)) from None
         except RuntimeError as error:
             if self._http is None or not (self._http.is_closed or "loop" in str(error)):
                 raise
@@ -140,10 +179,36 @@ class RemoteIssuer:
         if found.status in metadata.ELSEWHERE:
             url = fallback
             found = await self.get(http, url)
-        self.known = metadata.parse_response(found.status, found.body, url=url, issuer=self.identifier)
+        self.known = metadata.parse_response(found.status, self._outward(found.body), url=url, issuer=self.identifier)
         self._read_at = self._clock()
         self.reads += 1
         return self.known
+
+    def proof_algorithms(self) -> frozenset[str] | None:
+        """Return the algorithms of DPoP proofs that the metadata name, as far as they are known (RFC 9449 section 5.1).
+
+        No member of the metadata is about the signatures of access tokens.
+        """
+        said = self.known.raw.get("dpop_signing_alg_values_supported") if self.known is not None else None
+        return frozenset(name for name in said if isinstance(name, str)) if isinstance(said, list) else None
+
+    def _inward(self, url: str) -> str:
+        """Return where the guard reaches an address of the issuer. Addresses of others stay as they are."""
+        return self._inner + url[len(self._outer) :] if f"{url}/".startswith(f"{self._outer}/") else url
+
+    def _outward(self, body: bytes) -> bytes:
+        """Return the metadata with the issuer's addresses: some servers name those by which they were asked."""
+        if self._inner == self._outer:
+            return body
+        try:
+            members = parse_object(body)
+        except ValueError:
+            return body  # the next step says what is wrong with it
+        inner = f"{self._inner}/"
+        found = {name: value for name, value in members.items() if isinstance(value, str) and value.startswith(inner)}
+        return msgspec.json.encode({
+            **members, **{name: self._outer + value[len(self._inner) :] for name, value in found.items()}
+        })  # fmt: skip
 
     async def get(
         self,
@@ -155,6 +220,7 @@ class RemoteIssuer:
         timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's own
     ) -> Response:
         """Send GET without following redirects; `timeout` is for the whole response."""
+        url = self._inward(url)
         request = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
         async with asyncio.timeout(timeout):  # the HTTP client's timeout is for each part of a response
             return await _read(request, url, limit)
@@ -163,6 +229,7 @@ class RemoteIssuer:
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]
     ) -> Response:
         """Send a form. It authenticates by itself, whatever `auth` the HTTP client has."""
+        url = self._inward(url)
         request = http.stream(
             "POST",
             url,
@@ -173,6 +240,12 @@ class RemoteIssuer:
             timeout=TIMEOUT_SECONDS,
         )
         return await _read(request, url, MAX_BYTES)
+
+
+def _close(forks: int, loop: asyncio.AbstractEventLoop, http: httpx2.AsyncClient) -> None:
+    """Close the connections of a guard that is no longer in use, where they belong."""
+    if forks == worker.forks and loop.is_running():
+        submit(http.aclose(), loop)
 
 
 def _unusable(http: httpx2.AsyncClient) -> str:

@@ -20,7 +20,7 @@ from affiant.oauth import revocations as feed
 from affiant.oauth.revocations import MAX_BYTES, Feed
 from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive
-from affiant.resource.issuer.keys import IssuerKeys
+from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, TIMEOUT_SECONDS, RemoteIssuer
 from affiant.resource.issuer.worker import worker
 
@@ -47,7 +47,7 @@ class Followed:
     STALE_SECONDS, and a warning is logged. With ``required`` all tokens are then rejected. ``off`` requests nothing.
     """
 
-    def __init__(self, issuer: RemoteIssuer, keys: IssuerKeys, *, policy: str, clock: Callable[[], float]) -> None:
+    def __init__(self, issuer: RemoteIssuer, keys: Keys, *, policy: str, clock: Callable[[], float]) -> None:
         self._issuer = issuer
         self._keys = keys
         self._policy = policy
