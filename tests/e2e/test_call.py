@@ -147,6 +147,14 @@ def test_call_wrong_url(server: Server, reader: tuple[str, str], url: str) -> No
     assert "write it like https://api.example" in _one_line(done)
 
 
+def test_call_without_tls(server: Server, reader: tuple[str, str]) -> None:
+    """A token goes to no other machine in clear, unless the user says so."""
+    done = server.run("call", "http://api.invalid/orders", *reader)
+    assert done.returncode == 8
+    assert "by https, or with --unsafe-http" in _one_line(done)
+    assert server.run("call", "http://api.invalid/orders", *reader, "--unsafe-http").returncode == 5
+
+
 def test_call_wrong_method(server: Server, api: str, reader: tuple[str, str]) -> None:
     done = server.run("call", f"{api}/orders", *reader, "-X", "A B")
     assert done.returncode == 2

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client.credentials import Credentials
-    from affiant.client.http_auth import WrongOrigin
+    from affiant.client.http_auth import NoTls, WrongOrigin
     from affiant.client.identity import Service
     from affiant.client.token import Token
 
-__all__ = ["Credentials", "Service", "Token", "WrongOrigin"]
+__all__ = ["Credentials", "NoTls", "Service", "Token", "WrongOrigin"]
 
-_ROOMS = {"Credentials": "credentials", "Service": "identity", "Token": "token", "WrongOrigin": "http_auth"}
+_ROOMS = {
+    "Credentials": "credentials",
+    "NoTls": "http_auth",
+    "Service": "identity",
+    "Token": "token",
+    "WrongOrigin": "http_auth",
+}
 
 
 def __getattr__(name: str) -> Any:

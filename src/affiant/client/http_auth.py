@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError
+from affiant.oauth.metadata import is_safe_url
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.prover import Prover
@@ -24,6 +25,10 @@ _PORTS = {"http": 80, "https": 443}
 
 class WrongOrigin(LocalError):
     """The request goes to another origin than that of the token. Nothing was sent."""
+
+
+class NoTls(LocalError):
+    """The token would go to another machine without TLS. Nothing was sent."""
 
 
 class Tokens(Protocol):
@@ -48,7 +53,10 @@ class ServiceAuth:
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, source: Tokens, key: TokenKey, origin: str | None, prover: Prover | None = None) -> None:
+    def __init__(
+        self, source: Tokens, key: TokenKey, origin: str | None, prover: Prover | None, *, is_clear_allowed: bool
+    ) -> None:
+        self._is_clear_allowed = is_clear_allowed
         self._source = source
         self._key = key
         self._origin = origin
@@ -133,14 +141,28 @@ class ServiceAuth:
         return remedy
 
     def _check(self, url: str) -> None:
-        if self._origin is not None and _origin(url) != self._origin:
+        origin = _origin(url)
+        if self._origin is not None and origin != self._origin:
             raise WrongOrigin(
-                f"this token is for {self._origin}, but the request goes to {_origin(url)}: nothing was sent;"
+                f"this token is for {self._origin}, but the request goes to {origin}: nothing was sent;"
                 " if that is right, name the origin with service.auth(…, origin=…)"
+            )
+        # Attack (RFC 6750 section 5.3): a token is read off the network.
+        if not self._is_clear_allowed and not is_safe_url(origin):
+            raise NoTls(
+                f"the token would go to {origin} without TLS: nothing was sent; use https, or say"
+                " service.auth(…, unsafe_http=True) where something else encrypts the connection"
             )
 
 
-def make_auth(source: Tokens, key: TokenKey, *, origin: str | None = None, prover: Prover | None = None) -> ServiceAuth:
+def make_auth(
+    source: Tokens,
+    key: TokenKey,
+    *,
+    origin: str | None = None,
+    prover: Prover | None = None,
+    unsafe_http: bool = False,
+) -> ServiceAuth:
     """Return a ServiceAuth that httpx2, httpx and requests accept, as far as they are installed.
 
     The token is sent to this origin only: by default to that of the resource, or anywhere if the resource is no URL.
@@ -149,7 +171,7 @@ def make_auth(source: Tokens, key: TokenKey, *, origin: str | None = None, prove
     if "requests" in sys.modules:  # requests accepts any callable
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    made: ServiceAuth = kind(source, key, _bound(key.resource, origin), prover)
+    made: ServiceAuth = kind(source, key, _bound(key.resource, origin), prover, is_clear_allowed=unsafe_http)
     return made
 
 

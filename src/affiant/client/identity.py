@@ -43,7 +43,8 @@ class Service:
     Args:
         issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
         client_id: of this service.
-        key: signs the assertions: a private key as PEM or JWK, the path of a file with either, or any Signer.
+        key: signs the assertions: a private key as PEM or JWK, the path of a file with either, a private key of the
+            package cryptography, or any Signer.
         secret: a client secret instead of a key.
         auth_method: how the secret is sent; client_secret_basic if left out.
         alg: the algorithm (RFC 7518), if the key does not name one.
@@ -208,24 +209,27 @@ class Service:
     def auth(
         self,
         resource: str | None = None,
-        scope: str | None = None,
-        *,
+        *scopes: str,
         origin: str | None = None,
         authorization_details: Sequence[dict[str, Any]] | None = None,
+        unsafe_http: bool = False,
     ) -> Any:
         """Return an `auth=` for httpx2, httpx and requests.
 
         Args:
             resource: the identifier of the API (RFC 8707).
-            scope: to request, names separated by spaces.
+            scopes: to request; each may be several names separated by spaces.
             origin: of the API, if its identifier has another; the token is sent to no other.
             authorization_details: to request, finer than by a scope (RFC 9396).
+            unsafe_http: True sends the token without TLS to other machines too. On loopback it always may go so.
 
         Raises:
-            LocalError: the origin is not an http or https URL.
+            LocalError: the origin is not an http or https URL, or a scope is not a str.
         """
-        key = self._key(resource, scope, authorization_details)
-        return make_auth(self._source, key, origin=origin, prover=self._prover)
+        if not all(isinstance(scope, str) for scope in scopes):
+            raise LocalError('auth() takes scopes one by one: service.auth(resource, "a", "b")')
+        key = self._key(resource, " ".join(scopes) or None, authorization_details)
+        return make_auth(self._source, key, origin=origin, prover=self._prover, unsafe_http=unsafe_http)
 
     def assertion(self) -> str:
         """Return a new client assertion (RFC 7523) for use by other means.
@@ -367,8 +371,25 @@ def _signer(key: Any, alg: str | None, kid: str | None) -> Signer:
         key = pem.parse_private_key(key, alg=alg)
     if isinstance(key, dict):
         key = pem.parse_document(key, alg=alg)
-    signer: Signer = key
+    elif hasattr(key, "private_bytes"):
+        key = pem.parse_key_object(key, alg=alg)
+    signer = _check_signer(key)
     return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
+
+
+def _check_signer(key: Any) -> Signer:
+    """Reject what would fail with the first token."""
+    kid = getattr(key, "kid", None)
+    is_named = isinstance(getattr(key, "alg", None), str) and (kid is None or isinstance(kid, str))
+    if not is_named or not callable(getattr(key, "sign", None)):
+        raise LocalError(
+            f"key= is a private key as PEM or JWK, the path of a file with one, or a Signer with alg, kid and sign(),"
+            f" not {type(key).__name__}"
+        )
+    if iscoroutinefunction(key.sign):
+        raise LocalError(f"sign() of {type(key).__name__} is a coroutine function: a Service calls it on a thread")
+    signer: Signer = key
+    return signer
 
 
 def _proof_key(key: Any) -> ProofKey:

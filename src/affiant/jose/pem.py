@@ -57,6 +57,13 @@ def parse_private_key(text: str, *, alg: str | None = None) -> PrivateKey:
     return _parse_openssh(data, alg) if label == _OPENSSH else keys.parse_private_pem(data, alg=alg)
 
 
+def parse_key_object(key: Any, *, alg: str | None = None) -> PrivateKey:
+    """Return the key that a private key of the package cryptography has."""
+    pkcs8, bare = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    data: bytes = key.private_bytes(serialization.Encoding.PEM, pkcs8, bare)
+    return keys.parse_private_pem(data, alg=alg)
+
+
 def parse_document(members: dict[str, Any], *, alg: str | None = None) -> PrivateKey:
     """Return the private key in this JWK."""
     if members.get("type") == "service_account" and "private_key" in members:

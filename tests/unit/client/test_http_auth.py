@@ -11,7 +11,7 @@ import requests
 from tests.unit.client.conftest import Answer, Foreign
 
 from affiant import Service
-from affiant.client import WrongOrigin
+from affiant.client import NoTls, WrongOrigin
 from affiant.errors import LocalError
 from affiant.jose.keys import PrivateKey
 
@@ -139,6 +139,32 @@ def test_origin_says_where_the_api_listens(api: Foreign, service: Service, resou
 def test_wrong_origin_is_an_error(service: Service, origin: str) -> None:
     with pytest.raises(LocalError, match="http"):
         service.auth("urn:orders", origin=origin)
+
+
+@pytest.mark.rfc(6750, "5.3")
+@pytest.mark.parametrize("resource", ["http://orders.internal", "urn:orders", None])
+def test_no_token_leaves_the_machine_without_tls(
+    service: Service, foreign: Foreign, post: Callable[..., int], resource: str | None
+) -> None:
+    with pytest.raises(NoTls, match="without TLS: nothing was sent"):
+        post("http://orders.internal/orders", service.auth(resource))
+    assert not foreign.sent("/token")
+
+
+def test_unsafe_http_is_said(api: Foreign, service: Service) -> None:
+    """Where a service mesh encrypts the connection; here its proxy is the API itself."""
+    auth = service.auth("http://orders.internal", unsafe_http=True)
+    with httpx2.Client(proxy=api.url) as http:
+        http.get("http://orders.internal/orders", auth=auth)
+    assert api.requests[0].headers["authorization"] == "Bearer token-1"
+
+
+def test_scopes_one_by_one_and_in_one(api: Foreign, foreign: Foreign, service: Service) -> None:
+    for scopes in (("a", "b"), ("a b",)):
+        assert _httpx2(f"{api.url}/orders", service.auth(api.url, *scopes)) == 200
+    assert [request.form["scope"] for request in foreign.sent("/token")] == ["a b"]
+    with pytest.raises(LocalError, match="one by one"):
+        service.auth(api.url, ["a", "b"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("is_named", [True, False], ids=["named origin", "any origin"])

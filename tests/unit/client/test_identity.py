@@ -38,6 +38,7 @@ def _pem(key: PrivateKey) -> str:
 
 SHAPES: dict[str, Callable[[PrivateKey, Path], Any]] = {
     "signer": lambda key, _: key,
+    "cryptography": lambda key, _: key.key,
     "jwk": lambda key, _: key.to_jwk(),
     "jwk text": lambda key, _: json.dumps(key.to_jwk()),
     "pem": lambda key, _: _pem(key),
@@ -75,6 +76,32 @@ async def _later(_: bytes) -> bytes:
     return b""
 
 
+class Remote:
+    """A signer that must be awaited."""
+
+    alg, kid = "ES256", "kms"
+
+    async def sign(self, data: bytes) -> bytes:
+        return data
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (7, "not int"),
+        (object(), "not object"),
+        (["-----BEGIN"], "not list"),
+        (Kms("ES256", None), "not Kms"),  # type: ignore[arg-type]
+        (Kms(None, bytes), "not Kms"),  # type: ignore[arg-type]
+        (Remote(), "coroutine function"),
+    ],
+)
+def test_wrong_object_is_rejected_when_it_is_given(wrong: Any, words: str) -> None:
+    for name in ("key", "dpop"):
+        with pytest.raises(LocalError, match=words):
+            Service(ISSUER, "billing", **{name: wrong, **({"secret": "s"} if name == "dpop" else {})})
+
+
 @pytest.mark.parametrize(
     ("alg", "answer", "words"),
     [
@@ -86,7 +113,7 @@ async def _later(_: bytes) -> bytes:
         ("RS256", lambda _: bytes(64), "256 to 1024 bytes"),
         ("Ed25519", lambda _: "x" * 64, "returned str, not bytes"),
         ("ES256", lambda _: None, "returned NoneType, not bytes"),
-        ("ES256", _later, "returned coroutine, not bytes"),
+        ("ES256", _later, "is a coroutine function"),
     ],
 )
 def test_impossible_signature_is_not_sent(alg: str, answer: Callable[[bytes], Any], words: str) -> None:

@@ -17,9 +17,9 @@ from affiant.cli.output import Answered, is_json, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.credentials import Credentials
-from affiant.client.http_auth import make_auth
+from affiant.client.http_auth import NoTls, make_auth
 from affiant.client.token import TokenKey
-from affiant.errors import RemoteError, Unreachable
+from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client
 from affiant.system.text import printable
 
@@ -42,6 +42,7 @@ _LONGEST = 2000  # characters of a printed line, and of a challenge; all of it w
 @click.option("-d", "--body", metavar="TEXT|@FILE|@-", help="body, or where to read it (@-: standard input)")
 @click.option("-v", "--verbose", is_flag=True, help="print request and answer on standard error, without secrets")
 @click.option("--dpop", is_flag=True, help="use a new token, bound to a key that is made for this call (RFC 9449)")
+@click.option("--unsafe-http", is_flag=True, help="send the token without TLS to another machine, too")
 @no_cache_option
 @json_option()
 def call(
@@ -54,6 +55,7 @@ def call(
     body: str | None,
     verbose: bool,
     dpop: bool,
+    unsafe_http: bool,
     no_cache: bool,
 ) -> None:
     """The token is the one that `affiant token` keeps. If the API refuses it, the call is repeated with a new one.
@@ -69,13 +71,7 @@ def call(
         raise click.ClickException(f"{method!r} is not an HTTP method: write it like -X POST")
     sent, content = [_header(text) for text in headers], _read_body(body)
     found = find(credentials, resource, scope)
-    # Attack: a redirect. The token goes to the URL that the user gave, and nowhere else.
-    if dpop:
-        from affiant.client.identity import Service
-
-        auth = Service.from_credentials(found, dpop=True).auth(resource, scope, origin=url)
-    else:
-        auth = make_auth(KeptTokens(found, keep=not no_cache), TokenKey(resource, scope), origin=url)
+    auth = _auth(found, TokenKey(resource, scope), url, dpop=dpop, keep=not no_cache, unsafe_http=unsafe_http)
     hooks = _trace() if verbose else None
     with (
         _failures(url),
@@ -92,6 +88,16 @@ def call(
         raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
 
 
+def _auth(found: Credentials, key: TokenKey, url: str, *, dpop: bool, keep: bool, unsafe_http: bool) -> Any:
+    """Return the `auth=`. Attack: a redirect. The token goes to the URL that the user gave, and nowhere else."""
+    if not dpop:
+        return make_auth(KeptTokens(found, keep=keep), key, origin=url, unsafe_http=unsafe_http)
+    from affiant.client.identity import Service
+
+    service = Service.from_credentials(found, dpop=True)
+    return service.auth(key.resource, key.scope or "", origin=url, unsafe_http=unsafe_http)
+
+
 def _verify(found: Credentials) -> ssl.SSLContext | bool:
     """Return the TLS context for the API, with the certificate of these credentials if they name one."""
     if found.certificate is None:
@@ -105,6 +111,11 @@ def _verify(found: Credentials) -> ssl.SSLContext | bool:
 def _failures(url: str) -> Iterator[None]:
     try:
         yield
+    except NoTls:
+        raise ConfigError(
+            "the token would go to another machine without TLS: call the API by https, or with --unsafe-http where"
+            " something else encrypts the connection"
+        ) from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
         raise click.ClickException(f"{url!r} cannot be called: {error}") from None
     except httpx2.TransportError as error:
