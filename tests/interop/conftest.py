@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.certificates import lasting
-from tests.process import Server
+from tests.loopback import listens
+from tests.process import Child, Launch, Server
 
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".venv-interop" / "bin" / "python"
@@ -68,6 +69,31 @@ def okta_like(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with _with_tls(tmp_path_factory.mktemp("okta"), authority, "/oauth2/v1", {}) as server:
         server.add_api()
         yield server
+
+
+def program(name: str) -> str:
+    """Find a program of others; skip the test without it."""
+    elsewhere = (str(PYTHON.parent), "/usr/lib/rabbitmq/bin", os.environ["PATH"], "/usr/sbin")
+    found = shutil.which(name, path=os.pathsep.join(elsewhere))
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install it, or make interop, to run this recipe")
+    return found
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Launch]:
+    """Start a program in tmp_path, and wait until its port answers."""
+    children: list[Child] = []
+
+    def run(port: int, *command: str, **environment: str) -> Child:
+        child = Child.start(tmp_path, *command, name=f"program{len(children)}", **environment)
+        children.append(child)
+        child.until(lambda: listens(port))
+        return child
+
+    yield run
+    for child in children:
+        child.stop()
 
 
 @dataclass

@@ -3,12 +3,10 @@
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +14,14 @@ import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from tests.interop import envoy
+from tests.interop.conftest import program
 from tests.loopback import free_port, listens
 from tests.process import Child, Launch, Server
 
 pytestmark = pytest.mark.interop
 ORDERS = "https://orders.example"
 MODULES = Path("/usr/lib/apache2/modules")
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install it to run this recipe")
-    return found
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
-    """Start a program in tmp_path, and wait until its port answers."""
-    children: list[Child] = []
-
-    def run(port: int, *command: str, **environment: str) -> Child:
-        child = Child.start(tmp_path, *command, name=f"program{len(children)}", **environment)
-        children.append(child)
-        child.until(lambda: listens(port))
-        return child
-
-    yield run
-    for child in children:
-        child.stop()
 
 
 def _ask(port: int, token: str | None) -> httpx2.Response:
@@ -90,7 +67,7 @@ def _apache(folder: Path, port: int, module: str, location: str) -> list[str]:
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     (folder / "apache.conf").write_text("\n".join(lines) + "\n")
-    return [_program("apache2"), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
+    return [program("apache2"), "-f", str(folder / "apache.conf"), "-DFOREGROUND"]
 
 
 def test_apache_mod_oauth2(plain: Server, apis: dict[str, str], tmp_path: Path, start: Launch) -> None:
@@ -144,7 +121,7 @@ def test_apache_mod_auth_openidc(with_path: Server, authority: Path, tmp_path: P
 
 def test_haproxy(plain: Server, apis: dict[str, str], tmp_path: Path, start: Launch) -> None:
     """HAProxy reads no JWK Set: it is given the public key of the moment."""
-    program, port = _program("haproxy"), free_port()
+    haproxy, port = program("haproxy"), free_port()
     (jwk,) = httpx2.get(f"{plain.issuer}/jwks").json()["keys"]
     key: Any = jwt.PyJWK(jwk)
     pem = key.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -170,104 +147,41 @@ frontend api
     http-request return status 200
 """
     )
-    start(port, program, "-f", str(tmp_path / "haproxy.cfg"))
+    start(port, haproxy, "-f", str(tmp_path / "haproxy.cfg"))
     assert _ask(port, apis["good"]).status_code == 200
     assert _ask(port, apis["other"]).status_code == 403
     assert _ask(port, apis["good"][:-4] + "AAAA").status_code == 401
     assert _ask(port, None).status_code == 401
 
 
-@pytest.fixture
-def judge(plain: Server, tmp_path: Path) -> Iterator[int]:
-    """The port of a process with our guard, which answers 200, or what the caller must hear."""
-    port = free_port()
-    app = f"""
-from affiant.resource import Guard
-from affiant.resource import GuardMiddleware
-
-async def ok(scope, receive, send):
-    client = scope["affiant.caller"].client_id.encode()
-    await send({{"type": "http.response.start", "status": 200, "headers": [(b"x-client", client)]}})
-    await send({{"type": "http.response.body"}})
-
-app = GuardMiddleware(ok, Guard("{plain.issuer}", audience="{ORDERS}"), need=["orders.read"])
+def test_envoy_jwt_authn(plain: Server, apis: dict[str, str], tmp_path: Path, start: Launch) -> None:
+    command, port = program("envoy"), free_port()
+    manager = f"""
+http_filters:
+- name: envoy.filters.http.jwt_authn
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+    providers:
+      affiant:
+        issuer: {plain.issuer}
+        audiences: ["{ORDERS}"]
+        remote_jwks: {{http_uri: {{uri: "{plain.issuer}/jwks", cluster: as, timeout: 5s}}, cache_duration: 300s}}
+    rules: [{{match: {{prefix: /}}, requires: {{provider_name: affiant}}}}]
+- name: envoy.filters.http.router
+  typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
 """
-    (tmp_path / "judge.py").write_text(app)
-    words = ("-m", "uvicorn", "judge:app", "--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning")
-    child = Child.start(tmp_path, sys.executable, *words, name="judge")
-    try:
-        child.until(lambda: listens(port))
-        yield port
-    finally:
-        child.stop()
-
-
-def test_nginx_auth_request(apis: dict[str, str], judge: int, tmp_path: Path, start: Launch) -> None:
-    program, port = _program("nginx"), free_port()
-    paths = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "htdocs").mkdir()
-    (tmp_path / "htdocs" / "index.html").write_text("ok")
-    (tmp_path / "nginx.conf").write_text(
-        f"""
-daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}
-http {{
-    access_log off; {paths}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            auth_request /judge;
-            auth_request_set $why $upstream_http_www_authenticate;
-            error_page 403 = @forbidden;
-            root {tmp_path}/htdocs; index index.html;
-        }}
-        location = /judge {{
-            internal;
-            proxy_pass http://127.0.0.1:{judge}/;
-            proxy_pass_request_body off;
-            proxy_set_header Content-Length "";
-        }}
-        location @forbidden {{ add_header WWW-Authenticate $why always; return 403; }}
-    }}
-}}
-"""
-    )
-    start(port, program, "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "error.log"))
+    clusters = {"as": plain.port}
+    arguments = envoy.configure(tmp_path, manager, port, route="direct_response: {status: 200}", **clusters)
+    start(port, command, *arguments)
     assert _ask(port, apis["good"]).status_code == 200
-    refused = _ask(port, apis["other"])
-    assert refused.status_code == 401
-    assert "invalid_token" in refused.headers["WWW-Authenticate"]
+    assert _ask(port, apis["other"]).status_code == 403
+    assert _ask(port, apis["good"][:-4] + "AAAA").status_code == 401
     assert _ask(port, None).status_code == 401
-
-
-def test_caddy_forward_auth(apis: dict[str, str], judge: int, tmp_path: Path, start: Launch) -> None:
-    program, port = _program("caddy"), free_port()
-    (tmp_path / "Caddyfile").write_text(
-        f"""
-{{
-    admin off
-    auto_https off
-}}
-http://127.0.0.1:{port} {{
-    forward_auth 127.0.0.1:{judge} {{
-        uri /
-        copy_headers X-Client
-    }}
-    respond "{{http.request.header.X-Client}}" 200
-}}
-"""
-    )
-    start(port, program, "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile", HOME=str(tmp_path))
-    assert _ask(port, apis["good"]).status_code == 200
-    refused = _ask(port, apis["other"])
-    assert refused.status_code == 401
-    assert "invalid_token" in refused.headers["WWW-Authenticate"]
 
 
 def test_prometheus(plain: Server, tmp_path: Path, start: Launch) -> None:
     """Its scrape of a target brings our token."""
-    program, port, target = _program("prometheus"), free_port(), free_port()
+    prometheus, port, target = program("prometheus"), free_port(), free_port()
     plain.affiant("client", "new", "prometheus", "--auth", "client_secret_basic", "--scope", "orders.read")
     (tmp_path / "target.py").write_text(
         f"""
@@ -297,13 +211,13 @@ HTTPServer(("127.0.0.1", {target}), Target).serve_forever()
     (tmp_path / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
     start(target, sys.executable, "target.py")
     words = (f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb")
-    child = start(port, program, *words, f"--web.listen-address=127.0.0.1:{port}")
+    child = start(port, prometheus, *words, f"--web.listen-address=127.0.0.1:{port}")
     seen = tmp_path / "seen"
     child.until(lambda: seen.exists() and "Bearer eyJ" in seen.read_text())
 
 
 def test_rabbitmq(with_path: Server, authority: Path, tmp_path: Path) -> None:
-    program = _program("rabbitmq-server")
+    rabbitmq = program("rabbitmq-server")
     with_path.affiant(
         *("api", "new", "rabbit", "--identifier", "urn:rabbitmq", "--scope", "urn:rabbitmq.read:*/*"),
         *("--scope", "urn:rabbitmq.configure:*/*", "--scope", "urn:rabbitmq.tag:administrator"),
@@ -345,7 +259,7 @@ auth_oauth2.https.cacertfile = {authority}/authority.pem
         "RABBITMQ_DIST_PORT": str(distribution),
         "HOME": str(tmp_path),
     }
-    child = Child.start(tmp_path, program, name="rabbitmq", **environment)
+    child = Child.start(tmp_path, rabbitmq, name="rabbitmq", **environment)
     try:
         end = time.monotonic() + 90
         while not listens(management):
@@ -365,7 +279,7 @@ auth_oauth2.https.cacertfile = {authority}/authority.pem
 
 def test_dovecot(plain: Server, tmp_path: Path) -> None:
     """It validates locally, by PEM files named for alg and kid, and takes typ JWT alone."""
-    program, mail = _program("dovecot"), "https://mail.example"
+    dovecot, mail = program("dovecot"), "https://mail.example"
     plain.affiant("api", "new", "mail", "--identifier", mail, "--scope", "imap", "--token-typ", "JWT")
     plain.affiant("client", "new", "mailer", "--scope", "imap", "--resource", mail)
     token = plain.affiant("token", "-c", "mailer.affiant.json", "--resource", mail, "--scope", "imap")["access_token"]
@@ -410,7 +324,7 @@ service auth {{
 }}
 """
     )
-    child = Child.start(tmp_path, program, "-F", "-c", str(tmp_path / "dovecot.conf"), name="dovecot")
+    child = Child.start(tmp_path, dovecot, "-F", "-c", str(tmp_path / "dovecot.conf"), name="dovecot")
     try:
         path = tmp_path / "run" / "auth-client"
         child.until(path.exists)
@@ -438,7 +352,7 @@ def _login(path: Path, user: str, token: str) -> bytes:
 
 def test_scitokens_cpp(with_path: Server, authority: Path) -> None:
     """It trusts the authorities of the system, so ours is put in their place for this process alone."""
-    _program("scitokens-test-access"), _program("unshare")
+    program("scitokens-test-access"), program("unshare")
     data = "https://cpp.example"
     with_path.affiant("api", "new", "cpp", "--identifier", data, "--scope", "read:/data")
     with_path.affiant("client", "new", "cpp", "--scope", "read:/data", "--resource", data)

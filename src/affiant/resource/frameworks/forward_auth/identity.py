@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from affiant.resource.caller import Caller
 
-IDENTITY = ("Affiant-Client-Id", "Affiant-Subject", "Affiant-Scope", "Affiant-Token-Id")
+IDENTITY = ("Affiant-Client-Id", "Affiant-Subject", "Affiant-Scope")
 
 # Attack: WSGI, CGI and PHP take Affiant_Client_Id for Affiant-Client-Id, and a proxy replaces only the latter.
 _ALIAS = re.compile("|".join(name.lower().replace("-", "[-_]") for name in IDENTITY).encode())
@@ -24,9 +24,8 @@ def build(caller: Caller | None) -> dict[str, str]:
     """Return every header; empty on a public route, where one that the client sent must not reach the API either."""
     if caller is None:
         return dict.fromkeys(IDENTITY, "")
-    values = (caller.client_id, caller.sub, *caller.scopes, caller.token_id)
-    client_id, subject, *scopes, token_id = map(_escape, values)
-    return dict(zip(IDENTITY, (client_id, subject, " ".join(sorted(scopes)), token_id), strict=True))
+    scope = " ".join(sorted(map(_escape, caller.scopes)))
+    return dict(zip(IDENTITY, (_escape(caller.client_id), _escape(caller.sub), scope), strict=True))
 
 
 def _escape(value: str) -> str:
