@@ -16,7 +16,8 @@ from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
 from affiant.values import Value
 
-MAX_REMEMBERED = 64  # decisions for one client
+# Decisions for one client, each about so few names: a client that asks in ever new ways must not fill the memory.
+MAX_REMEMBERED, MAX_NAMES = 16, 16
 GUIDE_LIFETIME = 600  # seconds; the longest lifetime of the guide's tokens
 
 
@@ -41,7 +42,7 @@ def grant(authorization: Authorization, client: RegisteredClient, directory: Dir
     granted: Granted | None = client.granted.get(asked)
     if granted is None:
         granted = _grant(authorization, client, directory, lifetime)
-        if len(client.granted) < MAX_REMEMBERED:
+        if len(client.granted) < MAX_REMEMBERED and len(granted.scope) + len(granted.resource) <= MAX_NAMES:
             client.granted[asked] = granted
     return granted
 

@@ -8,8 +8,10 @@ import pytest
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry import directory
 from affiant.server.registry.directory import Directory
+from affiant.server.token import policy
+from affiant.server.token.grants.base import Authorization
 from affiant.storage.memory import MemoryStore
-from affiant.storage.records import Client
+from affiant.storage.records import Api, Client
 from affiant.testing import ISSUER
 
 CLIENT = Client("c1", "private_key_jwt")
@@ -50,3 +52,19 @@ async def test_made_up_names_push_out_no_client(monkeypatch: pytest.MonkeyPatch)
         assert await known.client(f"x{number}") is None
     assert await known.client("c1") is first
     assert list(known._strangers) == ["x3", "x4"]
+
+
+async def test_ever_new_requests_do_not_fill_the_memory() -> None:
+    """A client is remembered with what it got, a few times, each of few names."""
+    store, names = MemoryStore(), tuple(f"s{number}" for number in range(100))
+    await store.apis.add(Api("https://orders.example", "orders", names, is_default=True, created_at=0))
+    await store.clients.add(replace(CLIENT, scope=names))
+    known = Directory(ISSUER, store, MasterKey.from_bytes(bytes(32)))
+    await known.refresh()
+    client = await known.client("c1")
+    assert client is not None
+    for number in range(100):
+        for asked in (names[number:], names[: number % 10 + 1]):
+            assert policy.grant(Authorization(asked, ()), client, known, lifetime=60).scope == asked
+    assert 1 < len(client.granted) <= policy.MAX_REMEMBERED
+    assert all(len(granted.scope) < policy.MAX_NAMES for granted in client.granted.values())
