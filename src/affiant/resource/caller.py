@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from affiant.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A client whose access token is valid here and now.
+class Caller(Value, frozen=True):
+    """A client whose access token is valid here and now. Two are equal if the first four attributes are.
 
     Attributes:
         client_id: the client.
@@ -20,12 +20,23 @@ class Caller:
         next_nonce: for the header DPoP-Nonce of the response, if the proof had an older one (RFC 9449 section 8.2).
     """
 
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"claims", "next_nonce"})
+
     client_id: str
     sub: str
     scopes: frozenset[str]
     token_id: str
-    claims: dict[str, Any] = field(repr=False, compare=False)
-    next_nonce: str | None = field(default=None, repr=False, compare=False)
+    claims: dict[str, Any]
+    next_nonce: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Caller) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def _compared(self) -> tuple[str, str, frozenset[str], str]:
+        return self.client_id, self.sub, self.scopes, self.token_id
 
     @property
     def issuer(self) -> str:

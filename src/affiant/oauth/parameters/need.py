@@ -27,7 +27,7 @@ class Need(Value, frozen=True):
     text: str  # a scope that is enough, for the challenge: of each group its first name
 
     def is_met_by(self, scopes: frozenset[str]) -> bool:
-        return self.all <= scopes and not any(map(scopes.isdisjoint, self.groups))
+        return self.all <= scopes and not (self.groups and any(map(scopes.isdisjoint, self.groups)))
 
 
 def any_of(*names: str) -> AnyOf:
@@ -51,7 +51,7 @@ def parse(needed: object) -> Need:
     if isinstance(needed, Need):
         return needed
     if isinstance(needed, str):
-        return _parse(tuple(needed.split(" ")))
+        return _parse_text(needed)
     if isinstance(needed, AnyOf):
         return _parse((needed,))
     if not isinstance(needed, Collection) or isinstance(needed, bytes | bytearray | Mapping):
@@ -68,6 +68,11 @@ def all_of(name: str, *needed: object) -> Need:
 
 
 @lru_cache(maxsize=1024)  # an API has few needs, and asks for one with every request
+def _parse_text(needed: str) -> Need:
+    return _parse(tuple(needed.split(" ")))
+
+
+@lru_cache(maxsize=1024)
 def _parse(needed: tuple[object, ...]) -> Need:
     groups = [item.names for item in needed if isinstance(item, AnyOf)]
     names = [_name(item) for item in needed if isinstance(item, str)]

@@ -89,8 +89,9 @@ class Followed:
         """Judge by what is known, as `check` does, without waiting."""
         if self._policy == "off":
             return
-        if any(known.revokes(claims) for known in self._feeds):
-            raise Rejected(Reason.TOKEN_REVOKED)
+        for known in self._feeds:
+            if known.revokes(claims):
+                raise Rejected(Reason.TOKEN_REVOKED)
         if self._policy == "required" and not self._is_current():
             raise Unreachable(f"the revocations of {self._issuer.identifier} are not known")
 
