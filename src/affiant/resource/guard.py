@@ -126,7 +126,7 @@ class Guard(Checks):
         try:
             yield self._trusted[self.issuer]
         finally:
-            self.__dict__ = {**before, **_published(self.__dict__)}
+            self.__dict__ = {**self.__dict__, **before, **_published(self.__dict__)}
 
     def __call__(self, *scopes: str | AnyOf) -> fastapi.Needed:
         """Return what a route of FastAPI needs: ``caller: Annotated[Caller, guard("orders.read")]``.

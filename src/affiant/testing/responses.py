@@ -70,7 +70,8 @@ class Line:
         """Let the guard ask here, and go by the clock of the issuer, for as long as the context lasts."""
         # The variables of the environment may name a proxy.
         http = partial(httpx2.AsyncClient, transport=httpx2.MockTransport(self), trust_env=False)
-        with guard.unsafe_replaced(http=http, clock=self._published.clock) as self._trusted:
+        options = {"http": http, "clock": self._published.clock, "replays": None}
+        with guard.unsafe_replaced(**options) as self._trusted:
             yield self._trusted
 
     def deliver(self) -> None:

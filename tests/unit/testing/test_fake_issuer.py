@@ -201,6 +201,18 @@ def test_bound_token_comes_with_its_proof(affiant_issuer: TakeOver) -> None:
     assert refusal.value.reason == Reason.DPOP_REPLAYED
 
 
+class NoStore:
+    async def claim(self, name: bytes, *, now: float, until: float) -> bool:
+        raise AssertionError("a test leaves nothing in the store of an API")
+
+
+def test_proofs_of_a_test_are_not_kept(affiant_issuer: TakeOver) -> None:
+    guard = Guard(ISSUER, audience=API, replays=NoStore())
+    headers = affiant_issuer(guard).dpop("GET", f"{API}/orders")
+    proved = Proved("GET", f"{API}/orders", (headers["dpop"].encode(),))
+    assert guard.check_sync([headers["authorization"].encode()], proved=proved).client_id == "client"
+
+
 @pytest.mark.parametrize("signed", [True, False])
 def test_introspected_token_is_active_until_it_is_revoked(signed: bool, affiant_issuer: TakeOver) -> None:
     asked = Introspection("orders-api", SecretBasic("s" * 32), signed=signed)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,50 @@ def starlette(guard: Guard) -> Names:
     return {"app": app, "TestClient": TestClient}
 
 
+def litestar(guard: Guard) -> Names:
+    from litestar import Litestar, Request, get
+    from litestar.datastructures import State
+    from litestar.testing import TestClient
+
+    @get("/orders", guards=[guard.litestar("orders.read")])
+    async def show(request: Request[Caller, dict[str, object], State]) -> str:
+        return request.user.client_id
+
+    app = Litestar([show])
+    guard.install(app)
+    return {"app": app, "TestClient": TestClient}
+
+
+def flask(guard: Guard) -> Names:
+    from flask import Flask, g
+
+    app = Flask("orders")
+
+    @app.get("/orders")
+    @guard.flask("orders.read")
+    def show() -> str:
+        return str(g.caller.client_id)
+
+    return {"app": app}
+
+
+def django(guard: Guard) -> Names:
+    from django.test import Client
+    from tests.unit.resource.frameworks import django_project
+
+    view = guard.django("orders.read")(django_project.orders)
+    return {"serving": django_project.serving({"orders": view}), "Client": Client}
+
+
+def rest_framework(guard: Guard) -> Names:
+    from tests.unit.resource.frameworks import django_project
+
+    view = django_project.api_view(guard, "orders.read").as_view()
+    from rest_framework.test import APIClient
+
+    return {"serving": django_project.serving({"orders": view}), "APIClient": APIClient}
+
+
 def aiohttp(guard: Guard) -> Names:
     from aiohttp import web
     from aiohttp.test_utils import TestClient, TestServer
@@ -59,7 +104,15 @@ def aiohttp(guard: Guard) -> Names:
     return {"app": app, "TestClient": TestClient, "TestServer": TestServer}
 
 
-FRAMEWORKS: dict[str, Callable[[Guard], Names]] = {"FastAPI": fastapi, "Starlette": starlette, "aiohttp": aiohttp}
+FRAMEWORKS: dict[str, Callable[[Guard], Names]] = {
+    "FastAPI": fastapi,
+    "Starlette": starlette,
+    "Litestar": litestar,
+    "Flask": flask,
+    "Django": django,
+    "Django REST framework": rest_framework,
+    "aiohttp": aiohttp,
+}
 
 
 def test_every_framework_of_the_page_is_here() -> None:
@@ -75,13 +128,14 @@ async def test_request_of_the_page(name: str, affiant_issuer: Callable[..., Fake
 
     async def ask(headers: dict[str, str]) -> object:
         reply = await names["request"](headers)
-        return reply.status if hasattr(reply, "status") else reply.status_code
+        return reply.status_code if hasattr(reply, "status_code") else reply.status
 
     token = issuer.token("orders.read", client_id="billing")
-    assert await ask(issuer.bearer(token)) == 200
-    assert await ask(issuer.bearer(scope="orders.write")) == 403
-    assert await ask(issuer.bearer(issuer.expired("orders.read"))) == 401
-    issuer.rotate()
-    assert await ask(issuer.bearer(scope="orders.read")) == 200
-    issuer.revoke(token)
-    assert await ask(issuer.bearer(token)) == 401
+    with names.get("serving", nullcontext()):
+        assert await ask(issuer.bearer(token)) == 200
+        assert await ask(issuer.bearer(scope="orders.write")) == 403
+        assert await ask(issuer.bearer(issuer.expired("orders.read"))) == 401
+        issuer.rotate()
+        assert await ask(issuer.bearer(scope="orders.read")) == 200
+        issuer.revoke(token)
+        assert await ask(issuer.bearer(token)) == 401
