@@ -1,6 +1,7 @@
-"""One `auth=` object for httpx2, httpx and requests; it depends on none of them.
+"""One `auth=` object for httpx2, httpx, requests and aiohttp; it depends on none of them.
 
-Its class is derived from the auth classes of those that are installed, so that each accepts it.
+Its class is derived from the auth classes of those that are installed, so that each accepts it. For aiohttp it is a
+client middleware.
 """
 
 from __future__ import annotations
@@ -93,8 +94,10 @@ class ServiceAuth:
             if remedy == _RENEW:
                 token = (await self._source.aget(self._key)).value
 
-    def __call__(self, request: Any) -> Any:
-        """For requests, and for any other library that calls its auth with the request."""
+    def __call__(self, request: Any, handler: Any = None) -> Any:
+        """For requests, and for any other library that calls its auth with the request; with `handler`, for aiohttp."""
+        if handler is not None:
+            return self._through(request, handler)
         self._check(str(request.url))
         token = self._source.get(self._key).value
         self._authorize(request, token)
@@ -116,6 +119,23 @@ class ServiceAuth:
         answer = response.connection.send(again, **options)
         answer.history.append(response)
         return self._again(answer, token, tried, options)
+
+    async def _through(self, request: Any, handler: Any) -> Any:
+        """Send a request of aiohttp, as its client middleware."""
+        if self._origin is None:
+            # Attack: aiohttp calls its middleware again after a redirect, and the token would go wherever that leads.
+            raise LocalError("with aiohttp name the origin of the API: service.auth(…, origin=…)")
+        self._check(str(request.url))
+        token, tried = (await self._source.aget(self._key)).value, set[str]()
+        while True:
+            self._authorize(request, token)
+            response = await handler(request)
+            remedy = self._remedy(request, response, token, tried)
+            if remedy is None or not _is_sent_again(request.body):
+                return response
+            response.release()
+            if remedy == _RENEW:
+                token = (await self._source.aget(self._key)).value
 
     def _authorize(self, request: Any, token: str) -> None:
         request.headers["Authorization"] = self._credentials(token)
@@ -163,7 +183,7 @@ def make_auth(
     prover: Prover | None = None,
     unsafe_http: bool = False,
 ) -> ServiceAuth:
-    """Return a ServiceAuth that httpx2, httpx and requests accept, as far as they are installed.
+    """Return a ServiceAuth that httpx2, httpx, requests and aiohttp accept, as far as they are installed.
 
     The token is sent to this origin only: by default to that of the resource, or anywhere if the resource is no URL.
     """
@@ -203,12 +223,23 @@ def _origin(url: str) -> str:
 def _is_refused(response: Any) -> bool:
     """Whether the API answered 401 because of the token (RFC 6750 section 3.1)."""
     challenge = str(response.headers.get("WWW-Authenticate", ""))
-    return response.status_code == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
+    return _status(response) == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
 
 
 def _wants_nonce(response: Any) -> bool:
     """Whether the API answered 401 because the proof needs a nonce (RFC 9449 section 9)."""
-    return response.status_code == _UNAUTHORIZED and "use_dpop_nonce" in str(response.headers.get("WWW-Authenticate"))
+    return _status(response) == _UNAUTHORIZED and "use_dpop_nonce" in str(response.headers.get("WWW-Authenticate"))
+
+
+def _status(response: Any) -> int:
+    status: int = response.status if hasattr(response, "status") else response.status_code
+    return status
+
+
+def _is_sent_again(body: Any) -> bool:
+    """Whether a body of aiohttp can be sent twice: bytes and text, and no stream."""
+    payload = import_module("aiohttp.payload")
+    return isinstance(body, bytes | payload.BytesPayload)
 
 
 def _has_whole_body(request: Any) -> bool:

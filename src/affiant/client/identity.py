@@ -214,7 +214,7 @@ class Service:
         authorization_details: Sequence[dict[str, Any]] | None = None,
         unsafe_http: bool = False,
     ) -> Any:
-        """Return an `auth=` for httpx2, httpx and requests.
+        """Return an `auth=` for httpx2, httpx and requests, and a middleware for aiohttp.
 
         Args:
             resource: the identifier of the API (RFC 8707).

@@ -1,9 +1,10 @@
 """One `auth=` for three HTTP libraries: where the token goes, and when it is renewed."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import aiohttp
 import httpx
 import httpx2
 import pytest
@@ -43,18 +44,39 @@ def _async(library: Any) -> Callable[..., int]:
     return post
 
 
+async def _streamed(content: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for part in content:
+        yield part
+
+
+def _aiohttp(url: str, auth: Any, *, content: Any = None, **_: object) -> int:
+    async def send() -> int:
+        data = _streamed(content) if isinstance(content, Iterator) else content
+        async with aiohttp.ClientSession(middlewares=[auth]) as http, http.post(url, data=data) as response:
+            return response.status
+
+    return asyncio.run(send())
+
+
 POSTS = {
     "httpx2": _httpx2,
     "httpx": _httpx,
     "requests": _requests,
     "httpx2-async": _async(httpx2),
     "httpx-async": _async(httpx),
+    "aiohttp": _aiohttp,
 }
 
 
 @pytest.fixture(params=list(POSTS))
 def post(request: pytest.FixtureRequest) -> Callable[..., int]:
     """One way to send a request."""
+    return POSTS[request.param]
+
+
+@pytest.fixture(params=[name for name in POSTS if name != "aiohttp"])
+def flow_post(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """One of the ways in which a library itself drops the token in a redirect to another origin."""
     return POSTS[request.param]
 
 
@@ -110,7 +132,7 @@ def test_other_refusals_are_the_callers(
     assert len(_tokens(api)) == 1
 
 
-@pytest.mark.parametrize("name", ["httpx2", "httpx", "requests"])
+@pytest.mark.parametrize("name", ["httpx2", "httpx", "requests", "aiohttp"])
 def test_stream_is_not_sent_twice(api: Foreign, service: Service, name: str) -> None:
     def body() -> Iterator[bytes]:
         yield b""
@@ -144,10 +166,10 @@ def test_wrong_origin_is_an_error(service: Service, origin: str) -> None:
 @pytest.mark.rfc(6750, "5.3")
 @pytest.mark.parametrize("resource", ["http://orders.internal", "urn:orders", None])
 def test_no_token_leaves_the_machine_without_tls(
-    service: Service, foreign: Foreign, post: Callable[..., int], resource: str | None
+    service: Service, foreign: Foreign, flow_post: Callable[..., int], resource: str | None
 ) -> None:
     with pytest.raises(NoTls, match="without TLS: nothing was sent"):
-        post("http://orders.internal/orders", service.auth(resource))
+        flow_post("http://orders.internal/orders", service.auth(resource))
     assert not foreign.sent("/token")
 
 
@@ -170,17 +192,17 @@ def test_scopes_one_by_one_and_in_one(api: Foreign, foreign: Foreign, service: S
 @pytest.mark.parametrize("is_named", [True, False], ids=["named origin", "any origin"])
 @pytest.mark.parametrize("status", [302, 307])
 def test_refusal_of_another_origin_is_no_verdict(
-    api: Foreign, foreign: Foreign, service: Service, post: Callable[..., int], status: int, *, is_named: bool
+    api: Foreign, foreign: Foreign, service: Service, flow_post: Callable[..., int], status: int, *, is_named: bool
 ) -> None:
     """The hop got no token. So the token stays good, and no request is sent again."""
     foreign.default["/trap"] = INVALID
     trap = foreign.url.replace("127.0.0.1", "localhost")
     api.default["/orders"] = Answer(status, {}, {"Location": f"{trap}/trap"})
     auth = service.auth(api.url if is_named else None)
-    assert post(f"{api.url}/orders", auth, content=b"order", **_following(post)) == 401
+    assert flow_post(f"{api.url}/orders", auth, content=b"order", **_following(flow_post)) == 401
     assert _tokens(foreign, "/trap") == [None]
     assert _tokens(api) == ["Bearer token-1"]
-    assert post(f"{api.url}/orders", auth, content=b"order", **_following(post)) == 401
+    assert flow_post(f"{api.url}/orders", auth, content=b"order", **_following(flow_post)) == 401
     assert len(foreign.sent("/token")) == 1
 
 
@@ -195,6 +217,17 @@ def test_only_the_refused_hop_is_sent_again(
     assert _tokens(api) == ["Bearer token-1"]
     assert _tokens(api, "/done") == ["Bearer token-1", "Bearer token-2"]
     assert [request.method for request in api.sent("/done")] == [method, method]
+
+
+def test_aiohttp_takes_no_token_along(api: Foreign, foreign: Foreign, service: Service) -> None:
+    """It asks its middleware about each hop. So the token needs an origin, and another one gets no request at all."""
+    api.default["/orders"] = Answer(307, {}, {"Location": foreign.url.replace("127.0.0.1", "localhost") + "/trap"})
+    with pytest.raises(WrongOrigin):
+        _aiohttp(f"{api.url}/orders", service.auth(api.url), content=b"order")
+    with pytest.raises(LocalError, match="name the origin"):
+        _aiohttp(f"{api.url}/orders", service.auth("urn:orders"))
+    assert not foreign.sent("/trap")
+    assert len(_tokens(api)) == 1
 
 
 def _following(post: Callable[..., int]) -> dict[str, bool]:
