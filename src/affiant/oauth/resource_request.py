@@ -110,7 +110,8 @@ def from_environ(environ: Mapping[str, Any]) -> Scope:
     Attack: WSGI spells `Client-Cert` and `Client_Cert` alike, and a proxy may let the latter pass. So the header of a
     certificate is not read.
     """
-    named = ((name, environ.get(f"HTTP_{name.upper()}")) for name in ("authorization", "dpop", "host"))
+    named = {name: environ.get(f"HTTP_{name.upper()}") for name in ("authorization", "dpop")}
+    named["host"] = environ.get("HTTP_HOST") or _server_of(environ)
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""  # of gunicorn, of uWSGI and Werkzeug
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "") or "/"  # RFC 9110 section 4.2.3
     quoted = quote(path, safe=_PATH, encoding="latin-1")
@@ -118,10 +119,16 @@ def from_environ(environ: Mapping[str, Any]) -> Scope:
         "type": "http",
         "method": environ.get("REQUEST_METHOD", "GET"),
         "scheme": environ.get("wsgi.url_scheme", "http"),
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in named if value is not None],
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in named.items() if value is not None],
         "raw_path": (target.partition("?")[0] if target.startswith("/") else quoted).encode("latin-1"),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
     }
+
+
+def _server_of(environ: Mapping[str, Any]) -> str | None:
+    """Return the host of a request without the header Host, as PEP 3333 has it."""
+    name, port = environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
+    return f"{name}:{port}" if name and port else name  # a proof is compared without the usual port
 
 
 def from_request(

@@ -82,6 +82,15 @@ def test_request_of_wsgi_has_the_same_parts(more: dict[str, str], path: str) -> 
 
 def test_request_of_wsgi_may_lack_everything() -> None:
     assert read(from_environ({}), base=None) == ([], None)
+    _, proved = read(from_environ({"HTTP_DPOP": "p"}), base=None)
+    assert proved == Proved("GET", "http:///", (b"p",))
+
+
+def test_request_of_wsgi_without_a_host_was_sent_to_the_server() -> None:
+    """PEP 3333 has this for the URL of a request."""
+    _, proved = read(from_environ({"HTTP_DPOP": "p", "SERVER_NAME": "a.example", "SERVER_PORT": "80"}), base=None)
+    assert proved is not None
+    assert proved.url == "http://a.example:80/"
 
 
 @pytest.mark.parametrize("name", ["HTTP_CLIENT_CERT", "HTTP_SSL_CLIENT_CERT", "HTTP_X_FORWARDED_CLIENT_CERT"])

@@ -53,6 +53,11 @@ async def orders_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.caller.client_id)
 
 
+def health(request: HttpRequest) -> HttpResponse:
+    assert not hasattr(request, "caller")
+    return HttpResponse("well")
+
+
 def api_view(guard: Guard, *scopes: str) -> type[APIView]:
     class Orders(APIView):
         authentication_classes = (guard.rest_framework.authentication,)

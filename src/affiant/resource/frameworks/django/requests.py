@@ -26,8 +26,10 @@ def check_sync(guard: Checks, request: HttpRequest, need: Need) -> Caller | Deni
 
 
 def scope_of(request: HttpRequest) -> Scope:
-    scope: Scope = request.scope if isinstance(request, ASGIRequest) else resource_request.from_environ(request.META)
-    return scope
+    if not isinstance(request, ASGIRequest):
+        return resource_request.from_environ(request.META)
+    # Django's own test client has a str here.
+    return {**request.scope, "query_string": request.META["QUERY_STRING"].encode()}
 
 
 def _marks(request: HttpRequest) -> Marks:

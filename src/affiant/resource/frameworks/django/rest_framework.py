@@ -84,7 +84,10 @@ class RestFramework:
 
         class Authentication(BaseAuthentication):
             def authenticate(self, request: Request) -> tuple[TokenUser, Caller]:
-                caller = _check(guard, request, _ANY_TOKEN)
+                # RFC 6750 section 3: the challenge of a request without a token names the scope. A view may choose
+                # other permissions than its class has, so with a token they alone judge the scope.
+                is_bare = "Authorization" not in request.headers
+                caller = _check(guard, request, _need_of(guard, request) if is_bare else _ANY_TOKEN)
                 return TokenUser(caller), caller
 
             def authenticate_header(self, request: Request) -> str:
@@ -94,21 +97,33 @@ class RestFramework:
 
     def scope(self, *scopes: str | AnyOf) -> type[BasePermission]:
         """Return a class for ``permission_classes``: the token must have these scopes."""
-        guard, need = self.guard, needs.all_of("scopes", *scopes)
+        checking, wanted = self.guard, needs.all_of("scopes", *scopes)
 
         class HasScope(BasePermission):
+            guard, needed = checking, scopes
+
             def has_permission(self, request: Request, view: Any) -> bool:
-                _check(guard, request, need)
+                _check(checking, request, wanted)
                 return True
 
         return HasScope
 
 
+def _view_of(request: Request) -> Any:
+    return (request.parser_context or {}).get("view")
+
+
+def _need_of(guard: Checks, request: Request) -> Need:
+    """Return what the permissions of the view need, as far as they are written in its class."""
+    written = getattr(_view_of(request), "permission_classes", ())
+    own = [each for each in written if getattr(each, "guard", None) is guard]
+    return needs.all_of("scopes", *(scope for each in own for scope in each.needed))
+
+
 def _check(guard: Checks, request: Request, need: Need) -> Caller:
     """Return the caller, or raise Refused; add to the response what the exception handler does not pass on."""
     found = requests.check_sync(guard, request._request, need)  # noqa: SLF001 - as REST framework's own classes do
-    view = (request.parser_context or {}).get("view")
-    if view is not None:
+    if (view := _view_of(request)) is not None:
         view.headers.update(found.headers if isinstance(found, Denied) else headers_of(found))
     if isinstance(found, Denied):
         request.accepted_renderer, request.accepted_media_type = _Renderer(), _Renderer.media_type

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from asgiref.sync import iscoroutinefunction
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 
 from affiant.oauth.parameters.need import Need
@@ -33,15 +31,13 @@ def decorator(guard: Checks, need: Need) -> Callable[[View], View]:
             return requests.finish(found, await response if isinstance(response, Awaitable) else response)
 
         @wraps(view)
-        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> Any:
-            if _is_awaited(request):
-                return checked_in_loop(request, *args, **kwargs)
+        def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             found = requests.check_sync(guard, request, need)
             if isinstance(found, Denied):
                 return requests.refuse(request, found)
             return requests.finish(found, view(request, *args, **kwargs))
 
-        chosen: Any = checked_in_loop if iscoroutinefunction(view) else checked
+        chosen: Any = checked_in_loop if _is_awaited(view) else checked
         # A page of another origin cannot send the token, and without it the guard refuses.
         chosen.csrf_exempt = True
         return chosen  # type: ignore[no-any-return] # functions have no such attribute for mypy
@@ -49,10 +45,13 @@ def decorator(guard: Checks, need: Need) -> Callable[[View], View]:
     return decorate
 
 
-def _is_awaited(request: HttpRequest) -> bool:
-    """Return True for `dispatch` of an asynchronous class: no coroutine function, but Django awaits its result."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return isinstance(request, ASGIRequest)
+def _is_awaited(view: View) -> bool:
+    """Return whether Django awaits the result: of `dispatch`, too, if the class is asynchronous.
+
+    That is no coroutine function; it comes from `method_decorator` as a partial of the bound method.
+    """
+    if iscoroutinefunction(view):
+        return True
+    method = getattr(view, "func", None)
+    owner = getattr(method, "__self__", None)
+    return getattr(method, "__name__", "") == "dispatch" and bool(getattr(owner, "view_is_async", False))
