@@ -58,7 +58,14 @@ ROUTERS = pytest.mark.parametrize("build", [starlette, fastapi, litestar])
 
 async def status_of(app: Any, path: str, **more: Any) -> int:
     """Ask as a server does that passes on just this scope."""
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "root_path": "",
+    }
     scope |= {"scheme": "https", "server": ("api.example", 443), "http_version": "1.1", "asgi": {"version": "3.0"}}
     sent = list[Any]()
 
@@ -195,7 +202,8 @@ def test_websocket_gets_the_next_nonce() -> None:
     app = ISSUER.guard(nonce_key=NONCE_KEY, url=API).asgi(starlette(), {"/orders": "a"})
     headers = proven("/orders", nonce=OLD_NONCE)
     with TestClient(app, base_url=API).websocket_connect("/orders", headers=headers) as socket:
-        assert dict(socket.extra_headers or ())[b"dpop-nonce"] == NEXT_NONCE.encode()
+        headers_of_accept: Any = socket.extra_headers
+        assert dict(headers_of_accept)[b"dpop-nonce"] == NEXT_NONCE.encode()
 
 
 def test_middleware_of_an_application_has_the_same_rules() -> None:

@@ -1,6 +1,7 @@
 """The guard in FastAPI: every way in which its users write a dependency, and the answers with and without `install`."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from tests.unit.resource import test_guard
+from tests.unit.resource.frameworks import page
 from tests.unit.resource.frameworks.callers import GUARD, ISSUER, NEXT_NONCE, NONCE_KEY, OLD_NONCE, bearer, proven
 from tests.unit.resource.issuer import API, NOW, Issuer
+from tests.unit.resource.listening import listening
 
 from affiant.errors import ConfigError
 from affiant.resource import Caller, Denied, any_of
@@ -334,3 +337,19 @@ def test_websocket_is_closed_where_the_server_knows_no_refusal(headers: dict[str
     ):
         pass
     assert closed.value.code == 1008
+
+
+def test_page_runs() -> None:
+    with listening() as issuer:
+        names = page.run("fastapi.md", issuer)
+        app, guard = names["app"], names["guard"]
+
+        def ask(**headers: str) -> Any:
+            return TestClient(app).get("/orders", headers=headers)
+
+        assert ask(authorization=issuer.token(scope="orders.read").decode()).json() == {"orders of": "c"}
+        assert ask(authorization=issuer.token(scope="orders.admin").decode()).json()["error"] == "insufficient_scope"
+        override = re.search(r"`app\.dependency_overrides.*`", (page.PAGES / "fastapi.md").read_text("utf-8"))
+        assert override is not None
+        exec(override[0].strip("`"), names, {"guard": guard, "app": app})
+        assert ask().json() == {"orders of": "billing"}

@@ -14,8 +14,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from tests.unit.resource.frameworks import page
 from tests.unit.resource.frameworks.callers import GUARD, ISSUER, NEXT_NONCE, NONCE_KEY, OLD_NONCE, bearer, proven
 from tests.unit.resource.issuer import API, NOW
+from tests.unit.resource.listening import listening
 
 from affiant.errors import ConfigError
 from affiant.resource import Denied
@@ -219,3 +221,11 @@ def test_guarded_application_is_mounted() -> None:
 
 async def _name_of_the_scope(request: Request) -> PlainTextResponse:
     return PlainTextResponse(request.scope["affiant.caller"].client_id)
+
+
+def test_page_runs() -> None:
+    with listening() as issuer:
+        http = TestClient(page.run("starlette.md", issuer)["app"])
+        good = http.get("/orders", headers={"Authorization": issuer.token(scope="orders.read").decode()})
+        assert good.json() == {"orders of": "c"}
+        assert http.get("/orders").status_code == 401
