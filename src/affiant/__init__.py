@@ -1,6 +1,8 @@
 """affiant: OAuth for services that authenticate with signed JWTs (RFC 7523).
 
 The names are loaded at their first use, so that a client does not load the guard, nor a guard the client.
+
+PYTEST_DONT_REWRITE: affiant has a plugin (pytest_affiant.py), so pytest would warn if affiant was loaded before it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from tests.loopback import free_port
 from tests.process import Launch, Server
 
 from affiant import testing
+from affiant.jose import compact
 
 SECONDS = 2.0  # within which a guard must have heard
 AFFIANT_NAME = "revoked"
@@ -76,6 +77,23 @@ def test_a_client_that_an_operator_lets_in_no_more(server: Server, api: str, ver
     assert _call(api, token).status_code == 200
     server.affiant("client", verb, name)
     assert _seconds_until_refused(api, token) < SECONDS
+
+
+@pytest.mark.parametrize("what", ["token", "client", "key"])
+def test_what_an_operator_revokes(server: Server, api: str, what: str) -> None:
+    name = f"ended-{what}"
+    server.affiant("client", "new", name, "--scope", "orders.read", "--resource", api)
+    token = _token(server, name)["access_token"]
+    assert _call(api, token).status_code == 200
+    words = {
+        "token": ("revoke", "--jti", compact.parse(token).claims["jti"]),
+        "client": ("revoke", "--client", name),
+        "key": ("client", "key", "revoke", name, server.key(name).kid),
+    }
+    server.affiant(*words[what])
+    wait = _seconds_until_refused(api, token)
+    print(f"{what}: refused after {wait:.2f} s")
+    assert wait < SECONDS
 
 
 @pytest.mark.parametrize("workers", [1, 2])
