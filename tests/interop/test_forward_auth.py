@@ -201,14 +201,19 @@ def test_refusal_reaches_the_caller(
 
 
 FORGED = [
-    *(("Affiant-Client-Id", "admin"), ("Affiant-Subject", "admin"), ("Affiant-Scope", "orders.admin")),
+    *(
+        ("Affiant-Issuer", "https://other.example"),
+        ("Affiant-Client-Id", "admin"),
+        ("Affiant-Subject", "admin"),
+        ("Affiant-Scope", "orders.admin"),
+    ),
     *(("X-Original-URI", "/health"), ("X-Original-Method", "GET"), ("X-Forwarded-Uri", "/health")),
     *(("X-Forwarded-Method", "GET"), ("X-Original-URL", "/health"), ("X-Envoy-Original-Path", "/health")),
     *(("X-Forwarded-Host", "other.example"), ("X-Forwarded-Proto", "http"), ("X-HTTP-Method-Override", "GET")),
 ]
 
 
-def test_client_cannot_forge(front: Front, bearer: tuple[str, str]) -> None:
+def test_client_cannot_forge(front: Front, plain: Server, bearer: tuple[str, str]) -> None:
     """Neither what it asked for, nor who it is."""
     assert front.ask("POST", "/orders", bearer, *FORGED).status == 403
     assert front.ask("GET", "/admin", *FORGED).status == 401
@@ -216,6 +221,7 @@ def test_client_cannot_forge(front: Front, bearer: tuple[str, str]) -> None:
     assert found.seen is not None
     assert found.seen.headers["affiant-client-id"] == found.seen.headers["affiant-subject"] == "caller"
     assert found.seen.headers["affiant-scope"] == "orders.read"
+    assert found.seen.headers["affiant-issuer"] == plain.issuer
 
 
 def test_client_cannot_forge_on_a_public_route(front: Front) -> None:

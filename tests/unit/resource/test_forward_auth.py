@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.unit.resource.issuer import API, NOW, Issuer
+from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer
 from tests.unit.resource.listening import listening
 
 from affiant.errors import ConfigError
@@ -55,6 +55,7 @@ async def test_caller_is_named_to_the_api(guard: Guard, issuer: Issuer, proxy: s
     assert (found.status_code, found.content) == (200, b"")
     named = {name: value for name, value in found.headers.items() if name.startswith("affiant-")}
     assert named == {
+        "affiant-issuer": ISSUER,
         "affiant-client-id": "billing",
         "affiant-subject": "user",
         "affiant-scope": "orders.read orders.write",
@@ -87,7 +88,7 @@ async def test_public_route_names_no_caller(guard: Guard, proxy: str) -> None:
     """With every header, so that the proxy replaces those that the client sent."""
     found = await ask(guard, "GET", "/health", ("Affiant-Client-Id", "admin"), proxy=proxy)
     assert found.status_code == 200
-    assert [value for name, value in found.headers.items() if name.startswith("affiant-")] == [""] * 3
+    assert [value for name, value in found.headers.items() if name.startswith("affiant-")] == [""] * 4
 
 
 @pytest.mark.parametrize("proxy", KINDS)

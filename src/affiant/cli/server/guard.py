@@ -21,10 +21,11 @@ from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.errors import ConfigError
 from affiant.jose.strict_json import parse_object
 from affiant.oauth.parameters.need import Needed, any_of
-from affiant.resource import Guard
+from affiant.resource import Guard, Issuer
 from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.issuer.revocations import POLICIES
 from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
+from affiant.system.text import printable
 
 MAX_CONNECTIONS = 4096
 _MAX_PORT = 65_535
@@ -44,8 +45,9 @@ def guard() -> None:
 
 
 @guard.command()
-@click.option("--issuer", required=True, metavar="URL", help="issuer of the tokens")
-@click.option("--audience", required=True, metavar="URL", help="identifier of the API")
+@click.option("--issuer", required=True, multiple=True, metavar="URL", help="issuer of the tokens; one or more")
+@click.option("--audience", required=True, multiple=True, metavar="URL", help="identifier of the API; one or more")
+@click.option("--reach", metavar="URL", help="where the guard reaches the issuer, if its identifier is another address")
 @click.option("--proxy", required=True, type=click.Choice(list(KINDS)), help="the proxy that asks")
 @click.option("--route", "given", multiple=True, metavar="RULE=SCOPES", help='such as "GET /orders*=orders.read"')
 @click.option("--public", multiple=True, metavar="RULE", help='a route without a token, such as "GET /health"')
@@ -111,14 +113,21 @@ def _loopback(host: str) -> Sequence[str]:
 
 
 def _guard(options: Mapping[str, Any], trusted: Sequence[str]) -> Guard:
-    audience = urlsplit(options["audience"])
+    if options["reach"] is not None and len(options["issuer"]) > 1:
+        raise ConfigError("--reach is the address of one issuer: start a guard for each")
+    audience = urlsplit(options["audience"][0])
     url = options["url"] or (f"{audience.scheme}://{audience.netloc}" if audience.netloc else None)
     if url is None:
-        raise ConfigError("the audience is not the URL of the API: say where callers reach it, with --url")
+        raise ConfigError("the audience is not the URL of the API: name the address that callers use, with --url")
     chosen = {name: options[name] for name in ("leeway", "certificate_header") if options[name] is not None}
-    named = {name: options[name] for name in ("audience", "dpop", "revocations", "development")}
-    proxies = trusted if "certificate_header" in chosen else ()
-    return Guard(options["issuer"], url=url, certificate_proxies=proxies, **named, **chosen)
+    named = {name: options[name] for name in ("audience", "dpop", "development")}
+    return Guard(
+        [Issuer(one, reach=options["reach"], revocations=options["revocations"]) for one in options["issuer"]],
+        url=url,
+        certificate_proxies=trusted if "certificate_header" in chosen else (),
+        **named,
+        **chosen,
+    )
 
 
 def _join(rules: Iterable[tuple[str, Needed | None]]) -> dict[str, Needed | None]:
@@ -157,9 +166,9 @@ def _need(value: Any) -> Any:
 
 def _announce(address: Sequence[Any], options: Mapping[str, Any]) -> None:
     host, number = (f"[{address[0]}]" if ":" in address[0] else address[0]), address[1]
-    listens, issuer, audience = f"http://{host}:{number}", options["issuer"], options["audience"]
-    shown = {"url": f"{listens}/check", "issuer": issuer, "audience": audience, "pid": os.getpid()}
+    url, issuers, audiences = f"http://{host}:{number}/check", options["issuer"], options["audience"]
     if is_json():
-        show(shown)
-    else:
-        click.echo(f"affiant guard  {shown['url']} for {options['proxy']}   issuer {issuer}   audience {audience}")
+        show({"url": url, "issuers": issuers, "audiences": audiences, "pid": os.getpid()})
+        return
+    text = f"issuer {' '.join(issuers)}   audience {' '.join(audiences)}"
+    click.echo(printable(f"affiant guard  {url} for {options['proxy']}   {text}"))

@@ -36,6 +36,9 @@ ROUTE = ("--route", "GET /orders*=orders.read")
         ((*IDENTITY, "--proxy", "nginx", *ROUTE, "--certificate-header", "pem"), 8, "is no format"),
         ((*IDENTITY, "--proxy", "nginx", *ROUTE, "--url", "api.example"), 8, "is not where an API listens"),
         (("--issuer", "as", *IDENTITY[2:], "--proxy", "nginx", *ROUTE), 8, "cannot be an issuer"),
+        ((*IDENTITY, "--issuer", "https://b", "--reach", "https://c", "--proxy", "nginx", *ROUTE), 8, "one issuer"),
+        ((*IDENTITY, "--reach", "http://c", "--proxy", "nginx", *ROUTE), 8, "https"),
+        ((*IDENTITY, "--issuer", IDENTITY[1], "--proxy", "nginx", *ROUTE), 8, "twice"),
         ((*IDENTITY[:2], "--audience", "urn:orders", "--proxy", "nginx", *ROUTE), 8, "--url"),
         ((*IDENTITY, "--proxy", "nginx", "--routes", "missing.json"), 3, "missing.json"),
     ],
@@ -66,19 +69,14 @@ def test_file_of_routes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [7, True, {"any": ["x"]}, {"any_of": "x"}, {"any_of": []}, ["x", None], [7], "", {}])
-def test_what_is_no_scope_in_the_file_opens_no_route(tmp_path: Path, value: object) -> None:
+def test_what_is_no_scope_in_the_file_opens_no_route(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: object
+) -> None:
     file = tmp_path / "routes.json"
     file.write_text(json.dumps({"/a": value}))
-    options: dict[str, object] = {
-        "issuer": "https://as.example",
-        "audience": "https://orders.example",
-        "url": None,
-        "leeway": None,
-    }
-    options |= {"certificate_header": None, "dpop": "optional", "revocations": "off", "development": False}
-    made = guard._guard(options, ["127.0.0.1"])
-    with pytest.raises(ConfigError):
-        made.forward_auth(dict(guard._read(file)), proxy="nginx", trusted=["127.0.0.1"])
+    with pytest.raises(SystemExit) as ended:
+        main(["guard", "serve", *IDENTITY, "--proxy", "nginx", "--routes", str(file)])
+    assert (ended.value.code, "scope" in capsys.readouterr().err) == (8, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from affiant.resource.caller import Caller
 
-IDENTITY = ("Affiant-Client-Id", "Affiant-Subject", "Affiant-Scope")
+IDENTITY = ("Affiant-Issuer", "Affiant-Client-Id", "Affiant-Subject", "Affiant-Scope")
 
 # Attack: WSGI, CGI and PHP take Affiant_Client_Id for Affiant-Client-Id, and a proxy replaces only the latter.
 _ALIAS = re.compile("|".join(name.lower().replace("-", "[-_]") for name in IDENTITY).encode())
@@ -25,7 +25,9 @@ def build(caller: Caller | None) -> dict[str, str]:
     if caller is None:
         return dict.fromkeys(IDENTITY, "")
     scope = " ".join(sorted(map(_escape, caller.scopes)))
-    return dict(zip(IDENTITY, (_escape(caller.client_id), _escape(caller.sub), scope), strict=True))
+    # Attack: with several issuers, a client of one has the name of a client of another.
+    names = map(_escape, (caller.issuer, caller.client_id, caller.sub))
+    return dict(zip(IDENTITY, (*names, scope), strict=True))
 
 
 def _escape(value: str) -> str:
