@@ -13,6 +13,7 @@ from affiant.resource.caller import Caller
 from affiant.resource.frameworks.asgi import GuardMiddleware
 from affiant.resource.frameworks.wsgi import GuardWsgiMiddleware
 from affiant.resource.guard import Guard
+from affiant.resource.issuer import presets
 from affiant.resource.issuer.introspect import Introspection
 from affiant.resource.issuer.trust import Issuer
 from affiant.resource.metadata import ResourceMetadata
@@ -29,4 +30,5 @@ __all__ = [
     "Proved",
     "ResourceMetadata",
     "any_of",
+    "presets",
 ]

@@ -1,4 +1,4 @@
-"""The code of docs/how-to/guard.md runs as it is there."""
+"""The code of docs/how-to/guard.md and issuers.md runs as it is there."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,32 @@ from typing import Any
 
 from tests.unit.resource.listening import API, listening
 
-PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "guard.md").read_text("utf-8")
+from affiant.client.auth import Assertion
+from affiant.jose import keys
+from affiant.resource import Introspection
+
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
+
+
+def code_of(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (HOW_TO / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_issuers() -> None:
+    several, reach, opaque = code_of("issuers.md")
+    names: dict[str, Any] = {"Introspection": Introspection, "Assertion": Assertion, "key": keys.generate("ES256")}
+    for code in (several, reach, opaque):
+        exec(code, names)
+    with listening() as issuer:
+        written = several.replace("https://as.example", issuer.url)
+        exec(written.replace("audience=[", f"clock=lambda: {issuer.now}, audience=["), names)
+        for audience in ("https://orders.example", "api://orders"):
+            caller = names["guard"].check_sync([issuer.token(aud=audience)])
+            assert caller.issuer == issuer.url
 
 
 def test_wsgi_application() -> None:
-    code, *_ = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    code, *_ = code_of("guard.md")
     answers: list[Any] = []
     with listening() as issuer:
         written = code.replace("https://as.example", issuer.url).replace("https://orders.example", API)

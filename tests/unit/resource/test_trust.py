@@ -306,8 +306,8 @@ def test_impossible_options_are_named(match: str, make: Any) -> None:
 def test_repr_and_log_say_what_is_waived(caplog: pytest.LogCaptureFixture) -> None:
     assert repr(Issuer(ONE)) == f"Issuer('{ONE}', of RFC 9068)"
     rules = ClaimRules(client_id=("azp",), waived=frozenset({"jti"}))
-    issuer = Issuer(ONE, accept_typ=[None, "JWT"], claims=rules, waives="roles are scopes")
-    said = "typ absent; typ JWT; no jti; client_id from azp; roles are scopes"
+    issuer = Issuer(ONE, accept_typ=[None, "JWT"], claims=rules)
+    said = "typ absent; typ JWT; no jti; client_id from azp"
     assert repr(issuer) == f"Issuer('{ONE}', {said})"
     caplog.set_level("INFO")
     Guard([Issuer(TWO)], audience=API)

@@ -52,7 +52,6 @@ class Issuer:
             them any token is accepted. Only for a network in which all machines are trusted.
         revocations: ``optional``, ``required`` or ``off``, as in `Guard`; ``off`` if left out with `jwks`.
         introspection: how to ask the issuer about each token.
-        waives: what this weakens, for people: the repr and the log have it.
 
     Raises:
         ConfigError: one of them is impossible.
@@ -69,7 +68,6 @@ class Issuer:
     unsafe_reach: str | None = None
     revocations: str | None = None
     introspection: Introspection | None = None
-    waives: str = ""
 
     def __post_init__(self) -> None:
         _check_identifier(self.identifier)
@@ -90,8 +88,7 @@ class Issuer:
         found = [f"typ {typ or 'absent'}" for typ in self.accept_typ if typ != names.ACCESS_TOKEN_TYP]
         found += [f"no {name}" for name in sorted(rules.waived)]
         standard = (("client_id", rules.client_id), ("sub", rules.sub), ("jti", rules.jti), ("scope", rules.scope))
-        found += [f"{name} from {' or '.join(among)}" for name, among in standard if among != (name,)]
-        found += [self.waives] if self.waives else []
+        found += [f"{name} from {' or '.join(among) or 'no claim'}" for name, among in standard if among != (name,)]
         return "; ".join(found) or "of RFC 9068"
 
 
@@ -148,7 +145,7 @@ def faked(given: str | Issuer | Sequence[str | Issuer]) -> str | list[str | Issu
 
 def _fake(issuer: Issuer) -> Issuer:
     typ, claims = (names.ACCESS_TOKEN_TYP,), RFC_9068
-    return replace(issuer, accept_typ=typ, claims=claims, jwks=None, reach=None, unsafe_reach=None, waives="")
+    return replace(issuer, accept_typ=typ, claims=claims, jwks=None, reach=None, unsafe_reach=None)
 
 
 def trust(issuer: Issuer, audiences: Sequence[str], *, http: Http | None, clock: Callable[[], float]) -> Trusted:
