@@ -14,6 +14,7 @@ from affiant.jose.key_set import KeySet
 from affiant.oauth import revocations as feed
 from affiant.reasons import Reason
 from affiant.resource import ClaimRules, Guard, Introspection, Issuer, ResourceMetadata
+from affiant.resource.issuer import revocations
 
 ONE, TWO = "https://one.example", "https://two.example/"
 
@@ -23,6 +24,7 @@ class Issuers:
 
     def __init__(self) -> None:
         self.keys = {name: _key("1") for name in (ONE, TWO)}
+        self.now = float(NOW)
         self.requests = list[str]()
         self.members = dict[str, Any]()  # of the metadata of both
         self.changes = dict[str, dict[str, Any]]()  # of one
@@ -45,7 +47,7 @@ class Issuers:
     def guard(self, *issuers: Any, audience: Any = API, **options: Any) -> Guard:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
         given = list(issuers) or [ONE, Issuer(TWO)]
-        return Guard(given, audience=audience, http=http, clock=lambda: NOW, **options)
+        return Guard(given, audience=audience, http=http, clock=lambda: self.now, **options)
 
     def token(self, issuer: str, *, by: str | None = None, **claims: Any) -> bytes:
         return token(self.keys[by or issuer], **{"iss": issuer, **claims})
@@ -131,6 +133,7 @@ async def test_revocation_is_of_its_issuer_alone(issuers: Issuers, check: Check)
     guard = issuers.guard(Issuer(ONE, revocations="required"), Issuer(TWO, revocations="required"))
     assert await reason(check, guard, issuers.token(ONE, jti="gone")) is Reason.TOKEN_REVOKED
     assert await reason(check, guard, issuers.token(TWO, jti="gone")) is None
+    issuers.now += revocations.IDLE_SECONDS  # so that the feeds are not followed after the test
 
 
 async def test_dead_issuer_stops_only_its_own_tokens(issuers: Issuers, check: Check) -> None:
