@@ -83,8 +83,9 @@ def test_line_by_line(tmp_path: Path, launch: Launch) -> None:
     (billing,) = _blocks("Get a token", "python")
     reader.writes(billing)
     (why,) = _blocks("Find out why", "console")
-    expected = ["{'orders': 3}\n", "{'orders': 3, 'for': 'billing'}\n"]
-    for orders, answer in zip(_blocks("Guard an API", "python"), expected, strict=True):
+    expected = ["{'orders': 3, 'for': 'billing'}\n", "{'orders': 3}\n"]
+    served = [block for block in _blocks("Guard an API", "python") if block.startswith("# orders.py")]
+    for orders, answer in zip(served, expected, strict=True):
         reader.writes(orders)
         reader.types(start_api.strip())
         assert reader.types("python billing.py") == answer

@@ -98,7 +98,7 @@ class Scheme(SecurityBase):
 
     def __init__(self, guard: Checks) -> None:
         self.scheme_name = name_of(guard)
-        description = f"An access token of {guard.issuer} for {guard.audience}"
+        description = f"An access token for {guard.audience}"
         if bearer.BEARER in guard.schemes:
             self.model: models.SecurityBase = models.HTTPBearer(bearerFormat="JWT", description=description)
         else:

@@ -64,12 +64,12 @@ def test_schemes_are_known_without_asking_the_issuer() -> None:
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": f"An access token of {ISSUER} for {API}",
+            "description": f"An access token for {API}",
         },
         "other.example-v1": {
             "type": "http",
             "scheme": "DPoP",
-            "description": f"An access token of {ISSUER} for https://other.example/v1",
+            "description": "An access token for https://other.example/v1",
         },
     }
 
