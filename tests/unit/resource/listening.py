@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,7 @@ class ListeningIssuer:
         self.etag: str | None = None  # of the keys
         self.control = "max-age=300"
         self.requests = list[tuple[str, str | None]]()  # path and If-None-Match
+        self.peers = defaultdict[str, set[Any]](set)  # by path, one for each connection
         self.arrived = threading.Condition()
 
     def guard(self, **options: Any) -> Guard:
@@ -63,12 +65,14 @@ class ListeningIssuer:
         path, known = handler.path.partition("?")[0], handler.headers.get("If-None-Match")
         with self.arrived:
             self.requests.append((path, known))
+            self.peers[path].add(handler.client_address)
             self.arrived.notify_all()
         if path in self.gates:
             self.gates[path].wait(20)
         status, body = self._find(path, known)
         handler.send_response(status)
         handler.send_header("Cache-Control", self.control)
+        handler.send_header("Content-Type", "application/json")
         if self.etag is not None:
             handler.send_header("ETag", self.etag)
         if status != httpx2.codes.NOT_MODIFIED:
@@ -101,6 +105,10 @@ def listening() -> Iterator[ListeningIssuer]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            issuer.answer(self)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
             issuer.answer(self)
 
         def log_message(self, *_: Any) -> None:
