@@ -32,13 +32,16 @@ class Metadata:
 
     def over_mtls(self) -> Metadata:
         """Return the metadata with the endpoints for clients with a certificate (RFC 8705 section 5)."""
+        url = self.alias("token_endpoint")
+        return self if url is None else replace(self, token_endpoint=url)
+
+    def alias(self, name: str) -> str | None:
+        """Return the URL of an endpoint for clients with a certificate (RFC 8705 section 5), or None."""
         aliases = self.raw.get("mtls_endpoint_aliases")
-        url = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
-        if url is None:
-            return self
-        if not isinstance(url, str) or not is_safe_url(url):
-            raise ValueError("token_endpoint of mtls_endpoint_aliases must be an https URL (http only on loopback)")
-        return replace(self, token_endpoint=url)
+        url = aliases.get(name) if isinstance(aliases, dict) else None
+        if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
+            raise ValueError(f"{name} of mtls_endpoint_aliases must be an https URL (http only on loopback)")
+        return url
 
     def require_jwks_uri(self) -> str:
         """Return the address of the server's keys."""

@@ -266,8 +266,14 @@ class Checks:
             trusted.revocations.judge(token.claims)
         else:
             yield partial(trusted.revocations.check, token.claims)
-        if trusted.introspected is not None and not introspect.is_opaque(presented.token):  # it was asked about before
-            yield partial(trusted.introspected.check, presented.token, token)
+        asked = trusted.introspected
+        # An opaque token was asked about before.
+        if (
+            asked is not None
+            and not introspect.is_opaque(presented.token)
+            and not asked.is_known(presented.token, token)
+        ):
+            yield partial(asked.check, presented.token, token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         if not wanted.is_met_by(token.scopes):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
@@ -295,8 +301,7 @@ class Checks:
                 return found
         token = bearer.parse_token(text)
         if self._opaque is not None and introspect.is_opaque(token):
-            assert self._opaque.introspected is not None  # noqa: S101 - that made it the one for opaque tokens
-            return self._opaque, (yield partial(self._opaque.introspected.describe, token))
+            return (yield from self._describe(token, self._opaque))
         unverified = resource_request.parse(token)
         trusted = self._only or self._choose(unverified)
         if unverified.alg not in trusted.algorithms:
@@ -310,6 +315,15 @@ class Checks:
             return trusted, access_token.judge(verified, trusted.accepted)
         judged = access_token.judge(verified, trusted.accepted)
         self._seen.keep(digest, trusted, edition, judged, characters=len(text))
+        return trusted, judged
+
+    def _describe(self, token: str, trusted: Trusted) -> Steps[tuple[Trusted, JudgedToken]]:
+        """Judge an opaque token as its issuer describes it."""
+        asked = trusted.introspected
+        assert asked is not None  # noqa: S101 - that made it the issuer for opaque tokens
+        judged = asked.find(token)
+        if judged is None:
+            judged = yield partial(asked.describe, token)
         return trusted, judged
 
     def _choose(self, unverified: Unverified) -> Trusted:

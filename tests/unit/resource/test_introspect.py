@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of, trusted
 
-from affiant.client.auth import Assertion, SecretBasic
+from affiant.client.auth import Assertion, OverTls, SecretBasic
 from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
 from affiant.jose import compact, keys
 from affiant.oauth import introspection
@@ -319,3 +319,25 @@ def test_loop_after_loop() -> None:
     for _ in range(3):
         assert asyncio.run(reason_of(guard, token)) is None
     assert len(issuer.asked) == 3
+
+
+async def test_by_a_certificate(issuer: Issuer) -> None:
+    """The connection authenticates: at the address for that, if there is one (RFC 8705 section 5)."""
+    guard = issuer.guard(introspection=Introspection(ME, OverTls()))
+    await guard.check([issuer.token()])
+    inner = f"{ISSUER}/mtls/introspect"
+    issuer.endpoints |= {"mtls_endpoint_aliases": {"introspection_endpoint": inner}}  # type: ignore[dict-item]
+    await issuer.guard(introspection=Introspection(ME, OverTls())).check([issuer.token()])
+    await issuer.guard().check([issuer.token()])
+    assert [str(request.url) for request in issuer.asked] == [f"{ISSUER}/introspect", inner, f"{ISSUER}/introspect"]
+    assert parse_qs(issuer.asked[1].content.decode())["client_id"] == [ME]
+    issuer.endpoints |= {"mtls_endpoint_aliases": {"introspection_endpoint": "http://as.example"}}  # type: ignore[dict-item]
+    with pytest.raises(RemoteError, match="must be an https URL"):
+        await issuer.guard(introspection=Introspection(ME, OverTls())).check([issuer.token()])
+
+
+async def test_cached_answer_begins_no_coroutine(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, token = issuer.guard(cache_seconds=10), issuer.token()
+    await guard.check([token])
+    monkeypatch.setattr(introspect.Introspected, "check", None)
+    await guard.check([token])

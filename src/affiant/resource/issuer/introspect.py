@@ -30,7 +30,10 @@ Result = TypeVar("Result")
 
 MOST_SECONDS = 30  # cache lifetime of an answer
 MAX_REMEMBERED = 1024
+_ENDPOINT = "introspection_endpoint"
+_PROOFS = frozenset({"client_assertion", "client_secret"})
 _JWT_DOTS = (2, 4)  # signed, encrypted
+_INACTIVE = "an opaque token that is not active"
 _REFUSALS = (400, 401, 403)
 _ACCEPT = f"{introspection.MEDIA_TYPE}, application/json;q=0.5"
 _SAME = ("iss", "jti", "client_id")
@@ -42,7 +45,7 @@ def is_opaque(text: str) -> bool:
 
 
 class Authenticator(Protocol):
-    """Authenticates the API to its issuer. The classes of affiant.client.auth do, except OverTls."""
+    """Authenticates the API to its issuer. The classes of affiant.client.auth do; OverTls needs `http` of the guard."""
 
     def apply(
         self, form: list[tuple[str, str]], headers: dict[str, str], *, client_id: str, issuer: str, now: float
@@ -56,7 +59,8 @@ class Introspection:
 
     Attributes:
         client_id: of the API itself: ``affiant client new NAME --introspect IDENTIFIER``.
-        auth: its authentication, such as ``affiant.client.auth.Assertion(key)`` or ``SecretBasic(secret)``.
+        auth: its authentication, such as ``affiant.client.auth.Assertion(key)`` or ``SecretBasic(secret)``. For
+            ``OverTls()`` the guard's `http` has the certificate.
         cache_seconds: how long an answer may be used again, 30 at most, and never beyond the token's ``exp``; for so
             long a revoked token may be accepted. With 0, each request gets an answer from after its arrival.
         signed: True rejects answers that are not signed (RFC 9701). Signed ones are requested in any case.
@@ -78,6 +82,15 @@ class Introspection:
             raise ConfigError("introspection needs a client_id: that of the client which speaks for this API")
         if not 0 <= self.cache_seconds <= MOST_SECONDS:
             raise ConfigError(f"cache_seconds= is between 0 and {MOST_SECONDS}")
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("ascii")).digest()
+
+
+def _is_by_tls(form: list[tuple[str, str]], headers: dict[str, str]) -> bool:
+    """Whether nothing but the connection authenticates the API (RFC 8705 section 2)."""
+    return "authorization" not in headers and _PROOFS.isdisjoint(name for name, _ in form)
 
 
 class Answers(Generic[Result]):
@@ -130,34 +143,42 @@ class Introspected:
     def is_for_opaque(self) -> bool:
         return self._options.opaque
 
+    def is_known(self, text: str, token: AccessToken) -> bool:
+        """Whether a cached answer says that the token is active; raise what `check` raises if it says otherwise."""
+        is_active = self._answers.find(_digest(text))
+        if is_active is False:
+            raise self._refusal(token)
+        return is_active is True
+
+    def find(self, text: str) -> JudgedToken | None:
+        """Return an opaque token as a cached answer describes it."""
+        return self._described.find(_digest(text))
+
     async def check(self, text: str, token: AccessToken) -> None:
-        """Raise TOKEN_REVOKED or TOKEN_EXPIRED if the token is not active.
+        """Ask; raise TOKEN_REVOKED or TOKEN_EXPIRED if the token is not active.
 
         Raises RemoteError if the issuer does not answer, or not in a way that can be trusted.
         """
-        digest = sha256(text.encode("ascii")).digest()
-        is_active = self._answers.find(digest)
-        if is_active is None:
-            ask = partial(self._once, self._flights, digest, partial(self._ask, digest, text, token))
-            is_active = await self._perform(ask)
-        if not is_active:
-            raise Rejected(Reason.TOKEN_EXPIRED if token.expires_at <= self._clock() else Reason.TOKEN_REVOKED)
+        digest = _digest(text)
+        ask = partial(self._once, self._flights, digest, partial(self._ask, digest, text, token))
+        if not await self._perform(ask):
+            raise self._refusal(token)
+
+    def _refusal(self, token: AccessToken) -> Rejected:
+        return Rejected(Reason.TOKEN_EXPIRED if token.expires_at <= self._clock() else Reason.TOKEN_REVOKED)
 
     async def describe(self, text: str) -> JudgedToken:
-        """Return an opaque token as its issuer describes it to this API.
+        """Ask; return an opaque token as its issuer describes it to this API.
 
         Raises TOKEN_REVOKED if it is not active, and what the rules for claims raise; RemoteError as `check` does.
         """
         if len(text) > compact.MAX_CHARACTERS:
             raise Rejected(Reason.TOKEN_MALFORMED)
-        digest = sha256(text.encode("ascii")).digest()
-        judged = self._described.find(digest)
-        if judged is None and self._inactive.find(digest) is None:
-            ask = partial(self._once, self._descriptions, digest, partial(self._ask_for_description, digest, text))
-            judged = await self._perform(ask)
-        if judged is None:
-            raise Rejected(Reason.TOKEN_REVOKED, detail="an opaque token that is not active")
-        return judged
+        digest = _digest(text)
+        if self._inactive.find(digest) is not None:
+            raise Rejected(Reason.TOKEN_REVOKED, detail=_INACTIVE)
+        ask = partial(self._once, self._descriptions, digest, partial(self._ask_for_description, digest, text))
+        return await self._perform(ask)
 
     async def _perform(self, ask: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         return await self._issuer.perform(ask, seconds=2 * TIMEOUT_SECONDS)  # it may wait for the one in flight
@@ -183,7 +204,7 @@ class Introspected:
         until = asked_at + self._options.cache_seconds
         if not members["active"]:
             self._inactive.keep(digest, asked_at, asked_at=asked_at, until=until)
-            raise Rejected(Reason.TOKEN_REVOKED, detail="an opaque token that is not active")
+            raise Rejected(Reason.TOKEN_REVOKED, detail=_INACTIVE)
         judged = access_token.judge_described(members, self._accepted)
         self._described.keep(digest, judged, asked_at=asked_at, until=min(until, judged.token.expires_at))
         return judged
@@ -200,11 +221,11 @@ class Introspected:
     async def _fetch(self, text: str, now: float) -> Response:
         form, headers = [("token", text), ("token_type_hint", "access_token")], {"accept": _ACCEPT}
         async with self._issuer.reconnect() as http, asyncio.timeout(TIMEOUT_SECONDS):
-            url = (await self._issuer.metadata(http)).endpoint("introspection_endpoint")
-            if url is None:
-                raise RemoteError(f"{self._issuer.identifier} names no introspection_endpoint")
-            client_id = self._options.client_id
+            found, client_id = await self._issuer.metadata(http), self._options.client_id
             self._options.auth.apply(form, headers, client_id=client_id, issuer=self._issuer.identifier, now=now)
+            url = (found.alias(_ENDPOINT) if _is_by_tls(form, headers) else None) or found.endpoint(_ENDPOINT)
+            if url is None:
+                raise RemoteError(f"{self._issuer.identifier} names no {_ENDPOINT}")
             return await self._issuer.post(http, url, form, headers=headers)
 
     async def _members(self, response: Response) -> dict[str, Any]:
