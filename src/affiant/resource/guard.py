@@ -29,7 +29,8 @@ from affiant.resource.replays.store import ReplayStore
 if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks import aiohttp, fastapi, flask, litestar, starlette
     from affiant.resource.frameworks.django import rest_framework
-    from affiant.resource.frameworks.mcp import GuardTokenVerifier
+    from affiant.resource.frameworks.rpc.grpc import AioGuardInterceptor, GuardInterceptor
+    from affiant.resource.frameworks.rpc.mcp import GuardTokenVerifier
 
 
 class Guard(Checks):
@@ -224,7 +225,7 @@ class Guard(Checks):
         Raises:
             ConfigError: this guard takes bound tokens only.
         """
-        from affiant.resource.frameworks import mcp  # noqa: PLC0415 - only MCP servers have it
+        from affiant.resource.frameworks.rpc import mcp  # noqa: PLC0415 - only MCP servers have it
 
         if bearer.BEARER not in self._rules.schemes:
             raise ConfigError("this guard takes bound tokens only, and a verifier never sees a proof: use guard.asgi()")
@@ -250,6 +251,30 @@ class Guard(Checks):
         from affiant.resource.frameworks import litestar  # noqa: PLC0415 - only APIs with Litestar have it
 
         return litestar.RouteGuard(self, needs.all_of("scopes", *scopes))
+
+    def grpc(self, methods: Mapping[str, Needed | None]) -> GuardInterceptor:
+        """Return an interceptor: ``grpc.server(pool, interceptors=[guard.grpc({"/shop.Orders/*": "orders.read"})])``.
+
+        A call that no rule names is refused. Tokens that are bound to a key by DPoP are refused as well.
+
+        Raises:
+            ConfigError: a rule is none, or this guard takes tokens with DPoP only.
+        """
+        from affiant.resource.frameworks.rpc import grpc  # noqa: PLC0415 - only APIs with gRPC have it
+
+        return grpc.GuardInterceptor(self._bearer(), methods)
+
+    def grpc_aio(self, methods: Mapping[str, Needed | None]) -> AioGuardInterceptor:
+        """Return an interceptor for ``grpc.aio.server``, as `grpc` does for servers with threads."""
+        from affiant.resource.frameworks.rpc import grpc  # noqa: PLC0415 - only APIs with gRPC have it
+
+        return grpc.AioGuardInterceptor(self._bearer(), methods)
+
+    def _bearer(self) -> Guard:
+        """Return this guard if it takes tokens without a proof, or raise ConfigError."""
+        if bearer.BEARER not in self._rules.schemes:
+            raise ConfigError("this guard takes tokens with a DPoP proof only, and a call of gRPC carries none")
+        return self
 
     def forward_auth(self, routes: Mapping[str, Needed | None], *, proxy: str, trusted: Sequence[str]) -> ForwardAuth:
         """Return an ASGI application that nginx, Caddy, Traefik or Envoy ask about each request to an API.
