@@ -104,8 +104,8 @@ def with_next_nonce(scope: Scope, send: Send) -> Send:
     """Return `send` with the nonce for the caller in the response, in place of headers with the same names."""
 
     async def send_with_nonce(message: Scope) -> None:
-        caller = scope.get(checked.CALLER)
-        if message["type"] in _STARTS and isinstance(caller, Caller) and (headers := headers_of(caller)):
+        caller = scope.get(checked.CALLER) if message["type"] in _STARTS else None
+        if isinstance(caller, Caller) and (headers := headers_of(caller)):
             added = _encoded(headers)
             names = {name for name, _ in added}
             others = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in names]

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Security, WebSocket
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
+from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from tests.unit.resource import test_guard
@@ -337,6 +339,25 @@ def test_websocket_is_closed_where_the_server_knows_no_refusal(headers: dict[str
     ):
         pass
     assert closed.value.code == 1008
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_page_of_another_origin_may_call(is_first: bool) -> None:
+    """CORSMiddleware answers the preflight, which has no token, whether it was added before the guard or after it."""
+    app = FastAPI(dependencies=[guard("a")])
+    cors = partial(app.add_middleware, CORSMiddleware, ["https://page.example"], ["GET"])
+    steps: list[Callable[[], object]] = [partial(guard.install, app), cors]
+    for step in steps[::-1] if is_first else steps:
+        step()
+
+    @app.get("/")
+    async def route() -> None: ...
+
+    asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
+    assert client(app).options("/", headers=asked).status_code == 200
+    refused = client(app).get("/", headers={"Origin": "https://page.example"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://page.example")
+    assert "WWW-Authenticate" in refused.headers["access-control-expose-headers"]
 
 
 def test_page_runs() -> None:
