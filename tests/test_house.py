@@ -97,6 +97,7 @@ BUNDLES = {
     "testing/tokens.py bearer **members": JSON,
     "testing/tokens.py dpop **members": JSON,
     "testing/tokens.py expired **members": JSON,
+    "testing/tokens.py opaque **claims": JSON,
     "testing/tokens.py token **claims": JSON,
 }
 

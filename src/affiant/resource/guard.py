@@ -115,7 +115,7 @@ class Guard(Checks):
         )
 
     @contextmanager
-    def unsafe_replaced(self, **options: Any) -> Iterator[Trusted]:
+    def unsafe_replaced(self, **options: Any) -> Iterator[list[Trusted]]:
         """Be a new guard with these options changed, for as long as the context lasts: the way in of affiant.testing.
 
         Routes and middleware keep this object, and what it publishes stays. What it knows of its issuer is put away,
@@ -125,7 +125,7 @@ class Guard(Checks):
         before, made = self.__dict__, Guard(**{**self._made_with, "issuer": issuer, **options})
         self.__dict__ = {**before, **made.__dict__, **_published(before)}
         try:
-            yield self._trusted[self.issuer]
+            yield list(self._trusted.values())
         finally:
             self.__dict__ = {**self.__dict__, **before, **_published(self.__dict__)}
 

@@ -13,18 +13,21 @@ from affiant.jose.keys import PrivateKey, generate
 from affiant.oauth import revocations
 from affiant.resource import Guard
 from affiant.testing.clock import Clock
-from affiant.testing.responses import Line
+from affiant.testing.responses import Lines
 from affiant.testing.tokens import Tokens
 
 
 class FakeIssuer(Tokens):
     """Signs tokens for the guards of an API, which trust it in place of their issuer while the `with` lasts.
 
+    Its tokens are of RFC 9068, also where those of the guards' issuer are not.
+
     The guards are the real ones. Their HTTP, their clock and what they know of their issuer are replaced, and are back
     at the end. The fixture `affiant_issuer` makes one: ``issuer = affiant_issuer(guard)``.
 
     Args:
-        guards: those of one issuer. Tokens that name no audience are for the first one.
+        guards: those of one issuer. Tokens that name no audience are for the first one. It also takes the place of the
+            other issuers of a guard that has several: ``token(iss="https://other.example")``.
 
     Attributes:
         clock: the time of the guards. It begins with the present, and moves only when the test moves it.
@@ -38,16 +41,17 @@ class FakeIssuer(Tokens):
             raise ValueError("a fake issuer takes over one guard or more, which all have the same issuer")
         super().__init__(guards[0].issuer, guards[0].audience, _Clock(self._change))
         self._guards = guards
-        self._lines = list[Line]()
+        self._lines = list[Lines]()
         self._replaced = ExitStack()
         self._rotations = 0
 
     def __enter__(self) -> Self:
         for guard in self._guards:
-            line = Line(self._published)
-            accepted = self._replaced.enter_context(line.replace(guard)).algorithms
-            self._lines.append(line)
+            lines = Lines(self._published)
+            trusted = self._replaced.enter_context(lines.replace(guard))
+            self._lines.append(lines)
             if not self.keys:
+                accepted = frozenset.intersection(*(one.algorithms for one in trusted)) or trusted[0].algorithms
                 self.keys.append(_key("ES256" if "ES256" in accepted else min(accepted), 0))
         return self
 
@@ -82,7 +86,8 @@ class FakeIssuer(Tokens):
         """
         now, named = int(self.clock), list[tuple[str, str | None]]()
         if token is not None:
-            named.append(("jti", compact.parse(token).claims.get("jti")))
+            claims = self._published.minted.get(token) or compact.parse(token).claims
+            named.append(("jti", claims.get("jti")))
         if client_key is not None:
             named.append(("key", client_key if client_id is None else revocations.of_key(client_id, client_key)))
         elif client_id is not None:
@@ -105,8 +110,8 @@ class FakeIssuer(Tokens):
     def _change(self) -> None:
         """Let the guards know."""
         self._published.change()
-        for line in self._lines:
-            line.deliver()
+        for lines in self._lines:
+            lines.deliver()
 
 
 def _key(alg: str, number: int) -> PrivateKey:

@@ -3,79 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
 
-from affiant.jose.keys import PrivateKey
-from affiant.oauth import introspection, revocations
+from affiant.oauth import introspection, metadata, revocations
 from affiant.resource import Guard
 from affiant.resource.issuer.flight import arrive
 from affiant.resource.issuer.trust import Trusted
-from affiant.testing.clock import Clock
+from affiant.testing.published import Published
 
 _KEYS_CONTROL = "max-age=300"  # seconds for which a guard uses the keys without asking again
 _DELIVERY_SECONDS, _LOOK_SECONDS = 30.0, 0.2
 
-
-class Published:
-    """The state of a fake issuer. The thread of a test changes it, and that of the guards reads it."""
-
-    def __init__(self, issuer: str, clock: Clock) -> None:
-        self.issuer, self.clock = issuer, clock
-        self.keys = list[PrivateKey]()  # the last one signs
-        self.minted = dict[str, dict[str, Any]]()  # the claims of each token, for introspection
-        self.revoked = list[tuple[str, str, int]]()  # kind, value, at
-        self.is_up = self.is_open = True
-        self.version = 0  # of all of it
-        self.changed = Future[None]()  # done when the version is another one
-        self.asked = threading.Condition()
-
-    def change(self) -> None:
-        """Wake the requests that wait for a change."""
-        # Order: a request that sees the new future sees the new version, too.
-        self.version += 1
-        last, self.changed = self.changed, Future[None]()
-        last.set_result(None)
-
-    def introspect(self, token: str) -> dict[str, Any]:
-        """Return the members of RFC 7662 section 2.2."""
-        claims = self.minted.get(token)
-        if claims is None or claims.get("exp", 0) <= self.clock.now or self._is_revoked(claims):
-            return {"active": False}
-        return {"active": True, **claims}
-
-    def _is_revoked(self, claims: dict[str, Any]) -> bool:
-        names = revocations.named(claims)
-        return any((kind, value) in names and revocations.ends(kind, at, claims) for kind, value, at in self.revoked)
+Answer = Callable[[httpx2.Request], Awaitable[httpx2.Response]]
 
 
-class Line:
-    """The requests of one guard to a fake issuer. Calling it answers one, as a handler of httpx2.MockTransport."""
+class Lines:
+    """The requests of one guard. Calling it answers one, as a handler of httpx2.MockTransport."""
 
     def __init__(self, published: Published) -> None:
         self._published = published
-        self._trusted: Trusted
-        self._has = -1  # the version of the feed that the guard has
+        self._lines = list[Line]()
+        self._answers = dict[str, Answer]()  # by URL
 
     @contextmanager
-    def replace(self, guard: Guard) -> Iterator[Trusted]:
+    def replace(self, guard: Guard) -> Iterator[list[Trusted]]:
         """Let the guard ask here, and go by the clock of the issuer, for as long as the context lasts."""
         # The variables of the environment may name a proxy.
         http = partial(httpx2.AsyncClient, transport=httpx2.MockTransport(self), trust_env=False)
-        options = {"http": http, "clock": self._published.clock, "replays": None}
-        with guard.unsafe_replaced(**options) as self._trusted:
-            yield self._trusted
+        with guard.unsafe_replaced(http=http, clock=self._published.clock, replays=None) as trusted:
+            self._lines = [Line(self._published, one) for one in trusted]
+            self._answers = {url: answer for line in self._lines for url, answer in line.answers().items()}
+            yield trusted
 
     def deliver(self) -> None:
         """Wait until the guard knows the newest revocations, if it follows them."""
+        for line in self._lines:
+            line.deliver()
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        answer = self._answers.get(str(request.url.copy_with(query=None)))
+        return httpx2.Response(httpx2.codes.NOT_FOUND) if answer is None else await answer(request)
+
+
+class Line:
+    """The requests of one guard to one of its issuers."""
+
+    def __init__(self, published: Published, trusted: Trusted) -> None:
+        self._published, self._trusted = published, trusted
+        self._issuer = trusted.accepted.issuer
+        self._has = -1  # the version of the feed that the guard has
+
+    def answers(self) -> dict[str, Answer]:
+        """Return what answers at each URL."""
+        documents = dict.fromkeys(metadata.urls(self._issuer), self._metadata)
+        endpoints = {"jwks": self._jwks, "revocations": self._feed, "introspect": self._introspect}
+        named = documents | {self._url(path): answer for path, answer in endpoints.items()}
+        return {str(httpx2.URL(url)): answer for url, answer in named.items()}
+
+    def deliver(self) -> None:
         published, limit = self._published, time.monotonic() + _DELIVERY_SECONDS
         while self._trusted.revocations.follow() and published.is_up and self._has < published.version:
             if time.monotonic() > limit:
@@ -83,19 +74,8 @@ class Line:
             with published.asked:
                 published.asked.wait_for(lambda: self._has >= published.version, _LOOK_SECONDS)
 
-    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        published, path = self._published, request.url.path
-        if path.endswith("/revocations"):
-            return await self._feed(request)
-        self._check()
-        if "/.well-known/" in path:
-            return httpx2.Response(httpx2.codes.OK, json=self._metadata())
-        if path.endswith("/jwks"):
-            keys = [key.public().to_jwk() for key in published.keys]
-            return httpx2.Response(httpx2.codes.OK, json={"keys": keys}, headers={"cache-control": _KEYS_CONTROL})
-        if path.endswith("/introspect"):
-            return await self._introspect(request)
-        return httpx2.Response(httpx2.codes.NOT_FOUND)
+    def _url(self, path: str) -> str:
+        return f"{self._issuer.rstrip('/')}/{path}"
 
     def _check(self) -> None:
         """Raise what a guard sees of an issuer that is down."""
@@ -105,11 +85,16 @@ class Line:
         if not self._published.is_up:
             raise httpx2.ConnectError("the fake issuer is down")
 
-    def _metadata(self) -> dict[str, str]:
-        issuer = self._published.issuer
-        base = issuer.rstrip("/")
-        endpoints = {"jwks_uri": "jwks", "revocations_uri": "revocations", "introspection_endpoint": "introspect"}
-        return {"issuer": issuer, **{name: f"{base}/{path}" for name, path in endpoints.items()}}
+    async def _metadata(self, _: httpx2.Request) -> httpx2.Response:
+        self._check()
+        paths = {"jwks_uri": "jwks", "revocations_uri": "revocations", "introspection_endpoint": "introspect"}
+        endpoints = {name: self._url(path) for name, path in paths.items()}
+        return httpx2.Response(httpx2.codes.OK, json={"issuer": self._issuer, **endpoints})
+
+    async def _jwks(self, _: httpx2.Request) -> httpx2.Response:
+        self._check()
+        keys = [key.public().to_jwk() for key in self._published.keys]
+        return httpx2.Response(httpx2.codes.OK, json={"keys": keys}, headers={"cache-control": _KEYS_CONTROL})
 
     async def _feed(self, request: httpx2.Request) -> httpx2.Response:
         published, known = self._published, request.headers.get("if-none-match")
@@ -120,8 +105,7 @@ class Line:
         if known == f'"{version}"':
             return httpx2.Response(httpx2.codes.NOT_MODIFIED, headers={"etag": known})
         # The oldest key signs: guards know it, and need not ask for keys first.
-        signer = published.keys[0]
-        text = await revocations.build(published.revoked, issuer=published.issuer, now=now, signer=signer)
+        text = await revocations.build(published.revoked, issuer=self._issuer, now=now, signer=published.keys[0])
         return httpx2.Response(httpx2.codes.OK, text=text, headers={"etag": f'"{version}"'})
 
     async def _listen(self, known: str | None, *, seconds: float) -> None:
@@ -138,16 +122,11 @@ class Line:
             await arrive(changed, seconds=max(0.0, limit - time.monotonic()) if published.is_up else seconds)
 
     async def _introspect(self, request: httpx2.Request) -> httpx2.Response:
+        self._check()
         published, introspected = self._published, self._trusted.introspected
-        token = parse_qs(request.content.decode()).get("token", [""])[0]
-        members = published.introspect(token)
+        members = published.introspect(parse_qs(request.content.decode()).get("token", [""])[0])
         if introspected is None:
             return httpx2.Response(httpx2.codes.OK, json=members)
-        signed = await introspection.build(
-            members,
-            issuer=published.issuer,
-            audience=introspected.client_id,
-            now=published.clock.now,
-            signer=published.keys[0],
-        )
-        return httpx2.Response(httpx2.codes.OK, text=signed, headers={"content-type": introspection.MEDIA_TYPE})
+        now, signer, audience = published.clock.now, published.keys[0], introspected.client_id
+        text = await introspection.build(members, issuer=self._issuer, audience=audience, now=now, signer=signer)
+        return httpx2.Response(httpx2.codes.OK, text=text, headers={"content-type": introspection.MEDIA_TYPE})

@@ -13,7 +13,7 @@ from affiant.oauth import names
 from affiant.testing import messages
 from affiant.testing.clock import Clock
 from affiant.testing.messages import KEY
-from affiant.testing.responses import Published
+from affiant.testing.published import Published
 
 LIFETIME = 600  # seconds
 _LONG_AGO = 60  # seconds since the end of an expired one: more than any usual leeway
@@ -30,7 +30,7 @@ class Tokens:
 
     def __init__(self, issuer: str, audience: str, clock: Clock) -> None:
         self.issuer, self.audience, self.clock = issuer, audience, clock
-        self._published = Published(issuer, clock)
+        self._published = Published(clock)
 
     def token(
         self,
@@ -50,14 +50,29 @@ class Tokens:
             header: members of the header to set instead, such as `typ`; ABSENT leaves one out.
             claims: claims to set instead, such as `aud`, `exp` and `cnf`; ABSENT leaves one out.
         """
-        now = int(self.clock)
-        named = {"iss": self.issuer, "sub": client_id, "client_id": client_id, "aud": self.audience}
-        more = {"scope": scope or messages.ABSENT, "iat": now, "exp": now + LIFETIME, "jti": secrets.token_urlsafe(16)}
-        members = messages.changed({**named, **more}, claims)
+        members = self._claims(scope, client_id, claims)
         headers = messages.changed({"typ": names.ACCESS_TOKEN_TYP}, header or {})
         text = compact.sign(headers, members, key or self._published.keys[-1])
         self._published.minted[text] = members
         return text
+
+    def opaque(self, scope: str = "", *, client_id: str = "client", **claims: Any) -> str:
+        """Return a token that is no JWT, for a guard whose introspection is for opaque tokens.
+
+        Args:
+            scope: what it grants.
+            client_id: the client.
+            claims: members of the issuer's answer to set instead, as in `token`.
+        """
+        text = secrets.token_urlsafe(32)
+        self._published.minted[text] = self._claims(scope, client_id, claims)
+        return text
+
+    def _claims(self, scope: str, client_id: str, claims: Mapping[str, Any]) -> dict[str, Any]:
+        now = int(self.clock)
+        named = {"iss": self.issuer, "sub": client_id, "client_id": client_id, "aud": self.audience}
+        more = {"scope": scope or messages.ABSENT, "iat": now, "exp": now + LIFETIME, "jti": secrets.token_urlsafe(16)}
+        return messages.changed({**named, **more}, claims)
 
     def expired(self, scope: str = "", **members: Any) -> str:
         """Return a token that has expired.

@@ -13,7 +13,7 @@ from affiant.jose import keys
 from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Proved
 from affiant.reasons import Reason
-from affiant.resource import Caller, Guard, Introspection
+from affiant.resource import Caller, Guard, Introspection, Issuer
 from affiant.resource.issuer.worker import worker
 from affiant.testing import ABSENT, FakeIssuer
 
@@ -302,3 +302,25 @@ def test_challenge_is_that_of_production(guard: Guard) -> None:
     assert "resource_metadata" in own["WWW-Authenticate"]
     with FakeIssuer(guard):
         assert guard.deny(Rejected(Reason.TOKEN_MISSING)).headers == own
+
+
+def test_every_issuer_of_a_guard_is_taken_over(affiant_issuer: TakeOver) -> None:
+    other = "https://OTHER.example/"
+    own = {"keys": [keys.generate("ES256").public().to_jwk()]}
+    guard = Guard([ISSUER, Issuer(other, jwks=own, reach="https://inner.example")], audience=[API, f"{API}/v2"])
+    issuer = affiant_issuer(guard)
+    mine, others = issuer.token(), issuer.token(iss=other, aud=f"{API}/v2")
+    assert [reason_of(guard, token) for token in (mine, others)] == [None, None]
+    issuer.revoke(others)
+    assert [reason_of(guard, token) for token in (mine, others)] == [None, Reason.TOKEN_REVOKED]
+    assert reason_of(guard, issuer.token(iss="https://third.example")) == Reason.TOKEN_ISSUER
+
+
+def test_opaque_token_is_what_the_issuer_says(affiant_issuer: TakeOver) -> None:
+    asked = Introspection("orders-api", SecretBasic("s" * 32), opaque=True)
+    guard = Guard(ISSUER, audience=API, introspection=asked)
+    issuer = affiant_issuer(guard)
+    token, other = issuer.opaque("a", client_id="billing"), issuer.opaque("b")
+    assert [reason_of(guard, each, need="a") for each in (token, other)] == [None, Reason.SCOPE_INSUFFICIENT]
+    issuer.revoke(token)
+    assert reason_of(guard, token) == Reason.TOKEN_REVOKED
