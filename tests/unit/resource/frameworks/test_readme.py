@@ -1,5 +1,6 @@
 """The guards of the README in frameworks other than that of its example: each block runs as it is there."""
 
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
+import grpc.aio
 import httpx2
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,6 +18,8 @@ from django.core.wsgi import get_wsgi_application
 from tests.unit.resource.frameworks import django_project
 from tests.unit.resource.frameworks.faces import Answer, Asked, Call, by_asgi, by_wsgi
 from tests.unit.resource.listening import ListeningIssuer, listening
+
+from affiant.resource.frameworks.rpc.grpc import caller
 
 README = (Path(__file__).parents[4] / "README.md").read_text("utf-8")
 SECTION = README.partition("\n## Guard an API\n")[2].partition("\n## ")[0]
@@ -54,6 +59,33 @@ async def _aiohttp(names: dict[str, Any]) -> AsyncIterator[Call]:
         yield call
 
 
+def _list(_: bytes, __: Any) -> bytes:
+    return json.dumps({"orders": 3, "for": caller().client_id}).encode()
+
+
+@asynccontextmanager
+async def _grpc(names: dict[str, Any]) -> AsyncIterator[Call]:
+    """Call a method; the codes of gRPC become those of HTTP."""
+    server, orders = names["server"], {"List": grpc.unary_unary_rpc_method_handler(_list)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Orders", orders),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    statuses = {grpc.StatusCode.UNAUTHENTICATED: 401, grpc.StatusCode.PERMISSION_DENIED: 403}
+
+    async def call(asked: Asked) -> Answer:
+        metadata = [(name.lower(), value) for name, value in asked.headers]
+        try:
+            return Answer(200, {}, await channel.unary_unary("/shop.Orders/List")(b"", metadata=metadata))
+        except grpc.aio.AioRpcError as error:
+            return Answer(statuses[error.code()], {}, b"")
+
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield call
+    finally:
+        server.stop(None).wait()
+
+
 @asynccontextmanager
 async def _mcp(names: dict[str, Any]) -> AsyncIterator[Call]:
     transport = httpx2.ASGITransport(names["app"])
@@ -73,6 +105,7 @@ SERVING: dict[str, Callable[[dict[str, Any]], AbstractAsyncContextManager[Call]]
     "Django": _django,
     "aiohttp": _aiohttp,
     "Litestar": _asgi,
+    "gRPC": _grpc,
     "MCP": _mcp,
 }
 
