@@ -25,6 +25,7 @@ from affiant.reasons import Reason
 from affiant.resource import waiting
 from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller
+from affiant.resource.diagnosis.counts import Counts
 from affiant.resource.issuer import introspect
 from affiant.resource.issuer.trust import Trusted
 from affiant.resource.metadata import Published, ResourceMetadata, publish
@@ -57,6 +58,8 @@ class Checks:
         self._opaque = next((one for one in trusted if one.introspected and one.introspected.is_for_opaque), None)
         self._clock = clock
         self._seen = Seen[Trusted]()
+        self._counts = Counts()
+        self._admit = resource_request.admit
         self._claims = Claims(rules.replays, replays, audience=rules.audience, clock=clock)
 
     @property
@@ -89,7 +92,11 @@ class Checks:
                 or it does not answer the introspection: respond with 503.
         """
         steps = self._check(authorization, needs.parse(need), proved, certificate)
-        return await waiting.run(steps)
+        try:
+            return await waiting.run(steps)
+        except (Rejected, RemoteError) as error:
+            self._counts.refuse(error)
+            raise
 
     def check_sync(
         self,
@@ -104,7 +111,11 @@ class Checks:
         What must be fetched is fetched by a thread of the guard, for which this one waits a bounded time.
         """
         steps = self._check(authorization, needs.parse(need), proved, certificate)
-        return waiting.run_sync(steps)
+        try:
+            return waiting.run_sync(steps)
+        except (Rejected, RemoteError) as error:
+            self._counts.refuse(error)
+            raise
 
     async def check_scope(self, scope: Scope, need: Needed | Need = ()) -> Caller | Denied:
         """Check a request or a WebSocket of ASGI.
@@ -205,12 +216,9 @@ class Checks:
         for trusted in self._trusted.values():
             trusted.warm_up()
 
-    def is_ready(self) -> bool:
-        """Whether the keys of an issuer are known; begin to fetch those that are not."""
-        ready = [trusted.keys.is_ready() for trusted in self._trusted.values()]
-        if not all(ready):
-            self.warm_up()
-        return any(ready)
+    def trusted(self) -> tuple[Trusted, ...]:
+        """Return the issuers whose tokens are accepted, with what is known of each."""
+        return tuple(self._trusted.values())
 
     def current_nonce(self) -> str | None:
         """Return the nonce for the header DPoP-Nonce, or None if this API wants none."""
@@ -237,6 +245,7 @@ class Checks:
             resource_request.check_query(scope.get("query_string", b""), authorization)
             return (yield from self._check(authorization, wanted, proved, certificate or self._find_certificate(scope)))
         except (Rejected, RemoteError) as error:
+            self._counts.refuse(error)
             return self.deny(error, authorization)
 
     def _find_certificate(self, scope: Scope) -> Certificate | None:
@@ -259,9 +268,7 @@ class Checks:
         trusted, judged = known
         presented = PresentedToken(scheme, text.decode("ascii"))
         now, rules = self._clock(), self._rules
-        token, proof = resource_request.admit(
-            judged, presented, rules=rules, now=now, proved=proved, certificate=certificate
-        )
+        token, proof = self._admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)
         if trusted.revocations.is_ready():
             trusted.revocations.judge(token.claims)
         else:
@@ -281,6 +288,7 @@ class Checks:
         if proof is not None:
             yield from self._claims.claim(proof)
         next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None and proof is not None else None
+        self._counts.accepted += 1
         # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
         return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
 
@@ -300,6 +308,7 @@ class Checks:
             if (found := self._find(digest)) is not None:
                 return found
         token = bearer.parse_token(text)
+        self._counts.unknown += 1
         if self._opaque is not None and introspect.is_opaque(token):
             return (yield from self._describe(token, self._opaque))
         unverified = resource_request.parse(token)

@@ -16,7 +16,7 @@ from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf, Needed
 from affiant.resource import frameworks, options
-from affiant.resource.checks import Checks
+from affiant.resource.diagnosis.diagnosed import Diagnosed
 from affiant.resource.frameworks import asgi, wsgi
 from affiant.resource.frameworks.forward_auth import ForwardAuth
 from affiant.resource.issuer import trust
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # only some APIs have these frameworks
     from affiant.resource.frameworks.rpc.mcp import GuardTokenVerifier
 
 
-class Guard(Checks):
+class Guard(Diagnosed):
     """Checks access tokens for one API.
 
     Args:

@@ -5,6 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -110,6 +111,9 @@ def listening() -> Iterator[ListeningIssuer]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             issuer.answer(self)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate(issuer.now, usegmt=True)
 
         def log_message(self, *_: Any) -> None:
             pass

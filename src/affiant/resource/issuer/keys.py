@@ -62,6 +62,28 @@ class Copy(Value, frozen=True):
     etag: str | None
 
 
+class KeysState(Value, frozen=True):
+    """What is known of the keys, for metrics and readiness.
+
+    Attributes:
+        keys: their number.
+        age_seconds: since they were fetched; None if they never were.
+        is_usable: tokens can be judged by them.
+        is_stale: they are used beyond their lifetime, since the issuer is unreachable or slow.
+        fetches: that succeeded in this process.
+        failures: fetches that did not.
+        failure: why the last one failed; None if it did not.
+    """
+
+    keys: int
+    is_usable: bool
+    age_seconds: float | None = None
+    is_stale: bool = False
+    fetches: int = 0
+    failures: int = 0
+    failure: str | None = None
+
+
 class IssuerKeys:
     """The keys of one issuer. `edition` changes when they do."""
 
@@ -69,7 +91,7 @@ class IssuerKeys:
         self._issuer = issuer
         self._clock = clock
         self._copy: Copy | None = None
-        self._fetches = 0
+        self._fetches = self._failures = 0
         self._asked_at = self._failed_at = float("-inf")
         self._failure: str | None = None  # of the last fetch
         self._tokens, self._refilled_at = BURST, clock()  # a token bucket
@@ -93,6 +115,20 @@ class IssuerKeys:
         if now - self._failed_at >= REFILL_SECONDS:
             self._flight.begin(self._begin)
         return now < copy.fresh_until or (now - self._failed_at < FAILING_SECONDS and self._is_usable(copy, now))
+
+    def state(self) -> KeysState:
+        """Return what is known, without a fetch."""
+        copy, now = self._copy, self._clock()
+        is_stale = copy is not None and now >= copy.fresh_until
+        return KeysState(
+            keys=len(copy.keys.keys) if copy is not None else 0,
+            age_seconds=max(0.0, now - copy.fetched_at) if copy is not None else None,
+            is_usable=copy is not None and (not is_stale or self._is_usable(copy, now)),
+            is_stale=is_stale,
+            fetches=self._fetches,
+            failures=self._failures,
+            failure=self._failure,
+        )
 
     def begin(self, then: Callable[[], object]) -> None:
         """Begin to fetch the keys if there are none. Call `then` when there are some, in whatever thread."""
@@ -226,6 +262,7 @@ class IssuerKeys:
         try:
             fetched = await self._fetch_copy()
         except RemoteError as error:
+            self._failures += 1
             self._fail(error, last=self._copy)
             raise
         else:

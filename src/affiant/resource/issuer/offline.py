@@ -13,6 +13,7 @@ from affiant.jose.key_set import KeySet, describe
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
+from affiant.resource.issuer.keys import KeysState
 
 Given = Mapping[str, Any] | str | Path  # a JWK Set, its text, or the path of a file that has it
 
@@ -37,6 +38,9 @@ class Keys(Protocol):
 
     def candidates(self, unverified: Unverified) -> Sequence[PublicKey]:
         """Return the known keys that may have made the signature."""
+
+    def state(self) -> KeysState:
+        """Return what is known, without a fetch."""
 
 
 class OfflineKeys:
@@ -65,6 +69,9 @@ class OfflineKeys:
             return compact.verify_any(unverified, found)
         except Rejected:
             raise Rejected(Reason.TOKEN_SIGNATURE, detail="by the keys of jwks=") from None
+
+    def state(self) -> KeysState:
+        return KeysState(keys=len(self._keys.keys), is_usable=True)
 
     def candidates(self, unverified: Unverified) -> Sequence[PublicKey]:
         return self._keys.candidates(unverified.alg, unverified.kid)

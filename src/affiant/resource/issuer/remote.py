@@ -19,6 +19,7 @@ from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata
 from affiant.oauth.metadata import Metadata
+from affiant.resource.issuer.clocks import Clocks
 from affiant.resource.issuer.flight import arrive, result
 from affiant.resource.issuer.worker import submit, worker
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
@@ -46,6 +47,8 @@ class Response(Value, frozen=True):
     cache_control: str
     etag: str | None
     media_type: str  # the Content-Type without parameters, in lower case
+    date: str
+    age: str
 
 
 class RemoteIssuer:
@@ -70,6 +73,7 @@ class RemoteIssuer:
         self._outer = "/".join(identifier.split("/")[:3])
         self._inner = reach.rstrip("/") if reach is not None else self._outer
         self.reads = 0  # of the metadata
+        self.clocks = Clocks(identifier, clock)
         self._http = None if callable(http) else http
         self._make_http = http if callable(http) else None
         self._clock = clock
@@ -223,7 +227,7 @@ class RemoteIssuer:
         url = self._inward(url)
         request = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
         async with asyncio.timeout(timeout):  # the HTTP client's timeout is for each part of a response
-            return await _read(request, url, limit)
+            return self._note(await _read(request, url, limit))
 
     async def post(
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]
@@ -239,7 +243,11 @@ class RemoteIssuer:
             follow_redirects=False,
             timeout=TIMEOUT_SECONDS,
         )
-        return await _read(request, url, MAX_BYTES)
+        return self._note(await _read(request, url, MAX_BYTES))
+
+    def _note(self, response: Response) -> Response:
+        self.clocks.note(response.date, response.age)
+        return response
 
 
 def _close(forks: int, loop: asyncio.AbstractEventLoop, http: httpx2.AsyncClient) -> None:
@@ -264,6 +272,8 @@ async def _read(request: AbstractAsyncContextManager[httpx2.Response], url: str,
             body += chunk
             if len(body) > limit:
                 raise RemoteError(f"{url} answered with more than {limit} bytes")
-        cache_control, content_type = (response.headers.get(name, "") for name in ("cache-control", "content-type"))
+        names = ("cache-control", "content-type", "date", "age")
+        cache_control, content_type, date, age = (response.headers.get(name, "") for name in names)
         media_type = content_type.partition(";")[0].strip().lower()
-        return Response(response.status_code, bytes(body), cache_control, response.headers.get("etag"), media_type)
+        etag = response.headers.get("etag")
+        return Response(response.status_code, bytes(body), cache_control, etag, media_type, date, age)

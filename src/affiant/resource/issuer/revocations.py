@@ -23,6 +23,7 @@ from affiant.resource.issuer.flight import Flight, arrive
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, TIMEOUT_SECONDS, RemoteIssuer
 from affiant.resource.issuer.worker import worker
+from affiant.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
@@ -40,6 +41,22 @@ OPTIONAL_WAIT_SECONDS, MOST_WAIT_SECONDS = 1.0, 15.0
 STALE_SECONDS = 30.0  # for which the last feed is current while the issuer is unreachable
 
 
+class FeedState(Value, frozen=True):
+    """What is known of the feed, for metrics and readiness.
+
+    Attributes:
+        is_required: all tokens are rejected while it is not current.
+        is_current: it was heard of a moment ago.
+        age_seconds: since the issuer was heard of; None if it never was.
+        failures: requests that failed in this process.
+    """
+
+    is_required: bool
+    is_current: bool
+    age_seconds: float | None
+    failures: int
+
+
 class Followed:
     """The revocations of one issuer.
 
@@ -55,6 +72,7 @@ class Followed:
         # The last feed, and the newest of each of two periods. Attack: an old feed is replayed. It un-revokes nothing.
         self._feeds: tuple[Feed, ...] = ()
         self._etag: str | None = None
+        self._failures = 0
         self._heard_at = self._asked_at = float("-inf")
         self._live_until = float("-inf")  # until when the run in flight needs no look, in this fork
         self._forks = worker.forks
@@ -84,6 +102,13 @@ class Followed:
         """Begin the requests as a request to the API does; return whether any are made."""
         self.is_ready()
         return self._flight.find() is not None
+
+    def state(self) -> FeedState | None:
+        """Return what is known, without a request; None where no feed is followed."""
+        if self._policy == "off" or not (self._has_feed() or self._policy == "required"):
+            return None
+        age = max(0.0, self._clock() - self._heard_at) if self._feeds else None
+        return FeedState(self._policy == "required", self._is_current(), age, self._failures)
 
     def judge(self, claims: dict[str, Any]) -> None:
         """Judge by what is known, as `check` does, without waiting."""
@@ -124,6 +149,7 @@ class Followed:
                         await self._listen(http)
                 except Error as error:
                     failures += 1
+                    self._failures += 1
                     self._warn(error, failures)
                 _set(first)
                 if failures:

@@ -12,7 +12,7 @@ from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Scope
 from affiant.resource.answers import NO_ROUTE, Denied
 from affiant.resource.caller import Caller, headers_of
-from affiant.resource.checks import Checks
+from affiant.resource.diagnosis.diagnosed import Diagnosed
 from affiant.resource.frameworks import routes as rules
 from affiant.resource.frameworks.asgi import Receive, Send
 from affiant.resource.frameworks.forward_auth import identity, request
@@ -40,7 +40,7 @@ class ForwardAuth:
     """
 
     def __init__(
-        self, guard: Checks, routes: Mapping[str, Needed | None], *, proxy: str, trusted: Sequence[str]
+        self, guard: Diagnosed, routes: Mapping[str, Needed | None], *, proxy: str, trusted: Sequence[str]
     ) -> None:
         check_list("trusted", trusted)
         if guard.url is None:
