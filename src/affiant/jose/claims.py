@@ -32,6 +32,8 @@ def text(claims: dict[str, Any], name: str, *, longest: int = 256) -> str | None
 def audiences(claims: dict[str, Any]) -> tuple[str, ...]:
     """Return the strings of `aud`, which is a string or an array (RFC 7519 section 4.1.3)."""
     aud = claims.get("aud")
+    if isinstance(aud, str):
+        return (aud,)
     return tuple(value for value in (aud if isinstance(aud, list) else [aud]) if isinstance(value, str))
 
 

@@ -5,7 +5,7 @@ Unverified is a JWS as it came; Verified is one with a valid signature. Only thi
 
 from __future__ import annotations
 
-import re
+import string
 from collections.abc import Iterable
 from functools import lru_cache
 from inspect import isawaitable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # `affiant inspect` reads a JWT without cryptography
     from affiant.jose.keys import VerificationKey
 
 MAX_CHARACTERS = 8192
-_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]*")
+_CHARACTERS = (string.ascii_letters + string.digits + "_.-").encode()
 _PARTS, _JWE_PARTS = 3, 5
 _MAX_KID = 256
 _MAX_REMEMBERED = 4096  # characters of a header
@@ -142,7 +142,7 @@ def _typed_header(typ: str, alg: str, kid: str | None) -> str:
 def _split(text: str, limit: int) -> list[str]:
     if len(text) > limit:  # Attack: a long text is expensive to decode
         raise Rejected(Reason.JWT_TOO_LONG, expected=f"at most {limit} characters", got=str(len(text)))
-    if _CHARACTERS.fullmatch(text) is None:
+    if not text.isascii() or text.encode("ascii").translate(None, _CHARACTERS):  # faster than a regular expression
         raise Rejected(Reason.JWT_CHARACTERS)
     parts = text.split(".")
     if len(parts) == _JWE_PARTS:

@@ -63,8 +63,8 @@ class KeySet:
 
     def candidates(self, alg: str, kid: str | None = None) -> tuple[PublicKey, ...]:
         """Return the keys to try for this alg, and this kid if there is one; MAX_CANDIDATES at most."""
-        fitting = (key for key in self.keys if alg in key.algorithms and kid in (None, key.kid))
-        return tuple(key for key, _ in zip(fitting, range(MAX_CANDIDATES), strict=False))
+        fitting = [key for key in self.keys if alg in key.algorithms and (kid is None or key.kid == kid)]
+        return tuple(fitting[:MAX_CANDIDATES])
 
     def to_jwks(self) -> dict[str, Any]:
         return {"keys": [key.to_jwk() for key in self.keys]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from msgspec import structs
@@ -162,12 +163,14 @@ class Expected(Value, frozen=True):
 
 def verify(verified: Verified, expected: Expected) -> AccessToken:
     """Return an access token that was presented without a proof, if it is valid (RFC 9068 section 4)."""
-    return admit(judge(verified, expected.accepted), expected)
+    judged = judge(verified, expected.accepted)
+    return admit(judged, now=expected.now, leeway=expected.leeway, certificate=expected.certificate)
 
 
 def verify_bound(verified: Verified, expected: Expected) -> BoundToken:
     """Return an access token that was presented with the scheme DPoP, if it is valid and bound to a key."""
-    return admit_bound(judge(verified, expected.accepted), expected)
+    judged = judge(verified, expected.accepted)
+    return admit_bound(judged, now=expected.now, leeway=expected.leeway, certificate=expected.certificate)
 
 
 def judge(verified: Verified, accepted: Accepted) -> JudgedToken:
@@ -220,22 +223,24 @@ def _judge(claims: dict[str, Any], accepted: Accepted) -> JudgedToken:
     )
 
 
-def admit(judged: JudgedToken, expected: Expected) -> AccessToken:
+def admit(judged: JudgedToken, *, now: float, leeway: int, certificate: Certificate | None) -> AccessToken:
     """Return a token that was presented without a proof, if it is valid now and bound to no key."""
-    _check_times(judged, expected.now, expected.leeway)
-    _check_certificate(judged, expected.certificate)
+    _check_times(judged, now, leeway)
+    if judged.certificate is not None:
+        _check_certificate(judged.certificate, certificate)
     # Attack (RFC 9449 section 7.2): a stolen token is presented without the proof of the key that it is bound to.
     if judged.jkt is not None:
         raise Rejected(Reason.TOKEN_BINDING)
     return judged.token
 
 
-def admit_bound(judged: JudgedToken, expected: Expected) -> BoundToken:
+def admit_bound(judged: JudgedToken, *, now: float, leeway: int, certificate: Certificate | None) -> BoundToken:
     """Return a token that was presented with the scheme DPoP, if it is valid now and bound to a key."""
-    _check_times(judged, expected.now, expected.leeway)
+    _check_times(judged, now, leeway)
     if not judged.is_bound:
         raise Rejected(Reason.TOKEN_UNBOUND)
-    _check_certificate(judged, expected.certificate)
+    if judged.certificate is not None:
+        _check_certificate(judged.certificate, certificate)
     if judged.jkt is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="bound to a certificate, but presented with the scheme DPoP")
     return BoundToken(judged.token, judged.jkt)
@@ -262,12 +267,10 @@ def _confirmation(claims: dict[str, Any]) -> tuple[str | None, str | None]:
     return found.get("jkt"), found.get(mtls.CONFIRMATION)
 
 
-def _check_certificate(judged: JudgedToken, certificate: Certificate | None) -> None:
+def _check_certificate(thumbprint: str, certificate: Certificate | None) -> None:
     """Compare the certificate of the request with that of the token (RFC 8705 section 3)."""
-    if judged.certificate is None:
-        return
     shown = certificate.thumbprint if certificate is not None else None
-    if judged.certificate != shown:
+    if thumbprint != shown:
         raise Rejected(Reason.TOKEN_BINDING, detail="no certificate" if shown is None else "another certificate")
 
 
@@ -375,7 +378,12 @@ def _scopes(value: object) -> frozenset[str]:
         return frozenset()
     try:
         if isinstance(value, str):
-            return frozenset(scope.parse(value))
+            return _parse_scopes(value)
     except ValueError:
         pass
     raise Rejected(Reason.TOKEN_CLAIM, detail="scope is not a scope")
+
+
+@lru_cache(maxsize=256)  # many tokens have the same scopes
+def _parse_scopes(text: str) -> frozenset[str]:
+    return frozenset(scope.parse(text))

@@ -18,7 +18,7 @@ from affiant.jose.claims import LEEWAY
 from affiant.jose.compact import Unverified, Verified
 from affiant.jose.key_set import KeySet
 from affiant.oauth import access_token, bearer
-from affiant.oauth.access_token import Accepted, AccessToken, Expected, JudgedToken
+from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
@@ -220,13 +220,12 @@ def admit(
 
     Order: the proof comes after the token, so that a caller without a valid token costs no signature.
     """
-    expected = Expected(rules.issuer, rules.audience, now, leeway=rules.leeway, certificate=certificate)
     if presented.scheme == bearer.BEARER:
-        token = access_token.admit(judged, expected)
+        token = access_token.admit(judged, now=now, leeway=rules.leeway, certificate=certificate)
         if bearer.BEARER not in rules.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
         return token, None
-    bound = access_token.admit_bound(judged, expected)
+    bound = access_token.admit_bound(judged, now=now, leeway=rules.leeway, certificate=certificate)
     if proved is None:
         raise Rejected(Reason.TOKEN_BINDING, detail="no DPoP header")
     proof = dpop.verify(

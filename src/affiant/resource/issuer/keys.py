@@ -209,7 +209,8 @@ class IssuerKeys:
         """Return the keys of the copy that may have made the signature, without those that were tried."""
         if self._copy is None:
             return ()
-        return [key for key in self._copy.keys.candidates(unverified.alg, unverified.kid) if key not in tried]
+        found = self._copy.keys.candidates(unverified.alg, unverified.kid)
+        return [key for key in found if key not in tried] if tried else found
 
     def _may_fetch(self) -> bool:
         now = self._clock()
