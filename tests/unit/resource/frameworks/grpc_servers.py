@@ -15,7 +15,7 @@ import grpc.aio
 from affiant.resource import Guard
 from affiant.resource.frameworks.rpc.grpc import caller
 
-NEEDS = {"/shop.Orders/Public": None, "/shop.Orders/*": "read"}
+NEEDS = {"/shop.Orders/Public": None, "/shop.Orders/*": "read", "/shop.Other/Taken": "read"}
 KINDS = {
     "UnaryUnary": "unary_unary",
     "UnaryStream": "unary_stream",
@@ -72,15 +72,26 @@ class Coroutines:
             yield caller().client_id.encode()
 
 
-def methods(handlers: Any) -> Any:
+PARSED = list[bytes]()  # messages
+
+
+def parse(message: bytes) -> bytes:
+    """Deserialize a message, as generated code does."""
+    PARSED.append(message)
+    if message == b"no message":
+        raise ValueError("not parsed")
+    return message
+
+
+def register(server: Any, handlers: Any) -> None:
+    """Add the methods, as generated code does; those of shop.Other as older code did."""
     found = {"Public": grpc.unary_unary_rpc_method_handler(handlers.Public)}
     for name, kind in KINDS.items():
-        found[name] = getattr(grpc, f"{kind}_rpc_method_handler")(getattr(handlers, name))
-    other = {"List": grpc.unary_unary_rpc_method_handler(handlers.Public)}
-    return (
-        grpc.method_handlers_generic_handler("shop.Orders", found),
-        grpc.method_handlers_generic_handler("shop.Other", other),
-    )
+        found[name] = getattr(grpc, f"{kind}_rpc_method_handler")(getattr(handlers, name), parse, bytes)
+    other = {"List": found["Public"], "Taken": found["UnaryUnary"]}
+    services = {"shop.Orders": found, "shop.Other": other}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(*service) for service in services.items()])
+    server.add_registered_method_handlers("shop.Orders", found)
 
 
 def _bind(server: Any, credentials: Any) -> int:
@@ -94,7 +105,7 @@ async def threads(guard: Guard, credentials: Any = None) -> AsyncIterator[int]:
     """A server with one thread, so that all calls share it."""
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool, interceptors=[guard.grpc(NEEDS)])
-        server.add_generic_rpc_handlers(methods(Threads()))
+        register(server, Threads())
         port = _bind(server, credentials)
         server.start()
         try:
@@ -108,7 +119,7 @@ def _aio(handlers: Any) -> Callable[..., Any]:
     async def serving(guard: Guard, credentials: Any = None) -> AsyncIterator[int]:
         pool = ThreadPoolExecutor(4)  # for handlers that are no coroutines
         server = grpc.aio.server(pool, interceptors=[guard.grpc_aio(NEEDS)])
-        server.add_generic_rpc_handlers(methods(handlers))
+        register(server, handlers)
         port = _bind(server, credentials)
         await server.start()
         try:
@@ -135,12 +146,13 @@ async def call(
     token: bytes | None = None,
     metadata: Any = (),
     service: str = "Orders",
+    message: bytes = b"x",
     is_silent: bool = False,
 ) -> Any:
     """Call a method, and return its answer or all of them. A silent caller sends no message of a stream."""
     given = [*metadata, *([("authorization", token.decode())] if token is not None else [])]
     kind = KINDS.get(name, "unary_unary")
     requests = None if is_silent else messages()
-    request = requests if kind.startswith("stream") else b"x"
+    request = requests if kind.startswith("stream") else message
     calling = getattr(channel, kind)(f"/shop.{service}/{name}")(request, metadata=given)
     return [answer async for answer in calling] if kind.endswith("stream") else await calling

@@ -60,6 +60,18 @@ async def test_refused_call_does_not_reach_its_handler(serve: Any, issuer: Liste
         assert 'error="insufficient_scope"' in trailing["www-authenticate"]
 
 
+@pytest.mark.parametrize("kind", ["UnaryUnary", "UnaryStream"])
+async def test_message_of_a_refused_call_is_not_parsed(serve: Any, issuer: ListeningIssuer, kind: str) -> None:
+    async with serve(issuer.guard()) as port, channel(port) as calls:
+        grpc_servers.PARSED.clear()
+        code, _, _ = await refused(call(calls, kind))
+        assert (code, grpc_servers.PARSED) == (Code.UNAUTHENTICATED, [])
+        await call(calls, kind, token=issuer.token(scope="read"))
+        assert grpc_servers.PARSED == [b"x"]
+        calling = call(calls, kind, token=issuer.token(scope="read"), message=b"no message")
+        assert (await refused(calling))[:2] == (Code.INTERNAL, "Exception deserializing request!")
+
+
 @pytest.mark.parametrize(
     "tokens", [lambda issuer: [issuer.token(exp=1)], lambda issuer: [issuer.token()] * 2, lambda _: [b"Bearer x.y.z"]]
 )
@@ -87,6 +99,7 @@ async def test_method_without_a_rule_is_refused(serve: Any, issuer: ListeningIss
         assert code == Code.UNIMPLEMENTED
         code, _, _ = await refused(call(calls, "Nothing", token=token))
         assert code == Code.UNIMPLEMENTED
+        assert await call(calls, "Taken", token=token, service="Other") == b"c"
 
 
 async def test_public_method_has_no_caller(serve: Any, issuer: ListeningIssuer) -> None:
@@ -110,7 +123,7 @@ async def test_threads_at_once_have_each_their_caller(issuer: ListeningIssuer) -
     tokens = [issuer.token(name, sub=name, client_id=name, scope="read") for name in names]
     with ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool, interceptors=[issuer.guard().grpc(grpc_servers.NEEDS)])
-        server.add_generic_rpc_handlers(grpc_servers.methods(grpc_servers.Threads()))
+        grpc_servers.register(server, grpc_servers.Threads())
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         async with channel(port) as calls:

@@ -141,6 +141,21 @@ async def test_guard_of_an_application_is_for_all_its_routes(issuer: ListeningIs
         assert (await client.get("/health", headers=_headers(issuer.token(scope="b")))).json() is True
 
 
+async def test_cached_response_needs_a_token(issuer: ListeningIssuer) -> None:
+    guard = issuer.guard()
+
+    @get("/cached", guards=[guard.litestar("orders.read")], cache=True)
+    async def cached() -> str:
+        return "cached"
+
+    app = _app(guard)
+    app.register(cached)
+    async with AsyncTestClient(app) as client:
+        for _ in range(2):
+            assert (await client.get("/cached", headers=_headers(issuer.token(scope="orders.read")))).text == "cached"
+            assert (await client.get("/cached")).status_code == 401
+
+
 async def test_application_without_install_passes_nothing(issuer: ListeningIssuer) -> None:
     guard = issuer.guard()
 

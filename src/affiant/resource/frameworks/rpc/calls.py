@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +19,9 @@ from affiant.reasons import Reason
 from affiant.resource.answers import Denied
 from affiant.resource.checks import Checks
 
+log = logging.getLogger(__name__)
+
+MALFORMED = (grpc.StatusCode.INTERNAL, "Exception deserializing request!")  # in gRPC's words
 _NO_PROOFS = "gRPC takes no DPoP proofs: send a bearer token, or one that is bound to a certificate"
 _CODES = {403: "PERMISSION_DENIED", 404: "UNIMPLEMENTED", 503: "UNAVAILABLE"}  # all others: UNAUTHENTICATED
 _SENT = ("WWW-Authenticate", "Retry-After")
@@ -51,6 +56,17 @@ def status(denied: Denied) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str],
     code = getattr(grpc.StatusCode, _CODES.get(denied.status, "UNAUTHENTICATED"))
     trailing = tuple((name.lower(), denied.headers[name]) for name in _SENT if name in denied.headers)
     return code, json.loads(denied.body)["error_description"], trailing
+
+
+def parse(deserializer: Callable[[bytes], Any] | None, request: Any) -> Any:
+    """Return the message of a request, or None if it is none: what gRPC itself would do before the check."""
+    if deserializer is None:
+        return request
+    try:
+        return deserializer(request)
+    except Exception:  # whatever the API's own code raises
+        log.exception("a request cannot be deserialized")
+        return None
 
 
 def _bytes(value: str | bytes) -> bytes:
