@@ -23,7 +23,8 @@ class FakeIssuer(Tokens):
     Its tokens are of RFC 9068, also where those of the guards' issuer are not.
 
     The guards are the real ones. Their HTTP, their clock and what they know of their issuer are replaced, and are back
-    at the end. The fixture `affiant_issuer` makes one: ``issuer = affiant_issuer(guard)``.
+    at the end. Its tokens are those of RFC 9068, whatever claim rules the guards have for their issuer. The fixture
+    `affiant_issuer` makes one: ``issuer = affiant_issuer(guard)``.
 
     Args:
         guards: those of one issuer. Tokens that name no audience are for the first one. It also takes the place of the

@@ -268,3 +268,18 @@ def test_threads_and_event_loops_share_connections() -> None:
         assert found == ["billing"] * 4
         assert issuer.count("/introspect") >= 7
         assert len(issuer.peers["/introspect"]) <= 4  # connections, for as many questions at once as there were
+
+
+async def test_answer_about_a_jwt_names_the_client_where_rfc_7662_does(issuer: Issuer) -> None:
+    """The token of this issuer has it in another claim."""
+    rules = ClaimRules(client_id=("azp",), jti=("uti",), waived=frozenset({"jti"}))
+    trusted = Trusted(ISSUER, claims=rules, introspection=Introspection("api", SecretBasic("s3cret")))
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(issuer))
+    guard = Guard(trusted, audience=API, http=http, clock=lambda: NOW)
+    claims = {"iss": ISSUER, "aud": API, "sub": "c", "azp": "billing", "iat": NOW, "exp": NOW + 60, "uti": "u"}
+    text = compact.sign({"typ": "at+jwt"}, claims, issuer.keys[0])
+    issuer.known[text] = {"active": True, "client_id": "billing", "jti": "another", "azp": "billing"}
+    assert await reason_of(guard, b"Bearer " + text.encode()) is None
+    issuer.known[text] = {"active": True, "client_id": "other"}
+    with pytest.raises(RemoteError, match="another token"):
+        await guard.check([b"Bearer " + text.encode()])

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.resource.issuer import NOW, Check
 from tests.unit.resource.listening import API, METADATA, ListeningIssuer, listening
 
+from affiant import testing
 from affiant.errors import RemoteError
 from affiant.jose import compact, keys
 from affiant.resource import Guard, Issuer
@@ -93,3 +94,23 @@ async def test_only_the_address_of_the_issuer_is_replaced(named: str, asked: str
 
 def token(key: keys.PrivateKey) -> bytes:
     return compact.sign({"typ": "at+jwt"}, {"iss": OUTER}, key).encode()
+
+
+async def test_affiant_answers_at_an_inner_address() -> None:
+    """As behind a Service of Kubernetes: the server knows one name, and is asked by another."""
+    async with testing.Server.in_process() as server:
+        await server.add_api(API, scope=("orders.read",), is_default=True)
+        await server.add_client("billing")
+        hosts = set[str]()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            hosts.update(value.decode() for name, value in scope["headers"] if name == b"host")
+            await server.app(scope, receive, send)
+
+        http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app))
+        trusted = Issuer(server.issuer, unsafe_reach="http://affiant.internal:8377", revocations="required")
+        guard = Guard(trusted, audience=API, http=http, clock=server.clock)
+        token = (await server.token())["access_token"]
+        caller = await guard.check([b"Bearer " + token.encode()], need="orders.read")
+        assert (caller.client_id, caller.issuer) == ("billing", server.issuer)
+        assert hosts == {"affiant.internal:8377"}

@@ -10,10 +10,11 @@ from tests.unit.resource.listening import listening, until
 from affiant.client.auth import SecretBasic
 from affiant.errors import Rejected, RemoteError
 from affiant.jose import keys
+from affiant.jose.key_set import KeySet
 from affiant.oauth.parameters.need import Needed
 from affiant.oauth.resource_request import Proved
 from affiant.reasons import Reason
-from affiant.resource import Caller, Guard, Introspection, Issuer
+from affiant.resource import Caller, Guard, Introspection, Issuer, presets
 from affiant.resource.issuer.worker import worker
 from affiant.testing import ABSENT, FakeIssuer
 
@@ -324,3 +325,15 @@ def test_opaque_token_is_what_the_issuer_says(affiant_issuer: TakeOver) -> None:
     assert [reason_of(guard, each, need="a") for each in (token, other)] == [None, Reason.SCOPE_INSUFFICIENT]
     issuer.revoke(token)
     assert reason_of(guard, token) == Reason.TOKEN_REVOKED
+
+
+def test_issuer_with_rules_of_its_own_is_taken_over(affiant_issuer: TakeOver) -> None:
+    """Its tokens are those of the fake one, of RFC 9068. Which clients may call, and other issuers, stay."""
+    jwks = KeySet((keys.generate("ES256").public(),)).to_jwks()
+    account = "billing@project.iam.gserviceaccount.com"
+    guard = Guard([presets.google(clients={account: "a"}, jwks=jwks), Issuer(ISSUER)], audience=[API, "other"])
+    issuer = affiant_issuer(guard)
+    caller = guard.check_sync([f"Bearer {issuer.token(client_id=account)}".encode()], need="a")
+    assert (caller.client_id, caller.issuer) == (account, "https://accounts.google.com")
+    assert reason_of(guard, issuer.token(client_id="stranger")) is Reason.TOKEN_CLAIM
+    assert reason_of(guard, issuer.token(client_id=account, iss="https://evil.example")) is Reason.TOKEN_ISSUER

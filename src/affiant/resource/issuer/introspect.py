@@ -36,7 +36,6 @@ _JWT_DOTS = (2, 4)  # signed, encrypted
 _INACTIVE = "an opaque token that is not active"
 _REFUSALS = (400, 401, 403)
 _ACCEPT = f"{introspection.MEDIA_TYPE}, application/json;q=0.5"
-_SAME = ("iss", "jti", "client_id")
 
 
 def is_opaque(text: str) -> bool:
@@ -259,7 +258,8 @@ class Introspected:
             exp = instant(members, "exp")
         except ValueError:
             exp = 0.0  # used once, and not cached
-        is_same = all(members.get(name, token.claims.get(name)) == token.claims.get(name) for name in _SAME)
+        known = {"iss": self._accepted.issuer, "client_id": token.client_id, "jti": token.claims.get("jti")}
+        is_same = all(members.get(name, value) == value for name, value in known.items() if value is not None)
         if not is_same or ("aud" in members and self._accepted.audiences.isdisjoint(audiences(members))):
             raise RemoteError(f"{self._issuer.identifier} answered about another token")
         return token.expires_at if exp is None else exp
