@@ -20,7 +20,7 @@ from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks
 
 CALLER = "affiant.caller"  # in the environ or the scope: for the application
-_CHECKED = "affiant.checked"  # the same, for the next layer
+_CHECKED = "affiant.checked"  # in the same place, for the next layer: what each guard has found
 Marks = MutableMapping[str, Any]  # lives as long as the request: its environ or its scope
 
 
@@ -52,9 +52,9 @@ def _find(guard: Checks, authorization: list[bytes], marks: Marks) -> Caller | N
 
     Attack: an application passes its environ on, as a request with another token. Such a request is checked by itself.
     """
-    known = marks.get(_CHECKED)
-    if isinstance(known, _Checked) and known.guard is guard and known.authorization == authorization:
-        return known.caller
+    for known in marks.get(_CHECKED, ()):
+        if isinstance(known, _Checked) and known.guard is guard and known.authorization == authorization:
+            return known.caller
     return None
 
 
@@ -67,5 +67,5 @@ def _judge(guard: Checks, caller: Caller, need: Need, authorization: list[bytes]
 def _keep(guard: Checks, authorization: list[bytes], marks: Marks, found: Caller | Denied) -> Caller | Denied:
     if isinstance(found, Caller):
         marks[CALLER] = found
-        marks[_CHECKED] = _Checked(guard, authorization, found)
+        marks[_CHECKED] = (*marks.get(_CHECKED, ()), _Checked(guard, authorization, found))
     return found

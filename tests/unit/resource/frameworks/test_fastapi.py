@@ -10,6 +10,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Security, WebSocket
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
@@ -187,6 +188,21 @@ def test_one_proof_is_enough_for_all_guards_of_a_request() -> None:
     assert 'scope="b more"' in refused.headers["WWW-Authenticate"]
 
 
+@pytest.mark.rfc(9449, "11.1")
+def test_one_proof_is_enough_for_each_of_two_guards() -> None:
+    """As for an API that changes its options route by route: neither forgets the request when the other checks it."""
+    other = ISSUER.guard()
+    app = FastAPI(dependencies=[guard()])
+
+    @app.get("/orders", dependencies=[other("a"), guard("a")])
+    async def route(caller: Annotated[Caller, Depends(other("b"))]) -> str:
+        return caller.client_id
+
+    headers = proven("/orders")
+    assert client(app).get("/orders", headers=headers).json() == "c"
+    assert client(app).get("/orders", headers=headers).status_code == 401
+
+
 def test_guards_of_two_apis_in_one_application() -> None:
     """Each takes its own tokens; a token that one has accepted is not one for the other."""
     other = Issuer().guard()
@@ -358,6 +374,19 @@ def test_page_of_another_origin_may_call(is_first: bool) -> None:
     refused = client(app).get("/", headers={"Origin": "https://page.example"})
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://page.example")
     assert "WWW-Authenticate" in refused.headers["access-control-expose-headers"]
+
+
+def test_handler_of_the_application_leaves_refusals_alone() -> None:
+    app = FastAPI(dependencies=[guard("a")])
+    app.add_exception_handler(StarletteHTTPException, lambda *_: PlainTextResponse("mine", 418))
+    guard.install(app)
+
+    @app.get("/")
+    async def route() -> None:
+        raise HTTPException(404)
+
+    assert client(app).get("/").headers["www-authenticate"].startswith("Bearer ")
+    assert client(app).get("/", headers=bearer("a")).status_code == 418
 
 
 def test_page_runs() -> None:
