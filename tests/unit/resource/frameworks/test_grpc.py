@@ -12,6 +12,7 @@ from tests import certificates
 from tests.unit.resource.frameworks import grpc_servers, page
 from tests.unit.resource.frameworks.bound import Bound
 from tests.unit.resource.frameworks.grpc_servers import KINDS, SERVERS, call
+from tests.unit.resource.frameworks.rows import KEYS, OPTIONS, ROWS
 from tests.unit.resource.listening import API, METADATA, ListeningIssuer, listening
 
 from affiant.errors import ConfigError
@@ -81,6 +82,34 @@ async def test_bad_credentials_are_unauthenticated(serve: Any, issuer: Listening
         code, _, trailing = await refused(call(calls, "UnaryUnary", metadata=metadata))
         assert code == Code.UNAUTHENTICATED
         assert 'error="invalid_' in trailing["www-authenticate"]
+
+
+# RESOURCE_EXHAUSTED: gRPC itself refuses metadata of 16 KB.
+VERDICTS = {
+    Code.OK: 200,
+    Code.UNAUTHENTICATED: 401,
+    Code.RESOURCE_EXHAUSTED: 401,
+    Code.PERMISSION_DENIED: 403,
+}
+
+
+@pytest.mark.attack(249, 251, 252, 256, 257, 258, 265)
+async def test_verdict_is_that_of_http(serve: Any) -> None:
+    with listening() as issuer:
+        issuer.keys = KEYS
+        rows = {param.id: param.values[0] for param in ROWS}
+        asked = {name: row.ask(issuer) for name, row in rows.items()}
+        async with serve(issuer.guard(**OPTIONS)) as port, channel(port) as calls:
+            found = {name: await _verdict(calls, given.headers) for name, given in asked.items() if not given.query}
+    assert {name: status for name, status in found.items() if status not in rows[name].statuses} == {}
+
+
+async def _verdict(calls: Any, headers: Any) -> int:
+    try:
+        await call(calls, "UnaryUnary", metadata=[(name.lower(), value) for name, value in headers])
+    except grpc.aio.AioRpcError as error:
+        return VERDICTS[error.code()]
+    return VERDICTS[Code.OK]
 
 
 async def test_issuer_that_does_not_answer_is_unavailable(serve: Any) -> None:
