@@ -84,21 +84,23 @@ class Tokens:
         end = int(self.clock) - _LONG_AGO
         return self.token(scope, **{"iat": end - LIFETIME, "exp": end, **members})
 
-    def bearer(self, token: str | None = None, **members: Any) -> dict[str, str]:
+    def bearer(self, scope: str = "", *, token: str | None = None, **members: Any) -> dict[str, str]:
         """Return the headers of a request with a bearer token (RFC 6750 section 2.1).
 
         Args:
-            token: the token; a new one if left out.
-            members: of a new one: the arguments of `token`.
+            scope: what a new token grants.
+            token: this token, in place of a new one.
+            members: the other arguments of `token`, for a new one.
         """
-        return messages.bearer(self.token(**members) if token is None else token)
+        return messages.bearer(self.token(scope, **members) if token is None else token)
 
     def dpop(
         self,
         method: str,
         url: str,
-        token: str | None = None,
+        scope: str = "",
         *,
+        token: str | None = None,
         key: PrivateKey = KEY,
         nonce: str = messages.ABSENT,
         **members: Any,
@@ -108,11 +110,12 @@ class Tokens:
         Args:
             method: of the request.
             url: of the request, as the guard knows it: with the guard's own `url=` if it has one.
-            token: the token; a new one if left out.
+            scope: what a new token grants.
+            token: this token, in place of a new one.
             key: that the token is bound to, and that signs the proof.
             nonce: the last one that the API sent.
-            members: of a new token: the arguments of `token`.
+            members: the other arguments of `token`, for a new one.
         """
-        text = self.token(**{"cnf": {"jkt": key.public().thumbprint}, **members}) if token is None else token
+        text = self.token(scope, **{"cnf": {"jkt": key.public().thumbprint}, **members}) if token is None else token
         proof = messages.proof(key, method=method, url=url, now=self.clock.now, access_token=text, nonce=nonce)
         return {"authorization": f"DPoP {text}", "dpop": proof}

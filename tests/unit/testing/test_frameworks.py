@@ -1,12 +1,14 @@
 """The requests of docs/how-to/testing.md, in the real frameworks: each row of its table is run as it is there."""
 
 import re
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from grpc import RpcError
 
 from affiant.resource import Caller, Guard
 from affiant.testing import FakeIssuer
@@ -104,6 +106,34 @@ def aiohttp(guard: Guard) -> Names:
     return {"app": app, "TestClient": TestClient, "TestServer": TestServer}
 
 
+def grpc(guard: Guard) -> Names:
+    from grpc import insecure_channel, server
+    from tests.unit.resource.frameworks import grpc_servers
+
+    class Stub:
+        """As protoc makes it."""
+
+    @contextmanager
+    def serving() -> Iterator[None]:
+        with ThreadPoolExecutor(1) as pool:
+            running = server(pool, interceptors=[guard.grpc({"/shop.Orders/*": "orders.read"})])
+            running.add_generic_rpc_handlers(grpc_servers.methods(grpc_servers.Threads()))
+            port = running.add_insecure_port("127.0.0.1:0")
+            running.start()
+            with insecure_channel(f"127.0.0.1:{port}") as channel:
+                vars(stub)["List"] = channel.unary_unary("/shop.Orders/UnaryUnary")
+                yield
+            running.stop(None).wait()
+
+    stub = Stub()
+    return {"serving": serving(), "stub": stub, "message": b"x"}
+
+
+def code_of_grpc(error: Exception) -> int:
+    code: str = error.code().name  # type: ignore[attr-defined] # of grpc.RpcError, which has no types
+    return {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}[code]
+
+
 FRAMEWORKS: dict[str, Callable[[Guard], Names]] = {
     "FastAPI": fastapi,
     "Starlette": starlette,
@@ -112,6 +142,7 @@ FRAMEWORKS: dict[str, Callable[[Guard], Names]] = {
     "Django": django,
     "Django REST framework": rest_framework,
     "aiohttp": aiohttp,
+    "gRPC": grpc,
 }
 
 
@@ -127,15 +158,20 @@ async def test_request_of_the_page(name: str, affiant_issuer: Callable[..., Fake
     exec(f"async def request(headers):\n    {ROWS[name]}\n    return reply", names)
 
     async def ask(headers: dict[str, str]) -> object:
-        reply = await names["request"](headers)
+        try:
+            reply = await names["request"](headers)
+        except RpcError as error:
+            return code_of_grpc(error)
+        if isinstance(reply, bytes):
+            return 200
         return reply.status_code if hasattr(reply, "status_code") else reply.status
 
     token = issuer.token("orders.read", client_id="billing")
     with names.get("serving", nullcontext()):
-        assert await ask(issuer.bearer(token)) == 200
-        assert await ask(issuer.bearer(scope="orders.write")) == 403
-        assert await ask(issuer.bearer(issuer.expired("orders.read"))) == 401
+        assert await ask(issuer.bearer(token=token)) == 200
+        assert await ask(issuer.bearer("orders.write")) == 403
+        assert await ask(issuer.bearer(token=issuer.expired("orders.read"))) == 401
         issuer.rotate()
-        assert await ask(issuer.bearer(scope="orders.read")) == 200
+        assert await ask(issuer.bearer("orders.read")) == 200
         issuer.revoke(token)
-        assert await ask(issuer.bearer(token)) == 401
+        assert await ask(issuer.bearer(token=token)) == 401
