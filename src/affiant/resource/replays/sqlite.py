@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -95,8 +96,14 @@ class SqliteReplays:
             opened = _Opened(worker.forks, inode, _connect(self._path))
             (page_bytes,) = opened.connection.execute("PRAGMA page_size").fetchone()
             opened.connection.execute(f"PRAGMA max_page_count={self._most_bytes // page_bytes}")
+            weakref.finalize(self, _close, opened).atexit = False
         self._opened = opened
         return opened.connection
+
+
+def _close(opened: _Opened) -> None:
+    if opened.forks == worker.forks:
+        opened.connection.close()
 
 
 def _prune(connection: sqlite3.Connection, now: float) -> None:

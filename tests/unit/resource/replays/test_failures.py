@@ -1,6 +1,7 @@
 """A store that fails lets no proof pass: the request gets 503, and the next one that the store answers is judged."""
 
 import asyncio
+import gc
 import logging
 import shutil
 import socket
@@ -269,6 +270,20 @@ def test_what_is_no_store_is_an_error_at_once(store: Any) -> None:
 
 def test_no_secret_is_shown(redis_url: str) -> None:
     assert "hunter2" not in repr(vars(RedisReplays("redis://:hunter2@redis.example")))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc")
+def test_store_that_is_no_longer_used_is_closed(tmp_path: Path) -> None:
+    def opened() -> set[str]:
+        return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+
+    store = SqliteReplays(tmp_path / "replays.db")
+    asyncio.run(store.claim(b"x" * 32, now=0, until=60))
+    assert str(tmp_path / "replays.db") in opened()
+    store._threads._find().shutdown()  # a thread forgets its last task a moment later
+    del store
+    gc.collect()
+    assert str(tmp_path / "replays.db") not in opened()
 
 
 async def test_copied_file_is_another_store(tmp_path: Path) -> None:
