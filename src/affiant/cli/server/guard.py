@@ -25,9 +25,11 @@ from affiant.resource import Guard, Issuer
 from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.issuer.revocations import POLICIES
 from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
+from affiant.resource.replays import RedisReplays, ReplayStore, SqliteReplays
 from affiant.system.text import printable
 
 MAX_CONNECTIONS = 4096
+REPLAYS = "AFFIANT_GUARD_REPLAYS"
 _MAX_PORT = 65_535
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", re.ASCII)
 _LOOPBACK = ("127.0.0.0/8", "::1")
@@ -60,6 +62,9 @@ def guard() -> None:
 @click.option(
     "--dpop", type=click.Choice(DPOP_POLICIES), default="optional", help="whether tokens must be bound to a key"
 )
+@click.option(
+    "--replays", envvar=REPLAYS, metavar="PLACE", help="file or Redis URL where guards of the API share used proofs"
+)
 @click.option("--certificate-header", metavar="FORMAT", help="format of the client certificate that the proxy sends")
 @click.option(
     "--revocations", type=click.Choice(POLICIES), default="optional", help="whether the issuer must publish them"
@@ -78,6 +83,9 @@ def serve(
     The first route that matches decides, after those of --public; a request that none matches is refused. FILE has
     them in order: {"GET /orders*": "orders.read", "POST /orders": ["orders.read", "orders.write"], "/health": null}.
     {"any_of": ["a", "b"]} needs one of the scopes, and [] any token for this API.
+
+    Guards of one API on several machines or after a restart accept a DPoP proof once if they have the same --replays.
+    A URL with a password belongs into AFFIANT_GUARD_REPLAYS, as others can see the options of a process.
 
     Proxies ask at /check. A load balancer probes /healthz (the process lives) and /readyz (it has the issuer's keys).
     The log has the reason of each refusal.
@@ -125,9 +133,16 @@ def _guard(options: Mapping[str, Any], trusted: Sequence[str]) -> Guard:
         [Issuer(one, reach=options["reach"], revocations=options["revocations"]) for one in options["issuer"]],
         url=url,
         certificate_proxies=trusted if "certificate_header" in chosen else (),
+        replays=_store(options["replays"]),
         **named,
         **chosen,
     )
+
+
+def _store(place: str | None) -> ReplayStore | None:
+    if not place:
+        return None
+    return RedisReplays(place) if "://" in place else SqliteReplays(place)
 
 
 def _join(rules: Iterable[tuple[str, Needed | None]]) -> dict[str, Needed | None]:

@@ -11,6 +11,7 @@ from affiant.cli.main import main
 from affiant.cli.server import guard
 from affiant.errors import ConfigError
 from affiant.oauth.parameters.need import any_of
+from affiant.resource.replays import RedisReplays, SqliteReplays
 
 IDENTITY = ("--issuer", "https://as.example", "--audience", "https://orders.example")
 ROUTE = ("--route", "GET /orders*=orders.read")
@@ -41,6 +42,8 @@ ROUTE = ("--route", "GET /orders*=orders.read")
         ((*IDENTITY, "--issuer", IDENTITY[1], "--proxy", "nginx", *ROUTE), 8, "twice"),
         ((*IDENTITY[:2], "--audience", "urn:orders", "--proxy", "nginx", *ROUTE), 8, "--url"),
         ((*IDENTITY, "--proxy", "nginx", "--routes", "missing.json"), 3, "missing.json"),
+        ((*IDENTITY, "--proxy", "nginx", *ROUTE, "--replays", "no/folder.db"), 3, "folder.db cannot be opened"),
+        ((*IDENTITY, "--proxy", "nginx", *ROUTE, "--replays", "http://h"), 8, "a URL like redis://HOST"),
     ],
 )
 def test_mistake_is_named(
@@ -91,3 +94,12 @@ def test_address(text: str, address: tuple[str, int]) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(click.BadParameter):
         guard._address(text)
+
+
+@pytest.mark.parametrize(
+    ("place", "store"),
+    [("replays.db", SqliteReplays), ("redis://h", RedisReplays), ("", type(None)), (None, type(None))],
+)
+def test_store_of_used_proofs(tmp_path: Path, monkeypatch: Any, place: str | None, store: type) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(guard._store(place), store)

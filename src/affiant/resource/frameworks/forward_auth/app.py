@@ -76,7 +76,8 @@ class ForwardAuth:
         if scope["path"] == HEALTH:
             return 200, {}, b""
         if scope["path"] == READY:
-            return 200 if self._guard.is_ready() else 503, {}, b""
+            readiness = self._guard.readiness()
+            return readiness.status, readiness.headers, readiness.body
         found = await self._judge(scope)
         if isinstance(found, Denied):
             return found.status, found.headers, found.body
