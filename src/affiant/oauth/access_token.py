@@ -177,7 +177,8 @@ def judge(verified: Verified, accepted: Accepted) -> JudgedToken:
     """Judge what no time changes: type, issuer, audience, and the form of the claims."""
     claims, typ = verified.claims, media_type(verified.header.get("typ"))
     if typ not in accepted.types or (typ is None and "typ" in verified.header):
-        raise Rejected(Reason.TOKEN_TYPE, expected=" or ".join(map(str, accepted.types)))
+        hint = f"its typ is {str(verified.header.get('typ'))[:32]!r}: see accept_typ= of Issuer, and the presets"
+        raise Rejected(Reason.TOKEN_TYPE, expected=" or ".join(map(str, accepted.types)), detail=hint)
     if typ != names.ACCESS_TOKEN_TYP and not _FOREIGN.isdisjoint(claims):
         raise Rejected(Reason.TOKEN_TYPE, detail="this is an ID token or a logout token")
     if claims.get("iss") != accepted.issuer:

@@ -341,3 +341,24 @@ async def test_cached_answer_begins_no_coroutine(issuer: Issuer, monkeypatch: py
     await guard.check([token])
     monkeypatch.setattr(introspect.Introspected, "check", None)
     await guard.check([token])
+
+
+async def test_connection_that_the_issuer_closed_costs_one_more(issuer: Issuer) -> None:
+    """With a new proof: the issuer may have seen the first. Twice in a row is a failure."""
+    failures = list[Exception]([httpx2.RemoteProtocolError("Server disconnected")])
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST" and failures:
+            issuer.asked.append(request)
+            raise failures.pop()
+        return await issuer(request)
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    asking = Introspection(ME, Assertion(MINE))
+    guard = Guard(ISSUER, audience=API, http=http, clock=lambda: NOW, introspection=asking, revocations="off")
+    await guard.check([issuer.token()])
+    proofs = [parse_qs(request.content.decode())["client_assertion"][0] for request in issuer.asked]
+    assert len({compact.parse(proof).claims["jti"] for proof in proofs}) == 2
+    failures += [httpx2.RemoteProtocolError("Server disconnected"), httpx2.ReadError("reset")]
+    with pytest.raises(Unreachable):
+        await guard.check([issuer.token("2")])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
@@ -21,10 +21,14 @@ from affiant.jose.claims import audiences, instant
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import access_token, introspection
 from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
+from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import OK, TIMEOUT_SECONDS, RemoteIssuer, Response
 from affiant.system.single_flight import SingleFlight, Work
+
+if TYPE_CHECKING:  # the first question loads it
+    import httpx2
 
 Result = TypeVar("Result")
 
@@ -218,14 +222,24 @@ class Introspected:
         return asked_at, await self._members(response)
 
     async def _fetch(self, text: str, now: float) -> Response:
-        form, headers = [("token", text), ("token_type_hint", "access_token")], {"accept": _ACCEPT}
+        import httpx2  # noqa: PLC0415 - an API without introspection never loads it
+
         async with self._issuer.reconnect() as http, asyncio.timeout(TIMEOUT_SECONDS):
-            found, client_id = await self._issuer.metadata(http), self._options.client_id
-            self._options.auth.apply(form, headers, client_id=client_id, issuer=self._issuer.identifier, now=now)
-            url = (found.alias(_ENDPOINT) if _is_by_tls(form, headers) else None) or found.endpoint(_ENDPOINT)
-            if url is None:
-                raise RemoteError(f"{self._issuer.identifier} names no {_ENDPOINT}")
-            return await self._issuer.post(http, url, form, headers=headers)
+            found = await self._issuer.metadata(http)
+            try:
+                return await self._send(http, found, text, now)
+            except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+                # The issuer has closed a connection that stayed open. Again, with a new proof of the API.
+                return await self._send(http, found, text, now)
+
+    async def _send(self, http: httpx2.AsyncClient, found: Metadata, text: str, now: float) -> Response:
+        form, headers = [("token", text), ("token_type_hint", "access_token")], {"accept": _ACCEPT}
+        client_id = self._options.client_id
+        self._options.auth.apply(form, headers, client_id=client_id, issuer=self._issuer.identifier, now=now)
+        url = (found.alias(_ENDPOINT) if _is_by_tls(form, headers) else None) or found.endpoint(_ENDPOINT)
+        if url is None:
+            raise RemoteError(f"{self._issuer.identifier} names no {_ENDPOINT}")
+        return await self._issuer.post(http, url, form, headers=headers)
 
     async def _members(self, response: Response) -> dict[str, Any]:
         """Return the members of an answer that is signed if it must be, by this issuer, for this API."""
