@@ -201,7 +201,8 @@ def verify(
 ) -> AccessToken:
     """Return the token if it is valid here and now, and if its sender may use it. Use up the proof."""
     judged = access_token.judge(verified, Accepted(rules.issuer, frozenset({rules.audience})))
-    token, proof = admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)
+    text = presented.token.encode("ascii")
+    token, proof = admit(judged, presented.scheme, text, rules=rules, now=now, proved=proved, certificate=certificate)
     if proof is not None:
         rules.replays.claim(proof, now)
     return token
@@ -209,7 +210,8 @@ def verify(
 
 def admit(
     judged: JudgedToken,
-    presented: bearer.PresentedToken,
+    scheme: str,
+    text: bytes,
     *,
     rules: Rules,
     now: float,
@@ -218,9 +220,11 @@ def admit(
 ) -> tuple[AccessToken, DpopProof | None]:
     """Return the token if it is valid now and its sender may use it, with the proof: claim that last of all.
 
+    `scheme` and `text` are as `bearer.split_authorization` returns them.
+
     Order: the proof comes after the token, so that a caller without a valid token costs no signature.
     """
-    if presented.scheme == bearer.BEARER:
+    if scheme == bearer.BEARER:
         token = access_token.admit(judged, now=now, leeway=rules.leeway, certificate=certificate)
         if bearer.BEARER not in rules.schemes:
             raise Rejected(Reason.TOKEN_BINDING, detail="this API takes bound tokens only")
@@ -233,7 +237,7 @@ def admit(
         method=proved.method,
         urls=(proved.url,),
         now=now,
-        access_token=presented.token,
+        access_token=text.decode("ascii"),
         nonces=rules.nonces,
         algorithms=rules.proof_algorithms,
     )

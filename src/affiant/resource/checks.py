@@ -13,8 +13,7 @@ from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.compact import Unverified
 from affiant.oauth import access_token, bearer, resource_request
-from affiant.oauth.access_token import JudgedToken
-from affiant.oauth.bearer import PresentedToken
+from affiant.oauth.access_token import AccessToken, JudgedToken
 from affiant.oauth.binding import forwarded
 from affiant.oauth.binding.forwarded import Proxies
 from affiant.oauth.binding.mtls import Certificate
@@ -27,6 +26,7 @@ from affiant.resource.answers import Challenges, Denied
 from affiant.resource.caller import Caller
 from affiant.resource.diagnosis.counts import Counts
 from affiant.resource.issuer import introspect
+from affiant.resource.issuer.introspect import Introspected
 from affiant.resource.issuer.trust import Trusted
 from affiant.resource.metadata import Published, ResourceMetadata, publish
 from affiant.resource.replays.claims import Claims
@@ -266,28 +266,22 @@ class Checks:
         if known is None:
             known = yield from self._judge(text, digest)
         trusted, judged = known
-        presented = PresentedToken(scheme, text.decode("ascii"))
         now, rules = self._clock(), self._rules
-        token, proof = self._admit(judged, presented, rules=rules, now=now, proved=proved, certificate=certificate)
+        token, proof = self._admit(judged, scheme, text, rules=rules, now=now, proved=proved, certificate=certificate)
         if trusted.revocations.is_ready():
             trusted.revocations.judge(token.claims)
         else:
             yield partial(trusted.revocations.check, token.claims)
-        asked = trusted.introspected
-        # An opaque token was asked about before.
-        if (
-            asked is not None
-            and not introspect.is_opaque(presented.token)
-            and not asked.is_known(presented.token, token)
-        ):
-            yield partial(asked.check, presented.token, token)
+        if trusted.introspected is not None:
+            yield from _introspect(trusted.introspected, text.decode("ascii"), token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.
         if not wanted.is_met_by(token.scopes):
             raise Rejected(Reason.SCOPE_INSUFFICIENT, expected=wanted.text)
+        next_nonce = None
         # Order: only a request that is admitted uses up its proof, so a refused one costs the store nothing.
         if proof is not None:
             yield from self._claims.claim(proof)
-        next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None and proof is not None else None
+            next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None else None
         self._counts.accepted += 1
         # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
         return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
@@ -345,3 +339,9 @@ class Checks:
         if trusted is None:
             raise Rejected(Reason.TOKEN_ISSUER, expected=" or ".join(self._trusted))
         return trusted
+
+
+def _introspect(asked: Introspected, text: str, token: AccessToken) -> Steps[None]:
+    """Ask the issuer about a token, if it was not asked lately. About an opaque one it was asked before."""
+    if not introspect.is_opaque(text) and not asked.is_known(text, token):
+        yield partial(asked.check, text, token)

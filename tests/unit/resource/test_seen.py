@@ -14,7 +14,7 @@ from affiant.oauth.access_token import Accepted, JudgedToken
 from affiant.oauth.binding import dpop
 from affiant.reasons import Reason
 from affiant.resource import Guard, Proved
-from affiant.resource.seen import MAX_BYTES, Seen
+from affiant.resource.seen import MAX_BYTES, MOST_SPARED, Seen
 
 KEY = keys.generate("ES256")
 
@@ -87,7 +87,7 @@ def test_ten_thousand_callers_in_turn_are_all_known() -> None:
     assert taken <= 10_000 * (1536 + 1.5 * 700)
 
 
-def test_token_that_was_not_used_for_longest_is_forgotten() -> None:
+def test_oldest_token_that_was_not_used_is_forgotten() -> None:
     texts = [_judged(number) for number in range(4)]
     seen = Seen[str](most=3 * (1536 + 1050))
     for text, judged in texts[:3]:
@@ -96,6 +96,30 @@ def test_token_that_was_not_used_for_longest_is_forgotten() -> None:
     seen.keep(_digest(texts[3][0]), "issuer", 1, texts[3][1], characters=700)
     assert [seen.find(_digest(text)) is not None for text, _ in texts] == [True, False, True, True]
     assert len(seen) == 3
+
+
+def test_tokens_in_use_outlast_those_that_came_once() -> None:
+    texts = [_judged(number) for number in range(40)]
+    seen = Seen[str](most=8 * (1536 + 1050))
+    for number, (text, judged) in enumerate(texts):
+        seen.keep(_digest(text), "issuer", 1, judged, characters=700)
+        if number >= 4:
+            assert all(seen.find(_digest(used)) is not None for used, _ in texts[:4])
+    assert len(seen) == 8
+
+
+def test_a_new_token_passes_over_a_bounded_number() -> None:
+    """All of many are in use: it takes the place of one of them, and does not wait until all were looked at."""
+    number = 3 * MOST_SPARED
+    texts = [_judged(each) for each in range(number + 1)]
+    seen = Seen[str](most=number * (1536 + 1050))
+    for text, judged in texts[:-1]:
+        seen.keep(_digest(text), "issuer", 1, judged, characters=700)
+    assert all(seen.find(_digest(text)) is not None for text, _ in texts[:-1])
+    text, judged = texts[-1]
+    seen.keep(_digest(text), "issuer", 1, judged, characters=700)
+    forgotten = [each for each, (text, _) in enumerate(texts) if seen.find(_digest(text)) is None]
+    assert forgotten == [MOST_SPARED]
 
 
 def test_long_tokens_take_the_place_of_several() -> None:

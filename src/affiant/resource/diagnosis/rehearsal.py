@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from affiant.errors import Rejected, RemoteError
 from affiant.oauth import bearer, resource_request
 from affiant.oauth.access_token import AccessToken, JudgedToken
-from affiant.oauth.bearer import PresentedToken
 from affiant.oauth.binding.dpop import DpopProof
 from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.resource_request import Proved, Rules
@@ -33,7 +32,8 @@ class Rehearsal:
     def admit(
         self,
         judged: JudgedToken,
-        presented: PresentedToken,
+        scheme: str,
+        text: bytes,
         *,
         rules: Rules,
         now: float,
@@ -43,10 +43,10 @@ class Rehearsal:
         """Judge times and binding as a check does, and let it go on to the revocation and the scope in any case."""
         self.judged = judged
         if judged.jkt is not None:  # the token itself says by which scheme it has to come
-            presented = PresentedToken(bearer.DPOP, presented.token)
+            scheme = bearer.DPOP
         try:
             return resource_request.admit(
-                judged, presented, rules=rules, now=now, proved=proved, certificate=certificate
+                judged, scheme, text, rules=rules, now=now, proved=proved, certificate=certificate
             )
         except Rejected as refusal:
             is_other = certificate is not None and judged.certificate not in (None, certificate.thumbprint)
