@@ -5,6 +5,9 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from affiant.resource.issuer.worker import Worker
 
@@ -56,3 +59,51 @@ assert worker.submit(pid()).result(5) == os.getpid()
 def test_starts_again_in_a_forked_process() -> None:
     """As in a server that loads the API before it makes its processes."""
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)
+
+
+IMPORTING = """
+import asyncio, os, signal, sys, warnings
+from affiant.resource.issuer.worker import worker
+
+async def load():
+    if sys.argv[1] == "thread":
+        return __import__("slow")
+    await asyncio.to_thread(__import__, "slow")
+
+warnings.simplefilter("ignore")
+future = worker.submit(load())
+sys.started.wait(5)
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    import slow
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0, "the new process waits for a thread that it does not have"
+future.result(5)
+"""
+
+
+@pytest.mark.parametrize("where", ["thread", "executor"])
+def test_a_fork_waits_until_nothing_is_being_imported(where: str, tmp_path: Path) -> None:
+    """The first fetch imports its HTTP client, while a server that loaded the API first makes its processes."""
+    (tmp_path / "slow.py").write_text("import sys, time\nsys.started.set()\ntime.sleep(0.3)\n")
+    program = f"import sys, threading; sys.started = threading.Event(); sys.path.append({str(tmp_path)!r})\n{IMPORTING}"
+    subprocess.run([sys.executable, "-c", program, where], check=True, timeout=60)
+
+
+FORKING = """
+import os, warnings
+from affiant.resource.issuer.worker import worker
+
+async def fork():
+    if not (child := os.fork()):
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+warnings.simplefilter("ignore")
+assert worker.submit(fork()).result(3) == 0
+"""
+
+
+def test_the_worker_itself_may_fork() -> None:
+    subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=60)
