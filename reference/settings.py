@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from reference.markdown import code, head, table
 
 from affiant.cli.registry import register
+from affiant.cli.server import guard
 from affiant.client import credentials
 from affiant.server.keys import master_key, pkcs11
 from affiant.server.settings import Settings
@@ -24,6 +25,7 @@ _ENVIRONMENT = (
     (pkcs11.PIN, "the PIN of the PKCS #11 token"),
     (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
     (register.ENVIRONMENT, "of clients: the initial access token that `affiant register` shows"),
+    (guard.REPLAYS, "of `affiant guard serve`: the file or Redis URL of `--replays`"),
 )  # fmt: skip
 _SYMBOLS = {"ge": ">= ", "gt": "> ", "le": "<= ", "lt": "< ", "min_length": "length >= ", "max_length": "length <= "}
 
