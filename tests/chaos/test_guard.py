@@ -142,9 +142,9 @@ class Load:
     """
 
     def __init__(self, well: Issuer, faulty: Issuer, stalls: Stalls) -> None:
-        self.issuer, self._stalls = faulty, stalls
-        self.guards = [Guard(issuer.url, audience=API) for issuer in (well, faulty)]
-        self.tokens = [[issuer.token(number) for number in range(50)] for issuer in (well, faulty)]
+        self.issuer, self._stalls, self._issuers = faulty, stalls, (well, faulty)
+        self.guards = [Guard(issuer.url, audience=API) for issuer in self._issuers]
+        self.tokens = [[issuer.token(number) for number in range(50)] for issuer in self._issuers]
         self.forget()
 
     def forget(self) -> None:
@@ -152,8 +152,10 @@ class Load:
         self.measured, self.strange = (Measured(self._stalls), Measured(self._stalls)), Measured(self._stalls)
 
     def each(self, number: int) -> list[tuple[Guard, str, Measured]]:
-        """Return guard and token for the request with this number to each guard."""
+        """Return guard and token for the request with this number to each guard; every tenth token is a new one."""
         tokens = [tokens[number % len(tokens)] for tokens in self.tokens]
+        if number % 10 == 0:
+            tokens = [issuer.token(time.perf_counter_ns()) for issuer in self._issuers]
         return list(zip(self.guards, tokens, self.measured, strict=True))
 
     def strangers(self) -> list[str]:
