@@ -117,7 +117,7 @@ def grpc(guard: Guard) -> Names:
     def serving() -> Iterator[None]:
         with ThreadPoolExecutor(1) as pool:
             running = server(pool, interceptors=[guard.grpc({"/shop.Orders/*": "orders.read"})])
-            running.add_generic_rpc_handlers(grpc_servers.methods(grpc_servers.Threads()))
+            grpc_servers.register(running, grpc_servers.Threads())
             port = running.add_insecure_port("127.0.0.1:0")
             running.start()
             with insecure_channel(f"127.0.0.1:{port}") as channel:
