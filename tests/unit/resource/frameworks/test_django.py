@@ -1,10 +1,12 @@
 """Django: views, classes and a whole project behind the guard, with Django's own test clients."""
 
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.unit.resource.frameworks import django_project
+from tests.unit.resource.frameworks import django_project, page
 from tests.unit.resource.frameworks.bound import Bound
 from tests.unit.resource.listening import NOW, ListeningIssuer, listening
 
@@ -191,3 +193,20 @@ def test_a_view_that_fails_is_django_s_business(guard: Guard, issuer: ListeningI
 
     with django_project.serving({"orders": guard.django()(broken)}), pytest.raises(ZeroDivisionError):
         Client().get("/orders", headers=_headers(issuer))
+
+
+def test_page_runs(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = page.run("django.md", issuer)
+    module = ModuleType("project.api")
+    vars(module)["guard"] = written["guard"]
+    monkeypatch.setitem(sys.modules, "project", ModuleType("project"))
+    monkeypatch.setitem(sys.modules, "project.api", module)
+    views = {"orders": written["orders"], "orders/rest": written["Orders"].as_view(), "health": django_project.health}
+    settings = {name: written[name] for name in ("MIDDLEWARE", "AFFIANT")}
+    with django_project.serving(views), override_settings(**settings):
+        client = Client(headers=_headers(issuer, "orders.read"))
+        for path in ("/orders", "/orders/rest"):
+            assert client.get(path).json() == {"orders of": "c"}
+            assert Client().get(path).status_code == 401
+        assert Client().get("/health").status_code == 200
+        assert client.get("/elsewhere").status_code == 404

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, abort, g
 from flask.views import MethodView
+from tests.unit.resource.frameworks import page
 from tests.unit.resource.frameworks.bound import Bound
 from tests.unit.resource.listening import API, NOW, ListeningIssuer, listening
 
@@ -157,3 +158,10 @@ def test_view_without_scopes_in_parentheses_is_an_error(guard: Guard) -> None:
     view: Any = _view
     with pytest.raises(ConfigError):
         guard.flask(view)
+
+
+def test_page_runs(issuer: ListeningIssuer) -> None:
+    client = page.run("flask.md", issuer)["app"].test_client()
+    assert client.get("/orders", headers=_headers(issuer, "orders.read")).json == {"orders of": "c"}
+    assert client.get("/orders").status_code == 401
+    assert client.get(PLACE).status_code == 200
