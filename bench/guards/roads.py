@@ -244,6 +244,18 @@ def rest_framework(of: Guard) -> AbstractContextManager[int]:
     return _django({PATH[1:]: django_project.api_view(of, SCOPE).as_view()})
 
 
+def litestar(of: Guard) -> AbstractContextManager[int]:
+    """Litestar's guards."""
+    from litestar import Litestar, get  # noqa: PLC0415
+
+    async def orders() -> str:
+        return "orders"
+
+    app = Litestar([get(PATH, guards=[of.litestar(SCOPE)])(orders)], logging_config=None)
+    of.install(app)
+    return serving(app)
+
+
 ROADS: dict[str, Road] = {
     "ASGI": asgi,
     "Starlette": starlette,
@@ -255,6 +267,7 @@ ROADS: dict[str, Road] = {
     "Django async": django_async,
     "Django REST framework": rest_framework,
     "aiohttp": aiohttp,
+    "Litestar": litestar,
 }
 # A server of WSGI makes one header of two, so its guard sees a list and not two headers.
 JOINING = {"WSGI", "Flask", "Django", "Django middleware", "Django REST framework"}
