@@ -254,6 +254,10 @@ def test_underscore_forges_nothing(front: Front, bearer: tuple[str, str], target
         "/orders;/../admin",
         "/health#/../admin",
         "/admin#",
+        "http://orders.example/admin",
+        "http://orders.example/orders/../admin",
+        "http://orders.example/health/../admin",
+        "*",
     ],
 )
 def test_no_spelling_reaches_another_route(front: Front, bearer: tuple[str, str], target: str) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from tests.unit.resource.listening import API, listening
 
 from affiant.client.auth import Assertion
@@ -28,6 +29,18 @@ def test_issuers() -> None:
         for audience in ("https://orders.example", "api://orders"):
             caller = names["guard"].check_sync([issuer.token(aud=audience)])
             assert caller.issuer == issuer.url
+
+
+async def test_forward_auth() -> None:
+    *_, code = code_of("guard.md")
+    with listening() as issuer:
+        names: dict[str, Any] = {"guard": issuer.guard(url=API)}
+        exec(code, names)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(names["app"]), base_url="http://guard") as http:
+            headers = {"X-Original-Method": "GET", "X-Original-URI": "/orders/7"}
+            assert (await http.get("/check", headers=headers)).status_code == 401
+            headers["Authorization"] = issuer.token(scope="orders.read").decode()
+            assert (await http.get("/check", headers=headers)).headers["Affiant-Client-Id"] == "c"
 
 
 def test_wsgi_application() -> None:

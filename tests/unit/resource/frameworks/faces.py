@@ -231,6 +231,23 @@ async def litestar(guard: Guard) -> AsyncIterator[Call]:
     yield by_asgi(app)
 
 
+@asynccontextmanager
+async def forward_auth(guard: Guard) -> AsyncIterator[Call]:
+    """As nginx asks; the API behind it answers with the caller that it is told."""
+    guard.url = guard.url or HOST
+    app = guard.forward_auth({"GET /orders": "read"}, proxy="nginx", trusted=["127.0.0.1"])
+    call = by_asgi(app)
+
+    async def ask(asked: Asked) -> Answer:
+        target = f"{asked.path}?{asked.query}" if asked.query else asked.path
+        described = [("X-Original-Method", asked.method), ("X-Original-URI", target)]
+        answer = await call(Asked([*asked.headers, *described], path="/check"))
+        body = answer.headers.get("affiant-client-id", "").encode() or answer.body
+        return answer._replace(body=b"" if asked.method == "HEAD" else body)
+
+    yield ask
+
+
 FACES: dict[str, Face] = {
     "aiohttp": aiohttp,
     "litestar": litestar,
@@ -244,4 +261,5 @@ FACES: dict[str, Face] = {
     "fastapi": fastapi,
     "starlette": starlette,
     "starlette-backend": starlette_backend,
+    "forward-auth": forward_auth,
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.certificates import lasting
 from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer
 from tests.unit.resource.listening import listening
 
@@ -210,6 +211,18 @@ async def test_proof_is_for_the_request_that_the_client_sent(guard: Guard, issue
     for url in ("http://guard.internal:8400/check", "https://other.example/orders", f"{API}/check", f"{API}/health"):
         assert await send(url) == 401, url
     assert await send(f"{API}/orders", method="GET") == 401
+
+
+@pytest.mark.rfc(8705, "3")
+async def test_certificate_is_that_of_the_client(issuer: Issuer) -> None:
+    """In the header that the guard is configured for, and nowhere else."""
+    mine, other = lasting(), lasting()
+    token = _bearer(issuer, scope="orders.read", cnf={"x5t#S256": mine.thumbprint})
+    guard = issuer.guard(url=API, certificate_proxies=[PROXY])
+    for header, status in ((mine.text, 200), (other.text, 401), (None, 401)):
+        sent = [("Client-Cert", header)] if header is not None else []
+        assert (await ask(guard, "GET", "/orders", token, *sent)).status_code == status
+    assert (await ask(issuer.guard(url=API), "GET", "/orders", token, ("Client-Cert", mine.text))).status_code == 401
 
 
 async def test_probes() -> None:
