@@ -82,6 +82,7 @@ bench: $(READY) ## benchmarks, each compared with a peer or a primitive (ARGS="-
 counts: $(READY) ## the work of a token, compared with what it was (ARGS=--accept keeps the new counts)
 	@$(BIN)/python -m bench.counts $(ARGS)
 
+# Without its extras, pip takes a requirement with extras for another one than the one that is pinned.
 # uv takes its index from its own settings and the environment; no address of one may end up in the lock.
 lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" for newer releases)
 	@$(CHECK_PYTHON)
@@ -90,7 +91,7 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile pyproject.toml --all-extras --group dev \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)
-	@$(LOCK_VENV)/bin/uv pip compile tests/interop/requirements.in \
+	@$(LOCK_VENV)/bin/uv pip compile tests/interop/requirements.in --no-strip-extras \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file tests/interop/requirements.lock $(ARGS)
 	@$(LOCK_VENV)/bin/uv pip compile bench/peers/requirements.in \

@@ -87,8 +87,8 @@ def serve(
     Guards of one API on several machines or after a restart accept a DPoP proof once if they have the same --replays.
     A URL with a password belongs into AFFIANT_GUARD_REPLAYS, as others can see the options of a process.
 
-    Proxies ask at /check. A load balancer probes /healthz (the process lives) and /readyz (it has the issuer's keys).
-    The log has the reason of each refusal.
+    Proxies ask at /check. A load balancer probes /healthz (the process lives) and /readyz (it has the issuer's keys);
+    Prometheus scrapes /metrics. The log has the reason of each refusal.
     """
     host, number = _address(listen)
     trusted = tuple(trust) or _loopback(host)

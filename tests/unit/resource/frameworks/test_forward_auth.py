@@ -226,7 +226,7 @@ async def test_certificate_is_that_of_the_client(issuer: Issuer) -> None:
 
 
 async def test_probes() -> None:
-    """/healthz while the process lives; /readyz once the issuer's keys are here, which the first probe asks for."""
+    """/healthz while the process lives; /readyz once the issuer's keys are here; /metrics counts the requests."""
     with listening() as issuer:
         issuer.statuses["/jwks"] = 503
         app = issuer.guard(url=API).forward_auth(ROUTES, proxy="nginx", trusted=[PROXY])
@@ -239,6 +239,7 @@ async def test_probes() -> None:
             async with asyncio.timeout(10):
                 while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - as a load balancer does
                     await asyncio.sleep(0.01)
+            assert "affiant_guard_requests_total" in (await http.get("/metrics")).text
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from affiant.oauth.resource_request import Scope
 from affiant.resource.answers import NO_ROUTE, Denied
 from affiant.resource.caller import Caller, headers_of
 from affiant.resource.diagnosis.diagnosed import Diagnosed
+from affiant.resource.diagnosis.metrics import CONTENT_TYPE
 from affiant.resource.frameworks import routes as rules
 from affiant.resource.frameworks.asgi import Receive, Send
 from affiant.resource.frameworks.forward_auth import identity, request
@@ -22,7 +23,7 @@ from affiant.resource.options import check_list
 
 log = logging.getLogger(__name__)
 
-HEALTH, READY = "/healthz", "/readyz"
+HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
 UNTRUSTED = replace(NO_ROUTE, status=403, error="untrusted_proxy", body=b'{"error": "untrusted_proxy"}')
 
 
@@ -78,11 +79,13 @@ class ForwardAuth:
         if scope["path"] == READY:
             readiness = self._guard.readiness()
             return readiness.status, readiness.headers, readiness.body
-        found = await self._judge(scope)
-        if isinstance(found, Denied):
-            return found.status, found.headers, found.body
-        more = headers_of(found) if found is not None else {}
-        return 200, {"Cache-Control": "no-store", **identity.build(found), **more}, b""
+        if scope["path"] == METRICS:
+            return 200, {"Content-Type": CONTENT_TYPE}, self._guard.metrics().text().encode()
+        caller = await self._judge(scope)
+        if isinstance(caller, Denied):
+            return caller.status, caller.headers, caller.body
+        more = headers_of(caller) if caller is not None else {}
+        return 200, {"Cache-Control": "no-store", **identity.build(caller), **more}, b""
 
     async def _judge(self, scope: Scope) -> Caller | Denied | None:
         """Return the caller, None on a public route, or the refusal."""
