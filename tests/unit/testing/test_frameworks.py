@@ -56,7 +56,7 @@ def litestar(guard: Guard) -> Names:
     async def show(request: Request[Caller, dict[str, object], State]) -> str:
         return request.user.client_id
 
-    app = Litestar([show])
+    app = Litestar([show], logging_config=None)  # it would change the loggers of all tests
     guard.install(app)
     return {"app": app, "TestClient": TestClient}
 
