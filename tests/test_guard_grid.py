@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from bench.guards import challenges, grid, roads, rows
+from bench.guards import challenges, grid, roads, rows, speed
 from bench.guards.challenges import Wanted
 from bench.guards.roads import JOINING, Road
 
@@ -82,3 +82,16 @@ def test_a_peer_is_judged_by_its_verdicts() -> None:
     column = grid.theirs("peer", zip(asked, ["refused", "accepted", "RuntimeError"], strict=True))
     assert column.wrongly_refused == ["valid"]
     assert column.failed == {asked[2].name: "RuntimeError"}
+
+
+async def test_the_speed_of_a_first_sight_is_that_of_tokens_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, number in {"CALLERS": 20, "SLOW": 5, "QUICK": 30}.items():
+        monkeypatch.setattr(speed, name, number)
+    checks = speed.Checks(rounds=2)
+    await checks.warm_up()
+    counts = checks.guard._counts
+    for run, unknown in [(checks.repeated, 21), (checks.in_turn, 21), (checks.sync, 21), (checks.first, 26)]:
+        before = counts.accepted
+        await run()
+        assert counts.unknown == unknown
+        assert counts.accepted - before == (5 if run == checks.first else 30)
