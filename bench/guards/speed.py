@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import jwt
 from bench.guards import roads, tokens
@@ -20,7 +20,7 @@ BARE, PYJWT, FIRST = "ES256 verified, nothing else", "PyJWT decode", "check, fir
 REPEATED, IN_TURN, SYNC = "check, repeated", "check, 10,000 callers in turn", "check_sync, repeated"
 CALLERS = 10_000
 SLOW, QUICK = 200, 4_000  # calls a round: with a signature, and without
-Once = Callable[[], None]
+Once = Callable[[], object]
 
 
 def _bare() -> Iterator[Once]:
@@ -84,7 +84,7 @@ async def _measure(rounds: int) -> dict[str, list[float]]:
         for _ in range(SLOW):
             once()
 
-    subjects = {
+    subjects: dict[str, tuple[Callable[[], Awaitable[None]], int]] = {
         BARE: (lambda: repeat(bare), SLOW),
         FIRST: (checks.first, SLOW),
         PYJWT: (lambda: repeat(decode), SLOW),
