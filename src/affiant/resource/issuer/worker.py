@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from affiant.errors import Unreachable
 
@@ -31,9 +32,10 @@ class Worker:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.watched = WeakSet[Executor]()  # idle during a fork, too: whoever submits to one has the lock
         self.forks = 0  # between the process that made this object and this one
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._executor = _Executor()
+        self._executor = Executor()
         self._resumed: threading.Event | None = None  # set when the fork is over
         # Order: hooks run in reverse, so this one before that of concurrent.futures, whose lock the thread may need.
         if hasattr(os, "register_at_fork"):  # not on Windows
@@ -49,7 +51,7 @@ class Worker:
         """Return the event loop, which is running."""
         with self.lock:
             if self._loop is None:
-                self._executor = _Executor()
+                self._executor = Executor()
                 self._loop = _start(self._executor)
             return self._loop
 
@@ -61,6 +63,8 @@ class Worker:
             self.lock.acquire()
             if self._loop is loop:
                 self._resumed = resumed
+                for executor in self.watched:
+                    concurrent.futures.wait(executor.running.copy(), MOST_SECONDS)
                 return
             self.lock.release()  # another thread has just started it
 
@@ -70,17 +74,18 @@ class Worker:
         self.lock.release()
 
     def _after_fork(self) -> None:
-        """Forget the thread: it exists in the parent alone."""
+        """Forget the threads: they exist in the parent alone."""
         self._loop = self._resumed = None
+        self.watched = WeakSet()
         self.forks += 1
         self.lock.release()
 
 
-class _Executor(ThreadPoolExecutor):
-    """Resolves names and reads certificates; it knows what runs."""
+class Executor(ThreadPoolExecutor):
+    """Threads for what blocks, such as the resolution of a name; it knows what runs."""
 
-    def __init__(self) -> None:
-        super().__init__(thread_name_prefix="affiant guard")
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__(most, thread_name_prefix="affiant guard")
         self.running = set[Future[Any]]()
 
     def submit(self, fn: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Future[Result]:
@@ -90,7 +95,7 @@ class _Executor(ThreadPoolExecutor):
         return future
 
 
-def _start(executor: _Executor) -> asyncio.AbstractEventLoop:
+def _start(executor: Executor) -> asyncio.AbstractEventLoop:
     loop, started = asyncio.new_event_loop(), threading.Event()
     loop.set_default_executor(executor)
 
@@ -103,7 +108,7 @@ def _start(executor: _Executor) -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _pause(loop: asyncio.AbstractEventLoop, executor: _Executor) -> threading.Event | None:
+def _pause(loop: asyncio.AbstractEventLoop, executor: Executor) -> threading.Event | None:
     """Hold the thread of this loop until the event is set; None if this is that thread.
 
     Order: the thread gives its executor nothing more to do, then the executor becomes idle.

@@ -153,6 +153,32 @@ def test_forked_process_shares_the_store(code: str) -> None:
     subprocess.run([sys.executable, "-c", _FORK.format(code=code, now=NOW)], check=True, timeout=60)
 
 
+_FORK_DURING_A_CLAIM = """
+import asyncio, os, threading, time, warnings
+from affiant.resource.replays.threads import Threads
+
+warnings.simplefilter("ignore", DeprecationWarning)
+
+def work():
+    begun.set()
+    time.sleep(0.3)
+    done.append(True)
+
+begun, done, threads = threading.Event(), [], Threads(1)
+other = threading.Thread(target=lambda: asyncio.run(threads.run(work)))
+other.start()
+begun.wait()
+if (child := os.fork()) == 0:
+    os._exit(0 if done and asyncio.run(threads.run(lambda: 7)) == 7 else 1)
+other.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_fork_waits_for_a_claim() -> None:
+    subprocess.run([sys.executable, "-c", _FORK_DURING_A_CLAIM], check=True, timeout=60)
+
+
 async def test_redis_forgets_a_proof_after_it_is_too_old(redis_url: str) -> None:
     """By a length of time, since the clock of the server may differ from that of the guard."""
     from redis import Redis

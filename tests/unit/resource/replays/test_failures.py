@@ -280,7 +280,8 @@ def test_store_that_is_no_longer_used_is_closed(tmp_path: Path) -> None:
     store = SqliteReplays(tmp_path / "replays.db")
     asyncio.run(store.claim(b"x" * 32, now=0, until=60))
     assert str(tmp_path / "replays.db") in opened()
-    store._threads._find().shutdown()  # a thread forgets its last task a moment later
+    assert store._threads._executor is not None
+    store._threads._executor[1].shutdown()  # a thread forgets its last task a moment later
     del store
     gc.collect()
     assert str(tmp_path / "replays.db") not in opened()
