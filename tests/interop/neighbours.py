@@ -37,8 +37,8 @@ class Results:
 
 def neighbour(nodeid: str) -> str:
     """Return whom a test is about, by its name: ``test_servers.py::test_haproxy`` is about haproxy."""
-    file, _, test = nodeid.rpartition("/")[2].partition("::")
-    if file == "test_forward_auth.py" and (found := _PARAMETER.search(test)):
+    file, _, test = nodeid.partition("::")
+    if file.endswith("test_forward_auth.py") and (found := _PARAMETER.search(test)):
         return f"{found[1]} (forward-auth)"
     return test.partition("[")[0].removeprefix("test_").replace("_", " ")
 
