@@ -67,6 +67,7 @@ async def test_metadata_of_another_issuer_are_refused(
     ("named", "asked"),
     [
         ("https://as.example/jwks", "https://as.internal:8377/jwks"),
+        ("https://AS.example/jwks", "https://as.internal:8377/jwks"),
         ("https://as.example/jwks?v=1", "https://as.internal:8377/jwks?v=1"),
         ("https://as.example.evil.example/jwks", None),  # their names begin with that of the issuer
         ("https://as.example@evil.example/jwks", None),

@@ -142,7 +142,7 @@ class RemoteIssuer:
         try:
             yield
         except (httpx2.TransportError, TimeoutError) as error:
-            proxy = find_proxy(self.identifier) if self._http is None or self._http.trust_env else None
+            proxy = find_proxy(self._inner) if self._http is None or self._http.trust_env else None
             raise Unreachable(failure(error, self._inner, proxy=proxy)) from None
         except RuntimeError as error:
             if self._http is None or not (self._http.is_closed or "loop" in str(error)):
@@ -198,7 +198,8 @@ class RemoteIssuer:
 
     def _inward(self, url: str) -> str:
         """Return where the guard reaches an address of the issuer. Addresses of others stay as they are."""
-        return self._inner + url[len(self._outer) :] if f"{url}/".startswith(f"{self._outer}/") else url
+        is_its_own = f"{url}/".lower().startswith(f"{self._outer}/".lower())  # RFC 3986 section 6.2.2.1
+        return self._inner + url[len(self._outer) :] if is_its_own else url
 
     def _outward(self, body: bytes) -> bytes:
         """Return the metadata with the issuer's addresses: some servers name those by which they were asked."""

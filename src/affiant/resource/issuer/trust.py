@@ -162,7 +162,7 @@ def trust(issuer: Issuer, audiences: Sequence[str], *, http: Http | None, clock:
     if issuer.introspection is not None:
         introspected = Introspected(remote, keys, issuer.introspection, accepted=accepted, clock=clock)
     policy = issuer.revocations or ("off" if issuer.jwks is not None else "optional")
-    if issuer.accept_typ != (names.ACCESS_TOKEN_TYP,) or issuer.claims is not RFC_9068:
+    if tuple(issuer.accept_typ) != (names.ACCESS_TOKEN_TYP,) or issuer.claims is not RFC_9068:
         log.info("a guard trusts %r", issuer)
     followed = Followed(remote, keys, policy=policy, clock=clock)
     return Trusted(accepted, frozenset(issuer.algorithms), remote, keys, followed, introspected)
