@@ -43,6 +43,7 @@ PUBLIC = (
     "affiant.client",
     "affiant.errors",
     "affiant.resource",
+    "affiant.resource.replays",
     "affiant.server.app",
     "affiant.server.settings",
     "affiant.storage.ports",

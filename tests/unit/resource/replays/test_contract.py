@@ -131,6 +131,34 @@ def test_one_of_many_processes_wins(code: str) -> None:
     assert sorted(int(name) for names in won for name in names) == list(range(200))
 
 
+_CLAIM_ON = """
+import asyncio, itertools
+from affiant.resource.replays import RedisReplays, SqliteReplays
+
+async def main():
+    store = {code}
+    for number in itertools.count():
+        assert await store.claim(number.to_bytes(32, "big"), now={now}, until={now} + 60)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_claims_of_a_killed_process_last(code: str, make_shared: Make) -> None:
+    command = [sys.executable, "-c", _CLAIM_ON.format(code=code, now=NOW)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "300\n":
+            assert process.poll() is None
+        process.kill()
+        last = max(map(int, process.stdout.read().splitlines()), default=300)
+    store = make_shared()
+    found = [await store.claim(number.to_bytes(32, "big"), now=NOW, until=NOW + 60.0) for number in range(last + 100)]
+    assert True not in found[: last + 1]
+    assert all(found[last + 2 :])  # the one in between may be claimed or not
+
+
 _FORK = """
 import asyncio, os, warnings
 from affiant.resource.replays import RedisReplays, SqliteReplays

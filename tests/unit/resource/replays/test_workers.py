@@ -34,6 +34,7 @@ def _place(store: str, folder: Path, request: Any) -> str:
     return str(request.getfixturevalue("redis_url")) if store == "redis" else str(folder / "replays.db")
 
 
+@pytest.mark.attack(181)
 @pytest.mark.parametrize(
     ("server", "store", "times"), [("gunicorn", "redis", 1), ("uvicorn", "sqlite", 1), ("gunicorn", "memory", 2)]
 )
