@@ -16,6 +16,7 @@ class RedisServer:
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "redis.sock"
+        self.path = str(self._socket)
         self.url = f"unix://{self._socket}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -7,8 +7,9 @@ import shutil
 import socket
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,46 @@ async def test_redis_of_another_password(tmp_path: Path, caplog: pytest.LogCaptu
         server.kill()
     assert "AuthenticationError" in found
     assert "hunter2" not in found + caplog.text
+
+
+@contextmanager
+def losing(path: str) -> Iterator[int]:
+    """Yield a port that leads to this socket, and closes the connection in place of each answer to SET."""
+
+    def lead(client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(path)
+            while data := client.recv(65_536):
+                server.sendall(data)
+                answer = server.recv(65_536)
+                if b"SET\r\n" in data:
+                    return
+                client.sendall(answer)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                lead(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.skipif(redis_server.PROGRAM is None, reason=redis_server.MISSING)
+async def test_lost_answer_of_redis_is_no_verdict(tmp_path: Path) -> None:
+    """A second try would find the key that the first one made, and refuse a proof that was not used."""
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        with losing(server.path) as port:
+            (found,) = await _in_turn(RedisReplays(f"redis://127.0.0.1:{port}"))
+    finally:
+        server.kill()
+    assert found == "the store of used proofs failed: ConnectionError: Connection closed by server."
 
 
 async def test_redis_at_a_wrong_port() -> None:
