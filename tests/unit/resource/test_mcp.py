@@ -1,6 +1,8 @@
 """The guard as the token verifier of the MCP SDK, in the SDK's own application."""
 
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -11,6 +13,7 @@ from mcp.server.mcpserver import MCPServer
 from pydantic import AnyHttpUrl
 from starlette.requests import HTTPConnection
 from tests.unit.resource.issuer import API, ISSUER, NOW, Issuer
+from tests.unit.resource.listening import listening
 
 from affiant.errors import ConfigError, RemoteError
 from affiant.resource import Guard
@@ -133,3 +136,28 @@ async def test_what_the_sdk_answers() -> None:
         assert "cache-control" not in reply.headers
     # It takes the first of two tokens, where the middleware answers 400.
     assert (await _ask(guard, good, expired)).status_code == 200
+
+
+async def test_the_page_runs_as_it_is_there() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "mcp.md").read_text("utf-8")
+    (code,) = [
+        part for part in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if ".mcp()" in part
+    ]
+    url = "https://mcp.example/mcp"
+    with listening() as issuer:
+        written = code.replace("https://as.example", issuer.url).replace(
+            f'audience="{url}"', f'audience="{url}", clock=clock'
+        )
+        names: dict[str, Any] = {"clock": lambda: issuer.now}
+        exec(written, names)
+        app = names["app"]
+        http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1:8000")
+        async with http, app.router.lifespan_context(app):
+            without = await http.post("/mcp", headers=HEADERS, json={})
+            good = issuer.token(aud=url, scope="tools.call").decode()
+            passed = await http.post("/mcp", headers={**HEADERS, "authorization": good}, json={})
+            document = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
+    assert without.status_code == 401
+    assert "https://mcp.example/.well-known/oauth-protected-resource/mcp" in without.headers["www-authenticate"]
+    assert passed.status_code == 400  # no message of MCP: the SDK itself says so
+    assert (document["resource"], document["authorization_servers"]) == (url, [issuer.url])
