@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.unit.resource.frameworks import django_project, page
@@ -185,6 +186,17 @@ def test_layers_take_one_proof(build: Any, issuer: ListeningIssuer) -> None:
         assert answer.headers["DPoP-Nonce"] == Nonces(NONCE_KEY).current(NOW)
         other = Bound(issuer, scope="write").headers(url, method="POST", nonce=nonce)
         assert Client().post("/orders", headers=other).status_code == 403
+
+
+@pytest.mark.parametrize("prefix", ["", "/\u00fc\u65e5"])
+def test_path_may_have_any_character(prefix: str, issuer: ListeningIssuer) -> None:
+    """Django decodes PATH_INFO and SCRIPT_NAME in place; a proof names the path as it was sent."""
+    guard, name = issuer.guard(), "\u00fc\u65e5"
+    headers = Bound(issuer, scope="read").headers(f"http://testserver{quote(prefix)}/{quote(name)}")
+    with django_project.serving({name: guard.django("read")(django_project.orders)}, guard=guard):
+        mount = prefix.encode().decode("latin-1")
+        assert Client().get(f"/{quote(name)}", SCRIPT_NAME=mount, headers=headers).content == b"c"
+        assert Client().get("/%ff%e6", headers=_headers(issuer)).status_code == 404
 
 
 def test_a_view_that_fails_is_django_s_business(guard: Guard, issuer: ListeningIssuer) -> None:

@@ -11,7 +11,8 @@ from tests.unit.resource.listening import NOW, ListeningIssuer, listening
 from affiant.oauth.binding.dpop import NONCE_SECONDS, Nonces
 from affiant.resource import Denied, Guard, any_of
 
-from rest_framework.authentication import BaseAuthentication  # isort: skip # the project comes first
+from django.test import AsyncClient  # isort: skip # the project comes first
+from rest_framework.authentication import BaseAuthentication  # isort: skip
 from rest_framework.exceptions import NotFound  # isort: skip
 from rest_framework.permissions import DjangoModelPermissions, IsAdminUser, IsAuthenticated  # isort: skip
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer  # isort: skip
@@ -61,6 +62,14 @@ def _get(view: Any, issuer: ListeningIssuer | None = None, scope: str = "read", 
 def test_the_client_is_the_user(guard: Guard, issuer: ListeningIssuer) -> None:
     answer = _get(_view(guard, IsAuthenticated), issuer)
     assert answer.json() == {"user": "c", "auth": "c", "caller": "c"}
+
+
+async def test_it_works_by_asgi(guard: Guard, issuer: ListeningIssuer) -> None:
+    view = _view(guard, guard.rest_framework.scope("read"))
+    with django_project.serving({"orders": view.as_view()}):
+        assert (await AsyncClient().get("/orders", headers=_headers(issuer))).json()["auth"] == "c"
+        assert (await AsyncClient().get("/orders", headers=_headers(issuer, "other"))).status_code == 403
+        assert (await AsyncClient().get("/orders")).status_code == 401
 
 
 def test_view_without_permissions_is_not_open(guard: Guard) -> None:

@@ -27,7 +27,10 @@ def check_sync(guard: Checks, request: HttpRequest, need: Need) -> Caller | Deni
 
 def scope_of(request: HttpRequest) -> Scope:
     if not isinstance(request, ASGIRequest):
-        return resource_request.from_environ(request.META)
+        # Django has decoded these two, which have a character for each byte in WSGI (PEP 3333).
+        decoded = {"SCRIPT_NAME": request.META.get("SCRIPT_NAME", ""), "PATH_INFO": request.path_info}
+        paths = {name: path.encode("utf-8").decode("latin-1") for name, path in decoded.items()}
+        return resource_request.from_environ({**request.META, **paths})
     # Django's own test client has a str here.
     return {**request.scope, "query_string": request.META["QUERY_STRING"].encode()}
 
