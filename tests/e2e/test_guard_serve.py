@@ -14,7 +14,7 @@ ROUTES = ("--public", "GET /health", "--route", "GET /orders*=guarded.read", "--
 
 def _words(issuer: str, address: str) -> list[str]:
     identity = ("--issuer", issuer, "--audience", API, "--proxy", "nginx", "--listen", address)
-    return [*AFFIANT, "guard", "serve", *identity, *ROUTES]
+    return [*AFFIANT, "guard", "serve", *identity, *ROUTES, "--metadata"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,13 @@ def test_verdicts(server: Server, guard: tuple[Child, str]) -> None:
     refused = ask(base, "POST", "/orders", token)
     assert refused.status_code == 403
     assert 'scope="guarded.write"' in refused.headers["WWW-Authenticate"]
-    assert ask(base, "GET", "/orders").status_code == 401
+    unknown = ask(base, "GET", "/orders")
+    assert unknown.status_code == 401
+    assert f'resource_metadata="{API}/.well-known/oauth-protected-resource"' in unknown.headers["WWW-Authenticate"]
+    metadata = httpx2.get(f"{base}/.well-known/oauth-protected-resource").json()
+    assert (metadata["authorization_servers"], metadata["resource"]) == ([server.issuer], API)
+    assert metadata["scopes_supported"] == ["guarded.read", "guarded.write"]
+    assert httpx2.options(f"{base}/.well-known/oauth-protected-resource").status_code == 204
     assert ask(base, "GET", "/health").status_code == 200
     assert ask(base, "GET", "/admin", token).status_code == 404
     assert ask(base, "GET", "/orders/../admin", token).status_code == 404

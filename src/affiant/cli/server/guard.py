@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +18,9 @@ from affiant.cli.arguments import FILE
 from affiant.cli.output import is_json, json_option, show
 from affiant.cli.server.listening import port
 from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
+from affiant.cli.server.routes import Rules, parse, scopes
 from affiant.errors import ConfigError
-from affiant.jose.strict_json import parse_object
-from affiant.oauth.parameters.need import Needed, any_of
-from affiant.resource import Guard, Issuer
+from affiant.resource import Guard, Issuer, ResourceMetadata
 from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.issuer.revocations import POLICIES
 from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
@@ -33,9 +32,6 @@ REPLAYS = "AFFIANT_GUARD_REPLAYS"
 _MAX_PORT = 65_535
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", re.ASCII)
 _LOOPBACK = ("127.0.0.0/8", "::1")
-_NO_ROUTES = (
-    'no route is named, and every request would be refused: --route "GET /orders*=orders.read", or --routes FILE'
-)
 
 
 @click.group()
@@ -70,6 +66,7 @@ def guard() -> None:
     "--revocations", type=click.Choice(POLICIES), default="optional", help="whether the issuer must publish them"
 )
 @click.option("--leeway", type=click.IntRange(0, MOST_LEEWAY), metavar="SECONDS", help="by which clocks may differ")
+@click.option("--metadata", is_flag=True, help="publish the API's metadata (RFC 9728), and name them in each refusal")
 @click.option("--development", is_flag=True, help="send callers the reason of a refusal")
 @json_option("print one JSON document when the guard listens")
 def serve(
@@ -88,12 +85,13 @@ def serve(
     A URL with a password belongs into AFFIANT_GUARD_REPLAYS, as others can see the options of a process.
 
     Proxies ask at /check. A load balancer probes /healthz (the process lives) and /readyz (it has the issuer's keys);
-    Prometheus scrapes /metrics. The log has the reason of each refusal.
+    Prometheus scrapes /metrics. The log has the reason of each refusal. With --metadata, let the proxy pass requests
+    for /.well-known/oauth-protected-resource on to the guard.
     """
     host, number = _address(listen)
     trusted = tuple(trust) or _loopback(host)
-    rules = _join([*((rule, None) for rule in public), *map(_route, given), *(_read(routes) if routes else ())])
-    application = _guard(options, trusted).forward_auth(rules, proxy=options["proxy"], trusted=trusted)
+    rules = parse(public, given, routes)
+    application = _guard(options, trusted, rules).forward_auth(rules, proxy=options["proxy"], trusted=trusted)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("affiant.resource").setLevel(logging.INFO)
     listening = port.listen(host, number, option="--listen")
@@ -120,7 +118,7 @@ def _loopback(host: str) -> Sequence[str]:
     return _LOOPBACK
 
 
-def _guard(options: Mapping[str, Any], trusted: Sequence[str]) -> Guard:
+def _guard(options: Mapping[str, Any], trusted: Sequence[str], rules: Rules) -> Guard:
     if options["reach"] is not None and len(options["issuer"]) > 1:
         raise ConfigError("--reach is the address of one issuer: start a guard for each")
     audience = urlsplit(options["audience"][0])
@@ -134,6 +132,7 @@ def _guard(options: Mapping[str, Any], trusted: Sequence[str]) -> Guard:
         url=url,
         certificate_proxies=trusted if "certificate_header" in chosen else (),
         replays=_store(options["replays"]),
+        metadata=ResourceMetadata(scopes=scopes(rules)) if options["metadata"] else None,
         **named,
         **chosen,
     )
@@ -143,40 +142,6 @@ def _store(place: str | None) -> ReplayStore | None:
     if not place:
         return None
     return RedisReplays(place) if "://" in place else SqliteReplays(place)
-
-
-def _join(rules: Iterable[tuple[str, Needed | None]]) -> dict[str, Needed | None]:
-    joined: dict[str, Needed | None] = {}
-    for rule, need in rules:
-        if rule in joined:
-            raise ConfigError(f"the route {rule!r:.100} is named twice")
-        joined[rule] = need
-    if not joined:
-        raise ConfigError(_NO_ROUTES)
-    return joined
-
-
-def _route(text: str) -> tuple[str, str]:
-    rule, _, scopes = text.partition("=")
-    if not scopes.strip():  # an empty variable of a shell must not open a route
-        raise click.BadParameter(f"{text!r:.100} names no scope: write RULE=SCOPE", param_hint="--route")
-    return rule.strip(), scopes.strip()
-
-
-def _read(file: Path) -> Iterator[tuple[str, Needed | None]]:
-    try:
-        members = parse_object(file.read_bytes())
-    except ValueError as error:
-        raise ConfigError(f"{file} is no JSON object of routes: {error}") from None
-    for rule, needed in members.items():
-        yield rule, [_need(item) for item in needed] if isinstance(needed, list) else _need(needed)
-
-
-def _need(value: Any) -> Any:
-    """Return what `Guard.asgi` takes; it rejects what is no scope."""
-    if isinstance(value, dict) and list(value) == ["any_of"] and isinstance(value["any_of"], list):
-        return any_of(*value["any_of"])
-    return value
 
 
 def _announce(address: Sequence[Any], options: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from affiant.cli.main import main
-from affiant.cli.server import guard
+from affiant.cli.server import guard, routes
 from affiant.errors import ConfigError
 from affiant.oauth.parameters.need import any_of
 from affiant.resource.replays import RedisReplays, SqliteReplays
@@ -40,6 +40,11 @@ ROUTE = ("--route", "GET /orders*=orders.read")
         ((*IDENTITY, "--issuer", "https://b", "--reach", "https://c", "--proxy", "nginx", *ROUTE), 8, "one issuer"),
         ((*IDENTITY, "--reach", "http://c", "--proxy", "nginx", *ROUTE), 8, "https"),
         ((*IDENTITY, "--issuer", IDENTITY[1], "--proxy", "nginx", *ROUTE), 8, "twice"),
+        (
+            (*IDENTITY[:2], "--audience", "urn:a", "--url", "https://a", "--metadata", "--proxy", "nginx", *ROUTE),
+            8,
+            "URL",
+        ),
         ((*IDENTITY[:2], "--audience", "urn:orders", "--proxy", "nginx", *ROUTE), 8, "--url"),
         ((*IDENTITY, "--proxy", "nginx", "--routes", "missing.json"), 3, "missing.json"),
         ((*IDENTITY, "--proxy", "nginx", *ROUTE, "--replays", "no/folder.db"), 3, "folder.db cannot be opened"),
@@ -64,11 +69,11 @@ def test_file_of_routes(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     rules = {"/a": "x", "/b": ["x", "y"], "/c": {"any_of": ["x", "y"]}, "/d": ["x", {"any_of": ["y"]}], "/e": None}
     file.write_text(json.dumps(rules))
-    assert dict(guard._read(file)) == {**rules, "/c": any_of("x", "y"), "/d": ["x", any_of("y")]}
+    assert dict(routes.read(file)) == {**rules, "/c": any_of("x", "y"), "/d": ["x", any_of("y")]}
     for text in ('{"/a": "x", "/a": null}', "[]", "{"):
         file.write_text(text)
         with pytest.raises(ConfigError, match=r"routes\.json is no JSON object"):
-            list(guard._read(file))
+            list(routes.read(file))
 
 
 @pytest.mark.parametrize("value", [7, True, {"any": ["x"]}, {"any_of": "x"}, {"any_of": []}, ["x", None], [7], "", {}])

@@ -23,6 +23,7 @@ from affiant.resource.options import check_list
 
 log = logging.getLogger(__name__)
 
+NO_CONTENT = 204
 HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
 UNTRUSTED = replace(NO_ROUTE, status=403, error="untrusted_proxy", body=b'{"error": "untrusted_proxy"}')
 
@@ -61,7 +62,7 @@ class ForwardAuth:
         if scope["type"] != "http":
             raise RuntimeError(f"forward-auth knows no ASGI scope of type {scope['type']!r}")
         status, headers, body = await self._answer(scope)
-        fields = {**headers, "Content-Length": str(len(body))}
+        fields = {**headers, "Content-Length": str(len(body))} if status != NO_CONTENT else headers
         encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": status, "headers": encoded})
         await send({"type": "http.response.body", "body": body})
@@ -81,6 +82,9 @@ class ForwardAuth:
             return readiness.status, readiness.headers, readiness.body
         if scope["path"] == METRICS:
             return 200, {"Content-Type": CONTENT_TYPE}, self._guard.metrics().text().encode()
+        published = self._guard.published
+        if published is not None and scope["path"] == published.path:
+            return published.answer_text(scope["method"])
         caller = await self._judge(scope)
         if isinstance(caller, Denied):
             return caller.status, caller.headers, caller.body
