@@ -51,7 +51,7 @@ class RedisReplays:
     def _claim(self, name: bytes, seconds: float) -> bool:
         from redis import RedisError  # noqa: PLC0415 - see above
 
-        # PX, not PXAT: the clock of the server may differ from that of the guard.
+        # Attack: PXAT is judged by the clock of the server. Where that is ahead, each SET of one key answers OK.
         milliseconds = ceil(seconds * 1000)
         if milliseconds <= 0:
             return False
