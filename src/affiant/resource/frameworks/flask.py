@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import cache, partial, wraps
+from types import FunctionType
 from typing import Any, ParamSpec
+from weakref import WeakSet
 
 from flask import Flask, Response, after_this_request, current_app, g, request
 from flask.typing import ResponseReturnValue
 
+from affiant.errors import ConfigError
 from affiant.oauth import resource_request
 from affiant.oauth.parameters.need import Need
 from affiant.resource.answers import Denied
@@ -19,6 +23,8 @@ from affiant.resource.metadata import METHODS, Published
 
 P = ParamSpec("P")
 _ENDPOINT = "affiant_metadata"
+_GUARDED: WeakSet[Callable[..., Any]] = WeakSet()  # what the decorator has returned
+_BARE: WeakSet[Callable[..., Any]] = WeakSet()  # the views inside these
 
 
 class Required:
@@ -39,6 +45,9 @@ class Required:
             answer: ResponseReturnValue = current_app.ensure_sync(view)(*args, **kwargs)
             return answer
 
+        _GUARDED.add(guarded)
+        if isinstance(bare := inspect.unwrap(view), FunctionType):  # other callables may have no weak reference
+            _BARE.add(bare)
         return guarded
 
     def check(self) -> Response | None:
@@ -71,11 +80,30 @@ def _adding(headers: Mapping[str, str]) -> Callable[[Response], Response]:
 
 
 def install(guard: Checks, app: Flask) -> None:
-    """Serve the metadata of the API."""
+    """Serve the metadata of the API. Refuse all requests if a view is served without its guard."""
+    app.before_request(cache(partial(_check_order, app)))
     published = guard.publish()
     if published is not None:
         show = partial(_document, published)
         app.add_url_rule(published.path, _ENDPOINT, show, provide_automatic_options=False, methods=METHODS)
+
+
+def _check_order(app: Flask) -> None:
+    """Raise ConfigError for a decorator above that of the route: Flask then serves the view itself."""
+    insides = {endpoint: inspect.unwrap(view) for endpoint, view in app.view_functions.items()}
+    insides = {endpoint: view for endpoint, view in insides.items() if isinstance(view, FunctionType)}
+    guarded = {insides[endpoint] for endpoint in insides if _is_guarded(app.view_functions[endpoint])}
+    served = [endpoint for endpoint, view in insides.items() if view in _BARE and view not in guarded]
+    if served:
+        names = ", ".join(sorted(served))
+        raise ConfigError(f"no guard is asked before {names}: write @guard.flask(...) below the route")
+
+
+def _is_guarded(view: Callable[..., Any]) -> bool:
+    layer: Any = view
+    while layer is not None and layer not in _GUARDED:
+        layer = getattr(layer, "__wrapped__", None)
+    return layer is not None
 
 
 def _document(published: Published) -> Response:

@@ -1,6 +1,7 @@
 """Flask: views, blueprints and classes behind the guard, with Flask's own test client."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -152,6 +153,50 @@ def test_guard_of_another_api_asks_for_its_own_token(app: Flask, guard: Guard, i
     app.before_request(guard.flask().check)
     app.get("/orders")(other.flask()(_view))
     assert app.test_client().get("/orders", headers=_headers(issuer)).status_code == 401
+
+
+def _traced(view: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(view)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    return traced
+
+
+@pytest.mark.parametrize("between", [lambda view: view, _traced])
+def test_guard_above_the_route_is_an_error(between: Any, app: Flask, guard: Guard) -> None:
+    """Attack: Flask serves the view that its own decorator got, and the guard is never asked."""
+    guard.install(app)
+    guard.flask("read")(between(app.get("/orders")(lambda: "open")))
+    for path in ("/orders", "/", PLACE):
+        with pytest.raises(ConfigError, match="below the route"):
+            app.test_client().get(path)
+
+
+def test_view_may_be_served_with_a_guard_and_without(app: Flask, guard: Guard) -> None:
+    def view() -> str:
+        return "view"
+
+    guard.install(app)
+    app.add_url_rule("/open", "open", view)
+    app.add_url_rule("/guarded", "guarded", _traced(guard.flask("read")(_traced(view))))
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/open", "/guarded")] == [200, 401]
+
+
+def test_view_may_be_any_callable(app: Flask, guard: Guard, issuer: ListeningIssuer) -> None:
+    class View:
+        __slots__ = ("__name__",)
+        __hash__ = None  # type: ignore[assignment] # a callable that no set takes
+
+        def __call__(self) -> str:
+            return "view"
+
+    guard.install(app)
+    app.add_url_rule("/guarded", "guarded", guard.flask("read")(View()))
+    app.add_url_rule("/open", "open", View())
+    client = app.test_client()
+    assert [client.get(path, headers=_headers(issuer)).status_code for path in ("/open", "/guarded")] == [200, 200]
 
 
 def test_view_without_scopes_in_parentheses_is_an_error(guard: Guard) -> None:
