@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import msgspec
 from msgspec import structs
 
 from affiant.errors import ConfigError, Rejected
@@ -69,7 +70,7 @@ class JudgedToken(Value, frozen=True):
     Its times and its binding are judged with each request: `admit` and `admit_bound`.
     """
 
-    HIDDEN: ClassVar[frozenset[str]] = frozenset({"token"})
+    HIDDEN: ClassVar[frozenset[str]] = frozenset({"token", "names"})
 
     token: AccessToken
     issued_at: float
@@ -77,6 +78,7 @@ class JudgedToken(Value, frozen=True):
     is_bound: bool  # it has a `cnf`
     jkt: str | None  # the thumbprint of the key that it is bound to
     certificate: str | None  # that of the certificate
+    names: list[tuple[bytes, ...]] = msgspec.field(default_factory=list)  # see `revocations.digests`; once needed
 
 
 class BoundToken(Value, frozen=True):

@@ -42,6 +42,10 @@ class Feed(Value, frozen=True):
     # By the digest of a name, the last second in which a revoked token was issued.
     before: dict[bytes, int] = msgspec.field(default_factory=dict)
 
+    def has_any(self, digests: Iterable[bytes]) -> bool:
+        """Whether the feed has one of these digests. Otherwise no token with these names is revoked."""
+        return not (self.whole.isdisjoint(digests) and self.before.keys().isdisjoint(digests))
+
     def revokes(self, claims: dict[str, Any]) -> bool:
         """Whether the token with these claims is revoked."""
         if not self.whole and not self.before:
@@ -60,6 +64,11 @@ def named(claims: dict[str, Any]) -> list[tuple[str, str]]:
     found += [("api", value) for value in audiences(claims)]
     found += [(kind, value) for kind, value in _of_one(claims) if value]
     return found
+
+
+def digests(claims: dict[str, Any]) -> tuple[bytes, ...]:
+    """Return the digest of every name by which an access token with these claims can be revoked."""
+    return tuple(digest(kind, value) for kind, value in named(claims))
 
 
 def ends(kind: str, at: int, claims: dict[str, Any]) -> bool:

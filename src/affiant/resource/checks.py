@@ -269,9 +269,9 @@ class Checks:
         now, rules = self._clock(), self._rules
         token, proof = self._admit(judged, scheme, text, rules=rules, now=now, proved=proved, certificate=certificate)
         if trusted.revocations.is_ready():
-            trusted.revocations.judge(token.claims)
+            trusted.revocations.judge(judged)
         else:
-            yield partial(trusted.revocations.check, token.claims)
+            yield partial(trusted.revocations.check, judged)
         if trusted.introspected is not None:
             yield from _introspect(trusted.introspected, text.decode("ascii"), token)
         # Order: scope comes last, so that a caller without a valid token gets 401 and not 403.

@@ -1,6 +1,7 @@
 """The guard hears of what its issuer revoked, and knows what to do while it hears nothing."""
 
 import asyncio
+from typing import Any
 
 import httpx2
 import pytest
@@ -285,3 +286,27 @@ def test_each_event_loop_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def _event() -> asyncio.Event:
     return asyncio.Event()
+
+
+async def test_names_of_a_token_are_digested_once_and_when_needed(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[str]()
+
+    def digests(claims: dict[str, Any]) -> tuple[bytes, ...]:
+        made.append(claims["jti"])
+        return feed.digests(claims)
+
+    monkeypatch.setattr(revocations, "digests", digests)
+    guard, token = issuer.guard(), issuer.token()
+    for _ in range(3):
+        assert await reason_of(guard, token) is None
+    assert not made, "nothing is revoked"
+    issuer.revoke("jti", "another")
+    await eventually(lambda: any(known.whole for known in trusted(guard).revocations._feeds))
+    for _ in range(3):
+        assert await reason_of(guard, token) is None
+    assert made == ["1"]
+    issuer.revoke("jti", "1")
+    await _until(guard, token, Reason.TOKEN_REVOKED)
+    assert made == ["1"]

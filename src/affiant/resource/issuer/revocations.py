@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from affiant.errors import Error, Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.oauth import revocations as feed
-from affiant.oauth.revocations import MAX_BYTES, Feed
+from affiant.oauth.access_token import JudgedToken
+from affiant.oauth.revocations import MAX_BYTES, Feed, digests
 from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive
 from affiant.resource.issuer.offline import Keys
@@ -80,12 +81,12 @@ class Followed:
         self._flight = Flight[None](issuer.loop)
         self._first, self._begun_at = Future[None](), float("-inf")  # the first response of the run in flight
 
-    async def check(self, claims: dict[str, Any]) -> None:
+    async def check(self, judged: JudgedToken) -> None:
         """Raise TOKEN_REVOKED; or Unreachable if the policy is ``required`` and the last feed is too old."""
         if not self.is_ready():
             limit = MOST_WAIT_SECONDS if self._policy == "required" else OPTIONAL_WAIT_SECONDS
             await arrive(self._first, seconds=max(0.0, self._begun_at + limit - time.monotonic()))
-        self.judge(claims)
+        self.judge(judged)
 
     def is_ready(self) -> bool:
         """Whether there is nothing to wait for; begin the requests if none are made."""
@@ -110,13 +111,16 @@ class Followed:
         age = max(0.0, self._clock() - self._heard_at) if self._feeds else None
         return FeedState(self._policy == "required", self._is_current(), age, self._failures)
 
-    def judge(self, claims: dict[str, Any]) -> None:
+    def judge(self, judged: JudgedToken) -> None:
         """Judge by what is known, as `check` does, without waiting."""
         if self._policy == "off":
             return
         for known in self._feeds:
-            if known.revokes(claims):
-                raise Rejected(Reason.TOKEN_REVOKED)
+            if known.whole or known.before:
+                if not judged.names:  # once for each token: seven digests take longer than the rest of a check
+                    judged.names.append(digests(judged.token.claims))
+                if known.has_any(judged.names[0]) and known.revokes(judged.token.claims):
+                    raise Rejected(Reason.TOKEN_REVOKED)
         if self._policy == "required" and not self._is_current():
             raise Unreachable(f"the revocations of {self._issuer.identifier} are not known")
 
