@@ -58,6 +58,8 @@ class Required:
         published = self._guard.published
         if published is not None and request.path == published.path:
             return _document(published)  # no route decides here: one for any path would be reached without a check
+        if request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False):
+            return None  # Flask answers without the view: a browser sends no token with a preflight
         return self._refuse()
 
     def _refuse(self) -> Response | None:

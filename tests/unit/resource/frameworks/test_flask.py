@@ -111,6 +111,18 @@ def test_all_of_an_application_but_the_metadata(app: Flask, guard: Guard) -> Non
     assert (document["resource"], document["authorization_servers"]) == (API, [guard.issuer])
 
 
+def test_preflight_needs_no_token(app: Flask, guard: Guard) -> None:
+    """It is what Flask answers without the view; a view for OPTIONS is not reached."""
+    app.before_request(guard.flask("read").check)
+    app.get("/orders")(_view)
+    app.add_url_rule("/own", "own", _view, methods=["OPTIONS"])
+    client = app.test_client()
+    answer = client.options("/orders")
+    assert (answer.status_code, answer.data, answer.allow) == (200, b"", {"GET", "HEAD", "OPTIONS"})
+    assert client.options("/own").status_code == 401
+    assert client.options("/nowhere").status_code == 401
+
+
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 200), ("OPTIONS", 204), ("POST", 405)])
 def test_install_serves_the_metadata(app: Flask, guard: Guard, method: str, status: int) -> None:
     guard.install(app)
