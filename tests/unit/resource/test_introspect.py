@@ -246,6 +246,15 @@ async def test_untrusted_answer_rejects_the_token(issuer: Issuer, how: str) -> N
     assert not trusted(guard).introspected._answers
 
 
+@pytest.mark.parametrize("members", [{"cnf": {"jkt": "x"}}, {"cnf": {"x5t#S256": "x"}}, {"token_type": "DPoP"}])
+async def test_a_token_that_is_bound_by_its_answer_alone_is_none_of_a_bearer(issuer: Issuer, members: Any) -> None:
+    """RFC 9449 section 6.2, RFC 8705 section 3.2."""
+    issuer.changes = members
+    guard = issuer.guard(cache_seconds=30)
+    for _ in range(2):
+        assert await reason_of(guard, issuer.token()) is Reason.TOKEN_BINDING
+
+
 async def test_an_answer_to_an_earlier_question(issuer: Issuer) -> None:
     """Attack: an answer of a minute ago is replayed."""
     guard, token = issuer.guard(), issuer.token()

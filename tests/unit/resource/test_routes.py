@@ -69,6 +69,14 @@ def test_no_rule_decides_about_an_ambiguous_path(path: str, raw_path: str) -> No
     assert routes.parse({"*": None}).find("GET", path, raw_path) is None
 
 
+@pytest.mark.parametrize("method", ["post", "Post", "po\u017ft"])
+def test_no_rule_decides_about_a_method_that_a_framework_turns_into_another(method: str) -> None:
+    """Flask and Django take `post` for POST: a rule for all methods must not let it pass in place of that for POST."""
+    rules = routes.parse({"POST /orders": "orders.write", "/orders": None})
+    assert rules.find("POST", "/orders") is not None
+    assert rules.find(method, "/orders") is None
+
+
 def test_star_is_every_path() -> None:
     assert _found(routes.parse({"*": "a"}), "TRACE", "/any/where") == "a"
 

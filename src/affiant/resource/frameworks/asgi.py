@@ -19,6 +19,7 @@ Send = Callable[[Scope], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DENIAL = "websocket.http.response"  # the extension of ASGI by which a server refuses a WebSocket with a whole response
+MOST_LAYERS = 32  # of middleware in front of an application
 _STARTS = ("http.response.start", "websocket.accept", f"{DENIAL}.start")
 
 
@@ -77,12 +78,21 @@ class GuardMiddleware:
     def _find(self, scope: Scope) -> Need | Denied | None:
         full_path, raw_path = scope["path"], scope.get("raw_path") or b""
         # Attack: FastAPI's own root_path replaces that of the server, so its routes answer with that prefix, too.
-        root_path = getattr(self._app, "root_path", "") or scope.get("root_path", "")
+        root_path = _own_root_path(self._app) or scope.get("root_path", "")
         path = rules.mounted_path(full_path, root_path)
         # Attack: Litestar removes the root_path, and all before it, wherever a path has it.
         if path == full_path and root_path.strip("/") and root_path in full_path:
             return NO_ROUTE
         return self._find_need(scope.get("method", "GET"), path, raw_path.decode("latin-1"), full_path)
+
+
+def _own_root_path(app: object) -> str:
+    """Return the root_path of FastAPI, also behind other middleware, which has what it wraps as `app`."""
+    for _ in range(MOST_LAYERS):
+        if found := getattr(app, "root_path", ""):
+            return str(found)
+        app = getattr(app, "app", None)
+    return ""
 
 
 class Installed:

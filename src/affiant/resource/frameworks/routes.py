@@ -45,7 +45,8 @@ class Routes(Value, frozen=True):
             raw_path: as it was sent, if the server passes it on.
             full_path: decoded, with the path where the application is mounted.
         """
-        if _AMBIGUOUS.search(path) or _AMBIGUOUS.search(raw_path):
+        # Attack: `post` is sent. No rule of POST matches it, and Flask and Django read it as POST.
+        if method != method.upper() or _AMBIGUOUS.search(path) or _AMBIGUOUS.search(raw_path):
             return None
         # Attack: a router that ignores a slash at the end, or the mount, serves the route of an earlier rule.
         others = {path[:-1] if path.endswith("/") else f"{path}/", full_path or path}

@@ -19,7 +19,7 @@ from affiant.errors import ConfigError, Rejected, RemoteError
 from affiant.jose import compact
 from affiant.jose.claims import audiences, instant
 from affiant.jose.strict_json import parse_object
-from affiant.oauth import access_token, introspection
+from affiant.oauth import access_token, bearer, introspection
 from affiant.oauth.access_token import Accepted, AccessToken, JudgedToken
 from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
@@ -89,6 +89,14 @@ class Introspection:
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode("ascii")).digest()
+
+
+def _check_bound(members: dict[str, Any], token: AccessToken) -> None:
+    """Reject a token that is bound by the answer (RFC 9449 section 6.2, RFC 8705 section 3.2), and not by itself."""
+    cnf = token.claims.get("cnf")
+    is_by_key = str(members.get("token_type")).lower() == bearer.DPOP.lower()
+    if members.get("cnf", cnf) != cnf or (is_by_key and "jkt" not in (cnf or ())):
+        raise Rejected(Reason.TOKEN_BINDING, detail="its issuer says that it is bound to another key")
 
 
 def _is_by_tls(form: list[tuple[str, str]], headers: dict[str, str]) -> bool:
@@ -276,6 +284,7 @@ class Introspected:
         is_same = all(members.get(name, value) == value for name, value in known.items() if value is not None)
         if not is_same or ("aud" in members and self._accepted.audiences.isdisjoint(audiences(members))):
             raise RemoteError(f"{self._issuer.identifier} answered about another token")
+        _check_bound(members, token)
         return token.expires_at if exp is None else exp
 
     def _refused(self, status: int) -> str:

@@ -126,6 +126,14 @@ async def test_no_path_gets_past_the_root_path_of_fastapi(path: str) -> None:
     assert await status_of(guarded(app), "/api/health") == 200
 
 
+async def test_no_path_gets_past_the_root_path_of_fastapi_behind_other_middleware() -> None:
+    app = fastapi()
+    app.root_path = "/api"
+    layered = CORSMiddleware(CORSMiddleware(app))
+    assert await status_of(guarded(layered), "/api/orders") == 401
+    assert await status_of(guarded(layered), "/api/health") == 200
+
+
 @ROUTERS
 @pytest.mark.parametrize("root_path", ["", "/v1", "/"])
 async def test_public_route_is_found_wherever_the_application_is_mounted(build: Any, root_path: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 from tests.unit.resource.issuer import Issuer
 from werkzeug.test import Client
 
@@ -50,6 +51,16 @@ RULES = {"/health": None, "GET /orders*": "orders.read", "/admin*": "admin"}
 )
 def test_rules_decide(path: str, status: int) -> None:
     assert _status(GUARD.wsgi(_app, RULES), path, PATH_INFO=path.partition("?")[0]) == status
+
+
+@pytest.mark.parametrize("method", ["post", "Post"])
+def test_no_method_gets_past_its_rule_in_flask(method: str) -> None:
+    """A server passes it on as it was sent, and Flask takes it for POST."""
+    app = Flask(__name__)
+    app.add_url_rule("/orders", view_func=lambda: "written", methods=["POST"])
+    client, overrides = Client(GUARD.wsgi(app, {"POST /orders": "orders.write", "*": None})), {"REQUEST_METHOD": method}
+    assert Client(app).get("/orders", environ_overrides=overrides).status_code == 200
+    assert client.get("/orders", environ_overrides=overrides).status_code == 404
 
 
 @pytest.mark.parametrize(
