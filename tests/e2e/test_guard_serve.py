@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -85,3 +86,28 @@ def _is_alive(base: str) -> bool:
         return httpx2.get(f"{base}/healthz", timeout=5).is_success
     except httpx2.TransportError:
         return False
+
+
+def test_unix_socket(launch: Launch, tmp_path: Path) -> None:
+    """The next process takes the file of one that was killed; not that of one that runs, and no other file."""
+    path = tmp_path / "guard.sock"
+    words = _words("http://127.0.0.1:1", f"unix:{path}")
+
+    def answer() -> int:
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://guard") as http:
+            return http.get("/check", headers={"X-Original-Method": "GET", "X-Original-URI": "/health"}).status_code
+
+    first = launch(*words)
+    first.until(lambda: f"http://unix:{path}:/check" in first.out)
+    assert answer() == 200
+    assert launch(*words).process.wait(30) == 8
+    assert answer() == 200
+    first.kill()
+    second = launch(*words)
+    second.until(lambda: "/check" in second.out)
+    assert answer() == 200
+    second.stop()
+    path.unlink()
+    path.write_text("mine")
+    assert launch(*words).process.wait(30) == 8
+    assert path.read_text() == "mine"

@@ -21,6 +21,7 @@ from affiant.cli.server.listening.table import Caps, parse_networks, raise_limit
 from affiant.cli.server.routes import Rules, parse, scopes
 from affiant.errors import ConfigError
 from affiant.resource import Guard, Issuer, ResourceMetadata
+from affiant.resource.frameworks.forward_auth.app import UNIX
 from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.issuer.revocations import POLICIES
 from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
@@ -51,7 +52,10 @@ def guard() -> None:
 @click.option("--public", multiple=True, metavar="RULE", help='a route without a token, such as "GET /health"')
 @click.option("--routes", type=FILE, metavar="FILE", help="the same, as a JSON object")
 @click.option(
-    "--listen", default="127.0.0.1:8400", metavar="HOST:PORT", help="default: 127.0.0.1:8400; port 0: a free one"
+    "--listen",
+    default="127.0.0.1:8400",
+    metavar="ADDRESS",
+    help="HOST:PORT or unix:/PATH (default: 127.0.0.1:8400)",
 )
 @click.option("--trust", multiple=True, metavar="ADDRESS", help="address or network of proxies (default: loopback)")
 @click.option("--url", metavar="URL", help="where callers reach the API, for DPoP (default: that of the audience)")
@@ -88,34 +92,54 @@ def serve(
     Prometheus scrapes /metrics. The log has the reason of each refusal. With --metadata, let the proxy pass requests
     for /.well-known/oauth-protected-resource on to the guard.
     """
-    host, number = _address(listen)
-    trusted = tuple(trust) or _loopback(host)
+    address = _address(listen)
+    trusted = _trusted(address, trust, options)
     rules = parse(public, given, routes)
     application = _guard(options, trusted, rules).forward_auth(rules, proxy=options["proxy"], trusted=trusted)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("affiant.resource").setLevel(logging.INFO)
-    listening = port.listen(host, number, option="--listen")
+    if isinstance(address, Path):
+        listening = port.listen_at(address, option="--listen")
+    else:
+        listening = port.listen(*address, option="--listen")
     _announce(listening.getsockname(), options)
-    caps = Caps(raise_limit(MAX_CONNECTIONS), proxies=parse_networks(*trusted))
+    networks = parse_networks(*(one for one in trusted if one != UNIX))
+    caps = Caps(raise_limit(MAX_CONNECTIONS), proxies=networks)
     uvicorn.Server(uvicorn.Config(application, **port.options(caps))).run(sockets=[listening])
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str) -> tuple[str, int] | Path:
+    """Return host and port, or the path of a Unix socket."""
+    if text.startswith("unix:/"):
+        return Path(text.removeprefix("unix:"))
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found[3]) > _MAX_PORT:
-        raise click.BadParameter("write it like 127.0.0.1:8400 or [::1]:8400", param_hint="--listen")
+        hint = "write it like 127.0.0.1:8400, [::1]:8400 or unix:/run/guard/guard.sock"
+        raise click.BadParameter(hint, param_hint="--listen")
     return found[1] or found[2], int(found[3])
 
 
-def _loopback(host: str) -> Sequence[str]:
-    """Return the proxies if none is named. A peer that asks for itself gains nothing: it learns what it could do."""
+def _trusted(address: tuple[str, int] | Path, given: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
+    """Return the proxies; if none is named, those of this machine.
+
+    A peer that asks for itself gains nothing: it learns what its own token may do.
+    """
+    if isinstance(address, Path):
+        if given or options["certificate_header"] is not None:
+            raise ConfigError("peers of a Unix socket have no address: --trust and --certificate-header need a port")
+        return (UNIX,)
+    if UNIX in given:
+        raise ConfigError("--trust takes addresses: a Unix socket is chosen with --listen unix:/PATH")
+    if not given and not _is_loopback(address[0]):
+        raise ConfigError(f"the guard listens on {address[0]}: name the proxies that may ask, as in  --trust 10.0.0.5")
+    return tuple(given) or _LOOPBACK
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_local = False
-    if not is_local:
-        raise ConfigError(f"the guard listens on {host}: name the proxies that may ask, as in  --trust 10.0.0.5")
-    return _LOOPBACK
+        return False
 
 
 def _guard(options: Mapping[str, Any], trusted: Sequence[str], rules: Rules) -> Guard:
@@ -144,11 +168,18 @@ def _store(place: str | None) -> ReplayStore | None:
     return RedisReplays(place) if "://" in place else SqliteReplays(place)
 
 
-def _announce(address: Sequence[Any], options: Mapping[str, Any]) -> None:
-    host, number = (f"[{address[0]}]" if ":" in address[0] else address[0]), address[1]
-    url, issuers, audiences = f"http://{host}:{number}/check", options["issuer"], options["audience"]
+def _announce(address: Any, options: Mapping[str, Any]) -> None:
+    url, issuers, audiences = _url(address), options["issuer"], options["audience"]
     if is_json():
         show({"url": url, "issuers": issuers, "audiences": audiences, "pid": os.getpid()})
         return
     text = f"issuer {' '.join(issuers)}   audience {' '.join(audiences)}"
     click.echo(printable(f"affiant guard  {url} for {options['proxy']}   {text}"))
+
+
+def _url(address: Any) -> str:
+    """Return where proxies ask, as nginx writes it."""
+    if isinstance(address, str):
+        return f"http://unix:{address}:/check"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}/check"

@@ -197,6 +197,20 @@ async def test_only_trusted_peers_are_answered(guard: Guard, issuer: Issuer, pee
     assert (await ask(guard, "GET", "/health", peer=peer)).status_code == 403
 
 
+async def test_peers_of_a_unix_socket_are_named_apart(guard: Guard) -> None:
+    for trusted, client, status in (
+        (["unix"], None, 200),
+        (["unix"], (PROXY, 1), 403),
+        ([PROXY], None, 403),
+        ([PROXY, "unix"], (PROXY, 1), 200),
+    ):
+        app = guard.forward_auth(ROUTES, proxy="nginx", trusted=trusted)
+        transport = httpx2.ASGITransport(app, client=client)  # type: ignore[arg-type] # as uvicorn does
+        async with httpx2.AsyncClient(transport=transport, base_url="http://guard") as http:
+            described = {"X-Original-Method": "GET", "X-Original-URI": "/health"}
+            assert (await http.get("/check", headers=described)).status_code == status
+
+
 @pytest.mark.parametrize("proxy", KINDS)
 async def test_proof_is_for_the_request_that_the_client_sent(guard: Guard, issuer: Issuer, proxy: str) -> None:
     """Neither the address of the guard nor the Host of the client is in it."""

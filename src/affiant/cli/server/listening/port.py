@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from affiant.cli.server.listening import loop
@@ -27,6 +29,31 @@ def listen(host: str, port: int, *, option: str) -> socket.socket:
         raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with {option}") from error
     listening.set_inheritable(True)
     return listening
+
+
+def listen_at(path: Path, *, option: str) -> socket.socket:
+    """Return a Unix socket that listens. Its file is for all users of this machine; its folder may be for fewer."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        listening.bind(str(path))
+        path.chmod(0o666)
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {path} ({error.strerror or error}): choose a path with {option}"
+        ) from error
+    return listening
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the file of a process that has ended; a file that is no socket stays, and so does one that is in use."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink()
 
 
 def options(caps: Caps) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from affiant.resource.options import check_list
 log = logging.getLogger(__name__)
 
 NO_CONTENT = 204
+UNIX = "unix"  # a peer without an address
 HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
 UNTRUSTED = replace(NO_ROUTE, status=403, error="untrusted_proxy", body=b'{"error": "untrusted_proxy"}')
 
@@ -35,7 +36,8 @@ class ForwardAuth:
         guard: checks the tokens. Its `url` is where callers reach the API.
         routes: what each route needs, as for `Guard.asgi`.
         proxy: the kind of proxy that asks: ``nginx``, ``caddy``, ``traefik`` or ``envoy``.
-        trusted: addresses and networks of these proxies; any other peer is refused.
+        trusted: addresses and networks of these proxies, and ``unix`` for peers on a Unix socket; any other peer is
+            refused.
 
     Raises:
         ConfigError: the guard has no `url`, a route is none, the kind is unknown, or `trusted` is empty.
@@ -49,8 +51,9 @@ class ForwardAuth:
             raise ConfigError("forward-auth needs a guard with url=: where callers reach the API")
         if proxy not in KINDS:
             raise ConfigError(f"proxy= is one of: {', '.join(KINDS)}")
-        self._guard, self._kind, self._trusted = guard, KINDS[proxy], Proxies.parse(",".join(trusted))
-        if not self._trusted.networks:
+        self._guard, self._kind, self._is_unix_trusted = guard, KINDS[proxy], UNIX in trusted
+        self._trusted = Proxies.parse(",".join(one for one in trusted if one != UNIX))
+        if not (self._trusted.networks or self._is_unix_trusted):
             raise ConfigError("trusted= is empty: write the addresses of the proxies that ask")
         self._find_need = rules.finder(need=(), public=(), routes=routes)
 
@@ -94,7 +97,7 @@ class ForwardAuth:
     async def _judge(self, scope: Scope) -> Caller | Denied | None:
         """Return the caller, None on a public route, or the refusal."""
         peer = scope["client"][0] if scope.get("client") else None
-        if not self._trusted.has(peer):
+        if not (self._trusted.has(peer) if peer is not None else self._is_unix_trusted):
             log.info("refused: the peer %s is not a trusted proxy", peer)
             return UNTRUSTED
         if identity.is_forged(name for name, _ in scope["headers"]):
