@@ -67,7 +67,10 @@ class FakeIssuer(Tokens):
         return self._published.keys
 
     def rotate(self) -> PrivateKey:
-        """Sign with a new key, which is returned. Those of before are published as well, until they leave `keys`."""
+        """Sign with a new key, which is returned. Those of before are published as well, until they leave `keys`.
+
+        The guard asks for a key that it does not know three times, and then once in 10 seconds of its clock.
+        """
         self._rotations += 1
         self.keys.append(_key(self.keys[-1].alg, self._rotations))
         return self.keys[-1]
