@@ -78,6 +78,7 @@ class JudgedToken(Value, frozen=True):
     is_bound: bool  # it has a `cnf`
     jkt: str | None  # the thumbprint of the key that it is bound to
     certificate: str | None  # that of the certificate
+    nested: tuple[str, ...] = ()  # the claims that are objects or arrays
     names: list[tuple[bytes, ...]] = msgspec.field(default_factory=list)  # see `revocations.digests`; once needed
 
 
@@ -134,6 +135,7 @@ class ClaimRules(Value, frozen=True):
 
 RFC_9068 = ClaimRules()
 _TOKEN_TYPES = frozenset({bearer.BEARER.lower(), bearer.DPOP.lower()})  # RFC 6749 section 7.1: in any case
+_NESTED = (dict, list)  # what JSON has
 # A token without the typ of an access token may be another JWT of its issuer: only ID tokens (OpenID Connect Core 1.0
 # section 3.3.2.11) and logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.4) have these.
 _FOREIGN = frozenset({"at_hash", "c_hash", "s_hash", "events"})
@@ -223,6 +225,7 @@ def _judge(claims: dict[str, Any], accepted: Accepted) -> JudgedToken:
         is_bound="cnf" in claims,
         jkt=jkt,
         certificate=certificate,
+        nested=tuple([name for name, value in claims.items() if type(value) in _NESTED]),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -284,7 +285,10 @@ class Checks:
             next_nonce = rules.nonces.after(proof, now) if rules.nonces is not None else None
         self._counts.accepted += 1
         # Attack: code of the API changes the claims. The next request with this token is judged by other ones.
-        return Caller(token.client_id, token.sub, token.scopes, token.jti, dict(token.claims), next_nonce)
+        claims = dict(token.claims)
+        for name in judged.nested:
+            claims[name] = deepcopy(claims[name])
+        return Caller(token.client_id, token.sub, token.scopes, token.jti, claims, next_nonce)
 
     def _find(self, digest: bytes) -> tuple[Trusted, JudgedToken] | None:
         """Return a token that the present keys of its issuer have verified before."""

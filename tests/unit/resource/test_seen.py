@@ -210,10 +210,13 @@ async def test_revocation_of_a_known_token_is_judged(check: Check, monkeypatch: 
 async def test_code_of_the_api_changes_no_later_verdict(check: Check) -> None:
     """Attack: it empties the claims, or writes into them. The next request of this caller has its own."""
     issuer = Issuer()
-    guard, token = issuer.guard(), issuer.token(scope="a")
+    guard, token = issuer.guard(), issuer.token(scope="a", access={"roles": ["reader"]}, groups=["one"])
     for _ in range(3):
         caller = await check(guard, [token], need="a")
         assert caller.claims["scope"] == "a"
+        assert (caller.claims["access"], caller.claims["groups"]) == ({"roles": ["reader"]}, ["one"])
+        caller.claims["access"]["roles"].append("writer")
+        caller.claims["groups"].clear()
         caller.claims.clear()
 
 
