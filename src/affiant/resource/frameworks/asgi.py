@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from affiant.oauth.parameters.need import Need, Needed
@@ -77,8 +78,7 @@ class GuardMiddleware:
 
     def _find(self, scope: Scope) -> Need | Denied | None:
         full_path, raw_path = scope["path"], scope.get("raw_path") or b""
-        # Attack: FastAPI's own root_path replaces that of the server, so its routes answer with that prefix, too.
-        root_path = _own_root_path(self._app) or scope.get("root_path", "")
+        root_path = _own_root_path(self._app, scope) or scope.get("root_path", "")
         path = rules.mounted_path(full_path, root_path)
         # Attack: Litestar removes the root_path, and all before it, wherever a path has it.
         if path == full_path and root_path.strip("/") and root_path in full_path:
@@ -86,12 +86,20 @@ class GuardMiddleware:
         return self._find_need(scope.get("method", "GET"), path, raw_path.decode("latin-1"), full_path)
 
 
-def _own_root_path(app: object) -> str:
-    """Return the root_path of FastAPI, also behind other middleware, which has what it wraps as `app`."""
+def _own_root_path(app: object, scope: Scope) -> str:
+    """Return what the application puts in place of the server's root_path, also behind other middleware.
+
+    Attack: FastAPI has a `root_path`, and Django FORCE_SCRIPT_NAME. Their routes answer with that prefix, too.
+    """
+    django = sys.modules.get("django.core.handlers.asgi")
     for _ in range(MOST_LAYERS):
         if found := getattr(app, "root_path", ""):
             return str(found)
-        app = getattr(app, "app", None)
+        if django is not None and isinstance(app, django.ASGIHandler):
+            return str(django.get_script_prefix(scope))
+        app = getattr(app, "app", None) or getattr(app, "_app", None)
+        if app is None:
+            break
     return ""
 
 

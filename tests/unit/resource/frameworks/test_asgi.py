@@ -129,7 +129,7 @@ async def test_no_path_gets_past_the_root_path_of_fastapi(path: str) -> None:
 async def test_no_path_gets_past_the_root_path_of_fastapi_behind_other_middleware() -> None:
     app = fastapi()
     app.root_path = "/api"
-    layered = CORSMiddleware(CORSMiddleware(app))
+    layered = CORSMiddleware(GUARD.asgi(CORSMiddleware(app), {"*": None}))
     assert await status_of(guarded(layered), "/api/orders") == 401
     assert await status_of(guarded(layered), "/api/health") == 200
 

@@ -15,6 +15,7 @@ from affiant.oauth.binding.dpop import NONCE_SECONDS, Nonces
 from affiant.resource import Guard, ResourceMetadata
 
 from django.core.exceptions import ImproperlyConfigured  # isort: skip # the project comes first
+from django.core.asgi import get_asgi_application  # isort: skip
 from django.http import HttpRequest, HttpResponse  # isort: skip
 from django.test import AsyncClient, Client, override_settings  # isort: skip
 from django.utils.decorators import method_decorator  # isort: skip
@@ -222,3 +223,26 @@ def test_page_runs(issuer: ListeningIssuer, monkeypatch: pytest.MonkeyPatch) -> 
             assert Client().get(path).status_code == 401
         assert Client().get("/health").status_code == 200
         assert client.get("/elsewhere").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/orders", "/orders", "/api/orders/"])
+async def test_no_path_gets_past_a_forced_script_name(path: str, guard: Guard) -> None:
+    """By ASGI, Django removes it from the path, whatever root_path the server has."""
+    sent = list[Any]()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        if not sent:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"api.example")]}
+    with (
+        django_project.serving({"orders": lambda _: HttpResponse("secret")}),
+        override_settings(FORCE_SCRIPT_NAME="/api"),
+    ):
+        guarded = guard.asgi(get_asgi_application(), {"/orders": "read", "*": None})
+        await guarded({**scope, "root_path": "", "scheme": "https", "server": ("api.example", 443)}, receive, send)
+    assert sent[0]["status"] >= 400
