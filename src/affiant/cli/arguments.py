@@ -61,7 +61,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def usage_message(error: click.ClickException, words: Sequence[str]) -> str:
     """Return the message of a usage error without words that may be secrets."""
-    message = error.format_message()
+    # click puts each choice of a missing option on a line of its own, after a tab.
+    message = " ".join(map(str.strip, error.format_message().splitlines()))
     if _EXTRA.match(message):
         return f"too many arguments: write  {_usage(error)}"
     for place, word in sorted(enumerate(words, 1), key=lambda found: -len(found[1])):

@@ -327,8 +327,14 @@ def _lines(registered: dict[str, Any]) -> list[str]:
     return [
         *lines,
         f"credentials {path}  (0600: keep it secret)",
-        f"next: {first}affiant token --credentials {path}",
+        f"next: {first}{_first_use(registered, path)}",
     ]
+
+
+def _first_use(registered: dict[str, Any], path: str) -> str:
+    """Return the command that gets a token; the one of a client whose tokens are bound has the key for one call."""
+    is_bound = registered.get("dpop_bound_access_tokens") is True
+    return f"affiant call URL --dpop --credentials {path}" if is_bound else f"affiant token --credentials {path}"
 
 
 def _show_done(name: str, verb: str) -> None:

@@ -42,7 +42,8 @@ def _join(rules: Iterable[tuple[str, Needed | None]]) -> Rules:
 def _route(text: str) -> tuple[str, str]:
     rule, _, scopes = text.partition("=")
     if not scopes.strip():  # an empty variable of a shell must not open a route
-        raise click.BadParameter(f"{text!r:.100} names no scope: write RULE=SCOPE", param_hint="--route")
+        message = 'a route names no scope: write it like "GET /orders*=orders.read"'
+        raise click.BadParameter(message, param_hint="--route")
     return rule.strip(), scopes.strip()
 
 

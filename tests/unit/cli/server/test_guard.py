@@ -20,11 +20,11 @@ ROUTE = ("--route", "GET /orders*=orders.read")
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((*IDENTITY, *ROUTE), 2, "--proxy"),
+        ((*IDENTITY, *ROUTE), 2, "Choose from: nginx, caddy"),
         ((*IDENTITY, "--proxy", "apache", *ROUTE), 2, "apache"),
         ((*IDENTITY, "--proxy", "nginx"), 8, "no route is named"),
-        ((*IDENTITY, "--proxy", "nginx", "--route", "GET /orders*="), 2, "names no scope"),
-        ((*IDENTITY, "--proxy", "nginx", "--route", "GET /orders*"), 2, "names no scope"),
+        ((*IDENTITY, "--proxy", "nginx", "--route", "GET /orders*="), 2, "names no scope: write it like"),
+        ((*IDENTITY, "--proxy", "nginx", "--route", "GET /orders*"), 2, "names no scope: write it like"),
         ((*IDENTITY, "--proxy", "nginx", "--route", "orders=a"), 8, "is no route"),
         ((*IDENTITY, "--proxy", "nginx", "--route", '/orders=a"b'), 8, "scope"),
         ((*IDENTITY, "--proxy", "nginx", *ROUTE, *ROUTE), 8, "named twice"),
