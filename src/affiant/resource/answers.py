@@ -76,7 +76,9 @@ class Challenges:
             members = {"error": "temporarily_unavailable", "error_description": "the token cannot be checked now"}
             return Denied(503, {"Retry-After": "5", **_ALWAYS}, json.dumps(members).encode(), members["error"])
         row = error.reason.value
-        log.info("refused: %s %s", row.code, error.detail)
+        # Of a token it is a setting of this API; of a proof it is from the request, which a stranger wrote.
+        expected = f"expected {error.expected}" if error.expected and row.code.startswith("token.") else ""
+        log.info("%s", "; ".join(filter(None, (f"refused: {row.code} {error.detail}".rstrip(), expected))))
         # A bad proof is 400 at the token endpoint and 401 at an API (RFC 9449 sections 5 and 7.1).
         status = 401 if row.code.startswith("dpop.") else row.status
         details = self._details(error)

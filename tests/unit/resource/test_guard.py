@@ -208,6 +208,13 @@ async def test_log_says_how_far_the_clocks_differ(
     assert json.loads(found.body)["error_description"] == UNEXPLAINED
 
 
+async def test_log_says_what_this_api_expects(caplog: pytest.LogCaptureFixture) -> None:
+    """A slash too many in `audience=` shows at once."""
+    caplog.set_level("INFO")
+    await Issuer().guard().check_scope(_scope((b"authorization", _token(aud=f"{API}/"))))
+    assert f"refused: token.audience; expected {API}\n" in caplog.text
+
+
 UNEXPLAINED = "the access token has expired, was revoked or is not valid here"
 
 
