@@ -66,6 +66,8 @@ def check_own_issuer(issuer: str) -> str:
 
 def check_issuer(issuer: str) -> str:
     """Return the text if it can be an issuer identifier (RFC 8414 section 2); a slash at its end belongs to it."""
+    if "://" not in issuer:
+        raise ValueError("an issuer is a whole URL, such as https://as.example")
     if _URL.fullmatch(issuer) is None:  # it is sent in headers and compared as a string
         raise ValueError(
             "an issuer must be a URL: no spaces, quotes or line ends, a port of digits, escapes for the rest"

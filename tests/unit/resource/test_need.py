@@ -68,6 +68,13 @@ async def test_nonsense_is_an_error_where_it_is_written(need: Any, check: Check)
         await check(guard, [], need=need)
 
 
+def test_decorator_without_its_call_is_named() -> None:
+    with pytest.raises(ConfigError, match="not function: a decorator needs its parentheses"):
+        Issuer().guard().flask(lambda: "orders")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="write them one by one"):
+        Issuer().guard().flask(["orders.read"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("names", [(), ("",), ("a b",), (5,), (["a"],)])
 def test_any_of_takes_names(names: Any) -> None:
     with pytest.raises(ConfigError):

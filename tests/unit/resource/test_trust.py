@@ -293,6 +293,9 @@ _BOTH = Introspection("api", object(), opaque=True)  # type: ignore[arg-type]
         ("not where a server listens", lambda: Issuer(ONE, unsafe_reach="http://as.internal:99999")),
         ("not where a server listens", lambda: Issuer(ONE, unsafe_reach="as.internal")),
         ("twice", lambda: Guard([ONE, Issuer(ONE)], audience=API)),
+        ("not an empty one", lambda: Guard([], audience=API)),
+        ("a whole URL, such as https://", lambda: Guard("as.example", audience=API)),
+        ("is an Introspection, not bool", lambda: Guard(ONE, audience=API, introspection=True)),  # type: ignore[arg-type]
         ("belong into each Issuer", lambda: Guard([ONE], audience=API, revocations="off")),
         ("belong into each Issuer", lambda: Guard(Issuer(ONE), audience=API, algorithms=["ES256"])),
         (

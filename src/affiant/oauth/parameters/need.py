@@ -63,8 +63,15 @@ def all_of(name: str, *needed: object) -> Need:
     """Return the need for all of these; `name` is that of the argument, for the error."""
     for item in needed:
         if not isinstance(item, str | AnyOf):
-            raise ConfigError(f"{name}= takes the names of scopes, not {type(item).__name__}")
+            raise ConfigError(f"{name}= takes the names of scopes, not {type(item).__name__}{_hint(item)}")
     return _parse(needed)
+
+
+def _hint(item: object) -> str:
+    """Return how to write what was meant: a decorator without its call, or a list where names are expected."""
+    if callable(item):
+        return ': a decorator needs its parentheses, as in @guard.flask("orders.read") or @guard.flask()'
+    return ': write them one by one, as in "orders.read", "orders.write"' if isinstance(item, list | tuple) else ""
 
 
 @lru_cache(maxsize=1024)  # an API has few needs, and asks for one with every request

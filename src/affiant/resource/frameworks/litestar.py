@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -15,6 +16,8 @@ from affiant.resource.answers import Denied
 from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks
 from affiant.resource.frameworks import asgi, checked
+
+log = logging.getLogger(__name__)
 
 _DENIED = "affiant.denied"  # in the scope of a WebSocket
 
@@ -43,6 +46,7 @@ class RouteGuard:
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Return, or raise what Litestar answers."""
         if Refused not in connection.app.exception_handlers:
+            log.error("a guarded route answers 500: call guard.install(app) before the application starts")
             raise ImproperlyConfiguredException("call guard.install(app) before the application starts")
         scope: Any = connection.scope
         found = await checked.check(self._guard, scope, self._need, scope)

@@ -78,6 +78,8 @@ class Issuer:
         _check_reach(self.reach, self.unsafe_reach)
         if self.revocations is not None and self.revocations not in POLICIES:
             raise ConfigError(f"revocations= is one of: {', '.join(POLICIES)}")
+        if not isinstance(self.introspection, Introspection | None):
+            raise ConfigError(f"introspection= is an Introspection, not {type(self.introspection).__name__}")
 
     def __repr__(self) -> str:
         return f"Issuer({self.identifier!r}, {self.describe()})"
@@ -121,7 +123,8 @@ def parse(
         return (Issuer(given, algorithms=chosen, revocations=revocations, introspection=introspection),)
     several = (given,) if isinstance(given, Issuer) else given
     if not isinstance(several, list | tuple) or not several:
-        raise ConfigError(f"issuer= is a URL, an Issuer or a list of them, not {type(given).__name__}")
+        seen = "an empty one" if isinstance(several, list | tuple) else type(given).__name__
+        raise ConfigError(f"issuer= is a URL, an Issuer or a list of them, not {seen}")
     if not (algorithms is None and revocations is None and introspection is None):
         raise ConfigError("algorithms=, revocations= and introspection= belong into each Issuer(...)")
     found = tuple(one if isinstance(one, Issuer) else Issuer(one) for one in several)

@@ -156,7 +156,10 @@ async def test_cached_response_needs_a_token(issuer: ListeningIssuer) -> None:
             assert (await client.get("/cached")).status_code == 401
 
 
-async def test_application_without_install_passes_nothing(issuer: ListeningIssuer) -> None:
+async def test_application_without_install_passes_nothing(
+    issuer: ListeningIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Litestar logs no exception unless it debugs: the guard says in the log what is missing."""
     guard = issuer.guard()
 
     @get("/orders", guards=[guard.litestar("orders.read")])
@@ -167,6 +170,7 @@ async def test_application_without_install_passes_nothing(issuer: ListeningIssue
         response = await client.get("/orders", headers=_headers(issuer.token(scope="orders.read")))
         assert response.status_code == 500
         assert "guard.install(app)" in response.text
+    assert "call guard.install(app)" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/orders", "/missing", "/stream"])
