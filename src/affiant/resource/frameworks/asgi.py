@@ -93,7 +93,8 @@ def _own_root_path(app: object, scope: Scope) -> str:
     """
     django = sys.modules.get("django.core.handlers.asgi")
     for _ in range(MOST_LAYERS):
-        if found := getattr(app, "root_path", ""):
+        # Quart has a root_path, too: the folder of the module `import_name`.
+        if (found := getattr(app, "root_path", "")) and not hasattr(app, "import_name"):
             return str(found)
         if django is not None and isinstance(app, django.ASGIHandler):
             return str(django.get_script_prefix(scope))

@@ -134,6 +134,21 @@ async def test_no_path_gets_past_the_root_path_of_fastapi_behind_other_middlewar
     assert await status_of(guarded(layered), "/api/health") == 200
 
 
+class Foldered:
+    """An application like one of Quart, whose root_path is a folder. Its routes are those of Starlette."""
+
+    import_name, root_path = "api", "/srv/api"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await starlette()(scope, receive, send)
+
+
+async def test_the_folder_of_an_application_is_no_path_of_its_routes() -> None:
+    assert await status_of(Foldered(), "/v1/orders", root_path="/v1") == 200
+    assert await status_of(guarded(Foldered()), "/v1/orders", root_path="/v1") == 401
+    assert await status_of(guarded(Foldered()), "/v1/health", root_path="/v1") == 200
+
+
 @ROUTERS
 @pytest.mark.parametrize("root_path", ["", "/v1", "/"])
 async def test_public_route_is_found_wherever_the_application_is_mounted(build: Any, root_path: str) -> None:
