@@ -48,6 +48,17 @@ def test_cached_response_is_older() -> None:
 
 
 @pytest.mark.parametrize(
+    ("served", "offset"),
+    [(-25, 0), (-12, 0), (0, 0), (-40, -15), (40, 40)],
+)
+def test_wait_for_the_response_is_no_difference(served: int, offset: float) -> None:
+    """The feed of revocations answers late, with the Date of the request or that of the answer."""
+    clocks = Clocks("https://as.example", lambda: float(NOW))
+    clocks.note(formatdate(NOW + served, usegmt=True), "", NOW - 25.0)
+    assert clocks.offset_seconds == offset
+
+
+@pytest.mark.parametrize(
     "date",
     ["", "now", "Thu", "Sun, 99 Nov 2026 25:00:00 GMT", "Sun, 29 Nov 2026 08:00:00 -0000", "0" * 5000, "\x00", ",,"],
 )

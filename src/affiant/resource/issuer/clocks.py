@@ -22,11 +22,14 @@ class Clocks:
     def __init__(self, issuer: str, clock: Callable[[], float]) -> None:
         self.offset_seconds: float | None = None
         self._issuer = issuer
-        self._clock = clock
+        self.now = clock
         self._is_told = False
 
-    def note(self, date: str, age: str) -> None:
-        """Compare the clocks by a response that has just come; warn once if they differ."""
+    def note(self, date: str, age: str, sent: float | None = None) -> None:
+        """Compare the clocks by a response that has just come; warn once if they differ.
+
+        `sent` is when its request was sent, by this clock: a server may write the Date before it lets a request wait.
+        """
         try:
             served = parsedate_to_datetime(date)
         except (ValueError, TypeError, IndexError, OverflowError):
@@ -35,7 +38,11 @@ class Clocks:
             return
         # RFC 9111 section 5.1: the response was in a cache for as long.
         age_seconds = int(age) if age.isascii() and age.isdecimal() and len(age) <= _MOST_AGE else 0
-        self.offset_seconds = served.timestamp() + age_seconds - self._clock()
+        now = self.now()
+        offset = served.timestamp() + age_seconds - now
+        if offset < 0 and sent is not None:
+            offset = min(0.0, offset + max(0.0, now - sent))
+        self.offset_seconds = offset
         self._tell(self.offset_seconds)
 
     def _tell(self, offset: float) -> None:

@@ -227,8 +227,9 @@ class RemoteIssuer:
         """Send GET without following redirects; `timeout` is for the whole response."""
         url = self._inward(url)
         request = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
+        sent = self.clocks.now()
         async with asyncio.timeout(timeout):  # the HTTP client's timeout is for each part of a response
-            return self._note(await _read(request, url, limit))
+            return self._note(await _read(request, url, limit), sent)
 
     async def post(
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]
@@ -244,10 +245,11 @@ class RemoteIssuer:
             follow_redirects=False,
             timeout=TIMEOUT_SECONDS,
         )
-        return self._note(await _read(request, url, MAX_BYTES))
+        sent = self.clocks.now()
+        return self._note(await _read(request, url, MAX_BYTES), sent)
 
-    def _note(self, response: Response) -> Response:
-        self.clocks.note(response.date, response.age)
+    def _note(self, response: Response, sent: float) -> Response:
+        self.clocks.note(response.date, response.age, sent)
         return response
 
 
