@@ -42,7 +42,7 @@ def _join(rules: Iterable[tuple[str, Needed | None]]) -> Rules:
 def _route(text: str) -> tuple[str, str]:
     rule, _, scopes = text.partition("=")
     if not scopes.strip():  # an empty variable of a shell must not open a route
-        message = 'a route names no scope: write it like "GET /orders*=orders.read"'
+        message = 'a route names no scope: write it like "GET /items*=items.read"'
         raise click.BadParameter(message, param_hint="--route")
     return rule.strip(), scopes.strip()
 
