@@ -61,7 +61,9 @@ class Checks:
         self._seen = Seen[Trusted]()
         self._counts = Counts()
         self._admit = resource_request.admit
-        self._claims = Claims(rules.replays, replays, audience=rules.audience, clock=clock)
+        # All identifiers of the API, in one order: every process of it must find the proofs of the others.
+        api = " ".join(sorted(trusted[0].accepted.audiences))
+        self._claims = Claims(rules.replays, replays, api=api, clock=clock)
 
     @property
     def schemes(self) -> tuple[str, ...]:

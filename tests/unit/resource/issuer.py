@@ -37,7 +37,7 @@ class Issuer:
 
     def guard(self, **options: Any) -> Guard:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self), auth=("another", "client"))
-        return Guard(ISSUER, audience=API, http=http, clock=lambda: self.now, **options)
+        return Guard(ISSUER, http=http, clock=lambda: self.now, **{"audience": API, **options})
 
     def token(self, jti: str = "1", *, key: keys.PrivateKey | None = None, **claims: Any) -> bytes:
         now = int(self.now)

@@ -22,12 +22,10 @@ MARGIN_SECONDS = 120.0
 class Claims:
     """Claims proofs in a store, or in the memory of this process where there is none."""
 
-    def __init__(
-        self, memory: Replays, store: ReplayStore | None, *, audience: str, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, memory: Replays, store: ReplayStore | None, *, api: str, clock: Callable[[], float]) -> None:
         self._memory = memory
         self._store = store
-        self._scope = sha256(audience.encode()).digest()
+        self._scope = sha256(api.encode()).digest()
         self._clock = clock
 
     def claim(self, proof: DpopProof) -> Steps[None]:

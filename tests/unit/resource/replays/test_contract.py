@@ -60,7 +60,7 @@ async def test_used_proof_is_never_accepted_again(check: Check, store: ReplaySto
 
 
 async def test_one_of_many_tasks_and_threads_wins(store: ReplayStore | None) -> None:
-    claims, proof = Claims(Replays(), store, audience=API, clock=lambda: NOW), DpopProof("k", b"d" * 32, NOW + 60.0)
+    claims, proof = Claims(Replays(), store, api=API, clock=lambda: NOW), DpopProof("k", b"d" * 32, NOW + 60.0)
 
     async def in_task() -> bool:
         return await _wins(lambda: waiting.run(claims.claim(proof)))
@@ -83,8 +83,16 @@ async def _wins(claim: Callable[[], Any]) -> bool:
 
 async def test_apis_share_a_store(make_shared: Make) -> None:
     proof = DpopProof("k", b"d" * 32, NOW + 60.0)
-    guards = [Claims(Replays(), make_shared(), audience=name, clock=lambda: NOW) for name in ("a", "b", "a")]
+    guards = [Claims(Replays(), make_shared(), api=name, clock=lambda: NOW) for name in ("a", "b", "a")]
     assert [await _wins(partial(waiting.run, claims.claim(proof))) for claims in guards] == [True, True, False]
+
+
+async def test_processes_of_an_api_may_name_its_identifiers_in_any_order(check: Check, make_shared: Make) -> None:
+    issuer, other = Issuer(), "https://old.example"
+    sender = Sender(issuer)
+    used = sender.prove()
+    guards = [issuer.guard(audience=names, replays=make_shared()) for names in ([API, other], [other, API])]
+    assert [await outcome(check, guard, sender, used) for guard in guards] == [None, REPLAYED]
 
 
 async def test_event_loops_share_a_store(make_shared: Make) -> None:
