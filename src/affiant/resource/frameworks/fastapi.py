@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Security, WebSocketException, params
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi import models
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from affiant.errors import ConfigError
 from affiant.oauth import bearer
 from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import AnyOf
@@ -117,6 +120,15 @@ def install(guard: Checks, app: FastAPI) -> None:
     """Install the guard as in Starlette, answer refusals exactly, and describe them in OpenAPI."""
     starlette.install(guard, app)
     app.add_exception_handler(Refusal, _answer)
+    start = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(application: FastAPI) -> AsyncIterator[Any]:
+        _check_routes(app)
+        async with start(application) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
     build, scheme = app.openapi, name_of(guard)
 
     def openapi() -> dict[str, Any]:
@@ -132,6 +144,36 @@ def install(guard: Checks, app: FastAPI) -> None:
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation extends it
+
+
+def _check_routes(app: FastAPI) -> None:
+    """Raise ConfigError for a route with the guard where a call of it belongs.
+
+    Attack: for FastAPI that is a parameter with a default, which a request sets: ``/orders?caller=x``.
+    """
+    for route in _routes(app.routes):
+        dependant: Dependant | None = getattr(route, "dependant", None)
+        if dependant is not None and any(isinstance(one.field_info.default, Checks) for one in _parameters(dependant)):
+            path = getattr(route, "path", "a route")
+            raise ConfigError(f'{path}: the guard is no parameter: call it, as in  caller=guard("orders.read")')
+
+
+def _routes(routes: Iterable[Any]) -> Iterator[Any]:
+    """Yield the routes, with those of included routers and mounted applications."""
+    for route in routes:
+        yield route
+        yield from _routes(getattr(getattr(route, "original_router", route), "routes", None) or ())
+
+
+def _parameters(dependant: Dependant) -> Iterator[Any]:
+    """Yield what a route and its dependencies read from a request."""
+    yield from dependant.path_params
+    yield from dependant.query_params
+    yield from dependant.header_params
+    yield from dependant.cookie_params
+    yield from dependant.body_params
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
 
 
 def _operations(schema: dict[str, Any], scheme: str) -> Iterator[dict[str, Any]]:

@@ -403,3 +403,43 @@ def test_page_runs() -> None:
         assert override is not None
         exec(override[0].strip("`"), names, {"guard": guard, "app": app})
         assert ask().json() == {"orders of": "billing"}
+
+
+def _forgotten(app: FastAPI) -> None:
+    @app.get("/orders")
+    async def route(caller: Any = guard) -> str:
+        return "orders"
+
+
+def _forgotten_in_a_dependency(app: FastAPI) -> None:
+    def inner(caller: Any = guard) -> Any:
+        return caller
+
+    @app.get("/orders")
+    async def route(_: Annotated[Any, Depends(inner)]) -> str:
+        return "orders"
+
+
+def _forgotten_in_a_router(app: FastAPI) -> None:
+    router = APIRouter()
+    _forgotten(router)  # type: ignore[arg-type] # it takes routes as an application does
+    app.include_router(router)
+
+
+@pytest.mark.parametrize("write", [_forgotten, _forgotten_in_a_dependency, _forgotten_in_a_router])
+def test_guard_without_its_call_ends_the_start(write: Callable[[FastAPI], None]) -> None:
+    """Attack: for FastAPI it is a parameter of the query, and ``/orders?caller=x`` would need no token."""
+    app = FastAPI()
+    guard.install(app)
+    write(app)
+    with pytest.raises(ConfigError, match="/orders: the guard is no parameter: call it"), client(app):
+        pytest.fail("it started")
+
+
+def test_guarded_application_starts() -> None:
+    app = FastAPI()
+    guard.install(app)
+    _annotated(app)
+    _default(app)
+    with client(app) as http:
+        assert http.get("/").status_code == 401
