@@ -24,3 +24,11 @@ def test_time_is_ours(at: float, is_valid: bool) -> None:
 
 def test_repr_shows_no_bytes() -> None:
     assert "der" not in repr(PARSED)
+
+
+@pytest.mark.rfc(5280, "4.1.2.2")
+def test_serial_number_that_is_not_positive_is_handled() -> None:
+    made = next(one for one in iter(make, None) if one.certificate.serial_number.bit_length() > 152)
+    serial = made.certificate.serial_number.to_bytes(20, "big")
+    changed = made.der.replace(serial, bytes([serial[0] | 0x80]) + serial[1:], 1)
+    assert mtls.parse(changed).content.serial_number < 0
