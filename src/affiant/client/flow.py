@@ -77,7 +77,7 @@ Step = Send | Wait
 
 @dataclass(slots=True)
 class Offset:
-    """What the clock of the server is ahead of ours, as its last refusal showed; in seconds."""
+    """The seconds by which the clock of the server is ahead of ours, as its last refusal showed."""
 
     seconds: float = 0.0
 

@@ -1,4 +1,4 @@
-"""What a guard counts while it checks."""
+"""The counters of a guard: requests by outcome."""
 
 from __future__ import annotations
 

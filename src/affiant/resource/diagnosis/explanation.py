@@ -69,7 +69,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a guard says about a token; as text, a line for each step.
+    """The steps of a check of one token, and where it stops. As text, it has a line for each step.
 
     Attributes:
         is_valid: whether the guard would accept it, with a proof if it is bound; None if the guard cannot tell now.

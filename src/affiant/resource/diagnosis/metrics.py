@@ -15,7 +15,7 @@ Row = tuple[dict[str, str], float | None]  # labels and value; None is left out
 
 @dataclass(frozen=True, slots=True)
 class IssuerMetrics:
-    """What the guard knows of an issuer. Ages are in seconds, and None where there is nothing yet.
+    """The state of one issuer in a guard. Ages are in seconds; None means that nothing was fetched yet.
 
     Attributes:
         issuer: its identifier.
@@ -42,7 +42,7 @@ class IssuerMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What a guard has done in this process, and what it knows now.
+    """The counters of a guard in this process, and the state of its issuers.
 
     Attributes:
         api: the audience.

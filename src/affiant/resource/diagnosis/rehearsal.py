@@ -17,7 +17,7 @@ from affiant.resource.diagnosis.explanation import BINDING, CLAIMS, KEY, REVOCAT
 
 @dataclass(slots=True)
 class Rehearsal:
-    """What a check said.
+    """The results of one check, for its explanation.
 
     Attributes:
         judged: the token, if its signature and its claims are valid.

@@ -53,7 +53,7 @@ class Refusal(HTTPException):
 
 
 class Needed(params.Security):
-    """What a route needs. It is the annotation of a parameter, a dependency, and the key to override it in tests.
+    """The scopes that a route needs: an annotation of a parameter, a dependency, and the key to override it in tests.
 
     Those of one guard with the same scopes are equal, and FastAPI calls one of them for each request.
     """

@@ -28,7 +28,7 @@ _BARE: WeakSet[Callable[..., Any]] = WeakSet()  # the views inside these
 
 
 class Required:
-    """What a request needs: as a decorator of views, or as a check before them. The caller is in ``flask.g.caller``."""
+    """The scopes that a request needs: a decorator of views, or a check before them. It sets ``flask.g.caller``."""
 
     def __init__(self, guard: Checks, need: Need) -> None:
         self._guard, self._need = guard, need

@@ -1,4 +1,4 @@
-"""What the guard needs from an issuer: its metadata, keys, revocations and introspection.
+"""The data that a guard needs from an issuer: metadata, keys, revocations and introspection.
 
 worker.py is the thread that fetches, flight.py lets many requests wait for one fetch, remote.py sends the requests.
 """

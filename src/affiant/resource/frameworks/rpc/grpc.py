@@ -29,7 +29,7 @@ def caller() -> Caller:
 
 
 class _Rules:
-    """What each method needs: ``{"/pkg.Orders/List": "orders.read", "/pkg.Health/*": None}``.
+    """The scopes that each method needs: ``{"/pkg.Orders/List": "orders.read", "/pkg.Health/*": None}``.
 
     A call that no rule names is refused.
     """

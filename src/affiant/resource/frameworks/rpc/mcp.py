@@ -39,7 +39,7 @@ class GuardTokenVerifier:
             RemoteError: the issuer cannot be asked. The MCP server then answers 500; after a 401 the client would throw
                 a good token away.
         """
-        # What is not ASCII is no token; the guard says so.
+        # Text that is not ASCII is no token: the guard rejects it.
         authorization = [b"Bearer " + token.encode("ascii", "replace")]
         try:
             caller = await self._guard.check(authorization)
