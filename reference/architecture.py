@@ -44,7 +44,7 @@ _WALKS = {
         ("one rule says which tokens a revocation ends", "affiant.oauth.revocations"),
     ),
     "A rotation of a client's key": (
-        ("`affiant key rotate` adds, proves and retires", "affiant.client.keys"),
+        ("`affiant key rotate` adds, proves and retires", "affiant.client.credentials.rotation"),
         ("the client's request", "affiant.server.registration.client_keys:ClientKeysEndpoint"),
         ("or the operator's", "affiant.server.admin.routes.clients"),
         ("each becomes an action", "affiant.server.credentials.actions:Action"),

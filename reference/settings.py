@@ -10,7 +10,7 @@ from reference.markdown import code, head, table
 
 from affiant.cli.registry import register
 from affiant.cli.server import guard
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.server.keys import master_key, pkcs11
 from affiant.server.settings import Settings
 from affiant.server.settings.sources import PREFIX

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.attacks.bench import API, API_URL, BOUND, OTHER_API, Bench, api_proof, dpop, proof
 
-from affiant.client.auth import Assertion, SecretBasic
+from affiant.client import Assertion, SecretBasic
 from affiant.errors import Rejected, RemoteError, StoreError
 from affiant.jose import base64url, compact, keys
 from affiant.reasons import Reason

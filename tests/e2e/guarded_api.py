@@ -7,8 +7,8 @@ import httpx2
 from fastapi import Depends, FastAPI, Request
 
 from affiant import Caller, Guard
-from affiant.client import credentials
-from affiant.client.auth import Assertion
+from affiant.client import Assertion
+from affiant.client.credentials import file as credentials
 from affiant.jose import keys
 from affiant.resource import Introspection
 

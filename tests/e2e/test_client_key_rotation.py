@@ -13,8 +13,9 @@ import pytest
 from tests.process import Server
 
 from affiant import testing
-from affiant.client import credentials, keys
-from affiant.client.keys import KeyRing
+from affiant.client.credentials import file as credentials
+from affiant.client.credentials import rotation
+from affiant.client.credentials.rotation import KeyRing
 from affiant.errors import Refused
 from affiant.jose.keys import PrivateKey, generate, parse_private_jwk
 
@@ -29,7 +30,7 @@ def _register(server: Server, name: str) -> Path:
 
 
 def _key(path: Path) -> PrivateKey:
-    return keys.signer(credentials.read(path))
+    return rotation.signer(credentials.read(path))
 
 
 async def _ask(http: httpx2.AsyncClient, server: Server, name: str, key: PrivateKey) -> int:
@@ -69,7 +70,7 @@ async def test_rotations_under_load_refuse_no_good_request(server: Server, times
             for _ in range(times):
                 old = _key(path)
                 # One second: a request that was signed when the file was read may still be on its way.
-                await asyncio.to_thread(keys.rotate, path, http, overlap=1)
+                await asyncio.to_thread(rotation.rotate, path, http, overlap=1)
                 await asyncio.sleep(1 + END_SECONDS)
                 async with httpx2.AsyncClient(timeout=20) as asking:
                     late += sum([await _ask(asking, server, name, old) == 200 for _ in range(8)])
@@ -134,14 +135,14 @@ def test_stopped_anywhere_it_is_finished_the_next_time(server: Server, monkeypat
             with monkeypatch.context() as patch:
                 stopping = Stopping(patch, stops)
                 try:
-                    keys.rotate(path, http, overlap=0, wait=_wait)
+                    rotation.rotate(path, http, overlap=0, wait=_wait)
                     is_through = True
                 except Stopped:
                     assert stopping.left == 0
             assert _works(server, "stopped", path), f"after {stops}"
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             if not is_through:
-                keys.rotate(path, http, overlap=0, wait=_wait)
+                rotation.rotate(path, http, overlap=0, wait=_wait)
             assert _works(server, "stopped", path)
             found = credentials.read(path)
             assert (found.next_key, found.old_key) == (None, None)
@@ -158,7 +159,7 @@ def test_a_key_that_was_taken_back_is_not_in_the_way(server: Server, monkeypatch
     with httpx2.Client(timeout=20) as http, monkeypatch.context() as patch:
         Stopping(patch, 4)  # announced, not proved
         with pytest.raises(Stopped):
-            keys.rotate(path, http)
+            rotation.rotate(path, http)
     waiting = credentials.read(path).next_key
     assert waiting is not None
     assert server.affiant("key", "cancel", "-c", str(path))["kid"] == parse_private_jwk(waiting).kid
@@ -221,7 +222,7 @@ def test_files_that_cannot_be_rotated(server: Server, launch: Callable[..., Any]
 def test_two_at_once(server: Server) -> None:
     """The second is refused, and the first goes on."""
     path = _register(server, "twice")
-    with keys.alone(path):
+    with rotation.alone(path):
         refused = server.run("key", "rotate", "-c", str(path))
     assert (refused.returncode, "by another process" in refused.stderr) == (8, True)
 

@@ -13,7 +13,7 @@ from tests.loopback import free_port
 from tests.process import Server, guarded_api
 
 from affiant import Service
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.errors import Refused
 from affiant.jose import compact, keys
 

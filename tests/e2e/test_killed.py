@@ -12,7 +12,7 @@ from tests.e2e import forked
 from tests.process import Server
 
 from affiant.cli.connection.data import with_store
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.jose import keys
 from affiant.server.credentials import keys as client_keys
 from affiant.server.credentials import secrets as client_secrets

@@ -14,7 +14,8 @@ from tests.e2e.test_postgres import Nodes, _started
 from tests.postgres import Postgres
 
 from affiant import testing
-from affiant.client import credentials, keys
+from affiant.client.credentials import file as credentials
+from affiant.client.credentials import rotation
 from affiant.jose.keys import PrivateKey
 from affiant.oauth import assertion
 
@@ -42,7 +43,7 @@ def nodes(postgres: Postgres, tmp_path: Path) -> Iterator[Nodes]:
 
 
 def _key(path: Path) -> PrivateKey:
-    return keys.signer(credentials.read(path))
+    return rotation.signer(credentials.read(path))
 
 
 def _ask(http: httpx2.Client, url: str, key: PrivateKey) -> int:
@@ -88,7 +89,7 @@ def test_rotations_on_two_nodes_refuse_no_good_request(nodes: Nodes, times: int)
             for _ in range(times):
                 old = _key(path)
                 # One second: a request that was signed when the file was read may still be on its way.
-                keys.rotate(path, balanced, overlap=1)
+                rotation.rotate(path, balanced, overlap=1)
                 time.sleep(1 + END_SECONDS)
                 late += sum(_ask(http, url, old) == 200 for url in nodes.urls * 4)
         print(f"{times} rotations, {len(load.statuses)} tokens, {late} old keys too late")

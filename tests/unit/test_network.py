@@ -14,8 +14,8 @@ import pytest
 from tests import certificates
 
 from affiant import Service
-from affiant.client import transport
-from affiant.client.flow import Reply, Send
+from affiant.client.protocol import transport
+from affiant.client.protocol.flow import Reply, Send
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.resource.issuer.remote import RemoteIssuer
 from affiant.system.network import async_http_client, http_client

@@ -8,7 +8,7 @@ from affiant.jose import compact
 from affiant.oauth.token import TokenResponse
 from affiant.server.client_auth.methods.client_assertion import Assertion, GuideAssertion
 from affiant.server.client_auth.methods.client_secret import Secret
-from affiant.values import Value
+from affiant.system.values import Value
 
 _UNVERIFIED = compact.parse("eyJhbGciOiJFUzI1NiIsIngiOiJzM2NyZXQifQ.e30.AA")
 

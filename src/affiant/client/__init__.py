@@ -1,8 +1,9 @@
 """The client: a service (Service) and its access tokens.
 
-identity.py has Service, which is all that most programs need. flow.py has the requests without I/O, transport.py sends
-them, and token_source.py caches tokens. The names are loaded at their first use: a kept token is read without loading
-cryptography. The package imports `oauth`, and neither server nor guard.
+identity.py has Service, which is all that most programs need. Its rooms: `protocol` asks the authorization server,
+`cache` keeps the tokens, `http` adds them to requests, and `credentials` has the file that says who the service is.
+The names are loaded at their first use: a kept token is read without loading cryptography. The package imports `oauth`
+and `signers`, and neither server nor guard.
 """
 
 from __future__ import annotations
@@ -10,19 +11,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # __getattr__ loads them
-    from affiant.client.credentials import Credentials
-    from affiant.client.http_auth import NoTls, WrongOrigin
+    from affiant.client.credentials.file import Credentials
+    from affiant.client.http.auth import NoTls, WrongOrigin
     from affiant.client.identity import Service
+    from affiant.client.protocol.auth import Assertion, OverTls, SecretBasic, SecretPost
     from affiant.client.token import Token
 
-__all__ = ["Credentials", "NoTls", "Service", "Token", "WrongOrigin"]
+__all__ = [
+    "Assertion",
+    "Credentials",
+    "NoTls",
+    "OverTls",
+    "SecretBasic",
+    "SecretPost",
+    "Service",
+    "Token",
+    "WrongOrigin",
+]
 
 _ROOMS = {
-    "Credentials": "credentials",
-    "NoTls": "http_auth",
+    "Assertion": "protocol.auth",
+    "Credentials": "credentials.file",
+    "NoTls": "http.auth",
+    "OverTls": "protocol.auth",
+    "SecretBasic": "protocol.auth",
+    "SecretPost": "protocol.auth",
     "Service": "identity",
     "Token": "token",
-    "WrongOrigin": "http_auth",
+    "WrongOrigin": "http.auth",
 }
 
 

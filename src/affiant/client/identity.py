@@ -7,27 +7,27 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from affiant.client import credentials as credentials_file
-from affiant.client import flow, transport
-from affiant.client.auth import Assertion, ClientAuth, OverTls, SecretBasic, SecretPost
-from affiant.client.credentials import Credentials
-from affiant.client.http_auth import make_auth
-from affiant.client.prover import Prover
+from affiant.client.cache.token_source import TokenSource
+from affiant.client.credentials import file as credentials_file
+from affiant.client.credentials.file import Credentials
+from affiant.client.http.auth import make_auth
+from affiant.client.protocol import flow, transport
+from affiant.client.protocol.auth import Assertion, ClientAuth, OverTls, SecretBasic, SecretPost
+from affiant.client.protocol.prover import Prover
 from affiant.client.token import Token, TokenKey
-from affiant.client.token_source import TokenSource
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
-from affiant.jose import keys, pem
+from affiant.jose import keys
 from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.jose.signer import Signer
 from affiant.oauth import assertion, names
 from affiant.oauth.binding.dpop import ProofKey
 from affiant.oauth.metadata import Metadata
 from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form
+from affiant.signers.local import load_signer
 from affiant.system import network
 
 if TYPE_CHECKING:  # the first request loads it
@@ -352,7 +352,7 @@ def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | No
         raise LocalError("the client secret is empty")
     try:
         if secret is None:
-            return Assertion(_signer(key, alg, kid))
+            return Assertion(load_signer(key, alg, kid))
         if method == names.CLIENT_SECRET_JWT:
             return Assertion(SecretKey(secret.encode(), alg or "HS256", kid))
     except ConfigError as error:
@@ -360,72 +360,13 @@ def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | No
     return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
 
 
-def _signer(key: Any, alg: str | None, kid: str | None) -> Signer:
-    if isinstance(key, bytes):
-        key = key.decode("utf-8", "replace")
-    if isinstance(key, str):
-        key = text if pem.is_key(text := pem.unwrap(key)) else Path(text)
-    if isinstance(key, Path):
-        key = _read_key(key)
-    if isinstance(key, str):
-        key = pem.parse_private_key(key, alg=alg)
-    if isinstance(key, dict):
-        key = pem.parse_document(key, alg=alg)
-    elif hasattr(key, "private_bytes"):
-        key = pem.parse_key_object(key, alg=alg)
-    signer = _check_signer(key)
-    return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
-
-
-def _check_signer(key: Any) -> Signer:
-    """Reject what would fail with the first token."""
-    kid = getattr(key, "kid", None)
-    is_named = isinstance(getattr(key, "alg", None), str) and (kid is None or isinstance(kid, str))
-    if not is_named or not callable(getattr(key, "sign", None)):
-        raise LocalError(
-            f"key= is a private key as PEM or JWK, the path of a file with one, or a Signer with alg, kid and sign(),"
-            f" not {type(key).__name__}"
-        )
-    if iscoroutinefunction(key.sign):
-        raise LocalError(f"sign() of {type(key).__name__} is a coroutine function: a Service calls it on a thread")
-    signer: Signer = key
-    return signer
-
-
 def _proof_key(key: Any) -> ProofKey:
     if key is True:
         return ProofKey.of(keys.generate("ES256"))
     try:
-        signer = _signer(key, None, None)
+        signer = load_signer(key, None, None)
     except (ConfigError, LocalError) as error:
         raise LocalError(f"dpop=: {error}") from None
     if not isinstance(signer, PrivateKey):
         raise LocalError("dpop= takes a private key, not another signer: every proof contains its public part")
     return ProofKey.of(signer)
-
-
-def _read_key(path: Path) -> str:
-    # Attack: a key that was passed as a path lands in a log. No message shows the name.
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not text"
-        spellings = "also with \\n for line ends, in quotation marks or in base64"
-        raise LocalError(
-            f"key= is neither PEM nor a JWK ({spellings}), and no file that can be read either ({why})"
-        ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A signer with the kid under which the server has its key."""
-
-    signer: Signer
-    kid: str | None
-
-    @property
-    def alg(self) -> str:
-        return self.signer.alg
-
-    def sign(self, data: bytes) -> bytes:
-        return self.signer.sign(data)

@@ -17,7 +17,7 @@ from affiant.errors import LocalError, Rejected
 from affiant.jose import algorithms, base64url, signature_form, strict_json
 from affiant.jose.signer import AnySigner, Signer
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 if TYPE_CHECKING:  # `affiant inspect` reads a JWT without cryptography
     from affiant.jose.keys import VerificationKey

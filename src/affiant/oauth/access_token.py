@@ -21,7 +21,7 @@ from affiant.oauth.binding.mtls import Certificate
 from affiant.oauth.parameters import scope
 from affiant.oauth.parameters.authorization_details import Details
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class AccessTokenClaims(Value, frozen=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from affiant.jose.compact import Unverified, Verified
 from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 MAX_LIFETIME = 300  # seconds from now to exp, and from iat to now
 LIFETIMES = {"short": 60, "strict": MAX_LIFETIME, "legacy": 3600}  # 3600 is the default of Authlib

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from affiant.errors import Rejected
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 BEARER, DPOP = "Bearer", "DPoP"
 _SCHEMES = {b"bearer": BEARER, b"dpop": DPOP, b"Bearer": BEARER, b"DPoP": DPOP}

@@ -23,7 +23,7 @@ from affiant.oauth.binding import dpop
 from affiant.oauth.binding.dpop import DpopProof, Nonces, Replays
 from affiant.oauth.binding.mtls import Certificate
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 Scope = MutableMapping[str, Any]  # of ASGI
 

@@ -20,7 +20,7 @@ from affiant.jose.claims import LEEWAY, audiences, instant, media_type, text
 from affiant.jose.compact import Verified
 from affiant.jose.signer import AnySigner
 from affiant.oauth import names
-from affiant.values import Value
+from affiant.system.values import Value
 
 FAMILY_MARK = "."  # after the family of refresh tokens, in the jti of a token that was issued with one
 MAX_BYTES = 8_388_608  # of a feed: about 250,000 revocations

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
-from affiant.values import Value
+from affiant.system.values import Value
 
 # RFC 6749 appendix A.12 and A.17: VSCHAR. A space would end an access token in its header. RFC 6750 section 2.1 allows
 # fewer characters there, but some servers issue others.

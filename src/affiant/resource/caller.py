@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class Caller(Value, frozen=True):

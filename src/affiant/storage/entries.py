@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from affiant.values import Value
+from affiant.system.values import Value
 
 # How long a revocation outlives its tokens, and a family of refresh tokens its own end: longer than any retry window,
 # and than clocks may differ.

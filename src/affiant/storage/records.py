@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from affiant.errors import Error
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class AlreadyExists(Error):

@@ -1,7 +1,7 @@
 """Clients, APIs, keys and settings: each operation once, for every store.
 
-An operation is a generator that yields steps and is sent their results (as in client/flow.py). A store only performs
-them: a read in one snapshot, a change in one transaction, with no other change in between.
+An operation is a generator that yields steps and is sent their results (as in client/protocol/flow.py). A store only
+performs them: a read in one snapshot, a change in one transaction, with no other change in between.
 
 Order: an operation refuses before its first write. SQLite runs several changes in one transaction, so a write that came
 before a refusal would be committed with the others.

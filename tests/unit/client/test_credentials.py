@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affiant import Service
-from affiant.client import credentials
-from affiant.client.credentials import Credentials
+from affiant.client.credentials import file as credentials
+from affiant.client.credentials.file import Credentials
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.keys import PrivateKey
 

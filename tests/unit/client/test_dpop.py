@@ -184,7 +184,7 @@ def test_prover_is_not_pickled(foreign: Foreign, service: Service) -> None:
 
 
 def test_nonces_of_many_servers_are_bounded() -> None:
-    from affiant.client.prover import MAX_ORIGINS, Prover
+    from affiant.client.protocol.prover import MAX_ORIGINS, Prover
 
     prover = Prover(ProofKey.of(BOUND), time.time)
     for number in range(1000):

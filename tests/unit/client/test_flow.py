@@ -13,8 +13,8 @@ import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer, token_answer
 
 from affiant import Service
-from affiant.client import flow, transport
-from affiant.client.auth import Assertion, ClientAuth, SecretBasic, SecretPost
+from affiant.client.protocol import flow, transport
+from affiant.client.protocol.auth import Assertion, ClientAuth, SecretBasic, SecretPost
 from affiant.errors import LocalError, Refused, RemoteError, Unreachable
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form

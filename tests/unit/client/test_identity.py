@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
-from affiant.client import Token
-from affiant.client.auth import Assertion, SecretBasic, SecretPost
-from affiant.client.credentials import Credentials
+from affiant.client import Assertion, SecretBasic, SecretPost, Token
+from affiant.client.credentials.file import Credentials
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey, SecretKey

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
-from affiant.client.keys import KeyRing
+from affiant.client.credentials.rotation import KeyRing
 from affiant.errors import RemoteError
 from affiant.jose.keys import PrivateKey
 

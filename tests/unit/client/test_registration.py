@@ -8,8 +8,9 @@ import httpx2
 import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
-from affiant.client import flow, registration, transport
-from affiant.client.registration import Registration
+from affiant.client.credentials import registration
+from affiant.client.credentials.registration import Registration
+from affiant.client.protocol import flow, transport
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose.keys import PrivateKey
 

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
-from affiant.client import breaker
+from affiant.client.cache import breaker
+from affiant.client.cache.token_source import TokenSource
 from affiant.client.token import Token, TokenKey
-from affiant.client.token_source import TokenSource
 from affiant.errors import Refused, RemoteError
 from affiant.jose.keys import PrivateKey
 from affiant.oauth.token import TokenResponse

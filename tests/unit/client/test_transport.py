@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 import httpx2
 import pytest
 
-from affiant.client import transport
-from affiant.client.flow import Reply, Send
+from affiant.client.protocol import transport
+from affiant.client.protocol.flow import Reply, Send
 from affiant.errors import RemoteError, Unreachable
 
 Play = Callable[[socket.socket], object]

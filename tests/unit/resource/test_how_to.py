@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 from tests.unit.resource.listening import API, listening
 
-from affiant.client.auth import Assertion
+from affiant.client import Assertion
 from affiant.jose import keys
 from affiant.resource import Introspection
 

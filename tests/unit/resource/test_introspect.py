@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import API, ISSUER, NOW, eventually, reason_of, trusted
 
-from affiant.client.auth import Assertion, OverTls, SecretBasic
+from affiant.client import Assertion, OverTls, SecretBasic
 from affiant.errors import ConfigError, Rejected, RemoteError, Unreachable
 from affiant.jose import compact, keys
 from affiant.oauth import introspection

@@ -11,7 +11,7 @@ from tests.unit.resource import issuer as issuers
 from tests.unit.resource.issuer import API, ISSUER, NOW, Check, eventually, reason_of
 from tests.unit.resource.listening import listening
 
-from affiant.client.auth import Assertion, SecretBasic, SecretPost
+from affiant.client import Assertion, SecretBasic, SecretPost
 from affiant.errors import Rejected, RemoteError
 from affiant.jose import compact, keys
 from affiant.oauth import introspection

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 from tests.unit.resource.listening import listening, until
 
-from affiant.client.auth import SecretBasic
+from affiant.client import SecretBasic
 from affiant.errors import Rejected, RemoteError
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet

@@ -19,7 +19,7 @@ from affiant.cli.connection import data as data_folder
 from affiant.cli.connection.admin import Admin
 from affiant.cli.output import json_option
 from affiant.server.settings import Settings
-from affiant.values import Value
+from affiant.system.values import Value
 
 Result = TypeVar("Result")
 

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from affiant.cli.output import describe_jwt
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.errors import ConfigError, Error
 from affiant.jose import compact, keys
 from affiant.jose.keys import SecretKey

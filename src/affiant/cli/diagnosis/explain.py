@@ -18,7 +18,7 @@ from affiant.cli.connection.data import find_issuer, has_data, shown_place, with
 from affiant.cli.connection.local import build_explainer
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import instant, show
-from affiant.client import flow, transport
+from affiant.client.protocol import flow, transport
 from affiant.errors import ConfigError, RemoteError
 from affiant.server.explain import captured
 from affiant.server.explain.captured import Captured

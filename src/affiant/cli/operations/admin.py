@@ -11,7 +11,7 @@ from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import show
 from affiant.cli.registry.handover import delivery, draft
-from affiant.client.credentials import file_name
+from affiant.client.credentials.file import file_name
 from affiant.jose import keys
 from affiant.server.admin.roles import PATH, SCOPES, Role
 from affiant.storage.records import NotFound

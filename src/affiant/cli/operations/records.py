@@ -15,7 +15,7 @@ import click
 
 from affiant.cli.connection.admin import Admin
 from affiant.storage.entries import OUT_OF_ORDER
-from affiant.values import Value
+from affiant.system.values import Value
 
 REFUSED = "refused"
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")

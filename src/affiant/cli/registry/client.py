@@ -19,7 +19,7 @@ from affiant.cli.registry import dry_run, public_keys
 from affiant.cli.registry.credentials import key, secret
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.options import check_scopes, member_options, members
-from affiant.client.credentials import file_name
+from affiant.client.credentials.file import file_name
 from affiant.errors import ConfigError, Error
 from affiant.jose import keys
 from affiant.jose.key_set import KeySet

@@ -16,8 +16,8 @@ from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import key_listing, show, show_list
 from affiant.cli.registry import public_keys
 from affiant.cli.registry.handover import delivery
-from affiant.client import keys as client_keys
-from affiant.client.credentials import Credentials
+from affiant.client.credentials import rotation
+from affiant.client.credentials.file import Credentials
 from affiant.errors import ConfigError
 
 _LONGEST = 366 * 86_400
@@ -130,7 +130,7 @@ def new_secret(name: str, into: Path | None, old_expires_in: int | None, place: 
 
     with ExitStack() as stack:
         # Order: open the file first, since a secret that cannot be written would be lost.
-        target = stack.enter_context(client_keys.alone(into)) if into is not None else None
+        target = stack.enter_context(rotation.alone(into)) if into is not None else None
 
         async def work(api: Admin) -> dict[str, Any]:
             if target is None:

@@ -15,7 +15,7 @@ from affiant.cli.output import Listing, instant, show, show_list
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
 from affiant.cli.registry.options import check_scopes, member_options, members
-from affiant.client.credentials import put_private
+from affiant.client.credentials.file import put_private
 from affiant.errors import ConfigError
 from affiant.server.registry import fields
 from affiant.storage.records import NotFound

@@ -17,10 +17,11 @@ from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
-from affiant.client import registration, transport
-from affiant.client.credentials import Credentials, file_name
-from affiant.client.keys import alone
-from affiant.client.registration import Registration
+from affiant.client.credentials import registration
+from affiant.client.credentials.file import Credentials, file_name
+from affiant.client.credentials.registration import Registration
+from affiant.client.credentials.rotation import alone
+from affiant.client.protocol import transport
 from affiant.errors import ConfigError, Error, LocalError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC

@@ -16,8 +16,8 @@ import httpx2
 from affiant.cli.output import Answered, is_json, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
-from affiant.client.credentials import Credentials
-from affiant.client.http_auth import NoTls, make_auth
+from affiant.client.credentials.file import Credentials
+from affiant.client.http.auth import NoTls, make_auth
 from affiant.client.token import TokenKey
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client

@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from affiant.client.credentials import Credentials, read_own
+from affiant.client.credentials.file import Credentials, read_own
 from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
 from affiant.errors import Error, LocalError
 
@@ -79,7 +79,7 @@ class KeptTokens:
         False if the server has no feed or does not answer: an API still rejects a revoked token, and scripts continue
         while the server restarts.
         """
-        from affiant.client import flow, transport
+        from affiant.client.protocol import flow, transport
         from affiant.system.network import http_client
 
         try:

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from affiant.cli.arguments import FILE
 from affiant.cli.output import instant, is_json, json_option, key_line, show, warn_left_out
 from affiant.cli.tokens.options import credentials_option
-from affiant.client import credentials as credentials_file
-from affiant.client import keys as client_keys
-from affiant.client.credentials import ENVIRONMENT, SUFFIX, Credentials, file_name, put_private
-from affiant.client.keys import DEFAULT_OVERLAP, KeyRing
+from affiant.client.credentials import file as credentials_file
+from affiant.client.credentials import rotation
+from affiant.client.credentials.file import ENVIRONMENT, SUFFIX, Credentials, file_name, put_private
+from affiant.client.credentials.rotation import DEFAULT_OVERLAP, KeyRing
 from affiant.errors import ConfigError, LocalError
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
@@ -110,7 +110,7 @@ def rotate(overlap: int, credentials: Path | None) -> None:
             click.echo(step)
 
     with http_client() as http:
-        done = client_keys.rotate(_path(credentials), http, overlap=overlap, report=note)
+        done = rotation.rotate(_path(credentials), http, overlap=overlap, report=note)
     data = {"kid": done.kid, "old_kid": done.old_kid, "old_ends_at": done.old_ends_at, "steps": steps}
     state = f"valid until {instant(done.old_ends_at)}" if done.old_ends_at else "gone"
     show(data, f"the old key {done.old_kid} is {state}")
@@ -151,7 +151,7 @@ def cancel(kid: str | None, credentials: Path | None) -> None:
     It is the one that a rotation left in the file, or KID.
     """
     with http_client() as http:
-        kid = client_keys.cancel(_path(credentials), http, kid)
+        kid = rotation.cancel(_path(credentials), http, kid)
     show({"kid": kid, "state": "revoked"}, f"cancelled {kid}")
 
 
@@ -173,7 +173,7 @@ def put(jwks: Path, credentials: Path | None) -> None:
 def _act(credentials: Path | None, **asked: str) -> None:
     found = credentials_file.find(credentials)
     with http_client() as http:
-        known = KeyRing(found.issuer, found.client_id, http).ask(client_keys.signer(found), **asked)
+        known = KeyRing(found.issuer, found.client_id, http).ask(rotation.signer(found), **asked)
     show(known, *map(key_line, known))
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from affiant.cli.arguments import FILE
-from affiant.client import credentials as credentials_file
-from affiant.client.credentials import Credentials
+from affiant.client.credentials import file as credentials_file
+from affiant.client.credentials.file import Credentials
 from affiant.errors import LocalError
 from affiant.oauth import names
 

@@ -27,7 +27,7 @@ from affiant.jose.keys import PrivateKey, PublicKey, parse_public_jwk
 from affiant.jose.signer import Signer
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 MAX_AGE = 60  # seconds that iat may be old; FAPI 2.0 asks for no more
 LEEWAY = 30  # seconds that iat may be ahead

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 from affiant.errors import Rejected
 from affiant.oauth import names
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 MAX_BYTES = 65_536
 MAX_PARAMETERS = 32

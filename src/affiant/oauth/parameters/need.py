@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from affiant.errors import ConfigError
 from affiant.oauth.parameters import scope
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class AnyOf(Value, frozen=True):

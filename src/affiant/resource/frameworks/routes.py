@@ -10,7 +10,7 @@ from affiant.oauth.parameters import need as needs
 from affiant.oauth.parameters.need import Need, Needed
 from affiant.resource.answers import NO_ROUTE, Denied
 from affiant.resource.options import check_list
-from affiant.values import Value
+from affiant.system.values import Value
 
 _RULE = re.compile(r"(?:([A-Z]+(?:,[A-Z]+)*) )?(\*|/[^\s?#]*)", re.ASCII)
 _PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)

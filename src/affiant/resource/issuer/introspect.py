@@ -48,7 +48,7 @@ def is_opaque(text: str) -> bool:
 
 
 class Authenticator(Protocol):
-    """Authenticates the API to its issuer. The classes of affiant.client.auth do; OverTls needs `http` of the guard."""
+    """Authenticates the API to its issuer, as `Assertion` of affiant.client does; OverTls needs `http` of the guard."""
 
     def apply(
         self, form: list[tuple[str, str]], headers: dict[str, str], *, client_id: str, issuer: str, now: float
@@ -62,7 +62,7 @@ class Introspection:
 
     Attributes:
         client_id: of the API itself: ``affiant client new NAME --introspect IDENTIFIER``.
-        auth: its authentication, such as ``affiant.client.auth.Assertion(key)`` or ``SecretBasic(secret)``. For
+        auth: its authentication, such as ``affiant.client.Assertion(key)`` or ``SecretBasic(secret)``. For
             ``OverTls()`` the guard's `http` has the certificate.
         cache_seconds: how long an answer may be used again, 30 at most, and never beyond the token's ``exp``; for so
             long a revoked token may be accepted. With 0, each request gets an answer from after its arrival.

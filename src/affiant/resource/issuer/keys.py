@@ -30,7 +30,7 @@ from affiant.reasons import Reason
 from affiant.resource.issuer.flight import Flight, arrive, result
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, RemoteIssuer
 from affiant.resource.issuer.worker import worker
-from affiant.values import Value
+from affiant.system.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2

@@ -23,7 +23,7 @@ from affiant.resource.issuer.clocks import Clocks
 from affiant.resource.issuer.flight import arrive, result
 from affiant.resource.issuer.worker import submit, worker
 from affiant.system.network import async_http_client, authorities, failure, find_proxy
-from affiant.values import Value
+from affiant.system.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2

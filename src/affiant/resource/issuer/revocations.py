@@ -24,7 +24,7 @@ from affiant.resource.issuer.flight import Flight, arrive
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import NOT_MODIFIED, OK, TIMEOUT_SECONDS, RemoteIssuer
 from affiant.resource.issuer.worker import worker
-from affiant.values import Value
+from affiant.system.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2

@@ -14,7 +14,7 @@ from affiant.errors import ConfigError, RemoteError
 from affiant.resource.issuer.worker import worker
 from affiant.resource.replays.threads import Threads
 from affiant.system.files import denied, ensure_private
-from affiant.values import Value
+from affiant.system.values import Value
 
 if TYPE_CHECKING:  # an API without this store never loads it
     import sqlite3

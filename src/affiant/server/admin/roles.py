@@ -8,7 +8,7 @@ from enum import Enum
 from affiant.errors import Rejected
 from affiant.reasons import Reason
 from affiant.storage.records import Client
-from affiant.values import Value
+from affiant.system.values import Value
 
 PATH = "/admin/api"  # below the issuer; together they are the identifier of the admin API
 

@@ -16,7 +16,7 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import RemoteKeys
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Notes
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class Sent(Value, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 from affiant.server.credentials import keys
 from affiant.storage.entries import LONGEST_TOKEN
 from affiant.storage.records import ClientKey, KeyUse
-from affiant.values import Value
+from affiant.system.values import Value
 
 # A process needs its credential again when its token expires: one that was silent for so long has moved on.
 QUIET_SECONDS = LONGEST_TOKEN

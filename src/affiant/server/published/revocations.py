@@ -21,7 +21,7 @@ from affiant.server.published.public import is_known
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Revocations
 from affiant.system.single_flight import SingleFlight
-from affiant.values import Value
+from affiant.system.values import Value
 
 LONGEST_WAIT = 25  # seconds for which an answer may be held back
 MAX_WAITING = 1000  # requests that wait in one worker, unless its connections are fewer

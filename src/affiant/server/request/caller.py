@@ -7,7 +7,7 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.profiles import Demands
 from affiant.storage.entries import JtiClaim
 from affiant.storage.records import Client
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class Caller(Value, frozen=True):

@@ -13,7 +13,7 @@ from affiant.errors import Rejected
 from affiant.jose import strict_json
 from affiant.oauth.parameters import form
 from affiant.reasons import Reason
-from affiant.values import Value
+from affiant.system.values import Value
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -18,7 +18,7 @@ from affiant.server.request.caller import Caller
 from affiant.server.request.http import Receive, Scope, no_body
 from affiant.storage.entries import AuditOutcome, AuditRecord, JtiClaim
 from affiant.system.identifiers import new_trace_id
-from affiant.values import Value
+from affiant.system.values import Value
 
 REFUSED: Final = "refused"  # the outcome of a refused request
 MAX_SHOWN = 256  # characters of any text that a caller chose

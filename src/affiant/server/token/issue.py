@@ -22,7 +22,7 @@ from affiant.server.token.grants.base import Authorization
 from affiant.server.token.policy import Granted
 from affiant.storage.entries import RefreshToken, Rotation
 from affiant.system.identifiers import new_token_id
-from affiant.values import Value
+from affiant.system.values import Value
 
 REFRESH_IDLE = 7 * 86_400  # seconds without use after which a refresh token expires
 REFRESH_ABSOLUTE = 30 * 86_400  # seconds after which a family expires, even in use

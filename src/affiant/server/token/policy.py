@@ -14,7 +14,7 @@ from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.token.grants.base import Authorization
 from affiant.storage.records import Api
-from affiant.values import Value
+from affiant.system.values import Value
 
 # Decisions for one client, each about so few names: a client that asks in ever new ways must not fill the memory.
 MAX_REMEMBERED, MAX_NAMES = 16, 16

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from affiant.cli.operations.admin import admin
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.errors import ConfigError
 
 

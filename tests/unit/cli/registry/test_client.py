@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from affiant.cli.registry.client import client
 from affiant.cli.registry.handover import delivery
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.errors import ConfigError
 from affiant.jose import keys
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from affiant.cli.main import main
 from affiant.cli.registry.api import api
 from affiant.cli.registry.client import client
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.errors import Error
 
 Run = Callable[..., tuple[int, Any]]

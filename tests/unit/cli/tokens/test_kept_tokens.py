@@ -11,7 +11,7 @@ import pytest
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer
 
 from affiant.cli.tokens.kept_tokens import KeptTokens
-from affiant.client.credentials import Credentials
+from affiant.client.credentials.file import Credentials
 from affiant.client.token import TokenKey
 from affiant.errors import Unreachable
 from affiant.jose import keys

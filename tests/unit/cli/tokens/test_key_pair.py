@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from affiant.cli.main import main
-from affiant.client import credentials
+from affiant.client.credentials import file as credentials
 from affiant.client.identity import Service
 from affiant.errors import LocalError
 from affiant.jose import compact, keys

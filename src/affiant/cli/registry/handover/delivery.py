@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.registry.handover import draft
 from affiant.cli.registry.handover.draft import Draft
-from affiant.client import credentials
-from affiant.client.credentials import VERSION, Credentials, file_name
+from affiant.client.credentials import file as credentials
+from affiant.client.credentials.file import VERSION, Credentials, file_name
 from affiant.errors import ConfigError, Error, Refused, RemoteError, StoreError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey

@@ -23,7 +23,7 @@ from affiant.cli.registry.manifest import client_keys, registry_file
 from affiant.cli.registry.manifest import plan as planning
 from affiant.cli.registry.manifest.plan import Change, Step, must_stay
 from affiant.cli.registry.manifest.registry_file import Desired
-from affiant.client.credentials import file_name
+from affiant.client.credentials.file import file_name
 from affiant.errors import ConfigError, Error, Refused
 from affiant.server.admin.roles import Role, identifier
 from affiant.system.text import printable

@@ -18,7 +18,7 @@ from affiant.server.client_auth.method import Judging, Method, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
-from affiant.values import Value
+from affiant.system.values import Value
 
 _NO_SUBJECT = (subject.SAN_DNS, "unknown.invalid")
 

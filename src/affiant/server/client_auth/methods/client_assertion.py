@@ -29,7 +29,7 @@ from affiant.server.registry.remote_keys import Wanted
 from affiant.server.request.caller import Caller
 from affiant.server.request.notes import Evidence
 from affiant.storage.entries import JtiClaim
-from affiant.values import Value
+from affiant.system.values import Value
 
 MAX_CANDIDATES = 8  # signatures that one request can make the server verify
 _CODE = (

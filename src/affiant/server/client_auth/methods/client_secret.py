@@ -14,7 +14,7 @@ from affiant.reasons import Reason
 from affiant.server.client_auth.method import Judging, Method, Sent
 from affiant.server.registry.directory import RegisteredClient
 from affiant.server.request.caller import Caller
-from affiant.values import Value
+from affiant.system.values import Value
 
 _SCHEMES = ("Basic", "Bearer", "DPoP", "Digest", "Negotiate")
 _NO_DIGEST = bytes(32)

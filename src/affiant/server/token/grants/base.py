@@ -8,7 +8,7 @@ from affiant.oauth.parameters.authorization_details import Details
 from affiant.oauth.parameters.form import Form
 from affiant.server.request.caller import Caller
 from affiant.storage.entries import RefreshToken
-from affiant.values import Value
+from affiant.system.values import Value
 
 
 class Authorization(Value, frozen=True):

@@ -17,7 +17,7 @@ from affiant.errors import LocalError
 from affiant.oauth.metadata import is_safe_url
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
-    from affiant.client.prover import Prover
+    from affiant.client.protocol.prover import Prover
 
 _UNAUTHORIZED = 401
 _RENEW, _PROVE = "renew the token", "prove with the nonce"

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from affiant.client.breaker import Breaker, copied
+from affiant.client.cache.breaker import Breaker, copied
 from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
 from affiant.errors import Refused, RemoteError
 from affiant.oauth.token import TokenResponse

@@ -25,8 +25,8 @@ from affiant.oauth.token import TokenResponse
 from affiant.system.text import printable
 
 if TYPE_CHECKING:  # they load cryptography, which a cached token does not need
-    from affiant.client.auth import ClientAuth, Form
-    from affiant.client.prover import Prover
+    from affiant.client.protocol.auth import ClientAuth, Form
+    from affiant.client.protocol.prover import Prover
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from affiant.client.flow import NotSent, Reply, Send, Step, Wait
+from affiant.client.protocol.flow import NotSent, Reply, Send, Step, Wait
 from affiant.errors import RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy
 

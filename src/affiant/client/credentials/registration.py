@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from affiant.client import flow
-from affiant.client.flow import NOT_TAKEN, TRY_AGAIN, Patience, Reply, Send, Step
+from affiant.client.protocol import flow
+from affiant.client.protocol.flow import NOT_TAKEN, TRY_AGAIN, Patience, Reply, Send, Step
 from affiant.errors import LocalError, RemoteError
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object

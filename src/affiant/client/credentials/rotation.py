@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affiant.client import credentials as credentials_file
-from affiant.client import flow, transport
-from affiant.client.auth import Assertion
-from affiant.client.credentials import Credentials
-from affiant.client.flow import Reply, Step
+from affiant.client.credentials import file as credentials_file
+from affiant.client.credentials.file import Credentials
+from affiant.client.protocol import flow, transport
+from affiant.client.protocol.auth import Assertion
+from affiant.client.protocol.flow import Reply, Step
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey

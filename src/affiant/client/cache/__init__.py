@@ -1,0 +1,1 @@
+"""The tokens that a service has: each is requested once, however many callers need it."""
