@@ -72,6 +72,7 @@ BUNDLES = {
     "cli/connection/place.py all **query": JSON,
     "cli/connection/place.py get **query": JSON,
     "cli/connection/place.py run **options": CLICK,
+    "cli/diagnosis/verify.py verify **options": CLICK,
     "cli/operations/audit.py export **_": CLICK,
     "cli/operations/records.py run **options": CLICK,
     "cli/registry/api.py new **options": CLICK,

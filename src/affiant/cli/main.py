@@ -52,6 +52,7 @@ GROUPS = {
     },
     "Diagnose": {
         "explain": ("diagnosis.explain", "Explain why a request is refused."),
+        "verify": ("diagnosis.verify", "Check an access token as a guard would."),
         "inspect": ("diagnosis.inspect", "Show what a JWT says."),
         "demo": ("diagnosis.demo", "Show every step on this machine."),
     },
