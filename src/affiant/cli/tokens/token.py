@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,12 +12,15 @@ from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.token import TokenKey
 
+VARIABLE = "ACCESS_TOKEN"
+
 
 @click.command()
 @credentials_option
 @scope_option
 @resource_option
-@click.option("--header", is_flag=True, help="print the whole Authorization header")
+@click.option("--header", "form", flag_value="header", help="print the whole Authorization header")
+@click.option("--env", "form", flag_value="env", help=f"print a line for eval that exports {VARIABLE}")
 @click.option(
     "--min-ttl",
     type=click.IntRange(min=0),
@@ -27,12 +31,13 @@ from affiant.client.token import TokenKey
 @no_cache_option
 @json_option()
 def token(
-    credentials: Path | None, scope: str | None, resource: str | None, header: bool, min_ttl: int, no_cache: bool
+    credentials: Path | None, scope: str | None, resource: str | None, form: str | None, min_ttl: int, no_cache: bool
 ) -> None:
     """It is the token kept from the last run while that is valid, else a new one.
 
     \b
     curl -H "Authorization: Bearer $(affiant token -c billing.affiant.json)" https://orders.example/orders
+    eval "$(affiant token -c billing.affiant.json --env)"
 
     Tokens are kept in $XDG_CACHE_HOME/affiant/tokens (~/.cache/affiant/tokens), readable by you alone. A kept token
     that the server revoked is replaced after a minute at most.
@@ -44,7 +49,13 @@ def token(
     data = {"access_token": got.value, "expires_at": int(got.expires_at), "scope": got.scope}
     if got.refresh_token:
         data["refresh_token"] = got.refresh_token
-    show(data, f"Authorization: Bearer {got.value}" if header else got.value)
+    show(data, _line(got.value, form))
+
+
+def _line(value: str, form: str | None) -> str:
+    if form == "env":
+        return f"export {VARIABLE}={shlex.quote(value)}"  # the server chose the value, and a shell will run the line
+    return f"Authorization: Bearer {value}" if form == "header" else value
 
 
 @click.command()
