@@ -9,6 +9,7 @@ import click
 from reference.markdown import code, head, table
 
 from affiant.cli import main
+from affiant.cli.shell import tree
 
 _WRAPPED = "\b"  # before a paragraph that click leaves as it is
 _TEXT = """\
@@ -16,35 +17,22 @@ _TEXT = """\
 
 """
 
-# Where each shell looks when it starts, and the line that makes it complete the words of `affiant`.
-COMPLETION = {
-    "bash": ("~/.bashrc, 4.4 or newer", 'eval "$(_AFFIANT_COMPLETE=bash_source affiant)"'),
-    "zsh": ("~/.zshrc, after compinit", 'eval "$(_AFFIANT_COMPLETE=zsh_source affiant)"'),
-    "fish": ("~/.config/fish/completions/affiant.fish", "_AFFIANT_COMPLETE=fish_source affiant | source"),
-}
+COMPLETION = """\
+`affiant completion bash --install` lets the Tab key complete commands and options; zsh and fish likewise.
+`affiant man` prints manual pages.
+"""
 
 
 def build() -> str:
     """The page, in Markdown."""
     codes = " ".join((main.__doc__ or "").split("\n\n")[1].split())
-    lines = "\n".join(f"# {shell}: {place}\n{line}" for shell, (place, line) in COMPLETION.items())
-    completion = f"One line lets the Tab key complete commands and options:\n\n```sh\n{lines}\n```"
-    text = f"{_TEXT}{codes}\n\n{completion}"
+    text = f"{_TEXT}{codes}\n\n{COMPLETION.rstrip()}"
     return head("Command line", text, change="src/affiant/cli") + "".join(_sections())
 
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
     """Every command, with those that have others below them before these."""
-    yield from _below(click.Context(main.affiant, info_name="affiant"), main.affiant)
-
-
-def _below(context: click.Context, command: click.Command) -> Iterator[tuple[click.Context, click.Command]]:
-    yield context, command
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            if below is not None and not below.hidden:
-                yield from _below(click.Context(below, parent=context, info_name=name), below)
+    yield from tree.commands(main.affiant)
 
 
 def _sections() -> Iterator[str]:

@@ -62,6 +62,10 @@ GROUPS = {
         "revoke": ("operations.revoke", "End tokens before they expire."),
         "admin": ("operations.admin", "Manage who may administer the server."),
     },
+    "Shell": {
+        "completion": ("shell.completion", "Complete commands by the Tab key."),
+        "man": ("shell.man", "Print a manual page."),
+    },
 }
 COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
 _LONG_LIVED = ("serve", "guard", "demo")  # long pauses for garbage would be felt here

@@ -1,0 +1,1 @@
+"""What a shell and `man` need to know of `affiant`, made from the help of its commands."""
