@@ -44,7 +44,7 @@ class Service:
         issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
         client_id: of this service.
         key: signs the assertions: a private key as PEM or JWK, the path of a file with either, a private key of the
-            package cryptography, or any Signer.
+            package cryptography, the name of a key in a KMS such as ``awskms:alias/billing``, or any Signer.
         secret: a client secret instead of a key.
         auth_method: how the secret is sent; client_secret_basic if left out.
         alg: the algorithm (RFC 7518), if the key does not name one.
@@ -131,7 +131,7 @@ class Service:
         made = cls(
             found.issuer,
             found.client_id,
-            key=found.key,
+            key=found.private_key,
             secret=found.client_secret,
             auth_method=found.auth_method,
             alg=found.alg,
@@ -277,7 +277,7 @@ class Service:
             is_mine = (found.issuer, found.client_id) == (self.issuer, self.client_id)
             if not is_mine or found == self._credentials:
                 return False
-            self._auth = _client_auth(found.key, found.client_secret, found.auth_method, found.alg, found.kid)
+            self._auth = _client_auth(found.private_key, found.client_secret, found.auth_method, found.alg, found.kid)
         except LocalError:  # report the server's refusal, not a file that is being replaced
             return False
         self._credentials = found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from affiant.errors import LocalError, Rejected
+from affiant.errors import LocalError, Rejected, SignerError
 from affiant.jose import algorithms, base64url, signature_form, strict_json
 from affiant.jose.signer import AnySigner, Signer
 from affiant.reasons import Reason
@@ -104,29 +104,21 @@ async def sign_with(typ: str, claims: dict[str, Any] | Value, signer: AnySigner)
     payload = base64url.encode(msgspec.json.encode(claims))
     signing_input = f"{_typed_header(typ, signer.alg, signer.kid)}.{payload}"
     signature = signer.sign(signing_input.encode("ascii"))
-    return f"{signing_input}.{base64url.encode(signature if isinstance(signature, bytes) else await signature)}"
+    if not isinstance(signature, bytes):
+        signature = await signature
+        fault = signature_form.find_fault(signer.alg, signature)
+        if fault is not None:
+            raise SignerError(f"the signer of the key {signer.kid} {fault}")
+    return f"{signing_input}.{base64url.encode(signature)}"
 
 
 def _check_form(alg: str, signature: object) -> None:
     # A server answers all bad signatures alike, so only the client can explain this mistake.
-    if not isinstance(signature, bytes):
-        if isawaitable(signature) and hasattr(signature, "close"):
-            signature.close()  # or Python would warn about the coroutine
-        raise LocalError(
-            f"sign() of the signer returned {type(signature).__name__}, not bytes: a Service takes a signer that"
-            " returns the signature at once"
-        )
-    form = signature_form.find(alg, signature)
-    if form == signature_form.DER:
-        raise LocalError(
-            f"sign() of the signer returned DER; {alg} needs r and s one after the other,"
-            f" {signature_form.expected(alg)}: use decode_dss_signature of cryptography, and to_bytes"
-        )
-    if form is not None or not signature_form.has_length(alg, signature):
-        raise LocalError(
-            f"sign() of the signer returned {len(signature)} bytes{f' of {form}' if form else ''}; a signature by {alg}"
-            f" has {signature_form.expected(alg)}"
-        )
+    fault = signature_form.find_fault(alg, signature)
+    if isawaitable(signature) and hasattr(signature, "close"):
+        signature.close()  # or Python would warn about the coroutine
+    if fault is not None:
+        raise LocalError(f"sign() of the signer {fault}")
 
 
 def _header(members: dict[str, Any], alg: str, kid: str | None) -> str:

@@ -19,7 +19,7 @@ from affiant.jose.algorithms import ALGORITHMS, ML_DSA, PrivateCryptoKey, Public
 from affiant.reasons import Reason
 
 _HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-_DEFAULT_ALG = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
+DEFAULT_ALG = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
 _RSA_BITS = 3072  # NIST SP 800-57 part 1 table 2: 128 bits of strength
 
 
@@ -146,7 +146,7 @@ def parse_private_jwk(document: dict[str, Any], *, alg: str | None = None) -> Pr
     wanted = jwk.bound_alg({"alg": alg}, material.kty, material.crv) or bound
     if bound and wanted not in fitting(material.kty, material.crv, bound):
         raise ConfigError(f"the key is for {bound}, not for {alg}")
-    named = wanted or _DEFAULT_ALG[material.crv or "RSA"]
+    named = wanted or DEFAULT_ALG[material.crv or "RSA"]
     kid = jwk.kid(document) or material.thumbprint
     return PrivateKey(kid=kid, alg=named, key=material.private, jwk={**material.members, "kid": kid, "alg": named})
 

@@ -1,4 +1,7 @@
-"""Recognise the wrong form of a signature: DER, hexadecimal or base64 (RFC 7518 section 3)."""
+"""Recognise the wrong form of a signature: DER, hexadecimal or base64 (RFC 7518 section 3).
+
+Keys in devices and services often sign in DER: `der_to_raw` converts it.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,46 @@ def expected(alg: str) -> str:
     return "256 to 1024 bytes" if alg in _RSA else f"{_BYTES[alg]} bytes"
 
 
+def der_to_raw(alg: str, signature: bytes) -> bytes:
+    """Return an ECDSA signature as a JWS has it, r and s side by side (RFC 7518 section 3.4).
+
+    Args:
+        alg: ES256, ES384 or ES512.
+        signature: in DER (RFC 3279 section 2.2.3), as most devices and services return it.
+
+    Raises:
+        ValueError: it is not DER, or not a signature by a key of this algorithm's curve.
+    """
+    size = EC_BYTES.get(alg)
+    if size is None:
+        raise ValueError(f"{alg} signatures have no DER form: only those of {', '.join(EC_BYTES)} have")
+    numbers = decode_dss_signature(signature)
+    if not all(0 < number < 1 << (8 * size) for number in numbers):
+        raise ValueError(f"r and s of {alg} have {size} bytes each: the key is of another curve")
+    return b"".join(number.to_bytes(size, "big") for number in numbers)
+
+
+def find_fault(alg: str, signature: object, *, rsa_bytes: int | None = None) -> str | None:
+    """Return what is wrong with the type or length of a signature, without its subject, or None.
+
+    `rsa_bytes` is the length of the key's modulus, if it is known.
+    """
+    if not isinstance(signature, bytes):
+        return f"returned {type(signature).__name__}, not bytes"
+    form = find(alg, signature)
+    if form == DER:
+        return (
+            f"returned DER; a JWS wants r and s side by side (RFC 7518 section 3.4), {expected(alg)} for {alg}:"
+            " convert it with affiant.jose.signature_form.der_to_raw"
+        )
+    if rsa_bytes is not None and alg in _RSA and len(signature) != rsa_bytes:
+        return f"returned {len(signature)} bytes; a signature by this key has {rsa_bytes} bytes"
+    if form is not None or not has_length(alg, signature):
+        named = f" of {form}" if form else ""
+        return f"returned {len(signature)} bytes{named}; a signature by {alg} has {expected(alg)}"
+    return None
+
+
 def find(alg: str, signature: bytes) -> str | None:
     """Return DER, HEXADECIMAL or BASE64 if the signature has that form, else None.
 
@@ -48,8 +91,8 @@ def find(alg: str, signature: bytes) -> str | None:
         return None
     if alg in EC_BYTES:
         with suppress(ValueError):
-            if all(0 < number < 1 << (8 * EC_BYTES[alg]) for number in decode_dss_signature(signature)):
-                return DER
+            der_to_raw(alg, signature)
+            return DER
     if _HEXADECIMAL.fullmatch(signature) and has_length(alg, signature[::2]):
         return HEXADECIMAL
     if _BASE64.fullmatch(signature):

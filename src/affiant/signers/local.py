@@ -10,10 +10,12 @@ from typing import Any
 from affiant.errors import LocalError
 from affiant.jose import pem
 from affiant.jose.signer import Signer
+from affiant.signers import opening
+from affiant.signers.checked import Checked
 
 
 def load_signer(key: Any, alg: str | None = None, kid: str | None = None) -> Signer:
-    """Return the signer of a private key: PEM or JWK, the path of a file with either, a key object, or a Signer.
+    """Return the signer of a private key: PEM or JWK, the path of a file, the name of a key elsewhere, or a Signer.
 
     Raises:
         ConfigError: the key cannot be used.
@@ -21,6 +23,8 @@ def load_signer(key: Any, alg: str | None = None, kid: str | None = None) -> Sig
     """
     if isinstance(key, bytes):
         key = key.decode("utf-8", "replace")
+    if isinstance(key, str) and opening.is_name(key):
+        return opening.open_signer(key, alg=alg, kid=kid)
     if isinstance(key, str):
         key = text if pem.is_key(text := pem.unwrap(key)) else Path(text)
     if isinstance(key, Path):
@@ -31,8 +35,8 @@ def load_signer(key: Any, alg: str | None = None, kid: str | None = None) -> Sig
         key = pem.parse_document(key, alg=alg)
     elif hasattr(key, "private_bytes"):
         key = pem.parse_key_object(key, alg=alg)
-    signer = _check_signer(key)
-    return _Named(signer, kid) if kid is not None and kid != signer.kid else signer
+    signer = key if isinstance(key, Checked) else _check_signer(key)
+    return _Named(signer, kid) if kid is not None else signer
 
 
 def _check_signer(key: Any) -> Signer:

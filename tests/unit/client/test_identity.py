@@ -104,7 +104,7 @@ def test_wrong_object_is_rejected_when_it_is_given(wrong: Any, words: str) -> No
 @pytest.mark.parametrize(
     ("alg", "answer", "words"),
     [
-        ("ES256", lambda _: encode_dss_signature(1 << 255, 1 << 255), "returned DER; ES256 needs r and s"),
+        ("ES256", lambda _: encode_dss_signature(1 << 255, 1 << 255), "returned DER; a JWS wants r and s side by side"),
         ("ES384", lambda _: encode_dss_signature(1 << 380, 1 << 380), "96 bytes"),
         ("ES256", lambda _: bytes(63), "returned 63 bytes; a signature by ES256 has 64 bytes"),
         ("ES256", lambda _: b"ab" * 64, "128 bytes of hexadecimal"),

@@ -34,6 +34,25 @@ def test_der(alg: str, size: int) -> None:
     assert signature_form.find(alg, der) == signature_form.DER
     assert signature_form.find(alg, encode_dss_signature(1 << (8 * size), 1)) is None  # no number of this curve
     assert signature_form.find(alg, der[:-1]) is None
+    assert signature_form.der_to_raw(alg, der) == signature
+
+
+@pytest.mark.parametrize(
+    ("alg", "der", "words"),
+    [
+        ("RS256", b"", "RS256 signatures have no DER form"),
+        (
+            "ES256",
+            encode_dss_signature(1 << 300, 1),
+            "r and s of ES256 have 32 bytes each: the key is of another curve",
+        ),
+        ("ES256", encode_dss_signature(0, 1), "r and s of ES256"),
+        ("ES256", bytes(64), "parsing|ASN.1|invalid|Could not"),
+    ],
+)
+def test_what_is_not_der_of_the_algorithm(alg: str, der: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        signature_form.der_to_raw(alg, der)
 
 
 @pytest.mark.parametrize("signature", [b"", b"x", b"\xff" * 63, b"=" * 88, b"A" * 7, b"0" * 129])

@@ -93,7 +93,7 @@ class KeptTokens:
         mine = self._found
         public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
         shown = json.dumps(public, sort_keys=True)
-        who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", shown)
+        who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", mine.signer or shown)
         if mine.certificate is not None:  # a token may be bound to it
             who = (*who, mine.certificate)
         return (*who, key.resource or mine.resource or "", key.scope or mine.scope or "")

@@ -41,6 +41,7 @@ class Credentials:
         scope: requested by default.
         resource: requested by default.
         key_file: the path of the private key, PEM or JWK, relative to the credentials file.
+        signer: the name of a private key in a KMS, such as ``awskms:alias/billing``.
         certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with its intermediate certificates.
         certificate_key: the path of its private key, PEM, if that is another file.
         next_key: during a rotation, the private JWK that will replace `key`.
@@ -63,8 +64,14 @@ class Credentials:
     next_key: dict[str, Any] | None = field(default=None, repr=False)
     old_key: dict[str, Any] | None = field(default=None, repr=False)
     key_file: str | None = None
+    signer: str | None = None
     registration_client_uri: str | None = None
     registration_access_token: str | None = field(default=None, repr=False)
+
+    @property
+    def private_key(self) -> dict[str, Any] | str | None:
+        """The private JWK, or the name of the key if it is held elsewhere."""
+        return self.key if self.key is not None else self.signer
 
     def write(self, path: Path) -> None:
         """Write a new file with mode 0600, whole or not at all.
@@ -187,11 +194,11 @@ def _check_members(known: dict[str, Any], name: str) -> None:
             raise LocalError(f'"key" in {name} must be a private JWK, an object: for a file, write  "key_file": "FILE"')
         if not (isinstance(value, dict) if field_name in _KEYS else _is_text(value)):
             raise LocalError(f'"{field_name}" in {name} is of the wrong kind')
-    given = sum(credential in known for credential in ("key", "key_file", "client_secret"))
+    given = sum(credential in known for credential in ("key", "key_file", "signer", "client_secret"))
     if given != (0 if known["auth_method"] in names.BY_TLS else 1):
         methods = " or ".join(names.BY_TLS)
         raise LocalError(
-            f'{name} must have one of "key", "key_file" and "client_secret", or with {methods} none of them'
+            f'{name} must have one of "key", "key_file", "signer" and "client_secret", or with {methods} none of them'
         )
 
 

@@ -110,7 +110,7 @@ def _file(**members: Any) -> Path:
         ({"key_file": "none.key"}, r'the "key_file" none\.key cannot be read: No such file'),
         ({"key_file": "a.pem"}, r'the "key_file" a\.pem: '),
         ({"key_file": "open.key"}, r"others may read open\.key"),
-        ({"key_file": "a.key", "client_secret": "x"}, 'one of "key", "key_file" and "client_secret"'),
+        ({"key_file": "a.key", "client_secret": "x"}, 'one of "key", "key_file", "signer" and "client_secret"'),
         ({"key_file": ["a.key"]}, '"key_file" in a.affiant.json is of the wrong kind'),
     ],
     ids=lambda value: str(value)[:20],
