@@ -11,9 +11,10 @@ from reference.markdown import code, head, table
 from affiant.cli.registry import register
 from affiant.cli.server import guard
 from affiant.client.credentials import file as credentials
-from affiant.server.keys import master_key, pkcs11
+from affiant.server.keys import master_key
 from affiant.server.settings import Settings
 from affiant.server.settings.sources import PREFIX
+from affiant.signers.pkcs11 import session
 
 _TEXT = """\
 From the command line (`affiant serve --help` has those that are options there), else from the environment, else from
@@ -22,7 +23,7 @@ From the command line (`affiant serve --help` has those that are options there),
 # What is read from the environment alone.
 _ENVIRONMENT = (
     (master_key.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url; else it is a file"),
-    (pkcs11.PIN, "the PIN of the PKCS #11 token"),
+    (session.PIN, "the PIN of the PKCS #11 token"),
     (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
     (register.ENVIRONMENT, "of clients: the initial access token that `affiant register` shows"),
     (guard.REPLAYS, "of `affiant guard serve`: the file or Redis URL of `--replays`"),

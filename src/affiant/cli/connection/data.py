@@ -97,12 +97,12 @@ def open_vault(chosen: Settings, key: MasterKey) -> Vault:
     if chosen.pkcs11_module is None or chosen.pkcs11_token is None:
         return Vault(key)
     try:
-        from affiant.server.keys import pkcs11
+        from affiant.signers.pkcs11 import token
     except ModuleNotFoundError as error:
         if error.name != "pkcs11":
             raise
         raise ConfigError("a PKCS #11 token needs python-pkcs11: pip install 'affiant[pkcs11]'") from error
-    return Vault(key, pkcs11.load(chosen.pkcs11_module, chosen.pkcs11_token, chosen.pkcs11_pin_file))
+    return Vault(key, token.load(chosen.pkcs11_module, chosen.pkcs11_token, chosen.pkcs11_pin_file))
 
 
 def has_data(chosen: Settings) -> bool:

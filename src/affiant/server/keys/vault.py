@@ -17,7 +17,7 @@ from affiant.server.keys.master_key import MasterKey
 from affiant.storage.records import SigningKey
 
 if TYPE_CHECKING:  # it loads python-pkcs11, which is an extra
-    from affiant.server.keys.pkcs11 import Token
+    from affiant.signers.pkcs11.token import Token
 
 _TOKEN = "pkcs11"  # noqa: S105 - the member with the label of the token of a key
 

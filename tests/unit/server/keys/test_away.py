@@ -15,10 +15,11 @@ from tests.softhsm import LABEL, PIN
 from affiant.errors import SignerError
 from affiant.reasons import Reason
 from affiant.server import app
-from affiant.server.keys import mechanisms, pkcs11
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
+from affiant.signers import threads
+from affiant.signers.pkcs11 import mechanisms
+from affiant.signers.pkcs11.token import Token
 from affiant.testing import ISSUER, Server
 
 WELL = {"status": "ok"}
@@ -62,7 +63,7 @@ async def served(
     hsm: softhsm.SoftHsm, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Served]:
     monkeypatch.setattr(app, "PROVE_SECONDS", getattr(request, "param", 0.01))
-    monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.8)
+    monkeypatch.setattr(threads, "SIGN_SECONDS", 0.8)
     token = Token(hsm.module, LABEL, PIN)
     async with Server.in_process(vault=Vault(MasterKey.from_bytes(bytes(32)), token)) as server:
         await server.add_api("https://api.example", scope=("r",), is_default=True)

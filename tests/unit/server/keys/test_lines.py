@@ -18,11 +18,12 @@ from affiant.errors import ConfigError, Rejected
 from affiant.jose import compact
 from affiant.reasons import Reason
 from affiant.server.keys import calendar as calendar_rules
-from affiant.server.keys import pkcs11, signing_keys
+from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import Vault
+from affiant.signers import threads
+from affiant.signers.pkcs11.token import Token
 from affiant.storage.records import SigningKey
 from affiant.testing import ISSUER, NOW, Server
 
@@ -212,7 +213,7 @@ async def test_a_token_that_hangs_stops_nobody_else(hsm: softhsm.SoftHsm, monkey
     token = Token(hsm.module, softhsm.LABEL, softhsm.PIN)
     async with _serving(vault=Vault(MASTER, token)) as served:
         assert await served.alg(PLAIN) == "ES256"
-        monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.3)
+        monkeypatch.setattr(threads, "SIGN_SECONDS", 0.3)
         end = threading.Event()
         stuck = asyncio.create_task(token._run(lambda _: end.wait(), 0.3))
         await asyncio.sleep(0.01)

@@ -19,11 +19,14 @@ from tests.softhsm import LABEL, PIN
 from affiant.errors import ConfigError, StoreError
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
-from affiant.server.keys import mechanisms, pkcs11, signing_keys
+from affiant.server.keys import signing_keys
 from affiant.server.keys.calendar import DAY, RETIRING_SECONDS, Calendar
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.pkcs11 import Token
 from affiant.server.keys.vault import TokenKey, Vault, signing_key_purpose
+from affiant.signers import threads
+from affiant.signers.pkcs11 import mechanisms
+from affiant.signers.pkcs11 import token as tokens
+from affiant.signers.pkcs11.token import Token
 from affiant.storage.memory import MemoryStore
 from affiant.storage.ports import Store
 
@@ -76,7 +79,7 @@ async def test_the_private_part_stays_inside(token: Token, hsm: softhsm.SoftHsm)
     assert "d" not in plain["jwk"]
 
     def look(session: Any) -> dict[str, Any]:
-        (found,) = pkcs11._find(session, key.kid)
+        (found,) = tokens._find(session, key.kid)
         names = ("SENSITIVE", "EXTRACTABLE", "TOKEN", "PRIVATE", "SIGN", "DECRYPT", "UNWRAP", "DERIVE")
         return {name: found[getattr(Attribute, name)] for name in names}
 
@@ -187,7 +190,7 @@ async def test_a_session_that_is_lost_while_a_key_is_made_leaves_one_key_of_that
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate("ES256", now=NOW))
     assert lost
-    assert await token._run(lambda session: len(pkcs11._find(session, opened.public.kid)), 5) == 1
+    assert await token._run(lambda session: len(tokens._find(session, opened.public.kid)), 5) == 1
     compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
 
 
@@ -196,7 +199,7 @@ async def test_a_token_that_hangs_is_a_store_that_does_not_answer(
 ) -> None:
     vault, end = Vault(MASTER, token), threading.Event()
     opened = vault.open(await vault.generate("ES256", now=NOW))
-    monkeypatch.setattr(pkcs11, "SIGN_SECONDS", 0.2)
+    monkeypatch.setattr(threads, "SIGN_SECONDS", 0.2)
     stuck = asyncio.create_task(token._run(lambda _: end.wait(), 0.2))
     await asyncio.sleep(0.01)
     with pytest.raises(StoreError, match="did not answer within"):
@@ -247,16 +250,16 @@ async def test_what_is_set_wrong_is_said_in_one_line(
 async def test_the_pin_comes_from_the_environment_or_a_file_of_our_own(tmp_path: Path) -> None:
     path, module = tmp_path / "pin", tmp_path / "lib.so"
     with pytest.raises(ConfigError, match="needs its PIN: set AFFIANT_PKCS11_PIN"):
-        pkcs11.load(module, "t", None, {})
+        tokens.load(module, "t", None, {})
     with pytest.raises(ConfigError, match="cannot be read"):
-        pkcs11.load(module, "t", path, {})
+        tokens.load(module, "t", path, {})
     path.write_text("1234\n")
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
-        pkcs11.load(module, "t", path, {})
+        tokens.load(module, "t", path, {})
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    assert pkcs11.load(module, "t", path, {})._pin == "1234"
-    assert pkcs11.load(module, "t", path, {"AFFIANT_PKCS11_PIN": "5678"})._pin == "5678"
+    assert tokens.load(module, "t", path, {})._pin == "1234"
+    assert tokens.load(module, "t", path, {"AFFIANT_PKCS11_PIN": "5678"})._pin == "5678"
 
 
 async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token) -> None:
@@ -287,7 +290,7 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
 async def test_rsa_is_hashed_here_where_the_token_does_not(token: Token, bits: str) -> None:
     """The token of openCryptoki token has RSA_PKCS alone. The signature is the same."""
     await token.list()
-    token._mechanisms -= {getattr(Mechanism, f"SHA{bits}_RSA_PKCS")}
+    token.mechanisms -= {getattr(Mechanism, f"SHA{bits}_RSA_PKCS")}
     vault = Vault(MASTER, token)
     opened = vault.open(await vault.generate(f"RS{bits}", now=NOW))
     compact.verify(compact.parse(await compact.sign_with("JWT", {"iss": "x"}, opened.signer)), opened.public)
@@ -298,12 +301,12 @@ async def test_rsa_is_hashed_here_where_the_token_does_not(token: Token, bits: s
 
 async def test_algorithm_that_the_token_does_not_have_is_refused_with_those_that_it_has(token: Token) -> None:
     await token.list()
-    token._mechanisms -= {Mechanism.ECDSA, Mechanism.EDDSA, Mechanism.SHA512_RSA_PKCS_PSS}
+    token.mechanisms -= {Mechanism.ECDSA, Mechanism.EDDSA, Mechanism.SHA512_RSA_PKCS_PSS}
     with pytest.raises(
         ConfigError, match="cannot make keys for ES256: choose one of RS256, RS384, RS512, PS256, PS384 "
     ):
         await token.generate("k", "ES256")
-    token._mechanisms = frozenset()
+    token.mechanisms = frozenset()
     with pytest.raises(ConfigError, match="cannot make keys for ES256: it has no algorithm that affiant signs with"):
         await token.generate("k", "ES256")
 

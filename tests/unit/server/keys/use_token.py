@@ -9,8 +9,8 @@ from pathlib import Path
 from affiant.errors import Error
 from affiant.jose import compact
 from affiant.server.keys.master_key import MasterKey
-from affiant.server.keys.pkcs11 import load
 from affiant.server.keys.vault import Vault
+from affiant.signers.pkcs11.token import load
 
 
 async def main(algorithms: list[str]) -> dict[str, str]:

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from affiant.errors import StoreError
-from affiant.server.keys.pkcs11 import OneThread
+from affiant.signers.threads import CallThreads
 
 
 async def test_calls_run_in_order_in_one_thread_that_is_not_ours() -> None:
-    thread, seen = OneThread("it"), list[int]()
+    thread, seen = CallThreads("it"), list[int]()
 
     def work(n: int) -> int:
         seen.append(n)
@@ -28,7 +28,7 @@ async def test_what_a_call_raises_is_for_who_called() -> None:
     def fail() -> None:
         raise KeyError("x")
 
-    thread = OneThread("it")
+    thread = CallThreads("it")
     with pytest.raises(KeyError):
         await thread.run(fail, seconds=5)
     assert await thread.run(lambda: 1, seconds=5) == 1
@@ -36,7 +36,7 @@ async def test_what_a_call_raises_is_for_who_called() -> None:
 
 async def test_a_call_that_hangs_costs_each_caller_its_time_and_then_none_at_all() -> None:
     """While it hangs, others are refused at once; when it comes back, all is well; what was given up never runs."""
-    thread, end, late = OneThread("the token"), threading.Event(), list[str]()
+    thread, end, late = CallThreads("the token"), threading.Event(), list[str]()
     calls = thread.run(end.wait, seconds=0.2), thread.run(lambda: late.append("queued"), seconds=0.2)
     given_up = await asyncio.gather(*calls, return_exceptions=True)
     assert [str(error) for error in given_up] == ["the token did not answer within 0.2 s"] * 2
@@ -56,7 +56,7 @@ async def test_a_call_that_hangs_costs_each_caller_its_time_and_then_none_at_all
 
 
 async def test_who_is_cancelled_leaves_the_thread_in_order() -> None:
-    thread, end = OneThread("it"), threading.Event()
+    thread, end = CallThreads("it"), threading.Event()
     waiting = asyncio.create_task(thread.run(end.wait, seconds=5))
     await asyncio.sleep(0.05)
     waiting.cancel()
@@ -68,7 +68,7 @@ async def test_who_is_cancelled_leaves_the_thread_in_order() -> None:
 
 async def test_a_cancellation_in_the_moment_of_the_result_is_none_that_is_lost() -> None:
     """Or what repeats such calls would go on, and a server that ends would wait for it without end."""
-    thread = OneThread("it")
+    thread = CallThreads("it")
     for _ in range(200):
         task = asyncio.create_task(thread.run(lambda: 1, seconds=5))
         await asyncio.sleep(0)

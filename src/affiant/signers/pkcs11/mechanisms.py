@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import DEFAULT, MGF, Attribute, KeyType, Mechanism, MechanismFlag, exceptions
 
 from affiant.errors import ConfigError
-from affiant.jose.algorithms import PublicCryptoKey
+from affiant.jose.algorithms import ALGORITHMS, PublicCryptoKey
 
 LABEL = "affiant"  # of every key that is ours
 _RSA_BITS = 3072
@@ -74,19 +74,29 @@ WAYS = {
 }
 
 
+def check_alg(alg: str) -> None:
+    """Raise ConfigError if no PKCS #11 token can sign with this algorithm here."""
+    if alg not in WAYS:
+        raise ConfigError(f"{alg} keys cannot be in a PKCS #11 token here: choose one of {', '.join(WAYS)}")
+
+
 def find_way(alg: str, mechanisms: AbstractSet[Any]) -> Way | None:
     """Return how a token with these mechanisms signs with an algorithm; None where it cannot."""
     way: Way | None = WAYS[alg]
-    while way is not None and not {way.make, way.sign} <= mechanisms:
+    while way is not None and way.sign not in mechanisms:
         way = way.instead
     return way
 
 
+def _find_maker(alg: str, mechanisms: AbstractSet[Any]) -> Way | None:
+    return find_way(alg, mechanisms) if WAYS[alg].make in mechanisms else None
+
+
 def choose_way(alg: str, mechanisms: AbstractSet[Any], *, token: str) -> Way:
-    """Return how the token signs with an algorithm."""
-    if (way := find_way(alg, mechanisms)) is not None:
+    """Return how the token makes keys for an algorithm, and signs with them."""
+    if (way := _find_maker(alg, mechanisms)) is not None:
         return way
-    able = ", ".join(other for other in WAYS if find_way(other, mechanisms) is not None)
+    able = ", ".join(other for other in WAYS if _find_maker(other, mechanisms) is not None)
     remedy = (
         f"choose one of {able} (affiant serve --signing-alg, affiant signing-key rotate --alg, affiant api update"
         " --signing-alg)"
@@ -127,16 +137,28 @@ def _generate_as(
     return inside
 
 
-def read_public(public: Any, way: Way) -> PublicCryptoKey:
-    """Return the public key of a handle."""
-    if way.key_type is KeyType.RSA:
-        exponent, modulus = (int.from_bytes(public[a], "big") for a in (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS))
+def read_public(handle: Any) -> PublicCryptoKey:
+    """Return the public key of a handle that has its values."""
+    if handle.key_type is KeyType.RSA:
+        exponent, modulus = (int.from_bytes(handle[a], "big") for a in (Attribute.PUBLIC_EXPONENT, Attribute.MODULUS))
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
-    if way.curve:
-        curve = _CURVES[way.curve]
-        point = _point(public[Attribute.EC_POINT], 2 * ((curve.key_size + 7) // 8) + 1)
-        return ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
-    return ed25519.Ed25519PublicKey.from_public_bytes(_point(public[Attribute.EC_POINT], 32))
+    if handle.key_type is KeyType.EC_EDWARDS:
+        return ed25519.Ed25519PublicKey.from_public_bytes(_point(handle[Attribute.EC_POINT], 32))
+    params = bytes(handle[Attribute.EC_PARAMS])
+    for name, curve in _CURVES.items():
+        if params == pkcs11.util.ec.encode_named_curve_parameters(name):
+            point = _point(handle[Attribute.EC_POINT], 2 * ((curve.key_size + 7) // 8) + 1)
+            return ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
+    raise ConfigError("the key in the PKCS #11 token is of a curve that no algorithm of a JWS has")
+
+
+def fitting(public: PublicCryptoKey) -> tuple[str, ...]:
+    """Return the algorithms that a token could sign with under this key."""
+    return tuple(alg for alg in WAYS if isinstance(public, ALGORITHMS[alg].public) and _has_curve(public, WAYS[alg]))
+
+
+def _has_curve(public: PublicCryptoKey, way: Way) -> bool:
+    return not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name == way.curve
 
 
 def _point(value: bytes, size: int) -> bytes:
