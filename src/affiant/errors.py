@@ -13,7 +13,10 @@ Error:
 
 from __future__ import annotations
 
-from affiant.reasons import Reason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the client raises none of them, and does not wait for the list
+    from affiant.reasons import Reason
 
 
 class Error(Exception):

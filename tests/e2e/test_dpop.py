@@ -83,7 +83,7 @@ def test_stolen_token_is_useless(bound_api: str, file: Path) -> None:
     reply = httpx2.get(f"{bound_api}/orders", headers={"authorization": f"Bearer {token}"})
     assert (reply.status_code, reply.json()["detail"]["error"]) == (401, "invalid_token")
     assert "DPoP algs=" in reply.headers["www-authenticate"]
-    thief._source._tokens[thief._key(None, None)] = mine.token()
+    thief._source._add(thief._key(None, None), 0.0).token = mine.token()
     challenges: list[str] = []
     hooks = {"response": [lambda response: challenges.append(response.headers.get("www-authenticate", ""))]}
     with httpx2.Client(auth=thief.auth(), event_hooks=hooks) as http:

@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from inspect import iscoroutinefunction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client.cache.token_source import TokenSource
-from affiant.client.credentials import file as credentials_file
-from affiant.client.credentials.file import Credentials
-from affiant.client.http.auth import make_auth
-from affiant.client.protocol import flow, transport
-from affiant.client.protocol.auth import Assertion, ClientAuth, OverTls, SecretBasic, SecretPost
-from affiant.client.protocol.prover import Prover
 from affiant.client.token import Token, TokenKey
 from affiant.errors import ConfigError, LocalError, Refused, RemoteError
-from affiant.jose import keys
-from affiant.jose.keys import PrivateKey, SecretKey
-from affiant.jose.signer import Signer
-from affiant.oauth import assertion, names
-from affiant.oauth.binding.dpop import ProofKey
-from affiant.oauth.metadata import Metadata
-from affiant.oauth.token import TokenResponse, client_credentials_form, refresh_form
-from affiant.signers.local import load_signer
-from affiant.system import network
+from affiant.oauth import names
+from affiant.system.later import Later
 
-if TYPE_CHECKING:  # the first request loads it
+if TYPE_CHECKING:  # a program imports Service in half the time: the first one that is made loads the rest
+    import ssl
+    from pathlib import Path
+
     import httpx2
+
+    from affiant.client.credentials import file as credentials_file
+    from affiant.client.credentials.file import Credentials
+    from affiant.client.http import auth as http_auth
+    from affiant.client.protocol import auth as client_auth
+    from affiant.client.protocol import flow, prover, transport
+    from affiant.client.protocol.auth import ClientAuth
+    from affiant.jose import keys
+    from affiant.jose.keys import PrivateKey
+    from affiant.jose.signer import Signer
+    from affiant.oauth import assertion
+    from affiant.oauth import token as token_messages
+    from affiant.oauth.binding import dpop as dpop_proofs
+    from affiant.oauth.binding.dpop import ProofKey
+    from affiant.oauth.metadata import Metadata
+    from affiant.oauth.token import TokenResponse
+    from affiant.signers import local as local_signers
+    from affiant.system import network
+else:
+    credentials_file = Later("affiant.client.credentials.file")
+    http_auth = Later("affiant.client.http.auth")
+    client_auth = Later("affiant.client.protocol.auth")
+    flow = Later("affiant.client.protocol.flow")
+    prover = Later("affiant.client.protocol.prover")
+    transport = Later("affiant.client.protocol.transport")
+    keys = Later("affiant.jose.keys")
+    assertion = Later("affiant.oauth.assertion")
+    token_messages = Later("affiant.oauth.token")
+    dpop_proofs = Later("affiant.oauth.binding.dpop")
+    local_signers = Later("affiant.signers.local")
+    network = Later("affiant.system.network")
 
 _BY_KEY = (names.PRIVATE_KEY_JWT,)
 _BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
@@ -91,11 +109,11 @@ class Service:
         self._scope = scope
         self._resource = resource
         self._clock = clock
-        if http is not None and iscoroutinefunction(http.request):
+        if http is not None and _is_async(http):
             raise LocalError("http= takes an httpx2.Client, also for atoken(): tokens are fetched on a thread")
         self._http = http
         self._metadata: Metadata | None = None
-        self._prover = Prover(_proof_key(dpop), clock) if dpop is not False else None
+        self._prover = prover.Prover(_proof_key(dpop), clock) if dpop is not False else None
         self._offset = flow.Offset()
         self._tls: ssl.SSLContext | None = None
         self._source = TokenSource(self._fetch, clock)
@@ -127,7 +145,7 @@ class Service:
         Raises:
             LocalError: there is none, or it cannot be used.
         """
-        found = path if isinstance(path, Credentials) else credentials_file.find(path)
+        found = path if isinstance(path, credentials_file.Credentials) else credentials_file.find(path)
         made = cls(
             found.issuer,
             found.client_id,
@@ -144,7 +162,7 @@ class Service:
             http=http,
             clock=clock,
         )
-        if not isinstance(path, Credentials):
+        if not isinstance(path, credentials_file.Credentials):
             made._read_again = lambda: credentials_file.find(path)
             made._credentials = found
         return made
@@ -204,7 +222,7 @@ class Service:
             Refused: the refresh token is no longer valid.
             RemoteError: as `token`.
         """
-        return self._request(refresh_form(refresh_token, scope=scope))[0]
+        return self._request(token_messages.refresh_form(refresh_token, scope=scope))[0]
 
     def auth(
         self,
@@ -229,7 +247,7 @@ class Service:
         if not all(isinstance(scope, str) for scope in scopes):
             raise LocalError('auth() takes scopes one by one: service.auth(resource, "a", "b")')
         key = self._key(resource, " ".join(scopes) or None, authorization_details)
-        return make_auth(self._source, key, origin=origin, prover=self._prover, unsafe_http=unsafe_http)
+        return http_auth.make_auth(self._source, key, origin=origin, prover=self._prover, unsafe_http=unsafe_http)
 
     def assertion(self) -> str:
         """Return a new client assertion (RFC 7523) for use by other means.
@@ -237,7 +255,7 @@ class Service:
         Raises:
             LocalError: this service sends its secret and has no key.
         """
-        if not isinstance(self._auth, Assertion):
+        if not isinstance(self._auth, client_auth.Assertion):
             raise LocalError("this service sends its secret itself; it has no key to sign an assertion with")
         return assertion.build(self.client_id, issuer=self.issuer, signer=self._auth.signer, now=self._clock())
 
@@ -258,7 +276,7 @@ class Service:
         return TokenKey(resource or self._resource, scope or self._scope, text)
 
     def _fetch(self, key: TokenKey) -> tuple[TokenResponse, float]:
-        return self._request(client_credentials_form(**key._asdict()))
+        return self._request(token_messages.client_credentials_form(**key._asdict()))
 
     def _request(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
         try:
@@ -307,7 +325,7 @@ class Service:
         found = self._metadata  # another thread may set it to None at any time
         if found is None:
             found = transport.run(flow.discover(self.issuer, clock=self._clock), http)
-            if self._certificate is not None or isinstance(self._auth, OverTls):
+            if self._certificate is not None or isinstance(self._auth, client_auth.OverTls):
                 found = _over_mtls(found)
             self._metadata = found
         return found
@@ -322,6 +340,12 @@ class Service:
             self._tls = network.authorities()  # once: it takes longer than the request
         with network.http_client(verify=self._tls or self.tls()) as http:
             yield http
+
+
+def _is_async(http: httpx2.Client) -> bool:
+    from inspect import iscoroutinefunction  # noqa: PLC0415 - slow to load, and few programs bring their own client
+
+    return iscoroutinefunction(http.request)
 
 
 def _over_mtls(found: Metadata) -> Metadata:
@@ -340,7 +364,7 @@ def _check_certificate(method: str | None, certificate: object, key: object, htt
 
 def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None) -> ClientAuth:
     if method in names.BY_TLS and key is None and secret is None:
-        return OverTls()
+        return client_auth.OverTls()
     if (key is None) == (secret is None):
         raise LocalError("a service needs either a key or a secret")
     # Order: before a secret is sent in a way that the operator did not choose.
@@ -352,21 +376,21 @@ def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | No
         raise LocalError("the client secret is empty")
     try:
         if secret is None:
-            return Assertion(load_signer(key, alg, kid))
+            return client_auth.Assertion(local_signers.load_signer(key, alg, kid))
         if method == names.CLIENT_SECRET_JWT:
-            return Assertion(SecretKey(secret.encode(), alg or "HS256", kid))
+            return client_auth.Assertion(keys.SecretKey(secret.encode(), alg or "HS256", kid))
     except ConfigError as error:
         raise LocalError(str(error)) from None
-    return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
+    return client_auth.SecretPost(secret) if method == names.CLIENT_SECRET_POST else client_auth.SecretBasic(secret)
 
 
 def _proof_key(key: Any) -> ProofKey:
     if key is True:
-        return ProofKey.of(keys.generate("ES256"))
+        return dpop_proofs.ProofKey.of(keys.generate("ES256"))
     try:
-        signer = load_signer(key, None, None)
+        signer = local_signers.load_signer(key, None, None)
     except (ConfigError, LocalError) as error:
         raise LocalError(f"dpop=: {error}") from None
-    if not isinstance(signer, PrivateKey):
+    if not isinstance(signer, keys.PrivateKey):
         raise LocalError("dpop= takes a private key, not another signer: every proof contains its public part")
-    return ProofKey.of(signer)
+    return dpop_proofs.ProofKey.of(signer)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from tests.unit.client.conftest import Answer, Foreign, token_answer
 
 from affiant import Service
 from affiant.client.cache import breaker
-from affiant.client.cache.token_source import TokenSource
+from affiant.client.cache.token_source import MOST_TOKENS, TokenSource
 from affiant.client.token import Token, TokenKey
 from affiant.errors import Refused, RemoteError
 from affiant.jose.keys import PrivateKey
@@ -170,7 +171,7 @@ class _Script:
         assert self.landed.wait(5)
         self.landed.clear()
         for thread in threading.enumerate():
-            if thread.name.startswith("Thread-") and "_fly" in thread.name:
+            if "_request" in thread.name:
                 thread.join(5)
 
 
@@ -379,3 +380,77 @@ def test_failed_renewal_of_a_short_token_is_tried_again_before_its_end() -> None
     assert script.get() == "a"
     script.settle()
     assert script.get() == "b"
+
+
+class _Keys:
+    """A token endpoint for any number of keys; `hold` stops its answers."""
+
+    def __init__(self) -> None:
+        self.clock = _Clock()
+        self.asked = list[str | None]()
+        self.hold = threading.Event()
+        self.hold.set()
+        self.source = TokenSource(self._fetch, self.clock)
+
+    def _fetch(self, key: TokenKey) -> tuple[TokenResponse, float]:
+        self.asked.append(key.resource)
+        assert self.hold.wait(10)
+        if key.scope == "refused":
+            raise Refused("invalid_scope")
+        return _answer(f"for-{key.resource}", int(key.scope or 3600)), self.clock.now
+
+    def get(self, name: object, scope: str | None = None) -> str:
+        return self.source.get(TokenKey(str(name), scope)).value
+
+
+def test_memory_is_bounded() -> None:
+    """A program that puts an id into the resource or the scope must not grow for ever, refused or not."""
+    made = _Keys()
+    for number in range(3 * MOST_TOKENS):
+        made.clock.now += 0.001
+        if number % 3:
+            assert made.get(number) == f"for-{number}"
+        else:
+            with pytest.raises(Refused):
+                made.get(number, "refused")
+    assert len(made.source._entries) <= MOST_TOKENS
+    assert made.get(3 * MOST_TOKENS - 1) == f"for-{3 * MOST_TOKENS - 1}"
+    assert len(made.asked) == 3 * MOST_TOKENS, "the last one is kept"
+
+
+def test_what_is_used_stays_and_what_ended_goes_first() -> None:
+    made = _Keys()
+    for number in range(MOST_TOKENS - 10):
+        made.clock.now += 0.001
+        made.get(number)
+    for number in range(10):
+        made.get(f"short-{number}", "2")
+    made.clock.now += 10
+    assert made.get(0) == "for-0"
+    made.get("one more")
+    asked = len(made.asked)
+    assert [made.get(number) for number in (0, MOST_TOKENS - 11)] == ["for-0", f"for-{MOST_TOKENS - 11}"]
+    assert len(made.asked) == asked, "the one that was used a moment ago, and one of the newest"
+    made.get(1)
+    assert len(made.asked) == asked + 1, "the one that was not used for longest made room"
+    assert not any(key.scope == "2" for key in made.source._entries)
+
+
+def test_requests_in_flight_are_never_dropped() -> None:
+    made = _Keys()
+    made.hold.clear()
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(made.get, f"waiting-{number}") for number in range(20)]
+        while len(made.asked) < 20:
+            time.sleep(0.001)
+        for number in range(2 * MOST_TOKENS):  # as many, which are refused at once
+            key = TokenKey(f"gone-{number}", None)
+            made.source._find_or_begin(key, made.clock.now) if number < 20 else made.source._add(key, made.clock.now)
+        again = [pool.submit(made.get, f"waiting-{number}") for number in range(20)]
+        while sum(not future.done() for future in (*waiting, *again)) < 40:
+            time.sleep(0.001)
+        made.hold.set()
+        assert [future.result(10) for future in waiting] == [future.result(10) for future in again]
+    assert sorted(str(name) for name in made.asked if str(name).startswith("waiting")) == sorted(
+        f"waiting-{number}" for number in range(20)
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from affiant.errors import Refused, RemoteError
@@ -40,6 +39,8 @@ class Breaker:
         self._failures += 1
         now = self._clock()
         if self._failures >= FAILURES:
+            import random  # noqa: PLC0415 - slow to load, and most programs never get here
+
             # Jitter: clients that failed together must not come back together.
             growth = 2.0 ** min(self._failures - FAILURES, 10)
             self._closed_until = now + min(FIRST_PAUSE * growth, LONGEST_PAUSE) * random.uniform(0.75, 1)  # noqa: S311

@@ -7,17 +7,19 @@ event loop, which may be stopped, closed or blocked.
 
 from __future__ import annotations
 
-import asyncio
 import math
-import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from affiant.client.cache.breaker import Breaker, copied
 from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
 from affiant.errors import Refused, RemoteError
-from affiant.oauth.token import TokenResponse
+
+if TYPE_CHECKING:  # slow to load, and the first request needs them
+    from concurrent.futures import Future
+
+    from affiant.oauth.token import TokenResponse
 
 UNKNOWN_LIFETIME = 300  # seconds, if the server names none or an impossible one
 BACKOFF_SECONDS = 5.0  # after a failed early renewal, but no more than a quarter of what is left
@@ -29,7 +31,24 @@ _PERMANENT = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"}
 )
 _SERVER_ERROR = 500
-Fetch = Callable[[TokenKey], tuple[TokenResponse, float]]
+# Of one service, with what is known about refusals: more would be a leak, as of a program that puts an id into a scope.
+MOST_TOKENS = 1024
+Fetch = Callable[[TokenKey], "tuple[TokenResponse, float]"]
+
+
+class _Entry:
+    """What is known of one token."""
+
+    __slots__ = ("forgotten_at", "in_flight", "quiet_until", "refusal", "refused_until", "token", "used_at")
+
+    def __init__(self) -> None:
+        self.token: Token | None = None
+        self.in_flight: Future[Token] | None = None
+        self.refusal: Refused | None = None
+        self.refused_until = 0.0
+        self.quiet_until = 0.0
+        self.forgotten_at = float("-inf")
+        self.used_at = 0.0
 
 
 class TokenSource:
@@ -39,11 +58,7 @@ class TokenSource:
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
-        self._tokens: dict[TokenKey, Token] = {}
-        self._in_flight: dict[TokenKey, Future[Token]] = {}
-        self._refused: dict[TokenKey, tuple[float, Refused]] = {}
-        self._quiet_until: dict[TokenKey, float] = {}
-        self._forgotten_at: dict[TokenKey, float] = {}
+        self._entries: dict[TokenKey, _Entry] = {}
         self._breaker = Breaker(clock)
 
     def get(self, key: TokenKey) -> Token:
@@ -55,84 +70,108 @@ class TokenSource:
         found = self._find(key)
         if isinstance(found, Token):
             return found
+        import asyncio  # noqa: PLC0415 - slow to load, and this caller has loaded it
+
         return await asyncio.shield(asyncio.wrap_future(found))
 
     def forget(self, key: TokenKey, value: str) -> bool:
         """Drop a token that an API refused. Return whether there is another one, or will be."""
         now = self._clock()
         with self._lock:
-            token = self._tokens.get(key)
-            if token is None or token.value != value:  # another caller was quicker
+            entry = self._entries.get(key)
+            if entry is None or entry.token is None or entry.token.value != value:  # another caller was quicker
                 return True
-            if 0 <= now - self._forgotten_at.get(key, float("-inf")) < REFUSED_SECONDS:
+            if 0 <= now - entry.forgotten_at < REFUSED_SECONDS:
                 return False
-            self._forgotten_at[key] = now
-            del self._tokens[key]
+            entry.forgotten_at, entry.token = now, None
             return True
 
     def _find(self, key: TokenKey) -> Token | Future[Token]:
         now = self._clock()
-        with self._lock:
-            token = self._tokens.get(key)
-            good = token is not None and token.is_good(now)
-            if token is not None and good and now < max(token.renew_at, self._quiet_until.get(key, 0.0)):
+        entry = self._entries.get(key)
+        if entry is not None:  # without the lock, which a thousand callers would wait for
+            token = entry.token
+            if token is not None and token.is_good(now) and now < max(token.renew_at, entry.quiet_until):
+                entry.used_at = now
                 return token
-            until, refused = self._refused.get(key, (0.0, None))
-            if refused is not None and now < until:
-                raise copied(refused)
-            future = self._in_flight.get(key)
-            is_new = future is None
-            if future is None:
-                try:
-                    self._breaker.check()
-                except RemoteError:
-                    if token is not None and good:
-                        return token
-                    raise
-                future = self._in_flight[key] = Future()
-        if is_new:
-            self._begin(key, future)
+        with self._lock:
+            return self._find_or_begin(key, now)
+
+    def _find_or_begin(self, key: TokenKey, now: float) -> Token | Future[Token]:
+        entry = self._entries.get(key) or self._add(key, now)
+        entry.used_at, token = now, entry.token
+        good = token if token is not None and token.is_good(now) else None
+        if good is not None and now < max(good.renew_at, entry.quiet_until):  # it came while this caller waited
+            return good
+        if entry.refusal is not None and now < entry.refused_until:
+            raise copied(entry.refusal)
+        future = entry.in_flight
+        if future is None:
+            try:
+                self._breaker.check()
+            except RemoteError:
+                if good is not None:
+                    return good
+                raise
+            future = self._begin(key, entry)
         # During an early renewal the old token is still good.
-        return token if token is not None and good else future
+        return good if good is not None else future
 
-    def _begin(self, key: TokenKey, future: Future[Token]) -> None:
+    def _add(self, key: TokenKey, now: float) -> _Entry:
+        if len(self._entries) >= MOST_TOKENS:
+            idle = [
+                (one.token is not None and one.token.is_good(now), one.used_at, name)
+                for name, one in self._entries.items()
+                if one.in_flight is None
+            ]
+            # Many at once, so that it is rarely done: the ended ones first, then what was not used for longest.
+            for *_, name in sorted(idle, key=lambda one: one[:2])[: MOST_TOKENS // 8]:
+                del self._entries[name]
+        entry = self._entries[key] = _Entry()
+        return entry
+
+    def _begin(self, key: TokenKey, entry: _Entry) -> Future[Token]:
+        from concurrent.futures import Future  # noqa: PLC0415 - slow to load
+
+        future = entry.in_flight = Future[Token]()
         try:
-            threading.Thread(target=self._request, args=(key, future), daemon=True).start()
+            threading.Thread(target=self._request, args=(key, entry, future), daemon=True).start()
         except RuntimeError as error:  # the system starts no more threads
-            self._fail(key, future, error)
+            self._fail(entry, error)
+            future.set_exception(error)
+        return future
 
-    def _request(self, key: TokenKey, future: Future[Token]) -> None:
+    def _request(self, key: TokenKey, entry: _Entry, future: Future[Token]) -> None:
         try:
             # Counted from the request: a slow response must not lengthen the token's life.
             token = _token(*self._fetch(key))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must get it
-            self._fail(key, future, error)
+            with self._lock:
+                self._fail(entry, error)
+            future.set_exception(error)
             return
         with self._lock:
-            del self._in_flight[key]
-            self._refused.pop(key, None)
-            self._quiet_until.pop(key, None)
+            entry.in_flight, entry.refusal, entry.quiet_until, entry.token = None, None, 0.0, token
             self._breaker.succeed()
-            self._tokens[key] = token
         future.set_result(token)
 
-    def _fail(self, key: TokenKey, future: Future[Token], error: BaseException) -> None:
-        with self._lock:
-            del self._in_flight[key]
-            # Until then a token that is still good is returned without another attempt to renew it.
-            now, token = self._clock(), self._tokens.get(key)
-            left = max(0.0, token.expires_at - now) if token is not None else math.inf
-            self._quiet_until[key] = now + min(BACKOFF_SECONDS, left / 4)
-            if isinstance(error, Refused) and error.error in _PERMANENT:
-                self._refused[key] = (now + REFUSED_SECONDS, error)
-            if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.retry_after is None:
-                self._breaker.succeed()  # it works, and refuses this request
-            elif isinstance(error, RemoteError):
-                self._breaker.fail(error)
-        future.set_exception(error)
+    def _fail(self, entry: _Entry, error: BaseException) -> None:
+        entry.in_flight = None
+        # Until then a token that is still good is returned without another attempt to renew it.
+        now, token = self._clock(), entry.token
+        left = max(0.0, token.expires_at - now) if token is not None else math.inf
+        entry.quiet_until = now + min(BACKOFF_SECONDS, left / 4)
+        if isinstance(error, Refused) and error.error in _PERMANENT:
+            entry.refusal, entry.refused_until = error, now + REFUSED_SECONDS
+        if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.retry_after is None:
+            self._breaker.succeed()  # it works, and refuses this request
+        elif isinstance(error, RemoteError):
+            self._breaker.fail(error)
 
 
 def _token(response: TokenResponse, sent_at: float) -> Token:
+    import random  # noqa: PLC0415 - slow to load
+
     life = response.expires_in if response.expires_in is not None else UNKNOWN_LIFETIME
     life = max(0, life) if life <= LONGEST_LIFETIME else UNKNOWN_LIFETIME
     return Token(
