@@ -47,6 +47,7 @@ GROUPS = {
     "Tokens": {
         "token": ("tokens.token", "Print an access token."),
         "call": ("tokens.call", "Call an API with a token."),
+        "agent": ("workload.agent", "Keep a token file fresh."),
         "key": ("tokens.key", "Make and rotate a service's own keys."),
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
@@ -68,7 +69,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
-_LONG_LIVED = ("serve", "guard", "demo")  # long pauses for garbage would be felt here
+_LONG_LIVED = ("serve", "guard", "demo", "agent")  # long pauses for garbage would be felt here
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -97,8 +97,10 @@ class Credentials:
         put_private(path, text + "\n", put=put)
 
 
-def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os.link) -> None:
-    """Write a file with mode 0600, whole or not at all.
+def put_private(
+    path: Path, text: str, *, put: Callable[[Path, Path], None] = os.link, group: int | None = None
+) -> None:
+    """Write a file with mode 0600, or 0640 for a group, whole or not at all.
 
     `put` gives the finished file its name: ``os.link`` fails if the name exists, ``os.replace`` replaces it.
     """
@@ -106,6 +108,9 @@ def put_private(path: Path, text: str, *, put: Callable[[Path, Path], None] = os
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if group is not None:
+                os.fchown(descriptor, -1, group)
+                os.fchmod(descriptor, 0o640)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
