@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client.cache.token_source import TokenSource
+from affiant.client.protocol import options
 from affiant.client.token import Token, TokenKey
-from affiant.errors import ConfigError, LocalError, Refused, RemoteError
-from affiant.oauth import names
+from affiant.errors import LocalError, Refused, RemoteError
 from affiant.system.later import Later
 
 if TYPE_CHECKING:  # a program imports Service in half the time: the first one that is made loads the rest
     import ssl
     from pathlib import Path
+    from typing import Unpack
 
     import httpx2
 
@@ -24,35 +24,23 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     from affiant.client.credentials.file import Credentials
     from affiant.client.http import auth as http_auth
     from affiant.client.protocol import auth as client_auth
-    from affiant.client.protocol import flow, prover, transport
-    from affiant.client.protocol.auth import ClientAuth
-    from affiant.jose import keys
+    from affiant.client.protocol import connection, credential, flow, server, transport
+    from affiant.client.protocol.options import Options
     from affiant.jose.keys import PrivateKey
     from affiant.jose.signer import Signer
-    from affiant.oauth import assertion
     from affiant.oauth import token as token_messages
-    from affiant.oauth.binding import dpop as dpop_proofs
-    from affiant.oauth.binding.dpop import ProofKey
     from affiant.oauth.metadata import Metadata
     from affiant.oauth.token import TokenResponse
-    from affiant.signers import local as local_signers
-    from affiant.system import network
 else:
-    credentials_file = Later("affiant.client.credentials.file")
-    http_auth = Later("affiant.client.http.auth")
     client_auth = Later("affiant.client.protocol.auth")
+    connection = Later("affiant.client.protocol.connection")
+    credential = Later("affiant.client.protocol.credential")
+    credentials_file = Later("affiant.client.credentials.file")
     flow = Later("affiant.client.protocol.flow")
-    prover = Later("affiant.client.protocol.prover")
-    transport = Later("affiant.client.protocol.transport")
-    keys = Later("affiant.jose.keys")
-    assertion = Later("affiant.oauth.assertion")
+    http_auth = Later("affiant.client.http.auth")
+    server = Later("affiant.client.protocol.server")
     token_messages = Later("affiant.oauth.token")
-    dpop_proofs = Later("affiant.oauth.binding.dpop")
-    local_signers = Later("affiant.signers.local")
-    network = Later("affiant.system.network")
-
-_BY_KEY = (names.PRIVATE_KEY_JWT,)
-_BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
+    transport = Later("affiant.client.protocol.transport")
 
 
 class Service:
@@ -76,6 +64,21 @@ class Service:
         certificate_key: the file of its private key, PEM, if that is another file.
         http: an httpx2.Client to use instead of one of its own.
         clock: seconds since the epoch.
+        token_endpoint: of a server without metadata, which is then not discovered; `issuer` may be any identifier.
+        reach: where the server is reached, such as ``https://as.internal:8377``, if that is not where its issuer says.
+            It replaces scheme, host and port of the issuer's addresses; the audience stays as it is.
+        unsafe_reach: the same, and http is allowed. Attack: a machine between the two answers in the server's place.
+        unsafe_http: True lets `token_endpoint` be http on another machine. Attack: who reads along takes the tokens.
+        unsafe_audience: `aud` of the assertions, for a server that refuses its issuer: ``token_endpoint``, another URL,
+            or ``fallback``, which tries the endpoint once after the issuer was refused as audience. Attack: a server
+            that the client trusts names another one's endpoint as its own, and uses the assertion there
+            (draft-ietf-oauth-rfc7523bis, "audience injection"). Register a key of its own at such a server.
+        profile: the rules of a field: smart, nhs, maskinporten, fapi, google or salesforce.
+        grant: ``jwt-bearer`` sends the assertion as the grant (RFC 7523 section 2.1); client_credentials if left out.
+        subject: the account that a jwt-bearer grant is for; the client_id if left out.
+        header: more members for the header of assertions, such as ``x5c``, or a function that returns them.
+        claims: more claims for assertions, or a function that returns them.
+        lifetime: of each assertion, in seconds; 60 if left out, or what the profile says.
 
     Raises:
         LocalError: a key or the secret cannot be used.
@@ -98,24 +101,24 @@ class Service:
         certificate_key: str | Path | None = None,
         http: httpx2.Client | None = None,
         clock: Callable[[], float] = time.time,
+        **more: Unpack[Options],
     ) -> None:
+        options.check(more)
         self.issuer = issuer
         self.client_id = client_id
-        self._auth = _client_auth(key, secret, auth_method, alg, kid)
-        _check_certificate(auth_method, certificate, certificate_key, http)
-        self._certificate = (
-            (str(certificate), str(certificate_key) if certificate_key else None) if certificate else None
-        )
         self._scope = scope
         self._resource = resource
         self._clock = clock
-        if http is not None and _is_async(http):
-            raise LocalError("http= takes an httpx2.Client, also for atoken(): tokens are fetched on a thread")
-        self._http = http
-        self._metadata: Metadata | None = None
-        self._prover = prover.Prover(_proof_key(dpop), clock) if dpop is not False else None
+        self._shape = credential.make_shape(more, kid)
+        self._auth = credential.make_auth(key, secret, auth_method, alg, kid, self._shape)
+        self._connection = connection.Connection(
+            http, certificate=certificate, certificate_key=certificate_key, auth_method=auth_method
+        )
+        is_by_tls = certificate is not None or isinstance(self._auth, client_auth.OverTls)
+        self._server = server.Server(issuer, more, self._shape.row, is_by_tls=is_by_tls)
+        self._prover = credential.make_prover(dpop, clock)
+        self._check_binding(is_by_tls=is_by_tls)
         self._offset = flow.Offset()
-        self._tls: ssl.SSLContext | None = None
         self._source = TokenSource(self._fetch, clock)
         self._read_again: Callable[[], Credentials] | None = None
         self._credentials: Credentials | None = None
@@ -136,6 +139,7 @@ class Service:
         certificate_key: str | Path | None = None,
         http: httpx2.Client | None = None,
         clock: Callable[[], float] = time.time,
+        **more: Unpack[Options],
     ) -> Service:
         """Return the service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
 
@@ -161,6 +165,7 @@ class Service:
             certificate_key=found.certificate_key if certificate_key is None else certificate_key,
             http=http,
             clock=clock,
+            **more,
         )
         if not isinstance(path, credentials_file.Credentials):
             made._read_again = lambda: credentials_file.find(path)
@@ -204,16 +209,7 @@ class Service:
         Raises:
             LocalError: this service has no certificate, or it cannot be used.
         """
-        if self._certificate is None:
-            raise LocalError("this service has no certificate: name its file with certificate=")
-        context = network.authorities()
-        try:
-            # With a password, or OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(*self._certificate, password="")
-        except (OSError, ValueError) as error:  # no message shows the names: one may be a key, by mistake
-            why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
-            raise LocalError(f"certificate= and certificate_key= cannot be used ({why})") from None
-        return context
+        return self._connection.tls()
 
     def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenResponse:
         """Use a refresh token (RFC 6749 section 6); for clients registered with that grant.
@@ -222,6 +218,8 @@ class Service:
             Refused: the refresh token is no longer valid.
             RemoteError: as `token`.
         """
+        if self._shape.is_grant:
+            raise LocalError("a jwt-bearer grant does not authenticate the client: ask for a token again instead")
         return self._request(token_messages.refresh_form(refresh_token, scope=scope))[0]
 
     def auth(
@@ -255,9 +253,10 @@ class Service:
         Raises:
             LocalError: this service sends its secret and has no key.
         """
-        if not isinstance(self._auth, client_auth.Assertion):
+        if not isinstance(self._auth, (client_auth.Assertion, client_auth.JwtBearer)):
             raise LocalError("this service sends its secret itself; it has no key to sign an assertion with")
-        return assertion.build(self.client_id, issuer=self.issuer, signer=self._auth.signer, now=self._clock())
+        form = self._form(self._key(None, None))
+        return self._auth.build(form, client_id=self.client_id, audience=self._audience(), now=self._clock())
 
     def discover(self) -> Metadata:
         """Return the server's metadata (RFC 8414), fetched once.
@@ -266,8 +265,17 @@ class Service:
             RemoteError: there are none, or those of another issuer.
             Unreachable: the server did not answer.
         """
-        with self._client() as http:
-            return self._discover(http)
+        with self._connection.open() as http:
+            return self._server.find(http, self._clock)
+
+    def _audience(self) -> str:
+        """Return `aud`; only where it is the token endpoint, the server must be known for it."""
+        return self._server.audience(self.discover() if self._server.is_audience_of_metadata else None)
+
+    def _check_binding(self, *, is_by_tls: bool) -> None:
+        row = self._shape.row
+        if row.needs_binding and self._prover is None and not is_by_tls:
+            raise LocalError(f"profile={row.name!r} needs tokens that are bound to a key: dpop=True or certificate=")
 
     def _key(
         self, resource: str | None, scope: str | None, details: Sequence[dict[str, Any]] | None = None
@@ -276,15 +284,25 @@ class Service:
         return TokenKey(resource or self._resource, scope or self._scope, text)
 
     def _fetch(self, key: TokenKey) -> tuple[TokenResponse, float]:
-        return self._request(token_messages.client_credentials_form(**key._asdict()))
+        if self._shape.row.needs_scope and key.scope is None:
+            raise LocalError(f"profile={self._shape.row.name!r} needs a scope: name it in the call, or as scope=")
+        return self._request(self._form(key))
+
+    def _form(self, key: TokenKey) -> list[tuple[str, str]]:
+        is_grant = self._shape.is_grant
+        make = token_messages.jwt_bearer_form if is_grant else token_messages.client_credentials_form
+        return make(**key._asdict())
 
     def _request(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
+        rule = self._server.audience_rule
         try:
             return self._ask(form)
         except Refused as refusal:
-            if refusal.error != "invalid_client" or not self._has_new_credential():
+            if refusal.error not in self._shape.auth_errors:
                 raise
-            return self._ask(form)
+            if self._has_new_credential():
+                return self._ask(form)
+            return self._server.fall_back(refusal, rule, lambda: self._ask(form))
 
     def _has_new_credential(self) -> bool:
         """Reload the credential from the file, if the file has another one for this service."""
@@ -295,102 +313,31 @@ class Service:
             is_mine = (found.issuer, found.client_id) == (self.issuer, self.client_id)
             if not is_mine or found == self._credentials:
                 return False
-            self._auth = _client_auth(found.private_key, found.client_secret, found.auth_method, found.alg, found.kid)
+            given = found.private_key, found.client_secret, found.auth_method, found.alg, found.kid
+            self._auth = credential.make_auth(*given, self._shape)
         except LocalError:  # report the server's refusal, not a file that is being replaced
             return False
         self._credentials = found
         return True
 
     def _ask(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
-        with self._client() as http:
-            server = self._discover(http)
+        with self._connection.open() as http:
+            found = self._server.find(http, self._clock)
             asking = flow.request_token(
-                server,
+                found,
                 self.client_id,
                 self._auth,
                 form,
                 clock=self._clock,
                 prover=self._prover,
                 offset=self._offset,
+                audience=self._server.audience(found),
+                reach=self._server.reach,
             )
             try:
                 return transport.run(asking, http)
             except Refused:
                 raise
             except RemoteError:
-                self._metadata = None  # the endpoint may have moved: discover it again next time
+                self._server.forget()
                 raise
-
-    def _discover(self, http: httpx2.Client) -> Metadata:
-        found = self._metadata  # another thread may set it to None at any time
-        if found is None:
-            found = transport.run(flow.discover(self.issuer, clock=self._clock), http)
-            if self._certificate is not None or isinstance(self._auth, client_auth.OverTls):
-                found = _over_mtls(found)
-            self._metadata = found
-        return found
-
-    @contextlib.contextmanager
-    def _client(self) -> Iterator[httpx2.Client]:
-        """Yield the given HTTP client, or one for this request: token requests are rare, so no connection is kept."""
-        if self._http is not None:
-            yield self._http
-            return
-        if self._certificate is None and self._tls is None:
-            self._tls = network.authorities()  # once: it takes longer than the request
-        with network.http_client(verify=self._tls or self.tls()) as http:
-            yield http
-
-
-def _is_async(http: httpx2.Client) -> bool:
-    from inspect import iscoroutinefunction  # noqa: PLC0415 - slow to load, and few programs bring their own client
-
-    return iscoroutinefunction(http.request)
-
-
-def _over_mtls(found: Metadata) -> Metadata:
-    try:
-        return found.over_mtls()
-    except ValueError as error:
-        raise RemoteError(f"the metadata of {found.issuer}: {error}") from None
-
-
-def _check_certificate(method: str | None, certificate: object, key: object, http: object) -> None:
-    if certificate is not None and http is not None:
-        raise LocalError("give either http= or certificate=: the HTTP client presents its own certificate")
-    if certificate is None and (key is not None or (method in names.BY_TLS and http is None)):
-        raise LocalError("the certificate is missing: name its file with certificate=")
-
-
-def _client_auth(key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None) -> ClientAuth:
-    if method in names.BY_TLS and key is None and secret is None:
-        return client_auth.OverTls()
-    if (key is None) == (secret is None):
-        raise LocalError("a service needs either a key or a secret")
-    # Order: before a secret is sent in a way that the operator did not choose.
-    methods = _BY_KEY if secret is None else _BY_SECRET
-    if method is not None and method not in methods:
-        given = "a key" if secret is None else "a secret"
-        raise LocalError(f"auth_method {method!r} cannot be used with {given}: expected {' or '.join(methods)}")
-    if secret is not None and not secret:
-        raise LocalError("the client secret is empty")
-    try:
-        if secret is None:
-            return client_auth.Assertion(local_signers.load_signer(key, alg, kid))
-        if method == names.CLIENT_SECRET_JWT:
-            return client_auth.Assertion(keys.SecretKey(secret.encode(), alg or "HS256", kid))
-    except ConfigError as error:
-        raise LocalError(str(error)) from None
-    return client_auth.SecretPost(secret) if method == names.CLIENT_SECRET_POST else client_auth.SecretBasic(secret)
-
-
-def _proof_key(key: Any) -> ProofKey:
-    if key is True:
-        return dpop_proofs.ProofKey.of(keys.generate("ES256"))
-    try:
-        signer = local_signers.load_signer(key, None, None)
-    except (ConfigError, LocalError) as error:
-        raise LocalError(f"dpop=: {error}") from None
-    if not isinstance(signer, keys.PrivateKey):
-        raise LocalError("dpop= takes a private key, not another signer: every proof contains its public part")
-    return dpop_proofs.ProofKey.of(signer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -64,10 +65,21 @@ class ClientAssertion(Value, frozen=True):
 
 
 def build(
-    client_id: str, *, issuer: str, signer: Signer, now: float, lifetime: int = 60, jti: str | None = None
+    client_id: str,
+    *,
+    issuer: str,
+    signer: Signer,
+    now: float,
+    lifetime: int = 60,
+    jti: str | None = None,
+    header: Mapping[str, Any] | None = None,
+    claims: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return a new client assertion for this issuer; with a random jti of 128 bits if none is given."""
-    claims = {
+    """Return a new assertion for this issuer; with a random jti of 128 bits if none is given.
+
+    `header` and `claims` add or replace members; a None leaves one out.
+    """
+    usual = {
         "iss": client_id,
         "sub": client_id,
         "aud": issuer,
@@ -75,7 +87,11 @@ def build(
         "exp": int(now) + lifetime,
         "jti": jti or secrets.token_urlsafe(16),
     }
-    return compact.sign({"typ": names.CLIENT_ASSERTION_TYP}, claims, signer)
+    return compact.sign(_with({"typ": names.CLIENT_ASSERTION_TYP}, header), _with(usual, claims), signer)
+
+
+def _with(members: dict[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in {**members, **more}.items() if value is not None} if more else members
 
 
 def parse(text: str) -> Unverified:

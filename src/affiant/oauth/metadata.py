@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from affiant.errors import RemoteError
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
@@ -55,6 +57,61 @@ class Metadata:
         if url is not None and (not isinstance(url, str) or not is_safe_url(url)):
             raise ValueError(f"{name} must be an https URL (http only on loopback)")
         return url
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where requests to an issuer go: `inner` replaces `outer`, the scheme, host and port of its addresses."""
+
+    outer: str
+    inner: str
+
+    @classmethod
+    def of(cls, identifier: str, reach: str | None = None, unsafe_reach: str | None = None) -> Reach:
+        """Return the way to this issuer; raise ValueError if the two options name no place where a server listens."""
+        outer = "/".join(identifier.split("/")[:3])
+        if reach is not None and unsafe_reach is not None:
+            raise ValueError("give reach= or unsafe_reach=, not both")
+        given = reach if reach is not None else unsafe_reach
+        if given is None:
+            return cls(outer, outer)
+        if given != _origin(given):
+            raise ValueError(f"reach={given!r} is not where a server listens: write it like https://as.internal:8377")
+        if unsafe_reach is None and not is_safe_url(given):
+            raise ValueError(f"reach={given!r} is http, which anybody between can change: https, or unsafe_reach=")
+        return cls(outer, given)
+
+    def inward(self, url: str) -> str:
+        """Return where an address of the issuer is reached. Addresses of others stay as they are."""
+        is_its_own = f"{url}/".lower().startswith(f"{self.outer}/".lower())  # RFC 3986 section 6.2.2.1
+        return self.inner + url[len(self.outer) :] if is_its_own else url
+
+    def outward(self, body: bytes) -> bytes:
+        """Return the metadata with the issuer's addresses: some servers name those by which they were asked."""
+        if self.inner == self.outer:
+            return body
+        try:
+            members = parse_object(body)
+        except ValueError:
+            return body  # the next step says what is wrong with it
+        return msgspec.json.encode({name: self._outward(value) for name, value in members.items()})
+
+    def _outward(self, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith(f"{self.inner}/"):
+            return self.outer + value[len(self.inner) :]
+        if isinstance(value, dict):  # mtls_endpoint_aliases
+            return {name: self._outward(url) if isinstance(url, str) else url for name, url in value.items()}
+        return value
+
+
+def _origin(url: str) -> str | None:
+    """Return the scheme, host and port of an http or https URL."""
+    try:
+        parts = urlsplit(url)
+        found = f"{parts.scheme}://{parts.netloc}" if parts.hostname and parts.port != 0 else ""
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return found if found.startswith(("https://", "http://")) and "@" not in found else None
 
 
 def check_own_issuer(issuer: str) -> str:

@@ -31,8 +31,18 @@ def client_credentials_form(
     *, scope: str | None, resource: str | None, authorization_details: str | None = None
 ) -> list[tuple[str, str]]:
     """Return the parameters of a client_credentials request, without client authentication."""
-    form = [("grant_type", names.CLIENT_CREDENTIALS), ("scope", scope), ("resource", resource)]
-    form.append(("authorization_details", authorization_details))
+    return _form(names.CLIENT_CREDENTIALS, scope, resource, authorization_details)
+
+
+def jwt_bearer_form(
+    *, scope: str | None, resource: str | None, authorization_details: str | None = None
+) -> list[tuple[str, str]]:
+    """Return the parameters of a request by an assertion (RFC 7523 section 2.1), without the assertion."""
+    return _form(names.JWT_BEARER, scope, resource, authorization_details)
+
+
+def _form(grant: str, scope: str | None, resource: str | None, details: str | None) -> list[tuple[str, str]]:
+    form = [("grant_type", grant), ("scope", scope), ("resource", resource), ("authorization_details", details)]
     return [(name, value) for name, value in form if value]
 
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote_plus
 
+from affiant.client.protocol.assertions import Form, Shape
 from affiant.client.token import NotPickled
 from affiant.jose.signer import Signer
-from affiant.oauth import assertion, names
-
-Form = list[tuple[str, str]]
+from affiant.oauth import names
 
 
 class ClientAuth(Protocol):
     """Adds the client's authentication to a request."""
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:
-        """Add it to the form or the headers; called for every attempt."""
+        """Add it to the form or the headers; called for every attempt. `issuer` is the audience of assertions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,36 @@ class Assertion(NotPickled):
 
     signer: Signer = field(repr=False)
     lifetime: int = 60
+    shape: Shape = field(default=Shape(), repr=False)
 
     def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
         """Add a new assertion: the server would refuse a second one with the same jti as a replay."""
-        text = assertion.build(client_id, issuer=issuer, signer=self.signer, now=now, lifetime=self.lifetime)
+        text = self.build(form, client_id=client_id, audience=issuer, now=now)
         # Optional (RFC 7521 section 4.2), but some servers look the client up by it.
         form += [("client_id", client_id)]
         form += [("client_assertion_type", names.JWT_BEARER_ASSERTION_TYPE), ("client_assertion", text)]
+
+    def build(self, form: Form, *, client_id: str, audience: str, now: float) -> str:
+        """Return a new assertion."""
+        return self.shape.build(
+            self.signer, form, client_id=client_id, audience=audience, now=now, lifetime=self.lifetime
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JwtBearer(NotPickled):
+    """An assertion as the grant itself, without another authentication of the client (RFC 7523 section 2.1)."""
+
+    signer: Signer = field(repr=False)
+    shape: Shape = field(default=Shape(), repr=False)
+
+    def apply(self, form: Form, headers: dict[str, str], *, client_id: str, issuer: str, now: float) -> None:  # noqa: ARG002
+        """Add a new assertion, with the parameters that the server wants in it."""
+        form.append(("assertion", self.build(form, client_id=client_id, audience=issuer, now=now)))
+
+    def build(self, form: Form, *, client_id: str, audience: str, now: float) -> str:
+        """Return a new assertion."""
+        return self.shape.build(self.signer, form, client_id=client_id, audience=audience, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,13 @@ from affiant.jose import compact
 from affiant.jose.key_set import KeySet
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import bearer, metadata, names, revocations, token
-from affiant.oauth.metadata import OK, TOO_MANY, Metadata
+from affiant.oauth.metadata import OK, TOO_MANY, Metadata, Reach
 from affiant.oauth.token import TokenResponse
 from affiant.system.text import printable
 
 if TYPE_CHECKING:  # they load cryptography, which a cached token does not need
-    from affiant.client.protocol.auth import ClientAuth, Form
+    from affiant.client.protocol.assertions import Form
+    from affiant.client.protocol.auth import ClientAuth
     from affiant.client.protocol.prover import Prover
 
 log = logging.getLogger(__name__)
@@ -82,18 +83,21 @@ class Offset:
     seconds: float = 0.0
 
 
-def discover(issuer: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, Metadata]:
+def discover(
+    issuer: str, *, clock: Callable[[], float], reach: Reach | None = None
+) -> Generator[Step, Reply | None, Metadata]:
     """Find the server of this issuer (RFC 8414)."""
     try:
         metadata.check_issuer(issuer)
     except ValueError as error:
         raise LocalError(f"{issuer!r} cannot be an issuer: {error}") from None
-    url, fallback = metadata.urls(issuer)
+    way = reach or Reach.of(issuer)
+    url, fallback = map(way.inward, metadata.urls(issuer))
     reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
     if reply.status in metadata.ELSEWHERE:
         url = fallback
         reply = yield from persist(partial(Send, "GET", url), Patience(), TRY_AGAIN, clock)
-    return metadata.parse_response(reply.status, reply.body, url=url, issuer=issuer)
+    return metadata.parse_response(reply.status, way.outward(reply.body), url=url, issuer=issuer)
 
 
 def endpoint(server: Metadata, name: str, *, missing: str) -> str:
@@ -116,6 +120,8 @@ def request_token(
     clock: Callable[[], float],
     prover: Prover | None = None,
     offset: Offset | None = None,
+    audience: str | None = None,
+    reach: Reach | None = None,
 ) -> Generator[Step, Reply | None, tuple[TokenResponse, float]]:
     """Request a token; return it with when the request that got it was sent, in seconds since the epoch.
 
@@ -126,7 +132,19 @@ def request_token(
     url = server.token_endpoint
     if url is None:
         raise RemoteError(f"the metadata of {server.issuer} lack token_endpoint: it issues no tokens to clients")
-    reply = yield from ask(server, url, client_id, auth, form, clock=clock, prover=prover, again=again, offset=offset)
+    reply = yield from ask(
+        server,
+        url,
+        client_id,
+        auth,
+        form,
+        clock=clock,
+        prover=prover,
+        again=again,
+        offset=offset,
+        audience=audience,
+        reach=reach,
+    )
     try:
         return _read(url, reply, bearer.BEARER if prover is None else bearer.DPOP), reply.sent_at
     except RemoteError as error:
@@ -146,11 +164,13 @@ def ask(
     prover: Prover | None = None,
     again: frozenset[int] = TRY_AGAIN,
     offset: Offset | None = None,
+    audience: str | None = None,
+    reach: Reach | None = None,
 ) -> Generator[Step, Reply | None, Reply]:
     """Send a form to an endpoint that authenticates clients, and return its response, refusals too.
 
-    Every attempt is signed again. If the server's clock differs, the next attempt has its time, and `offset` keeps the
-    difference for the next request.
+    Every attempt is signed again, for the issuer or another audience. If the server's clock differs, the next attempt
+    has its time, and `offset` keeps the difference for the next request.
     """
     patience = Patience()
     offset = offset or Offset()
@@ -158,10 +178,10 @@ def ask(
     def signed() -> Send:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         fields = list(form)
-        auth.apply(fields, headers, client_id=client_id, issuer=server.issuer, now=clock() + offset.seconds)
+        auth.apply(fields, headers, client_id=client_id, issuer=audience or server.issuer, now=clock() + offset.seconds)
         if prover is not None:
             headers["dpop"] = prover.prove(method, url, offset=offset.seconds)
-        return Send(method, url, headers, urlencode(fields).encode("ascii"))
+        return Send(method, reach.inward(url) if reach else url, headers, urlencode(fields).encode("ascii"))
 
     reply = yield from persist(signed, patience, again, clock)
     skew = _skew(reply, clock())

@@ -13,12 +13,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-
 from affiant.errors import ConfigError, RemoteError, Unreachable
-from affiant.jose.strict_json import parse_object
 from affiant.oauth import metadata
-from affiant.oauth.metadata import Metadata
+from affiant.oauth.metadata import Metadata, Reach
 from affiant.resource.issuer.clocks import Clocks
 from affiant.resource.issuer.flight import arrive, result
 from affiant.resource.issuer.worker import submit, worker
@@ -54,7 +51,7 @@ class Response(Value, frozen=True):
 class RemoteIssuer:
     """The issuer with this identifier. Without `http`, each `connect` makes an HTTP client of its own.
 
-    With `reach`, the guard sends its requests there: it replaces scheme, host and port of the issuer's addresses.
+    With `reach`, the guard sends its requests there.
 
     Requests are made on one event loop, whatever threads and loops need their answers: that of the worker. An HTTP
     client that is given belongs to the loop that first used it, and stays with it for as long as that loop runs. A
@@ -67,11 +64,10 @@ class RemoteIssuer:
         *,
         http: Http | None,
         clock: Callable[[], float] = time.time,
-        reach: str | None = None,
+        reach: Reach | None = None,
     ) -> None:
         self.identifier = identifier
-        self._outer = "/".join(identifier.split("/")[:3])
-        self._inner = reach.rstrip("/") if reach is not None else self._outer
+        self._reach = reach or Reach.of(identifier)
         self.reads = 0  # of the metadata
         self.clocks = Clocks(identifier, clock)
         self._http = None if callable(http) else http
@@ -142,8 +138,8 @@ class RemoteIssuer:
         try:
             yield
         except (httpx2.TransportError, TimeoutError) as error:
-            proxy = find_proxy(self._inner) if self._http is None or self._http.trust_env else None
-            raise Unreachable(failure(error, self._inner, proxy=proxy)) from None
+            proxy = find_proxy(self._reach.inner) if self._http is None or self._http.trust_env else None
+            raise Unreachable(failure(error, self._reach.inner, proxy=proxy)) from None
         except RuntimeError as error:
             if self._http is None or not (self._http.is_closed or "loop" in str(error)):
                 raise
@@ -183,7 +179,8 @@ class RemoteIssuer:
         if found.status in metadata.ELSEWHERE:
             url = fallback
             found = await self.get(http, url)
-        self.known = metadata.parse_response(found.status, self._outward(found.body), url=url, issuer=self.identifier)
+        body = self._reach.outward(found.body)
+        self.known = metadata.parse_response(found.status, body, url=url, issuer=self.identifier)
         self._read_at = self._clock()
         self.reads += 1
         return self.known
@@ -196,25 +193,6 @@ class RemoteIssuer:
         said = self.known.raw.get("dpop_signing_alg_values_supported") if self.known is not None else None
         return frozenset(name for name in said if isinstance(name, str)) if isinstance(said, list) else None
 
-    def _inward(self, url: str) -> str:
-        """Return where the guard reaches an address of the issuer. Addresses of others stay as they are."""
-        is_its_own = f"{url}/".lower().startswith(f"{self._outer}/".lower())  # RFC 3986 section 6.2.2.1
-        return self._inner + url[len(self._outer) :] if is_its_own else url
-
-    def _outward(self, body: bytes) -> bytes:
-        """Return the metadata with the issuer's addresses: some servers name those by which they were asked."""
-        if self._inner == self._outer:
-            return body
-        try:
-            members = parse_object(body)
-        except ValueError:
-            return body  # the next step says what is wrong with it
-        inner = f"{self._inner}/"
-        found = {name: value for name, value in members.items() if isinstance(value, str) and value.startswith(inner)}
-        return msgspec.json.encode({
-            **members, **{name: self._outer + value[len(self._inner) :] for name, value in found.items()}
-        })  # fmt: skip
-
     async def get(
         self,
         http: httpx2.AsyncClient,
@@ -225,7 +203,7 @@ class RemoteIssuer:
         timeout: float = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's own
     ) -> Response:
         """Send GET without following redirects; `timeout` is for the whole response."""
-        url = self._inward(url)
+        url = self._reach.inward(url)
         request = http.stream("GET", url, headers=headers, follow_redirects=False, timeout=timeout)
         sent = self.clocks.now()
         async with asyncio.timeout(timeout):  # the HTTP client's timeout is for each part of a response
@@ -235,7 +213,7 @@ class RemoteIssuer:
         self, http: httpx2.AsyncClient, url: str, form: list[tuple[str, str]], *, headers: dict[str, str]
     ) -> Response:
         """Send a form. It authenticates by itself, whatever `auth` the HTTP client has."""
-        url = self._inward(url)
+        url = self._reach.inward(url)
         request = http.stream(
             "POST",
             url,

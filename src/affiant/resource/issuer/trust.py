@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from urllib.parse import urlsplit
 
 from affiant.errors import ConfigError
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.claims import media_type
 from affiant.oauth import names
 from affiant.oauth.access_token import RFC_9068, Accepted, ClaimRules
-from affiant.oauth.metadata import check_issuer, is_safe_url
+from affiant.oauth.metadata import Reach, check_issuer
 from affiant.oauth.parameters import scope
 from affiant.resource import options
 from affiant.resource.issuer import offline
@@ -75,7 +74,7 @@ class Issuer:
         _check_types(self.accept_typ)
         _check_claims(self.claims, self.clients)
         _clients(self.clients)
-        _check_reach(self.reach, self.unsafe_reach)
+        _reach(self)
         if self.revocations is not None and self.revocations not in POLICIES:
             raise ConfigError(f"revocations= is one of: {', '.join(POLICIES)}")
         if not isinstance(self.introspection, Introspection | None):
@@ -153,7 +152,7 @@ def _fake(issuer: Issuer) -> Issuer:
 
 def trust(issuer: Issuer, audiences: Sequence[str], *, http: Http | None, clock: Callable[[], float]) -> Trusted:
     """Return what a guard needs to check the tokens of this issuer for the API with these identifiers."""
-    remote = RemoteIssuer(issuer.identifier, http=http, clock=clock, reach=issuer.unsafe_reach or issuer.reach)
+    remote = RemoteIssuer(issuer.identifier, http=http, clock=clock, reach=_reach(issuer))
     keys: Keys = IssuerKeys(remote, clock=clock)
     if issuer.jwks is not None:
         keys = OfflineKeys(offline.read(issuer.jwks))
@@ -210,18 +209,8 @@ def _clients(given: Collection[str] | Mapping[str, str] | None) -> Mapping[str, 
         raise ConfigError("clients= takes scopes as text, separated by spaces") from None
 
 
-def _check_reach(reach: str | None, unsafe_reach: str | None) -> None:
-    if reach is not None and unsafe_reach is not None:
-        raise ConfigError("give reach= or unsafe_reach=, not both")
-    given = reach if reach is not None else unsafe_reach
-    if given is None:
-        return
+def _reach(issuer: Issuer) -> Reach:
     try:
-        parts = urlsplit(given)
-        origin = f"{parts.scheme}://{parts.netloc}" if parts.hostname and parts.port != 0 else ""
-    except (ValueError, TypeError, AttributeError):
-        origin = ""
-    if given != origin or not origin.startswith(("https://", "http://")) or "@" in origin:
-        raise ConfigError(f"reach={given!r} is not where a server listens: write it like https://as.internal:8377")
-    if unsafe_reach is None and not is_safe_url(given):
-        raise ConfigError(f"reach={given!r} is http, which anybody between can change: https, or unsafe_reach=")
+        return Reach.of(issuer.identifier, issuer.reach, issuer.unsafe_reach)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

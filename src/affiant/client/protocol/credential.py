@@ -1,0 +1,129 @@
+"""Make a service's authentication of what its caller gave, or say why that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from affiant.client.protocol import profiles
+from affiant.client.protocol.assertions import Shape, check
+from affiant.client.protocol.auth import Assertion, ClientAuth, JwtBearer, OverTls, SecretBasic, SecretPost
+from affiant.client.protocol.options import Options
+from affiant.client.protocol.profiles import Profile
+from affiant.client.protocol.prover import Prover
+from affiant.errors import ConfigError, LocalError
+from affiant.jose import keys
+from affiant.jose.keys import PrivateKey, SecretKey
+from affiant.jose.signer import Signer
+from affiant.oauth import names
+from affiant.oauth.binding.dpop import ProofKey
+from affiant.signers.local import load_signer
+
+_BY_KEY = (names.PRIVATE_KEY_JWT,)
+_BY_SECRET = (names.CLIENT_SECRET_BASIC, names.CLIENT_SECRET_POST, names.CLIENT_SECRET_JWT)
+_GRANTS = {
+    "client_credentials": names.CLIENT_CREDENTIALS,
+    "jwt-bearer": names.JWT_BEARER,
+    names.JWT_BEARER: names.JWT_BEARER,
+}
+
+
+def make_shape(options: Options, kid: str | None) -> Shape:
+    """Return what the assertions say, by the profile and the options."""
+    row = profiles.find(options.get("profile"))
+    grant = options.get("grant")
+    if grant is not None and grant not in _GRANTS:
+        raise LocalError(f"grant={grant!r} is not known: client_credentials or jwt-bearer")
+    if grant is not None and row.name and _GRANTS[grant] != row.grant:
+        raise LocalError(f"profile={row.name!r} has another grant than {grant}: leave grant= out")
+    if grant is not None:
+        row = replace(row, grant=_GRANTS[grant])
+    subject = options.get("subject")
+    if subject is not None and row.grant != names.JWT_BEARER:
+        raise LocalError("subject= is for grant='jwt-bearer': a client assertion has the client_id as its sub")
+    if subject is None and row.subject == profiles.REQUIRED:
+        raise LocalError(f"profile={row.name!r} needs subject=: the account that the token is for")
+    lifetime = options.get("lifetime")
+    shape = Shape(
+        row=row,
+        lifetime=row.lifetime if lifetime is None else lifetime,
+        subject=subject,
+        header=options.get("header"),
+        claims=options.get("claims"),
+        has_own_kid=kid is not None,
+    )
+    check(shape)
+    return shape
+
+
+def make_auth(
+    key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None, shape: Shape
+) -> ClientAuth:
+    """Return how the service authenticates, or LocalError."""
+    is_grant = shape.is_grant
+    if method in names.BY_TLS and key is None and secret is None and not is_grant:
+        return OverTls()
+    _check_choice(key, secret, method, shape.row)
+    try:
+        if secret is None:
+            signer = _load(key, alg, kid, shape.row)
+            _check_name(signer, shape)
+            return JwtBearer(signer, shape) if is_grant else Assertion(signer, shape.lifetime, shape)
+        if method == names.CLIENT_SECRET_JWT:
+            return Assertion(SecretKey(secret.encode(), alg or "HS256", kid), shape.lifetime, shape)
+    except ConfigError as error:
+        raise LocalError(str(error)) from None
+    return SecretPost(secret) if method == names.CLIENT_SECRET_POST else SecretBasic(secret)
+
+
+def _check_choice(key: Any, secret: str | None, method: str | None, row: Profile) -> None:
+    if (key is None) == (secret is None):
+        raise LocalError("a service needs either a key or a secret")
+    if secret is not None and (row.name or row.grant == names.JWT_BEARER):
+        what = f"profile={row.name!r}" if row.name else "grant='jwt-bearer'"
+        raise LocalError(f"{what} needs a key: its assertions are not signed with a secret")
+    # Order: before a secret is sent in a way that the operator did not choose.
+    methods = _BY_KEY if secret is None else _BY_SECRET
+    if method is not None and method not in methods:
+        given = "a key" if secret is None else "a secret"
+        raise LocalError(f"auth_method {method!r} cannot be used with {given}: expected {' or '.join(methods)}")
+    if secret is not None and not secret:
+        raise LocalError("the client secret is empty")
+
+
+def _load(key: Any, alg: str | None, kid: str | None, row: Profile) -> Signer:
+    """Return the signer, with an algorithm of the profile if the caller leaves the choice."""
+    signer = load_signer(key, alg, kid)
+    if not row.algs or signer.alg in row.algs:
+        return signer
+    for name in row.algs if alg is None else ():
+        try:
+            return load_signer(key, name, kid)
+        except ConfigError:
+            continue
+    raise LocalError(f"profile={row.name!r} takes keys for {' or '.join(row.algs)}, and this one is for {signer.alg}")
+
+
+def _check_name(signer: Signer, shape: Shape) -> None:
+    """Reject a key that the server could not find."""
+    wanted = shape.row.key_named_by
+    if wanted and signer.kid is None and (shape.header is None or "x5c" not in wanted):
+        raise LocalError(f"profile={shape.row.name!r} needs the name under which the server has the key: kid=")
+
+
+def make_prover(key: Any, clock: Callable[[], float]) -> Prover | None:
+    """Return the prover of dpop=, or None for False."""
+    return Prover(_proof_key(key), clock) if key is not False else None
+
+
+def _proof_key(key: Any) -> ProofKey:
+    if key is True:
+        return ProofKey.of(keys.generate("ES256"))
+    try:
+        signer = load_signer(key, None, None)
+    except (ConfigError, LocalError) as error:
+        raise LocalError(f"dpop=: {error}") from None
+    if not isinstance(signer, PrivateKey):
+        raise LocalError("dpop= takes a private key, not another signer: every proof contains its public part")
+    return ProofKey.of(signer)
