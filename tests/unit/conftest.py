@@ -1,12 +1,14 @@
-"""A server on a socket, for tests of what an HTTP client makes of it."""
+"""A server on a socket, for tests of what an HTTP client makes of it; and a PKCS #11 token."""
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests import softhsm
 
 
 @pytest.fixture
@@ -44,3 +46,18 @@ def serve() -> Iterator[Callable[..., int]]:
         each.close()
     for thread in threads:
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[softhsm.SoftHsm]:
+    """One for all tests of a process: the module reads its configuration once."""
+    made = softhsm.make(tmp_path_factory.mktemp("softhsm"))
+    if made is None:
+        pytest.skip(softhsm.MISSING)
+    before = os.environ.get(softhsm.CONFIGURATION)
+    os.environ[softhsm.CONFIGURATION] = str(made.configuration)
+    yield made
+    if before is None:
+        del os.environ[softhsm.CONFIGURATION]
+    else:
+        os.environ[softhsm.CONFIGURATION] = before

@@ -17,6 +17,7 @@ _SCHEMES: dict[str, tuple[str, str]] = {
     "gcpkms": ("affiant.signers.kms.gcp", "gcp"),
     "azurekv": ("affiant.signers.kms.azure", "azure"),
     "vault": ("affiant.signers.kms.vault", "client"),
+    "pkcs11": ("affiant.signers.pkcs11.key", "pkcs11"),
 }
 
 
@@ -26,11 +27,12 @@ def is_name(text: str) -> bool:
 
 
 def open_signer(name: str, *, alg: str | None = None, kid: str | None = None) -> Checked:
-    """Return the signer of a private key in a KMS. Nothing is sent before its `alg`, `kid`, `public` or `sign` is used.
+    """Return the signer of a key in a KMS or a device, which is asked when `alg`, `kid`, `public` or `sign` is used.
 
     Args:
         name: ``awskms:KEY_ID_OR_ARN``, ``gcpkms:projects/.../cryptoKeyVersions/N``,
-            ``azurekv:https://VAULT.vault.azure.net/keys/NAME/VERSION`` or ``vault:MOUNT/KEY``.
+            ``azurekv:https://VAULT.vault.azure.net/keys/NAME/VERSION``, ``vault:MOUNT/KEY``, or a URI of RFC 7512
+            such as ``pkcs11:token=NAME;object=LABEL?pin-source=file:/PATH``.
         alg: the algorithm (RFC 7518 section 3.1); chosen by the key if left out.
         kid: for the header; the thumbprint of the public key if left out (RFC 7638).
 

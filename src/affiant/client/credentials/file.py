@@ -41,7 +41,7 @@ class Credentials:
         scope: requested by default.
         resource: requested by default.
         key_file: the path of the private key, PEM or JWK, relative to the credentials file.
-        signer: the name of a private key in a KMS, such as ``awskms:alias/billing``.
+        signer: the name of a private key in a KMS or a device: ``awskms:alias/billing``, ``pkcs11:token=...``.
         certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with its intermediate certificates.
         certificate_key: the path of its private key, PEM, if that is another file.
         next_key: during a rotation, the private JWK that will replace `key`.
@@ -64,7 +64,7 @@ class Credentials:
     next_key: dict[str, Any] | None = field(default=None, repr=False)
     old_key: dict[str, Any] | None = field(default=None, repr=False)
     key_file: str | None = None
-    signer: str | None = None
+    signer: str | None = field(default=None, repr=False)
     registration_client_uri: str | None = None
     registration_access_token: str | None = field(default=None, repr=False)
 

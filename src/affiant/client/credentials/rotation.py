@@ -84,7 +84,9 @@ def _read(reply: Reply, url: str) -> list[dict[str, Any]]:
 def signer(found: Credentials) -> PrivateKey:
     """Return the key of a credentials file, with the kid under which its server has it."""
     if found.signer is not None:
-        raise LocalError(f"the key of {found.client_id} is held by {found.signer}: make a new one there")
+        raise LocalError(
+            f"the key of {found.client_id} is held elsewhere ({found.signer.partition(':')[0]}:): make a new one there"
+        )
     if found.key is None:
         raise LocalError(f"{found.client_id} has no key: it authenticates by {found.auth_method}")
     return _parse(found.key if found.kid is None else {**found.key, "kid": found.kid}, found.alg)
