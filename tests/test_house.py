@@ -91,6 +91,7 @@ BUNDLES = {
     "testing/messages.py claims **changes": JSON,
     "testing/messages.py form **parameters": JSON,
     "testing/messages.py proof **claims": JSON,
+    "cli/tokens/helper/holder.py run **arguments": CLICK,
     "resource/guard.py unsafe_replaced **options": "those of Guard",
     "testing/server.py access_token **claims": JSON,
     "testing/server.py assertion **claims": JSON,

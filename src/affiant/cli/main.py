@@ -48,6 +48,7 @@ GROUPS = {
         "token": ("tokens.token", "Print an access token."),
         "call": ("tokens.call", "Call an API with a token."),
         "agent": ("workload.agent", "Keep a token file fresh."),
+        "helper": ("tokens.helper.group", "Answer git, docker, pip or kubectl."),
         "key": ("tokens.key", "Make and rotate a service's own keys."),
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
