@@ -49,6 +49,7 @@ GROUPS = {
         "call": ("tokens.call", "Call an API with a token."),
         "agent": ("workload.agent", "Keep a token file fresh."),
         "helper": ("tokens.helper.group", "Answer git, docker, pip or kubectl."),
+        "proxy": ("workload.proxy", "Add tokens to the requests of programs."),
         "key": ("tokens.key", "Make and rotate a service's own keys."),
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
@@ -70,7 +71,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
-_LONG_LIVED = ("serve", "guard", "demo", "agent")  # long pauses for garbage would be felt here
+_LONG_LIVED = ("serve", "guard", "demo", "agent", "proxy")  # long pauses for garbage would be felt here
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +28,6 @@ from affiant.system.text import printable
 
 MAX_CONNECTIONS = 4096
 REPLAYS = "AFFIANT_GUARD_REPLAYS"
-_MAX_PORT = 65_535
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", re.ASCII)
 _LOOPBACK = ("127.0.0.0/8", "::1")
 
 
@@ -92,7 +88,7 @@ def serve(
     Prometheus scrapes /metrics. The log has the reason of each refusal. With --metadata, let the proxy pass requests
     for /.well-known/oauth-protected-resource on to the guard.
     """
-    address = _address(listen)
+    address = port.parse_address(listen, option="--listen")
     trusted = _trusted(address, trust, options)
     rules = parse(public, given, routes)
     application = _guard(options, trusted, rules).forward_auth(rules, proxy=options["proxy"], trusted=trusted)
@@ -108,17 +104,6 @@ def serve(
     uvicorn.Server(uvicorn.Config(application, **port.options(caps))).run(sockets=[listening])
 
 
-def _address(text: str) -> tuple[str, int] | Path:
-    """Return host and port, or the path of a Unix socket."""
-    if text.startswith("unix:/"):
-        return Path(text.removeprefix("unix:"))
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[3]) > _MAX_PORT:
-        hint = "write it like 127.0.0.1:8400, [::1]:8400 or unix:/run/guard/guard.sock"
-        raise click.BadParameter(hint, param_hint="--listen")
-    return found[1] or found[2], int(found[3])
-
-
 def _trusted(address: tuple[str, int] | Path, given: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
     """Return the proxies; if none is named, those of this machine.
 
@@ -130,16 +115,9 @@ def _trusted(address: tuple[str, int] | Path, given: Sequence[str], options: Map
         return (UNIX,)
     if UNIX in given:
         raise ConfigError("--trust takes addresses: a Unix socket is chosen with --listen unix:/PATH")
-    if not given and not _is_loopback(address[0]):
+    if not given and not port.is_loopback(address[0]):
         raise ConfigError(f"the guard listens on {address[0]}: name the proxies that may ask, as in  --trust 10.0.0.5")
     return tuple(given) or _LOOPBACK
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _guard(options: Mapping[str, Any], trusted: Sequence[str], rules: Rules) -> Guard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from affiant.client.credentials import file as credentials_file
 from affiant.client.credentials.file import Credentials
 from affiant.errors import LocalError
 from affiant.oauth import names
+
+if TYPE_CHECKING:  # it loads cryptography, which a kept token does not need
+    from affiant.client.identity import Service
 
 credentials_option: Callable[[Any], Any] = click.option(
     "-c",
@@ -40,3 +43,13 @@ def find(credentials: Path | None, resource: str | None = None, scope: str | Non
     if scope is None and resource not in (None, found.resource):
         return replace(found, scope=None)
     return found
+
+
+def open_service(credentials: Path | None, resource: str | None, scope: str | None, *, dpop: bool = False) -> Service:
+    """Return the service for a process that runs for long: it reads a file whose key was rotated again."""
+    from affiant.client.identity import Service
+
+    found = find(credentials, resource, scope)
+    # For another API than that of the file the scope of the file must not be sent, and only `found` lacks it.
+    is_as_written = found == credentials_file.find(credentials)
+    return Service.from_credentials(credentials if is_as_written else found, dpop=dpop)

@@ -9,6 +9,7 @@ import pytest
 
 from affiant.cli.main import main
 from affiant.cli.server import guard, routes
+from affiant.cli.server.listening import port
 from affiant.errors import ConfigError
 from affiant.oauth.parameters.need import any_of
 from affiant.resource.replays import RedisReplays, SqliteReplays
@@ -101,13 +102,13 @@ def test_what_is_no_scope_in_the_file_opens_no_route(
     [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:8400", ("::1", 8400)), ("localhost:1", ("localhost", 1))],
 )
 def test_address(text: str, address: tuple[str, int]) -> None:
-    assert guard._address(text) == address
+    assert port.parse_address(text, option="--listen") == address
 
 
 @pytest.mark.parametrize("text", ["", ":8400", "::1:8400", "a@b:1", "a:b", "a:1/x", "[a]:1", "http://a:1"])
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        guard._address(text)
+        port.parse_address(text, option="--listen")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
+import re
 import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import click
 
 from affiant.cli.server.listening import loop
 from affiant.cli.server.listening.connection import Connection
@@ -14,6 +18,26 @@ from affiant.cli.server.listening.table import Caps
 from affiant.errors import ConfigError
 
 DRAIN_SECONDS = 10
+_MAX_PORT = 65_535
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", re.ASCII)
+
+
+def parse_address(text: str, *, option: str) -> tuple[str, int] | Path:
+    """Return host and port, or the path of a Unix socket."""
+    if text.startswith("unix:/"):
+        return Path(text.removeprefix("unix:"))
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[3]) > _MAX_PORT:
+        hint = "write it like 127.0.0.1:8400, [::1]:8400 or unix:/run/guard/guard.sock"
+        raise click.BadParameter(hint, param_hint=option)
+    return found[1] or found[2], int(found[3])
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def listen(host: str, port: int, *, option: str) -> socket.socket:
@@ -31,13 +55,13 @@ def listen(host: str, port: int, *, option: str) -> socket.socket:
     return listening
 
 
-def listen_at(path: Path, *, option: str) -> socket.socket:
-    """Return a Unix socket that listens. Its file is for all users of this machine; its folder may be for fewer."""
+def listen_at(path: Path, *, option: str, mode: int = 0o666) -> socket.socket:
+    """Return a Unix socket that listens. By default its file is for all users of this machine; its folder may limit."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
         listening.bind(str(path))
-        path.chmod(0o666)
+        path.chmod(mode)  # Order: before it listens
         listening.listen(2048)
     except OSError as error:
         listening.close()
