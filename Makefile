@@ -100,6 +100,9 @@ lock: ## resolve requirements.lock again from pyproject.toml (ARGS="--upgrade" f
 	@$(LOCK_VENV)/bin/uv pip compile bench/guards/requirements.in \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file bench/guards/requirements.lock $(ARGS)
+	@$(LOCK_VENV)/bin/uv pip compile bench/clients/requirements.in \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file bench/clients/requirements.lock $(ARGS)
 	@echo "· requirements.lock: $$(grep -c '==' requirements.lock) packages"
 
 clean: ## remove environments, caches and builds

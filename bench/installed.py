@@ -1,4 +1,4 @@
-"""What others wrote, installed as bench/peers and bench/guards pin it, into a cache outside the repository."""
+"""What others wrote, installed as the locks of bench/ pin it, into a cache outside the repository."""
 
 from __future__ import annotations
 
@@ -56,8 +56,17 @@ def _python() -> Path:
 
 def verifiers() -> Path:
     """Return the interpreter that has the verifiers of access tokens."""
-    pinned = PEERS.with_name("guards") / "requirements.lock"
-    return _install("verifiers", [pinned], _environment) / "venv" / "bin" / "python"
+    return _interpreter("verifiers", "guards")
+
+
+def clients() -> Path:
+    """Return the interpreter that has the clients."""
+    return _interpreter("clients", "clients")
+
+
+def _interpreter(name: str, room: str) -> Path:
+    pinned = PEERS.with_name(room) / "requirements.lock"
+    return _install(name, [pinned], _environment) / "venv" / "bin" / "python"
 
 
 def _environment(folder: Path) -> list[list[str]]:

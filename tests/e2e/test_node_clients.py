@@ -1,12 +1,12 @@
 """Clients for Node, as they are on the registry, get a token with private_key_jwt and call the guarded API with it."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import npm
 from tests.process import Server
 
 PROJECT = Path(__file__).parent / "node"
@@ -17,27 +17,7 @@ INSTALL_SECONDS = 20
 @pytest.fixture(scope="session")
 def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the locked versions are installed, next to the scripts that use them."""
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not found: install Node 20 or newer for the Node clients")
-    folder = tmp_path_factory.mktemp("node") / "project"
-    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"the npm registry did not answer within {INSTALL_SECONDS} s: no Node clients to test with")
-    if done.returncode:
-        # A lock that does not fit package.json (EUSAGE) or its hashes (EINTEGRITY) is our mistake, not the network's.
-        assert "EUSAGE" not in done.stderr, done.stderr
-        assert "EINTEGRITY" not in done.stderr, done.stderr
-        pytest.skip(f"the npm registry cannot be reached: no Node clients to test with ({_code(done.stderr)})")
-    return folder
-
-
-def _code(stderr: str) -> str:
-    codes = [line.rpartition(" ")[2] for line in stderr.splitlines() if line.startswith("npm error code ")]
-    return codes[0] if codes else "npm ci failed"
+    return npm.install(PROJECT, tmp_path_factory.mktemp("node") / "project", seconds=INSTALL_SECONDS)
 
 
 def _run(project: Path, library: str, *words: str) -> dict[str, Any]:
