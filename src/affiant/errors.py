@@ -62,6 +62,7 @@ class Refused(RemoteError):
         trace_id: for the operator, who can look it up (``affiant explain``).
         status: the HTTP status.
         error_uri: the page that explains the error, if the server named one.
+        hint: where the server says no more: what was sent, what its metadata list, and the likely remedy, in lines.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Refused(RemoteError):
         trace_id: str | None = None,
         status: int = 400,
         error_uri: str | None = None,
+        hint: str = "",
     ) -> None:
         super().__init__(error, description)
         self.error = error
@@ -79,10 +81,12 @@ class Refused(RemoteError):
         self.trace_id = trace_id
         self.status = status
         self.error_uri = error_uri
+        self.hint = hint
 
     def __str__(self) -> str:
         trace = f" (trace {self.trace_id})" if self.trace_id else ""
-        return f"{self.error}: {self.description}{trace}" if self.description else f"{self.error}{trace}"
+        said = f"{self.error}: {self.description}{trace}" if self.description else f"{self.error}{trace}"
+        return f"{said}\n{self.hint}" if self.hint else said
 
 
 class Rejected(Error):

@@ -298,7 +298,7 @@ class Service:
         try:
             return self._ask(form)
         except Refused as refusal:
-            if refusal.error not in self._shape.auth_errors:
+            if refusal.error not in flow.auth_errors(form):
                 raise
             if self._has_new_credential():
                 return self._ask(form)

@@ -104,7 +104,7 @@ def test_other_resource_or_scope_is_another_token(foreign: Foreign, service: Ser
 
 
 def test_failure_reaches_all_callers_and_is_not_cached(foreign: Foreign, service: Service) -> None:
-    foreign.script["/token"] = [Answer(400, {"error": "invalid_request"})]
+    foreign.script["/token"] = [Answer(400, {"error": "slow_down"})]
     start = threading.Barrier(10)
 
     def one(_: int) -> str:
@@ -115,7 +115,7 @@ def test_failure_reaches_all_callers_and_is_not_cached(foreign: Foreign, service
             return error.error
 
     with ThreadPoolExecutor(10) as pool:
-        assert set(pool.map(one, range(10))) == {"invalid_request"}
+        assert set(pool.map(one, range(10))) == {"slow_down"}
     assert len(foreign.sent("/token")) == 1
     assert service.token().value == "token-1"
 
@@ -339,7 +339,7 @@ def test_one_probe_at_a_time(foreign: Foreign, key: PrivateKey, http: httpx2.Cli
 
 def test_refusals_do_not_open_the_breaker(foreign: Foreign, key: PrivateKey) -> None:
     service = Service(foreign.url, "billing", key=key, clock=_Clock())
-    foreign.default["/token"] = Answer(400, {"error": "invalid_request"})
+    foreign.default["/token"] = Answer(400, {"error": "slow_down"})
     _failures(service, 20)
     assert len(foreign.sent("/token")) == 20
 

@@ -58,6 +58,7 @@ def copied(error: Refused) -> Refused:
         trace_id=error.trace_id,
         status=error.status,
         error_uri=error.error_uri,
+        hint=error.hint,
     )
 
 

@@ -26,11 +26,11 @@ BACKOFF_SECONDS = 5.0  # after a failed early renewal, but no more than a quarte
 # For which a refused client sends no request, and a token that replaced a refused one is not replaced: neither a wrong
 # key nor an API that refuses every token must cause a flood.
 REFUSED_SECONDS = 5.0
-# RFC 6749 section 5.2, RFC 8707 section 2: the same request would get the same answer.
-_PERMANENT = frozenset(
-    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target"}
+# All other refusals are permanent (RFC 6749 section 5.2): the same request would get the same answer.
+_PASSING = frozenset(
+    {"temporarily_unavailable", "server_error", "slow_down", "authorization_pending", "use_dpop_nonce"}
 )
-_SERVER_ERROR = 500
+_TOO_MANY, _SERVER_ERROR = 429, 500
 # Of one service, with what is known about refusals: more would be a leak, as of a program that puts an id into a scope.
 MOST_TOKENS = 1024
 Fetch = Callable[[TokenKey], "tuple[TokenResponse, float]"]
@@ -161,12 +161,16 @@ class TokenSource:
         now, token = self._clock(), entry.token
         left = max(0.0, token.expires_at - now) if token is not None else math.inf
         entry.quiet_until = now + min(BACKOFF_SECONDS, left / 4)
-        if isinstance(error, Refused) and error.error in _PERMANENT:
+        if isinstance(error, Refused) and _is_permanent(error):
             entry.refusal, entry.refused_until = error, now + REFUSED_SECONDS
         if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.retry_after is None:
             self._breaker.succeed()  # it works, and refuses this request
         elif isinstance(error, RemoteError):
             self._breaker.fail(error)
+
+
+def _is_permanent(refusal: Refused) -> bool:
+    return refusal.error not in _PASSING and refusal.status < _SERVER_ERROR and refusal.status != _TOO_MANY
 
 
 def _token(response: TokenResponse, sent_at: float) -> Token:

@@ -52,9 +52,9 @@ class Shape:
         return self.row.grant == names.JWT_BEARER
 
     @property
-    def auth_errors(self) -> tuple[str, ...]:
-        """The errors for an assertion that the server does not accept (RFC 7521 sections 4.1.1 and 4.2.1)."""
-        return ("invalid_client", "invalid_grant") if self.is_grant else ("invalid_client",)
+    def reserved_claims(self) -> dict[str, str]:
+        """The claims that another parameter sets, with its name."""
+        return {**_CLAIMS, **{name: f"{name}=" for name in self.row.inside}}
 
     def build(
         self, signer: Signer, form: Form, *, client_id: str, audience: str, now: float, lifetime: int | None = None
@@ -63,7 +63,7 @@ class Shape:
         inside = {name: value for name, value in form if name in self.row.inside}
         form[:] = [(name, value) for name, value in form if name not in inside]
         header = {"typ": self.row.typ, **_members("header", self.header, _HEADER)}
-        claims = _members("claims", self.claims, {**_CLAIMS, **{name: f"{name}=" for name in self.row.inside}})
+        claims = _members("claims", self.claims, self.reserved_claims)
         if self.subject is not None or self.row.subject == OPTIONAL:
             claims["sub"] = self.subject
         if not self.has_own_kid and any(name in header for name in _NAME_THE_KEY):
@@ -85,7 +85,7 @@ def check(shape: Shape) -> None:
         raise LocalError("lifetime= is a number of whole seconds")
     if not 0 < shape.lifetime <= shape.row.longest:
         raise LocalError(f"lifetime={shape.lifetime} must be 1 to {shape.row.longest} seconds{_by(shape.row)}")
-    for name, given, reserved in (("header", shape.header, _HEADER), ("claims", shape.claims, _CLAIMS)):
+    for name, given, reserved in (("header", shape.header, _HEADER), ("claims", shape.claims, shape.reserved_claims)):
         if not callable(given):
             _members(name, given, reserved)
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from affiant.client.protocol import hint
 from affiant.errors import LocalError, Refused, Rejected, RemoteError, Unreachable
 from affiant.jose import compact
 from affiant.jose.key_set import KeySet
@@ -38,7 +39,6 @@ TIMEOUT_SECONDS = 10.0
 MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
 NOT_TAKEN = frozenset({429, 503})  # the server did not process the request
 TRY_AGAIN = NOT_TAKEN | {502, 504}
-_MAY_BE_LATE = ("invalid_client", "invalid_dpop_proof")
 _REFUSED = (400, 401, 403)
 
 
@@ -71,6 +71,7 @@ class Reply:
     headers: dict[str, str]
     body: bytes = field(repr=False)
     sent_at: float = 0.0  # when its request was sent, in seconds since the epoch
+    request: Send | None = field(default=None, repr=False)
 
 
 Step = Send | Wait
@@ -149,7 +150,22 @@ def request_token(
         return _read(url, reply, bearer.BEARER if prover is None else bearer.DPOP), reply.sent_at
     except RemoteError as error:
         error.retry_after = _retry_after(reply, clock())
+        if isinstance(error, Refused) and error.error in auth_errors(form) and error.trace_id is None:
+            error.hint = _hint(error, reply, server, clock())
         raise
+
+
+def auth_errors(form: Form) -> tuple[str, ...]:
+    """Return the errors for an assertion that the server does not accept (RFC 7521 sections 4.1.1 and 4.2.1)."""
+    is_grant = ("grant_type", names.JWT_BEARER) in form
+    return ("invalid_client", "invalid_grant") if is_grant else ("invalid_client",)
+
+
+def _hint(refused: Refused, reply: Reply, server: Metadata, now: float) -> str:
+    if reply.request is None:
+        return ""
+    skew = _skew(reply, now) if "date" in reply.headers else None
+    return hint.explain(refused.description, reply.request.body, reply.request.headers, server, skew=skew)
 
 
 def ask(
@@ -172,8 +188,7 @@ def ask(
     Every attempt is signed again, for the issuer or another audience. If the server's clock differs, the next attempt
     has its time, and `offset` keeps the difference for the next request.
     """
-    patience = Patience()
-    offset = offset or Offset()
+    patience, offset, may_be_late = Patience(), offset or Offset(), {*auth_errors(form), "invalid_dpop_proof"}
 
     def signed() -> Send:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
@@ -186,7 +201,7 @@ def ask(
     reply = yield from persist(signed, patience, again, clock)
     skew = _skew(reply, clock())
     # Against the time that was signed with: a clock that was set right makes an old offset wrong.
-    if patience.attempts and abs(skew - offset.seconds) > SKEW_SECONDS and _error(reply) in _MAY_BE_LATE:
+    if patience.attempts and abs(skew - offset.seconds) > SKEW_SECONDS and _error(reply) in may_be_late:
         offset.seconds = skew if abs(skew) > SKEW_SECONDS else 0.0
         if offset.seconds:
             side = "behind" if skew > 0 else "ahead of"
@@ -255,7 +270,7 @@ def persist(
                 raise RemoteError(f"{step.url}: no reply")
             wait = _delay(reply, patience, again, clock())
             if patience.attempts <= 0 or wait > patience.seconds:
-                return replace(reply, sent_at=sent_at)
+                return replace(reply, sent_at=sent_at, request=step)
         patience.seconds -= wait
         yield Wait(wait)
 

@@ -76,6 +76,7 @@ class Server:
                 result = retry()
             except Refused:
                 self.audience_rule = None
+                refusal.hint += "\n  its token endpoint was refused as audience, too" if refusal.hint else ""
                 raise refusal from None
             except BaseException:
                 self.audience_rule = FALLBACK  # it said neither yes nor no
