@@ -51,7 +51,7 @@ tests: $(READY)
 quick: $(READY) ## the tests of what you changed, within a minute (ARGS="--base main" to compare with main)
 	@$(BIN)/python -m tests.quick $(ARGS)
 
-lint: $(READY) ## ruff, import-linter, mypy
+lint: $(READY) ## ruff, import-linter, mypy, basedpyright
 	@echo "· ruff"
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
@@ -59,6 +59,8 @@ lint: $(READY) ## ruff, import-linter, mypy
 	@report=$$($(BIN)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
 	@echo "· mypy"
 	@$(BIN)/mypy --no-error-summary
+	@echo "· basedpyright: the types of the public API"
+	@$(BIN)/python -m tests.public_types
 
 demo: $(READY) ## the full flow on this machine (ARGS="..." is passed to affiant demo)
 	@$(BIN)/affiant demo $(ARGS)

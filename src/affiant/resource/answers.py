@@ -13,7 +13,7 @@ from affiant.oauth.resource_request import Rules
 from affiant.reasons import Reason
 from affiant.resource.metadata import Published
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # The headers of a refusal that a page may read, if the CORS headers of the API admit its origin.
 _ALWAYS = {

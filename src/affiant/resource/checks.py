@@ -51,7 +51,9 @@ class Checks:
         clock: Callable[[], float],
         replays: ReplayStore | None = None,
     ) -> None:
-        self.issuer, self.audience, self.url = rules.issuer, rules.audience, url
+        self.issuer: str = rules.issuer
+        self.audience: str = rules.audience
+        self.url: str | None = url
         self.published = published
         self._rules, self._proxies, self._challenges = rules, proxies, challenges
         self._trusted = {one.accepted.issuer: one for one in trusted}

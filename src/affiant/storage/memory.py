@@ -56,7 +56,7 @@ class MemoryTables:
         self._ledger = ledger
         self._uses = uses
         self._records: dict[str, dict[str, Any]] = {}
-        self.version = 1
+        self.version: int = 1
 
     async def get(self, step: Get[Record]) -> Record | None:
         with self._lock:

@@ -319,11 +319,11 @@ class Registry:
     """The ports of this module; every store has them."""
 
     def __init__(self, tables: Tables) -> None:
-        self.clients = Clients(tables)
-        self.apis = Apis(tables)
-        self.initial_access_tokens = InitialAccessTokens(tables)
-        self.signing_keys = SigningKeys(tables)
-        self.settings = Settings(tables)
+        self.clients: Clients = Clients(tables)
+        self.apis: Apis = Apis(tables)
+        self.initial_access_tokens: InitialAccessTokens = InitialAccessTokens(tables)
+        self.signing_keys: SigningKeys = SigningKeys(tables)
+        self.settings: Settings = Settings(tables)
 
 
 def _write(writes: Sequence[Write], audit: Audit | None, before: Any, after: Any) -> Steps[None]:

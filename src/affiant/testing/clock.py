@@ -15,7 +15,7 @@ class Clock:
     """
 
     def __init__(self, now: float = NOW) -> None:
-        self.now = float(now)
+        self.now: float = float(now)
 
     def __call__(self) -> float:
         """Return the time, in seconds since the epoch."""

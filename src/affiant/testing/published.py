@@ -16,13 +16,13 @@ class Published:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.keys = list[PrivateKey]()  # the last one signs
-        self.minted = dict[str, dict[str, Any]]()  # the claims of each token, for introspection
-        self.revoked = list[tuple[str, str, int]]()  # kind, value, at
+        self.keys: list[PrivateKey] = []  # the last one signs
+        self.minted: dict[str, dict[str, Any]] = {}  # the claims of each token, for introspection
+        self.revoked: list[tuple[str, str, int]] = []  # kind, value, at
         self.is_up = self.is_open = True
-        self.version = 0  # of all of it
-        self.changed = Future[None]()  # done when the version is another one
-        self.asked = threading.Condition()
+        self.version: int = 0  # of all of it
+        self.changed: Future[None] = Future()  # done when the version is another one
+        self.asked: threading.Condition = threading.Condition()
 
     def change(self) -> None:
         """Wake the requests that wait for a change."""

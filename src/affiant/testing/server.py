@@ -90,8 +90,12 @@ class Server:
         master_key: MasterKey,
         clock: Clock,
     ) -> None:
-        self.issuer, self.app, self.http = issuer, built, http
-        self.store, self.master_key, self.clock = store, master_key, clock
+        self.issuer: str = issuer
+        self.app: Starlette = built
+        self.http: httpx2.AsyncClient = http
+        self.store: Store = store
+        self.master_key: MasterKey = master_key
+        self.clock: Clock = clock
         self.secrets: dict[str, str] = {}
         self.signers: dict[str, Signer] = {}
         self._loop = asyncio.get_running_loop()

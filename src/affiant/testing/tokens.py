@@ -29,7 +29,9 @@ class Tokens:
     """
 
     def __init__(self, issuer: str, audience: str, clock: Clock) -> None:
-        self.issuer, self.audience, self.clock = issuer, audience, clock
+        self.issuer: str = issuer
+        self.audience: str = audience
+        self.clock: Clock = clock
         self._published = Published(clock)
 
     def token(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # they load cryptography, which a cached token does not need
     from affiant.client.protocol.auth import ClientAuth
     from affiant.client.protocol.prover import Prover
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of one request, for all reasons together
 SKEW_SECONDS = 30  # a larger difference to a reply's Date explains a refused assertion

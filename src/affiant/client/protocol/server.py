@@ -17,7 +17,7 @@ from affiant.oauth.metadata import Metadata, Reach, is_safe_url
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -29,7 +29,7 @@ class Server:
         self._is_by_tls = is_by_tls
         self._given = _given(issuer, options, row)
         self._found = self._given
-        self.reach = _reach(self._given.token_endpoint if self._given else issuer, options)
+        self.reach: Reach = _reach(self._given.token_endpoint if self._given else issuer, options)
         self.audience_rule = _rule(options.get("unsafe_audience"), row)
         self._trial = threading.Lock()
 

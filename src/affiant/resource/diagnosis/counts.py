@@ -17,9 +17,9 @@ class Counts:
     __slots__ = ("accepted", "refused", "unknown")
 
     def __init__(self) -> None:
-        self.accepted = 0
+        self.accepted: int = 0
         self.refused: dict[str, int] = {}  # by the code of the reason
-        self.unknown = 0  # tokens that were verified, since the guard had not seen them
+        self.unknown: int = 0  # tokens that were verified, since the guard had not seen them
 
     def refuse(self, error: Rejected | RemoteError) -> None:
         outcome = error.reason.code if isinstance(error, Rejected) else UNAVAILABLE

@@ -69,7 +69,7 @@ class Needed(params.Security):
             "_scheme": Annotated[None, Security(Scheme(guard), scopes=shown)],
         }
         # FastAPI reads it in place of that of `__call__`.
-        self.__signature__ = Signature(
+        self.__signature__: Signature = Signature(
             [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in annotations.items()]
         )
 
@@ -100,7 +100,7 @@ class Scheme(SecurityBase):
     """The scheme in OpenAPI. Nothing is fetched for it: Swagger UI asks for a token, whatever issuer has issued it."""
 
     def __init__(self, guard: Checks) -> None:
-        self.scheme_name = name_of(guard)
+        self.scheme_name: str = name_of(guard)
         description = f"An access token for {guard.audience}"
         if bearer.BEARER in guard.schemes:
             self.model: models.SecurityBase = models.HTTPBearer(bearerFormat="JWT", description=description)

@@ -17,7 +17,7 @@ from affiant.resource.caller import Caller
 from affiant.resource.checks import Checks
 from affiant.resource.frameworks import asgi, checked
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _DENIED = "affiant.denied"  # in the scope of a WebSocket
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 NOTABLE_SECONDS = 10.0  # a difference that is worth a warning: 30 make a guard refuse fresh tokens
 _MOST_AGE = 10  # digits

@@ -139,7 +139,7 @@ class Introspected:
         accepted: Accepted,
         clock: Callable[[], float],
     ) -> None:
-        self.client_id = options.client_id
+        self.client_id: str = options.client_id
         self._issuer = issuer
         self._keys = keys
         self._options = options

@@ -35,7 +35,7 @@ from affiant.system.values import Value
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 300.0  # cache lifetime if the response has no Cache-Control
 LEAST_SECONDS, MOST_SECONDS = 5.0, 86_400.0  # limits of a lifetime from Cache-Control

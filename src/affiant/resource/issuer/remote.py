@@ -25,7 +25,7 @@ from affiant.system.values import Value
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_BYTES = 262_144
 TIMEOUT_SECONDS = 3.0
@@ -68,8 +68,8 @@ class RemoteIssuer:
     ) -> None:
         self.identifier = identifier
         self._reach = reach or Reach.of(identifier)
-        self.reads = 0  # of the metadata
-        self.clocks = Clocks(identifier, clock)
+        self.reads: int = 0  # of the metadata
+        self.clocks: Clocks = Clocks(identifier, clock)
         self._http = None if callable(http) else http
         self._make_http = http if callable(http) else None
         self._clock = clock

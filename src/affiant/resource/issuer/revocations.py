@@ -29,7 +29,7 @@ from affiant.system.values import Value
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 POLICIES = ("optional", "required", "off")
 WAIT_SECONDS = 5  # for which the issuer may delay a response; a dead connection is noticed so much later

@@ -21,7 +21,7 @@ from affiant.resource.issuer.offline import Keys, OfflineKeys
 from affiant.resource.issuer.remote import Http, RemoteIssuer
 from affiant.resource.issuer.revocations import POLICIES, Followed
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # JWTs that are no access tokens, whatever an operator writes.
 _OTHER_TYPES = frozenset({

@@ -31,9 +31,9 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.watched = WeakSet[Executor]()  # idle during a fork, too: whoever submits to one has the lock
-        self.forks = 0  # between the process that made this object and this one
+        self.lock: threading.Lock = threading.Lock()
+        self.watched: WeakSet[Executor] = WeakSet()  # idle during a fork, too: whoever submits to one has the lock
+        self.forks: int = 0  # between the process that made this object and this one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._executor = Executor()
         self._resumed: threading.Event | None = None  # set when the fork is over
@@ -86,7 +86,7 @@ class Executor(ThreadPoolExecutor):
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__(most, thread_name_prefix="affiant guard")
-        self.running = set[Future[Any]]()
+        self.running: set[Future[Any]] = set()
 
     def submit(self, fn: Callable[P, Result], /, *args: P.args, **kwargs: P.kwargs) -> Future[Result]:
         future = super().submit(fn, *args, **kwargs)
@@ -138,4 +138,4 @@ def submit(coroutine: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLo
         return failed
 
 
-worker = Worker()
+worker: Worker = Worker()

@@ -13,7 +13,7 @@ from affiant.resource.replays.threads import Threads
 if TYPE_CHECKING:  # an API without this store never loads it
     from redis import Redis, RedisCluster
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.8
 MOST_THREADS = 8  # and connections, of one process

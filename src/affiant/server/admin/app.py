@@ -44,7 +44,7 @@ class AdminEndpoint(Recorder):
         self._context = context
         self._authenticate = authenticate
         self._routes = OPERATIONS
-        self.prefix = urlsplit(context.identifier).path
+        self.prefix: str = urlsplit(context.identifier).path
 
     async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         request = self.begin(scope, receive)

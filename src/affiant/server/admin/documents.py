@@ -3,7 +3,7 @@
 The members of clients and APIs come from the rows of registry/fields.py.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -150,7 +150,7 @@ class ClientChanges(In):
 class HeldKey(Out):
     """A key of a client: its state, its uses, and whether it can be retired."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     kid: str
     thumbprint: str

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from dataclasses import fields as attributes
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError, core_schema
@@ -37,7 +37,9 @@ class Checked:
 class Document(BaseModel):
     """Base of all documents; each is built at its first use, because one process needs few of them."""
 
-    model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)  # an input may be a secret
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        defer_build=True, hide_input_in_errors=True
+    )  # an input may be a secret
 
 
 class Out(Document):
@@ -52,7 +54,7 @@ class Out(Document):
 class In(Document):
     """Base of requests. An unknown member or a value of another JSON type, such as "yes" for true, is rejected."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
 
 def page(item: type[Out]) -> Any:

@@ -22,7 +22,7 @@ Row = TypeVar("Row")
 Result = TypeVar("Result")
 Read = Callable[[http.Send], Awaitable[None]]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 SLICE_SECONDS = 0.004  # a health check or a step of a token request waits for one slice at most; the limit is 0.02
 OPEN = 8  # reads of one process; each keeps one page in memory
 OPEN_BY_ONE = 2  # reads of one caller, so that one viewer cannot block the others

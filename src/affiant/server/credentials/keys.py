@@ -218,7 +218,7 @@ class ClientKeys:
     __slots__ = ("_keys", "_may", "records")
 
     def __init__(self, records: Sequence[ClientKey], *, admits_announced: bool = False) -> None:
-        self.records = tuple(records)
+        self.records: tuple[ClientKey, ...] = tuple(records)
         self._keys = tuple((record, parse(record.jwk)) for record in records)
         self._may = may_be_proved if admits_announced else may_authenticate
 

@@ -19,7 +19,7 @@ from affiant.system.text import instant
 
 Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refused by several
 DEFAULT_LINE = ""  # of all APIs that have chosen no algorithm

@@ -28,7 +28,7 @@ from affiant.server.request.http import NO_STORE
 from affiant.server.request.notes import without_credentials
 from affiant.system.identifiers import new_trace_id
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
 _NO_USERS = {

@@ -30,6 +30,7 @@ from affiant.server.registration import descriptions
 from affiant.server.registration.metadata import LEFT_OUT
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
+from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.storage.ports import Store
@@ -52,7 +53,7 @@ class ClientKeysEndpoint(ClientEndpoint):
     """Changes a client's keys."""
 
     name = "client-keys"
-    description = descriptions.CLIENT_KEYS
+    description: ClassVar[Description] = descriptions.CLIENT_KEYS
     methods: ClassVar[tuple[str, ...]] = ("POST", "PUT")
     counts_uses: ClassVar[bool] = False  # a key that only rotates itself is not in use
 

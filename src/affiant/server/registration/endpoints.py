@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose import base64url
@@ -24,6 +24,7 @@ from affiant.server.registration.records import Bounds, Policy
 from affiant.server.registry.clients import Registered
 from affiant.server.registry.kinds import is_client_id
 from affiant.server.request import http
+from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context, Endpoint
 from affiant.server.request.notes import MAX_SHOWN, Request
 from affiant.storage.entries import LONGEST_TOKEN, Entry, Revocation
@@ -74,7 +75,7 @@ class Registrar(Endpoint):
 
 class RegistrationEndpoint(Registrar):
     name = PATH
-    description = descriptions.REGISTER
+    description: ClassVar[Description] = descriptions.REGISTER
 
     def metadata(self) -> dict[str, Any]:
         return {"registration_endpoint": f"{self._issuer}/{PATH}"}
@@ -123,7 +124,7 @@ class RegistrationEndpoint(Registrar):
 
 class ManagementEndpoint(Registrar):
     name = "registration"
-    description = descriptions.MANAGE
+    description: ClassVar[Description] = descriptions.MANAGE
 
     async def road(self, request: Request) -> http.Answer:
         http.check_method(request.scope, "GET", "PUT", "DELETE")

@@ -16,7 +16,7 @@ from affiant.jose.strict_json import parse_object
 from affiant.reasons import Reason
 from affiant.server.registration.metadata import MEMBERS, STATEMENT
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MAX_ISSUER = 2000
 

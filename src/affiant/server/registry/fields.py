@@ -82,7 +82,7 @@ class Table(Generic[Record]):
     """The rows of one kind of record."""
 
     def __init__(self, *rows: Member) -> None:
-        self.rows = {row.name: row for row in rows}
+        self.rows: dict[str, Member] = {row.name: row for row in rows}
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.rows.values())

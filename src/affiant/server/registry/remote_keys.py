@@ -28,7 +28,7 @@ from affiant.server.registry.directory import RegisteredClient
 from affiant.storage.records import ClientKey
 from affiant.system.single_flight import SingleFlight
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 SOURCE = "jwks_uri"
 FRESH_SECONDS = 300  # lifetime of a set without Cache-Control

@@ -17,7 +17,7 @@ from affiant.system.identifiers import new_trace_id
 
 Piece = tuple[str, Callable[[], Awaitable[None]], float]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 PURGE_SECONDS = 1.0  # between two searches for expired jtis and refresh tokens
 AGAIN_SECONDS = 1.0  # after a failure
 PAUSE_SECONDS = 0.01

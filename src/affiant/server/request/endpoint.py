@@ -27,7 +27,7 @@ from affiant.server.request.uses import Uses
 from affiant.storage.entries import Entry, Outcome, RefreshToken, Revocation, Rotation
 from affiant.storage.ports import Ledger
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # From the look-up of the client to its signature, one text for every failure.
 SILENT_STEPS = range(5, 8)

@@ -63,7 +63,7 @@ class Limited(Rejected):
 
     def __init__(self, reason: Reason, retry_after: float) -> None:
         super().__init__(reason)
-        self.retry_after = max(1, int(retry_after) + 1)
+        self.retry_after: int = max(1, int(retry_after) + 1)
 
 
 class Limits:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     """The settings of an operator. Variables have the names of the fields, as in AFFIANT_ACCESS_TOKEN_LIFETIME."""
 
     # Defaults too: some depend on another setting, as signing_key_announce_days does.
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     data: Path = Field(default=Path("affiant-data"), description="folder of the database and the master key")
     database: str | None = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected
 from affiant.oauth.parameters.form import Form
@@ -15,6 +15,7 @@ from affiant.server.registry.directory import Directory, RegisteredClient
 from affiant.server.registry.profiles import GUIDE
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
+from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context
 from affiant.server.request.notes import Request
 from affiant.server.token import binding, descriptions, policy
@@ -28,7 +29,7 @@ class TokenEndpoint(ClientEndpoint):
     """Issues access tokens."""
 
     name = "token"
-    description = descriptions.TOKEN
+    description: ClassVar[Description] = descriptions.TOKEN
 
     def __init__(
         self,

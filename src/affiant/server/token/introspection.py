@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
 from affiant.errors import Rejected, StoreError
 from affiant.oauth import introspection
@@ -14,6 +14,7 @@ from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.registry.directory import Directory
 from affiant.server.request import http
 from affiant.server.request.caller import Caller
+from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.server.token import active, descriptions
@@ -30,7 +31,7 @@ class IntrospectionEndpoint(ClientEndpoint):
     """Introspects access tokens for APIs."""
 
     name = "introspect"
-    description = descriptions.INTROSPECTION
+    description: ClassVar[Description] = descriptions.INTROSPECTION
 
     def __init__(
         self, context: Context, authenticator: Authenticator, *, directory: Directory, revocations: Revocations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from affiant.errors import Rejected
 from affiant.jose.claims import LEEWAY
 from affiant.reasons import Reason
@@ -10,6 +12,7 @@ from affiant.server.client_auth.ladder import Authenticator
 from affiant.server.keys.master_key import MasterKey
 from affiant.server.registry.directory import Directory
 from affiant.server.request import http
+from affiant.server.request.description import Description
 from affiant.server.request.endpoint import Context, required
 from affiant.server.request.notes import Request
 from affiant.server.token import active, descriptions
@@ -25,7 +28,7 @@ class RevocationEndpoint(ClientEndpoint):
     """Revokes tokens for their clients."""
 
     name = "revoke"
-    description = descriptions.REVOCATION
+    description: ClassVar[Description] = descriptions.REVOCATION
 
     def __init__(
         self,

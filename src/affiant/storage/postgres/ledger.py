@@ -161,7 +161,7 @@ class Groups:
         self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         self._is_closing = False
-        self.has_failed = False  # since the last reset, and not because of an entry
+        self.has_failed: bool = False  # since the last reset, and not because of an entry
 
     def open(self) -> None:
         self._is_closing = False

@@ -38,8 +38,8 @@ class Watch:
         self._number = 0
         self._seen_at = float("-inf")
         self._in_use = asyncio.Lock()
-        self.is_runner = False
-        self.clock_offset = 0.0
+        self.is_runner: bool = False
+        self.clock_offset: float = 0.0
 
     async def open(self) -> None:
         await self._ask()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ KEEP, REVOKE = "keep", "revoke"
 
 
 class _Entry(In):
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     def members(self) -> dict[str, Any]:
         """Return the members that the file gives."""

@@ -11,7 +11,7 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -389,9 +389,9 @@ class _Parser:
         # As uvicorn does: a request that says it is the last, and is not, gets one answer.
         self._inner.set_dangerous_leniencies(lenient_data_after_close=True)
         # uvicorn calls these.
-        self.should_keep_alive = self._inner.should_keep_alive
-        self.get_http_version = self._inner.get_http_version
-        self.get_method = self._inner.get_method
+        self.should_keep_alive: Callable[[], bool] = self._inner.should_keep_alive
+        self.get_http_version: Callable[[], str] = self._inner.get_http_version
+        self.get_method: Callable[[], bytes] = self._inner.get_method
 
     def feed_data(self, data: bytes) -> None:
         while True:

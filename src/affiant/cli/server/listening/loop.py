@@ -20,7 +20,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _BATCH = 64  # connections that are accepted before anything else is done
 _MAX_BATCHES = 32

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from affiant.server.request.limits import network
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5  # between two looks at all deadlines
 RESERVE = 256  # files that are not connections: the database, logs, sockets to a database or a jwks_uri

@@ -33,7 +33,9 @@ class TokenUser:
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
-        self.pk = self.id = self.username = caller.client_id  # throttles count by pk
+        self.pk: str = caller.client_id  # throttles count by it
+        self.id: str = self.pk
+        self.username: str = self.pk
 
     def __str__(self) -> str:
         return self.username
@@ -56,9 +58,10 @@ class Refused(APIException):
 
     def __init__(self, denied: Denied) -> None:
         super().__init__(json.loads(denied.body))
-        self.status_code, self.denied = denied.status, denied
-        self.auth_header = denied.headers.get("WWW-Authenticate")
-        self.wait = int(denied.headers.get("Retry-After", "0"))
+        self.status_code: int = denied.status
+        self.denied: Denied = denied
+        self.auth_header: str | None = denied.headers.get("WWW-Authenticate")
+        self.wait: int = int(denied.headers.get("Retry-After", "0"))
 
 
 class _Renderer(JSONRenderer):

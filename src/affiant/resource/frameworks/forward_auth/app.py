@@ -21,7 +21,7 @@ from affiant.resource.frameworks.forward_auth.request import KINDS
 from affiant.resource.frameworks.routes import PUBLIC
 from affiant.resource.options import check_list
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 NO_CONTENT = 204
 UNIX = "unix"  # a peer without an address

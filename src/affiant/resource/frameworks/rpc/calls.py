@@ -19,7 +19,7 @@ from affiant.reasons import Reason
 from affiant.resource.answers import Denied
 from affiant.resource.checks import Checks
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MALFORMED = (grpc.StatusCode.INTERNAL, "Exception deserializing request!")  # in gRPC's words
 _NO_PROOFS = "gRPC takes no DPoP proofs: send a bearer token, or one that is bound to a certificate"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from typing import ClassVar
 
 from affiant.errors import Rejected
 from affiant.jose.keys import PublicKey
@@ -26,7 +27,7 @@ _NO_SUBJECT = (subject.SAN_DNS, "unknown.invalid")
 class OverTls(Value, frozen=True):
     """A certificate, and the client that claims it."""
 
-    methods = names.BY_TLS
+    methods: ClassVar[tuple[str, ...]] = names.BY_TLS
     name = "a client certificate"
     profile = None
 

@@ -42,7 +42,7 @@ class Assertion(Value, frozen=True):
     """A parsed assertion, and the client that it names."""
 
     HIDDEN = frozenset({"text", "unverified"})
-    methods = (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT)
+    methods: ClassVar[tuple[str, ...]] = (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT)
     profile: ClassVar[str | None] = None
 
     text: str
