@@ -80,14 +80,22 @@ class Imitation(Foreign):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.issuer = self.url
         self.mistakes: list[str] = []
         self.jtis: set[str] = set()
         if self.has_metadata:
             self.default["/.well-known/oauth-authorization-server"] = metadata_answer(self.url)
 
+    def issue_as(self, issuer: str) -> None:
+        """Take another issuer identifier."""
+        self.issuer = issuer
+        self.default["/.well-known/oauth-authorization-server"] = metadata_answer(
+            issuer, token_endpoint=f"{self.url}/token"
+        )
+
     @property
     def audience(self) -> str:
-        return {"endpoint": f"{self.url}/token", "issuer": self.url}.get(self.rules.audience, self.rules.audience)
+        return {"endpoint": f"{self.url}/token", "issuer": self.issuer}.get(self.rules.audience, self.rules.audience)
 
     def answer(self, request: Request) -> Answer:
         found = super().answer(request)
