@@ -17,9 +17,10 @@ _OPTION = re.compile(rf"-[A-Za-z]|--[a-z][a-z-]{{0,{_SHORT}}}")
 # A word, or a path or a URL of short parts: none is as long as a secret, and none ends as base64 does.
 _PLAIN = re.compile(rf"[\w.,:@ -]{{0,{_SHORT}}}")
 _PATH = re.compile(r"(?:[a-z]{2,5}:/)?(?:/?[\w.,:~-]{0,32})(?:/[\w.,:~-]{0,32})*")
-# A JWT, a document that may have a key or a secret, a PEM file.
+# A JWT, a ticket, a document that may have a key or a secret, a PEM file.
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*"), "(a JWT)"),
+    (re.compile(r"affiant-ticket-[\w-]+"), "(a ticket)"),
     (re.compile(r"\{\s*\\?\".*\}?", re.DOTALL), "(JSON)"),
     (re.compile(r"-----BEGIN.*", re.DOTALL), "(PEM)"),
 )

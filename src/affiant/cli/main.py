@@ -39,6 +39,7 @@ GROUPS = {
         "api": ("registry.api", "Manage APIs that accept tokens."),
         "invitation": ("registry.invitation", "Let services register themselves."),
         "register": ("registry.register", "Register this machine at a server."),
+        "enroll": ("workload.enroll", "Register this machine with a ticket."),
         "plan": ("registry.manifest.commands", "Show what `affiant apply` would change."),
         "apply": ("registry.manifest.commands", "Register what a file says."),
         "export": ("registry.manifest.export", "Print the registry as such a file."),

@@ -19,6 +19,7 @@ SECRETS = {
     "base64": "/canaryk3+9sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kA=",
     "json": json.dumps({"affiant": 1, "client_secret": "canary"}),
     "pem": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
+    "ticket": "affiant-ticket-canaryZk39sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo",
     "option": "--canaryZk39sX0qVtYw7LmN2pR5uB8cD1eF4gH6iJ0kAo",
 }
 
@@ -54,6 +55,9 @@ def test_an_unexpected_argument_is_not_repeated(words: tuple[str, ...], capsys: 
         said = _fail(capsys, *words, *["a"] * 9, secret)
         assert not _holds(said, secret), said
         assert "1234" not in said
+    for given in ([JWT, *["a"] * 9], [*["a"] * 9, "--", JWT]):
+        said = _fail(capsys, *words, *given)
+        assert not _holds(said, JWT), said
     said = _fail(capsys, *words, *["a"] * 9, JWT, "--json")
     assert not _holds(said, JWT), said
 
@@ -109,13 +113,22 @@ def test_an_unknown_command_is_not_repeated(
         ("audit", "show"),
         ("revoke", "--jti"),
         ("admin", "grant"),
+        ("enroll",),
+        ("register", "http://127.0.0.1:1", "--initial-access-token-file"),
+        ("agent", "--to", "token", "-c"),
+        ("agent", "--to", "token", "--group"),
+        ("proxy", "--listen", "127.0.0.1:0", "--to"),
+        ("proxy", "--to", "https://api.example", "--listen"),
+        ("proxy", "--to", "https://api.example", "--listen", "127.0.0.1:0", "-c"),
+        ("verify", "x", "--audience", "https://api.example", "--issuer"),
+        ("verify", "x", "--audience", "a", "--issuer", "http://127.0.0.1:1", "--url", "x", "--dpop-proof"),
     ],
     ids=" ".join,
 )
 def test_a_token_as_a_name_a_file_or_a_url_is_not_repeated(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for kind in ("jwt", "json", "pem"):
+    for kind in ("jwt", "json", "pem", "ticket"):
         said = _fail(capsys, *words, SECRETS[kind])
         assert not _holds(said, SECRETS[kind]), said
 

@@ -14,6 +14,7 @@ from affiant.cli.connection.place import Place, admin_options
 from affiant.cli.output import Listing, instant, show, show_list
 from affiant.cli.registry.handover import delivery, draft
 from affiant.cli.registry.handover.draft import Draft
+from affiant.cli.registry.handover.ticket import Ticket
 from affiant.cli.registry.options import check_scopes, member_options, members
 from affiant.client.credentials.file import put_private
 from affiant.errors import ConfigError
@@ -45,15 +46,16 @@ def invitation() -> None:
     metavar="SECONDS",
     help=f"how long it is valid (default: {_DAY})",
 )
+@click.option("--ticket", is_flag=True, help="print a ticket: the token and the server in one, for  affiant enroll")
 @click.option("--out", type=FILE, help="write it to this new file, mode 0600, and do not show it")
 @admin_options
-def new(uses: int, expires_in: int, out: Path | None, place: Place, **options: Any) -> None:
+def new(uses: int, expires_in: int, ticket: bool, out: Path | None, place: Place, **options: Any) -> None:
     """Make an invitation.
 
     Its text is shown once.
 
     \b
-    affiant invitation new --scope orders.read
+    affiant invitation new --scope orders.read --ticket
     affiant invitation new --scope orders.read --uses 20 --expires-in 604800 --out fleet.invitation
 
     Its holder can register a service for no more than it allows. Hand it over as you would a password.
@@ -61,20 +63,24 @@ def new(uses: int, expires_in: int, out: Path | None, place: Place, **options: A
     wanted = {**members(_REACH, options), "uses": uses, "lifetime_seconds": expires_in}
 
     async def work(api: Admin) -> tuple[dict[str, Any], str]:
-        made = await api.post(_PATH, wanted) if out is None else await _into(out, api, wanted)
+        made = await api.post(_PATH, wanted) if out is None else await _into(out, api, wanted, is_ticket=ticket)
         await check_scopes(api, wanted.get("scope", ()))
         return made, api.issuer
 
     made, issuer = place.or_new().run(lambda api: delivery.to_the_end(work(api)))
-    text = made.pop("initial_access_token")
-    line, kept = f"initial access token {text}  (shown this once)", {"initial_access_token": text}
+    token = made.pop("initial_access_token")
+    text = Ticket(issuer, token).text() if ticket else token
+    name, member = ("ticket", "ticket") if ticket else ("initial access token", "initial_access_token")
+    line, kept = f"{name} {text}  (shown this once)", {member: text}
     if out is not None:
-        line, kept = f"initial access token in {out}  (0600: keep it secret)", {"file": str(out)}
-    following = f"next: affiant register {issuer} --initial-access-token-file {out or 'FILE'}"
-    show({**made, **kept}, _line(made), line, following)
+        line, kept = f"{name} in {out}  (0600: keep it secret)", {"file": str(out)}
+    following = (
+        f"enroll {out or 'FILE'}" if ticket else f"register {issuer} --initial-access-token-file {out or 'FILE'}"
+    )
+    show({**made, **kept}, _line(made), line, f"next: affiant {following}")
 
 
-async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]:
+async def _into(out: Path, api: Admin, wanted: dict[str, Any], *, is_ticket: bool) -> dict[str, Any]:
     """Issue an invitation and write it to this file; first revoke the one that a stopped run lost."""
     left = draft.take(out)
     if left is not None:
@@ -83,8 +89,9 @@ async def _into(out: Path, api: Admin, wanted: dict[str, Any]) -> dict[str, Any]
     begun = Draft(out, api.issuer, delivery.new_id())
     begun.write()
     made: dict[str, Any] = await delivery.asked(begun, api.post(_PATH, {**wanted, "id": begun.name}))
+    token: str = made["initial_access_token"]
     try:
-        put_private(out, made["initial_access_token"] + "\n")
+        put_private(out, (Ticket(api.issuer, token).text() if is_ticket else token) + "\n")
     except ConfigError:
         await api.delete(f"{_PATH}/{segment(begun.name)}")
         begun.remove()

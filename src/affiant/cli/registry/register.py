@@ -22,7 +22,7 @@ from affiant.client.credentials.file import Credentials, file_name
 from affiant.client.credentials.registration import Registration
 from affiant.client.credentials.rotation import alone
 from affiant.client.protocol import transport
-from affiant.errors import ConfigError, Error, LocalError
+from affiant.errors import ConfigError, Error, LocalError, Refused
 from affiant.jose import keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.keys import PrivateKey
@@ -30,13 +30,18 @@ from affiant.oauth import names
 from affiant.system import network
 
 ENVIRONMENT = "AFFIANT_INITIAL_ACCESS_TOKEN"
-_NAME = "service"
+NAME = "service"
 _LONGEST = 8192  # bytes
+_UNAUTHORIZED = 401
+
+alg_option = click.option(
+    "--alg", type=click.Choice(ASYMMETRIC), default="ES256", metavar="ALG", help="of its key (default: ES256)"
+)
 
 
 @click.command()
 @click.argument("issuer", required=False)
-@click.argument("name", default=_NAME)
+@click.argument("name", default=NAME)
 @click.option(
     "--initial-access-token-file",
     "token_file",
@@ -45,13 +50,13 @@ _LONGEST = 8192  # bytes
 )
 @click.option("--scope", multiple=True, metavar="S", help="a scope it wants to ask for (default: all it may)")
 @click.option("--resource", metavar="URL", help="the API that it asks for by default")
-@click.option(
-    "--alg", type=click.Choice(ASYMMETRIC), default="ES256", metavar="ALG", help="of its key (default: ES256)"
-)
+@alg_option
 @click.option("--remove", is_flag=True, help="cancel the registration of --credentials, and delete that file")
 @click.option("-c", "--credentials", type=FILE, help="with --remove: the credentials file")
 @json_option()
-def register(issuer: str | None, name: str, remove: bool, credentials: Path | None, **wanted: Any) -> None:
+def register(
+    issuer: str | None, name: str, remove: bool, credentials: Path | None, token_file: str | None, **wanted: Any
+) -> None:
     """ISSUER is the server. The credentials file is NAME.affiant.json.
 
     \b
@@ -68,16 +73,17 @@ def register(issuer: str | None, name: str, remove: bool, credentials: Path | No
         return
     if issuer is None or credentials is not None:
         raise click.UsageError("name the server: affiant register ISSUER [NAME]")
-    _register(issuer, name, **wanted)
+    register_here(issuer, name, _read_token(token_file), **wanted)
 
 
-def _register(
-    issuer: str, name: str, *, token_file: str | None, scope: tuple[str, ...], resource: str | None, alg: str
+def register_here(
+    issuer: str, name: str, token: str, *, scope: tuple[str, ...], resource: str | None, alg: str
 ) -> None:
+    """Make a key, register it, and write the credentials file into this folder."""
     path = Path(file_name(name))
     left = draft.take(path)
     lost = left.ids if left is not None else ()  # kids that may be registered, with no file here
-    made, token = keys.generate(alg), registration.check_token(_read_token(token_file))
+    made, token = keys.generate(alg), registration.check_token(token)
     begun = Draft(path, issuer, name, made.to_jwk(), ids=(*lost, made.kid))
     with network.http_client() as http:
         url = transport.run(registration.find_endpoint(issuer, clock=time.time), http)  # no key was sent so far
@@ -89,7 +95,7 @@ def _register(
                 made.public(),
                 clock=time.time,
                 scope=" ".join(scope) or None,
-                client_name=name if name != _NAME else None,
+                client_name=name if name != NAME else None,
             )
             found = transport.run(asking, http)
             _write(path, _credentials(issuer, found, made, resource), http)
@@ -119,6 +125,8 @@ def _keeping(begun: Draft, lost: tuple[str, ...]) -> Iterator[None]:
         yield
     except Error as error:
         is_certain = delivery.is_certain(error)
+        if isinstance(error, Refused) and error.status == _UNAUTHORIZED:
+            error.add_note("it was used, revoked, or has expired: ask an operator for another (affiant invitation new)")
         if is_certain and not lost:
             begun.remove()
         for note in _note_of_lost(lost if is_certain else begun.ids, begun.issuer):
@@ -181,10 +189,15 @@ def _read_token(named: str | None) -> str:
                 f"no initial access token: name its file with --initial-access-token-file, or {ENVIRONMENT}"
             )
         return text.strip()
+    return read_given(named, what="the initial access token")
+
+
+def read_given(named: str, *, what: str) -> str:
+    """Return the text of a file, or of standard input for "-"."""
     try:
         raw = sys.stdin.buffer.read(_LONGEST) if named == "-" else _head(Path(named))
     except OSError as error:
-        raise LocalError(f"the initial access token in {named} cannot be read: {error.strerror}") from error
+        raise LocalError(f"{what} in {named} cannot be read: {error.strerror}") from error
     return raw.decode("utf-8", "replace").strip()
 
 
