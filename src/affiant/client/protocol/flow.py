@@ -286,11 +286,11 @@ def _read(url: str, reply: Reply, scheme: str) -> TokenResponse:
         if answer.token_type.lower() != scheme.lower():
             raise RemoteError(f"{url} issued a token of another type than {scheme}")
         return answer
-    error = refusal(reply, url)
-    if reply.status in _DENIED and not isinstance(error, Refused):
+    failure = refusal(reply, url)
+    if reply.status in _DENIED and not isinstance(failure, Refused):
         # RFC 6749 section 5.2 wants an error code; Glewlwyd answers 403 and nothing, for one.
-        error = Refused("invalid_client", description=str(error), status=reply.status)
-    raise error
+        failure = Refused("invalid_client", description=str(failure), status=reply.status)
+    raise failure
 
 
 def refusal(reply: Reply, url: str) -> RemoteError:
