@@ -102,6 +102,7 @@ def test_call_forbidden(server: Server, api: str, writer: tuple[str, str]) -> No
     assert done.returncode == 4
     assert "403" in _one_line(done)
     assert 'scope="orders.read"' in done.stderr
+    assert "call again with --scope 'orders.read'" in done.stderr
 
 
 def test_call_unauthorized(server: Server, api: str, stranger: tuple[str, str]) -> None:

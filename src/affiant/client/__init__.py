@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # __getattr__ loads them
     from affiant.client.credentials.file import Credentials
-    from affiant.client.http.auth import NoTls, WrongOrigin
+    from affiant.client.events import Event
+    from affiant.client.http.challenge import InsufficientScope, check_scope, find_needed_scope
+    from affiant.client.http.origin import NoTls, WrongOrigin
     from affiant.client.identity import Service
     from affiant.client.protocol.auth import Assertion, OverTls, SecretBasic, SecretPost
     from affiant.client.token import Token
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # __getattr__ loads them
 __all__ = [
     "Assertion",
     "Credentials",
+    "Event",
+    "InsufficientScope",
     "NoTls",
     "OverTls",
     "SecretBasic",
@@ -27,18 +31,24 @@ __all__ = [
     "Service",
     "Token",
     "WrongOrigin",
+    "check_scope",
+    "find_needed_scope",
 ]
 
 _ROOMS = {
     "Assertion": "protocol.auth",
     "Credentials": "credentials.file",
-    "NoTls": "http.auth",
+    "Event": "events",
+    "InsufficientScope": "http.challenge",
+    "NoTls": "http.origin",
     "OverTls": "protocol.auth",
     "SecretBasic": "protocol.auth",
     "SecretPost": "protocol.auth",
     "Service": "identity",
     "Token": "token",
-    "WrongOrigin": "http.auth",
+    "WrongOrigin": "http.origin",
+    "check_scope": "http.challenge",
+    "find_needed_scope": "http.challenge",
 }
 
 

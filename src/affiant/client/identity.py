@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
 
     import httpx2
 
+    from affiant.client import events
     from affiant.client.credentials import file as credentials_file
     from affiant.client.credentials.file import Credentials
     from affiant.client.http import auth as http_auth
@@ -36,6 +37,7 @@ else:
     connection = Later("affiant.client.protocol.connection")
     credential = Later("affiant.client.protocol.credential")
     credentials_file = Later("affiant.client.credentials.file")
+    events = Later("affiant.client.events")
     flow = Later("affiant.client.protocol.flow")
     http_auth = Later("affiant.client.http.auth")
     server = Later("affiant.client.protocol.server")
@@ -79,6 +81,8 @@ class Service:
         header: more members for the header of assertions, such as ``x5c``, or a function that returns them.
         claims: more claims for assertions, or a function that returns them.
         lifetime: of each assertion, in seconds; 60 if left out, or what the profile says.
+        on_event: called with each `Event`, by the thread in which it happens; it must not block. An exception in it is
+            logged, and fails no call.
 
     Raises:
         LocalError: a key or the secret cannot be used.
@@ -119,7 +123,9 @@ class Service:
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
         self._offset = flow.Offset()
-        self._source = TokenSource(self._fetch, clock)
+        self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
+        fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
+        self._source = TokenSource(fetch, clock, self._announce)
         self._read_again: Callable[[], Credentials] | None = None
         self._credentials: Credentials | None = None
 
@@ -230,7 +236,9 @@ class Service:
         authorization_details: Sequence[dict[str, Any]] | None = None,
         unsafe_http: bool = False,
     ) -> Any:
-        """Return an `auth=` for httpx2, httpx and requests, and a middleware for aiohttp.
+        """Return an `auth=` for httpx2, httpx, requests and niquests, and a middleware for aiohttp.
+
+        Its methods make what other libraries take: `niquests_async`, `urllib3`, `urllib`, `botocore` and `grpc`.
 
         Args:
             resource: the identifier of the API (RFC 8707).
@@ -245,7 +253,14 @@ class Service:
         if not all(isinstance(scope, str) for scope in scopes):
             raise LocalError('auth() takes scopes one by one: service.auth(resource, "a", "b")')
         key = self._key(resource, " ".join(scopes) or None, authorization_details)
-        return http_auth.make_auth(self._source, key, origin=origin, prover=self._prover, unsafe_http=unsafe_http)
+        return http_auth.make_auth(
+            self._source,
+            key,
+            origin=origin,
+            prover=self._prover,
+            unsafe_http=unsafe_http,
+            announce=self._announce,
+        )
 
     def assertion(self) -> str:
         """Return a new client assertion (RFC 7523) for use by other means.

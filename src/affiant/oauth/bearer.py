@@ -15,6 +15,11 @@ BEARER, DPOP = "Bearer", "DPoP"
 _SCHEMES = {b"bearer": BEARER, b"dpop": DPOP, b"Bearer": BEARER, b"DPoP": DPOP}
 _TOKEN68 = (string.ascii_letters + string.digits + "._~+/-").encode()
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+_LONGEST_CHALLENGE = 8192  # characters
+# A parameter, or the scheme that begins a challenge (RFC 9110 section 11.2).
+_PART = re.compile(
+    r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~0-9A-Za-z-]+)))?"""
+)
 
 
 class PresentedToken(Value, frozen=True):
@@ -73,3 +78,15 @@ def challenge(
     }
     shown = [f'{name}="{_UNQUOTABLE.sub("?", value)}"' for name, value in parameters.items() if value is not None]
     return f"{scheme} {', '.join(shown)}" if shown else scheme
+
+
+def parse_challenges(text: str) -> list[dict[str, str]]:
+    """Return the parameters of each challenge in WWW-Authenticate, their names in lower case; nothing is refused."""
+    found: list[dict[str, str]] = []
+    for part in _PART.finditer(text[:_LONGEST_CHALLENGE]):
+        name, quoted, plain = part.groups()
+        if quoted is None and plain is None:
+            found.append({})
+        elif found:
+            found[-1].setdefault(name.lower(), plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+    return found

@@ -45,6 +45,10 @@ class Request:
         return claims
 
 
+class _Listening(ThreadingHTTPServer):
+    request_queue_size = 64  # the usual 5 keep the other callers waiting a second
+
+
 class Foreign:
     """A server on its own port. It answers from `script[path]` until that is used up, then with `default[path]`."""
 
@@ -59,7 +63,7 @@ class Foreign:
 
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                body = self._body()
                 form = {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer = foreign.answer(Request(self.command, self.path, headers, form, body))
@@ -71,12 +75,21 @@ class Foreign:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def _body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size + 2)[:-2]
+                self.rfile.readline()
+                return body
+
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Listening(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.unit.client.conftest import Answer, Foreign, Request, token_answer
-from tests.unit.client.test_http_auth import POSTS
+from tests.unit.client.http.faces import FACES
 
 from affiant import Service
 from affiant.errors import LocalError, Refused, RemoteError
@@ -26,10 +26,10 @@ API_WANTS = Answer(401, {}, {"WWW-Authenticate": 'DPoP error="use_dpop_nonce", a
 INVALID = Answer(401, {}, {"WWW-Authenticate": 'DPoP error="invalid_token", algs="ES256"'})
 
 
-@pytest.fixture(params=list(POSTS))
+@pytest.fixture(params=list(FACES))
 def post(request: pytest.FixtureRequest) -> Callable[..., int]:
     """One way to send a request."""
-    return POSTS[request.param]
+    return FACES[request.param].post
 
 
 @pytest.fixture
@@ -149,13 +149,12 @@ def test_second_refusal_is_the_callers(
     assert len(api.requests) == times
 
 
-@pytest.mark.parametrize("name", ["httpx2", "httpx", "requests"])
-def test_stream_is_not_sent_twice(api: Foreign, service: Service, name: str) -> None:
+def test_stream_is_not_sent_twice(api: Foreign, service: Service, post: Callable[..., int]) -> None:
     def body() -> Iterator[bytes]:
         yield b""
 
     api.default["/orders"] = API_WANTS
-    assert POSTS[name](f"{api.url}/orders", service.auth(api.url), content=body()) == 401
+    assert post(f"{api.url}/orders", service.auth(api.url), content=body()) == 401
     assert len(api.requests) == 1
 
 

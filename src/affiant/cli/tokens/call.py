@@ -17,7 +17,9 @@ from affiant.cli.output import Answered, is_json, json_option, show
 from affiant.cli.tokens.kept_tokens import KeptTokens, no_cache_option
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.client.credentials.file import Credentials
-from affiant.client.http.auth import NoTls, make_auth
+from affiant.client.http.auth import make_auth
+from affiant.client.http.challenge import find_needed_scope
+from affiant.client.http.origin import NoTls
 from affiant.client.token import TokenKey
 from affiant.errors import ConfigError, RemoteError, Unreachable
 from affiant.system.network import failure, find_proxy, http_client
@@ -29,6 +31,7 @@ _VALUE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # section 5.5, ASCII only
 _OURS = ("authorization", "dpop", "host", "content-length", "transfer-encoding")
 # Users paste the output of -v into tickets.
 _SECRET = re.compile(r"authorization|cookie|token|secret|passw|api-?key", re.IGNORECASE)
+_SCOPE = re.compile(r"[!#-&(-\[\]-~]{1,200}")  # RFC 6749 section 3.3, without the apostrophe
 _LONGEST = 2000  # characters of a printed line, and of a challenge; all of it with --json
 
 
@@ -85,7 +88,15 @@ def call(
     if reply.is_error:
         challenge = reply.headers.get("www-authenticate", "")
         message = f"{url} answered {reply.status_code} {printable(challenge, _LONGEST)}".rstrip()
+        message += _advice(find_needed_scope(reply))
         raise Answered(message, {"status": reply.status_code, "www_authenticate": challenge, "body": reply.text})
+
+
+def _advice(needed: frozenset[str] | None) -> str:
+    """Return the option that requests the missing scopes. Attack: the API names them, and users paste the line."""
+    if not needed or not all(_SCOPE.fullmatch(name) for name in needed):
+        return ""
+    return f"; the token lacks a scope: call again with --scope '{' '.join(sorted(needed))}', if the client may have it"
 
 
 def _auth(found: Credentials, key: TokenKey, url: str, *, dpop: bool, keep: bool, unsafe_http: bool) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from affiant.errors import Refused, RemoteError
 
@@ -12,14 +14,20 @@ LONGEST_RETRY_AFTER = 3600.0  # seconds for which Retry-After is obeyed
 PROBE_SECONDS = 30.0  # for which the first request after a pause keeps others from being sent
 
 
+class Change(NamedTuple):
+    name: Literal["breaker.opened", "breaker.half_open", "breaker.closed"]
+    seconds: float | None = None
+
+
 class Breaker:
-    """The state of one server, for all of its tokens. Its callers have a lock."""
+    """The state of one server, for all of its tokens. Its callers have a lock; `changes` are read without it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures = 0
         self._closed_until = float("-inf")
         self._last: RemoteError | None = None
+        self.changes = deque[Change](maxlen=16)
 
     def check(self) -> None:
         """Raise the last failure, without a request, during a pause. After it, one request may be sent as a probe."""
@@ -30,8 +38,11 @@ class Breaker:
             raise _again(self._last, self._closed_until - now)
         if self._failures >= FAILURES:
             self._closed_until = now + PROBE_SECONDS
+            self.changes.append(Change("breaker.half_open"))
 
     def succeed(self) -> None:
+        if self._last is not None:
+            self.changes.append(Change("breaker.closed"))
         self._failures, self._last = 0, None
 
     def fail(self, error: RemoteError) -> None:
@@ -48,6 +59,8 @@ class Breaker:
         if error.retry_after is not None:
             self._closed_until = now + min(error.retry_after, LONGEST_RETRY_AFTER)
             self._last = error
+        if self._last is error:
+            self.changes.append(Change("breaker.opened", self._closed_until - now))
 
 
 def copied(error: Refused) -> Refused:

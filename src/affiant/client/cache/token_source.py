@@ -19,6 +19,7 @@ from affiant.errors import Refused, RemoteError
 if TYPE_CHECKING:  # slow to load, and the first request needs them
     from concurrent.futures import Future
 
+    from affiant.client.events import Announcer
     from affiant.oauth.token import TokenResponse
 
 UNKNOWN_LIFETIME = 300  # seconds, if the server names none or an impossible one
@@ -54,12 +55,13 @@ class _Entry:
 class TokenSource:
     """The tokens of one service. `fetch` requests one, and also returns when the request that got it was sent."""
 
-    def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
+    def __init__(self, fetch: Fetch, clock: Callable[[], float], announce: Announcer | None = None) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[TokenKey, _Entry] = {}
         self._breaker = Breaker(clock)
+        self._announce = announce
 
     def get(self, key: TokenKey) -> Token:
         """Return the token from the cache or the server; block while it is requested."""
@@ -143,17 +145,33 @@ class TokenSource:
 
     def _request(self, key: TokenKey, entry: _Entry, future: Future[Token]) -> None:
         try:
+            self._report()
             # Counted from the request: a slow response must not lengthen the token's life.
             token = _token(*self._fetch(key))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must get it
             with self._lock:
                 self._fail(entry, error)
-            future.set_exception(error)
+            try:
+                self._report()
+            finally:
+                future.set_exception(error)
             return
         with self._lock:
             entry.in_flight, entry.refusal, entry.quiet_until, entry.token = None, None, 0.0, token
             self._breaker.succeed()
-        future.set_result(token)
+        try:
+            self._report()
+        finally:
+            future.set_result(token)
+
+    def _report(self) -> None:
+        """Report what the breaker did. Order: without the lock, since the hook may ask this service for a token."""
+        while self._announce is not None:
+            try:
+                change = self._breaker.changes.popleft()
+            except IndexError:
+                return
+            self._announce(change.name, seconds=change.seconds)
 
     def _fail(self, entry: _Entry, error: BaseException) -> None:
         entry.in_flight = None

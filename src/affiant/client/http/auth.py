@@ -1,178 +1,83 @@
-"""One `auth=` object for httpx2, httpx, requests and aiohttp; it depends on none of them.
+"""One `auth=` object for every HTTP library; it depends on none of them.
 
-Its class is derived from the auth classes of those that are installed, so that each accepts it. For aiohttp it is a
-client middleware.
+httpx2, httpx, requests and niquests take it as `auth=`, aiohttp as a middleware. For other libraries, a method
+named for each makes what it takes. exchange.py has the rules, which are the same for all.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Generator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from affiant.client.token import Token, TokenKey
+from affiant.client.http.aiohttp import AiohttpMiddleware
+from affiant.client.http.exchange import Access, Tokens
+from affiant.client.http.httpx import HttpxFlow
+from affiant.client.http.origin import Reach
+from affiant.client.http.requests import NiquestsAsync, RequestsHook
+from affiant.client.token import TokenKey
 from affiant.errors import LocalError
-from affiant.oauth.metadata import is_safe_url
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
+    from affiant.client.events import Announcer
     from affiant.client.protocol.prover import Prover
 
-_UNAUTHORIZED = 401
-_RENEW, _PROVE = "renew the token", "prove with the nonce"
-_PORTS = {"http": 80, "https": 443}
 
-
-class WrongOrigin(LocalError):
-    """The request goes to another origin than that of the token. Nothing was sent."""
-
-
-class NoTls(LocalError):
-    """The token would go to another machine without TLS. Nothing was sent."""
-
-
-class Tokens(Protocol):
-    """A source of tokens."""
-
-    def get(self, key: TokenKey) -> Token:
-        """Return a good token; block while it is requested."""
-
-    async def aget(self, key: TokenKey) -> Token:
-        """Return a good token without blocking the event loop."""
-
-    def forget(self, key: TokenKey, value: str) -> bool:
-        """Drop a token that an API refused. Return whether there is another one, or will be."""
-
-
-class ServiceAuth:
+class ServiceAuth(HttpxFlow, RequestsHook, AiohttpMiddleware):
     """Adds the token to requests to one origin, and renews it once if the API refuses it.
 
     With a prover, adds a DPoP proof too, and makes another one once if the API answers with a nonce.
     """
 
-    requires_request_body = False
-    requires_response_body = False
-
-    def __init__(
-        self, source: Tokens, key: TokenKey, origin: str | None, prover: Prover | None, *, is_clear_allowed: bool
-    ) -> None:
-        self._is_clear_allowed = is_clear_allowed
-        self._source = source
-        self._key = key
-        self._origin = origin
-        self._prover = prover
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an auth contains tokens and cannot be pickled: make it in the process that uses it")
-
-    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        """For httpx2.Client and httpx.Client."""
-        self._check(str(request.url))
-        token, tried = self._source.get(self._key).value, set[str]()
-        while True:
-            self._authorize(request, token)
-            response = yield request
-            request = response.request  # that of the last hop, if the library followed redirects
-            remedy = self._remedy(request, response, token, tried)
-            if remedy is None or not _has_whole_body(request):
-                return
-            if remedy == _RENEW:
-                token = self._source.get(self._key).value
-
-    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """For httpx2.AsyncClient and httpx.AsyncClient."""
-        self._check(str(request.url))
-        token, tried = (await self._source.aget(self._key)).value, set[str]()
-        while True:
-            self._authorize(request, token)
-            response = yield request
-            request = response.request  # that of the last hop, if the library followed redirects
-            remedy = self._remedy(request, response, token, tried)
-            if remedy is None or not _has_whole_body(request):
-                return
-            if remedy == _RENEW:
-                token = (await self._source.aget(self._key)).value
+        self._access.__reduce__()
 
     def __call__(self, request: Any, handler: Any = None) -> Any:
-        """For requests, and for any other library that calls its auth with the request; with `handler`, for aiohttp."""
-        if handler is not None:
-            return self._through(request, handler)
-        self._check(str(request.url))
-        token = self._source.get(self._key).value
-        self._authorize(request, token)
-        if hasattr(request, "register_hook"):
-            tried = set[str]()
-            request.register_hook("response", lambda response, **options: self._again(response, token, tried, options))
-        return request
+        """Prepare a request of requests or niquests; with `handler`, send one of aiohttp."""
+        return self.prepare(request) if handler is None else self.send_through(request, handler)
 
-    def _again(self, response: Any, token: str, tried: set[str], options: dict[str, Any]) -> Any:
-        sent = response.request
-        remedy = self._remedy(sent, response, token, tried)
-        if remedy is None or (sent.body is not None and not isinstance(sent.body, str | bytes)):
-            return response  # a stream cannot be sent twice
-        _ = response.content  # makes the connection free again
-        again = sent.copy()
-        if remedy == _RENEW:
-            token = self._source.get(self._key).value
-        self._authorize(again, token)
-        answer = response.connection.send(again, **options)
-        answer.history.append(response)
-        return self._again(answer, token, tried, options)
+    def niquests_async(self) -> NiquestsAsync:
+        """Return the `auth=` for niquests.AsyncSession."""
+        return NiquestsAsync(self._access)
 
-    async def _through(self, request: Any, handler: Any) -> Any:
-        """Send a request of aiohttp, as its client middleware."""
-        if self._origin is None:
-            # Attack: aiohttp calls its middleware again after a redirect, and the token would go wherever that leads.
-            raise LocalError("with aiohttp name the origin of the API: service.auth(…, origin=…)")
-        self._check(str(request.url))
-        token, tried = (await self._source.aget(self._key)).value, set[str]()
-        while True:
-            self._authorize(request, token)
-            response = await handler(request)
-            remedy = self._remedy(request, response, token, tried)
-            if remedy is None or not _is_sent_again(request.body):
-                return response
-            response.release()
-            if remedy == _RENEW:
-                token = (await self._source.aget(self._key)).value
+    def urllib3(self, manager: Any) -> Any:
+        """Return a copy of a urllib3.PoolManager that shares its connections and adds the token to each request."""
+        from affiant.client.http.urllib3 import with_token  # noqa: PLC0415 - for those that use it
 
-    def _authorize(self, request: Any, token: str) -> None:
-        request.headers["Authorization"] = self._credentials(token)
-        if self._prover is not None:
-            request.headers["DPoP"] = self._prover.prove(request.method, str(request.url), access_token=token)
+        return with_token(manager, self._access)
 
-    def _credentials(self, token: str) -> str:
-        return f"{'Bearer' if self._prover is None else 'DPoP'} {token}"
+    def urllib(self) -> Any:
+        """Return a handler for urllib.request.build_opener."""
+        from affiant.client.http.opener import TokenHandler  # noqa: PLC0415 - for those that use it
 
-    def _remedy(self, request: Any, response: Any, token: str, tried: set[str]) -> str | None:
-        """Return what may help against this response, each remedy once, or None. Forget a refused token."""
-        # A library that follows a redirect to another origin drops the header: the token was not sent there, must not
-        # be sent now, and was not refused. Attack: that origin answers 401, and the first one gets a POST twice.
-        if request.headers.get("Authorization") != self._credentials(token):
-            return None
-        has_nonce = self._prover is not None and self._prover.learn(str(request.url), response.headers)
-        remedy = _PROVE if has_nonce and _wants_nonce(response) else _RENEW if _is_refused(response) else None
-        if remedy is None or remedy in tried:
-            return None
-        tried.add(remedy)
-        if remedy == _RENEW and not self._source.forget(self._key, token):
-            return None
-        return remedy
+        return TokenHandler(self._access)
 
-    def _check(self, url: str) -> None:
-        origin = _origin(url)
-        if self._origin is not None and origin != self._origin:
-            raise WrongOrigin(
-                f"this token is for {self._origin}, but the request goes to {origin}: nothing was sent;"
-                " if that is right, name the origin with service.auth(…, origin=…)"
-            )
-        # Attack (RFC 6750 section 5.3): a token is read off the network.
-        if not self._is_clear_allowed and not is_safe_url(origin):
-            raise NoTls(
-                f"the token would go to {origin} without TLS: nothing was sent; use https, or say"
-                " service.auth(…, unsafe_http=True) where something else encrypts the connection"
-            )
+    def botocore(self, client: Any) -> Any:
+        """Add the token to each request of this client of botocore or boto3, and return it."""
+        from affiant.client.http.botocore import add_token  # noqa: PLC0415 - for those that use it
+
+        return add_token(client, self._access)
+
+    def grpc(self) -> Any:
+        """Return grpc.CallCredentials, for channels with TLS."""
+        return self._grpc().call_credentials(self._access)
+
+    def grpc_interceptor(self) -> Any:
+        """Return an interceptor for grpc.intercept_channel: it renews a refused token once, in unary calls."""
+        return self._grpc().Renewal(self._access)
+
+    def grpc_aio_interceptor(self) -> Any:
+        """Return the same for the interceptors= of a channel of grpc.aio."""
+        return self._grpc().AsyncRenewal(self._access)
+
+    def _grpc(self) -> Any:
+        try:
+            return import_module("affiant.client.http.grpc")
+        except ModuleNotFoundError as error:
+            raise LocalError(f"{error.name} is not installed: pip install grpcio") from None
 
 
 def make_auth(
@@ -182,8 +87,9 @@ def make_auth(
     origin: str | None = None,
     prover: Prover | None = None,
     unsafe_http: bool = False,
+    announce: Announcer | None = None,
 ) -> ServiceAuth:
-    """Return a ServiceAuth that httpx2, httpx, requests and aiohttp accept, as far as they are installed.
+    """Return a ServiceAuth that httpx2, httpx, requests, niquests and aiohttp accept, as far as they are installed.
 
     The token is sent to this origin only: by default to that of the resource, or anywhere if the resource is no URL.
     """
@@ -191,7 +97,8 @@ def make_auth(
     if "requests" in sys.modules:  # requests accepts any callable
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
-    made: ServiceAuth = kind(source, key, _bound(key.resource, origin), prover, is_clear_allowed=unsafe_http)
+    reach = Reach.of(key.resource, origin, unsafe_http=unsafe_http)
+    made: ServiceAuth = kind(Access(source, key, reach, prover, announce))
     return made
 
 
@@ -200,53 +107,3 @@ def _base(library: str) -> Any:
         return getattr(import_module(library), "Auth", None)
     except ImportError:
         return None
-
-
-def _bound(resource: str | None, origin: str | None) -> str | None:
-    if origin is not None:
-        return _origin(origin)
-    return _origin(resource) if resource is not None and resource.lower().startswith(("http:", "https:")) else None
-
-
-def _origin(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
-    except (KeyError, ValueError):
-        raise LocalError(f"{url!r} is not an http or https URL: write it like https://api.example") from None
-    if not parts.hostname:
-        raise LocalError(f"{url!r} names no host: write it like https://api.example")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port}"
-
-
-def _is_refused(response: Any) -> bool:
-    """Whether the API answered 401 because of the token (RFC 6750 section 3.1)."""
-    challenge = str(response.headers.get("WWW-Authenticate", ""))
-    return _status(response) == _UNAUTHORIZED and ("invalid_token" in challenge or "error=" not in challenge)
-
-
-def _wants_nonce(response: Any) -> bool:
-    """Whether the API answered 401 because the proof needs a nonce (RFC 9449 section 9)."""
-    return _status(response) == _UNAUTHORIZED and "use_dpop_nonce" in str(response.headers.get("WWW-Authenticate"))
-
-
-def _status(response: Any) -> int:
-    status: int = response.status if hasattr(response, "status") else response.status_code
-    return status
-
-
-def _is_sent_again(body: Any) -> bool:
-    """Whether a body of aiohttp can be sent twice: bytes and text, and no stream."""
-    payload = import_module("aiohttp.payload")
-    return isinstance(body, bytes | payload.BytesPayload)
-
-
-def _has_whole_body(request: Any) -> bool:
-    """Whether the body can be sent twice: a stream cannot."""
-    try:
-        _ = request.content
-    except RuntimeError:  # RequestNotRead: a stream, or the bytes that a redirect took along
-        library = sys.modules[type(request).__module__.partition(".")[0]]
-        return isinstance(request.stream, library.ByteStream)
-    return True

@@ -1,15 +1,16 @@
-"""The options of a Service for servers of other makes; `Service` says what each means."""
+"""The options of a Service that few programs need; `Service` says what each means."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:  # for the types alone, and it loads the JOSE rooms
+    from affiant.client.events import OnEvent
     from affiant.client.protocol.assertions import Extra
 
 
 class Options(TypedDict, total=False):
-    """Where the server is, and what its assertions must say."""
+    """Where the server is, what its assertions must say, and what is called at each event."""
 
     token_endpoint: str | None
     reach: str | None
@@ -22,6 +23,7 @@ class Options(TypedDict, total=False):
     header: Extra | None
     claims: Extra | None
     lifetime: int | None
+    on_event: OnEvent | None
 
 
 def check(options: Options) -> None:

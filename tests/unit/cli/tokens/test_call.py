@@ -48,6 +48,20 @@ def test_challenge_is_printed_without_control_characters(foreign: Foreign, calli
     assert shown.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize(
+    ("scope", "advice"),
+    [("b a", "--scope 'a b'"), ("a'; id '", ""), ("$(id)", "--scope '$(id)'"), ("\u0430", ""), ("x" * 300, "")],
+)
+def test_missing_scope_is_advised_as_one_word_of_a_shell(
+    foreign: Foreign, calling: Call, scope: str, advice: str
+) -> None:
+    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+    headers = {"WWW-Authenticate": challenge.encode().decode("latin-1")}
+    foreign.default["/orders"] = Answer(403, {}, headers)
+    _, _, after = str(calling().exception).partition("; the token lacks a scope: call again with ")
+    assert after.removesuffix(", if the client may have it") == advice
+
+
 def test_headers_are_sent(foreign: Foreign, calling: Call) -> None:
     """Each of them, instead of the library's defaults."""
     done = calling("-H", "Accept: application/xml", "-H", "x-one:1", "--header", "X-Two:  a: b ")

@@ -1,0 +1,52 @@
+"""urllib3: a copy of a PoolManager, which shares its connections and adds the token to each request."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from affiant.client.http.exchange import Access
+from affiant.errors import LocalError
+
+
+def with_token(manager: Any, access: Access) -> Any:
+    """Return a copy of this urllib3.PoolManager or ProxyManager; the manager itself still adds nothing."""
+    kind = type(manager)
+    if not hasattr(kind, "connection_from_host"):
+        raise LocalError("auth.urllib3() takes a urllib3.PoolManager, or another manager with its methods")
+
+    # The manager asks for the pool of each hop of a redirect, too.
+    def connection_from_host(self: Any, *places: Any, **named: Any) -> Any:
+        return _Pool(kind.connection_from_host(self, *places, **named), access)
+
+    made = copy.copy(manager)
+    made.__class__ = type("Authorized", (kind,), {"connection_from_host": connection_from_host})
+    return made
+
+
+class _Pool:
+    """The connections to one host: a pool of the manager, with the token."""
+
+    def __init__(self, pool: Any, access: Access) -> None:
+        self._pool = pool
+        self._access = access
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def urlopen(self, method: str, url: str, **options: Any) -> Any:
+        # Through a proxy without a tunnel the whole URL is here, otherwise the path.
+        host = f"[{self._pool.host}]" if ":" in self._pool.host.strip("[]") else self._pool.host
+        at = url if "://" in url.partition("?")[0] else f"{self._pool.scheme}://{host}:{self._pool.port}{url}"
+        self._access.reach.check_hop(at, "urllib3")
+        exchange = self._access.begin(at)
+        given = options.pop("headers", None)
+        body = options.get("body")
+        while True:
+            headers = {**(given or {}), **exchange.headers(method, at)}
+            response = self._pool.urlopen(method, url, headers=headers, **options)
+            is_whole = body is None or isinstance(body, str | bytes)  # a stream cannot be sent twice
+            if not exchange.has_remedy(at, headers, response) or not is_whole:
+                return response
+            response.drain_conn()
+            exchange.renew()
