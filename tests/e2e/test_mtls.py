@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.certificates import lasting
 from tests.loopback import free_port
 from tests.process import Server, guarded_api
 
-from affiant import Service
+from affiant import Guard, Service
 from affiant.errors import LocalError, Refused, Unreachable
 from affiant.jose import compact
 from affiant.oauth.binding import mtls
@@ -143,6 +144,19 @@ def looking(folder: Path) -> Iterator[str]:
         yield f"https://127.0.0.1:{http.server_port}/"
         http.shutdown()
         thread.join()
+
+
+def test_page_runs_as_it_is_there(
+    tls_server: Server, billing: Path, bound_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proxy of the page is there, so that the API sees no certificate, and the token is bound to one."""
+    page = Path(__file__).resolve().parents[2] / "docs/how-to/mtls.md"
+    client, api = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(billing.parent)
+    names: dict[str, Any] = {"Service": Service, "Guard": Guard, "httpx2": httpx2}
+    exec(client.replace("https://orders.example", bound_api).replace("http.get", "reply = http.get"), names)
+    assert names["reply"].status_code == 401
+    exec(api.replace("https://as.example", tls_server.issuer), names)
 
 
 def test_certificate_in_the_credentials_file(tls_server: Server, whole: str) -> None:
