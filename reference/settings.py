@@ -10,6 +10,7 @@ from reference.markdown import code, head, table
 
 from affiant.cli.registry import register
 from affiant.cli.server import guard
+from affiant.client.credentials import environment
 from affiant.client.credentials import file as credentials
 from affiant.server.keys import master_key
 from affiant.server.settings import Settings
@@ -25,6 +26,7 @@ _ENVIRONMENT = (
     (master_key.ENVIRONMENT, "the master key, 64 hexadecimal digits or 43 characters of base64url; else it is a file"),
     (session.PIN, "the PIN of the PKCS #11 token"),
     (credentials.ENVIRONMENT, "of clients, not of the server: the credentials file, or its JSON"),
+    *environment.MEANINGS.items(),
     (register.ENVIRONMENT, "of clients: the initial access token that `affiant register` shows"),
     (guard.REPLAYS, "of `affiant guard serve`: the file or Redis URL of `--replays`"),
 )  # fmt: skip
@@ -35,10 +37,10 @@ def build() -> str:
     """The page, in Markdown."""
     rows = (_row(name, field) for name, field in Settings.model_fields.items())
     settings = table(("setting", "environment", "type", "default", "meaning"), rows)
-    environment = table(("variable", "meaning"), ((code(name), meaning) for name, meaning in _ENVIRONMENT))
+    variables = table(("variable", "meaning"), ((code(name), meaning) for name, meaning in _ENVIRONMENT))
     return (
         f"{head('Settings', _TEXT, change='src/affiant/server/settings/fields.py')}{settings}"
-        f"\n## From the environment alone\n{environment}"
+        f"\n## From the environment alone\n{variables}"
     )
 
 

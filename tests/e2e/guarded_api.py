@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request
 
 from affiant import Caller, Guard
 from affiant.client import Assertion
-from affiant.client.credentials import file as credentials
+from affiant.client.credentials import search
 from affiant.jose import keys
 from affiant.resource import Introspection
 
@@ -17,7 +17,7 @@ def _introspection() -> Introspection | None:
     """Where GUARD_CREDENTIALS is the credentials file of this API."""
     if "GUARD_CREDENTIALS" not in os.environ:
         return None
-    mine = credentials.find(os.environ["GUARD_CREDENTIALS"])
+    mine = search.find(os.environ["GUARD_CREDENTIALS"])
     return Introspection(mine.client_id, Assertion(keys.parse_private_jwk(mine.key or {})), signed=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from affiant.client.cache.token_source import TokenSource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     import httpx2
 
     from affiant.client import events
+    from affiant.client.credentials import environment, own_key, rotating, search
     from affiant.client.credentials import file as credentials_file
     from affiant.client.credentials.file import Credentials
     from affiant.client.http import auth as http_auth
@@ -28,7 +30,7 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     from affiant.client.protocol import connection, credential, flow, server, transport
     from affiant.client.protocol.options import Options
     from affiant.jose.keys import PrivateKey
-    from affiant.jose.signer import Signer
+    from affiant.jose.signer import AnySigner
     from affiant.oauth import token as token_messages
     from affiant.oauth.metadata import Metadata
     from affiant.oauth.token import TokenResponse
@@ -37,9 +39,13 @@ else:
     connection = Later("affiant.client.protocol.connection")
     credential = Later("affiant.client.protocol.credential")
     credentials_file = Later("affiant.client.credentials.file")
+    environment = Later("affiant.client.credentials.environment")
     events = Later("affiant.client.events")
     flow = Later("affiant.client.protocol.flow")
     http_auth = Later("affiant.client.http.auth")
+    own_key = Later("affiant.client.credentials.own_key")
+    rotating = Later("affiant.client.credentials.rotating")
+    search = Later("affiant.client.credentials.search")
     server = Later("affiant.client.protocol.server")
     token_messages = Later("affiant.oauth.token")
     transport = Later("affiant.client.protocol.transport")
@@ -51,8 +57,10 @@ class Service:
     Args:
         issuer: the server's issuer identifier; its metadata must name the same (RFC 8414 section 3.3).
         client_id: of this service.
-        key: signs the assertions: a private key as PEM or JWK, the path of a file with either, a private key of the
-            package cryptography, the name of a key in a KMS such as ``awskms:alias/billing``, or any Signer.
+        key: signs the assertions: a private key as PEM, PKCS #12, JWK or JWK Set, the path of a file with one,
+            ``env:NAME``, ``file:PATH``, ``keyring:SERVICE/USER``, a private key of the package cryptography, the name
+            of a key in a KMS such as ``awskms:alias/billing``, or any Signer. Its sign() may be asynchronous; it then
+            runs on an event loop of its own.
         secret: a client secret instead of a key.
         auth_method: how the secret is sent; client_secret_basic if left out.
         alg: the algorithm (RFC 7518), if the key does not name one.
@@ -83,6 +91,7 @@ class Service:
         lifetime: of each assertion, in seconds; 60 if left out, or what the profile says.
         on_event: called with each `Event`, by the thread in which it happens; it must not block. An exception in it is
             logged, and fails no call.
+        key_password: of an encrypted key; else AFFIANT_KEY_PASSWORD, or the file that AFFIANT_KEY_PASSWORD_FILE names.
 
     Raises:
         LocalError: a key or the secret cannot be used.
@@ -93,7 +102,7 @@ class Service:
         issuer: str,
         client_id: str,
         *,
-        key: Signer | dict[str, Any] | str | bytes | Path | None = None,
+        key: AnySigner | dict[str, Any] | str | bytes | Path | None = None,
         secret: str | None = None,
         auth_method: str | None = None,
         alg: str | None = None,
@@ -114,7 +123,9 @@ class Service:
         self._resource = resource
         self._clock = clock
         self._shape = credential.make_shape(more, kid)
-        self._auth = credential.make_auth(key, secret, auth_method, alg, kid, self._shape)
+        given = (key, secret, auth_method, alg, kid, self._shape, more.get("key_password"))
+        self._auth = credential.make_auth(*given)
+        self._rotating = rotating.follow_key(key, lambda: credential.make_auth(*given))
         self._connection = connection.Connection(
             http, certificate=certificate, certificate_key=certificate_key, auth_method=auth_method
         )
@@ -126,8 +137,6 @@ class Service:
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
         self._source = TokenSource(fetch, clock, self._announce)
-        self._read_again: Callable[[], Credentials] | None = None
-        self._credentials: Credentials | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")
@@ -147,19 +156,22 @@ class Service:
         clock: Callable[[], float] = time.time,
         **more: Unpack[Options],
     ) -> Service:
-        """Return the service of a credentials file: the argument, or AFFIANT_CREDENTIALS.
+        """Return the service of a credentials file: the argument, or the first that `affiant who` finds.
 
-        When the server answers invalid_client, the file is read once more: its key may have been rotated since. The
-        other arguments are those of Service; a certificate replaces the one that the file names.
+        Those are, in order: AFFIANT_CREDENTIALS (a path, or the JSON itself); AFFIANT_CLIENT_ID and its siblings (see
+        `from_env`); affiant or affiant.json in $CREDENTIALS_DIRECTORY and in /run/secrets; and the one file
+        *.affiant.json in $XDG_CONFIG_HOME/affiant. When the server answers invalid_client, the file is read once more:
+        its key may have been rotated since. The other arguments are those of Service; a certificate replaces the one
+        that the file names.
 
         Raises:
             LocalError: there is none, or it cannot be used.
         """
-        found = path if isinstance(path, credentials_file.Credentials) else credentials_file.find(path)
+        found = path if isinstance(path, credentials_file.Credentials) else search.find(path)
         made = cls(
             found.issuer,
             found.client_id,
-            key=found.private_key,
+            key=own_key.locate(found),
             secret=found.client_secret,
             auth_method=found.auth_method,
             alg=found.alg,
@@ -174,8 +186,33 @@ class Service:
             **more,
         )
         if not isinstance(path, credentials_file.Credentials):
-            made._read_again = lambda: credentials_file.find(path)
-            made._credentials = found
+            make = partial(credential.make_auth, shape=made._shape, password=more.get("key_password"))
+            made._rotating = rotating.follow_credentials(path, found, make)
+        return made
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        dpop: PrivateKey | dict[str, Any] | str | bytes | Path | bool = False,
+        certificate: str | Path | None = None,
+        certificate_key: str | Path | None = None,
+        http: httpx2.Client | None = None,
+        clock: Callable[[], float] = time.time,
+        **more: Unpack[Options],
+    ) -> Service:
+        """Return the service that the environment describes.
+
+        Its variables are AFFIANT_ISSUER, AFFIANT_CLIENT_ID and one of AFFIANT_KEY (whatever `key` takes),
+        AFFIANT_CLIENT_SECRET and AFFIANT_CLIENT_SECRET_FILE; optional are AFFIANT_AUTH_METHOD, AFFIANT_ALG,
+        AFFIANT_KID, AFFIANT_SCOPE, AFFIANT_RESOURCE and AFFIANT_KEY_PASSWORD. Without them, `from_credentials` decides.
+
+        Raises:
+            LocalError: a variable is missing, two contradict each other, or there are no credentials.
+        """
+        tls = {"certificate": certificate, "certificate_key": certificate_key}
+        made = cls.from_credentials(dpop=dpop, http=http, clock=clock, **tls, **more)
+        environment.check_issuer(made.issuer)
         return made
 
     def token(
@@ -309,31 +346,24 @@ class Service:
         return make(**key._asdict())
 
     def _request(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
-        rule = self._server.audience_rule
+        rule, used = self._server.audience_rule, self._auth
         try:
             return self._ask(form)
         except Refused as refusal:
             if refusal.error not in flow.auth_errors(form):
                 raise
-            if self._has_new_credential():
+            if self._has_new_credential(used):
                 return self._ask(form)
             return self._server.fall_back(refusal, rule, lambda: self._ask(form))
 
-    def _has_new_credential(self) -> bool:
-        """Reload the credential from the file, if the file has another one for this service."""
-        if self._read_again is None or self._credentials is None:
+    def _has_new_credential(self, used: client_auth.ClientAuth) -> bool:
+        """Whether there is another one than the used one; if it came from a file, that is read again."""
+        if self._rotating is None:
             return False
-        try:
-            found = self._read_again()
-            is_mine = (found.issuer, found.client_id) == (self.issuer, self.client_id)
-            if not is_mine or found == self._credentials:
-                return False
-            given = found.private_key, found.client_secret, found.auth_method, found.alg, found.kid
-            self._auth = credential.make_auth(*given, self._shape)
-        except LocalError:  # report the server's refusal, not a file that is being replaced
-            return False
-        self._credentials = found
-        return True
+        with self._rotating.lock:  # several requests may be refused at once: one of them reads
+            if self._auth is used:
+                self._auth = self._rotating.find_new() or used
+            return self._auth is not used
 
     def _ask(self, form: list[tuple[str, str]]) -> tuple[TokenResponse, float]:
         with self._connection.open() as http:

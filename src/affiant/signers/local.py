@@ -2,45 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from inspect import iscoroutinefunction
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from affiant.errors import LocalError
-from affiant.jose import pem
+from affiant.errors import ConfigError, LocalError
+from affiant.jose.keys import PrivateKey, SecretKey
 from affiant.jose.signer import Signer
-from affiant.signers import opening
+from affiant.signers import opening, sources
+from affiant.signers.awaited import Awaited
 from affiant.signers.checked import Checked
+from affiant.signers.forms import documents, pem, spelling
+from affiant.signers.password import Password
 
 
-def load_signer(key: Any, alg: str | None = None, kid: str | None = None) -> Signer:
-    """Return the signer of a private key: PEM or JWK, the path of a file, the name of a key elsewhere, or a Signer.
+@dataclass(frozen=True, slots=True)
+class KeyOf:
+    """What names a private key, and where that was written, for messages."""
+
+    key: Any = field(repr=False)
+    name: str
+
+
+def load_signer(
+    key: Any, alg: str | None = None, kid: str | None = None, *, password: str | bytes | None = None
+) -> Signer:
+    """Return the signer of a private key.
+
+    Args:
+        key: PEM, PKCS #12, a JWK or a JWK Set, as text or bytes; the path of a file with one; ``env:NAME``,
+            ``file:PATH`` or ``keyring:SERVICE/USER``; the name of a key that is held elsewhere, such as
+            ``awskms:alias/billing``; a private key of the package cryptography; or a Signer, whose ``sign()`` may be
+            asynchronous.
+        alg: the algorithm, if the key names none.
+        kid: for the header; in a JWK Set it chooses the key.
+        password: of an encrypted key; else AFFIANT_KEY_PASSWORD, or the file that AFFIANT_KEY_PASSWORD_FILE names.
 
     Raises:
         ConfigError: the key cannot be used.
         LocalError: this is no key.
     """
+    if isinstance(key, KeyOf):
+        try:
+            return load_signer(key.key, alg, kid, password=password)
+        except (ConfigError, LocalError) as error:
+            raise LocalError(f"{key.name}: {str(error).removeprefix('key= ')}") from error.__cause__
+    word = Password(password)
+    signer = _load(key, alg, kid, word)
+    word.check_used()
+    if kid is None or isinstance(signer, Checked) or kid == signer.kid:  # Checked has it, and may ask another for it
+        return signer
+    return _Named(signer, kid)
+
+
+def find_local(signer: Signer) -> PrivateKey | None:
+    """Return the private key with its name, or None if it is held elsewhere."""
+    if isinstance(signer, _Named) and isinstance(signer.signer, PrivateKey):
+        named = signer.signer
+        return replace(named, kid=signer.kid or named.kid, jwk={**named.jwk, "kid": signer.kid})
+    return signer if isinstance(signer, PrivateKey) else None
+
+
+def _load(key: Any, alg: str | None, kid: str | None, word: Password) -> Signer:
     if isinstance(key, bytes):
-        key = key.decode("utf-8", "replace")
+        key = spelling.decode(key)
     if isinstance(key, str) and opening.is_name(key):
         return opening.open_signer(key, alg=alg, kid=kid)
+    if isinstance(key, Path) or (isinstance(key, str) and not spelling.is_key(spelling.unwrap(key))):
+        key = sources.read(key)
     if isinstance(key, str):
-        key = text if pem.is_key(text := pem.unwrap(key)) else Path(text)
-    if isinstance(key, Path):
-        key = _read_key(key)
-    if isinstance(key, str):
-        key = pem.parse_private_key(key, alg=alg)
+        return documents.parse_private_key(key, alg=alg, kid=kid, password=word)
     if isinstance(key, dict):
-        key = pem.parse_document(key, alg=alg)
-    elif hasattr(key, "private_bytes"):
-        key = pem.parse_key_object(key, alg=alg)
-    signer = key if isinstance(key, Checked) else _check_signer(key)
-    return _Named(signer, kid) if kid is not None else signer
+        return documents.parse_document(key, alg=alg, kid=kid, password=word)
+    if hasattr(key, "private_bytes"):
+        return pem.parse_key_object(key, alg=alg)
+    return _check_signer(key)
 
 
 def _check_signer(key: Any) -> Signer:
     """Reject what would fail with the first token."""
+    if isinstance(key, Checked):  # its alg may be known only to the service that holds the key
+        return key
     kid = getattr(key, "kid", None)
     is_named = isinstance(getattr(key, "alg", None), str) and (kid is None or isinstance(kid, str))
     if not is_named or not callable(getattr(key, "sign", None)):
@@ -48,22 +90,8 @@ def _check_signer(key: Any) -> Signer:
             f"key= is a private key as PEM or JWK, the path of a file with one, or a Signer with alg, kid and sign(),"
             f" not {type(key).__name__}"
         )
-    if iscoroutinefunction(key.sign):
-        raise LocalError(f"sign() of {type(key).__name__} is a coroutine function: a Service calls it on a thread")
-    signer: Signer = key
+    signer: Signer = key if isinstance(key, PrivateKey | SecretKey | _Named) else Awaited(key)
     return signer
-
-
-def _read_key(path: Path) -> str:
-    # Attack: a key that was passed as a path lands in a log. No message shows the name.
-    try:
-        return path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not text"
-        spellings = "also with \\n for line ends, in quotation marks or in base64"
-        raise LocalError(
-            f"key= is neither PEM nor a JWK ({spellings}), and no file that can be read either ({why})"
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)

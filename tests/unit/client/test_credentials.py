@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from affiant import Service
 from affiant.client.credentials import file as credentials
+from affiant.client.credentials import search
 from affiant.client.credentials.file import Credentials
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.keys import PrivateKey
@@ -164,5 +165,5 @@ def test_the_environment_may_bend_the_json(bend: Callable[[str], str], monkeypat
     """As env files and secret stores do."""
     members = {"affiant": 1, "issuer": "https://as.example", "client_id": "c", "auth_method": "client_secret_basic"}
     monkeypatch.setenv("AFFIANT_CREDENTIALS", bend(json.dumps({**members, "client_secret": 'a"b'})))
-    assert credentials.find().client_secret == 'a"b'
-    assert credentials.name_of() == "AFFIANT_CREDENTIALS"
+    assert search.find().client_secret == 'a"b'
+    assert search.name_of() == "AFFIANT_CREDENTIALS"

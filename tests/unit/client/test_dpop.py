@@ -163,6 +163,7 @@ def test_key_may_be_made_or_given(foreign: Foreign, key: PrivateKey, http: httpx
     foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
     path = tmp_path / "bound.jwk"
     path.write_text(json.dumps(BOUND.to_jwk()))
+    path.chmod(0o600)
     for given in (True, True, BOUND, BOUND.to_jwk(), json.dumps(BOUND.to_jwk()), path, str(path)):
         Service(foreign.url, "billing", key=key, http=http, dpop=given).token()
     found = [compact.parse(request.headers["dpop"]).header["jwk"]["x"] for request in foreign.sent("/token")]

@@ -26,8 +26,6 @@ from affiant.client.credentials.file import Credentials, read_own
 from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
 from affiant.errors import Error, LocalError
 
-_PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
-
 no_cache_option: Callable[[Any], Any] = click.option(
     "--no-cache", is_flag=True, help="ask for a new token, and do not keep it"
 )
@@ -91,9 +89,7 @@ class KeptTokens:
     def _names(self, key: TokenKey) -> tuple[str, ...]:
         """Return the client and what it asks for; a new key, as after a new registration, is another client."""
         mine = self._found
-        public = {member: mine.key[member] for member in _PUBLIC if member in mine.key} if mine.key else {}
-        shown = json.dumps(public, sort_keys=True)
-        who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", mine.signer or shown)
+        who: tuple[str, ...] = (mine.issuer, mine.client_id, mine.auth_method, mine.kid or "", mine.key_mark)
         if mine.certificate is not None:  # a token may be bound to it
             who = (*who, mine.certificate)
         return (*who, key.resource or mine.resource or "", key.scope or mine.scope or "")

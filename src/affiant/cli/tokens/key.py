@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from affiant.cli.arguments import FILE
 from affiant.cli.output import instant, is_json, json_option, key_line, show, warn_left_out
 from affiant.cli.tokens.options import credentials_option
-from affiant.client.credentials import file as credentials_file
-from affiant.client.credentials import rotation
+from affiant.client.credentials import rotation, search
 from affiant.client.credentials.file import ENVIRONMENT, SUFFIX, Credentials, file_name, put_private
 from affiant.client.credentials.rotation import DEFAULT_OVERLAP, KeyRing
 from affiant.errors import ConfigError, LocalError
@@ -171,7 +170,7 @@ def put(jwks: Path, credentials: Path | None) -> None:
 
 
 def _act(credentials: Path | None, **asked: str) -> None:
-    found = credentials_file.find(credentials)
+    found = search.find(credentials)
     with http_client() as http:
         known = KeyRing(found.issuer, found.client_id, http).ask(rotation.signer(found), **asked)
     show(known, *map(key_line, known))
@@ -179,7 +178,7 @@ def _act(credentials: Path | None, **asked: str) -> None:
 
 def _path(named: Path | None) -> Path:
     """Return the credentials file, which is to be written: JSON in the environment cannot be."""
-    text = credentials_file.name_of(named)
+    text = search.name_of(named)
     if named is None and text in ("", ENVIRONMENT):
         raise LocalError(f"name the credentials file with --credentials FILE, or in {ENVIRONMENT}")
     return Path(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from affiant.cli.arguments import FILE
-from affiant.client.credentials import file as credentials_file
+from affiant.client.credentials import search
 from affiant.client.credentials.file import Credentials
 from affiant.errors import LocalError
 from affiant.oauth import names
@@ -22,7 +22,7 @@ credentials_option: Callable[[Any], Any] = click.option(
     "-c",
     "--credentials",
     type=FILE,
-    help="credentials file (default: AFFIANT_CREDENTIALS)",
+    help="credentials file (default: AFFIANT_CREDENTIALS, or what `affiant who` finds)",
 )
 scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask for, separated by spaces")
 resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL", help="the API to ask for")
@@ -34,10 +34,10 @@ def find(credentials: Path | None, resource: str | None = None, scope: str | Non
     Without a wanted scope, the scope of the file is used only for the API of the file: for another API the server
     chooses, because the scope of the file spans all APIs.
     """
-    found = credentials_file.find(credentials)
+    found = search.find(credentials)
     if found.certificate is None and (found.auth_method in names.BY_TLS or found.certificate_key is not None):
         raise LocalError(
-            f'{credentials_file.name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
+            f'{search.name_of(credentials)} names no certificate: add "certificate" and "certificate_key",'
             " the names of its PEM files"
         )
     if scope is None and resource not in (None, found.resource):
@@ -51,5 +51,5 @@ def open_service(credentials: Path | None, resource: str | None, scope: str | No
 
     found = find(credentials, resource, scope)
     # For another API than that of the file the scope of the file must not be sent, and only `found` lacks it.
-    is_as_written = found == credentials_file.find(credentials)
+    is_as_written = found == search.find(credentials)
     return Service.from_credentials(credentials if is_as_written else found, dpop=dpop)

@@ -15,13 +15,16 @@ from typing import Any
 from urllib.parse import quote
 
 from affiant.errors import ConfigError, LocalError
-from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
+from affiant.signers import sources
+from affiant.signers.forms import key_files, spelling
 from affiant.system.files import denied, read_private
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
 SUFFIX = ".affiant.json"
+_KEY_ALONE = "with a key alone, set AFFIANT_ISSUER, AFFIANT_CLIENT_ID and  AFFIANT_KEY=file:PATH"
+_PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
 _KEYS = frozenset({"key", "next_key", "old_key"})
 _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
 
@@ -36,11 +39,12 @@ class Credentials:
         auth_method: token_endpoint_auth_method (RFC 7591 section 2).
         alg: of the key.
         kid: of the key at the server, if that is not its own.
-        key: the private JWK, or None; the content of `key_file` if the file names one.
+        key: the private JWK, or None.
         client_secret: the secret, or None.
         scope: requested by default.
         resource: requested by default.
-        key_file: the path of the private key, PEM or JWK, relative to the credentials file.
+        key_file: the path of the private key in any form, relative to the credentials file; or ``env:NAME``,
+            ``file:PATH`` or ``keyring:SERVICE/USER``. It is read when the key is needed.
         signer: the name of a private key in a KMS or a device: ``awskms:alias/billing``, ``pkcs11:token=...``.
         certificate: the path of the certificate for mutual TLS (RFC 8705), PEM, with its intermediate certificates.
         certificate_key: the path of its private key, PEM, if that is another file.
@@ -67,11 +71,22 @@ class Credentials:
     signer: str | None = field(default=None, repr=False)
     registration_client_uri: str | None = None
     registration_access_token: str | None = field(default=None, repr=False)
+    # Not in the file: the file itself, and the value of AFFIANT_KEY.
+    file: Path | None = field(default=None, repr=False, compare=False)
+    key_text: str | None = field(default=None, repr=False)
 
     @property
-    def private_key(self) -> dict[str, Any] | str | None:
-        """The private JWK, or the name of the key if it is held elsewhere."""
-        return self.key if self.key is not None else self.signer
+    def key_mark(self) -> str:
+        """A text that differs for another private key, and reveals none; read without cryptography."""
+        if self.key is not None:
+            return json.dumps({name: self.key[name] for name in _PUBLIC if name in self.key}, sort_keys=True)
+        named = self.key_text or self.key_file
+        return self.signer or "" if named is None else sources.find_mark(named, folder=self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """Where the names of files in this file begin."""
+        return self.file.parent if self.file is not None else Path()
 
     def write(self, path: Path) -> None:
         """Write a new file with mode 0600, whole or not at all.
@@ -90,11 +105,14 @@ class Credentials:
         self._write(path, os.replace)
 
     def _write(self, path: Path, put: Callable[[Path, Path], None]) -> None:
-        members = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        members = {name: getattr(self, name) for name in _MEMBERS}
         if self.key_file is not None:
             del members["key"]
         text = json.dumps({"affiant": VERSION, **{n: v for n, v in members.items() if v is not None}}, indent=2)
         put_private(path, text + "\n", put=put)
+
+
+_MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not in ("file", "key_text"))
 
 
 def put_private(
@@ -171,25 +189,27 @@ def read(path: Path) -> Credentials:
         raise LocalError(str(error)) from error.__cause__
     except UnicodeDecodeError:  # not chained, since the exception contains the bytes
         raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
-    return parse(text, name=str(path), folder=path.parent)
+    return parse(text, name=str(path), file=path)
 
 
-def parse(text: str, *, name: str, folder: Path = Path()) -> Credentials:
-    """Read the text of a credentials file; `name` is for messages, and a `key_file` is relative to `folder`."""
+def parse(text: str, *, name: str, file: Path | None = None) -> Credentials:
+    """Read the text of a credentials file; `name` is for messages."""
     try:
         members = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        if spelling.BEGIN in text:
+            raise LocalError(f"{name} is a key or certificate, and not a credentials file: {_KEY_ALONE}") from None
         raise LocalError(f"{name} is not JSON: make a new one with  affiant client new") from None
     if not isinstance(members, dict) or members.get("affiant") != VERSION:
+        if isinstance(members, dict) and ("kty" in members or "keys" in members or key_files.is_known(members)):
+            raise LocalError(f"{name} is a key alone, and not a credentials file: {_KEY_ALONE}")
         raise LocalError(f'{name} is not a credentials file: it lacks "affiant": {VERSION}')
-    known = {field: members[field] for field in Credentials.__dataclass_fields__ if field in members}
+    known = {field: members[field] for field in _MEMBERS if field in members}
     for required in ("issuer", "client_id", "auth_method"):
         if required not in known:
             raise LocalError(f'{name} lacks "{required}"')
     _check_members(known, name)
-    if "key_file" in known:
-        known["key"] = _read_key(folder / known["key_file"], known.get("alg"), name)
-    return Credentials(**known)
+    return Credentials(**known, file=file)
 
 
 def _check_members(known: dict[str, Any], name: str) -> None:
@@ -207,50 +227,6 @@ def _check_members(known: dict[str, Any], name: str) -> None:
         )
 
 
-def _read_key(path: Path, alg: str | None, name: str) -> dict[str, Any]:
-    """Return the private key of this file, PEM or JWK."""
-    from affiant.jose import keys  # noqa: PLC0415 - it loads cryptography, which a kept token does not need
-
-    try:
-        text = read_private(path, what="the private key", variable=ENVIRONMENT)
-        if text.lstrip().startswith(b"{"):
-            return keys.parse_private_jwk(parse_object(text), alg=alg).to_jwk()
-        return keys.parse_private_pem(text, alg=alg).to_jwk()
-    except FileNotFoundError as error:
-        raise LocalError(f'{name}: the "key_file" {path} cannot be read: {error.strerror}') from error
-    except ConfigError as error:
-        raise LocalError(f'{name}: the "key_file" {path}: {error}') from error.__cause__
-    except ValueError:
-        raise LocalError(f'{name}: the "key_file" {path} is neither PEM nor a JWK') from None
-
-
 def _is_text(value: object) -> bool:
     # A lone surrogate, which JSON can encode, cannot be sent.
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def find(path: str | Path | None = None) -> Credentials:
-    """Return the credentials named by the argument, or by AFFIANT_CREDENTIALS (a path, or the JSON itself)."""
-    named = _named(path)
-    if not named:
-        raise LocalError(f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}")
-    return parse(named, name=ENVIRONMENT) if _is_whole(named) else read(Path(named))
-
-
-def name_of(path: str | Path | None = None) -> str:
-    """Return the name for messages: the file, or AFFIANT_CREDENTIALS if that is the JSON itself."""
-    named = _named(path)
-    return ENVIRONMENT if _is_whole(named) else named
-
-
-def _named(path: str | Path | None) -> str:
-    if path is not None:
-        return str(path)
-    from affiant.jose.pem import unwrap  # noqa: PLC0415 - most commands load no cryptography
-
-    # A secret store or an env file may add quotation marks, or encode the text in base64.
-    return unwrap(os.environ.get(ENVIRONMENT, ""))
-
-
-def _is_whole(named: str) -> bool:
-    return named.lstrip().startswith("{")

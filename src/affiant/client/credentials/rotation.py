@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from affiant.client.credentials import file as credentials_file
 from affiant.client.credentials.file import Credentials
+from affiant.client.credentials.own_key import locate
 from affiant.client.protocol import flow, transport
 from affiant.client.protocol.auth import Assertion
 from affiant.client.protocol.flow import Reply, Step
@@ -25,6 +26,7 @@ from affiant.errors import ConfigError, LocalError, Refused, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.strict_json import parse_object
+from affiant.signers.local import find_local, load_signer
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2
@@ -87,9 +89,13 @@ def signer(found: Credentials) -> PrivateKey:
         raise LocalError(
             f"the key of {found.client_id} is held elsewhere ({found.signer.partition(':')[0]}:): make a new one there"
         )
-    if found.key is None:
+    key = locate(found)
+    if key is None:
         raise LocalError(f"{found.client_id} has no key: it authenticates by {found.auth_method}")
-    return _parse(found.key if found.kid is None else {**found.key, "kid": found.kid}, found.alg)
+    local = find_local(load_signer(key, found.alg, found.kid))
+    if local is None:
+        raise LocalError(f"{found.client_id} has a key that never leaves its place: add and retire keys there")
+    return local
 
 
 def rotate(

@@ -58,16 +58,24 @@ def make_shape(options: Options, kid: str | None) -> Shape:
 
 
 def make_auth(
-    key: Any, secret: str | None, method: str | None, alg: str | None, kid: str | None, shape: Shape
+    key: Any,
+    secret: str | None,
+    method: str | None,
+    alg: str | None,
+    kid: str | None,
+    shape: Shape,
+    password: str | bytes | None = None,
 ) -> ClientAuth:
     """Return how the service authenticates, or LocalError."""
     is_grant = shape.is_grant
-    if method in names.BY_TLS and key is None and secret is None and not is_grant:
+    if password is not None and key is None:
+        raise LocalError("key_password= is given, and key= is not: it is the password of an encrypted key")
+    if method in names.BY_TLS and key is secret is None and not is_grant:
         return OverTls()
     _check_choice(key, secret, method, shape.row)
     try:
         if secret is None:
-            signer = _load(key, alg, kid, shape.row)
+            signer = _load(key, alg, kid, shape.row, password)
             _check_name(signer, shape)
             return JwtBearer(signer, shape) if is_grant else Assertion(signer, shape.lifetime, shape)
         if method == names.CLIENT_SECRET_JWT:
@@ -92,14 +100,14 @@ def _check_choice(key: Any, secret: str | None, method: str | None, row: Profile
         raise LocalError("the client secret is empty")
 
 
-def _load(key: Any, alg: str | None, kid: str | None, row: Profile) -> Signer:
+def _load(key: Any, alg: str | None, kid: str | None, row: Profile, password: str | bytes | None) -> Signer:
     """Return the signer, with an algorithm of the profile if the caller leaves the choice."""
-    signer = load_signer(key, alg, kid)
+    signer = load_signer(key, alg, kid, password=password)
     if not row.algs or signer.alg in row.algs:
         return signer
     for name in row.algs if alg is None else ():
         try:
-            return load_signer(key, name, kid)
+            return load_signer(key, name, kid, password=password)
         except ConfigError:
             continue
     raise LocalError(f"profile={row.name!r} takes keys for {' or '.join(row.algs)}, and this one is for {signer.alg}")

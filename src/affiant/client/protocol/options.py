@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # for the types alone, and it loads the JOSE rooms
 
 
 class Options(TypedDict, total=False):
-    """Where the server is, what its assertions must say, and what is called at each event."""
+    """Where the server is, what its assertions must say, the password of the key, and what is called at each event."""
 
     token_endpoint: str | None
     reach: str | None
@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     claims: Extra | None
     lifetime: int | None
     on_event: OnEvent | None
+    key_password: str | bytes | None
 
 
 def check(options: Options) -> None:

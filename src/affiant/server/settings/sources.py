@@ -15,7 +15,10 @@ from affiant.errors import ConfigError
 FILE = "affiant.toml"
 PREFIX = "AFFIANT_"
 # Also read from the environment: secrets, and variables for client commands.
-SECRETS = ("credentials", "initial_access_token", "master_key", "pkcs11_pin")
+SECRETS = (
+    *("credentials", "client_id", "client_secret", "client_secret_file", "key", "key_password", "key_password_file"),
+    *("initial_access_token", "master_key", "pkcs11_pin"),
+)
 # The former name of a setting, which is still read, with a warning.
 RENAMED = {"mcp_compat": "authorization_endpoint"}
 # How similar two names are when one is taken for a misspelling of the other.

@@ -9,10 +9,12 @@ import pytest
 
 from affiant.cli.main import main
 from affiant.client.credentials import file as credentials
+from affiant.client.credentials.own_key import locate
 from affiant.client.identity import Service
 from affiant.errors import LocalError
 from affiant.jose import compact, keys
 from affiant.jose.algorithms import ASYMMETRIC
+from affiant.signers.local import load_signer
 
 Run = Callable[..., tuple[int, Any]]
 
@@ -124,7 +126,7 @@ def test_a_key_file_that_cannot_be_used_is_named(members: dict[str, Any], said: 
     Path("open.key").write_bytes(Path("a.key").read_bytes())
     Path("open.key").chmod(0o644)
     with pytest.raises(LocalError, match=said):
-        credentials.read(_file(**members))
+        load_signer(locate(credentials.read(_file(**members))))
 
 
 @pytest.mark.usefixtures("run")
@@ -139,7 +141,9 @@ def test_a_jwk_is_a_key_file_too() -> None:
     key = keys.generate("Ed25519")
     Path("a.jwk").write_text(json.dumps(key.to_jwk()))
     Path("a.jwk").chmod(0o600)
-    assert credentials.read(_file(key_file="a.jwk")).key == key.to_jwk()
+    signer = load_signer(locate(credentials.read(_file(key_file="a.jwk"))))
+    assert isinstance(signer, keys.PrivateKey)
+    assert signer.to_jwk() == key.to_jwk()
 
 
 def test_a_client_id_with_slashes_stays_in_the_folder(run: Run) -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from affiant.errors import ConfigError
 from affiant.jose import keys
-from affiant.jose.pem import is_key, parse_private_key, unwrap
+from affiant.signers.forms.documents import parse_private_key
+from affiant.signers.forms.spelling import is_key, unwrap
 
 KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519", "RS256")}
 KEY = KEYS["ES256"]
@@ -89,17 +90,34 @@ def _public() -> str:
     return KEY.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-GOOGLE = {"type": "service_account", "private_key": pem(), "client_email": "x@proj.iam.gserviceaccount.com"}
+def document(**members: Any) -> str:
+    """Long enough to be looked for in base64."""
+    return json.dumps({**members, "note": "n" * 64})
+
+
 REFUSED: list[tuple[str, str]] = [
-    (pem(passphrase=b"secret"), r"passphrase.*openssl pkey -in FILE -out key\.pem"),
-    (pem(form=PrivateFormat.TraditionalOpenSSL, passphrase=b"secret"), "passphrase.*openssl pkey"),
+    (pem(passphrase=b"secret"), "encrypted: give its password as  key_password=, in AFFIANT_KEY_PASSWORD"),
+    (pem(form=PrivateFormat.TraditionalOpenSSL, passphrase=b"secret"), "encrypted.*AFFIANT_KEY_PASSWORD_FILE"),
     (pem() + pem(KEYS["ES384"]), "2 private keys"),
     (_public(), "no private key but PEM of: PUBLIC KEY"),
     (f"{_public()}-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----", "PEM of: PUBLIC KEY, CERTIFICATE"),
     (pem()[:100], "cut off"),
     (pem().replace("MI", "!!"), "not a private key in PEM"),
-    (json.dumps(GOOGLE), r"Google service account.*jq -r \.private_key FILE"),
-    (json.dumps({"keys": [KEY.to_jwk()]}), r"JWK Set.*jq '\.keys\[0\]' FILE"),
+    (document(type="service_account"), 'lacks "private_key"'),
+    (document(type="authorized_user", refresh_token="x"), "login of a user"),
+    (document(web={"client_secret": "x"}), "Google OAuth client for users"),
+    (document(ciphertext="x"), "JWE"),
+    (document(keys={}), "not a JWK Set"),
+    (json.dumps({"keys": [KEY.public().to_jwk()]}), r"no key of the JWK Set can sign.*no private part"),
+    (json.dumps({"keys": [{}] * 65}), "65 members: at most 64"),
+    ("ssh-ed25519 " + "A" * 68, r"public key of OpenSSH.*without \.pub"),
+    ("PuTTY-User-Key-File-3: ssh-ed25519\n" + "A" * 68, r"PuTTY.*puttygen FILE -O private-openssh"),
+    ("AGE-SECRET-KEY-1" + "A" * 58, "age"),
+    ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0." + "A" * 86, "a JWT"),
+    (
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nA\n-----END PGP PRIVATE KEY BLOCK-----" + " " * 20,
+        "PEM of: PGP PRIVATE KEY BLOCK",
+    ),
     (json.dumps({"affiant": 1, "key": KEY.to_jwk()}), r"credentials file.*Service\.from_credentials"),
     (json.dumps({"kty": "oct", "k": "A" * 43}), "shared secret.*secret="),
     (json.dumps({"key": KEY.to_jwk()}), "no kty"),

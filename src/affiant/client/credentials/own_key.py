@@ -1,0 +1,47 @@
+"""Find the private key that a credentials file has or names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from affiant.client.credentials.file import ENVIRONMENT, Credentials
+from affiant.errors import LocalError
+from affiant.signers import sources
+from affiant.signers.forms.spelling import is_key, unwrap
+from affiant.signers.local import KeyOf
+
+_BLOB = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
+
+
+def locate(found: Credentials) -> Any:
+    """Return what a Service takes as its private key; None if these credentials have a secret, or a certificate alone.
+
+    Raises:
+        LocalError: the key cannot be where they say.
+    """
+    name = found.file or ENVIRONMENT
+    if found.key_text is not None:
+        return KeyOf(found.key_text, sources.VARIABLE)
+    if found.signer is not None:
+        return KeyOf(found.signer, f'{name}: "signer"')
+    if found.key_file is not None:
+        return _locate_file(found, found.key_file, f'{name}: the "key_file"')
+    return None if found.key is None else KeyOf(found.key, f'{name}: "key"')
+
+
+def _locate_file(found: Credentials, source: str, what: str) -> KeyOf:
+    if is_key(unwrap(source)):
+        raise LocalError(f'{what} is the name of a file, and this is the key itself: a JWK goes into "key"')
+    scheme, rest = sources.split(source)
+    if not _BLOB.fullmatch(rest):
+        what = f"{what} {source}"
+    if scheme not in ("", "file"):
+        return KeyOf(source, what)
+    path = found.folder / rest
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not the name of a file"
+        raise LocalError(f"{what} cannot be read: {why}") from (error if isinstance(error, OSError) else None)
+    return KeyOf(path, what)

@@ -1,0 +1,118 @@
+"""Where the text of a key is: a file, a variable, the keyring."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
+
+from affiant import Service
+from affiant.errors import LocalError
+from affiant.jose import keys
+from affiant.signers.local import load_signer
+
+KEY = keys.generate("ES256")
+TEXT = json.dumps(KEY.to_jwk())
+CANARY = "canary-5f1d0c6e7a934b21"
+
+
+class FileKeyring(KeyringBackend):
+    """A keyring whose secrets are in a file."""
+
+    priority = 1.0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.path = path
+        self.is_locked = False
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.is_locked:
+            raise KeyringLocked(CANARY)
+        kept: dict[str, str] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        return kept.get(f"{service}\n{username}")
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.path.write_text(json.dumps({f"{service}\n{username}": password}))
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Iterator[FileKeyring]:
+    before, made = keyring.get_keyring(), FileKeyring(tmp_path / "keyring.json")
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+def test_a_key_in_the_keyring_is_read(ring: FileKeyring) -> None:
+    keyring.set_password("affiant", "team/billing", TEXT)
+    assert load_signer("keyring:affiant/team/billing").kid == KEY.kid
+    with pytest.raises(LocalError, match="nothing for affiant/other: run  keyring set affiant other"):
+        load_signer("keyring:affiant/other")
+    ring.is_locked = True
+    with pytest.raises(LocalError, match=r"cannot be used \(KeyringLocked\)") as caught:
+        load_signer("keyring:affiant/team/billing")
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(LocalError, match=r"pip install 'affiant\[keyring\]'"):
+        load_signer("keyring:affiant/billing")
+
+
+@pytest.mark.parametrize("spelt", ["{}", "file:{}", " {}\n", '"{}"'])
+def test_a_key_in_a_file_is_read(tmp_path: Path, spelt: str) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(TEXT)
+    path.chmod(0o600)
+    assert load_signer(spelt.format(path)).kid == KEY.kid
+
+
+@pytest.mark.attack(283)
+@pytest.mark.parametrize("scheme", ["", "file:"])
+def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path, scheme: str) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(TEXT)
+    for mode in (0o640, 0o604, 0o666):
+        path.chmod(mode)
+        with pytest.raises(LocalError, match=f"chmod 600 {path}"):
+            load_signer(f"{scheme}{path}")
+
+
+def test_a_key_in_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_KEY", TEXT)
+    assert load_signer("env:BILLING_KEY").kid == KEY.kid
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("env:NONE_SUCH", "variable NONE_SUCH, which is not set"),
+        ("env:EMPTY", "variable EMPTY, which is empty"),
+        ("env:PATH_OF_ONE", "write  file:PATH"),
+        (f"env:{CANARY}", "no name of a variable"),
+        ("keyring:affiant", "SERVICE/USER"),
+        ("keyring:/x", "SERVICE/USER"),
+        (f"file:/nowhere/{CANARY}", "no file that can be read"),
+        (f"/nowhere/{CANARY}", "no file that can be read"),
+        (f"secret:{CANARY}", "begins with secret:, which names no place"),
+        (f"file:{CANARY}\0", "not a name"),
+        ("file:", "key= is empty"),
+        ("", "key= is empty"),
+        (".", "Is a directory"),
+    ],
+)
+def test_what_names_no_key_is_told_at_once_and_not_shown(
+    source: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", " ")
+    monkeypatch.setenv("PATH_OF_ONE", f"/run/{CANARY}")
+    with pytest.raises(LocalError, match=said) as caught:
+        Service("https://as.example", "billing", key=source)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
