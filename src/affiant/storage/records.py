@@ -148,6 +148,7 @@ class SigningKey:
     retiring_at: int | None = None  # its successor signs from then on
     removed_at: int | None = None  # no token under it is valid from then on
     line: str = ""  # the algorithm whose APIs it signs for, each with a calendar of its own; empty: all other APIs
+    kms: str = ""  # the name of a key that an operator made in a KMS; empty: the server made it
 
 
 def spent(token: InitialAccessToken | None, id: str) -> InitialAccessToken:  # noqa: A002 - its name

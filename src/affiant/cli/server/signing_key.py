@@ -8,7 +8,7 @@ import click
 
 from affiant.cli.connection.admin import Admin, segment
 from affiant.cli.connection.place import Place, admin_options
-from affiant.cli.output import Listing, instant, show, show_list
+from affiant.cli.output import Listing, instant, note, show, show_list
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.server.keys.calendar import MAX_AGE
 
@@ -23,7 +23,8 @@ def signing_key() -> None:
     under it has expired. AFFIANT_SIGNING_KEY_DAYS and AFFIANT_SIGNING_KEY_ANNOUNCE_DAYS set other days.
 
     An API with an algorithm of its own (affiant api new --signing-alg) has keys of its own, which rotate in the same
-    way. With a PKCS #11 token, new keys are made in it.
+    way. With a PKCS #11 token, new keys are made in it. The keys of a KMS are made there, and named here: the server
+    never replaces one by itself.
     """
 
 
@@ -34,15 +35,22 @@ def list_(place: Place) -> None:
 
     The newest comes first.
     """
-    show_list([_renamed(key) for key in place.all("/signing-keys")], _LISTING)
+    found = [_renamed(key) for key in place.all("/signing-keys")]
+    show_list(found, _LISTING)
+    for key in found:
+        if key["next_due_at"] is not None:
+            note(
+                f"make the key that follows {key['kid']} in the KMS by {instant(key['next_due_at'])}, then: {_how(key)}"
+            )
 
 
 @signing_key.command()
 @click.option("--now", "at_once", is_flag=True, help="sign in a moment, without the days of announcement")
 @click.option("--alg", type=click.Choice(ASYMMETRIC), metavar="ALG", help="what it signs with (default: as before)")
 @click.option("--for", "line", metavar="ALG", help="the keys of the APIs that have chosen this algorithm")
+@click.option("--key", metavar="NAME", help="a key in a KMS, or new: one that the server makes")
 @admin_options
-def rotate(at_once: bool, alg: str | None, line: str | None, place: Place) -> None:
+def rotate(at_once: bool, alg: str | None, line: str | None, key: str | None, place: Place) -> None:
     """Announce the next key.
 
     It signs after the days of announcement. Tokens under the previous key stay valid.
@@ -52,6 +60,11 @@ def rotate(at_once: bool, alg: str | None, line: str | None, place: Place) -> No
     affiant signing-key rotate --now
     affiant signing-key rotate --alg PS256
     affiant signing-key rotate --for RS256
+    affiant signing-key rotate --key vault:transit/tokens:1
+
+    --key: the key exists in the KMS, and this command lets it sign once to see that it can. Such a key is followed by
+    another that you name, or with --key new by keys that the server makes again. The server's own KMS credentials are
+    used, so run it with the environment of the server, or over the admin API.
 
     --now suits APIs that re-read the key set when they meet an unknown key, as affiant's guard does. Other APIs refuse
     its tokens until their copy of the key set expires.
@@ -64,7 +77,7 @@ def rotate(at_once: bool, alg: str | None, line: str | None, place: Place) -> No
     """
     if alg and line:
         raise click.UsageError("give either --alg or --for: the keys of chosen algorithms keep their algorithm")
-    wanted = {"at_once": at_once, "alg": alg, "line": line}
+    wanted = {"at_once": at_once, "alg": alg, "line": line, "key": key}
 
     async def work(api: Admin) -> tuple[dict[str, Any], str | None]:
         keys = await api.all("/signing-keys")
@@ -98,7 +111,12 @@ def remove(kid: str, place: Place) -> None:
     follows = "no key signs in its place until one is needed"
     if gone["signer"] is not None:
         follows = f"key {gone['signer']}  {gone['alg']}  signs"
-    show(gone, f"removed {kid}: APIs refuse its tokens within {MAX_AGE} s", follows)
+    elif gone["kms"] is not None:
+        follows = "no key signs, and no token is issued: name another, affiant signing-key rotate --key NAME"
+    lines = [f"removed {kid}: APIs refuse its tokens within {MAX_AGE} s", follows]
+    if gone["kms"] is not None:
+        lines.append(f"! the KMS still has it, as {gone['kms']}: disable or destroy it there")
+    show(gone, *lines)
 
 
 def _renamed(key: dict[str, Any]) -> dict[str, Any]:
@@ -106,9 +124,15 @@ def _renamed(key: dict[str, Any]) -> dict[str, Any]:
     return {"for" if name == "line" else name: value for name, value in key.items()}
 
 
+def _how(key: dict[str, Any]) -> str:
+    line = f" --for {key['for']}" if key["for"] else ""
+    return f"affiant signing-key rotate{line} --key NAME"
+
+
 def _line(key: dict[str, Any]) -> str:
     line = f"  for APIs with {key['for']}" if key["for"] else ""
-    return f"{key['kid']}  {key['alg']}  {key['state']}  {_when(key)}{line}"
+    place = f"  in {key['kms']}" if key["kms"] else ""
+    return f"{key['kid']}  {key['alg']}  {key['state']}  {_when(key)}{line}{place}"
 
 
 def _cells(key: dict[str, Any]) -> tuple[object, ...]:

@@ -322,6 +322,10 @@ class SigningKey(Out):
     active_at: int
     retiring_at: int | None
     removed_at: int | None
+    kms: str | None = Field(description="the name of the key in a KMS; null if the server made it")
+    next_due_at: int | None = Field(
+        description="when an operator should name the next key, if the last one is in a KMS; null in other cases"
+    )
 
 
 class SigningKeyNew(In):
@@ -330,6 +334,10 @@ class SigningKeyNew(In):
     at_once: bool = Field(default=False, description="sign at once, without the days of announcement")
     alg: Word | None = Field(default=None, description="as before when left out")
     line: Word | None = Field(default=None, description="for the APIs that have chosen this algorithm")
+    key: Word | None = Field(
+        default=None,
+        description="the name of a key in a KMS, such as `awskms:ARN`, or `new`: one that the server makes",
+    )
 
 
 class RemovedSigningKey(Out):
@@ -339,6 +347,7 @@ class RemovedSigningKey(Out):
     state: Literal["removed"]
     signer: str | None
     alg: str | None
+    kms: str | None = Field(description="the name of the removed key in its KMS, which still has it")
 
 
 class Question(In):

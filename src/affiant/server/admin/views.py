@@ -53,7 +53,10 @@ def api(record: Api) -> documents.Api:
     return documents.Api(identifier=record.identifier, created_at=record.created_at, **fields.API.render(record))
 
 
-def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> documents.SigningKey:
+def signing_key(
+    record: SigningKey, among: Sequence[SigningKey], now: int, chosen: calendar.Calendar
+) -> documents.SigningKey:
+    is_last = calendar.find_held(calendar.of_line(among, record.line)) == record
     return documents.SigningKey(
         kid=record.kid,
         alg=record.alg,
@@ -63,4 +66,6 @@ def signing_key(record: SigningKey, among: Sequence[SigningKey], now: int) -> do
         active_at=record.active_at or record.created_at,
         retiring_at=record.retiring_at,
         removed_at=record.removed_at,
+        kms=record.kms or None,
+        next_due_at=calendar.due_at(record, chosen) if is_last and not calendar.is_removed(record, now) else None,
     )

@@ -53,12 +53,24 @@ def live(keys: Iterable[SigningKey], now: float) -> list[SigningKey]:
 
 
 def find_signer(keys: Iterable[SigningKey], now: float) -> SigningKey | None:
-    """Return the live key that became active last; the earliest if the clock was set back to before all of them."""
-    live_keys = live(keys, now)
+    """Return the live key that became active last; the earliest if the clock was set back to before all of them.
+
+    Once a key in a KMS was removed without a successor, none signs until an operator names one.
+    """
+    every = list(keys)
+    live_keys = live(every, now)
     begun = [key for key in live_keys if key.active_at <= now]
     if begun:
-        return max(begun, key=_order)
+        signer, last = max(begun, key=_order), find_held(key for key in every if key.active_at <= now)
+        return signer if last in (None, signer) else None
     return min(live_keys, key=_order, default=None)
+
+
+def find_held(keys: Iterable[SigningKey]) -> SigningKey | None:
+    """Return the last key of the line if it is in a KMS, also if it is removed: only an operator names the next."""
+    used = [key for key in keys if key.removed_at is None or key.removed_at >= key.active_at]
+    last = max(used, key=_order, default=None)
+    return last if last is not None and last.kms else None
 
 
 def has_ended(keys: Iterable[SigningKey], now: float) -> bool:
@@ -103,10 +115,25 @@ def is_due(keys: Sequence[SigningKey], now: float, calendar: Calendar) -> bool:
     return now >= _end(live(keys, now), calendar) - calendar.announcement
 
 
+def due_at(key: SigningKey, calendar: Calendar) -> int:
+    """Return when the successor of this key should be announced."""
+    return _end([key], calendar) - calendar.announcement
+
+
+def revive(keys: Sequence[SigningKey], *, now: int) -> list[SigningKey]:
+    """Keep the last key if it is in a KMS and was to retire: an API has chosen its line again."""
+    last = find_held(keys)
+    if last is None or is_removed(last, now) or last.retiring_at is None:
+        return []
+    return _settle(keys, [], now)
+
+
 def announce_due(
     keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, calendar: Calendar
 ) -> list[SigningKey]:
     """Add the candidate if a key is due, the first of a line at once; or keep the last key, if it was to retire."""
+    if find_held(keys) is not None:
+        return []  # since another node looked, an operator has named a key in a KMS
     if has_ended(keys, now):
         return _begin(keys, candidate, now)
     if _is_abandoned(keys, now):
@@ -132,6 +159,26 @@ def rotate(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay
     if waiting.active_at <= now + delay:
         raise ConfigError(f"{waiting.kid} is announced already, and signs from {instant(waiting.active_at)}")
     return _settle(keys, [*_anchored(keys, now), replace(waiting, active_at=now + delay)], now)
+
+
+def announce_named(keys: Sequence[SigningKey], candidate: SigningKey, *, now: int, delay: int) -> list[SigningKey]:
+    """Let a key that an operator named sign in `delay` seconds; a key that only the calendar announced gives way."""
+    waiting = find_announced(keys, now)
+    if waiting is None or waiting.kid == candidate.kid or not (waiting.kms or candidate.kms):
+        return rotate(keys, candidate, now=now, delay=delay)
+    if waiting.kms:
+        raise ConfigError(
+            f"{waiting.kid} is announced already:  affiant signing-key remove {waiting.kid}  takes it back"
+        )
+    gone = _erase(replace(waiting, retiring_at=now, removed_at=now))
+    return _settle(keys, [gone, *_anchored(keys, now), replace(candidate, active_at=now + delay)], now)
+
+
+def check_new(keys: Sequence[SigningKey], candidate: SigningKey, now: float) -> None:
+    """Raise ConfigError if the candidate was a key before: the tokens of a removed key would be valid again."""
+    known = next((key for key in keys if key.kid == candidate.kid), None)
+    if known is not None and known != find_announced(of_line(keys, candidate.line), now):
+        raise ConfigError(f"{candidate.kid} is {state(known, keys, now)} already: make a new key in the KMS")
 
 
 def remove(keys: Sequence[SigningKey], kid: str, candidate: SigningKey | None, *, now: int) -> list[SigningKey]:
@@ -174,8 +221,9 @@ def _is_abandoned(keys: Sequence[SigningKey], now: float) -> bool:
     return last is not None and last.retiring_at is not None
 
 
-def _order(key: SigningKey) -> tuple[int, int, str]:
-    return key.active_at, key.created_at, key.kid
+def _order(key: SigningKey) -> tuple[int, int, bool, bool, str]:
+    # Of one second, what an operator has just named follows what was just removed.
+    return key.active_at, key.created_at, bool(key.sealed), bool(key.kms), key.kid
 
 
 def _end(live_keys: Sequence[SigningKey], calendar: Calendar) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from affiant.errors import ConfigError, StoreError
 from affiant.server.keys import calendar as rules
-from affiant.server.keys.calendar import Calendar
+from affiant.server.keys.calendar import DAY, Calendar
 from affiant.server.keys.vault import Vault
 from affiant.storage.entries import AuditOutcome, AuditRecord, Entry
 from affiant.storage.ports import Store
@@ -20,10 +20,13 @@ from affiant.system.text import instant
 Step = Callable[[Sequence[SigningKey]], list[SigningKey]]
 
 log: logging.Logger = logging.getLogger(__name__)
+_logged: dict[str, int] = {}  # by kid: the day on which it was last logged that the next key is due
 
 DEFAULT_ALG = "ES256"  # what API gateways of every make verify; Ed25519 is refused by several
 DEFAULT_LINE = ""  # of all APIs that have chosen no algorithm
 KEEP_SECONDS = 60.0  # between two looks at the calendar
+NEW = "new"  # instead of the name of a key in a KMS: one that the server makes
+HOW = "affiant signing-key rotate --key KMS:..., or --key new for a key that the server makes"
 THE_CALENDAR = "the calendar"  # the author of the steps that no operator asked for
 
 
@@ -39,12 +42,14 @@ async def ensure(
 ) -> None:
     """Make the first signing key of a line; of several nodes that start at once, one makes it."""
     stored = rules.of_line(await store.signing_keys.list(), line)
-    if not rules.has_ended(stored, now):
+    if not rules.has_ended(stored, now) or await _is_held(store, vault, stored, line, now=now):
         return
     candidate = await vault.generate(line or alg or DEFAULT_ALG, now=now, line=line)
 
     def step(keys: Sequence[SigningKey]) -> list[SigningKey]:
-        return rules.rotate(keys, candidate, now=now, delay=0) if rules.has_ended(keys, now) else []
+        if rules.find_held(keys) is not None or not rules.has_ended(keys, now):
+            return []
+        return rules.rotate(keys, candidate, now=now, delay=0)
 
     await _take(store, vault, step, line=line, by=by, trace_id=trace_id, now=now, candidate=candidate)
 
@@ -88,17 +93,27 @@ async def rotate(
     by: str,
     alg: str | None = None,
     line: str = DEFAULT_LINE,
+    key: str | None = None,
     trace_id: str | None = None,
 ) -> SigningKey:
-    """Let the announced key, or a new one, sign in `delay` seconds; return it."""
+    """Let the announced key, or a new one, sign in `delay` seconds; return it.
+
+    `key` is the name of a key that exists in a KMS, or NEW for one that the server makes.
+    """
     if line not in await lines_in_use(store):
         raise ConfigError(f"no API has chosen {line}: affiant api update NAME --signing-alg {line}")
     stored = rules.of_line(await store.signing_keys.list(), line)
     waiting = rules.find_announced(stored, now)
-    wanted = line or alg or (waiting.alg if waiting else _alg(stored, line, now))
-    candidate = await vault.generate(wanted, now=now, line=line)
+    if key is None and waiting is None and (held := rules.find_held(stored)) is not None:
+        raise ConfigError(f"{held.kid} is in a KMS ({held.kms}): name the key that follows it, {HOW}")
+    if key in (None, NEW):
+        wanted = line or alg or (waiting.alg if waiting else _alg(stored, line, now))
+        candidate = await vault.generate(wanted, now=now, line=line)
+    else:
+        candidate = await vault.adopt(key, line or alg, now=now, line=line)
 
-    step = partial(rules.rotate, candidate=candidate, now=now, delay=delay)
+    take = rules.rotate if key is None else rules.announce_named
+    step = partial(take, candidate=candidate, now=now, delay=delay)
     await _take(store, vault, step, line=line, by=by, trace_id=trace_id, now=now, candidate=candidate)
     stored = rules.of_line(await store.signing_keys.list(), line)
     following = rules.find_announced(stored, now) or rules.find_signer(stored, now)
@@ -128,16 +143,32 @@ async def remove(
 async def _announce_due(
     store: Store, vault: Vault, stored: Sequence[SigningKey], line: str, *, now: int, calendar: Calendar
 ) -> None:
-    if not rules.is_due(stored, now, calendar):
+    if not rules.is_due(stored, now, calendar) or await _is_held(store, vault, stored, line, now=now):
         return
     candidate = await vault.generate(_alg(stored, line, now), now=now, line=line)
     step = partial(rules.announce_due, candidate=candidate, now=now, calendar=calendar)
     await _take(store, vault, step, line=line, by=THE_CALENDAR, now=now, candidate=candidate)
 
 
+async def _is_held(store: Store, vault: Vault, stored: Sequence[SigningKey], line: str, *, now: int) -> bool:
+    """Whether the line has its keys from a KMS. Then none is made here; the log says so once a day."""
+    held = rules.find_held(stored)
+    if held is None:
+        return False
+    if rules.revive(stored, now=now):
+        await _take(store, vault, partial(rules.revive, now=now), line=line, by=THE_CALENDAR, now=now)
+    elif _logged.get(held.kid) != now // DAY:
+        _logged[held.kid] = now // DAY
+        what = "is removed, and no key signs" if rules.is_removed(held, now) else "should be followed by another key"
+        log.warning("the signing key %s in a KMS (%s) %s: %s", held.kid, held.kms, what, HOW)
+    return True
+
+
 async def _successor(vault: Vault, lost: SigningKey, stored: Sequence[SigningKey], now: int) -> SigningKey | None:
     if rules.state(lost, stored, now) != "active" or rules.find_announced(stored, now) is not None:
         return None
+    if lost.kms:
+        return None  # the operator names it
     try:
         return await vault.generate(lost.alg, now=now, line=lost.line)
     except (StoreError, ConfigError) as error:
@@ -166,6 +197,8 @@ async def _take(
     changed: list[SigningKey] = []
 
     def change(stored: Sequence[SigningKey]) -> list[SigningKey]:
+        if candidate is not None:
+            rules.check_new(stored, candidate, now)
         changed[:] = step(stored if line is None else rules.of_line(stored, line))
         return changed
 
@@ -206,7 +239,8 @@ def _outcome(before: SigningKey | None, key: SigningKey) -> tuple[AuditOutcome, 
     if not key.sealed:
         return "removed", "no token under it is good any more"
     if before is None:
-        return "announced", f"signs from {instant(key.active_at)}"
+        place = f", in {key.kms}" if key.kms else ""
+        return "announced", f"signs from {instant(key.active_at)}{place}"
     if before.active_at != key.active_at:
         return "advanced", f"signs from {instant(key.active_at)}"
     return None
@@ -231,5 +265,5 @@ def _record(
 
 def _view(key: SigningKey) -> dict[str, Any]:
     """Return what the audit log has of a key: never its private part, not even sealed."""
-    members = ("alg", "line", "active_at", "retiring_at", "removed_at")
+    members = ("alg", "line", "active_at", "retiring_at", "removed_at", *(("kms",) if key.kms else ()))
     return {name: getattr(key, name) for name in members}

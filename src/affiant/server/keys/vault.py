@@ -1,25 +1,31 @@
-"""The private parts of signing keys: sealed in the store, or in a PKCS #11 token that they never leave."""
+"""The private parts of signing keys: sealed in the store, or in a PKCS #11 token or KMS that they never leave."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from affiant.errors import ConfigError, SignerError
+from affiant.errors import ConfigError, LocalError, SignerError, StoreError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import PrivateKey, PublicKey
 from affiant.jose.signer import AnySigner
+from affiant.server.keys import kms
+from affiant.server.keys.kms import PROOF, KmsKey
 from affiant.server.keys.master_key import MasterKey
 from affiant.storage.records import SigningKey
 
 if TYPE_CHECKING:  # it loads python-pkcs11, which is an extra
     from affiant.signers.pkcs11.token import Token
 
+log: logging.Logger = logging.getLogger(__name__)
+
 _TOKEN = "pkcs11"  # noqa: S105 - the member with the label of the token of a key
+_KMS = "kms"  # the member with the name of a key in a KMS
 
 
 class Opened(NamedTuple):
@@ -43,6 +49,10 @@ class TokenKey:
             raise SignerError(_elsewhere(self))
         return self.token.sign(self.kid, self.alg, data)
 
+    async def prove(self) -> None:
+        """Raise SignerError if the key cannot sign now."""
+        await self.sign(PROOF)
+
 
 class Vault:
     """Makes, opens and erases signing keys."""
@@ -63,9 +73,19 @@ class Vault:
         key = await asyncio.to_thread(_generate, alg)  # an RSA key takes a second
         return self._record(key.public(), key.to_jwk(), now, line)
 
+    async def adopt(self, name: str, alg: str | None, *, now: int, line: str = "") -> SigningKey:
+        """Return the record of a key that exists in a KMS, once it has signed; raise ConfigError if it cannot."""
+        public = await kms.describe(name, alg)
+        return self._record(public, {_KMS: name, "jwk": public.to_jwk()}, now, line)
+
     def open(self, key: SigningKey) -> Opened:
-        """Return the key, ready for use; a token is not called before it signs."""
+        """Return the key, ready for use; a token or KMS is not called before it signs."""
         plain = json.loads(self._master_key.unseal(key.sealed, purpose=signing_key_purpose(key.kid)))
+        if plain.get(_KMS, "") != key.kms:  # Attack: without the name, the calendar would make a key of its own
+            raise StoreError(f"the record of the signing key {key.kid} was altered: the KMS in it is another")
+        if _KMS in plain:
+            public = keys.parse_public_jwk(plain["jwk"])
+            return Opened(KmsKey(key.kid, public, plain[_KMS]), public)
         if _TOKEN not in plain:
             private = keys.parse_private_jwk(plain)
             return Opened(private, private.public())
@@ -76,6 +96,8 @@ class Vault:
     async def check(self, key: SigningKey) -> None:
         """Raise an Error if this process cannot sign with the key."""
         signer = self.open(key).signer
+        if isinstance(signer, KmsKey):
+            await _check_kms(signer)
         if not isinstance(signer, TokenKey):
             return
         if signer.token is None:
@@ -111,6 +133,7 @@ class Vault:
             sealed=self._master_key.seal(json.dumps(private).encode(), purpose=signing_key_purpose(public.kid)),
             created_at=now,
             line=line,
+            kms=private.get(_KMS, ""),
         )
 
 
@@ -123,6 +146,15 @@ def _generate(alg: str) -> PrivateKey:
     while (key := keys.generate(alg)).kid.startswith("-"):
         pass
     return key
+
+
+async def _check_kms(signer: KmsKey) -> None:
+    try:
+        await signer.prove()
+    except SignerError as error:
+        if isinstance(error.__cause__, LocalError):  # what only an operator can correct
+            raise ConfigError(f"the signing key {signer.kid} cannot be used: {error}") from error
+        log.warning("no token is issued until its KMS answers: %s", error)
 
 
 def _elsewhere(key: TokenKey) -> str:

@@ -111,7 +111,7 @@ class Directory:
             restored_at = await self._store.settings.get(RESTORED_AT)
             # Each key is opened once: after a burst of rotations many are live.
             self._opened = {key.kid: self._opened.get(key.kid) or self._vault.open(key) for key in keys if key.sealed}
-            self._signing_keys = [key for key in keys if key.sealed]
+            self._signing_keys = keys
             self._restored_at = int(restored_at) if restored_at is not None else None
             self._apis, self._default = {api.identifier: api for api in apis}, default
             self._clients, self._strangers, self._signers = {}, {}, {}

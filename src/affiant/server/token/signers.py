@@ -8,12 +8,12 @@ from collections.abc import Callable
 from affiant.errors import ConfigError, SignerError
 from affiant.jose.signer import AnySigner
 from affiant.server.keys import signing_keys
+from affiant.server.keys.kms import KmsKey
 from affiant.server.keys.vault import TokenKey, Vault
 from affiant.server.registry.directory import Directory
 from affiant.storage.ports import Store
 
-PROVE_SECONDS = 5.0  # between two signatures that show that a PKCS #11 token is there
-_PROOF = b"affiant: can this key sign?"  # without a period, so no part of any JWS (RFC 7515 section 5.1)
+PROVE_SECONDS = 5.0  # between two signatures that show that a PKCS #11 token is there; those of a KMS are fewer
 
 
 class Signers:
@@ -31,12 +31,12 @@ class Signers:
         return signer if signer is not None else await self._begin(line)
 
     async def prove(self) -> None:
-        """Let each signing key that is in a PKCS #11 token sign something: only that shows that it can."""
+        """Let each signing key that is in a PKCS #11 token or a KMS sign something: only that shows that it can."""
         await self._directory.refresh()
         for line in {signing_keys.DEFAULT_LINE, *(api.signing_alg or "" for api in self._directory.apis)}:
             signer = self._directory.find_signer(line)
-            if isinstance(signer, TokenKey):
-                await signer.sign(_PROOF)
+            if isinstance(signer, TokenKey | KmsKey):
+                await signer.prove()
 
     async def _begin(self, line: str) -> AnySigner:
         async with self._alone:  # one of many first requests makes the key
@@ -45,7 +45,7 @@ class Signers:
                 await self._make(line)
                 signer = self._directory.find_signer(line)
         if signer is None:
-            raise SignerError(f"there is no signing key of {line}")
+            raise SignerError(f"no key signs{f' for {line}' if line else ''}: name one, {signing_keys.HOW}")
         return signer
 
     async def _make(self, line: str) -> None:

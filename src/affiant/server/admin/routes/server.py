@@ -28,7 +28,7 @@ async def list_settings(call: Call) -> Any:
 async def list_signing_keys(call: Call, limit: Limit = 100, cursor: CursorText = None) -> Any:
     """List the keys, the newest first, with their states."""
     found = await call.context.store.signing_keys.list()
-    source = Source.of(found, lambda key: views.signing_key(key, found, call.now))
+    source = Source.of(found, lambda key: views.signing_key(key, found, call.now, call.context.calendar))
     return await lists.answer(call, limit, cursor, source)
 
 
@@ -47,16 +47,23 @@ async def rotate_signing_key(call: Call, wanted: SigningKeyNew) -> Any:
         delay=SEEN_SECONDS if wanted.at_once else call.context.calendar.announcement,
         alg=wanted.alg,
         line=wanted.line or signing_keys.DEFAULT_LINE,
+        key=wanted.key,
     )
-    return views.signing_key(made, await store.signing_keys.list(), call.now)
+    return views.signing_key(made, await store.signing_keys.list(), call.now, call.context.calendar)
 
 
 @SIGNING_KEYS("DELETE /signing-keys/{kid}", Role.OWNER, answers=documents.RemovedSigningKey, refuses=UNKNOWN)
 async def remove_signing_key(call: Call, kid: Kid) -> Any:
     """Remove a key and its tokens at once. The next key signs then, or a new one."""
-    signer = await signing_keys.remove(call.context.store, call.context.vault, kid, **_doer(call))
+    store = call.context.store
+    signer = await signing_keys.remove(store, call.context.vault, kid, **_doer(call))
+    lost = next(key for key in await store.signing_keys.list() if key.kid == kid)
     return documents.RemovedSigningKey(
-        kid=kid, state="removed", signer=signer.kid if signer else None, alg=signer.alg if signer else None
+        kid=kid,
+        state="removed",
+        signer=signer.kid if signer else None,
+        alg=signer.alg if signer else None,
+        kms=lost.kms or None,
     )
 
 
