@@ -1,7 +1,7 @@
 """`affiant`: find the command, and turn every failure into one clear line and an exit code.
 
-Exit codes: 0 done, 1 the audit log is broken, 2 usage, 3 not found, 4 refused by the server or the API, 5 network,
-6 what is registered is not what the file says, 7 permission, 8 configuration, 130 Ctrl-C.
+Exit codes: 0 done, 1 the audit log is broken or `affiant doctor` found a fault, 2 usage, 3 not found, 4 refused by the
+server or the API, 5 network, 6 what is registered is not what the file says, 7 permission, 8 configuration, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ GROUPS = {
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
     "Diagnose": {
+        "doctor": ("diagnosis.doctor", "Find what is wrong with a client."),
         "explain": ("diagnosis.explain", "Explain why a request is refused."),
         "verify": ("diagnosis.verify", "Check an access token as a guard would."),
         "inspect": ("diagnosis.inspect", "Show what a JWT says."),

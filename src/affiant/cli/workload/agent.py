@@ -139,7 +139,8 @@ class _Agent:
         wait = max(wait, min(_MOST_ASKED, getattr(error, "retry_after", None) or 0.0))
         self.due_at = now + wait
         state = f"the last token is valid until {instant(end)}" if now < end else f"its token expired at {instant(end)}"
-        text = f"no new token: {error}. {self.path}: {state}; next attempt in {wait:.0f} s"
+        why = "; ".join(part.strip() for part in str(error).splitlines())
+        text = f"no new token: {why}. {self.path}: {state}; next attempt in {wait:.0f} s"
         _report(text)
         notify(f"STATUS={text}")
 

@@ -1,0 +1,63 @@
+"""What a check finds, and what the checks know from the ones before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from affiant.client.credentials.file import Credentials
+from affiant.client.identity import Service
+from affiant.client.token import Token
+from affiant.errors import Error
+from affiant.oauth.metadata import Metadata
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's list. `fix` says what to run or to change."""
+
+    name: str
+    state: str
+    text: str
+    fix: str = ""
+
+
+@dataclass(slots=True)
+class Examined:
+    """A service, as far as the checks have come. A check that needs what is None finds nothing."""
+
+    named: Path | None
+    resource: str | None
+    scope: str | None
+    api: str | None
+    credentials: Credentials | None = None
+    service: Service | None = field(default=None, repr=False)
+    server: Metadata | None = None
+    token: Token | None = None
+
+    @property
+    def wanted_scope(self) -> str | None:
+        return self.scope or (self.credentials.scope if self.credentials is not None else None)
+
+    @property
+    def wanted_resource(self) -> str | None:
+        return self.resource or (self.credentials.resource if self.credentials is not None else None)
+
+
+Check = Callable[[Examined], Iterator[Finding]]
+
+
+def run(checks: Iterable[Check], examined: Examined) -> Iterator[Finding]:
+    """Yield what the checks find, in their order."""
+    for check in checks:
+        try:
+            yield from check(examined)
+        except Error as error:
+            yield Finding(check.__name__, BAD, one_line(error))
+
+
+def one_line(error: Error) -> str:
+    return "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
