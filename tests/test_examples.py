@@ -9,7 +9,6 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 ELSEWHERE = {
     "interop.md": "shows the clients of others: tests/interop/recipes.py has the same code, in their own environment",
-    "pkcs11.md": "needs a token of that name: tests/unit/signers/test_pkcs11_keys.py opens one by such a URI",
 }
 
 

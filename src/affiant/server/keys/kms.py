@@ -37,7 +37,7 @@ class KmsKey:
 
     def __init__(self, kid: str, public: PublicKey, name: str) -> None:
         self.kid = kid
-        self.alg = str(public.alg)
+        self.alg: str = str(public.alg)
         self.name = name
         self._public = public
         self._pid = 0
