@@ -11,6 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # __getattr__ loads them
+    from affiant.client.cache.stores.encrypted import EncryptedFileStore, EncryptedStore
+    from affiant.client.cache.stores.folder import FileTokenStore
+    from affiant.client.cache.stores.keyring import KeyringStore
+    from affiant.client.cache.stores.redis import RedisStore
+    from affiant.client.cache.stores.store import TokenStore
     from affiant.client.credentials.file import Credentials
     from affiant.client.events import Event
     from affiant.client.http.challenge import InsufficientScope, check_scope, find_needed_scope
@@ -22,20 +27,32 @@ if TYPE_CHECKING:  # __getattr__ loads them
 __all__ = [
     "Assertion",
     "Credentials",
+    "EncryptedFileStore",
+    "EncryptedStore",
     "Event",
+    "FileTokenStore",
     "InsufficientScope",
+    "KeyringStore",
     "NoTls",
     "OverTls",
+    "RedisStore",
     "SecretBasic",
     "SecretPost",
     "Service",
     "Token",
+    "TokenStore",
     "WrongOrigin",
     "check_scope",
     "find_needed_scope",
 ]
 
 _ROOMS = {
+    "TokenStore": "cache.stores.store",
+    "RedisStore": "cache.stores.redis",
+    "KeyringStore": "cache.stores.keyring",
+    "FileTokenStore": "cache.stores.folder",
+    "EncryptedStore": "cache.stores.encrypted",
+    "EncryptedFileStore": "cache.stores.encrypted",
     "Assertion": "protocol.auth",
     "Credentials": "credentials.file",
     "Event": "events",

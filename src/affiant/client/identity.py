@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # a program imports Service in half the time: the first one t
     import httpx2
 
     from affiant.client import events
+    from affiant.client.cache import owner
+    from affiant.client.cache.sharing import Sharing
     from affiant.client.credentials import environment, own_key, rotating, search
     from affiant.client.credentials import file as credentials_file
     from affiant.client.credentials.file import Credentials
@@ -46,6 +48,7 @@ else:
     own_key = Later("affiant.client.credentials.own_key")
     rotating = Later("affiant.client.credentials.rotating")
     search = Later("affiant.client.credentials.search")
+    owner = Later("affiant.client.cache.owner")
     server = Later("affiant.client.protocol.server")
     token_messages = Later("affiant.oauth.token")
     transport = Later("affiant.client.protocol.transport")
@@ -92,6 +95,9 @@ class Service:
         on_event: called with each `Event`, by the thread in which it happens; it must not block. An exception in it is
             logged, and fails no call.
         key_password: of an encrypted key; else AFFIANT_KEY_PASSWORD, or the file that AFFIANT_KEY_PASSWORD_FILE names.
+        store: shares the tokens with other processes of this client (`TokenStore`); in memory alone if left out. A
+            token that is bound to a key or a certificate is shared with processes that have the same one: not to be
+            used with an `http` that has a certificate.
 
     Raises:
         LocalError: a key or the secret cannot be used.
@@ -137,6 +143,9 @@ class Service:
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
         self._source = TokenSource(fetch, clock, self._announce)
+        self._source = TokenSource(fetch, clock, self._announce, self._share(more, has_new_key=dpop is True))
+        self._read_again: Callable[[], Credentials] | None = None
+        self._credentials: Credentials | None = None
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")
@@ -328,6 +337,21 @@ class Service:
         row = self._shape.row
         if row.needs_binding and self._prover is None and not is_by_tls:
             raise LocalError(f"profile={row.name!r} needs tokens that are bound to a key: dpop=True or certificate=")
+
+    def _share(self, more: Options, *, has_new_key: bool) -> Sharing | None:
+        if (store := more.get("store")) is None:
+            return None
+        mine = owner.Owner(
+            self.issuer,
+            self.client_id,
+            lambda: self._auth,
+            self._shape,
+            self._connection,
+            self._prover,
+            has_new_key=has_new_key,
+            token_endpoint=more.get("token_endpoint"),
+        )
+        return owner.share(store, mine, self._clock)
 
     def _key(
         self, resource: str | None, scope: str | None, details: Sequence[dict[str, Any]] | None = None

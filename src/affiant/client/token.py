@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
-LONGEST_LIFETIME = 86_400  # seconds; a longer one is taken for a mistake of the server
-
 
 class NotPickled:
     """A value with a secret: it can be neither pickled nor copied."""

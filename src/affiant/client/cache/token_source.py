@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from affiant.client.cache.breaker import Breaker, copied
-from affiant.client.token import LONGEST_LIFETIME, Token, TokenKey
+from affiant.client.cache.stores.kept import LONGEST_LIFETIME
+from affiant.client.token import Token, TokenKey
 from affiant.errors import Refused, RemoteError
 
 if TYPE_CHECKING:  # slow to load, and the first request needs them
     from concurrent.futures import Future
 
+    from affiant.client.cache.sharing import Sharing
     from affiant.client.events import Announcer
     from affiant.oauth.token import TokenResponse
 
@@ -40,12 +42,22 @@ Fetch = Callable[[TokenKey], "tuple[TokenResponse, float]"]
 class _Entry:
     """What is known of one token."""
 
-    __slots__ = ("forgotten_at", "in_flight", "quiet_until", "refusal", "refused_until", "token", "used_at")
+    __slots__ = (
+        "forgotten_at",
+        "in_flight",
+        "quiet_until",
+        "refusal",
+        "refused_token",
+        "refused_until",
+        "token",
+        "used_at",
+    )
 
     def __init__(self) -> None:
         self.token: Token | None = None
         self.in_flight: Future[Token] | None = None
         self.refusal: Refused | None = None
+        self.refused_token: str | None = None
         self.refused_until = 0.0
         self.quiet_until = 0.0
         self.forgotten_at = float("-inf")
@@ -53,10 +65,21 @@ class _Entry:
 
 
 class TokenSource:
-    """The tokens of one service. `fetch` requests one, and also returns when the request that got it was sent."""
+    """The tokens of one service.
 
-    def __init__(self, fetch: Fetch, clock: Callable[[], float], announce: Announcer | None = None) -> None:
+    `fetch` requests one, and also returns when the request that got it was sent. `sharing`
+    reads those of other processes.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        clock: Callable[[], float],
+        announce: Announcer | None = None,
+        sharing: Sharing | None = None,
+    ) -> None:
         self._fetch = fetch
+        self._sharing = sharing
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[TokenKey, _Entry] = {}
@@ -85,8 +108,10 @@ class TokenSource:
                 return True
             if 0 <= now - entry.forgotten_at < REFUSED_SECONDS:
                 return False
-            entry.forgotten_at, entry.token = now, None
-            return True
+            entry.forgotten_at, entry.refused_token, entry.token = now, value, None
+        if self._sharing is not None:  # on a thread: the caller may be an event loop
+            threading.Thread(target=self._sharing.forget, args=(key, value), daemon=True).start()
+        return True
 
     def _find(self, key: TokenKey) -> Token | Future[Token]:
         now = self._clock()
@@ -146,8 +171,7 @@ class TokenSource:
     def _request(self, key: TokenKey, entry: _Entry, future: Future[Token]) -> None:
         try:
             self._report()
-            # Counted from the request: a slow response must not lengthen the token's life.
-            token = _token(*self._fetch(key))
+            token = self._obtain(key, entry)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must get it
             with self._lock:
                 self._fail(entry, error)
@@ -172,6 +196,15 @@ class TokenSource:
             except IndexError:
                 return
             self._announce(change.name, seconds=change.seconds)
+
+    def _obtain(self, key: TokenKey, entry: _Entry) -> Token:
+        def request() -> Token:
+            # Counted from the request: a slow response must not lengthen the token's life.
+            return _token(*self._fetch(key))
+
+        if self._sharing is None:
+            return request()
+        return self._sharing.obtain(key, request, refused=entry.refused_token)
 
     def _fail(self, entry: _Entry, error: BaseException) -> None:
         entry.in_flight = None

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from affiant.client.cache.stores.kept import mark_of
 from affiant.errors import ConfigError, LocalError
 from affiant.oauth import names
 from affiant.signers import sources
@@ -24,7 +24,6 @@ ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
 SUFFIX = ".affiant.json"
 _KEY_ALONE = "with a key alone, set AFFIANT_ISSUER, AFFIANT_CLIENT_ID and  AFFIANT_KEY=file:PATH"
-_PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
 _KEYS = frozenset({"key", "next_key", "old_key"})
 _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
 
@@ -79,7 +78,7 @@ class Credentials:
     def key_mark(self) -> str:
         """A text that differs for another private key, and reveals none; read without cryptography."""
         if self.key is not None:
-            return json.dumps({name: self.key[name] for name in _PUBLIC if name in self.key}, sort_keys=True)
+            return mark_of(self.key)
         named = self.key_text or self.key_file
         return self.signer or "" if named is None else sources.find_mark(named, folder=self.folder)
 
@@ -140,19 +139,6 @@ def put_private(
         raise ConfigError(f"{path} cannot be written: {error.strerror}{denied(path, error)}") from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def read_own(path: Path, most: int) -> bytes:
-    """Read a private file of this user, this many bytes at most; raise ValueError if it is not one.
-
-    Attack: another user who may write into the folder plants a file or a link.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ValueError("not a private file of this user")
-        return file.read(most)
 
 
 def _sync(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from affiant.errors import LocalError
 from affiant.oauth import names
+from affiant.oauth.binding import mtls
 from affiant.system import network
 
 if TYPE_CHECKING:  # the first request loads it
@@ -41,6 +42,10 @@ class Connection:
     def has_certificate(self) -> bool:
         """Whether the service named a certificate."""
         return self._files is not None
+
+    def thumbprint(self) -> str:
+        """Return the x5t#S256 of the certificate as it is in the file now, or nothing without one."""
+        return mtls.parse_pem(Path(self._files[0]).read_text("ascii")).thumbprint if self._files is not None else ""
 
     def tls(self) -> ssl.SSLContext:
         """Return TLS settings with the certificate."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:  # for the types alone, and it loads the JOSE rooms
+    from affiant.client.cache.stores.store import TokenStore
     from affiant.client.events import OnEvent
     from affiant.client.protocol.assertions import Extra
 
 
 class Options(TypedDict, total=False):
-    """Where the server is, what its assertions must say, the password of the key, and what is called at each event."""
+    """Where the server is, what its assertions must say, the password of the key, events, and shared tokens."""
 
     token_endpoint: str | None
     reach: str | None
@@ -25,6 +26,7 @@ class Options(TypedDict, total=False):
     lifetime: int | None
     on_event: OnEvent | None
     key_password: str | bytes | None
+    store: TokenStore | None
 
 
 def check(options: Options) -> None:

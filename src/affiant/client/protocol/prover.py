@@ -21,6 +21,11 @@ class Prover(NotPickled):
         self._clock = clock
         self._nonces: dict[str, str] = {}
 
+    @property
+    def thumbprint(self) -> str:
+        """The jkt of tokens that are bound to this key (RFC 9449 section 6)."""
+        return self._key.thumbprint
+
     def prove(self, method: str, url: str, *, access_token: str | None = None, offset: float = 0.0) -> str:
         """Return a new proof for one request. `offset` is how many seconds this machine's clock is behind."""
         return dpop.build(

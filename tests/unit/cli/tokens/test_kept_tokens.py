@@ -108,7 +108,7 @@ def test_a_server_whose_feed_cannot_be_read_keeps_the_token(
     foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, revocations_uri=f"{foreign.url}/revocations")
     foreign.default["/revocations"] = broken
     first = KeptTokens(mine).get(ANY).value
-    monkeypatch.setattr("affiant.cli.tokens.kept_tokens.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("affiant.client.cache.stores.kept.CHECK_SECONDS", 0.0)
     assert KeptTokens(mine).get(ANY).value == first
     assert len(foreign.sent("/revocations")) == 1
     foreign.default.clear()

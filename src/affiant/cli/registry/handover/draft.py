@@ -14,7 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from affiant.client.credentials.file import put_private, read_own
+from affiant.client.cache.stores.kept import read_own
+from affiant.client.credentials.file import put_private
 from affiant.errors import ConfigError
 
 _VERSION = 1
