@@ -123,10 +123,8 @@ class Service:
         **more: Unpack[Options],
     ) -> None:
         options.check(more)
-        self.issuer = issuer
-        self.client_id = client_id
-        self._scope = scope
-        self._resource = resource
+        self.issuer, self.client_id = issuer, client_id
+        self._scope, self._resource = scope, resource
         self._clock = clock
         self._shape = credential.make_shape(more, kid)
         given = (key, secret, auth_method, alg, kid, self._shape, more.get("key_password"))
@@ -142,7 +140,6 @@ class Service:
         self._offset = flow.Offset()
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
-        self._source = TokenSource(fetch, clock, self._announce)
         self._source = TokenSource(fetch, clock, self._announce, self._share(more, has_new_key=dpop is True))
         self._read_again: Callable[[], Credentials] | None = None
         self._credentials: Credentials | None = None

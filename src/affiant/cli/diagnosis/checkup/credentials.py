@@ -10,7 +10,8 @@ from pathlib import Path
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
 from affiant.cli.tokens.options import find
-from affiant.client.credentials.file import ENVIRONMENT, name_of
+from affiant.client.credentials.file import ENVIRONMENT
+from affiant.client.credentials.search import name_of
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.jose.keys import PrivateKey
