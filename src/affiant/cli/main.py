@@ -51,7 +51,7 @@ GROUPS = {
         "agent": ("workload.agent", "Keep a token file fresh."),
         "helper": ("tokens.helper.group", "Answer git, docker, pip or kubectl."),
         "proxy": ("workload.proxy", "Add tokens to the requests of programs."),
-        "key": ("tokens.key", "Make and rotate a service's own keys."),
+        "key": ("tokens.key", "Make, show and rotate a service's keys."),
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
     "Diagnose": {

@@ -19,7 +19,7 @@ def read(path: Path, *, alg: str | None = None) -> tuple[PublicKey, ...]:
     """Return the keys in a file of any kind; raise ConfigError if it has none that is accepted."""
     text = _read(path)
     if b"BEGIN CERTIFICATE" in text:
-        return (_certified(text, path),)
+        return (parse_certificate(text, path),)
     if text.lstrip().startswith(b"{") and "keys" in (document := _json(text, path)):
         return parse_set(document, path)
     return (read_key(path, alg=alg),)
@@ -40,7 +40,7 @@ def read_set(path: Path) -> tuple[PublicKey, ...]:
 
 def read_certificate(path: Path) -> PublicKey:
     """Return the key of the certificate in a file, with the certificate."""
-    return _certified(_read(path), path)
+    return parse_certificate(_read(path), path)
 
 
 def parse_set(document: Any, where: object) -> tuple[PublicKey, ...]:
@@ -50,11 +50,12 @@ def parse_set(document: Any, where: object) -> tuple[PublicKey, ...]:
     return found.keys
 
 
-def _certified(text: bytes, path: Path) -> PublicKey:
+def parse_certificate(text: bytes, where: object) -> PublicKey:
+    """Return the key of a certificate in PEM, with the certificate."""
     try:
         certificate = mtls.parse_pem(text.decode("ascii"))
     except ValueError:
-        raise ConfigError(f"{path} has no certificate in PEM (BEGIN CERTIFICATE)") from None
+        raise ConfigError(f"{where} has no certificate in PEM (BEGIN CERTIFICATE)") from None
     members = jwk.build(certificate.content.public_key())
     return keys.parse_public_jwk({**members, "x5c": [b64encode(certificate.der).decode("ascii")]})
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from affiant.cli.arguments import FILE
 from affiant.cli.output import instant, is_json, json_option, key_line, show, warn_left_out
+from affiant.cli.tokens.key_files import commands
 from affiant.cli.tokens.options import credentials_option
 from affiant.client.credentials import rotation, search
 from affiant.client.credentials.file import ENVIRONMENT, SUFFIX, Credentials, file_name, put_private
@@ -167,6 +168,11 @@ def put(jwks: Path, credentials: Path | None) -> None:
     given = _read_public(jwks)
     warn_left_out(jwks, given.left_out)
     _act(credentials, method="PUT", jwks=json.dumps(given.to_jwks()))
+
+
+key.add_command(commands.show_key)
+key.add_command(commands.convert)
+key.add_command(commands.thumbprint)
 
 
 def _act(credentials: Path | None, **asked: str) -> None:

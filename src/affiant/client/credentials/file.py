@@ -115,7 +115,7 @@ _MEMBERS = tuple(name for name in Credentials.__dataclass_fields__ if name not i
 
 
 def put_private(
-    path: Path, text: str, *, put: Callable[[Path, Path], None] = os.link, group: int | None = None
+    path: Path, content: str | bytes, *, put: Callable[[Path, Path], None] = os.link, group: int | None = None
 ) -> None:
     """Write a file with mode 0600, or 0640 for a group, whole or not at all.
 
@@ -124,11 +124,11 @@ def put_private(
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             if group is not None:
                 os.fchown(descriptor, -1, group)
                 os.fchmod(descriptor, 0o640)
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         put(draft, path)
