@@ -10,13 +10,12 @@ from pathlib import Path
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
 from affiant.cli.tokens.options import find
-from affiant.client.credentials.file import ENVIRONMENT
-from affiant.client.credentials.search import name_of
+from affiant.client.credentials import own_key, search
+from affiant.client.credentials.search import FOUND
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, LocalError
-from affiant.jose.keys import PrivateKey
 from affiant.oauth.binding import mtls
-from affiant.signers.local import load_signer
+from affiant.signers.local import find_local, load_signer
 from affiant.system.text import instant
 
 _SOON = 14  # days
@@ -24,24 +23,19 @@ _SOON = 14  # days
 
 def credentials(examined: Examined) -> Iterator[Finding]:
     """The file can be read, by its owner alone."""
-    by = f"-c {examined.named}" if examined.named is not None else ENVIRONMENT
     try:
         found = find(examined.named, examined.resource, examined.scope)
     except LocalError as error:
-        yield Finding(
-            "credentials", BAD, one_line(error), "name a file with -c FILE; to get one: affiant enroll TICKET"
-        )
+        yield Finding("credentials", BAD, one_line(error), "affiant who  shows where they are looked for")
         return
     examined.credentials = found
-    place = Path(name_of(examined.named))
-    if place.is_file() and _is_open(place.resolve().parent):
-        yield Finding(
-            "credentials",
-            WARNING,
-            f"every user may replace files in {place.resolve().parent}",
-            f"chmod o-w {shlex.quote(str(place.resolve().parent))}",
-        )
-    yield Finding("credentials", GOOD, f"of {found.client_id} at {found.issuer}, named by {by}")
+    place = next(place for place in search.look(examined.named).places if place.state == FOUND)
+    folder = place.file.resolve().parent if place.file is not None else None
+    if folder is not None and _is_open(folder):
+        text = f"every user may replace files in {folder}"
+        yield Finding("credentials", WARNING, text, f"chmod o-w {shlex.quote(str(folder))}")
+    by = f"{place.file} ({place.name})" if place.file is not None else place.name
+    yield Finding("credentials", GOOD, f"{found.client_id} at {found.issuer}, from {by}")
 
 
 def _is_open(folder: Path) -> bool:
@@ -57,28 +51,21 @@ def key(examined: Examined) -> Iterator[Finding]:
     fix = "make a new key pair, and let an operator register it: affiant key new"
     try:
         examined.service = Service.from_credentials(found)
-        if found.private_key is None:
-            what = "a certificate" if found.client_secret is None else "a client secret"
-            yield Finding("key", GOOD, f"{found.auth_method}, with {what}")
-            return
-        signer = load_signer(found.private_key, found.alg, found.kid)
+        named = own_key.locate(found)
+        signer = load_signer(named, found.alg, found.kid) if named is not None else None
     except (ConfigError, LocalError) as error:
         yield Finding("key", BAD, one_line(error), fix)
         return
-    yield Finding("key", GOOD, f"{found.auth_method}, {signer.alg}, {_names(signer.kid, thumbprint(examined))}")
-
-
-def thumbprint(examined: Examined) -> str | None:
-    """Return that of the key (RFC 7638), if this machine has the key itself."""
-    found = examined.credentials
-    if found is None or found.key is None:
-        return None
-    signer = load_signer(found.key, found.alg)
-    return signer.public().thumbprint if isinstance(signer, PrivateKey) else None
-
-
-def _names(kid: str | None, thumb: str | None) -> str:
-    return f"thumbprint {thumb}" if kid in (None, thumb) and thumb else f"kid {kid}, thumbprint {thumb}"
+    if signer is None:
+        what = "a certificate" if found.client_secret is None else "a client secret"
+        yield Finding("key", GOOD, f"{found.auth_method}, with {what}")
+        return
+    mine = find_local(signer)
+    examined.alg = signer.alg
+    examined.thumbprint = mine.public().thumbprint if mine is not None else None
+    names = {"kid": signer.kid, "thumbprint": examined.thumbprint}
+    shown = (f"{name} {value}" for name, value in names.items() if value is not None)
+    yield Finding("key", GOOD, ", ".join([found.auth_method, signer.alg, *shown]))
 
 
 def certificate(examined: Examined) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class Examined:
     api: str | None
     credentials: Credentials | None = None
     service: Service | None = field(default=None, repr=False)
+    alg: str | None = None
+    thumbprint: str | None = None  # of the key (RFC 7638), if this machine has the key itself
     server: Metadata | None = None
     token: Token | None = None
 

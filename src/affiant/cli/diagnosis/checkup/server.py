@@ -6,7 +6,6 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from affiant.cli.diagnosis.checkup.credentials import thumbprint
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
 from affiant.errors import Refused, RemoteError
 from affiant.oauth import names
@@ -42,7 +41,7 @@ def methods(examined: Examined) -> Iterator[Finding]:
     server, found = examined.server, examined.credentials
     if server is None or found is None:
         return
-    alg = found.alg or (found.key or {}).get("alg")
+    alg = examined.alg or found.alg
     wanted = [
         ("token_endpoint_auth_methods_supported", [found.auth_method], BAD),
         ("grant_types_supported", [names.CLIENT_CREDENTIALS], BAD),
@@ -89,7 +88,7 @@ def token(examined: Examined) -> Iterator[Finding]:
 
 def _fix(examined: Examined, refusal: Refused) -> str:
     client = shlex.quote(examined.service.client_id if examined.service is not None else "")
-    known = thumbprint(examined)
+    known = examined.thumbprint
     if refusal.error == "invalid_client":
         mine = f"the key here has the thumbprint {known}" if known else "the secret here may be an old one"
         return f"compare with what is registered, at the server: affiant client show {client}; {mine}"
