@@ -25,13 +25,13 @@ _PROXIES = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 _DEPTH = 16  # of causes, whose chain can be a ring
 
 
-def failure(error: BaseException, url: str, *, proxy: str | None = None) -> str:
-    """Return one sentence about an exception of an HTTP library."""
+def failure(error: BaseException, url: str, *, proxy: str | None = None, authorities: str = _AUTHORITIES) -> str:
+    """Return one sentence about an exception of an HTTP library, whose authorities this variable names."""
     place = urlsplit(url).netloc.rpartition("@")[2]
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate(place, cause)
+            return _certificate(place, cause, authorities)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             reason = (cause.reason or str(cause)).replace("_", " ").lower()
@@ -61,7 +61,7 @@ class Options(TypedDict, total=False):
 
     auth: httpx2.Auth
     verify: ssl.SSLContext | bool
-    timeout: float
+    timeout: float | httpx2.Timeout
     event_hooks: Mapping[str, list[Callable[..., Any]]] | None
     follow_redirects: bool
 
@@ -125,7 +125,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += getattr(current, "exceptions", ())
 
 
-def _certificate(place: str, error: ssl.SSLCertVerificationError) -> str:
+def _certificate(place: str, error: ssl.SSLCertVerificationError, variable: str) -> str:
     head = f"the certificate of {place}"
     if error.verify_code == _EXPIRED:
         return f"{head} has expired: renew it there, or set the clock of this machine"
@@ -134,11 +134,11 @@ def _certificate(place: str, error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _OTHER_NAME:
         return f"{head} is for another name ({error.verify_message}): use a name that it has"
     if error.verify_code in _NOT_TRUSTED:
-        named = os.environ.get(_AUTHORITIES)
-        given = f"{_AUTHORITIES} names {named}" if named else f"{_AUTHORITIES} is not set"
+        named = os.environ.get(variable)
+        given = f"{variable} names {named}" if named else f"{variable} is not set"
         return (
             f"{head} is of an authority that is not trusted here ({error.verify_message}; {given}):"
-            f" set {_AUTHORITIES} to a PEM file with the certificate of that authority"
+            f" set {variable} to a PEM file with the certificate of that authority"
         )
     return f"{head} cannot be trusted: {error.verify_message}"
 
