@@ -48,4 +48,8 @@ def build() -> FastAPI:
     async def order(caller: Annotated[Caller, Depends(guard("orders.write"))], request: Request) -> dict[str, str]:
         return {"for": caller.client_id, "body": (await request.body()).decode()}
 
+    @app.post("/@connections/{connection}")  # as clients of AWS API Gateway write it
+    async def connection(caller: Annotated[Caller, Depends(guard("orders.read"))], connection: str) -> None:
+        pass
+
     return app

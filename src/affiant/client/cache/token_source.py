@@ -7,6 +7,7 @@ event loop, which may be stopped, closed or blocked.
 
 from __future__ import annotations
 
+import contextvars
 import math
 import threading
 from collections.abc import Callable
@@ -162,7 +163,10 @@ class TokenSource:
 
         future = entry.in_flight = Future[Token]()
         try:
-            threading.Thread(target=self._request, args=(key, entry, future), daemon=True).start()
+            # In the context of this caller: a span of the token request is then a child of its span.
+            run = contextvars.copy_context().run
+            words = self._request, key, entry, future
+            threading.Thread(target=run, args=words, name="affiant token_request", daemon=True).start()
         except RuntimeError as error:  # the system starts no more threads
             self._fail(entry, error)
             future.set_exception(error)

@@ -37,6 +37,7 @@ class Connection:
         self._http = http
         self._files = (str(certificate), str(certificate_key) if certificate_key else None) if certificate else None
         self._tls: ssl.SSLContext | None = None
+        self._stamps: tuple[tuple[int, ...], ...] = ()  # of the files that it was made of
 
     @property
     def has_certificate(self) -> bool:
@@ -66,10 +67,25 @@ class Connection:
         if self._http is not None:
             yield self._http
             return
-        if self._files is None and self._tls is None:
-            self._tls = network.authorities()  # once: it takes longer than the request
-        with network.http_client(verify=self._tls or self.tls()) as http:
+        with network.http_client(verify=self._context()) as http:
             yield http
+
+    def _context(self) -> ssl.SSLContext:
+        """Return the TLS settings: made once, since that takes longer than a request, and for each new certificate."""
+        stamps = tuple(map(_stamp, filter(None, self._files or ())))
+        if self._tls is None or stamps != self._stamps:
+            self._tls = network.authorities() if self._files is None else self.tls()
+            self._stamps = stamps
+        return self._tls
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """Return what changes with the content of a file; for a missing one, what no file has."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_async(http: httpx2.Client) -> bool:
