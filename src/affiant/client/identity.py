@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from affiant.client.cache.breaker import Breaker
 from affiant.client.cache.token_source import TokenSource
 from affiant.client.protocol import options
 from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.system.later import Later
+from affiant.system.remembered import Remembered
 
 if TYPE_CHECKING:  # a program imports Service in half the time: the first one that is made loads the rest
     import ssl
@@ -52,6 +54,9 @@ else:
     server = Later("affiant.client.protocol.server")
     token_messages = Later("affiant.oauth.token")
     transport = Later("affiant.client.protocol.transport")
+
+_OFFSETS = Remembered["flow.Offset"]()
+_BREAKERS = Remembered[Breaker]()
 
 
 class Service:
@@ -137,12 +142,17 @@ class Service:
         self._server = server.Server(issuer, more, self._shape.row, is_by_tls=is_by_tls)
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
-        self._offset = flow.Offset()
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
+        self._offset, breaker = self._in_common(http, more)
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
-        self._source = TokenSource(fetch, clock, self._announce, self._share(more, has_new_key=dpop is True))
-        self._read_again: Callable[[], Credentials] | None = None
-        self._credentials: Credentials | None = None
+        sharing = self._share(more, has_new_key=dpop is True)
+        self._source = TokenSource(fetch, clock, self._announce, sharing, breaker)
+
+    def _in_common(self, http: httpx2.Client | None, more: Options) -> tuple[flow.Offset, Breaker]:
+        """Return what every object of this process learned of the server, and how it answers this client."""
+        place = self.issuer, more.get("token_endpoint"), self._server.reach, self._clock
+        offset = _OFFSETS.get(place, lambda: flow.Offset())  # noqa: PLW0108 - flow is loaded later
+        return offset, _BREAKERS.get((*place, self.client_id, http), lambda: Breaker(self._clock))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -20,47 +20,53 @@ class Change(NamedTuple):
 
 
 class Breaker:
-    """The state of one server, for all of its tokens. Its callers have a lock; `changes` are read without it."""
+    """The state of one server, for all tokens of one client. Each method returns how the state changed, if it did."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._failures = 0
         self._closed_until = float("-inf")
         self._last: RemoteError | None = None
-        self.changes = deque[Change](maxlen=16)
 
-    def check(self) -> None:
+    def check(self) -> Change | None:
         """Raise the last failure, without a request, during a pause. After it, one request may be sent as a probe."""
-        if self._last is None:
-            return
         now = self._clock()
-        if now < self._closed_until:
-            raise _again(self._last, self._closed_until - now)
-        if self._failures >= FAILURES:
+        with self._lock:
+            if self._last is None:
+                return None
+            if now < self._closed_until:
+                raise _again(self._last, self._closed_until - now)
+            if self._failures < FAILURES:
+                return None
             self._closed_until = now + PROBE_SECONDS
-            self.changes.append(Change("breaker.half_open"))
+            return Change("breaker.half_open")
 
-    def succeed(self) -> None:
-        if self._last is not None:
-            self.changes.append(Change("breaker.closed"))
-        self._failures, self._last = 0, None
+    def succeed(self) -> Change | None:
+        with self._lock:
+            had, self._failures, self._last = self._last, 0, None
+            return Change("breaker.closed") if had is not None else None
 
-    def fail(self, error: RemoteError) -> None:
+    def fail(self, error: RemoteError) -> Change | None:
         """Count a failure: of the network or the server, not a refusal of this client."""
-        self._failures += 1
         now = self._clock()
-        if self._failures >= FAILURES:
-            import random  # noqa: PLC0415 - slow to load, and most programs never get here
+        with self._lock:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._closed_until = now + _pause(self._failures)
+                self._last = error
+            if error.retry_after is not None:
+                self._closed_until = now + min(error.retry_after, LONGEST_RETRY_AFTER)
+                self._last = error
+            return Change("breaker.opened", self._closed_until - now) if self._last is error else None
 
-            # Jitter: clients that failed together must not come back together.
-            growth = 2.0 ** min(self._failures - FAILURES, 10)
-            self._closed_until = now + min(FIRST_PAUSE * growth, LONGEST_PAUSE) * random.uniform(0.75, 1)  # noqa: S311
-            self._last = error
-        if error.retry_after is not None:
-            self._closed_until = now + min(error.retry_after, LONGEST_RETRY_AFTER)
-            self._last = error
-        if self._last is error:
-            self.changes.append(Change("breaker.opened", self._closed_until - now))
+
+def _pause(failures: int) -> float:
+    import random  # noqa: PLC0415 - slow to load, and most programs never get here
+
+    # Jitter: clients that failed together must not come back together.
+    growth = 2.0 ** min(failures - FAILURES, 10)
+    return min(FIRST_PAUSE * growth, LONGEST_PAUSE) * random.uniform(0.75, 1)  # noqa: S311
 
 
 def copied(error: Refused) -> Refused:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from affiant.client.cache.breaker import Breaker, copied
+from affiant.client.cache.breaker import Breaker, Change, copied
 from affiant.client.cache.stores.kept import LONGEST_LIFETIME
 from affiant.client.token import Token, TokenKey
 from affiant.errors import Refused, RemoteError
@@ -78,13 +79,15 @@ class TokenSource:
         clock: Callable[[], float],
         announce: Announcer | None = None,
         sharing: Sharing | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self._fetch = fetch
         self._sharing = sharing
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[TokenKey, _Entry] = {}
-        self._breaker = Breaker(clock)
+        self._breaker = breaker or Breaker(clock)
+        self._changes = deque[Change](maxlen=16)  # of the breaker, that are not reported yet
         self._announce = announce
 
     def get(self, key: TokenKey) -> Token:
@@ -136,7 +139,7 @@ class TokenSource:
         future = entry.in_flight
         if future is None:
             try:
-                self._breaker.check()
+                self._note(self._breaker.check())
             except RemoteError:
                 if good is not None:
                     return good
@@ -186,7 +189,7 @@ class TokenSource:
             return
         with self._lock:
             entry.in_flight, entry.refusal, entry.quiet_until, entry.token = None, None, 0.0, token
-            self._breaker.succeed()
+            self._note(self._breaker.succeed())
         try:
             self._report()
         finally:
@@ -196,7 +199,7 @@ class TokenSource:
         """Report what the breaker did. Order: without the lock, since the hook may ask this service for a token."""
         while self._announce is not None:
             try:
-                change = self._breaker.changes.popleft()
+                change = self._changes.popleft()
             except IndexError:
                 return
             self._announce(change.name, seconds=change.seconds)
@@ -219,9 +222,13 @@ class TokenSource:
         if isinstance(error, Refused) and _is_permanent(error):
             entry.refusal, entry.refused_until = error, now + REFUSED_SECONDS
         if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.retry_after is None:
-            self._breaker.succeed()  # it works, and refuses this request
+            self._note(self._breaker.succeed())  # it works, and refuses this request
         elif isinstance(error, RemoteError):
-            self._breaker.fail(error)
+            self._note(self._breaker.fail(error))
+
+    def _note(self, change: Change | None) -> None:
+        if change is not None:
+            self._changes.append(change)
 
 
 def _is_permanent(refusal: Refused) -> bool:

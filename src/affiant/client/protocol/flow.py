@@ -78,7 +78,7 @@ class Reply:
 Step = Send | Wait
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Offset:
     """The seconds by which the clock of the server is ahead of ours, as its last refusal showed."""
 
