@@ -177,13 +177,13 @@ class Service:
         Those are, in order: AFFIANT_CREDENTIALS (a path, or the JSON itself); AFFIANT_CLIENT_ID and its siblings (see
         `from_env`); affiant or affiant.json in $CREDENTIALS_DIRECTORY and in /run/secrets; and the one file
         *.affiant.json in $XDG_CONFIG_HOME/affiant. When the server answers invalid_client, the file is read once more:
-        its key may have been rotated since. The other arguments are those of Service; a certificate replaces the one
-        that the file names.
+        its key may have been rotated since. The other arguments are those of Service, and replace what the file says.
 
         Raises:
             LocalError: there is none, or it cannot be used.
         """
         found = path if isinstance(path, credentials_file.Credentials) else search.find(path)
+        chosen: Options = {**found.options, **more}
         made = cls(
             found.issuer,
             found.client_id,
@@ -199,7 +199,7 @@ class Service:
             certificate_key=found.certificate_key if certificate_key is None else certificate_key,
             http=http,
             clock=clock,
-            **more,
+            **chosen,
         )
         if not isinstance(path, credentials_file.Credentials):
             make = partial(credential.make_auth, shape=made._shape, password=more.get("key_password"))

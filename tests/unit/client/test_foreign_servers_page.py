@@ -118,3 +118,29 @@ def test_hint_is_as_on_the_page(foreign: Foreign, folder: Path) -> None:
     section = SECTIONS["A server that says only `invalid_client`"]
     shown = re.findall(r"^```\n(.*?)\n```$", section, re.DOTALL | re.MULTILINE)
     assert [str(caught.value).replace(foreign.url, "https://as.example")] == shown
+
+
+@pytest.mark.parametrize("server", ["SMART Backend Services"], indirect=True)
+def test_credentials_file_gets_a_token_on_the_command_line(
+    server: Imitation, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a refusal has its hint there."""
+    (text,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    kept = folder / "billing.affiant.json"
+    kept.write_text(text.replace("https://ehr.example/fhir", server.url))
+    kept.chmod(0o600)
+    assert _run("token", "-c", str(kept), "--no-cache") == 0
+    assert capsys.readouterr().out == "token-1\n"
+    assert _run("token", "-c", str(kept), "--no-cache", "--scope", "patient/*.rs") == 4
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "affiant: invalid_client"
+    assert [line.split(":")[0] for line in shown[1:4]] == ["  sent", "  its metadata list", "  likely remedy"]
+    assert "eyJ" not in "".join(shown)
+
+
+def _run(*words: str) -> int:
+    from affiant.cli.main import main
+
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    return int(stop.value.code or 0)

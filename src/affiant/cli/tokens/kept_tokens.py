@@ -88,11 +88,17 @@ class KeptTokens:
         while the server restarts.
         """
         from affiant.client.protocol import flow, transport
+        from affiant.oauth.metadata import Reach
         from affiant.system.network import http_client
 
+        mine = self._found
+        if mine.token_endpoint is not None:  # a server without metadata names no feed
+            return False
         try:
+            way = Reach.of(mine.issuer, mine.reach, mine.unsafe_reach)
             with http_client() as http:
-                return transport.run(flow.find_revoked(self._found.issuer, token.value, clock=time.time), http)
+                asking = flow.find_revoked(mine.issuer, token.value, clock=time.time, reach=way)
+                return transport.run(asking, http)
         except (Error, ValueError):
             return False
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from affiant.client.cache.stores.kept import mark_of
@@ -19,6 +19,9 @@ from affiant.oauth import names
 from affiant.signers import sources
 from affiant.signers.forms import key_files, spelling
 from affiant.system.files import denied, read_private
+
+if TYPE_CHECKING:  # a kept token is read without it
+    from affiant.client.protocol.options import Options
 
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
@@ -51,6 +54,13 @@ class Credentials:
         old_key: during a rotation, the private JWK that `key` replaced.
         registration_client_uri: of a client that registered itself (RFC 7592 section 3).
         registration_access_token: for that URI; as secret as the key.
+        token_endpoint: this and the following are for a server of another make, as the parameters of `Service` are.
+        reach: where the server is reached.
+        unsafe_reach: where the server is reached, by http.
+        unsafe_audience: of the assertions.
+        profile: the rules of a field.
+        grant: of the token requests.
+        subject: the account that the tokens are for.
     """
 
     issuer: str
@@ -70,9 +80,30 @@ class Credentials:
     signer: str | None = field(default=None, repr=False)
     registration_client_uri: str | None = None
     registration_access_token: str | None = field(default=None, repr=False)
+    token_endpoint: str | None = None
+    reach: str | None = None
+    unsafe_reach: str | None = None
+    unsafe_audience: str | None = None
+    profile: str | None = None
+    grant: str | None = None
+    subject: str | None = None
+
     # Not in the file: the file itself, and the value of AFFIANT_KEY.
     file: Path | None = field(default=None, repr=False, compare=False)
     key_text: str | None = field(default=None, repr=False)
+
+    @property
+    def options(self) -> Options:
+        """The options for a server of another make, as far as the file has them."""
+        return {
+            "token_endpoint": self.token_endpoint,
+            "reach": self.reach,
+            "unsafe_reach": self.unsafe_reach,
+            "unsafe_audience": self.unsafe_audience,
+            "profile": self.profile,
+            "grant": self.grant,
+            "subject": self.subject,
+        }
 
     @property
     def key_mark(self) -> str:

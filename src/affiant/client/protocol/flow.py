@@ -215,14 +215,17 @@ def ask(
     return reply
 
 
-def find_revoked(issuer: str, token: str, *, clock: Callable[[], float]) -> Generator[Step, Reply | None, bool]:
+def find_revoked(
+    issuer: str, token: str, *, clock: Callable[[], float], reach: Reach | None = None
+) -> Generator[Step, Reply | None, bool]:
     """Ask whether an access token is in the server's feed of revocations; a server without a feed revokes none."""
-    server = yield from discover(issuer, clock=clock)
+    way = reach or Reach.of(issuer)
+    server = yield from discover(issuer, clock=clock, reach=way)
     if server.revocations_uri is None:
         return False
-    text = (yield from _fetch_once(server.revocations_uri, clock)).decode("ascii")
+    text = (yield from _fetch_once(way.inward(server.revocations_uri), clock)).decode("ascii")
     signed = compact.parse(text, limit=revocations.MAX_BYTES)
-    keys = KeySet.parse(parse_object((yield from _fetch_once(server.require_jwks_uri(), clock))))
+    keys = KeySet.parse(parse_object((yield from _fetch_once(way.inward(server.require_jwks_uri()), clock))))
     key = keys.find(signed.kid) if signed.kid is not None else None
     if key is None:
         raise RemoteError(f"{server.jwks_uri} has no key for the revocations")

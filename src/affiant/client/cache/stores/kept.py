@@ -30,12 +30,17 @@ def mark_of(key: dict[str, Any]) -> str:
     return json.dumps({member: key[member] for member in _PUBLIC if member in key}, sort_keys=True)
 
 
+# Of a server of another make: with another value, the token is from another place, or for another account.
+_OPTIONS = ("token_endpoint", "reach", "unsafe_reach", "unsafe_audience", "profile", "grant", "subject")
+
+
 def names_of(members: dict[str, Any], mark: str, resource: str | None, scope: str | None) -> tuple[str, ...]:
     """Return the client of a credentials file and what it asks for; a new key (its mark) is another client."""
     kid, certificate = members.get("kid") or "", members.get("certificate")
     who: tuple[str, ...] = (members["issuer"], members["client_id"], members["auth_method"], kid, mark)
     if certificate is not None:  # a token may be bound to it
         who = (*who, certificate)
+    who += tuple(f"{name} {members[name]}" for name in _OPTIONS if members.get(name) is not None)
     return (*who, resource or members.get("resource") or "", scope or members.get("scope") or "")
 
 
