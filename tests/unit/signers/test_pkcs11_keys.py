@@ -32,6 +32,7 @@ from affiant.signers.opening import open_signer
 from affiant.signers.pkcs11 import key as token_key
 from affiant.signers.pkcs11 import uri as uri_parts
 from affiant.signers.pkcs11.session import Session
+from affiant.signers.pkcs11.token import Token
 
 Make = Callable[..., tuple[str, PrivateKey]]
 USE = str(Path(__file__).with_name("use_uri.py"))
@@ -120,7 +121,6 @@ def test_public_part_is_that_of_a_certificate_where_there_is_no_other(make: Make
     unsigned = x509.CertificateBuilder(name, name, key.public().key, 1, now, now + datetime.timedelta(days=1))
     held = unsigned.sign(key.key, SHA256())
     found = uri_parts.parse(uri.removeprefix("pkcs11:"))
-    session = next(one for one in token_key._sessions.values() if str(one.which) == LABEL)
     attributes: dict[Attribute, Any] = {
         Attribute.CLASS: ObjectClass.CERTIFICATE,
         Attribute.CERTIFICATE_TYPE: 0,
@@ -129,7 +129,7 @@ def test_public_part_is_that_of_a_certificate_where_there_is_no_other(make: Make
         Attribute.SUBJECT: name.public_bytes(),
         Attribute.VALUE: held.public_bytes(serialization.Encoding.DER),
     }
-    session.wait(lambda inside: inside.create_object(attributes), 5)
+    Token(hsm.module, LABEL, PIN).wait(lambda session: session.create_object(attributes), 5)
     assert open_signer(uri).kid == key.kid
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pkcs11
 from pkcs11 import exceptions
@@ -83,6 +83,8 @@ _threads: dict[tuple[int, str], CallThreads] = {}
 
 class Session:
     """The session with one token. All its calls run in the thread of the module."""
+
+    is_writable: ClassVar[bool] = False
 
     def __init__(self, module: Path, which: Which, pin: str, remedies: Remedies = Remedies()) -> None:  # noqa: B008 - immutable
         self.which = which
@@ -181,9 +183,9 @@ class Session:
         if self._refused:  # a token locks itself after a few wrong PINs
             raise ConfigError(self._refused)
         try:
-            return token.open(rw=True, user_pin=self._pin)
+            return token.open(rw=self.is_writable, user_pin=self._pin)
         except exceptions.UserAlreadyLoggedIn:  # by another session of this process
-            return token.open(rw=True)
+            return token.open(rw=self.is_writable)
         except _NO_PIN as error:
             self._refused = (
                 f"the PKCS #11 token {self.which} refuses the PIN ({type(error).__name__}): {self._remedies.pin}"

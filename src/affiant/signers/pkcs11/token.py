@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pkcs11 import Attribute, ObjectClass
 
@@ -22,6 +22,8 @@ from affiant.system.files import read_private
 
 class Token(Session):
     """One token, and the keys of a server in it."""
+
+    is_writable: ClassVar[bool] = True
 
     def __init__(self, module: Path, label: str, pin: str) -> None:
         super().__init__(module, Which(label), pin)
