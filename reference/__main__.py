@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from reference.pages import FOLDER, PAGES
+from reference.pages import FOLDER, MANUAL, PAGES
+
+from affiant.cli.shell import man
 
 
 def main(names: list[str]) -> None:
@@ -14,6 +16,7 @@ def main(names: list[str]) -> None:
     if not names:
         for name, build in PAGES.items():
             (FOLDER / f"{name}.md").write_text(build(), "utf-8")
+        man.write(MANUAL)
 
 
 main(sys.argv[1:])

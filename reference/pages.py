@@ -8,6 +8,7 @@ from pathlib import Path
 from reference import admin_api, architecture, cli, conformance, endpoints, metadata, reasons, settings
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
+MANUAL = FOLDER / "man"  # the manual pages, which the wheel takes from here
 PAGES: dict[str, Callable[[], str]] = {
     "explanation/architecture": architecture.build,
     "conformance": conformance.build,

@@ -31,11 +31,10 @@ def man(words: tuple[str, ...], folder: Path | None) -> None:
 
     An installed wheel has these pages in share/man/man1.
     """
-    made = pages()
     if folder is not None:
-        _write(made, folder)
-        show({"folder": str(folder), "pages": sorted(made)}, f"{len(made)} pages in {folder}")
+        show({"folder": str(folder), "pages": sorted(write(folder))}, f"the pages are in {folder}")
         return
+    made = pages()
     wanted = f"{'-'.join(['affiant', *words[:1]])}.1"
     if wanted not in made:
         raise click.UsageError("there is no such command: affiant --help lists them")
@@ -47,10 +46,16 @@ def pages() -> dict[str, str]:
     return roff.pages(main.affiant, codes=" ".join((main.__doc__ or "").split("\n\n")[1].split()))
 
 
-def _write(made: dict[str, str], folder: Path) -> None:
+def write(folder: Path) -> dict[str, str]:
+    """Write every page, and remove those of commands that are gone."""
+    made = pages()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in made.items():
             (folder / name).write_text(text, "utf-8")
+        for old in folder.glob("affiant*.1"):
+            if old.name not in made:
+                old.unlink()
     except OSError as error:
         raise ConfigError(f"the pages cannot be written into {folder}: {error.strerror}") from error
+    return made

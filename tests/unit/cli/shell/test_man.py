@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from reference.cli import commands
+from reference.pages import MANUAL
 
 from affiant.cli import main
 from affiant.cli.main import main as affiant
@@ -25,6 +26,11 @@ def test_pages_have_every_command_and_option(pages: dict[str, str]) -> None:
         for option in (one for one in command.params if isinstance(one, click.Option)):
             assert option.opts[-1].replace("-", "\\-") in page, (context.command_path, option.opts)
     assert len(pages) == len(main.COMMANDS) + 1
+
+
+def test_pages_of_the_wheel_are_those_of_the_help(pages: dict[str, str]) -> None:
+    kept = {path.name: path.read_text("utf-8") for path in MANUAL.iterdir()}
+    assert kept == pages, "run: python -m reference"
 
 
 def test_pages_are_formatted_without_a_warning(pages: dict[str, str], tmp_path: Path) -> None:
