@@ -7,11 +7,12 @@ PYTEST_DONT_REWRITE: affiant has a plugin (pytest_affiant.py), so pytest would w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from affiant.system.version import __version__
 
+TYPE_CHECKING = False  # of the module typing, which takes longer to load than this one
 if TYPE_CHECKING:  # __getattr__ loads them
+    from typing import Any
+
     from affiant.client import Service
     from affiant.resource import Caller, Guard, Issuer, any_of
 

@@ -8,9 +8,10 @@ and `signers`, and neither server nor guard.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # of the module typing, which takes longer to load than this one
 if TYPE_CHECKING:  # __getattr__ loads them
+    from typing import Any
+
     from affiant.client.cache.stores.encrypted import EncryptedFileStore, EncryptedStore
     from affiant.client.cache.stores.folder import FileTokenStore
     from affiant.client.cache.stores.keyring import KeyringStore
