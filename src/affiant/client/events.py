@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it loads cryptography
     from affiant.client.protocol.flow import Offset
     from affiant.oauth.token import TokenResponse
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Name = Literal[
     "token.requested",

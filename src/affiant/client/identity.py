@@ -128,7 +128,8 @@ class Service:
         **more: Unpack[Options],
     ) -> None:
         options.check(more)
-        self.issuer, self.client_id = issuer, client_id
+        self.issuer: str = issuer
+        self.client_id: str = client_id
         self._scope, self._resource = scope, resource
         self._clock = clock
         self._shape = credential.make_shape(more, kid)

@@ -16,7 +16,7 @@ from affiant.client.protocol.prover import Prover
 from affiant.client.token import TokenKey
 from affiant.errors import LocalError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Rotating:
     """
 
     def __init__(self, load: Callable[[], ClientAuth | None], mark: Callable[[], object]) -> None:
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._load = load
         self._mark = mark
         self._seen = mark()
