@@ -89,6 +89,21 @@ def test_hangup_renews_now_and_interrupt_ends(agent: Agent, tmp_path: Path) -> N
     assert child.err.strip() == "affiant: stopped"
 
 
+def test_credentials_are_read_each_time(agent: Agent, foreign: Foreign, tmp_path: Path) -> None:
+    """A rotated key needs no restart; while the file cannot be read, the token stays."""
+    credentials = tmp_path / "billing.json"
+    child = agent()
+    child.until(lambda: child.out != "")
+    text = credentials.read_text()
+    credentials.write_text("half a file")
+    child.process.send_signal(signal.SIGHUP)
+    child.until(lambda: "billing.json is not JSON" in child.err)
+    credentials.write_text(text.replace('"billing"', '"renamed"'))
+    child.process.send_signal(signal.SIGHUP)
+    child.until(lambda: (tmp_path / "run" / "token").read_text() == "token-2")
+    assert [request.assertion["iss"] for request in foreign.sent("/token")] == ["billing", "renamed"]
+
+
 def test_old_token_stays_while_the_server_is_away(agent: Agent, foreign: Foreign, tmp_path: Path) -> None:
     foreign.script["/token"] = [token_answer("first", 4), GONE]
     file = tmp_path / "run" / "token"
