@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from tests.loopback import free_port
 from tests.process import Launch, Server
 
 from affiant import Service
-from affiant.jose import compact
+from affiant.jose import compact, keys
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 
@@ -67,6 +68,20 @@ def test_client_keys_in_a_kms(reader: Reader) -> None:
     code = code.replace('"billing"', '"held"').replace("billing-2026", kid)
     made = reader.runs(code, kms=Kms(), KEY="key of the KMS", Service=Service)
     assert made["service"].token().value
+
+
+def test_credentials(reader: Reader) -> None:
+    key = keys.generate("ES256")
+    public = key.public().key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (reader.server.folder / "bundle.pem").write_bytes(public)
+    reader.server.affiant("client", "new", "bundle", "--public-key", "bundle.pem", "--scope", "orders.read")
+    private: Any = key.key
+    password = serialization.BestAvailableEncryption(b"correct horse")
+    made = pkcs12.serialize_key_and_certificates(b"billing", private, None, None, password)
+    (reader.folder / "billing.p12").write_bytes(made)
+    (reader.folder / "billing.p12").chmod(0o600)
+    (code,) = code_of("credentials.md")
+    assert reader.runs(code.replace('"billing"', '"bundle"'))["service"].token().value
 
 
 def test_authorization_details(reader: Reader) -> None:

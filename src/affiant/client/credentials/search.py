@@ -25,6 +25,11 @@ NAMES = ("affiant", "affiant.json")
 NOT_SET, ABSENT, NO_ACCESS = "not set", "absent", "no access"
 FOUND, UNREADABLE, SKIPPED = "found", "cannot be used", "not looked at"
 
+NOTHING = (
+    f"no credentials: name the file with --credentials FILE, or in {ENVIRONMENT}; to get one: affiant client new,"
+    " affiant register"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -63,7 +68,8 @@ def find(path: str | Path | None = None) -> Credentials:
     if done.error is not None:
         raise done.error
     if done.found is None:
-        raise LocalError(_nothing(done.places))
+        looked = ", ".join(f"{place.name} ({place.state})" for place in done.places)
+        raise LocalError(f"{NOTHING}; looked in {looked}")
     return done.found
 
 
@@ -153,11 +159,3 @@ def _in_config() -> Place:
 
 def _fail(why: str) -> Credentials:
     raise LocalError(why)
-
-
-def _nothing(places: tuple[Place, ...]) -> str:
-    looked = ", ".join(f"{place.name} ({place.state})" for place in places)
-    return (
-        f"no credentials: looked in {looked}. Name the file with --credentials FILE, or in {ENVIRONMENT};"
-        " to get one: affiant client new, affiant register"
-    )
