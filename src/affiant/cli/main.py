@@ -53,7 +53,6 @@ GROUPS = {
         "proxy": ("workload.proxy", "Add tokens to the requests of programs."),
         "key": ("tokens.key", "Make, show and rotate a service's keys."),
         "who": ("tokens.who", "Show which credentials are used, and why."),
-        "key": ("tokens.key", "Make and rotate a service's own keys."),
         "assertion": ("tokens.token", "Print a signed client assertion."),
     },
     "Diagnose": {

@@ -78,7 +78,7 @@ def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--credentials",
         type=FILE,
-        help="with --url: credentials file of a client of its admin API (default: AFFIANT_CREDENTIALS)",
+        help="with --url: credentials file of a client of its admin API (default: what `affiant who` finds)",
     )
     @json_option()
     @functools.wraps(command)

@@ -22,7 +22,7 @@ credentials_option: Callable[[Any], Any] = click.option(
     "-c",
     "--credentials",
     type=FILE,
-    help="credentials file (default: AFFIANT_CREDENTIALS, or what `affiant who` finds)",
+    help="credentials file (default: what `affiant who` finds)",
 )
 scope_option: Callable[[Any], Any] = click.option("--scope", help="scopes to ask for, separated by spaces")
 resource_option: Callable[[Any], Any] = click.option("--resource", metavar="URL", help="the API to ask for")
