@@ -313,6 +313,7 @@ class Service:
             origin=origin,
             prover=self._prover,
             unsafe_http=unsafe_http,
+            offset=self._offset,
             announce=self._announce,
         )
 

@@ -36,6 +36,11 @@ class Request:
     headers: dict[str, str]
     form: dict[str, str]
     body: bytes = b""
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def every(self, name: str) -> list[str]:
+        """Each value of a header."""
+        return [value for found, value in self.lines if found.lower() == name]
 
     @property
     def assertion(self) -> dict[str, Any]:
@@ -66,7 +71,7 @@ class Foreign:
                 body = self._body()
                 form = {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                answer = foreign.answer(Request(self.command, self.path, headers, form, body))
+                answer = foreign.answer(Request(self.command, self.path, headers, form, body, self.headers.items()))
                 content = answer.raw if answer.raw is not None else json.dumps(answer.members).encode()
                 self.send_response_only(answer.status)
                 for name, value in answer.headers.items():

@@ -5,6 +5,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,15 @@ def test_nonces_of_many_servers_are_bounded() -> None:
     assert len(prover._nonces) <= MAX_ORIGINS
     assert compact.parse(prover.prove("GET", "https://999.example/")).claims["nonce"] == "999"
     assert "nonce" not in compact.parse(prover.prove("GET", "https://999.example:444/")).claims
+
+
+def test_proof_for_an_api_has_the_time_of_the_server(
+    foreign: Foreign, api: Foreign, key: PrivateKey, http: httpx2.Client, post: Callable[..., int]
+) -> None:
+    """This machine's clock is ten minutes behind: the server's refusal showed that."""
+    api.default["/orders"] = Answer(200, {})
+    foreign.default["/token"] = token_answer("token-1", token_type="DPoP")
+    foreign.script["/token"] = [Answer(401, {"error": "invalid_client"}, {"Date": formatdate(usegmt=True)})]
+    service = Service(foreign.url, "billing", key=key, dpop=BOUND, http=http, clock=lambda: time.time() - 600)
+    assert post(f"{api.url}/orders", service.auth(api.url)) == 200
+    assert abs(_proof(api.requests[0])["iat"] - time.time()) < 30

@@ -19,7 +19,7 @@ class AiohttpMiddleware:
         self._access.reach.check_hop(url, "aiohttp")
         exchange = await self._access.abegin(url)
         while True:
-            request.headers.update(exchange.headers(request.method, url))
+            exchange.authorize(request)
             response = await handler(request)
             if not exchange.has_remedy(url, request.headers, response) or not _is_whole(request.body):
                 return response

@@ -20,6 +20,7 @@ from affiant.errors import LocalError
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.events import Announcer
+    from affiant.client.protocol.flow import Offset
     from affiant.client.protocol.prover import Prover
 
 
@@ -74,6 +75,9 @@ class ServiceAuth(HttpxFlow, RequestsHook, AiohttpMiddleware):
         return self._grpc().AsyncRenewal(self._access)
 
     def _grpc(self) -> Any:
+        if self._access.prover is not None:
+            # RFC 9449 section 4.2: a proof names the URL, which gRPC servers do not see.
+            raise LocalError("a token that is bound by DPoP cannot be used with gRPC: use a Service without dpop=")
         try:
             return import_module("affiant.client.http.grpc")
         except ModuleNotFoundError as error:
@@ -87,6 +91,7 @@ def make_auth(
     origin: str | None = None,
     prover: Prover | None = None,
     unsafe_http: bool = False,
+    offset: Offset | None = None,
     announce: Announcer | None = None,
 ) -> ServiceAuth:
     """Return a ServiceAuth that httpx2, httpx, requests, niquests and aiohttp accept, as far as they are installed.
@@ -98,7 +103,7 @@ def make_auth(
         bases.append(sys.modules["requests"].auth.AuthBase)
     kind = type("ServiceAuth", (ServiceAuth, *dict.fromkeys(base for base in bases if base is not None)), {})
     reach = Reach.of(key.resource, origin, unsafe_http=unsafe_http)
-    made: ServiceAuth = kind(Access(source, key, reach, prover, announce))
+    made: ServiceAuth = kind(Access(source, key, reach, prover, offset, announce))
     return made
 
 

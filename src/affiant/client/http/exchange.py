@@ -12,6 +12,7 @@ from affiant.client.token import Token, TokenKey
 
 if TYPE_CHECKING:  # it loads cryptography, which a cached token does not need
     from affiant.client.events import Announcer
+    from affiant.client.protocol.flow import Offset
     from affiant.client.protocol.prover import Prover
 
 _RENEW, _PROVE = "invalid_token", "use_dpop_nonce"  # the errors that have a remedy
@@ -38,6 +39,7 @@ class Access:
     key: TokenKey
     reach: Reach
     prover: Prover | None = None
+    offset: Offset | None = None
     announce: Announcer | None = None
 
     def __reduce__(self) -> NoReturn:
@@ -70,8 +72,15 @@ class Exchange:
         """Return the headers that authorize one sending; a proof is made for each."""
         headers = {"Authorization": self._credentials()}
         if self._access.prover is not None:
-            headers["DPoP"] = self._access.prover.prove(method, url, access_token=self._token)
+            # The API's clock is taken to be right if the server's is: ours differs from that by the offset.
+            ahead = self._access.offset.seconds if self._access.offset is not None else 0.0
+            headers["DPoP"] = self._access.prover.prove(method, url, access_token=self._token, offset=ahead)
         return headers
+
+    def authorize(self, request: Any) -> None:
+        """Put these headers into a request that has `method`, `url` and `headers`, in place of any of that name."""
+        for name, value in self.headers(request.method, str(request.url)).items():
+            request.headers[name] = value  # `update` of httpx2 takes longer than all else here
 
     def has_remedy(self, url: str, sent: Mapping[str, Any], response: Any) -> bool:
         """Whether sending once more may help against this response; each remedy once. Forget a refused token.

@@ -10,16 +10,12 @@ import grpc
 import grpc.aio
 
 from affiant.client.http.exchange import Access, Exchange
-from affiant.errors import LocalError
 
 _UNAUTHORIZED = 401
 
 
 def call_credentials(access: Access) -> Any:
     """Return grpc.CallCredentials; gRPC itself sends them over TLS only."""
-    if access.prover is not None:
-        # RFC 9449 section 4.2: a proof names the URL, which gRPC servers do not see.
-        raise LocalError("a token that is bound by DPoP cannot be used with gRPC: use a Service without dpop=")
     return grpc.metadata_call_credentials(_Plugin(access), name="affiant")
 
 

@@ -20,7 +20,7 @@ class HttpxFlow:
         """For httpx2.Client and httpx.Client."""
         exchange = self._access.begin(str(request.url))
         while True:
-            request.headers.update(exchange.headers(request.method, str(request.url)))
+            exchange.authorize(request)
             response = yield request
             request = response.request  # that of the last hop, if the library followed redirects
             if not exchange.has_remedy(str(request.url), request.headers, response) or not _has_whole_body(request):
@@ -31,7 +31,7 @@ class HttpxFlow:
         """For httpx2.AsyncClient and httpx.AsyncClient."""
         exchange = await self._access.abegin(str(request.url))
         while True:
-            request.headers.update(exchange.headers(request.method, str(request.url)))
+            exchange.authorize(request)
             response = yield request
             request = response.request  # that of the last hop, if the library followed redirects
             if not exchange.has_remedy(str(request.url), request.headers, response) or not _has_whole_body(request):

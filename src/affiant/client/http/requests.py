@@ -17,7 +17,7 @@ class RequestsHook:
     def prepare(self, request: Any) -> Any:
         """For requests, niquests.Session, and any other library that calls its auth with the request."""
         exchange = self._access.begin(str(request.url))
-        _authorize(request, exchange)
+        exchange.authorize(request)
         if hasattr(request, "register_hook"):
             request.register_hook("response", lambda response, **options: _again(response, exchange, options))
         return request
@@ -31,17 +31,13 @@ class NiquestsAsync:
 
     async def __call__(self, request: Any) -> Any:
         exchange = await self._access.abegin(str(request.url))
-        _authorize(request, exchange)
+        exchange.authorize(request)
 
         async def again(response: Any, **options: Any) -> Any:
             return await _again_async(response, exchange, options)
 
         request.register_hook("response", again)
         return request
-
-
-def _authorize(request: Any, exchange: Exchange) -> None:
-    request.headers.update(exchange.headers(request.method, str(request.url)))
 
 
 def _again(response: Any, exchange: Exchange, options: dict[str, Any]) -> Any:
@@ -73,5 +69,5 @@ def _may_repeat(response: Any, exchange: Exchange) -> bool:
 
 
 def _repeated(sent: Any, exchange: Exchange) -> Any:
-    _authorize(sent, exchange)  # itself, too: a redirect that follows copies its headers
+    exchange.authorize(sent)  # itself, too: a redirect that follows copies its headers
     return sent.copy()

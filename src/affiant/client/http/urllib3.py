@@ -8,6 +8,8 @@ from typing import Any
 from affiant.client.http.exchange import Access
 from affiant.errors import LocalError
 
+_OURS = ("authorization", "dpop")  # otherwise sent twice, if the caller writes them in another case
+
 
 def with_token(manager: Any, access: Access) -> Any:
     """Return a copy of this urllib3.PoolManager or ProxyManager; the manager itself still adds nothing."""
@@ -40,10 +42,12 @@ class _Pool:
         at = url if "://" in url.partition("?")[0] else f"{self._pool.scheme}://{host}:{self._pool.port}{url}"
         self._access.reach.check_hop(at, "urllib3")
         exchange = self._access.begin(at)
-        given = options.pop("headers", None)
+        given = {
+            name: value for name, value in (options.pop("headers", None) or {}).items() if name.lower() not in _OURS
+        }
         body = options.get("body")
         while True:
-            headers = {**(given or {}), **exchange.headers(method, at)}
+            headers = {**given, **exchange.headers(method, at)}
             response = self._pool.urlopen(method, url, headers=headers, **options)
             is_whole = body is None or isinstance(body, str | bytes)  # a stream cannot be sent twice
             if not exchange.has_remedy(at, headers, response) or not is_whole:

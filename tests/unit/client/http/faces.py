@@ -33,27 +33,33 @@ class Face:
     is_asked_each_hop: bool = False
 
 
-def _httpx2(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
-    return httpx2.post(url, auth=auth, verify=False, content=content, follow_redirects=follow_redirects).status_code
+def _httpx2(url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False) -> int:
+    return httpx2.post(
+        url, auth=auth, verify=False, content=content, headers=headers, follow_redirects=follow_redirects
+    ).status_code
 
 
-def _httpx(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
-    return httpx.post(url, auth=auth, verify=False, content=content, follow_redirects=follow_redirects).status_code
+def _httpx(url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False) -> int:
+    return httpx.post(
+        url, auth=auth, verify=False, content=content, headers=headers, follow_redirects=follow_redirects
+    ).status_code
 
 
 def _requests(library: Any) -> Callable[..., int]:
-    def post(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+    def post(url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False) -> int:
         with library.Session() as session:
-            status: int = session.post(url, auth=auth, data=content, allow_redirects=follow_redirects).status_code
+            status: int = session.post(
+                url, auth=auth, data=content, headers=headers, allow_redirects=follow_redirects
+            ).status_code
             return status
 
     return post
 
 
-def _urllib3(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+def _urllib3(url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False) -> int:
     with urllib3.PoolManager() as manager:
         http = auth.urllib3(manager)
-        status: int = http.request("POST", url, body=content, redirect=follow_redirects).status
+        status: int = http.request("POST", url, body=content, headers=headers, redirect=follow_redirects).status
         return status
 
 
@@ -62,9 +68,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _urllib(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+def _urllib(url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False) -> int:
     opener = urllib.request.build_opener(auth.urllib(), *(() if follow_redirects else (_NoRedirect,)))
-    headers = {"Content-Type": "text/plain"} if content is not None else {}
+    headers = {"Content-Type": "text/plain", **(headers or {})}
     try:
         with opener.open(urllib.request.Request(url, content, headers, method="POST"), timeout=20) as response:
             status: int = response.status
@@ -75,26 +81,34 @@ def _urllib(url: str, auth: Any, *, content: Any = None, follow_redirects: bool 
 
 
 def _async_httpx(library: Any) -> Send:
-    async def send(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+    async def send(
+        url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False
+    ) -> int:
         async with library.AsyncClient(verify=False) as http:
-            response = await http.post(url, auth=auth, content=_streamed(content), follow_redirects=follow_redirects)
+            response = await http.post(
+                url, auth=auth, content=_streamed(content), headers=headers, follow_redirects=follow_redirects
+            )
             status: int = response.status_code
             return status
 
     return send
 
 
-async def _aiohttp(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+async def _aiohttp(
+    url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False
+) -> int:
     async with (
         aiohttp.ClientSession(middlewares=[auth]) as http,
-        http.post(url, data=_streamed(content), allow_redirects=follow_redirects) as response,
+        http.post(url, data=_streamed(content), headers=headers, allow_redirects=follow_redirects) as response,
     ):
         return response.status
 
 
-async def _niquests(url: str, auth: Any, *, content: Any = None, follow_redirects: bool = False) -> int:
+async def _niquests(
+    url: str, auth: Any, *, content: Any = None, headers: Any = None, follow_redirects: bool = False
+) -> int:
     async with niquests.AsyncSession(auth=auth.niquests_async()) as http:
-        response = await http.post(url, data=_streamed(content), allow_redirects=follow_redirects)
+        response = await http.post(url, data=_streamed(content), headers=headers, allow_redirects=follow_redirects)
         assert response.status_code is not None
         return response.status_code
 

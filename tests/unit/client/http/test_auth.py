@@ -54,6 +54,16 @@ def test_token_is_sent_and_cached(api: Foreign, foreign: Foreign, service: Servi
     assert len(foreign.sent("/token")) == 1
 
 
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+def test_other_headers_are_kept(api: Foreign, service: Service, face: Face, name: str) -> None:
+    """In the second sending, too; another Authorization is replaced, and not sent next to the token."""
+    api.script["/orders"] = [INVALID]
+    headers = {name: "Basic eDp5", "X-Request-Id": "r-1"}
+    assert face.post(f"{api.url}/orders", service.auth(api.url), headers=headers) == 200
+    assert [request.every("authorization") for request in api.requests] == [["Bearer token-1"], ["Bearer token-2"]]
+    assert [request.every("x-request-id") for request in api.requests] == [["r-1"], ["r-1"]]
+
+
 @pytest.mark.rfc(6750, "3.1")
 @pytest.mark.parametrize("refusal", [INVALID, Answer(401, {}), Answer(401, {}, {"WWW-Authenticate": "Bearer"})])
 def test_refused_token_is_renewed_once(api: Foreign, service: Service, face: Face, refusal: Answer) -> None:

@@ -208,8 +208,10 @@ def test_no_token_without_tls(orders: Orders, service: Service) -> None:
 
 def test_bound_token_is_refused(foreign: Foreign, key: PrivateKey, http: httpx2.Client) -> None:
     service = Service(foreign.url, "billing", key=key, http=http, dpop=True)
-    with pytest.raises(LocalError, match="DPoP"):
-        service.auth("https://orders.example").grpc()
+    auth = service.auth("https://orders.example")
+    for make in (auth.grpc, auth.grpc_interceptor, auth.grpc_aio_interceptor):
+        with pytest.raises(LocalError, match="DPoP"):
+            make()
 
 
 def test_calls_of_several_threads_share_a_renewal(orders: Orders, foreign: Foreign, service: Service) -> None:
