@@ -6,6 +6,8 @@ import httpx2
 import pytest
 from tests.rfc.conftest import API, OTHER_API, refusal
 
+from affiant import Service
+from affiant.errors import Refused
 from affiant.jose import compact, keys
 from affiant.oauth import names
 from affiant.testing import ISSUER, KEY, Server, basic
@@ -40,6 +42,18 @@ async def test_assertion_is_grant(kafka: Server) -> None:
     claims = compact.parse(reply.json()["access_token"]).claims
     assert (claims["sub"], claims["client_id"]) == ("kafka", "kafka")
     assert "refresh_token" not in reply.json()
+
+
+@pytest.mark.rfc(7523, "2.1")
+async def test_our_client_has_the_grant(kafka: Server) -> None:
+    with kafka.blocking_http() as http:
+        service = Service(ISSUER, "kafka", key=KEY, grant="jwt-bearer", http=http, clock=kafka.clock)
+        assert (await service.atoken(scope="read")).scope == "read"
+        key = keys.generate("ES256")
+        stranger = Service(ISSUER, "kafka", key=key, grant="jwt-bearer", http=http, clock=kafka.clock)
+        with pytest.raises(Refused, match="invalid_grant") as caught:
+            await stranger.atoken()
+    assert caught.value.hint == ""  # the operator can look the trace_id up
 
 
 @pytest.mark.rfc(7523, "2.1")

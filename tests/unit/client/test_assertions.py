@@ -101,6 +101,13 @@ def test_what_is_not_json_is_rejected(key: PrivateKey, name: str, given: Any) ->
             _service(key, **{name: value}).assertion()
 
 
+@pytest.mark.parametrize("name", ["header", "claims"])
+def test_private_key_is_not_put_in_an_assertion(key: PrivateKey, name: str) -> None:
+    with pytest.raises(LocalError, match="has a private key") as caught:
+        _service(key, **{name: {"x5c": [_pem(key)]}})
+    assert _pem(key).split("\n")[1] not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("lifetime", "is_good"),
     [(1, True), (3600, True), (0, False), (3601, False), (-5, False), (1.5, False), (True, False), ("60", False)],

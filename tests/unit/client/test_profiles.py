@@ -9,6 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from google.auth.transport.requests import Request as Transport
+from google.oauth2 import service_account
 from tests.unit.client.imitation import ASSERTION_TYPE, JWT_BEARER, RULES, Imitation, PrivateKey
 
 from affiant import Service
@@ -278,3 +280,17 @@ def test_resource_is_in_the_assertion(
     assert (claims["scope"], claims["resource"], claims["consumer_org"]) == ("a b", "https://api.example", "910753614")
     assert set(sent.form) == {"grant_type", "assertion"}
     assert "sub" not in claims
+
+
+def test_imitation_of_google_takes_what_its_own_library_sends(
+    imitate: Callable[[str], Imitation], rsa_key: PrivateKey
+) -> None:
+    server = imitate("google")
+    account = {"client_email": "billing", "private_key": _pem(rsa_key), "private_key_id": KID}
+    found = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+        {**account, "token_uri": f"{server.url}/token"},
+        scopes=[SCOPES["google"]],
+        additional_claims={"aud": f"{server.url}/token"},
+    )
+    found.refresh(Transport())
+    assert (found.token, server.mistakes) == ("token-1", [])

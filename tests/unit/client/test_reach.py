@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+from tests.certificates import make
 from tests.unit.client.conftest import Answer, Foreign, Request, metadata_answer
 
 from affiant import Service
@@ -231,3 +233,18 @@ def test_unsafe_reach_may_be_http(key: PrivateKey) -> None:
     service = Service(OUTER, "billing", key=key, unsafe_reach="http://affiant.invalid:8377")
     with pytest.raises(RemoteError, match=r"affiant\.invalid:8377"):
         service.discover()
+
+
+@pytest.mark.rfc(8705, "5")
+def test_audience_is_the_endpoint_and_not_its_alias(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> None:
+    aliases = {"token_endpoint": f"{foreign.other_name}/token"}
+    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, mtls_endpoint_aliases=aliases)
+    certificate, own_key = make().write(tmp_path, "billing")
+    service = Service(
+        foreign.url, "billing", key=key, unsafe_audience="token_endpoint", certificate=certificate,
+        certificate_key=own_key,
+    )  # fmt: skip
+    assert service.token().value
+    (sent,) = foreign.sent("/token")
+    assert sent.headers["host"] == foreign.other_name.removeprefix("http://")
+    assert sent.assertion["aud"] == f"{foreign.url}/token"

@@ -104,9 +104,11 @@ def _members(name: str, given: Extra | None, reserved: Mapping[str, str]) -> dic
         if member in reserved:
             raise LocalError(f"{name}= must not have {member!r}: what sets it is {reserved[member]}")
     try:
-        msgspec.json.encode(found)
+        text = msgspec.json.encode(found)
     except (TypeError, ValueError, RecursionError):
         raise LocalError(f"{name}= has a value that is not JSON") from None
+    if b"PRIVATE KEY-----" in text:  # Attack: who reads an assertion would have the key
+        raise LocalError(f"{name}= has a private key, which the server and its logs would read")
     return dict(found)
 
 

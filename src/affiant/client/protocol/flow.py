@@ -166,7 +166,7 @@ def _hint(refused: Refused, reply: Reply, server: Metadata, now: float) -> str:
     if reply.request is None:
         return ""
     skew = _skew(reply, now) if "date" in reply.headers else None
-    return hint.explain(refused.description, reply.request.body, reply.request.headers, server, skew=skew)
+    return hint.explain(refused.description, reply.request.body, reply.request.headers, server, now=now, skew=skew)
 
 
 def ask(

@@ -44,15 +44,18 @@ class Sent:
         return self.method in (names.PRIVATE_KEY_JWT, names.CLIENT_SECRET_JWT, _GRANT)
 
 
-def explain(description: str, body: bytes, headers: dict[str, str], server: Metadata, *, skew: float | None) -> str:
-    """Return the lines; `skew` is how far the server's clock is ahead, in seconds, or None."""
+def explain(
+    description: str, body: bytes, headers: dict[str, str], server: Metadata, *, now: float, skew: float | None
+) -> str:
+    """Return the lines; `skew` is how far the server's clock is ahead of `now`, in seconds, or None."""
     sent = _parse(body, headers)
+    late = 0.0 if skew is None or not sent.claims else now + skew - float(sent.claims["iat"])
     methods, algs = _listed(server, _METHODS), _listed(server, _ALGORITHMS)
     lists = [f"{name} {', '.join(found)}" for name, found in ((_METHODS, methods), (_ALGORITHMS, algs)) if found]
     return "\n".join([
         f"  sent: {_shown(sent, skew)}",
         f"  its metadata list: {'; '.join(lists) or 'neither authentication methods nor algorithms'}",
-        f"  likely remedy: {_remedy(sent, methods, algs, description.lower(), server, skew)}",
+        f"  likely remedy: {_remedy(sent, methods, algs, description.lower(), server, late)}",
     ])  # fmt: skip
 
 
@@ -87,15 +90,13 @@ def _shown(sent: Sent, skew: float | None) -> str:
     return f"{', '.join(parts)}; this clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the server's"
 
 
-def _remedy(
-    sent: Sent, methods: list[str], algs: list[str], description: str, server: Metadata, skew: float | None
-) -> str:
+def _remedy(sent: Sent, methods: list[str], algs: list[str], description: str, server: Metadata, late: float) -> str:
     alg = sent.header.get("alg")
     if methods and sent.method in names.AUTH_METHODS and sent.method not in methods:
         return _method(sent.method, methods)
     if algs and alg is not None and alg not in algs:
         return f"sign with one of its algorithms: another key=, or alg= for the same one (not {alg})"
-    if skew is not None and abs(skew) > SKEW_SECONDS:
+    if abs(late) > SKEW_SECONDS:  # or it was signed with the server's time
         return "set the clock of this machine"
     if not sent.has_assertion:
         return _without_assertion(sent.method)
