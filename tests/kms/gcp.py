@@ -14,6 +14,7 @@ from tests.kms.server import Asked, Imitation, Refusal
 RING = "projects/shop/locations/europe-west3/keyRings/orders/cryptoKeys"
 # CryptoKeyVersion.CryptoKeyVersionAlgorithm; the service answers with numbers if it is asked for (enum-encoding=int).
 NUMBERS = {"ES256": 12, "ES384": 13, "Ed25519": 40, "RS256": 5, "RS512": 16, "PS256": 2, "PS512": 15, "SECP256K1": 31}
+UNIVERSE = "kms.example"
 _PATH = re.compile(rf"/v1/({RING}/(\w+)/cryptoKeyVersions/1)(/publicKey|:asymmetricSign)(\?.*)?")
 
 
@@ -30,6 +31,8 @@ def credentials(folder: Path) -> Path:
     pem = server.key_for("RS256").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {"type": "service_account", "project_id": "shop", "private_key_id": "1", "private_key": pem}
     account |= {"client_email": "x@shop.example", "client_id": "1", "token_uri": "https://oauth2.googleapis.com/token"}
+    # In Google's own domain google-auth would ask iamcredentials.googleapis.com for the regions of the account.
+    account["universe_domain"] = UNIVERSE
     path = folder / "google.json"
     path.write_text(json.dumps(account))
     return path

@@ -117,7 +117,7 @@ class AwsKey:
         try:
             return der_to_raw(alg, signature) if alg in EC_BYTES else signature
         except ValueError:
-            return signature  # whose form is told by who checks it
+            return signature  # whose form its caller reports
 
     def _ask(self, call: Callable[..., Any], action: str, request: dict[str, Any]) -> dict[str, Any]:
         try:

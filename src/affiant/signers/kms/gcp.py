@@ -77,7 +77,7 @@ class GoogleKey:
         try:
             return der_to_raw(alg, answer.signature) if alg in EC_BYTES else bytes(answer.signature)
         except ValueError:
-            return bytes(answer.signature)  # whose form is told by who checks it
+            return bytes(answer.signature)  # whose form its caller reports
 
     def _check(self, data: bytes, checksum: int | None) -> None:
         # The client library checks nothing.

@@ -77,7 +77,7 @@ class VaultKey:
         try:
             if (scheme, version) != ("vault", f"v{self._version}"):
                 raise ValueError("another version")
-            # A server that ignores "jws" answers with the other alphabet, and with DER, which is told as such.
+            # A server that ignores "jws" answers with the other alphabet, and with DER, which the caller reports.
             return urlsafe_b64decode(signature.translate(_URL_SAFE) + "=" * (-len(signature) % 4))
         except ValueError:
             raise RemoteError(

@@ -54,6 +54,7 @@ def aws_kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsKms]:
 def google_kms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GoogleKms]:
     with GoogleKms() as imitation:
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS", imitation.url)
+        monkeypatch.setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", gcp.UNIVERSE)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(gcp.credentials(tmp_path)))
         yield imitation
 

@@ -19,7 +19,7 @@ from affiant.jose.algorithms import ASYMMETRIC
 
 _URI = "urn:ietf:params:oauth:jwk-thumbprint:sha-256:"  # RFC 9278
 
-_source: Callable[[Any], Any] = click.argument("source", metavar="FILE|-")
+_source: Callable[[Any], Any] = click.argument("source", metavar="FILE|NAME|-")
 _password: Callable[[Any], Any] = click.option(
     "--password", metavar=SOURCE, help="of an encrypted key (default: AFFIANT_KEY_PASSWORD, or asked for)"
 )
@@ -30,13 +30,14 @@ _password: Callable[[Any], Any] = click.option(
 @_password
 @json_option()
 def show_key(source: str, password: str | None) -> None:
-    """Show the keys in a file.
+    """Show the keys in a file, or a key in a KMS.
 
     Kind, alg, kid, thumbprint (RFC 7638) and the public part. Private parts are not shown.
 
     \b
     affiant key show billing.key
     affiant key show - < set.jwks.json
+    affiant key show awskms:alias/billing
     """
     found = material.read(source, alg=None, kid=None, password=opener(password))
     show([_described(one) for one in found], *(line for one in found for line in _lines(one)))

@@ -15,6 +15,7 @@ from affiant.errors import ConfigError
 from affiant.jose import jwk, keys
 from affiant.jose.key_set import MAX_MEMBERS
 from affiant.jose.keys import PrivateKey, PublicKey
+from affiant.signers import opening
 from affiant.signers.forms import documents, spelling
 from affiant.signers.password import Password
 from affiant.signers.sources import VARIABLE
@@ -33,11 +34,14 @@ class Material:
 
 
 def read(source: str, *, alg: str | None, kid: str | None, password: Password) -> list[Material]:
-    """Return every key of a file; of a JWK Set, those with this kid.
+    """Return every key of a file, of a JWK Set those with this kid; or the key that is named in a KMS or device.
 
     Raises:
         ConfigError: there is none, or it cannot be read.
+        LocalError: the key elsewhere cannot be used.
     """
+    if opening.is_name(source):  # only the public part can leave its KMS or device
+        return [Material(opening.open_signer(source, alg=alg, kid=kid).public(), None)]
     found = _read(source, alg, kid, password)
     if source != STDIN and any(one.private is not None for one in found):  # rejects a file that others can read
         read_private(Path(source), what="the private key", variable=VARIABLE)
