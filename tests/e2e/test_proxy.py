@@ -336,6 +336,26 @@ def test_unix_socket_is_for_its_owner(world: World, launch: Launch, tmp_path: Pa
     assert child.err == ""
 
 
+@pytest.mark.attack
+def test_secret_is_required(world: World, launch: Launch, tmp_path: Path) -> None:
+    """It ends at the proxy, and is nowhere in the answers; a file that others read is none."""
+    file, secret = tmp_path / "secret", "canary-0123456789"
+    file.touch(0o600)
+    file.write_text(f"{secret}\n")
+    url = f"{world.start(launch, f'{world.api.url}/v1', '--require-secret', str(file))}/orders"
+    refused = [{}, {"Authorization": "Bearer other"}, {"Authorization": f"Basic {secret}"}, {"Authorization": secret}]
+    for headers in refused:
+        reply = httpx2.get(url, headers=headers)
+        assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
+        assert secret not in reply.text
+    assert not world.api.requests
+    assert httpx2.get(url, headers={"Authorization": f"Bearer {secret}"}).json() == {"orders": 3}
+    assert secret not in str(world.api.requests[0].headers)
+    file.chmod(0o644)
+    child = launch(*world.words("--require-secret", str(file), credentials=str(world.folder / "billing.json")))
+    assert child.process.wait(30) == 8
+
+
 def test_unsafe_words_are_needed(world: World, launch: Launch) -> None:
     for words, says in (
         (("--listen", "0.0.0.0:8500"), "--unsafe-listen"),

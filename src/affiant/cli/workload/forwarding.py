@@ -10,7 +10,7 @@ import httpx2
 from starlette.responses import Response, StreamingResponse
 
 from affiant.cli.workload import request as rules
-from affiant.cli.workload.request import Problem, Scope, Target
+from affiant.cli.workload.request import Admission, Problem, Scope, Target
 from affiant.errors import Error
 from affiant.system.network import failure, find_proxy
 
@@ -34,28 +34,27 @@ class Forwarding:
         target: the API.
         auth: adds the token, and the proof of a bound one.
         http: for the API. It follows no redirect.
-        names: accepted in Host; None for a Unix socket, which no browser reaches.
+        admission: whose requests are forwarded.
         silence: seconds without a byte from the API.
     """
 
     target: Target
     auth: Any
     http: httpx2.AsyncClient
-    names: frozenset[bytes] | None
+    admission: Admission
     silence: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            rules.check(scope, self.names)
+            rules.check(scope, self.admission)
             answer = await self._ask(await self._request(scope, receive))
         except Problem as problem:
-            closing = {"connection": "close"}  # the rest of the body is not read
-            reply = Response(problem.body(), problem.status, closing, media_type="application/problem+json")
+            reply = Response(problem.body(), problem.status, problem.headers(), media_type="application/problem+json")
             await reply(dict(scope), receive, send)
             return
         except _Gone:
             return
-        host = rules.host_of(scope, self.names)
+        host = rules.host_of(scope, self.admission)
         response = StreamingResponse(answer.aiter_raw(), answer.status_code)
         response.raw_headers = rules.to_program(answer.headers.raw, self.target, host)
         try:

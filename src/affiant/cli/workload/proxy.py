@@ -13,16 +13,19 @@ from typing import Any
 import click
 import uvicorn
 
+from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.server.listening import port
 from affiant.cli.tokens.options import credentials_option, find, open_service, resource_option, scope_option
 from affiant.cli.workload.forwarding import Forwarding
-from affiant.cli.workload.request import Target
+from affiant.cli.workload.request import Admission, Target
 from affiant.errors import ConfigError
 from affiant.oauth.metadata import LOOPBACK
+from affiant.system.files import read_private
 from affiant.system.network import async_http_client
 
 _MOST = 512  # requests at once
+_LEAST_SECRET = 16  # characters
 
 
 @click.command()
@@ -41,6 +44,12 @@ _MOST = 512  # requests at once
     help="without a byte from the API (default: 60)",
 )
 @click.option("--host", "hosts", multiple=True, metavar="HOST:PORT", help="another name that programs call it by")
+@click.option(
+    "--require-secret",
+    "secret_file",
+    type=FILE,
+    help="its text must come as  Authorization: Bearer, the API key of many programs",
+)
 @click.option("--unsafe-http", is_flag=True, help="send the token without TLS to another machine, too")
 @click.option("--unsafe-listen", is_flag=True, help="listen for other machines, which can use the token then")
 @json_option("print one JSON document when the proxy listens")
@@ -53,6 +62,7 @@ def proxy(
     dpop: bool,
     silence: float,
     hosts: tuple[str, ...],
+    secret_file: Path | None,
     unsafe_http: bool,
     unsafe_listen: bool,
 ) -> None:
@@ -64,7 +74,7 @@ def proxy(
 
     Requests go to that API and nowhere else; redirects are not followed. Credentials that a program sends are replaced.
     Requests of web pages and WebSockets are refused, and nothing is logged. A port of loopback is open to every user of
-    this machine; a Unix socket has mode 0600.
+    this machine, unless --require-secret is given; a Unix socket has mode 0600.
     """
     address = port.parse_address(listen, option="--listen")
     target = Target.parse(to, unsafe_http=unsafe_http)
@@ -76,15 +86,26 @@ def proxy(
     service = open_service(credentials, resource, scope, dpop=dpop)
     verify = service.tls() if find(credentials).certificate is not None else True
     auth = service.auth(resource, scope or "", origin=target.origin, unsafe_http=unsafe_http)
+    secret = _read_secret(secret_file) if secret_file is not None else None
     listening = _listen(address)
-    names = _names(listening, hosts)
-    asyncio.run(_serve(listening, target, names, auth=auth, verify=verify, silence=silence))
+    admission = Admission(_names(listening, hosts), secret)
+    asyncio.run(_serve(listening, target, admission, auth=auth, verify=verify, silence=silence))
 
 
 def _listen(address: tuple[str, int] | Path) -> socket.socket:
     if isinstance(address, Path):
         return port.listen_at(address, option="--listen", mode=0o600)
     return port.listen(*address, option="--listen")
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        secret = read_private(path, what="the secret", variable="another file").strip()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist: make it with  umask 077; openssl rand -hex 32 > FILE") from error
+    if len(secret) < _LEAST_SECRET or not secret.isascii():
+        raise ConfigError(f"{path} has no secret of {_LEAST_SECRET} characters or more: openssl rand -hex 32")
+    return secret
 
 
 def _names(listening: socket.socket, hosts: Sequence[str]) -> frozenset[bytes] | None:
@@ -100,14 +121,14 @@ def _names(listening: socket.socket, hosts: Sequence[str]) -> frozenset[bytes] |
 async def _serve(
     listening: socket.socket,
     target: Target,
-    names: frozenset[bytes] | None,
+    admission: Admission,
     *,
     auth: Any,
     verify: ssl.SSLContext | bool,
     silence: float,
 ) -> None:
     async with async_http_client(verify=verify, follow_redirects=False) as http:
-        application = Forwarding(target, auth, http, names, silence)
+        application = Forwarding(target, auth, http, admission, silence)
         config = uvicorn.Config(
             application,
             http="h11",  # the strictest of its parsers

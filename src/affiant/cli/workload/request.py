@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +31,7 @@ _HOP = frozenset(
 # The proxy sets these itself. A program that insists on credentials may send any: they end here.
 _OURS = frozenset({b"authorization", b"dpop", b"host", b"expect"})
 _FOR_THE_PROXY = frozenset({b"dpop-nonce", b"alt-svc"})
-_BAD_REQUEST, _FORBIDDEN, _NOT_ALLOWED, _MISDIRECTED, _NOT_IMPLEMENTED = 400, 403, 405, 421, 501
+_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_ALLOWED, _MISDIRECTED, _NOT_IMPLEMENTED = 400, 401, 403, 405, 421, 501
 
 
 class Problem(Exception):
@@ -39,6 +40,10 @@ class Problem(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status, self.detail = status, detail
+
+    def headers(self) -> dict[str, str]:
+        closing = {"connection": "close"}  # the rest of the body is not read
+        return {**closing, "www-authenticate": "Bearer"} if self.status == _UNAUTHORIZED else closing
 
     def body(self) -> bytes:
         return json.dumps({"title": "affiant proxy", "status": self.status, "detail": self.detail}).encode()
@@ -80,8 +85,30 @@ class Target:
         return location
 
 
-def check(scope: Scope, names: frozenset[bytes] | None) -> None:
-    """Raise Problem for a request that is not forwarded. `names` are accepted in Host; None for a Unix socket."""
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whose requests are forwarded.
+
+    Attributes:
+        names: accepted in Host; None for a Unix socket, which no browser reaches.
+        secret: that programs send as `Authorization: Bearer`; None if they need none.
+    """
+
+    names: frozenset[bytes] | None
+    secret: bytes | None = field(default=None, repr=False)
+
+    def check(self, headers: Headers) -> None:
+        if self.secret is None:
+            return
+        given = [value for name, value in headers if name == b"authorization"]
+        scheme, _, text = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(text.strip(), self.secret):
+            raise Problem(_UNAUTHORIZED, "send the secret of this proxy as  Authorization: Bearer SECRET")
+
+
+def check(scope: Scope, admission: Admission) -> None:
+    """Raise Problem for a request that is not forwarded."""
+    names = admission.names
     headers: Headers = scope["headers"]
     if not scope["raw_path"].startswith(b"/"):
         raise Problem(_MISDIRECTED, "write the path alone: this is no proxy for other hosts")
@@ -90,6 +117,7 @@ def check(scope: Scope, names: frozenset[bytes] | None) -> None:
         # Attack: DNS rebinding. A name of the attacker's leads a browser to this port.
         if len(hosts) != 1 or hosts[0] not in names:
             raise Problem(_MISDIRECTED, "the Host is none of this proxy: call it by the address that it listens on")
+    admission.check(headers)
     given = {name for name, _ in headers}
     # Attack: a web page sends requests to local ports. Only browsers have these headers, and pages cannot remove them.
     if given & {b"origin", b"sec-fetch-site"}:
@@ -112,9 +140,11 @@ def _check_path(path: bytes) -> None:
         raise Problem(_BAD_REQUEST, "the path has a segment . or .., or a fragment: write the path that is meant")
 
 
-def host_of(scope: Scope, names: frozenset[bytes] | None) -> bytes:
+def host_of(scope: Scope, admission: Admission) -> bytes:
     """Return the name by which the program called the proxy, checked before."""
-    return b"localhost" if names is None else next(value for name, value in scope["headers"] if name == b"host")
+    return (
+        b"localhost" if admission.names is None else next(value for name, value in scope["headers"] if name == b"host")
+    )
 
 
 def to_api(headers: Headers) -> Headers:
