@@ -101,6 +101,9 @@ def remove(kid: str, place: Place) -> None:
     Every token under it becomes invalid, and its private part is erased. If it is the key that signs, the next one
     signs from now on: the announced one, or a new one. So the last key can be removed too.
 
+    After a key in a KMS, none is made: no key signs until you name one (affiant signing-key rotate --key NAME). The KMS
+    still has the removed key: disable or destroy it there.
+
     \b
     affiant signing-key remove 3jWq0c1tRjVQbcwUzUbJmSkrCYbwh9BnR1sD6nCkA4I
 

@@ -178,7 +178,7 @@ async def _successor(vault: Vault, lost: SigningKey, stored: Sequence[SigningKey
 
 def _alg(stored: Sequence[SigningKey], line: str, now: int) -> str:
     # The algorithm that guards know: a key of the calendar must not bring one that they cannot verify.
-    signer = rules.find_signer(stored, now)
+    signer = rules.find_signer(stored, now) or rules.find_held(stored)
     return line or (signer.alg if signer is not None else DEFAULT_ALG)
 
 

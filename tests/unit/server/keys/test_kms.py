@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import logging
+import os
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -167,6 +169,16 @@ async def test_operator_goes_back_to_keys_that_the_server_makes(served: Served) 
     announced = rules.find_announced(await served.keys(), served.now)
     assert announced is not None
     assert announced.kms == ""
+
+
+async def test_key_after_an_emergency_has_the_algorithm_of_the_one_before(served: Served) -> None:
+    lost = await served.rotate("vault:teams/transit/RSA:1", alg="PS256", delay=2)
+    served.clock.now += 10
+    assert lost.alg == "PS256"
+    await served.kid()
+    await served.remove(lost.kid)
+    back = await served.rotate(signing_keys.NEW)
+    assert (back.alg, back.kms, await served.kid()) == ("PS256", "", back.kid)
 
 
 async def test_key_that_the_calendar_announced_gives_way_to_a_named_one(served: Served) -> None:
@@ -391,3 +403,39 @@ async def test_start_tells_what_an_operator_must_correct_and_waits_for_the_rest(
 
 def test_every_kms_of_the_client_is_one_of_the_server() -> None:
     assert set(kms.SCHEMES) == set(opening._SCHEMES) - {"pkcs11"}
+
+
+async def test_nodes_of_one_store_sign_with_it_and_stop_together(served: Served) -> None:
+    async with Server.in_process(store=served.store, clock=served.clock, vault=Vault(MASTER)) as other:
+        node = Served(other, Vault(MASTER))
+        other.signers = served.server.signers
+        made = await node.rotate(FIRST, delay=2)
+        served.clock.now += 2
+        assert (await served.kid(), await node.kid()) == (made.kid, made.kid)
+        await served.remove(made.kid)
+        await node.refused()
+        await node.keep()
+        await served.refused()
+        back = await node.rotate(signing_keys.NEW)
+        assert (await served.kid(), await node.kid()) == (back.kid, back.kid)
+
+
+async def test_child_that_was_forked_calls_from_threads_of_its_own(served: Served) -> None:
+    made = await served.rotate(FIRST)
+    opened = served.vault.open(made)
+    await compact.sign_with("JWT", {}, opened.signer)
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that threads are left behind is what is tested
+        child = os.fork()
+    if child == 0:
+        try:
+            text = asyncio.run(asyncio.wait_for(compact.sign_with("JWT", {"by": "child"}, opened.signer), 20))
+            os.write(write, text.encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = await asyncio.to_thread(pipe.read)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
