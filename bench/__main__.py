@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import comparisons, endpoints, generator, rates
+from bench import comparisons, endpoints, generator, rates, service
 from bench.guards import speed
 from bench.processes import Processes
 from bench.rates import Effort, Row
@@ -93,6 +93,10 @@ def _guards(_folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Ro
         yield from speed.measure(rounds=3 * effort.rounds)
 
 
+def _service(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
+    yield from service.measure(folder, effort)
+
+
 def _memory(folder: Path, effort: Effort, _: argparse.Namespace) -> Iterator[Row]:
     with _one(folder / "server") as (server, processes):
         yield from comparisons.memory(server, processes, effort)
@@ -111,6 +115,7 @@ PARTS: dict[str, Callable[[Path, Effort, argparse.Namespace], Iterable[Row]]] = 
     "memory": _memory,
     "library": _library,
     "guards": _guards,
+    "service": _service,
 }
 
 
