@@ -66,8 +66,10 @@ def is_file(source: object) -> bool:
 
 
 def _read_file(name: str) -> str:
+    path = Path(unwrap(name))
     try:
-        return decode(read_private(Path(unwrap(name)), what="the private key", variable=VARIABLE))
+        path.stat()
+        return decode(read_private(path, what="the private key", variable=VARIABLE))
     except ConfigError as error:
         raise LocalError(str(error)) from error.__cause__
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from affiant import Service
 from affiant.client.credentials import environment, search
@@ -225,6 +226,50 @@ def test_a_key_alone_is_named(folder: Path, members: dict[str, Any], said: str) 
     path.write_text("-----BEGIN PRIVATE KEY-----\n" + CANARY)
     with pytest.raises(LocalError, match="a key or certificate, and not a credentials file"):
         search.find(path)
+
+
+PEM = KEY.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+BY_MISTAKE = {
+    "pem": PEM,
+    "pem, line ends escaped": PEM.replace("\n", "\\n"),
+    "base64": "".join(PEM.splitlines()[1:-1]),
+    "d": KEY.to_jwk()["d"],
+    "hexadecimal": "deadbeef" * 8,
+    "long": "x y" * 2000,
+}
+
+
+@pytest.mark.attack(277)
+@pytest.mark.parametrize("what", BY_MISTAKE)
+def test_a_key_in_the_place_of_a_name_is_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Attack: a key that was passed as a path is logged."""
+    text = BY_MISTAKE[what]
+    named = folder / "x.affiant.json"
+    members = {"issuer": ISSUER, "client_id": "c", "auth_method": "private_key_jwt"}
+
+    def by_key_file() -> None:
+        named.write_text(json.dumps({"affiant": 1, **members, "key_file": text}))
+        named.chmod(0o600)
+        Service.from_credentials(named)
+
+    def by_variable() -> None:
+        monkeypatch.setenv("AFFIANT_CREDENTIALS", text)
+        Service.from_credentials()
+
+    def by_own_variable() -> None:
+        variables(monkeypatch, ISSUER=ISSUER, CLIENT_ID="c", KEY=f"file:{text}")
+        monkeypatch.delenv("AFFIANT_CREDENTIALS", raising=False)
+        Service.from_env()
+
+    wrongs = [lambda: Service.from_credentials(text), by_key_file, by_variable]
+    if "-----" not in text:  # a PEM is found in any text
+        wrongs.append(by_own_variable)
+    for wrong in wrongs:
+        with pytest.raises(LocalError) as caught:
+            wrong()
+        shown = "".join(traceback.format_exception(caught.value))
+        for part in (text, text[:30], text[30:60]):
+            assert part not in shown
 
 
 def test_the_search_loads_no_cryptography(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a kept token is read without it
 ENVIRONMENT = "AFFIANT_CREDENTIALS"
 VERSION = 1
 SUFFIX = ".affiant.json"
+_NEXT = "name another, or get one: affiant client new, affiant register"
 _KEY_ALONE = "with a key alone, set AFFIANT_ISSUER, AFFIANT_CLIENT_ID and  AFFIANT_KEY=file:PATH"
 _KEYS = frozenset({"key", "next_key", "old_key"})
 _MAX_NAME = 160  # characters; with the suffix and that of a temporary file, every file system takes it
@@ -195,18 +196,29 @@ def file_name(client_id: str) -> str:
 
 def read(path: Path) -> Credentials:
     """Read a credentials file; raise LocalError if others may read it, or if it is no such file."""
+    if spelling.may_be_key(str(path)) and not _exists(path):
+        raise LocalError(
+            f"this is not the path of a credentials file, and is not shown, since it may be a key: {_NEXT}"
+        )
     try:
         text = read_private(path, what="the credentials file", variable=ENVIRONMENT).decode("utf-8")
     except FileNotFoundError as error:
         raise LocalError(
-            f"the credentials file {path} cannot be read: {error.strerror}."
-            " Name another, or get one: affiant client new, affiant register"
+            f"the credentials file {path} cannot be read: {error.strerror}. {_NEXT.capitalize()}"
         ) from error
     except ConfigError as error:
         raise LocalError(str(error)) from error.__cause__
     except UnicodeDecodeError:  # not chained, since the exception contains the bytes
         raise LocalError(f"the credentials file {path} cannot be read: not UTF-8") from None
     return parse(text, name=str(path), file=path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):  # also a name that is too long
+        return False
+    return True
 
 
 def parse(text: str, *, name: str, file: Path | None = None) -> Credentials:

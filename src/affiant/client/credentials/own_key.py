@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from affiant.client.credentials.file import ENVIRONMENT, Credentials
 from affiant.errors import LocalError
 from affiant.signers import sources
-from affiant.signers.forms.spelling import is_key, unwrap
+from affiant.signers.forms.spelling import is_key, may_be_key, unwrap
 from affiant.signers.local import KeyOf
-
-_BLOB = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 
 
 def locate(found: Credentials) -> Any:
@@ -34,7 +31,7 @@ def _locate_file(found: Credentials, source: str, what: str) -> KeyOf:
     if is_key(unwrap(source)):
         raise LocalError(f'{what} is the name of a file, and this is the key itself: a JWK goes into "key"')
     scheme, rest = sources.split(source)
-    if not _BLOB.fullmatch(rest):
+    if not may_be_key(rest):
         what = f"{what} {source}"
     if scheme not in ("", "file"):
         return KeyOf(source, what)
@@ -43,5 +40,6 @@ def _locate_file(found: Credentials, source: str, what: str) -> KeyOf:
         path.stat()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not the name of a file"
-        raise LocalError(f"{what} cannot be read: {why}") from (error if isinstance(error, OSError) else None)
+        cause = error if isinstance(error, OSError) and not may_be_key(rest) else None  # it has the name
+        raise LocalError(f"{what} cannot be read: {why}") from cause
     return KeyOf(path, what)

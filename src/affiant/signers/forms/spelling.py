@@ -13,9 +13,11 @@ from base64 import b64decode, b64encode
 BEGIN = "-----BEGIN "
 PKCS12, OPENSSH = "PKCS12", "OPENSSH PRIVATE KEY"
 _LEAST_BASE64 = 64  # characters: less is no key
+_LONGEST_NAME = 1024  # characters of a path that is shown
 _QUOTES = "\"'`"
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_BLOB = re.compile(r"[A-Za-z0-9+_=-][A-Za-z0-9+/_=-]{39,}")  # and not /run/secrets/a-file-with-a-long-name
 _DER_SEQUENCE = 0x30
 _DER = {  # by how the content of the SEQUENCE begins: its version, or a SEQUENCE with an object identifier
     rb"\x02\x01\x03\x30": PKCS12,  # RFC 7292 section 4
@@ -63,6 +65,11 @@ def unwrap(text: str) -> str:
 def is_key(text: str) -> bool:
     """Whether this unwrapped text is a key, JSON or some other credential, and not the path of a file."""
     return text.startswith("{") or BEGIN in text or name_other(text) is not None
+
+
+def may_be_key(text: str) -> bool:
+    """Whether the name of a file may be a key or secret by mistake; only if there is such a file it may be shown."""
+    return len(text) > _LONGEST_NAME or is_key(unwrap(text)) or _BLOB.fullmatch(text.strip()) is not None
 
 
 def name_other(text: str) -> str | None:
