@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.process import AFFIANT, Child, Launch, Server
+from tests.process import AFFIANT, Child, Launch, Server, run
 from tests.unit.client.conftest import Answer, Foreign, foreign, key, token_answer
 
 from affiant.cli.workload.agent import agent as agent_command
@@ -119,11 +119,13 @@ def test_wrong_setup_ends_it(agent: Agent, foreign: Foreign, tmp_path: Path) -> 
     foreign.default["/token"] = Answer(401, {"error": "invalid_client"})
     assert agent().process.wait(30) == 4
     del foreign.default["/token"]
-    child = agent("--min-ttl", "4000")
-    assert child.process.wait(30) == 8
-    assert "tokens of this server do not live for --min-ttl 4000 seconds" in child.err
-    assert agent("--group", "no-such-group").process.wait(30) == 8
-    assert agent("--exec", "'").process.wait(30) == 8
+    for words, says in (
+        (("--min-ttl", "4000"), "tokens of this server do not live for --min-ttl 4000 seconds"),
+        (("--group", "no-such-group"), "--group names no group"),
+        (("--exec", "'"), "--exec cannot be split"),
+    ):
+        done = run(tmp_path, "agent", "-c", "billing.json", "--to", "run/token", *words)
+        assert (done.returncode, says in done.stderr) == (8, True)
     assert not (tmp_path / "run" / "token").exists()
 
 

@@ -14,7 +14,7 @@ from typing import Self
 import httpx2
 import pytest
 from tests.loopback import free_port
-from tests.process import AFFIANT, Child, Launch, Server
+from tests.process import AFFIANT, Child, Launch, Server, run
 from tests.unit.client.conftest import Answer, Foreign, metadata_answer, token_answer
 
 from affiant.jose import compact, keys
@@ -192,9 +192,9 @@ def test_other_upgrades_are_ignored(world: World) -> None:
 
 
 class RawApi:
-    """One connection of an API that this function serves, in a thread."""
+    """An API whose connections, one after the other, these functions serve, in a thread."""
 
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, *serve: Callable[[socket.socket], None]) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._serve, self._failed = serve, list[Exception]()
@@ -202,9 +202,10 @@ class RawApi:
 
     def _run(self) -> None:
         try:
-            with self._listening.accept()[0] as connection:
-                connection.settimeout(20)
-                self._serve(connection)
+            for serve in self._serve:
+                with self._listening.accept()[0] as connection:
+                    connection.settimeout(20)
+                    serve(connection)
         except Exception as error:  # noqa: BLE001 - the test raises it
             self._failed.append(error)
 
@@ -274,19 +275,16 @@ def test_program_that_leaves_ends_the_request(world: World, launch: Launch) -> N
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             _send_forever(connection)
 
-    with RawApi(serve) as api:
-        url = world.start(launch, api.url)
-        with httpx2.Client(verify=False) as http, http.stream("GET", url, timeout=20) as reply:
-            next(reply.iter_raw())
-
     def upload(connection: socket.socket) -> None:
         data = _head(connection)
         while part := connection.recv(65_536):
             data = data[-20:] + part
         assert not data.endswith(b"0\r\n\r\n")
 
-    with RawApi(upload) as api:
+    with RawApi(serve, upload) as api:
         url = world.start(launch, api.url)
+        with httpx2.Client(verify=False) as http, http.stream("GET", url, timeout=20) as reply:
+            next(reply.iter_raw())
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
             name = url.removeprefix("http://").encode()
             connection.sendall(b"POST / HTTP/1.1\r\nHost: " + name + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -299,12 +297,13 @@ def test_failures_say_which_side_failed(world: World, launch: Launch) -> None:
         _head(connection)
         assert connection.recv(1) == b""
 
-    gone = httpx2.get(world.start(launch, f"http://127.0.0.1:{free_port()}"))
+    with RawApi(serve) as api:
+        url = world.start(launch, api.url, "--timeout", "1")
+        silent = httpx2.get(url)
+        assert (silent.status_code, "did not answer in time" in silent.text) == (504, True)
+    gone = httpx2.get(url)
     assert (gone.status_code, gone.headers["content-type"]) == (502, "application/problem+json")
     assert "it refused the connection" in gone.json()["detail"]
-    with RawApi(serve) as api:
-        silent = httpx2.get(world.start(launch, api.url, "--timeout", "1"))
-        assert (silent.status_code, "did not answer in time" in silent.text) == (504, True)
     world.server.default["/token"] = Answer(401, {"error": "invalid_client", "error_description": "no such key"})
     refused = httpx2.get(world.start(launch, world.api.url))
     del world.server.default["/token"]
@@ -352,20 +351,19 @@ def test_secret_is_required(world: World, launch: Launch, tmp_path: Path) -> Non
     assert httpx2.get(url, headers={"Authorization": f"Bearer {secret}"}).json() == {"orders": 3}
     assert secret not in str(world.api.requests[0].headers)
     file.chmod(0o644)
-    child = launch(*world.words("--require-secret", str(file), credentials=str(world.folder / "billing.json")))
-    assert child.process.wait(30) == 8
+    done = run(world.folder, *world.words("--require-secret", str(file))[len(AFFIANT) :])
+    assert (done.returncode, "chmod 600" in done.stderr) == (8, True)
 
 
-def test_unsafe_words_are_needed(world: World, launch: Launch) -> None:
+def test_unsafe_words_are_needed(world: World) -> None:
     for words, says in (
         (("--listen", "0.0.0.0:8500"), "--unsafe-listen"),
         (("--to", "http://api.internal"), "--unsafe-http"),
         (("--to", "https://user@api.example"), "--to has a user"),
         (("--to", "ftp://api.example"), "--to is the URL of an API"),
     ):
-        child = launch(*world.words(credentials=str(world.folder / "billing.json")), *words)
-        assert child.process.wait(30) == 8
-        assert says in child.err
+        done = run(world.folder, *world.words()[len(AFFIANT) :], *words)
+        assert (done.returncode, says in done.stderr) == (8, True)
 
 
 def test_interrupt_ends_it(world: World, launch: Launch) -> None:
