@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,35 +21,16 @@ def call_credentials(access: Access) -> Any:
 class _Plugin(grpc.AuthMetadataPlugin):  # type: ignore[misc] # grpc has no types
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._tasks = set[asyncio.Task[None]]()
 
     def __call__(self, context: Any, callback: Any) -> None:
-        """Give the metadata. gRPC calls this in a thread of its own, and grpc.aio on the event loop."""
+        """Give the metadata of a call. gRPC calls this in a thread of its own, for grpc.aio too, so it may block."""
+        url = context.service_url
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            _give(callback, lambda: self._access.begin(context.service_url), context)
-            return
-        task = loop.create_task(self._give(context, callback))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _give(self, context: Any, callback: Any) -> None:
-        try:
-            exchange = await self._access.abegin(context.service_url)
+            headers = self._access.begin(url).headers("POST", url)
         except Exception as error:  # noqa: BLE001 - the call fails with it
             callback((), error)
-            return
-        _give(callback, lambda: exchange, context)
-
-
-def _give(callback: Any, begin: Any, context: Any) -> None:
-    try:
-        headers = begin().headers("POST", context.service_url)
-    except Exception as error:  # noqa: BLE001 - the call fails with it
-        callback((), error)
-        return
-    callback(tuple((name.lower(), value) for name, value in headers.items()), None)
+        else:
+            callback(tuple((name.lower(), value) for name, value in headers.items()), None)
 
 
 class Renewal(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types

@@ -250,7 +250,7 @@ def test_event_loop_is_not_blocked(
 
 @pytest.mark.attack(278)
 def test_debug_logs_have_no_token(
-    api: Foreign, foreign: Foreign, service: Service, face: Face, caplog: pytest.LogCaptureFixture
+    api: Foreign, foreign: Foreign, service: Service, key: PrivateKey, face: Face, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     foreign.script["/token"] = [token_answer(CANARY)]
@@ -259,6 +259,7 @@ def test_debug_logs_have_no_token(
     assert _tokens(api)[0] == f"Bearer {CANARY}"
     assert CANARY not in caplog.text
     assert foreign.sent("/token")[0].form["client_assertion"] not in caplog.text
+    assert key.to_jwk()["d"] not in caplog.text
 
 
 @pytest.mark.attack(277)
