@@ -1,6 +1,7 @@
 """A real server whose signing key is in a KMS: imitations of Vault and of AWS KMS, over HTTP."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from affiant import Guard, testing
 from affiant.jose.keys import PrivateKey
 from affiant.server.keys.calendar import SEEN_SECONDS
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "kms.md"
 SECRET = "canary-of-the-secret"
 BROKEN = (500, b'{"errors":["internal error"]}')
 
@@ -172,7 +174,8 @@ def _wrong_signature(members: dict[str, Any]) -> dict[str, Any]:
 def test_list_says_when_the_next_key_is_due(kms: Kms, tmp_path: Path) -> None:
     server = Server(tmp_path)
     server.add_api()
-    made = server.affiant("signing-key", "rotate", "--key", kms.name)
+    (command,) = re.findall(r"^affiant (signing-key .*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    made = server.affiant(*command.replace("vault:transit/tokens:1", kms.name).split())
     assert made["next_due_at"] == made["active_at"] + 83 * 86_400
     told = server.run("signing-key", "list")
     assert f"in {kms.name}" in told.stdout
