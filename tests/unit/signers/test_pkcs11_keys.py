@@ -3,6 +3,7 @@
 import datetime
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,21 @@ def test_service_takes_a_uri_and_a_credentials_file_too(make: Make, tmp_path: Pa
     assert unverified.kid == "k1"
     with pytest.raises(TypeError):
         pickle.dumps(open_signer(uri))
+
+
+def test_page_runs_as_it_is_there(make: Make, tmp_path: Path) -> None:
+    """With the key of this test in place of the token, the object and the module of the page."""
+    uri, key = make()
+    pin = tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    page = (Path(__file__).parents[3] / "docs/how-to/pkcs11.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    shown = "pkcs11:token=affiant;object=billing?module-path=/usr/lib/softhsm/libsofthsm2.so"
+    assert shown in code
+    names: dict[str, Any] = {"Service": Service, "issuer": "https://as.example"}
+    exec(code.replace(shown, uri).replace("/run/secrets/pkcs11-pin", str(pin)), names)
+    assert compact.verify(compact.parse(names["service"].assertion()), key.public()).claims["sub"] == "billing"
 
 
 def test_public_part_is_that_of_a_certificate_where_there_is_no_other(make: Make, hsm: softhsm.SoftHsm) -> None:
