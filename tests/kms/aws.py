@@ -13,6 +13,7 @@ SPECS = {
     "ES384": "ECC_NIST_P384",
     "ES512": "ECC_NIST_P521",
     "Ed25519": "ECC_NIST_EDWARDS25519",
+    "ML-DSA-65": "ML_DSA_65",
 }
 NAMES = {
     **{f"ECDSA_SHA_{size}": f"ES{size}" for size in ("256", "384")},
@@ -20,6 +21,7 @@ NAMES = {
     **{f"RSASSA_PKCS1_V1_5_SHA_{size}": f"RS{size}" for size in ("256", "384", "512")},
     **{f"RSASSA_PSS_SHA_{size}": f"PS{size}" for size in ("256", "384", "512")},
     "ED25519_SHA_512": "Ed25519",
+    "ML_DSA_SHAKE_256": "ML-DSA-65",
 }
 DER = {"encoding": Encoding.DER, "format": PublicFormat.SubjectPublicKeyInfo}
 
@@ -72,7 +74,7 @@ class AwsKms(Imitation):
         if members.get("MessageType", "RAW") == "RAW":
             signature = server.sign_message(self.keys[name], alg, message)
         else:
-            if alg == "Ed25519" or len(message) != server.SHA[alg[2:]].digest_size:
+            if alg not in (*server.EC, *server.RSA) or len(message) != server.SHA[alg[2:]].digest_size:
                 raise refuse("ValidationException")
             signature = server.sign_digest(self.keys[name], alg, message)
         return {"Signature": base64.b64encode(signature).decode(), "SigningAlgorithm": named}

@@ -52,8 +52,8 @@ class Credential:
 class Redirected(RequestsTransport):  # type: ignore[misc]
     """Sends to the imitation what is meant for the vault: the library sends no token without TLS."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__()
+    def __init__(self, url: str, timeouts: dict[str, int]) -> None:
+        super().__init__(**timeouts)
         self._url = url
 
     def send(self, request: Any, **options: Any) -> Any:

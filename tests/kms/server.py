@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from affiant.jose import signature_form
@@ -20,12 +21,13 @@ SHA: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SH
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 EC = tuple(CURVES)
 RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_OTHERS: dict[str, Any] = {"Ed25519": ed25519.Ed25519PrivateKey, "ML-DSA-65": mldsa.MLDSA65PrivateKey}
 Key = Any  # a private key of the package cryptography
 
 
 def key_for(alg: str, number: int = 1) -> Key:
     """The private key of this number for this algorithm, the same one for all RSA algorithms."""
-    return _make(alg if alg in CURVES or alg.startswith("Ed") else "RSA", number)
+    return _make(alg if alg in (*CURVES, *_OTHERS) else "RSA", number)
 
 
 @cache
@@ -33,7 +35,7 @@ def _make(kind: str, number: int) -> Key:
     del number
     if kind == "RSA":
         return rsa.generate_private_key(65537, 2048)
-    return ec.generate_private_key(CURVES[kind]) if kind in CURVES else ed25519.Ed25519PrivateKey.generate()
+    return ec.generate_private_key(CURVES[kind]) if kind in CURVES else _OTHERS[kind].generate()
 
 
 def sign_digest(key: Key, alg: str, digest: bytes) -> bytes:
@@ -48,7 +50,7 @@ def sign_digest(key: Key, alg: str, digest: bytes) -> bytes:
 
 
 def sign_message(key: Key, alg: str, message: bytes) -> bytes:
-    if alg.startswith("Ed"):
+    if alg in _OTHERS:
         return key.sign(message)  # type: ignore[no-any-return]
     return sign_digest(key, alg, digest_of(alg, message))
 
@@ -98,10 +100,17 @@ class Answered:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that gives up waiting is what a test wants."""
+
+
 class Imitation:
     """A KMS on a port of its own. `spoil` changes its good answers; `broken` answers everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Asked] = []
         self.spoil: Callable[[dict[str, Any]], dict[str, Any]] = lambda members: members
         self.broken: tuple[int, bytes] | None = None
@@ -127,10 +136,11 @@ class Imitation:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     content_type = "application/json"
 

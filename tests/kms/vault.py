@@ -2,6 +2,7 @@
 
 import base64
 import re
+import ssl
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -17,8 +18,8 @@ _PATH = re.compile(r"/v1/teams/transit/(keys|sign)/([\w-]+)")
 
 
 class Vault(Imitation):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.versions = 1  # of every key
         self.kind: str | None = None  # instead of the type of the key
 

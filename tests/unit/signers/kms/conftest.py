@@ -12,9 +12,10 @@ from tests.kms.gcp import GoogleKms
 from tests.kms.server import Imitation
 from tests.kms.vault import Vault
 
+from affiant.jose.algorithms import ALGORITHMS
 from affiant.signers.checked import Checked
 from affiant.signers.held import make_signer
-from affiant.signers.kms.azure import AzureKey
+from affiant.signers.kms.azure import TIMEOUTS, AzureKey
 from affiant.signers.opening import open_signer
 
 _AMBIENT = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "VAULT_NAMESPACE", "VAULT_CACERT")
@@ -78,7 +79,7 @@ def rsa_or(alg: str) -> str:
 
 
 def open_azure(imitation: AzureVault, alg: str, wanted: str | None = None) -> Checked:
-    transport = azure.Redirected(imitation.url)
+    transport = azure.Redirected(imitation.url, TIMEOUTS)
     key = AzureKey(
         azure.VAULT, alg, azure.VERSION, name=f"azurekv:{alg}", credential=azure.Credential(), transport=transport
     )
@@ -90,7 +91,7 @@ def kms(request: pytest.FixtureRequest) -> Kms:
     name: str = request.param
     if name == "aws":
         imitation = request.getfixturevalue("aws_kms")
-        every = (*server.EC, *server.RSA, "Ed25519", "EdDSA")
+        every = (*server.EC, *server.RSA, "Ed25519", "EdDSA", *(("ML-DSA-65",) if "ML-DSA-65" in ALGORITHMS else ()))
         key = {"EdDSA": "Ed25519"}
         return Kms(
             imitation,

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
+from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from tests.kms import server
 from tests.unit.signers.kms.conftest import Kms
@@ -13,6 +15,7 @@ from tests.unit.signers.kms.conftest import Kms
 from affiant.client import Service
 from affiant.errors import Error, LocalError, RemoteError, Unreachable
 from affiant.jose import compact
+from affiant.signers.kms import aws, azure, gcp, vault_http
 
 KINDS = ("aws", "gcp", "azure", "vault")
 DATA = b"header.claims"
@@ -126,3 +129,15 @@ def test_no_secret_is_logged_or_shown(kms: Kms, caplog: pytest.LogCaptureFixture
     shown = f"{signer!r} {signer._signer!r} {signer._signer._holder!r} {caplog.text}"  # type: ignore[attr-defined]
     assert "canary" not in shown
     assert "token-of-entra" not in shown
+
+
+@every_kms
+def test_a_kms_that_does_not_answer_in_time(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "_TIMEOUTS", aws._TIMEOUTS.merge(Config(read_timeout=0.3)))
+    monkeypatch.setattr(gcp, "SECONDS", 0.3)
+    monkeypatch.setitem(azure.TIMEOUTS, "read_timeout", 0.3)
+    monkeypatch.setattr(vault_http, "_TIMEOUT", httpx2.Timeout(0.3))
+    signer = kms.open("ES256")
+    kms.server.delay = 1.0
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        signer.sign(DATA)

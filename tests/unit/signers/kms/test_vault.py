@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tests.certificates import make_authority
 from tests.kms.vault import TOKEN, Vault
 
-from affiant.errors import LocalError, RemoteError
+from affiant.errors import LocalError, RemoteError, Unreachable
 from affiant.signers.opening import open_signer
 
 DATA = b"header.claims"
@@ -68,6 +69,21 @@ def test_the_token_file_is_read_each_time(vault_server: Vault, monkeypatch: pyte
     path.unlink()
     with pytest.raises(LocalError, match="the file that VAULT_TOKEN_FILE names does not exist"):
         open_signer(NAME)
+
+
+def test_the_authority_of_the_server_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = make_authority()
+    certificate, _ = authority.write(tmp_path, "authority")
+    with Vault(authority.serve("127.0.0.1")) as imitation:
+        monkeypatch.setenv("VAULT_ADDR", imitation.url)
+        monkeypatch.setenv("VAULT_TOKEN", TOKEN)
+        with pytest.raises(
+            Unreachable, match=r"is of an authority that is not trusted here .* set VAULT_CACERT to a PEM"
+        ):
+            open_signer(NAME).sign(DATA)
+        assert imitation.requests == []
+        monkeypatch.setenv("VAULT_CACERT", str(certificate))
+        open_signer(NAME).sign(DATA)
 
 
 def test_the_namespace_is_sent(vault_server: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
