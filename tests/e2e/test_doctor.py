@@ -212,5 +212,9 @@ def test_api(examine: Examine, foreign: Foreign) -> None:
     assert wrong["resource"]["fix"] == f"ask for its token: --resource {foreign.url}"
     foreign.default["/orders"] = Answer(401, {}, {"WWW-Authenticate": 'Bearer resource_metadata="http://10.0.0.1/x"'})
     assert "at another origin" in examine("--api", f"{foreign.url}/orders")["resource"]["text"]
+    foreign.default["/orders"] = Answer(401, {}, {"WWW-Authenticate": 'Bearer resource_metadata="http://[::1"'})
+    assert "at another origin" in examine("--api", f"{foreign.url}/orders")["resource"]["text"]
+    for url in ("http://[::1", "https://api.example:99999", "ftp://api.example", "api.example", ""):
+        assert set(examine("--api", url)) == {"api"}
     gone = examine("--api", f"http://127.0.0.1:{free_port()}/orders")
     assert set(gone) == {"api"}

@@ -58,8 +58,12 @@ class Target:
 
     @classmethod
     def parse(cls, url: str, *, unsafe_http: bool) -> Target:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(url)
+            is_api = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # half an IPv6 address, or an impossible port
+            raise ConfigError("--to has an impossible host or port: write it like https://api.example:8443") from None
+        if not is_api or parts.query or parts.fragment:
             raise ConfigError("--to is the URL of an API without a query, such as https://api.example or …/v1")
         if parts.username is not None or not url.isascii() or not url.isprintable() or " " in url:
             raise ConfigError("--to has a user, a space or letters outside of ASCII: write it like https://api.example")

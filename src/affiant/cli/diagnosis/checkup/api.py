@@ -26,6 +26,10 @@ def api(examined: Examined) -> Iterator[Finding]:
     """It is reachable, and refuses a request without a token."""
     if examined.api is None:
         return
+    if not _is_url(examined.api):
+        examined.api = None
+        yield Finding("api", BAD, "--api is not an http or https URL", "write it like https://api.example/orders")
+        return
     with http_client(timeout=_SECONDS, follow_redirects=False) as http:
         try:
             reply = http.get(examined.api)
@@ -44,10 +48,18 @@ def api(examined: Examined) -> Iterator[Finding]:
             yield from _metadata(examined, http, named[1])
 
 
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or an impossible port
+        return False
+
+
 def _metadata(examined: Examined, http: httpx2.Client, url: str) -> Iterator[Finding]:
     """What the API publishes (RFC 9728) names this issuer and this resource."""
     # Attack: the API names an address of another machine, to be asked from inside this network.
-    if urlsplit(url)[:2] != urlsplit(examined.api or "")[:2]:
+    if not _is_url(url) or urlsplit(url)[:2] != urlsplit(examined.api or "")[:2]:
         yield Finding("resource", WARNING, "its metadata are at another origin, and were not fetched", _AT_HOME)
         return
     members = _fetch(http, url)
