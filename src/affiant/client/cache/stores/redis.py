@@ -30,7 +30,7 @@ class RedisStore(EncryptedStore):
 
     Args:
         server: its URL (``rediss://user:password@redis.example:6379/0``), or a client: ``redis.Redis`` or
-            ``redis.RedisCluster``, with timeouts below a second.
+            ``redis.RedisCluster``, with timeouts below a second and without retries, which take seconds by default.
         key: of all processes that share the tokens, as of EncryptedStore.
         prefix: of its keys.
 
