@@ -1,13 +1,22 @@
 """Keys in files and in mounts, against a real server of two workers."""
 
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    pkcs12,
+)
 from tests.process import Server
 
 from affiant import Service
@@ -53,6 +62,32 @@ def test_no_caller_fails_when_its_key_file_is_rotated(server: Server, tmp_path: 
     with ThreadPoolExecutor(2 * CALLERS) as pool:
         asked = [pool.submit(service.token, scope=scope) for service in services for scope in (None, "orders.read")]
         assert all(future.result().value for future in asked)
+
+
+def test_a_kept_token_needs_neither_the_password_nor_cryptography(server: Server, tmp_path: Path) -> None:
+    """The key is read when a token is requested, and not before."""
+    key, folder = keys.generate("ES256"), tmp_path / "config" / "affiant"
+    server.affiant("client", "new", "kept", "--public-key", _publish(server, "kept.pem", key), "--scope", "orders.read")
+    folder.mkdir(parents=True)
+    private: Any = key.key
+    made = pkcs12.serialize_key_and_certificates(b"k", private, None, None, BestAvailableEncryption(b"canary"))
+    members = {"affiant": 1, "issuer": server.issuer, "client_id": "kept", "auth_method": "private_key_jwt"}
+    for name, data in {"k.p12": made, "k.affiant.json": json.dumps({**members, "key_file": "k.p12"}).encode()}.items():
+        (folder / name).write_bytes(data)
+        (folder / name).chmod(0o600)
+    here = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def token(**more: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-X", "importtime", "-m", "affiant.cli.main", "token"]
+        return subprocess.run(words, env={**os.environ, **here, **more}, capture_output=True, text=True, check=False)
+
+    for password, said in ((None, "give its password"), ("wrong", "the password does not open")):
+        done = token(**({} if password is None else {"AFFIANT_KEY_PASSWORD": password}))
+        assert (done.returncode, said in done.stderr) == (8, True)
+    first, second = token(AFFIANT_KEY_PASSWORD="canary"), token()
+    assert (first.returncode, second.stdout) == (0, first.stdout)
+    assert "cryptography" in first.stderr
+    assert "cryptography" not in second.stderr
 
 
 @needs_mount

@@ -19,6 +19,7 @@ _SCHEMES: dict[str, tuple[str, str]] = {
     "vault": ("affiant.signers.kms.vault", "client"),
     "pkcs11": ("affiant.signers.pkcs11.key", "pkcs11"),
 }
+SCHEMES = tuple(_SCHEMES)
 
 
 def is_name(text: str) -> bool:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from affiant.errors import ConfigError, LocalError
+from affiant.signers import opening
 from affiant.signers.forms.spelling import decode, is_key, unwrap
 from affiant.system.files import read_private
 
@@ -38,7 +39,8 @@ def read(source: str | Path) -> str:
     if not scheme:
         return _read_file(rest)
     if scheme not in SOURCES:
-        raise LocalError(f"key= begins with {scheme}:, which names no place: keys are in {' '.join(SOURCES)}")
+        known = ", ".join(f"{one}:" for one in (*SOURCES, *opening.SCHEMES))
+        raise LocalError(f"key= begins with {scheme}:, which names no place of keys: known are {known}")
     return SOURCES[scheme](rest)
 
 

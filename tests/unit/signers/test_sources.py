@@ -1,7 +1,10 @@
 """Where the text of a key is: a file, a variable, the keyring."""
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +88,26 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path, scheme: str)
             load_signer(f"{scheme}{path}")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others: run as root")
+def test_a_key_file_of_root_is_read_by_its_group() -> None:
+    """As Kubernetes mounts a Secret with fsGroup, and systemd a credential with an ACL; not by other users."""
+    program = (
+        "import os, sys; from affiant.signers.local import load_signer\n"
+        "os.setgroups([int(sys.argv[2])]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
+        "try: print(load_signer('file:' + sys.argv[1]).kid)\n"
+        "except Exception as error: print(error)"
+    )
+    with tempfile.TemporaryDirectory(prefix="affiant-key-") as name:  # the folder of pytest is closed
+        path = Path(name, "key.json")
+        path.parent.chmod(0o755)
+        path.write_text(TEXT)
+        os.chown(path, 0, 4321)
+        path.chmod(0o440)
+        for group, said in (("4321", KEY.kid), ("1234", "Permission denied")):
+            words = [sys.executable, "-c", program, str(path), group]
+            assert said in subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
 def test_a_key_in_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLING_KEY", TEXT)
     assert load_signer("env:BILLING_KEY").kid == KEY.kid
@@ -101,7 +124,10 @@ def test_a_key_in_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("keyring:/x", "SERVICE/USER"),
         (f"file:/nowhere/{CANARY}", "no file that can be read"),
         (f"/nowhere/{CANARY}", "no file that can be read"),
-        (f"secret:{CANARY}", "begins with secret:, which names no place"),
+        (
+            f"secret:{CANARY}",
+            "begins with secret:, which names no place of keys: known are env:, file:, keyring:, awskms:",
+        ),
         (f"file:{CANARY}\0", "not a name"),
         ("file:", "key= is empty"),
         ("", "key= is empty"),

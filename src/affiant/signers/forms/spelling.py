@@ -30,16 +30,17 @@ _DER = {  # by how the content of the SEQUENCE begins: its version, or a SEQUENC
     rb"\x30\x81.\xa0\x03\x02\x01": "CERTIFICATE",
 }
 _JAVA = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")  # JKS and JCEKS
-_JAVA_TEXT = "Java keystore"
-_JWT = re.compile(r"ey[A-Za-z0-9_-]+\.ey[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-# What users give instead of a key, by its first characters, and what to do.
+_JAVA_TEXT = "\N{REPLACEMENT CHARACTER}Java keystore"  # no path
+# What users give instead of a key, by how it begins, and what to do. No path begins so.
 _OTHERS = {
-    "ssh-": "the public key of OpenSSH: give the private one, which is in the file without .pub",
-    "ecdsa-sha2-": "the public key of OpenSSH: give the private one, which is in the file without .pub",
-    "PuTTY-User-Key-File": "a key of PuTTY: convert it with  puttygen FILE -O private-openssh -o key",
-    "AGE-SECRET-KEY-": "a key of age, which encrypts files and signs nothing",
+    r"ey[A-Za-z0-9_-]+\.ey[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$": "a JWT, such as a token or an assertion",
+    r"(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+ AAAA": (
+        "the public key of OpenSSH: give the private one, which is in the file without .pub"
+    ),
+    r"PuTTY-User-Key-File-\d+:": "a key of PuTTY: convert it with  puttygen FILE -O private-openssh -o key",
+    r"AGE-SECRET-KEY-1": "a key of age, which encrypts files and signs nothing",
     _JAVA_TEXT: "a keystore of Java: convert it with  keytool -importkeystore -srckeystore FILE -destkeystore key.p12",
-    "<RSAKeyValue>": "an RSA key in the XML of .NET: write it as PEM with  rsa.ExportPkcs8PrivateKeyPem()",
+    r"<RSAKeyValue>": "an RSA key in the XML of .NET: write it as PEM with  rsa.ExportPkcs8PrivateKeyPem()",
 }
 
 
@@ -74,9 +75,7 @@ def may_be_key(text: str) -> bool:
 
 def name_other(text: str) -> str | None:
     """Return what this text is if it is known to be no private key in a form that is read."""
-    if _JWT.fullmatch(text):
-        return "a JWT, such as a token or an assertion"
-    return next((name for start, name in _OTHERS.items() if text.startswith(start)), None)
+    return next((name for start, name in _OTHERS.items() if re.match(start, text)), None)
 
 
 def find_blocks(text: str) -> list[tuple[str, str]]:

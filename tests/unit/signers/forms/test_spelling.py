@@ -110,7 +110,7 @@ REFUSED: list[tuple[str, str]] = [
     (document(keys={}), "not a JWK Set"),
     (json.dumps({"keys": [KEY.public().to_jwk()]}), r"no key of the JWK Set can sign.*no private part"),
     (json.dumps({"keys": [{}] * 65}), "65 members: at most 64"),
-    ("ssh-ed25519 " + "A" * 68, r"public key of OpenSSH.*without \.pub"),
+    ("ssh-ed25519 AAAA" + "A" * 64, r"public key of OpenSSH.*without \.pub"),
     ("PuTTY-User-Key-File-3: ssh-ed25519\n" + "A" * 68, r"PuTTY.*puttygen FILE -O private-openssh"),
     ("AGE-SECRET-KEY-1" + "A" * 58, "age"),
     ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0." + "A" * 86, "a JWT"),
@@ -153,7 +153,18 @@ def test_an_openssh_key_with_a_passphrase_is_named(alg: str, tmp_path: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["key.pem", "/run/secrets/key", "C:/keys/a.pem", "A" * 40, "a/" * 60, "/run/secrets/" + "a" * 80, ""]
+    "path",
+    [
+        "key.pem",
+        "/run/secrets/key",
+        "C:/keys/a.pem",
+        "A" * 40,
+        "a/" * 60,
+        "ssh-key.pem",
+        "ey.ey.pem",
+        "/run/secrets/" + "a" * 80,
+        "",
+    ],
 )
 def test_a_path_is_none(path: str) -> None:
     assert unwrap(path) == path
