@@ -178,6 +178,13 @@ def test_proxy_is_named_without_its_password(examine: Examine, members: dict[str
     assert CANARY not in str(wrong)
 
 
+@pytest.mark.parametrize("issuer", ["https://[::1", "https://as.example:99999", "as.example", "", "http://as.example"])
+def test_impossible_issuer(examine: Examine, members: dict[str, Any], issuer: str) -> None:
+    """Nothing is asked for."""
+    members["issuer"] = issuer
+    assert set(examine()) == {"credentials"}
+
+
 def test_name_that_is_not_known(examine: Examine, members: dict[str, Any]) -> None:
     members["issuer"] = "https://as.invalid"
     wrong = examine(NO_PROXY="*")

@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, Finding, one_line
 from affiant.cli.tokens.options import find
@@ -15,6 +16,7 @@ from affiant.client.credentials.search import FOUND
 from affiant.client.identity import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.oauth.binding import mtls
+from affiant.oauth.metadata import check_issuer
 from affiant.signers.local import find_local, load_signer
 from affiant.system.text import instant
 
@@ -27,6 +29,13 @@ def credentials(examined: Examined) -> Iterator[Finding]:
         found = find(examined.named, examined.resource, examined.scope)
     except LocalError as error:
         yield Finding("credentials", BAD, one_line(error), "affiant who  shows where they are looked for")
+        return
+    try:
+        _ = urlsplit(check_issuer(found.issuer)).port
+    except ValueError as error:
+        yield Finding(
+            "credentials", BAD, f'"issuer" is {found.issuer!r}: {error}', 'correct "issuer" in the credentials'
+        )
         return
     examined.credentials = found
     place = next(place for place in search.look(examined.named).places if place.state == FOUND)
