@@ -6,11 +6,12 @@ import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.unit.client.conftest import Answer, Foreign
 
 from affiant import Service
 from affiant.errors import LocalError, Refused
-from affiant.jose import compact, keys
+from affiant.jose import compact, jwk, keys
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.jose.keys import PrivateKey
 
@@ -20,7 +21,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 @pytest.fixture(scope="session")
 def rsa_key() -> PrivateKey:
-    return keys.generate("RS256")
+    return keys.parse_private_jwk(jwk.build(rsa.generate_private_key(65537, 2048)))
 
 
 def _service(key: PrivateKey, **options: Any) -> Service:

@@ -140,3 +140,10 @@ def test_unusable_metadata_are_no_reason_to_fail(refuse: Refuse) -> None:
 def test_large_assertion_is_no_reason_to_fail(refuse: Refuse) -> None:
     assert "sent: private_key_jwt, alg ES256" in refuse({}, {}, claims={"x": "y" * 20_000}).hint
     assert "register the public key" in refuse({}, {}, claims={"x": json.loads("[" * 900 + "]" * 900)}).hint
+
+
+def test_metadata_that_were_not_read_are_not_blamed(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
+    foreign.default["/token"] = Answer(401, {"error": "invalid_client"})
+    service = Service("any", "billing", key=key, token_endpoint=f"{foreign.url}/token", http=http)
+    with pytest.raises(Refused, match="list: nothing: token_endpoint= replaces them"):
+        service.token()

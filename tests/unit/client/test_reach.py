@@ -199,11 +199,12 @@ def test_inner_address_is_where_requests_go(
     assert service.discover().token_endpoint == f"{OUTER}/token"
 
 
-def test_inner_address_is_for_the_issuer_alone(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
-    foreign.default[WELL_KNOWN] = Answer(200, {"issuer": OUTER, "token_endpoint": "https://other.invalid/token"})
-    with pytest.raises(RemoteError, match=r"other\.invalid"):
-        Service(OUTER, "billing", key=key, reach=foreign.url, http=http).token()
-    assert foreign.sent("/token") == []
+def test_inner_address_is_for_the_issuer_alone(
+    foreign: Foreign, api: Foreign, http: httpx2.Client, key: PrivateKey
+) -> None:
+    foreign.default[WELL_KNOWN] = Answer(200, {"issuer": OUTER, "token_endpoint": f"{api.url}/token"})
+    assert Service(OUTER, "billing", key=key, reach=foreign.url, http=http).token().value
+    assert (len(foreign.sent("/token")), len(api.sent("/token"))) == (0, 1)
 
 
 def test_named_endpoint_has_an_inner_address_too(foreign: Foreign, http: httpx2.Client) -> None:
@@ -231,14 +232,17 @@ def test_unusable_reach_is_rejected(key: PrivateKey, options: dict[str, str], wo
 
 def test_unsafe_reach_may_be_http(key: PrivateKey) -> None:
     service = Service(OUTER, "billing", key=key, unsafe_reach="http://affiant.invalid:8377")
-    with pytest.raises(RemoteError, match=r"affiant\.invalid:8377"):
-        service.discover()
+    assert service._server.reach.inward(f"{OUTER}/token") == "http://affiant.invalid:8377/token"
 
 
-@pytest.mark.rfc(8705, "5")
-def test_audience_is_the_endpoint_and_not_its_alias(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> None:
-    aliases = {"token_endpoint": f"{foreign.other_name}/token"}
-    foreign.default[WELL_KNOWN] = metadata_answer(foreign.url, mtls_endpoint_aliases=aliases)
+@pytest.mark.attack(268)
+def test_assertion_is_for_the_endpoint_that_gets_it(foreign: Foreign, key: PrivateKey, tmp_path: Path) -> None:
+    """Metadata cannot make the client send an assertion for one endpoint to another one, such as an alias."""
+    foreign.default[WELL_KNOWN] = Answer(200, {
+        "issuer": foreign.url,
+        "token_endpoint": "https://victim.example/token",
+        "mtls_endpoint_aliases": {"token_endpoint": f"{foreign.other_name}/token"},
+    })  # fmt: skip
     certificate, own_key = make().write(tmp_path, "billing")
     service = Service(
         foreign.url, "billing", key=key, unsafe_audience="token_endpoint", certificate=certificate,
@@ -247,4 +251,4 @@ def test_audience_is_the_endpoint_and_not_its_alias(foreign: Foreign, key: Priva
     assert service.token().value
     (sent,) = foreign.sent("/token")
     assert sent.headers["host"] == foreign.other_name.removeprefix("http://")
-    assert sent.assertion["aud"] == f"{foreign.url}/token"
+    assert sent.assertion["aud"] == f"{foreign.other_name}/token"

@@ -54,9 +54,13 @@ def explain(
     lists = [f"{name} {', '.join(found)}" for name, found in ((_METHODS, methods), (_ALGORITHMS, algs)) if found]
     return "\n".join([
         f"  sent: {_shown(sent, skew)}",
-        f"  its metadata list: {'; '.join(lists) or 'neither authentication methods nor algorithms'}",
+        f"  its metadata list: {'; '.join(lists) or _no_list(server)}",
         f"  likely remedy: {_remedy(sent, methods, algs, description.lower(), server, late)}",
     ])  # fmt: skip
+
+
+def _no_list(server: Metadata) -> str:
+    return "neither authentication methods nor algorithms" if server.raw else "nothing: token_endpoint= replaces them"
 
 
 def _parse(body: bytes, headers: dict[str, str]) -> Sent:

@@ -55,9 +55,10 @@ class Server:
     def audience(self, found: Metadata | None) -> str:
         """Return `aud` for assertions to this server."""
         rule = self.audience_rule
-        if rule == TOKEN_ENDPOINT and found is not None:
-            # The name of the endpoint, also where a client with a certificate uses its alias (RFC 8705 section 5).
-            return str(found.raw.get("token_endpoint") or found.token_endpoint)
+        if rule == TOKEN_ENDPOINT and found is not None and found.token_endpoint is not None:
+            # Attack: metadata name another server's endpoint, and an alias (RFC 8705 section 5) of the attacker's own.
+            # The audience is where the assertion is sent.
+            return found.token_endpoint
         return self._issuer if rule in (None, FALLBACK, TOKEN_ENDPOINT) else str(rule)
 
     def fall_back(self, refusal: Refused, tried: str | None, retry: Callable[[], Result]) -> Result:
