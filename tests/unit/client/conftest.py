@@ -62,6 +62,7 @@ class Foreign:
         self.script: dict[str, list[Answer]] = {}
         self.default: dict[str, Answer] = {}
         self.delay = 0.0
+        self.refused: set[str] = set()  # values of Authorization
         self.issued = 0
         self._lock = threading.Lock()
         foreign = self
@@ -109,6 +110,8 @@ class Foreign:
             number = self.issued
         if request.path == "/token":
             time.sleep(self.delay)
+        if request.headers.get("authorization") in self.refused:
+            return Answer(401, {}, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
         if scripted is not None:
             return scripted
         if request.path == "/token":

@@ -185,19 +185,30 @@ def _follows(face: Face, status: int) -> bool:
 
 def test_twenty_callers_make_one_token_request(api: Foreign, foreign: Foreign, service: Service, face: Face) -> None:
     foreign.delay = 0.1
-    auth, url = service.auth(api.url), f"{api.url}/orders"
-    if face.send is None:
-        with ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(lambda _: face.post(url, auth), range(20)))
-    else:
-        send = face.send
-
-        async def run() -> list[int]:
-            return await asyncio.gather(*(send(url, auth) for _ in range(20)))
-
-        answers = asyncio.run(run())
-    assert answers == [200] * 20
+    assert _together(face, f"{api.url}/orders", service.auth(api.url)) == [200] * 20
     assert len(foreign.sent("/token")) == 1
+
+
+def test_twenty_refused_callers_make_one_token_request(
+    api: Foreign, foreign: Foreign, service: Service, face: Face
+) -> None:
+    foreign.delay = 0.1
+    api.refused = {"Bearer token-1"}
+    service.token(api.url)
+    assert _together(face, f"{api.url}/orders", service.auth(api.url)) == [200] * 20
+    assert len(foreign.sent("/token")) == 2
+
+
+def _together(face: Face, url: str, auth: Any) -> list[int]:
+    send = face.send
+    if send is None:
+        with ThreadPoolExecutor(20) as pool:
+            return list(pool.map(lambda _: face.post(url, auth), range(20)))
+
+    async def run() -> list[int]:
+        return await asyncio.gather(*(send(url, auth) for _ in range(20)))
+
+    return asyncio.run(run())
 
 
 def test_cancelled_caller_cancels_no_other(api: Foreign, foreign: Foreign, service: Service, awaited: Face) -> None:
@@ -245,7 +256,7 @@ def test_event_loop_is_not_blocked(
         ticking.cancel()
         return ticks
 
-    assert asyncio.run(run()) >= 10 * (1 + is_refused)
+    assert asyncio.run(run()) >= 5 * (1 + is_refused)  # one or two if the loop waits
 
 
 @pytest.mark.attack(278)
