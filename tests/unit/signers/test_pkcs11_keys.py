@@ -298,7 +298,7 @@ def test_token_that_hangs_is_unreachable(make: Make, monkeypatch: pytest.MonkeyP
     session = next(one for one in token_key._sessions.values() if one.handles)
     with pytest.raises(Error, match="did not answer within"):
         session.wait(lambda _: end.wait(20), 0.2)
-    with pytest.raises(Unreachable, match="does not answer"):
+    with pytest.raises(Unreachable, match=r"(does|did) not answer"):
         signer.sign(b"x")
     end.set()
 
