@@ -1,5 +1,6 @@
 """Tokens in a store: who may use a kept one, and when another one is requested."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affiant.client import FileTokenStore
 from affiant.client.cache.sharing import Sharing
+from affiant.client.cache.stores import kept
 from affiant.client.cache.stores.kept import digest
 from affiant.client.token import Token, TokenKey
 from affiant.errors import RemoteError
@@ -81,7 +85,22 @@ def test_refresh_token_is_not_kept(store: FileTokenStore) -> None:
 @pytest.mark.attack(279)
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "\x00", '{"value": 1, "expires_at": 2e9, "scope": null, "token_type": "x", "leeway": 0}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\x00",
+        "[" * 50_000,
+        '{"value": 1, "expires_at": 2e9, "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "x", "expires_at": 1e999, "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "x", "expires_at": 1' + "0" * 400 + ', "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "x\\r\\nevil: 1", "expires_at": 1800000600, "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "x y", "expires_at": 1800000600, "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "", "expires_at": 1800000600, "scope": null, "token_type": "x", "leeway": 0}',
+        '{"value": "x", "expires_at": 1800000600, "scope": [], "token_type": "x", "leeway": 0}',
+        '{"value": "x", "expires_at": 1800000600, "scope": null, "token_type": "x", "leeway": {}}',
+    ],
 )
 def test_broken_file_is_ignored(store: FileTokenStore, text: str) -> None:
     _token(store, _fetch("a"), now=NOW)
@@ -258,3 +277,28 @@ def test_a_store_that_fails_fails_no_caller(store: FileTokenStore, step: str) ->
     assert len(requests) == 1
     broken.forget(KEY, "b")
     assert {str(error) for error in complaints} == {"canary"}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("value", "expires_at", "scope", "token_type", "leeway", "renew_at", "checked_at"), _JSON
+        ),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_content_is_a_token_or_nothing(members: dict[str, object]) -> None:
+    """No exception, and no token that cannot be sent in a header."""
+    found = kept.parse(json.dumps(members).encode())
+    if found is not None:
+        kept.serves(found, NOW, 60)
+        assert found["value"].isprintable()
+        assert found["value"].split() == [found["value"]]

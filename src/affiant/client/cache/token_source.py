@@ -7,6 +7,7 @@ event loop, which may be stopped, closed or blocked.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import math
 import threading
@@ -113,8 +114,10 @@ class TokenSource:
             if 0 <= now - entry.forgotten_at < REFUSED_SECONDS:
                 return False
             entry.forgotten_at, entry.refused_token, entry.token = now, value, None
-        if self._sharing is not None:  # on a thread: the caller may be an event loop
-            threading.Thread(target=self._sharing.forget, args=(key, value), daemon=True).start()
+        if self._sharing is not None:
+            # On a thread: the caller may be an event loop. Where the system starts none, the next request removes it.
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._sharing.forget, args=(key, value), daemon=True).start()
         return True
 
     def _find(self, key: TokenKey) -> Token | Future[Token]:

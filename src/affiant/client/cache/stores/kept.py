@@ -84,7 +84,7 @@ def parse(text: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
         value, scope, kind = found["value"], found["scope"], found["token_type"]
-        if not (isinstance(value, str) and isinstance(kind, str) and (scope is None or isinstance(scope, str))):
+        if not (_is_word(value) and _is_word(kind) and (scope is None or isinstance(scope, str))):
             return None
         return {
             "value": value,
@@ -95,8 +95,13 @@ def parse(text: bytes) -> dict[str, Any] | None:
             "renew_at": float(found.get("renew_at", 0.0)),
             "checked_at": float(found.get("checked_at", 0.0)),
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
+
+
+def _is_word(value: object) -> bool:
+    # Attack: a line end in a token would begin another header of the request (RFC 6749 A.12: VSCHAR alone).
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != "" and " " not in value
 
 
 def serves(kept: dict[str, Any], now: float, min_ttl: float) -> bool:
