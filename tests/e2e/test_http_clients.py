@@ -45,7 +45,7 @@ def orders(server: Server, api: str) -> Iterator[dict[str, Any]]:
     """A guarded server of gRPC, with what the generated code and the operating system would have."""
     authority = certificates.authority()
     made = certificates.lasting(dn="CN=orders", dns=("localhost",), by=authority)
-    guard = Guard(server.issuer, audience=api)
+    guard = Guard(server.issuer, audience=api, revocations="off")  # it lives longer than the server
     with ThreadPoolExecutor(1) as pool:
         running = grpc.server(pool, interceptors=[guard.grpc({"/shop.Orders/*": "orders.read"})])
         method = grpc.unary_unary_rpc_method_handler(lambda *_: caller().client_id.encode())
