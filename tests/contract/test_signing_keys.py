@@ -21,7 +21,7 @@ from affiant.storage.ports import Store
 from affiant.storage.records import Api, SigningKey
 
 VAULT = Vault(MasterKey.from_bytes(bytes(32)))
-FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3)
+FULL = SigningKey("k", "ES256", "{}", b"\x00sealed\xff", NOW, NOW + 1, NOW + 2, NOW + 3, "ES256", "vault:t/k:1")
 
 
 def _add_where_none(key: SigningKey, stored: Sequence[SigningKey]) -> list[SigningKey]:
