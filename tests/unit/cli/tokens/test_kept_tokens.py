@@ -48,6 +48,22 @@ def test_kept_tokens_differ_by_client_scope_and_api(foreign: Foreign, mine: Cred
 
 
 @pytest.mark.usefixtures("cache")
+def test_kept_tokens_differ_by_the_way_to_the_server_and_the_account(foreign: Foreign, mine: Credentials) -> None:
+    grant = replace(mine, grant="jwt-bearer", subject="alice")
+    several = [
+        mine,
+        grant,
+        replace(grant, subject="bob"),
+        replace(mine, token_endpoint=f"{foreign.url}/token"),
+        replace(mine, reach=foreign.url),
+        replace(mine, unsafe_reach=foreign.url),
+        replace(mine, unsafe_audience="token_endpoint"),
+    ]
+    assert len({KeptTokens(one).get(ANY).value for one in several}) == len(several)
+    assert len({KeptTokens(one).get(ANY).value for one in several}) == len(foreign.sent("/token"))
+
+
+@pytest.mark.usefixtures("cache")
 def test_forgotten_token_is_fetched_again(mine: Credentials) -> None:
     kept = KeptTokens(mine)
     kept.forget(ANY, kept.get(ANY).value)
