@@ -183,11 +183,14 @@ def _act(credentials: Path | None, **asked: str) -> None:
 
 
 def _path(named: Path | None) -> Path:
-    """Return the credentials file, which is to be written: JSON in the environment cannot be."""
-    text = search.name_of(named)
-    if named is None and text in ("", ENVIRONMENT):
+    """Return the credentials file, which is to be written: variables of the environment cannot be."""
+    if named is not None:
+        return named
+    search.find()  # says what is wrong
+    file = search.find_file()
+    if file is None:
         raise LocalError(f"name the credentials file with --credentials FILE, or in {ENVIRONMENT}")
-    return Path(text)
+    return file
 
 
 def _read_public(path: Path) -> KeySet:

@@ -91,6 +91,11 @@ def look(path: str | Path | None = None) -> Search:
     return Search(tuple(places), found, error)
 
 
+def find_file(path: str | Path | None = None) -> Path | None:
+    """Return the file that has the credentials, or None if they are in the environment, or nowhere."""
+    return next((place.file for place in look(path).places if place.state == FOUND), None)
+
+
 def name_of(path: str | Path | None = None) -> str:
     """Return the name for messages: the file, or the variable if that has the credentials; empty if there are none."""
     place = next((place for place in look(path).places if place.state in (FOUND, UNREADABLE)), None)

@@ -72,6 +72,20 @@ def test_a_secret_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "canary" not in json.dumps(found)
 
 
+@pytest.mark.parametrize("command", ["rotate", "cancel"])
+def test_a_key_in_the_environment_is_not_rotated(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """There is no file to write the next one to."""
+    code, error = run("key", command)
+    assert (code, error["message"].startswith("no credentials")) == (8, True)
+    for name, value in {"ISSUER": WHO.issuer, "CLIENT_ID": "b", "KEY": json.dumps(KEY.to_jwk())}.items():
+        monkeypatch.setenv(f"AFFIANT_{name}", value)
+    code, error = run("key", command)
+    assert (code, error["message"]) == (
+        8,
+        "name the credentials file with --credentials FILE, or in AFFIANT_CREDENTIALS",
+    )
+
+
 def test_text_for_people(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     from click.testing import CliRunner
 
