@@ -45,11 +45,8 @@ class VaultServer:
     def call(self, method: str, path: str, *, right: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the data of an answer; `right` is the capability that the token's policy needs for the path."""
         url = f"{self._address}/v1/{path}"
-        headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true", "Accept-Encoding": "identity"}
-        if self._environment.get(NAMESPACE):
-            headers["X-Vault-Namespace"] = self._environment[NAMESPACE]
         try:
-            status, answer = self._send(method, url, headers, body)
+            status, answer = self._send(method, url, body)
         except ConfigError as error:
             raise LocalError(f"{self._name}: {error}") from None
         except httpx2.RequestError as error:
@@ -65,12 +62,12 @@ class VaultServer:
             raise RemoteError(f"{self._name}: {ADDRESS} did not answer like Vault: is it the address of one?")
         return data
 
-    def _send(self, method: str, url: str, headers: dict[str, str], body: dict[str, Any] | None) -> tuple[int, bytes]:
+    def _send(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         end = time.monotonic() + _LONGEST
         # A connection for each call: they are rare, and a pool does not survive a fork.
         with (
             network.http_client(verify=self._tls, timeout=_TIMEOUT) as http,
-            http.stream(method, url, headers=headers, json=body) as response,
+            http.stream(method, url, headers=self._headers(), json=body) as response,
         ):
             answer = b""
             for chunk in response.iter_bytes():
@@ -78,6 +75,13 @@ class VaultServer:
                 if len(answer) > _MAX_ANSWER or time.monotonic() > end:
                     raise RemoteError(f"{self._name}: the answer of Vault is too long, or takes too long")
             return response.status_code, answer
+
+    def _headers(self) -> dict[str, str]:
+        # Never a local variable where something may fail: some reporters of errors show those.
+        headers = {"X-Vault-Token": self._token(), "X-Vault-Request": "true", "Accept-Encoding": "identity"}
+        if self._environment.get(NAMESPACE):
+            headers["X-Vault-Namespace"] = self._environment[NAMESPACE]
+        return headers
 
     def _refusal(self, status: int, path: str, right: str) -> LocalError | RemoteError:
         # Never what the server says: its sentences may repeat what was sent.
@@ -107,7 +111,9 @@ class VaultServer:
         except ConfigError as error:
             raise LocalError(f"{self._name}: {error}") from None
         token = token.strip()
-        if not token or not token.isprintable():
+        if not token.isprintable():
+            token = ""
+        if not token:
             raise LocalError(f"{self._name}: the token is missing: set {TOKEN_FILE} to a file, or {TOKEN}")
         return token
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,10 @@ def test_no_secret_is_logged_or_shown(kms: Kms, caplog: pytest.LogCaptureFixture
     signer = kms.open("ES256")
     signer.sign(DATA)
     shown = f"{signer!r} {signer._signer!r} {signer._signer._holder!r} {caplog.text}"  # type: ignore[attr-defined]
+    kms.server.broken = (500, b"{}")
+    with pytest.raises(RemoteError) as caught:
+        signer.sign(DATA)
+    shown += "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "canary" not in shown
     assert "token-of-entra" not in shown
 
