@@ -179,9 +179,10 @@ class TokenSource:
         return future
 
     def _request(self, key: TokenKey, entry: _Entry, future: Future[Token]) -> None:
+        seen: list[RemoteError | None] = []
         try:
             self._report()
-            token = self._obtain(key, entry)
+            token = self._obtain(key, entry, seen)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers must get it
             with self._lock:
                 self._fail(entry, error)
@@ -192,7 +193,7 @@ class TokenSource:
             return
         with self._lock:
             entry.in_flight, entry.refusal, entry.quiet_until, entry.token = None, None, 0.0, token
-            self._note(self._breaker.succeed())
+            self._judge(seen)
         try:
             self._report()
         finally:
@@ -207,14 +208,30 @@ class TokenSource:
                 return
             self._announce(change.name, seconds=change.seconds)
 
-    def _obtain(self, key: TokenKey, entry: _Entry) -> Token:
+    def _obtain(self, key: TokenKey, entry: _Entry, seen: list[RemoteError | None]) -> Token:
+        """Return a token of another process, or a new one; `seen` gets the server's failure, or None for a success."""
+
         def request() -> Token:
-            # Counted from the request: a slow response must not lengthen the token's life.
-            return _token(*self._fetch(key))
+            try:
+                # Counted from the request: a slow response must not lengthen the token's life.
+                token = _token(*self._fetch(key))
+            except RemoteError as error:
+                seen.append(error)
+                raise
+            seen.append(None)
+            return token
 
         if self._sharing is None:
             return request()
         return self._sharing.obtain(key, request, refused=entry.refused_token)
+
+    def _judge(self, seen: list[RemoteError | None]) -> None:
+        """Note how the server is. A token of another process says nothing of it, nor one that a failure left."""
+        for error in seen[-1:]:
+            if error is None:
+                self._note(self._breaker.succeed())
+            elif not isinstance(error, Refused) or error.status >= _SERVER_ERROR:
+                self._note(self._breaker.fail(error))
 
     def _fail(self, entry: _Entry, error: BaseException) -> None:
         entry.in_flight = None

@@ -19,6 +19,7 @@ from tests.unit.client.stores.test_contract import KEY as STORE_KEY
 
 from affiant import Service
 from affiant.client import EncryptedFileStore, FileTokenStore, RedisStore, TokenStore
+from affiant.client.cache import breaker
 from affiant.errors import LocalError, RemoteError
 from affiant.jose import keys
 from affiant.jose.keys import PrivateKey
@@ -236,3 +237,25 @@ def test_an_unreachable_server_is_reported_as_without_a_store(key: PrivateKey, t
     service = Service(foreign.url, "billing", key=key, store=FileTokenStore(tmp_path))
     with pytest.raises(RemoteError, match="it refused the connection"):
         service.token()
+
+
+def test_a_token_of_another_process_does_not_say_that_the_server_works(
+    foreign: Foreign, key: PrivateKey, http: httpx2.Client, tmp_path: Path
+) -> None:
+    """Nor does a token that a failed renewal left: after the failures in a row the server is left alone."""
+    store, now = FileTokenStore(tmp_path), time.time()
+    other = Service(foreign.url, "billing", key=key, http=http, store=store, clock=lambda: now)
+    mine = Service(foreign.url, "billing", key=key, http=http, store=store, clock=lambda: now)
+    other.discover()
+    mine.discover()
+    names = [f"https://{number}.example" for number in range(3)]
+    for name in names:
+        other.token(name)
+    sent = len(foreign.sent("/token"))
+    foreign.default["/token"] = Answer(500, {})
+    for number in range(breaker.FAILURES + 3):
+        with pytest.raises(RemoteError):
+            mine.token(f"https://new-{number}.example")
+        if number < len(names):
+            assert mine.token(names[number]).value.startswith("token-")
+    assert len(foreign.sent("/token")) == sent + breaker.FAILURES
