@@ -18,7 +18,7 @@ class Password:
     def __init__(self, given: Any = None) -> None:
         if given is not None and (not isinstance(given, str | bytes) or not given):
             raise LocalError("key_password= is empty, or neither str nor bytes: leave it out for a key without one")
-        self._given = given.encode() if isinstance(given, str) else given
+        self._given = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
         self._is_used = False
 
     def __call__(self) -> bytes | None:

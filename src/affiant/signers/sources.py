@@ -53,7 +53,7 @@ def find_mark(source: object, *, folder: Path = Path()) -> str:
     """Return a text that differs for another key, and reveals none: the digest of the file, else of the source."""
     text = source if isinstance(source, str) else str(source)
     scheme, rest = split(text)
-    data = (os.environ.get(rest, "") if scheme == "env" else text).encode("utf-8", "surrogateescape")
+    data = (os.environ.get(rest, "") if scheme == "env" else text).encode("utf-8", "surrogatepass")
     if scheme in ("", "file") and not is_key(unwrap(rest)):
         with suppress(OSError, ValueError, ConfigError):
             data = read_private(folder / unwrap(rest), what="the private key", variable=VARIABLE)

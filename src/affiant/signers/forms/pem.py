@@ -132,7 +132,7 @@ def _armour(label: str, body: str) -> bytes:
     found = _DEK.fullmatch(body)
     headers = f"Proc-Type: 4,ENCRYPTED\nDEK-Info: {found[1]}\n\n" if found else ""
     lines = fill("".join((found[2] if found else body).split()), 64, break_on_hyphens=False)
-    return f"{BEGIN}{label}-----\n{headers}{lines}\n-----END {label}-----\n".encode()
+    return f"{BEGIN}{label}-----\n{headers}{lines}\n-----END {label}-----\n".encode("utf-8", "replace")
 
 
 def _why_none(labels: list[str], text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     pkcs12,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from affiant import Service
 from affiant.errors import ConfigError, LocalError
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.signers.local import load_signer
+from affiant.signers.sources import find_mark
 
 KEYS = {alg: keys.generate(alg) for alg in ("ES256", "ES384", "Ed25519", "RS256")}
 KEY, OTHER = KEYS["ES256"], KEYS["ES384"]
@@ -229,3 +233,23 @@ def test_key_files_of_other_servers_are_read(name: str, spelt: Any, tmp_path: Pa
     assert made.kid == "k-1"
     renamed = compact.parse(Service("https://as.example", "billing", key=given, kid="mine").assertion())
     assert renamed.kid == "mine"
+
+
+WHOLE = [
+    KEY.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    json.dumps(KEY.to_jwk()).encode(),
+    json.dumps(KEY_FILES["google"]).encode(),
+    jwks(*NOISE, KEY.to_jwk()).encode(),
+    bundle(password=None),
+]
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(WHOLE), st.integers(0, 2000), st.integers(0, 40), st.binary(max_size=6))
+def test_a_spoilt_key_is_an_error_of_ours(whole: bytes, at: int, cut: int, put: bytes) -> None:
+    """Whatever the file has: no exception of another kind, which could show the key."""
+    spoilt = whole[:at] + put + whole[at + cut :]
+    for text in (spoilt, spoilt.decode("utf-8", "surrogateescape"), spoilt.decode("latin-1")):
+        find_mark(text)
+        with suppress(ConfigError, LocalError):
+            load_signer(text)
