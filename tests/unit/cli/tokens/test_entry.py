@@ -68,13 +68,14 @@ def keep(
 
 
 def compare(home: Path, words: list[str], way: bool) -> str:
-    """Run both; what they print must be the same. Returns it."""
+    """Return what the quick way prints, which must be what the command prints; what it leaves is the command's."""
     quick = entry.find_line(words)
     assert (quick is not None) is way, words
+    if quick is None:
+        return ""
     done = process.run(home, *words, XDG_CACHE_HOME=str(home / "cache"))
-    if quick is not None:
-        assert (done.stdout, done.stderr, done.returncode) == (quick, "", 0), words
-    return done.stdout
+    assert (done.stdout, done.stderr, done.returncode) == (quick, "", 0), words
+    return quick
 
 
 C = ["-c", "my.affiant.json"]
@@ -173,7 +174,7 @@ def test_credentials_are_found_in_the_same_places(
     for name, value in place(home).items():
         monkeypatch.setenv(name, value)
     printed = compare(home, ["token"], way)
-    assert printed == ("of-the-file\n" if way else printed)
+    assert printed == ("of-the-file\n" if way else "")
 
 
 CHANGES: list[tuple[dict[str, Any], bool]] = [
