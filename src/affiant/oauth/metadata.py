@@ -12,11 +12,11 @@ import msgspec
 from affiant.errors import RemoteError
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
+from affiant.system.urls import is_safe_url
 
 _URL = re.compile(
     r"[a-z]+://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][!#-;=?-Z\[\]_a-z~]*)?", re.ASCII
 )
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OK, TOO_MANY = 200, 429
 _SERVER_ERRORS = range(500, 600)
 ELSEWHERE = frozenset(range(400, 500)) - {TOO_MANY}  # some servers answer 400, 403 or 405 where there is nothing
@@ -178,13 +178,3 @@ def parse_response(status: int, body: bytes, *, url: str, issuer: str) -> Metada
         return parse(body, issuer=issuer)
     except ValueError as error:
         raise RemoteError(f"{url}: {error}") from None
-
-
-def is_safe_url(url: str) -> bool:
-    """Whether secrets may be sent there: https, or http on loopback."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))

@@ -13,7 +13,6 @@ import click
 
 from affiant.cli.output import json_option
 from affiant.errors import ConfigError
-from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.keys import master_key
 from affiant.server.keys.master_key import MasterKey
@@ -25,6 +24,7 @@ from affiant.storage.sqlite import SqliteStore
 from affiant.storage.sqlite.connection import create
 from affiant.storage.sqlite.store import FILE_NAME
 from affiant.system.files import denied
+from affiant.system.urls import LOOPBACK
 
 Result = TypeVar("Result")
 ISSUER = "issuer"

@@ -23,7 +23,6 @@ from affiant.cli.connection.data import (
     with_store,
 )
 from affiant.cli.output import note
-from affiant.oauth.metadata import LOOPBACK
 from affiant.server import settings
 from affiant.server.admin import app
 from affiant.server.admin.app import AdminEndpoint
@@ -36,6 +35,7 @@ from affiant.server.registry.directory import Directory
 from affiant.server.request.limits import Limits, Rates
 from affiant.server.settings import Settings
 from affiant.storage.ports import Store
+from affiant.system.urls import LOOPBACK
 
 if TYPE_CHECKING:  # it loads the token endpoint, which few commands need
     from affiant.server.explain.explainer import Explainer

@@ -25,6 +25,7 @@ from affiant.resource.issuer.revocations import POLICIES
 from affiant.resource.options import DPOP_POLICIES, MOST_LEEWAY
 from affiant.resource.replays import RedisReplays, ReplayStore, SqliteReplays
 from affiant.system.text import printable
+from affiant.system.urls import join_host
 
 MAX_CONNECTIONS = 4096
 REPLAYS = "AFFIANT_GUARD_REPLAYS"
@@ -159,5 +160,4 @@ def _url(address: Any) -> str:
     """Return where proxies ask, as nginx writes it."""
     if isinstance(address, str):
         return f"http://unix:{address}:/check"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}/check"
+    return f"http://{join_host(*address[:2])}/check"

@@ -20,9 +20,9 @@ from affiant.cli.tokens.options import credentials_option, find, open_service, r
 from affiant.cli.workload.forwarding import Forwarding
 from affiant.cli.workload.request import Admission, Target
 from affiant.errors import ConfigError
-from affiant.oauth.metadata import LOOPBACK
 from affiant.system.files import read_private
 from affiant.system.network import async_http_client
+from affiant.system.urls import LOOPBACK, join_host
 
 _MOST = 512  # requests at once
 _LEAST_SECRET = 16  # characters
@@ -114,7 +114,7 @@ def _names(listening: socket.socket, hosts: Sequence[str]) -> frozenset[bytes] |
         return None
     host, number = listening.getsockname()[:2]
     known = {host, *LOOPBACK} if port.is_loopback(host) else {host}
-    names = {f"[{one}]:{number}" if ":" in one else f"{one}:{number}" for one in known} | set(hosts)
+    names = {join_host(one, number) for one in known} | set(hosts)
     return frozenset(name.lower().encode("ascii", "replace") for name in names)
 
 
@@ -148,9 +148,6 @@ async def _serve(
 
 def _announce(listening: socket.socket, target: Target) -> None:
     at = listening.getsockname()
-    if isinstance(at, str):
-        url = f"unix:{at}"
-    else:
-        url = f"http://[{at[0]}]:{at[1]}" if ":" in at[0] else f"http://{at[0]}:{at[1]}"
+    url = f"unix:{at}" if isinstance(at, str) else f"http://{join_host(*at[:2])}"
     shown = target.origin + target.prefix.decode("ascii")
     show({"url": url, "to": shown, "pid": os.getpid()}, f"affiant proxy  {url} for {shown}")

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from affiant.errors import ConfigError
-from affiant.oauth.metadata import is_safe_url
+from affiant.system.urls import is_safe_url
 
 Headers = list[tuple[bytes, bytes]]
 Scope = Mapping[str, Any]

@@ -15,7 +15,7 @@ from affiant.errors import LocalError, RemoteError
 from affiant.jose.keys import PublicKey
 from affiant.jose.strict_json import parse_object
 from affiant.oauth import names
-from affiant.oauth.metadata import is_safe_url
+from affiant.system.urls import is_safe_url
 
 CREATED, NO_CONTENT = 201, 204
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")  # RFC 6750 section 2.1

@@ -6,9 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from affiant.errors import LocalError
-from affiant.oauth.metadata import is_safe_url
-
-_PORTS = {"http": 80, "https": 443}
+from affiant.system.urls import PORTS, is_safe_url, join_host
 
 
 class WrongOrigin(LocalError):
@@ -66,10 +64,9 @@ def parse_origin(url: str) -> str:
     """Return the origin of a URL, with its port."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS[parts.scheme]
+        port = parts.port or PORTS[parts.scheme]
     except (KeyError, ValueError):
         raise LocalError(f"{url!r} is not an http or https URL: write it like https://api.example") from None
     if not parts.hostname:
         raise LocalError(f"{url!r} names no host: write it like https://api.example")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port}"
+    return f"{parts.scheme}://{join_host(parts.hostname, port)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from affiant.client.http.exchange import Access
 from affiant.errors import LocalError
+from affiant.system.urls import join_host
 
 _OURS = ("authorization", "dpop")  # otherwise sent twice, if the caller writes them in another case
 
@@ -38,8 +39,8 @@ class _Pool:
 
     def urlopen(self, method: str, url: str, **options: Any) -> Any:
         # Through a proxy without a tunnel the whole URL is here, otherwise the path.
-        host = f"[{self._pool.host}]" if ":" in self._pool.host.strip("[]") else self._pool.host
-        at = url if "://" in url.partition("?")[0] else f"{self._pool.scheme}://{host}:{self._pool.port}{url}"
+        host = join_host(self._pool.host.strip("[]"), self._pool.port)
+        at = url if "://" in url.partition("?")[0] else f"{self._pool.scheme}://{host}{url}"
         self._access.reach.check_hop(at, "urllib3")
         exchange = self._access.begin(at)
         given = {

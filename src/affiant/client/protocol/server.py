@@ -12,7 +12,8 @@ from affiant.client.protocol import flow, transport
 from affiant.client.protocol.options import Options
 from affiant.client.protocol.profiles import FALLBACK, TOKEN_ENDPOINT, Profile
 from affiant.errors import LocalError, Refused, RemoteError
-from affiant.oauth.metadata import Metadata, Reach, is_safe_url
+from affiant.oauth.metadata import Metadata, Reach
+from affiant.system.urls import is_safe_url
 
 if TYPE_CHECKING:  # the first request loads it
     import httpx2

@@ -9,20 +9,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
 from affiant.errors import ConfigError, LocalError, RemoteError, Unreachable
 from affiant.system import network
 from affiant.system.files import read_private
+from affiant.system.urls import is_safe_url
 
 ADDRESS, TOKEN, TOKEN_FILE = "VAULT_ADDR", "VAULT_TOKEN", "VAULT_TOKEN_FILE"
 NAMESPACE, AUTHORITY = "VAULT_NAMESPACE", "VAULT_CACERT"
 _TIMEOUT = httpx2.Timeout(5.0, connect=3.0)
 _LONGEST = 10.0  # seconds for a whole answer
 _MAX_ANSWER = 1 << 20  # bytes: the public keys of all versions
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _REDIRECTS = range(300, 400)
 _LATER = (*range(500, 600), 412, 429)  # 412: a standby has not seen the newest write yet
@@ -37,7 +36,7 @@ class VaultServer:
         self._address = environment.get(ADDRESS, "").rstrip("/")
         if not self._address:
             raise LocalError(f"{name}: the address is missing: set {ADDRESS}, such as https://vault.example:8200")
-        if not _is_safe(self._address):  # the token would be sent in clear text
+        if not is_safe_url(self._address):  # the token would be sent in clear text
             raise LocalError(f"{name}: {ADDRESS} must be an https URL (http only on loopback)")
         self._tls = self._read_authorities()
         self._token()  # tell what is missing now
@@ -128,12 +127,3 @@ class VaultServer:
                 else f"{AUTHORITY} names {named}, which is no PEM of certificates"
             )
             raise LocalError(f"{self._name}: {why}") from None
-
-
-def _is_safe(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        host = parts.hostname
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))

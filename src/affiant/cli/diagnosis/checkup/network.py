@@ -17,10 +17,10 @@ from affiant.cli.diagnosis.checkup.finding import BAD, GOOD, WARNING, Examined, 
 from affiant.client.protocol.flow import SKEW_SECONDS
 from affiant.oauth.metadata import well_known_url
 from affiant.system.network import authorities, failure, find_proxy, http_client
+from affiant.system.urls import PORTS
 
 _SECONDS = 10.0
 _UNNOTICED = 5.0  # seconds
-_PORTS = {"http": 80, "https": 443}
 
 
 def name(examined: Examined) -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def name(examined: Examined) -> Iterator[Finding]:
 
 
 def _place(parts: SplitResult) -> tuple[str, int]:
-    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)
+    return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 443)
 
 
 def tls(examined: Examined) -> Iterator[Finding]:

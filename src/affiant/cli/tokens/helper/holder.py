@@ -18,14 +18,13 @@ from affiant.cli.tokens.options import credentials_option, find, resource_option
 from affiant.client.credentials.file import Credentials
 from affiant.client.token import Token, TokenKey
 from affiant.errors import LocalError
-from affiant.oauth.metadata import is_safe_url
+from affiant.system.urls import PORTS, is_safe_url
 
 _LEAST_LIFE = 60  # seconds that a kept token must live, as for `affiant token`
 _LONGEST = 65_536  # bytes of a question
 # Attack: a URL that two parsers read differently. Nothing but a host and a port is taken, without a user.
 _AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]+")
-_PORTS = {"https": 443, "http": 80}
 
 Host = tuple[str, int]
 
@@ -119,7 +118,7 @@ def parse_host(asked: str) -> Host | None:
         return None
     if host is None or not _AUTHORITY.fullmatch(parts.netloc) or not is_safe_url(f"{parts.scheme}://{parts.netloc}"):
         return None
-    return host, port or _PORTS[parts.scheme]
+    return host, port or PORTS[parts.scheme]
 
 
 def read_question() -> str:
