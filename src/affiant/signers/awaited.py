@@ -13,9 +13,10 @@ from typing import Any
 
 from affiant.errors import LocalError
 from affiant.jose.signer import AnySigner
+from affiant.system import forks
 
 LONGEST_SECONDS = 30.0  # to wait for a signature: every caller of the service waits for it
-_lock = threading.Lock()
+_lock = forks.Lock()
 _running: list[tuple[int, asyncio.AbstractEventLoop]] = []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
@@ -11,6 +10,7 @@ from affiant.errors import ConfigError, LocalError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import DEFAULT_ALG, PublicKey
 from affiant.signers.checked import Checked
+from affiant.system import forks
 
 REFUSED_SECONDS = 5.0  # for which a refused key is not asked again: a retrying caller must not become a flood
 _SAME = {"EdDSA": "Ed25519", "Ed25519": "EdDSA"}  # RFC 9864: for an Ed25519 key the two names mean the same
@@ -58,7 +58,7 @@ class HeldSigner:
         self._wanted = alg
         self._named = kid
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._known: PublicKey | None = None
         self._refused: tuple[float, str] = (float("-inf"), "")
 

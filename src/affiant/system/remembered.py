@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
+
+from affiant.system import forks
 
 Value = TypeVar("Value")
 
@@ -15,7 +16,7 @@ class Remembered(Generic[Value]):
 
     def __init__(self) -> None:
         self._values: WeakValueDictionary[object, Value] = WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
 
     def get(self, key: object, make: Callable[[], Value]) -> Value:
         """Return the value of this key."""

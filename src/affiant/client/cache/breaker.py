@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from affiant.errors import Refused, RemoteError
+from affiant.system import forks
 
 FAILURES = 5  # in a row, after which requests pause
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds
@@ -24,7 +24,7 @@ class Breaker:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._failures = 0
         self._closed_until = float("-inf")
         self._last: RemoteError | None = None

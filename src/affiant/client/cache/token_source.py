@@ -19,6 +19,7 @@ from affiant.client.cache.breaker import Breaker, Change, copied
 from affiant.client.cache.stores.kept import LONGEST_LIFETIME
 from affiant.client.token import Token, TokenKey
 from affiant.errors import Refused, RemoteError
+from affiant.system import forks
 
 if TYPE_CHECKING:  # slow to load, and the first request needs them
     from concurrent.futures import Future
@@ -85,11 +86,17 @@ class TokenSource:
         self._fetch = fetch
         self._sharing = sharing
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._entries: dict[TokenKey, _Entry] = {}
         self._breaker = breaker or Breaker(clock)
         self._changes = deque[Change](maxlen=16)  # of the breaker, that are not reported yet
         self._announce = announce
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Request again what the parent was requesting: its thread does not run in this process."""
+        for entry in self._entries.values():
+            entry.in_flight = None
 
     def get(self, key: TokenKey) -> Token:
         """Return the token from the cache or the server; block while it is requested."""

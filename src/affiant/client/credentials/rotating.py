@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from affiant.client.credentials.file import Credentials
 from affiant.client.protocol.auth import ClientAuth
 from affiant.errors import LocalError
 from affiant.signers import sources
+from affiant.system import forks
 
 
 class Rotating:
@@ -24,7 +24,7 @@ class Rotating:
     """
 
     def __init__(self, load: Callable[[], ClientAuth | None], mark: Callable[[], object]) -> None:
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: forks.Lock = forks.Lock()
         self._load = load
         self._mark = mark
         self._seen = mark()

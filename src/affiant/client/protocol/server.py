@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from affiant.client.protocol.options import Options
 from affiant.client.protocol.profiles import FALLBACK, TOKEN_ENDPOINT, Profile
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.oauth.metadata import Metadata, Reach
+from affiant.system import forks
 from affiant.system.urls import is_safe_url
 
 if TYPE_CHECKING:  # the first request loads it
@@ -32,7 +32,7 @@ class Server:
         self._found = self._given
         self.reach: Reach = _reach(self._given.token_endpoint if self._given else issuer, options)
         self.audience_rule = _rule(options.get("unsafe_audience"), row)
-        self._trial = threading.Lock()
+        self._trial = forks.Lock()
 
     def find(self, http: httpx2.Client, clock: Callable[[], float]) -> Metadata:
         """Return the metadata, which are fetched if there are none yet."""

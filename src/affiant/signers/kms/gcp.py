@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,7 @@ from affiant.errors import Error, LocalError, RemoteError, Unreachable
 from affiant.jose.signature_form import EC_BYTES, der_to_raw
 from affiant.signers.checked import Checked
 from affiant.signers.held import Described, make_signer
-from affiant.system import network
+from affiant.system import forks, network
 
 SECONDS = 5.0
 ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS"  # gcloud's name for another address of the service
@@ -48,7 +47,7 @@ class GoogleKey:
         self._version = version
         self._name = name
         self._endpoint = os.environ.get(ENDPOINT, "").rstrip("/") or "https://cloudkms.googleapis.com"
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._client: Any = None
 
     def describe(self) -> Described:

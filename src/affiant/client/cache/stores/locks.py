@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from affiant.system import forks
+
 _PAUSE = 0.02  # seconds between two attempts
 
 
@@ -19,12 +21,33 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold the lock of a file in a private folder; raise TimeoutError after so many seconds."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Order: the file is never removed, since a process may wait for it.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    file = _File(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     try:
-        wait_for(lambda: _try(descriptor), seconds)
+        wait_for(file.lock, seconds)
         yield
     finally:
-        os.close(descriptor)
+        file.unlock()
+
+
+class _File:
+    """An open file and its lock. A process that is forked has the same open file, and so the same lock."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        forks.watch(self)
+
+    def lock(self) -> bool:
+        return _try(self._descriptor)
+
+    def unlock(self) -> None:
+        if self._descriptor >= 0:
+            # Order: to close it alone would leave it locked as long as such a process lives.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self.after_fork()
+
+    def after_fork(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
 
 
 def wait_for(attempt: Callable[[], bool], seconds: float) -> None:
