@@ -33,7 +33,7 @@ _MOST_BYTES = 1 << 20
 def main() -> None:
     """Print a kept token, or run the command."""
     line = find_line(sys.argv[1:])
-    if line is not None:
+    if line is not None and sys.stdout is not None:  # None: the caller closed it
         try:
             sys.stdout.write(line)
             sys.stdout.flush()

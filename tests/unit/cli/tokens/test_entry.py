@@ -308,3 +308,11 @@ def test_a_new_token_is_found_by_the_quick_way(home: Path, mine: Credentials, fo
     assert (done.returncode, done.stdout) == (0, "token-1\n")
     assert entry.find_line(words) == "token-1\n"
     assert len(foreign.sent("/token")) == 1
+
+
+def test_closed_output_is_left_to_the_command(home: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m affiant.cli.entry token -c my.affiant.json >&-"],
+        cwd=home, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
