@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import re
 import socket
 from functools import partial
@@ -60,8 +61,12 @@ def listen_at(path: Path, *, option: str, mode: int = 0o666) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        listening.bind(str(path))
-        path.chmod(mode)  # Order: before it listens
+        # Attack: chmod after it would change another file, to which the owner of the folder puts a link.
+        former = os.umask(0o777 & ~mode)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(former)
         listening.listen(2048)
     except OSError as error:
         listening.close()
