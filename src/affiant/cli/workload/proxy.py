@@ -18,6 +18,7 @@ from affiant.cli.output import json_option, show
 from affiant.cli.server.listening import port
 from affiant.cli.tokens.options import credentials_option, find, open_service, resource_option, scope_option
 from affiant.cli.workload.forwarding import Forwarding
+from affiant.cli.workload.incoming import Incoming
 from affiant.cli.workload.request import Admission, Target
 from affiant.errors import ConfigError
 from affiant.system.files import read_private
@@ -131,7 +132,7 @@ async def _serve(
         application = Forwarding(target, auth, http, admission, silence)
         config = uvicorn.Config(
             application,
-            http="h11",  # the strictest of its parsers
+            http=Incoming,
             ws="none",
             lifespan="off",
             log_level="critical",

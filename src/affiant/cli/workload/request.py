@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ _HOP = frozenset(
 # The proxy sets these itself. A program that insists on credentials may send any: they end here.
 _OURS = frozenset({b"authorization", b"dpop", b"host", b"expect"})
 _FOR_THE_PROXY = frozenset({b"dpop-nonce", b"alt-svc"})
+_MOST_LAYERS = 4
+_CUT = re.compile(r"[;\x00-\x20]")  # where some APIs end the name of a segment
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_ALLOWED, _MISDIRECTED, _NOT_IMPLEMENTED = 400, 401, 403, 405, 421, 501
 
 
@@ -129,9 +132,9 @@ def check(scope: Scope, admission: Admission) -> None:
     # Attack: request smuggling (RFC 9112 section 6.1).
     if {b"content-length", b"transfer-encoding"} <= given:
         raise Problem(_BAD_REQUEST, "a request has Content-Length or Transfer-Encoding, and not both")
-    # TRACE would send the token back.
-    if scope["method"] in ("TRACE", "CONNECT"):
-        raise Problem(_NOT_ALLOWED, f"{scope['method']} is not forwarded")
+    # TRACE would send the token back. Attack: the library that asks the API writes "trace" in upper case.
+    if (method := scope["method"].upper()) in ("TRACE", "CONNECT"):
+        raise Problem(_NOT_ALLOWED, f"{method} is not forwarded")
     if any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers):
         raise Problem(_NOT_IMPLEMENTED, "WebSockets are not forwarded: use an SDK of affiant for them")
     _check_path(scope["raw_path"])
@@ -139,9 +142,18 @@ def check(scope: Scope, admission: Admission) -> None:
 
 def _check_path(path: bytes) -> None:
     """Attack: a path leads out of the prefix that the proxy is for, by dots that the API resolves."""
-    segments = unquote(path.decode("ascii", "replace")).replace("\\", "/").split("/")
-    if any(segment.partition(";")[0] in (".", "..") for segment in segments) or b"#" in path:
+    segments = _plain(path.decode("ascii", "replace")).replace("\\", "/").split("/")
+    if any(_CUT.split(segment)[0] in (".", "..") for segment in segments) or b"#" in path:
         raise Problem(_BAD_REQUEST, "the path has a segment . or .., or a fragment: write the path that is meant")
+
+
+def _plain(path: str) -> str:
+    """Decode until nothing is encoded: what is before an API may decode once, and the API once more."""
+    for _ in range(_MOST_LAYERS):
+        if (decoded := unquote(path)) == path:
+            return path
+        path = decoded
+    raise Problem(_BAD_REQUEST, f"the path is encoded more than {_MOST_LAYERS - 1} times: write the path that is meant")
 
 
 def host_of(scope: Scope, admission: Admission) -> bytes:

@@ -23,7 +23,7 @@ from affiant.system.urls import PORTS, is_safe_url
 _LEAST_LIFE = 60  # seconds that a kept token must live, as for `affiant token`
 _LONGEST = 65_536  # bytes of a question
 # Attack: a URL that two parsers read differently. Nothing but a host and a port is taken, without a user.
-_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 _PLAIN = re.compile(r"[!-~]+")
 
 Host = tuple[str, int]
