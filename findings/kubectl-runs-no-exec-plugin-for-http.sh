@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # kubectl runs no credential plugin, and drops a token, for a cluster whose server is http://, without a word
 #
-# Guess:   the exec plugin of a context's user runs whatever the scheme of the cluster is, or kubectl says that it does not.
+# Guess:   the exec plugin of a context's user runs for http and https, or kubectl says that it does not.
 # Version: Debian's kubernetes-client 1.20.5+really1.20.2-1.1+deb12u1 (kubectl 1.32.4 does the same)
-# Seen:    with http the plugin is not run and the request has no Authorization; the 401 then reads "You must be logged in
-#          to the server". With https the same user sends the token. So it is with a token in the kubeconfig.
-# So:      give a test cluster TLS, and one behind a local proxy as well.
+# Seen:    with http the plugin does not run and the request has no Authorization; after the 401 kubectl says "You must
+#          be logged in to the server". A token in the kubeconfig is left out likewise. With https both are sent.
+# So:      give a test cluster TLS, and a local proxy in front of a cluster as well.
 . "$(dirname "$(readlink -f "$0")")/prelude.bash"
 debian_with kubernetes-client=1.20.5+really1.20.2-1.1+deb12u1
 
