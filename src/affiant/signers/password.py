@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from affiant.errors import ConfigError, LocalError
-from affiant.system.files import read_private
+from affiant.system.files import read_secret
 
 VARIABLE, FILE_VARIABLE = "AFFIANT_KEY_PASSWORD", "AFFIANT_KEY_PASSWORD_FILE"
 
@@ -45,8 +45,4 @@ def _of_environment() -> bytes | None:
         return text.encode("utf-8", "surrogateescape")
     if not file:
         return None
-    try:
-        data = read_private(Path(file), what="the password", variable=VARIABLE)
-    except FileNotFoundError:
-        raise ConfigError(f"{FILE_VARIABLE} names a file that does not exist") from None
-    return data.removesuffix(b"\n").removesuffix(b"\r") or None  # an editor ended the line
+    return read_secret(Path(file), what=f"the password that {FILE_VARIABLE} names", variable=VARIABLE) or None

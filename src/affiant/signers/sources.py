@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from affiant.errors import ConfigError, LocalError
 from affiant.signers import opening
@@ -94,22 +96,27 @@ def _read_variable(name: str) -> str:
     return text
 
 
-def _read_keyring(name: str) -> str:
+def read_keyring(name: str) -> str:
+    """Return the text of ``keyring:SERVICE/USER``, given without its scheme."""
     service, slash, user = name.partition("/")
     if not (service and slash and user):
         raise LocalError("key= begins with keyring: and is followed by SERVICE/USER, as in  keyring:affiant/billing")
+    keyring = open_keyring()
     try:
-        import keyring  # noqa: PLC0415 - an extra
-        from keyring import errors  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise LocalError("keyring: needs the package keyring: pip install 'affiant[keyring]'") from None
-    try:
-        text = keyring.get_password(service, user)
-    except errors.KeyringError as error:
+        text: str | None = keyring.get_password(service, user)
+    except Exception as error:  # noqa: BLE001 - each keyring has its own
         raise LocalError(f"the keyring cannot be used ({type(error).__name__}): is it there, and unlocked?") from None
     if text is None:
         raise LocalError(f"the keyring has nothing for {service}/{user}: run  keyring set {service} {user}")
     return text
 
 
-SOURCES: dict[str, Callable[[str], str]] = {"env": _read_variable, "file": _read_file, "keyring": _read_keyring}
+def open_keyring() -> Any:
+    """Return the package keyring, or raise LocalError."""
+    try:
+        return import_module("keyring")
+    except ImportError:
+        raise LocalError("the keyring needs the package keyring: pip install 'affiant[keyring]'") from None
+
+
+SOURCES: dict[str, Callable[[str], str]] = {"env": _read_variable, "file": _read_file, "keyring": read_keyring}

@@ -38,6 +38,18 @@ def read_private(path: Path, *, what: str, variable: str) -> bytes:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}{denied(path, error)}") from error
 
 
+def read_secret(path: Path, *, what: str, variable: str) -> bytes:
+    """Return the secret in a private file without the line end that editors add, or raise ConfigError.
+
+    The message does not name a missing file: the name may be the secret itself, by mistake.
+    """
+    try:
+        data = read_private(path, what=what, variable=variable)
+    except (FileNotFoundError, ValueError):
+        raise ConfigError(f"{what} cannot be read: there is no such file") from None
+    return data.removesuffix(b"\n").removesuffix(b"\r")
+
+
 def _is_private(found: os.stat_result, *, read_only: bool) -> bool:
     """Whether the file can be trusted with a secret.
 

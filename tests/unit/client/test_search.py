@@ -187,7 +187,10 @@ def test_variables_make_a_client(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"CLIENT_SECRET": CANARY}, "AFFIANT_CLIENT_SECRET is set, and AFFIANT_CLIENT_ID is not"),
         ({"CLIENT_SECRET": CANARY, "ISSUER": ""}, "AFFIANT_ISSUER is not"),
         ({"CREDENTIALS": "x.json", "KEY": "file:x"}, "AFFIANT_CREDENTIALS and AFFIANT_KEY are both set"),
-        ({"CLIENT_ID": "b", "CLIENT_SECRET_FILE": "/nowhere"}, "AFFIANT_CLIENT_SECRET_FILE: there is no such file"),
+        (
+            {"CLIENT_ID": "b", "CLIENT_SECRET_FILE": "/nowhere"},
+            "AFFIANT_CLIENT_SECRET_FILE: the client secret cannot be read: there is no such file",
+        ),
         ({"CLIENT_ID": "b", "KEY": f"/nowhere/{CANARY}"}, "AFFIANT_KEY: .*no file that can be read"),
         ({"CLIENT_ID": "b", "KEY": "env:NONE"}, "AFFIANT_KEY: names the variable NONE, which is not set"),
     ],

@@ -11,7 +11,7 @@ from affiant.errors import ConfigError, LocalError
 from affiant.oauth import names
 from affiant.signers import password, sources
 from affiant.signers.forms.key_files import find_client_id
-from affiant.system.files import read_private
+from affiant.system.files import read_secret
 
 ISSUER, CLIENT_ID, KEY = "AFFIANT_ISSUER", "AFFIANT_CLIENT_ID", sources.VARIABLE
 SECRET, SECRET_FILE = "AFFIANT_CLIENT_SECRET", "AFFIANT_CLIENT_SECRET_FILE"
@@ -84,10 +84,8 @@ def _client_id_of(key: str) -> str | None:
 
 def _read_secret(file: str) -> str:
     try:
-        text = read_private(Path(file), what="the client secret", variable=SECRET).decode()
-    except (ConfigError, FileNotFoundError) as error:
-        why = str(error) if isinstance(error, ConfigError) else "there is no such file"
-        raise LocalError(f"{SECRET_FILE}: {why}") from error.__cause__
+        return read_secret(Path(file), what="the client secret", variable=SECRET).decode()
+    except ConfigError as error:
+        raise LocalError(f"{SECRET_FILE}: {error}") from error.__cause__
     except UnicodeDecodeError:
         raise LocalError(f"{SECRET_FILE}: the file is not UTF-8") from None
-    return text.removesuffix("\n").removesuffix("\r")  # an editor ended the line

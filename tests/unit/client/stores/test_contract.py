@@ -219,9 +219,9 @@ def test_files_that_ended_are_removed_and_no_others(tmp_path: Path) -> None:
         ("short", "base64 of 32 random bytes"),
         (b"short", "base64 of 32 random bytes"),
         ("env:NO_SUCH_VARIABLE", "the variable NO_SUCH_VARIABLE must have"),
-        ("file:/no/such/file", "No such file"),
+        ("file:/no/such/file", "no such file"),
         ("vault:x/y", "env:VARIABLE, file:PATH or keyring:SERVICE/NAME"),
-        ("keyring:affiant/cache", "of the keyring must have"),
+        ("keyring:affiant/cache", "nothing for affiant/cache: run  keyring set affiant cache"),
     ],
 )
 def test_a_key_that_is_none_is_said(tmp_path: Path, key: Any, why: str, monkeypatch: pytest.MonkeyPatch) -> None:

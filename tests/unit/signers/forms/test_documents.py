@@ -112,7 +112,7 @@ def test_a_password_for_a_key_without_one_is_a_mistake(monkeypatch: pytest.Monke
 
 def test_the_two_variables_contradict_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AFFIANT_KEY_PASSWORD_FILE", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="a file that does not exist"):
+    with pytest.raises(ConfigError, match="FILE names cannot be read: there is no such file"):
         load_signer(ENCRYPTED["PKCS #8"])
     monkeypatch.setenv("AFFIANT_KEY_PASSWORD", PASSWORD)
     with pytest.raises(ConfigError, match="are both set: unset one"):

@@ -10,7 +10,7 @@ import click
 
 from affiant.errors import ConfigError
 from affiant.signers.password import VARIABLE, Password
-from affiant.system.files import read_private
+from affiant.system.files import read_secret
 
 PROMPT = "prompt"
 SOURCE = f"file:PATH|env:NAME|{PROMPT}"
@@ -49,10 +49,7 @@ def _find(source: str, *, twice: bool = False) -> bytes:
     if source == PROMPT:
         return _ask(twice=twice)
     if scheme == "file" and rest:
-        try:
-            return read_private(Path(rest), what="the password", variable=VARIABLE).rstrip(b"\r\n")
-        except FileNotFoundError:
-            raise ConfigError(f"the file {rest} with the password does not exist") from None
+        return read_secret(Path(rest), what="the password", variable=VARIABLE)
     if scheme == "env" and rest:
         if rest not in os.environ:
             raise ConfigError("the variable with the password is not set")

@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from affiant.client.cache.stores.folder import FileTokenStore
-from affiant.client.cache.stores.keyring import open_keyring
 from affiant.client.cache.stores.store import TokenStore
 from affiant.client.token import NotPickled
 from affiant.errors import ConfigError, LocalError
-from affiant.system.files import read_private
+from affiant.signers.sources import read_keyring
+from affiant.system.files import read_secret
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _VERSION = b"affiant token 1\n"  # another use of the same key would have another prefix
@@ -107,21 +107,9 @@ def _find(key: str) -> tuple[bytes, str]:
         return os.environ.get(name, "").encode(), f"the variable {name}"
     if scheme == "file":
         try:
-            return read_private(Path(name), what="the key", variable="env:VARIABLE"), name
-        except (OSError, ConfigError) as error:
-            why = str(error) if isinstance(error, ConfigError) else f"the key {name} cannot be read: {error.strerror}"
-            raise LocalError(why) from None
+            return read_secret(Path(name), what="the key", variable="env:VARIABLE"), name
+        except ConfigError as error:
+            raise LocalError(str(error)) from None
     if scheme == "keyring":
-        return _find_in_keyring(name), f"{key} of the keyring"
+        return read_keyring(name).encode(), f"{key} of the keyring"
     raise LocalError("key= is base64, or where that is: env:VARIABLE, file:PATH or keyring:SERVICE/NAME")
-
-
-def _find_in_keyring(name: str) -> bytes:
-    service, _, user = name.rpartition("/")
-    keyring = open_keyring()
-    try:
-        return (keyring.get_password(service, user) or "").encode()
-    except Exception as error:  # noqa: BLE001 - each keyring has its own
-        raise LocalError(
-            f"the keyring cannot be read ({type(error).__name__}): unlock it, or name env: or file:"
-        ) from None

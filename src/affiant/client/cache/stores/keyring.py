@@ -5,13 +5,12 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from contextlib import AbstractContextManager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from affiant.client.cache.stores.kept import folder
 from affiant.client.cache.stores.locks import locked
 from affiant.errors import LocalError
+from affiant.signers.sources import open_keyring
 
 
 class KeyringStore:
@@ -59,14 +58,6 @@ class KeyringStore:
     def lock(self, name: str, seconds: float) -> AbstractContextManager[object]:
         """Return a lock, as `TokenStore` says."""
         return locked((self._locks or _folder()) / f"{name}.lock", seconds)
-
-
-def open_keyring() -> Any:
-    """Return the package keyring, or raise LocalError."""
-    try:
-        return import_module("keyring")
-    except ImportError:
-        raise LocalError("the keyring needs the package keyring: pip install 'affiant[keyring]'") from None
 
 
 def _folder() -> Path:
