@@ -1,4 +1,4 @@
-"""Check the signatures of a key that another makes: a KMS, a device, or the code of a user.
+"""Verify the signatures of a key that another makes: a KMS, a device, or the code of a user.
 
 A server answers every bad signature with `invalid_client`. Only here can a client learn what is wrong with it.
 """
@@ -19,7 +19,7 @@ from affiant.signers.mistakes import find_mistake
 
 
 class Checked:
-    """A signer that checks type and length of each signature, and verifies until one is good.
+    """A signer that checks the type and length of each signature, and verifies it.
 
     Args:
         signer: makes the signatures.
@@ -31,7 +31,6 @@ class Checked:
         self._signer = signer
         self._public = public
         self._name = name
-        self._has_proven = False
 
     def __repr__(self) -> str:
         return f"Checked({self._name!r})"
@@ -64,11 +63,10 @@ class Checked:
         fault = signature_form.find_fault(self.alg, signature, rsa_bytes=rsa_bytes)
         if fault is not None:
             raise LocalError(f"{self._name} {fault}")
-        if not self._has_proven:
-            self._prove(public, data, signature)
+        self._verify(public, data, signature)
         return signature
 
-    def _prove(self, public: PublicKey, data: bytes, signature: bytes) -> None:
+    def _verify(self, public: PublicKey, data: bytes, signature: bytes) -> None:
         try:
             public.verify(self.alg, data, signature)
         except Rejected as error:
@@ -77,4 +75,3 @@ class Checked:
                 f"the key is for {error.expected}" if is_other_alg else find_mistake(public, self.alg, data, signature)
             )
             raise LocalError(f"{self._name} made a signature that does not verify with its public key: {why}") from None
-        self._has_proven = True

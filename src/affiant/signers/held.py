@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from affiant.errors import ConfigError, LocalError
+from affiant.errors import ConfigError, Error, LocalError, RemoteError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import DEFAULT_ALG, PublicKey
 from affiant.signers.checked import Checked
@@ -27,8 +27,11 @@ class Described(NamedTuple):
 class Holder(Protocol):
     """Holds one private key. Its calls block; they raise LocalError, or Unreachable if the same may work later."""
 
+    def connect(self) -> None:
+        """Make a client, without those of a parent process. Called once in each process, if it succeeds."""
+
     def describe(self) -> Described:
-        """Ask for the public key. Called once, if it succeeds."""
+        """Ask for the public key. Called after `connect`, once if it succeeds."""
 
     def sign(self, alg: str, data: bytes) -> bytes:
         """Ask for a signature, in the form of RFC 7518 section 3. Called after `describe`, by several threads."""
@@ -59,8 +62,14 @@ class HeldSigner:
         self._named = kid
         self._clock = clock
         self._lock = forks.Lock()
+        self._is_connected = False
         self._known: PublicKey | None = None
         self._refused: tuple[float, str] = (float("-inf"), "")
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Make new connections. Attack: parent and child share one, and one gets the answer for the other."""
+        self._is_connected, self._known = False, None
 
     @property
     def alg(self) -> str:
@@ -74,7 +83,7 @@ class HeldSigner:
         """Return the public key."""
         with self._lock:
             if self._known is None:
-                self._known = self._ask(lambda: self._choose(self._holder.describe()))
+                self._known = self._ask(self._introduce)
             return self._known
 
     def sign(self, data: bytes) -> bytes:
@@ -90,6 +99,16 @@ class HeldSigner:
         except LocalError as error:
             self._refused = (self._clock() + REFUSED_SECONDS, str(error))
             raise
+        except Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - of an answer that is not what it should be; its text may have secrets
+            raise RemoteError(f"{self._name}: the answer cannot be read ({type(error).__name__})") from None
+
+    def _introduce(self) -> PublicKey:
+        if not self._is_connected:  # once: while the service is away, each caller would make another client
+            self._holder.connect()
+            self._is_connected = True
+        return self._choose(self._holder.describe())
 
     def _choose(self, described: Described) -> PublicKey:
         """Return the public key, bound to its algorithm."""

@@ -1,5 +1,6 @@
-"""Signatures of keys that are held elsewhere: their form, the first proof, and what is told of a wrong one."""
+"""Signatures of keys that are held elsewhere: their form and proof, and what is told of a wrong one."""
 
+import os
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 from affiant.client import Service
-from affiant.errors import LocalError, Unreachable
+from affiant.errors import LocalError, RemoteError, Unreachable
 from affiant.jose import compact, keys
 from affiant.jose.keys import PrivateKey
 from affiant.jose.signature_form import der_to_raw
@@ -34,6 +35,9 @@ class Shelf:
         self.algorithms: tuple[str, ...] = (key.alg,)
         self.asked: list[str] = []
         self.error: Exception | None = None
+
+    def connect(self) -> None:
+        self.asked.append("connect")
 
     def describe(self) -> Described:
         self.asked.append("describe")
@@ -61,7 +65,7 @@ def test_a_good_key_signs(alg: str) -> None:
     compact.verify(made, KEYS[alg].public())
     assert (made.alg, made.kid) == (alg, KEYS[alg].public().thumbprint)
     signer.sign(DATA)
-    assert shelf.asked == ["describe", alg, alg]
+    assert shelf.asked == ["connect", "describe", alg, alg]
 
 
 def der(raw: bytes) -> bytes:
@@ -124,18 +128,66 @@ def test_a_wrong_signature_is_named(wrong: str) -> None:
     assert str(caught.value).startswith("kms:orders ")
 
 
-def test_only_the_first_good_signature_is_verified() -> None:
-    shelf = Shelf(KEYS["ES256"], lambda _: bytes(64))
+def test_each_signature_is_verified() -> None:
+    """A KMS, or what is between, may answer well once, and then with the signature of another key or request."""
+    shelf = Shelf(KEYS["ES256"])
     signer = checked(shelf)
-    with pytest.raises(LocalError, match="does not verify"):
-        signer.sign(DATA)
-    shelf.answer = KEYS["ES256"].sign
-    signer.sign(DATA)
-    shelf.answer = lambda _: bytes(64)  # its form is right, and it is not verified again
-    assert signer.sign(DATA) == bytes(64)
+    for answer in (lambda _: bytes(64), keys.generate("ES256").sign, lambda d: KEYS["ES256"].sign(d + b".")):
+        shelf.answer = KEYS["ES256"].sign
+        KEYS["ES256"].public().verify("ES256", DATA, signer.sign(DATA))
+        shelf.answer = answer
+        with pytest.raises(LocalError, match="does not verify with its public key"):
+            signer.sign(DATA)
     shelf.answer = lambda _: bytes(63)
     with pytest.raises(LocalError, match="63 bytes"):
         signer.sign(DATA)
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_an_answer_that_cannot_be_read_is_one_error_without_its_text(*, cold: bool) -> None:
+    shelf = Shelf(KEYS["ES256"])
+    signer = checked(shelf)
+    if not cold:
+        signer.public()
+    shelf.error = TypeError("canary of the answer")
+    with pytest.raises(RemoteError, match=r"kms:orders: the answer cannot be read \(TypeError\)") as caught:
+        signer.sign(DATA)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_service_that_is_away_costs_one_client() -> None:
+    shelf = Shelf(KEYS["ES256"])
+    shelf.error = Unreachable("no answer")
+    signer = checked(shelf)
+    for _ in range(5):
+        with pytest.raises(Unreachable):
+            signer.sign(DATA)
+    assert shelf.asked == ["connect", *["describe"] * 5]
+
+
+def test_a_forked_child_connects_by_itself() -> None:
+    """A connection that it shares with its parent has the answers for both; and another thread may hold the lock."""
+    shelf = Shelf(KEYS["ES256"])
+    signer = HeldSigner(shelf, name="kms:orders")
+    signer.sign(DATA)
+    read, write = os.pipe()
+    with signer._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                shelf.asked.clear()
+                signer.sign(DATA)
+                signer.sign(DATA)
+                os.write(write, " ".join(shelf.asked).encode())
+            finally:
+                os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "connect describe ES256 ES256"
+    os.waitpid(child, 0)
+    signer.sign(DATA)
+    assert shelf.asked == ["connect", "describe", "ES256", "ES256"]
 
 
 def test_the_public_key_has_the_name_and_algorithm_of_the_header() -> None:
@@ -188,10 +240,10 @@ def test_a_refused_key_is_not_asked_in_a_flood() -> None:
     for _ in range(5):
         with pytest.raises(LocalError, match="the key is disabled"):
             signer.sign(DATA)
-    assert shelf.asked == ["describe"]
+    assert shelf.asked == ["connect", "describe"]
     now, shelf.error = 6.0, None
     signer.sign(DATA)
-    assert shelf.asked == ["describe", "describe", "ES256"]
+    assert shelf.asked == ["connect", "describe", "describe", "ES256"]
 
 
 def test_a_holder_that_is_away_is_asked_again() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from affiant.errors import ConfigError, LocalError, SignerError, StoreError
+from affiant.errors import ConfigError, LocalError, Rejected, SignerError, StoreError
 from affiant.jose import jwk, keys
 from affiant.jose.keys import PrivateKey, PublicKey
 from affiant.jose.signer import AnySigner
@@ -43,11 +43,21 @@ class TokenKey:
     alg: str
     label: str  # of the token
     token: Token | None = field(repr=False)  # None if this process does not use it
+    public: PublicKey = field(repr=False)
 
     def sign(self, data: bytes) -> Awaitable[bytes]:
         if self.token is None:
             raise SignerError(_elsewhere(self))
-        return self.token.sign(self.kid, self.alg, data)
+        return self._sign(self.token, data)
+
+    async def _sign(self, token: Token, data: bytes) -> bytes:
+        signature = await token.sign(self.kid, self.alg, data)
+        try:
+            # Each one: a token with another key of this name, or a faulty device, makes no access token.
+            self.public.verify(self.alg, data, signature)
+        except Rejected:
+            raise SignerError(f"the PKCS #11 token {self.label} signed with another key than {self.kid}") from None
+        return signature
 
     async def prove(self) -> None:
         """Raise SignerError if the key cannot sign now."""
@@ -91,7 +101,8 @@ class Vault:
             return Opened(private, private.public())
         label = plain[_TOKEN]
         token = self._token if self._token is not None and self._token.label == label else None
-        return Opened(TokenKey(key.kid, key.alg, label, token), keys.parse_public_jwk(plain["jwk"]))
+        public = keys.parse_public_jwk(plain["jwk"])
+        return Opened(TokenKey(key.kid, key.alg, label, token, public), public)
 
     async def check(self, key: SigningKey) -> None:
         """Raise an Error if this process cannot sign with the key."""

@@ -89,10 +89,12 @@ class AwsKey:
         if self._region is None:
             raise LocalError(f"{name}: the region is missing: set AWS_REGION, or name the key by its ARN")
 
-    def describe(self) -> Described:
+    def connect(self) -> None:
         with self._configured():  # not before it is used: the search for credentials may ask the network
             self._client = self._session.client("kms", region_name=self._region, config=_TIMEOUTS)
         weakref.finalize(self, self._client.close)
+
+    def describe(self) -> Described:
         answer = self._ask(self._client.get_public_key, "kms:GetPublicKey", {"KeyId": self._key_id})
         # An alias may be moved to another key: the key that was described signs.
         self._key_id = answer.get("KeyId", self._key_id)

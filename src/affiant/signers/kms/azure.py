@@ -61,14 +61,17 @@ class AzureKey:
         self._name = name
         self._credential = credential
         self._options: dict[str, Any] = {**TIMEOUTS, **({"transport": transport} if transport is not None else {})}
+        self._used: Any = None
+        self._keys: Any = None
         self._client: Any = None
 
+    def connect(self) -> None:
+        self._used = self._credential or DefaultAzureCredential()
+        self._keys = KeyClient(self._vault, self._used, **self._options)
+        weakref.finalize(self, self._keys.close)
+
     def describe(self) -> Described:
-        if self._credential is None:
-            self._credential = DefaultAzureCredential()
-        vault = KeyClient(self._vault, self._credential, **self._options)
-        weakref.finalize(self, vault.close)
-        found = self._ask(lambda: vault.get_key(self._key, self._version), "keys/get")
+        found = self._ask(lambda: self._keys.get_key(self._key, self._version), "keys/get")
         if found.key is None:
             raise RemoteError(f"{self._name}: Azure did not answer with a public key")
         if "sign" not in (found.key_operations or ()):
@@ -79,7 +82,7 @@ class AzureKey:
         kty, crv = str(getattr(found.key_type, "value", found.key_type)).removesuffix("-HSM"), found.key.crv
         crv = str(getattr(crv, "value", crv))
         able = _RSA if kty == "RSA" else (_CURVES[crv],) if crv in _CURVES else ()
-        self._client = CryptographyClient(found, self._credential, **self._options)
+        self._client = CryptographyClient(found, self._used, **self._options)
         weakref.finalize(self, self._client.close)
         try:
             return Described(

@@ -50,6 +50,9 @@ class GoogleKey:
         self._lock = forks.Lock()
         self._client: Any = None
 
+    def connect(self) -> None:
+        self._client = None
+
     def describe(self) -> Described:
         answer = self._ask("get_public_key", "cloudkms.cryptoKeyVersions.viewPublicKey", {})
         self._check(answer.pem.encode(), answer.pem_crc32c)

@@ -35,6 +35,9 @@ class VaultKey:
         self._mount, self._key, self._version = quote(mount), quote(key), version
         self._name = name
 
+    def connect(self) -> None:
+        """Do nothing: each call has a connection of its own."""
+
     def describe(self) -> Described:
         found = self._server.call("GET", f"{self._mount}/keys/{self._key}", right="read")
         kind = found.get("type")

@@ -54,6 +54,9 @@ class _Holder:
         self._uri = found
         self._session = session
 
+    def connect(self) -> None:
+        """Do nothing: each process begins a session of its own."""
+
     def describe(self) -> Described:
         return self._do(self._describe)
 

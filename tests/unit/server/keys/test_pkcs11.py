@@ -16,7 +16,7 @@ from pkcs11 import Attribute, Mechanism, exceptions
 from tests import softhsm
 from tests.softhsm import LABEL, PIN
 
-from affiant.errors import ConfigError, StoreError
+from affiant.errors import ConfigError, SignerError, StoreError
 from affiant.jose import compact
 from affiant.jose.algorithms import ASYMMETRIC
 from affiant.server.keys import signing_keys
@@ -283,6 +283,20 @@ async def test_a_child_that_was_forked_begins_a_session_of_its_own(token: Token)
     assert compact.verify(compact.parse(text), opened.public).claims == {"by": "child"}
     compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
     assert parent == (threading.get_ident(), os.getpid())
+
+
+async def test_each_signature_is_verified_before_it_leaves(token: Token) -> None:
+    """A token with another key of the same name, or a faulty device, makes no access token."""
+    vault = Vault(MASTER, token)
+    opened, other = [vault.open(await vault.generate("ES256", now=NOW)) for _ in range(2)]
+    for key in (opened, other):
+        await compact.sign_with("JWT", {}, key.signer)
+    good = token.handles[opened.public.kid]
+    token.handles[opened.public.kid] = token.handles[other.public.kid]
+    with pytest.raises(SignerError, match=f"signed with another key than {opened.public.kid}"):
+        await compact.sign_with("JWT", {}, opened.signer)
+    token.handles[opened.public.kid] = good
+    compact.verify(compact.parse(await compact.sign_with("JWT", {}, opened.signer)), opened.public)
 
 
 @pytest.mark.rfc(8017, "9.2")

@@ -85,7 +85,10 @@ def test_a_wrong_signature_is_named(kms: Kms) -> None:
 @every_kms
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(200, b"{}"), (200, b"garbage"), (200, b"[]"), (200, b""), (200, b"\xff"), (200, b'{"data":7}')],
+    [
+        *((200, body) for body in (b"{}", b"garbage", b"[]", b"", b"\xff", b'{"data":7}')),
+        *((200, body) for body in (b'{"data":{"type":[]}}', b'{"key":{"key_ops":7}}', b'{"SigningAlgorithms":7}')),
+    ],
 )
 def test_an_answer_of_something_else_is_one_error(kms: Kms, status: int, body: bytes) -> None:
     kms.server.broken = (status, body)
