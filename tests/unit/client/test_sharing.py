@@ -302,3 +302,10 @@ def test_any_content_is_a_token_or_nothing(members: dict[str, object]) -> None:
         kept.serves(found, NOW, 60)
         assert found["value"].isprintable()
         assert found["value"].split() == [found["value"]]
+
+
+@pytest.mark.parametrize(("behind", "value"), [(200, "first"), (5 * 3600, "second")])
+def test_token_that_was_kept_by_a_clock_far_ahead_is_not_used(tmp_path: Path, behind: float, value: str) -> None:
+    store = FileTokenStore(tmp_path)
+    _token(store, _fetch("first"), now=NOW)
+    assert _token(store, _fetch("second"), now=NOW - behind).value == value

@@ -454,3 +454,27 @@ def test_requests_in_flight_are_never_dropped() -> None:
     assert sorted(str(name) for name in made.asked if str(name).startswith("waiting")) == sorted(
         f"waiting-{number}" for number in range(20)
     )
+
+
+@pytest.mark.parametrize("failure", [RemoteError("down"), Refused("invalid_client", status=401)])
+def test_clock_that_is_set_back_ends_every_pause(failure: RemoteError) -> None:
+    """A machine that booted with a clock hours ahead would otherwise ask nobody for hours."""
+    failure.retry_after = 3600
+    script = _Script(failure, _answer("a", 600))
+    for _ in range(2):
+        with pytest.raises(type(failure)):
+            script.get()
+    assert script.asked == 1
+    script.clock.now -= 5 * 3600
+    assert script.get() == "a"
+
+
+def test_token_from_before_the_clock_was_set_back_is_not_used() -> None:
+    """Its end, by the new clock, is hours too late."""
+    script = _Script(_answer("a", 600), _answer("b", 600))
+    assert script.get() == "a"
+    script.settle()
+    script.clock.now -= 200
+    assert script.get() == "a", "a small step is no reason"
+    script.clock.now -= 5 * 3600
+    assert script.get() == "b"

@@ -18,6 +18,7 @@ from affiant.cli.arguments import FILE
 from affiant.cli.output import json_option, show
 from affiant.cli.tokens.options import credentials_option, find, resource_option, scope_option
 from affiant.cli.workload.supervision import Signals, Stopped, notify
+from affiant.client.cache.stores.kept import CLOCK_SECONDS
 from affiant.client.credentials.file import put_private
 from affiant.client.identity import Service
 from affiant.client.token import Token
@@ -85,6 +86,7 @@ class _Agent:
     min_ttl: float
     command: list[str]
     token: Token | None = None
+    set_at: float = 0.0  # when due_at was set
     due_at: float = 0.0
     failures: int = 0
 
@@ -103,8 +105,9 @@ class _Agent:
         self._run()
 
     def wait(self, signals: Signals) -> None:
-        while (left := self.due_at - time.time()) > 0:
-            if signals.sleep(min(left, _LOOK)):
+        # A clock that was set back says nothing about the end of a token that came before.
+        while self.set_at - CLOCK_SECONDS <= (now := time.time()) < self.due_at:
+            if signals.sleep(min(self.due_at - now, _LOOK)):
                 return
 
     def renew(self) -> None:
@@ -128,7 +131,8 @@ class _Agent:
     def _take(self, token: Token) -> None:
         put_private(self.path, token.value, put=os.replace, group=self.gid)
         self.token = token
-        earliest = time.time() + _SHORTEST  # a server whose tokens live shorter than --min-ttl gets no flood
+        self.set_at = time.time()
+        earliest = self.set_at + _SHORTEST  # a server whose tokens live shorter than --min-ttl gets no flood
         self.due_at = max(earliest, min(token.renew_at, token.expires_at - self.min_ttl))
 
     def _postpone(self, error: Error) -> None:
@@ -137,7 +141,7 @@ class _Agent:
         left = max(0.0, end - now) or math.inf
         wait = max(_SHORTEST, min(_LONGEST, 2.0 ** min(self.failures, 10), left / 4)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         wait = max(wait, min(_MOST_ASKED, getattr(error, "retry_after", None) or 0.0))
-        self.due_at = now + wait
+        self.set_at, self.due_at = now, now + wait
         state = f"the last token is valid until {instant(end)}" if now < end else f"its token expired at {instant(end)}"
         why = "; ".join(part.strip() for part in str(error).splitlines())
         text = f"no new token: {why}. {self.path}: {state}; next attempt in {wait:.0f} s"

@@ -26,7 +26,7 @@ class Breaker:
         self._clock = clock
         self._lock = forks.Lock()
         self._failures = 0
-        self._closed_until = float("-inf")
+        self._closed_at = self._closed_until = float("-inf")
         self._last: RemoteError | None = None
 
     def check(self) -> Change | None:
@@ -35,11 +35,12 @@ class Breaker:
         with self._lock:
             if self._last is None:
                 return None
-            if now < self._closed_until:
+            # A clock that was set back ends the pause, which would last for as long as that otherwise.
+            if self._closed_at <= now < self._closed_until:
                 raise _again(self._last, self._closed_until - now)
             if self._failures < FAILURES:
                 return None
-            self._closed_until = now + PROBE_SECONDS
+            self._close(now, PROBE_SECONDS)
             return Change("breaker.half_open")
 
     def succeed(self) -> Change | None:
@@ -53,12 +54,15 @@ class Breaker:
         with self._lock:
             self._failures += 1
             if self._failures >= FAILURES:
-                self._closed_until = now + _pause(self._failures)
+                self._close(now, _pause(self._failures))
                 self._last = error
             if error.retry_after is not None:
-                self._closed_until = now + min(error.retry_after, LONGEST_RETRY_AFTER)
+                self._close(now, min(error.retry_after, LONGEST_RETRY_AFTER))
                 self._last = error
             return Change("breaker.opened", self._closed_until - now) if self._last is error else None
+
+    def _close(self, now: float, seconds: float) -> None:
+        self._closed_at, self._closed_until = now, now + seconds
 
 
 def _pause(failures: int) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from affiant.client.cache.breaker import Breaker, Change, copied
-from affiant.client.cache.stores.kept import LONGEST_LIFETIME
+from affiant.client.cache.stores.kept import CLOCK_SECONDS, LONGEST_LIFETIME
 from affiant.client.token import Token, TokenKey
 from affiant.errors import Refused, RemoteError
 from affiant.system import forks
@@ -48,11 +48,12 @@ class _Entry:
 
     __slots__ = (
         "forgotten_at",
+        "got_at",
         "in_flight",
         "quiet_until",
         "refusal",
+        "refused_at",
         "refused_token",
-        "refused_until",
         "token",
         "used_at",
     )
@@ -62,7 +63,8 @@ class _Entry:
         self.in_flight: Future[Token] | None = None
         self.refusal: Refused | None = None
         self.refused_token: str | None = None
-        self.refused_until = 0.0
+        self.refused_at = 0.0
+        self.got_at = 0.0
         self.quiet_until = 0.0
         self.forgotten_at = float("-inf")
         self.used_at = 0.0
@@ -132,7 +134,7 @@ class TokenSource:
         entry = self._entries.get(key)
         if entry is not None:  # without the lock, which a thousand callers would wait for
             token = entry.token
-            if token is not None and token.is_good(now) and now < max(token.renew_at, entry.quiet_until):
+            if token is not None and entry.got_at <= now < max(token.renew_at, entry.quiet_until) and token.is_good(now):
                 entry.used_at = now
                 return token
         with self._lock:
@@ -141,10 +143,11 @@ class TokenSource:
     def _find_or_begin(self, key: TokenKey, now: float) -> Token | Future[Token]:
         entry = self._entries.get(key) or self._add(key, now)
         entry.used_at, token = now, entry.token
-        good = token if token is not None and token.is_good(now) else None
+        # A clock that was set back says nothing about the end of a token that came before.
+        good = token if token is not None and token.is_good(now) and entry.got_at <= now else None
         if good is not None and now < max(good.renew_at, entry.quiet_until):  # it came while this caller waited
             return good
-        if entry.refusal is not None and now < entry.refused_until:
+        if entry.refusal is not None and 0 <= now - entry.refused_at < REFUSED_SECONDS:
             raise copied(entry.refusal)
         future = entry.in_flight
         if future is None:
@@ -199,6 +202,7 @@ class TokenSource:
                 future.set_exception(error)
             return
         with self._lock:
+            entry.got_at = self._clock() - CLOCK_SECONDS
             entry.in_flight, entry.refusal, entry.quiet_until, entry.token = None, None, 0.0, token
             self._judge(seen)
         try:
@@ -247,7 +251,7 @@ class TokenSource:
         left = max(0.0, token.expires_at - now) if token is not None else math.inf
         entry.quiet_until = now + min(BACKOFF_SECONDS, left / 4)
         if isinstance(error, Refused) and _is_permanent(error):
-            entry.refusal, entry.refused_until = error, now + REFUSED_SECONDS
+            entry.refusal, entry.refused_at = error, now
         if isinstance(error, Refused) and error.status < _SERVER_ERROR and error.retry_after is None:
             self._note(self._breaker.succeed())  # it works, and refuses this request
         elif isinstance(error, RemoteError):

@@ -22,6 +22,7 @@ except ImportError:
 
 MOST_BYTES = 65_536
 LONGEST_LIFETIME = 86_400  # seconds; a longer one is taken for a mistake of the server
+CLOCK_SECONDS = 300.0  # by which clocks of one fleet may differ, and a clock may be set back
 CHECK_SECONDS = 60.0  # between two checks whether a kept token was revoked
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e", "pub")  # the members of a private JWK that are no secret
 
@@ -107,7 +108,10 @@ def _is_word(value: object) -> bool:
 def serves(kept: dict[str, Any], now: float, min_ttl: float) -> bool:
     """Whether a kept token can be sent now, and lives for so many seconds more."""
     ends: float = kept["expires_at"]
-    # A longer lifetime than that of any token: not written by affiant. Order: NaN makes every comparison false.
+    # A longer lifetime than that of any token, or kept in the future: not written by affiant, or by a clock that was
+    # wrong. Order: NaN makes every comparison false.
+    if not kept["checked_at"] <= now + CLOCK_SECONDS:
+        return False
     return now < ends - kept["leeway"] and now + min_ttl <= ends <= now + LONGEST_LIFETIME
 
 
