@@ -88,9 +88,10 @@ class Service:
         unsafe_reach: the same, and http is allowed. Attack: a machine between the two answers in the server's place.
         unsafe_http: True lets `token_endpoint` be http on another machine. Attack: who reads along takes the tokens.
         unsafe_audience: `aud` of the assertions, for a server that refuses its issuer: ``token_endpoint``, another URL,
-            or ``fallback``, which tries the endpoint once after the issuer was refused as audience. Attack: a server
-            that the client trusts names another one's endpoint as its own, and uses the assertion there
-            (draft-ietf-oauth-rfc7523bis, "audience injection"). Register a key of its own at such a server.
+            or ``fallback``, which tries the endpoint after the issuer was refused as audience, at most once in a
+            minute. Attack: a server that the client trusts names another one's endpoint as its own, and uses the
+            assertion there (draft-ietf-oauth-rfc7523bis, "audience injection"). Register a key of its own at such a
+            server.
         profile: the rules of a field: smart, nhs, maskinporten, fapi, google or salesforce.
         grant: ``jwt-bearer`` sends the assertion as the grant (RFC 7523 section 2.1); client_credentials if left out.
         subject: the account that a jwt-bearer grant is for; the client_id if left out.
@@ -144,16 +145,16 @@ class Service:
         self._prover = credential.make_prover(dpop, clock)
         self._check_binding(is_by_tls=is_by_tls)
         self._announce = events.make_announcer(issuer, client_id, more.get("on_event"))
-        self._offset, breaker = self._in_common(http, more)
+        self._offset, breaker = self._in_common(more)
         fetch = self._announce.watch(self._fetch, self._offset) if self._announce is not None else self._fetch
         sharing = self._share(more, has_new_key=dpop is True)
         self._source = TokenSource(fetch, clock, self._announce, sharing, breaker)
 
-    def _in_common(self, http: httpx2.Client | None, more: Options) -> tuple[flow.Offset, Breaker]:
+    def _in_common(self, more: Options) -> tuple[flow.Offset, Breaker]:
         """Return what every object of this process learned of the server, and how it answers this client."""
         place = self.issuer, more.get("token_endpoint"), self._server.reach, self._clock
         offset = _OFFSETS.get(place, lambda: flow.Offset())  # noqa: PLW0108 - flow is loaded later
-        return offset, _BREAKERS.get((*place, self.client_id, http), lambda: Breaker(self._clock))
+        return offset, _BREAKERS.get((*place, self.client_id, self._connection.way), lambda: Breaker(self._clock))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Service holds a key and is not pickled: make it where it is used")
@@ -359,6 +360,7 @@ class Service:
             self._prover,
             has_new_key=has_new_key,
             token_endpoint=more.get("token_endpoint"),
+            reach=self._server.reach.inner,
         )
         return owner.share(store, mine, self._clock)
 

@@ -2,14 +2,18 @@
 
 import time
 from email.utils import formatdate
+from pathlib import Path
 
 import httpx2
 import pytest
+from tests import certificates
 from tests.unit.client.conftest import Answer, Foreign
 
 from affiant import Service
 from affiant.errors import RemoteError
 from affiant.jose.keys import PrivateKey
+
+NOBODY = "https://127.0.0.1:1"
 
 
 class Clock:
@@ -52,3 +56,12 @@ def test_another_way_to_the_server_has_nothing_in_common(foreign: Foreign, key: 
 
 def test_clock_that_cannot_be_a_key_is_no_obstacle(foreign: Foreign, http: httpx2.Client, key: PrivateKey) -> None:
     assert Service(foreign.url, "billing", key=key, http=http, clock=Clock()).token().value
+
+
+def test_certificate_that_is_refused_does_not_stop_another_one(key: PrivateKey, tmp_path: Path) -> None:
+    """A rotation that failed in one object: the other one of this client goes on."""
+    files = [str(certificates.lasting().write(tmp_path, name)[0]) for name in ("old", "new")]
+    services = [Service(NOBODY, "billing", key=key, certificate=file) for file in (*files, files[0])]
+    breakers = [service._source._breaker for service in services]
+    assert breakers[0] is breakers[2]
+    assert breakers[0] is not breakers[1]

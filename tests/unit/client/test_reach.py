@@ -11,6 +11,7 @@ from tests.unit.client.conftest import Answer, Foreign, Request, metadata_answer
 
 from affiant import Service
 from affiant.client import SecretPost
+from affiant.client.protocol import server
 from affiant.errors import LocalError, Refused, RemoteError
 from affiant.jose.keys import PrivateKey
 
@@ -124,13 +125,22 @@ def test_fall_back_happens_once_and_is_remembered(
     assert picky.audiences()[3:] == [endpoint]
 
 
-def test_fall_back_that_fails_is_not_tried_again(picky: Picky, http: httpx2.Client, key: PrivateKey) -> None:
+def test_fall_back_that_fails_is_tried_again_later(
+    picky: Picky, http: httpx2.Client, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once; but a service may start before its key is registered, and run for months."""
     picky.audience = "another"
     service = Service(picky.url, "billing", key=key, unsafe_audience="fallback", http=http)
     for resource in ("https://a.example", "https://b.example"):
         with pytest.raises(Refused):
             service.token(resource)
     assert picky.audiences() == [picky.url, f"{picky.url}/token", picky.url]
+    picky.audience = f"{picky.url}/token"
+    monkeypatch.setattr(server, "AGAIN_SECONDS", -1.0)
+    service._server._not_before -= 60
+    assert service.token("https://c.example").value
+    assert service.token("https://d.example").value
+    assert picky.audiences()[3:] == [picky.url, picky.audience, picky.audience]
 
 
 def test_fall_back_that_was_not_answered_is_tried_again(picky: Picky, http: httpx2.Client, key: PrivateKey) -> None:

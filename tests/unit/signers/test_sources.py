@@ -32,11 +32,11 @@ class FileKeyring(KeyringBackend):
     def __init__(self, path: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.path = path
-        self.is_locked = False
+        self.failure: Exception | None = None
 
     def get_password(self, service: str, username: str) -> str | None:
-        if self.is_locked:
-            raise KeyringLocked(CANARY)
+        if self.failure is not None:
+            raise self.failure
         kept: dict[str, str] = json.loads(self.path.read_text()) if self.path.exists() else {}
         return kept.get(f"{service}\n{username}")
 
@@ -57,8 +57,13 @@ def test_a_key_in_the_keyring_is_read(ring: FileKeyring) -> None:
     assert load_signer("keyring:affiant/team/billing").kid == KEY.kid
     with pytest.raises(LocalError, match="nothing for affiant/other: run  keyring set affiant other"):
         load_signer("keyring:affiant/other")
-    ring.is_locked = True
-    with pytest.raises(LocalError, match=r"cannot be used \(KeyringLocked\)") as caught:
+
+
+@pytest.mark.parametrize("failure", [KeyringLocked(CANARY), OSError(CANARY), RuntimeError(CANARY)])
+def test_a_keyring_that_fails_is_an_error_that_shows_nothing(ring: FileKeyring, failure: Exception) -> None:
+    """Each keyring has its own errors, as that of the bus that it is asked by."""
+    ring.failure = failure
+    with pytest.raises(LocalError, match=rf"cannot be used \({type(failure).__name__}\)") as caught:
         load_signer("keyring:affiant/team/billing")
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 

@@ -31,6 +31,7 @@ class Owner:
     prover: Prover | None
     has_new_key: bool  # the tokens are bound to a key that no other process has
     token_endpoint: str | None
+    reach: str
 
     def names(self, key: TokenKey) -> tuple[str, ...]:
         """Return everything that makes the token of one client, key or request another token."""
@@ -48,6 +49,7 @@ class Owner:
             self.shape.subject or "",
             json.dumps(self._claims(), sort_keys=True),
             self.token_endpoint or "",
+            self.reach,
             *(part or "" for part in key),
         )
 

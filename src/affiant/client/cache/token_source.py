@@ -134,7 +134,11 @@ class TokenSource:
         entry = self._entries.get(key)
         if entry is not None:  # without the lock, which a thousand callers would wait for
             token = entry.token
-            if token is not None and entry.got_at <= now < max(token.renew_at, entry.quiet_until) and token.is_good(now):
+            if (
+                token is not None
+                and entry.got_at <= now < max(token.renew_at, entry.quiet_until)
+                and token.is_good(now)
+            ):
                 entry.used_at = now
                 return token
         with self._lock:

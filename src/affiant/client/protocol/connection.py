@@ -40,6 +40,11 @@ class Connection:
         self._stamps: tuple[tuple[int, ...], ...] = ()  # of the files that it was made of
 
     @property
+    def way(self) -> object:
+        """What another connection to the same server has in common with this one: it may fail where that works."""
+        return self._http, self._files
+
+    @property
     def has_certificate(self) -> bool:
         """Whether the service named a certificate."""
         return self._files is not None

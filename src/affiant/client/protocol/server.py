@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # the first request loads it
 
 log: logging.Logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+AGAIN_SECONDS = 60.0  # after which a fall-back that was refused is tried again: the key may be registered by then
 
 
 class Server:
@@ -33,6 +35,7 @@ class Server:
         self.reach: Reach = _reach(self._given.token_endpoint if self._given else issuer, options)
         self.audience_rule = _rule(options.get("unsafe_audience"), row)
         self._trial = forks.Lock()
+        self._not_before = float("-inf")  # of the next trial, by the monotonic clock
 
     def find(self, http: httpx2.Client, clock: Callable[[], float]) -> Metadata:
         """Return the metadata, which are fetched if there are none yet."""
@@ -63,7 +66,7 @@ class Server:
         return self._issuer if rule in (None, FALLBACK, TOKEN_ENDPOINT) else str(rule)
 
     def fall_back(self, refusal: Refused, tried: str | None, retry: Callable[[], Result]) -> Result:
-        """Try the token endpoint as audience, once, where the issuer was refused; remember which one it is.
+        """Try the token endpoint as audience where the issuer was refused; remember it if it is the right one.
 
         `tried` is the rule of the refused request: another thread may have found the answer since.
         """
@@ -72,13 +75,13 @@ class Server:
         with self._trial:
             if self.audience_rule == TOKEN_ENDPOINT:
                 return retry()
-            if self.audience_rule is None:
+            if time.monotonic() < self._not_before:
                 raise refusal
             self.audience_rule = TOKEN_ENDPOINT
             try:
                 result = retry()
             except Refused:
-                self.audience_rule = None
+                self.audience_rule, self._not_before = FALLBACK, time.monotonic() + AGAIN_SECONDS
                 refusal.hint += "\n  its token endpoint was refused as audience, too" if refusal.hint else ""
                 raise refusal from None
             except BaseException:

@@ -150,6 +150,7 @@ def test_only_the_same_client_key_and_request_share_a_token(foreign: Foreign, ke
         Service(foreign.url, "billing", key=key, grant="jwt-bearer", subject="mallory", store=store),
         Service(foreign.url, "billing", key=key, claims={"tenant": "a"}, store=store),
         Service(foreign.url, "billing", key=key, token_endpoint=f"{foreign.url}/other", store=store),
+        Service(foreign.url, "billing", key=key, unsafe_reach="http://127.0.0.1:1", store=store),
         Service(foreign.url, "billing", key=key, scope="a", store=store),
         Service(foreign.url, "billing", key=key, resource="https://a.example", store=store),
         *(Service(foreign.url, "billing", key=key, certificate=path, store=store) for path in files),
