@@ -6,7 +6,7 @@
 # Seen:    the API gets its request, and a background thread asks iamcredentials.googleapis.com for the account's
 #          allowedLocations, also with GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED=false. With another universe_domain in the key
 #          file there is no such request.
-# So:      admit both hosts in a firewall, and expect a failed lookup in the log where only the API can be reached.
+# So:      admit both hosts in a firewall, or expect its log to show the attempts; calls of the API do not wait for them.
 . "$(dirname "$(readlink -f "$0")")/prelude.bash"
 python_with google-auth==2.62.2 google-cloud-kms==3.18.0 requests==2.34.2 cryptography==50.0.0
 
