@@ -14,10 +14,12 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from affiant.cli import NOT_INSTALLED
+
 try:
     import click
-except ModuleNotFoundError:  # the client and the guard install without it
-    sys.exit("The command line is not installed: pip install 'affiant[cli]' (or 'affiant[server]' for the server)")
+except ModuleNotFoundError:
+    sys.exit(NOT_INSTALLED)
 
 from affiant import __version__, errors
 from affiant.cli.arguments import hide_secrets, usage_message, with_thumbprints

@@ -68,30 +68,42 @@ class Options(TypedDict, total=False):
 
 def http_client(**options: Unpack[Options]) -> httpx2.Client:
     """Return an HTTP client with the proxies and authorities of the environment, or raise ConfigError."""
-    import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
-
     with _environment():
+        import httpx2  # noqa: PLC0415 - the first request pays for it, not the import
+
         return httpx2.Client(**options)
 
 
 def async_http_client(**options: Unpack[Options]) -> httpx2.AsyncClient:
-    import httpx2  # noqa: PLC0415 - as in `http_client`
-
     with _environment():
+        import httpx2  # noqa: PLC0415 - as in `http_client`
+
         return httpx2.AsyncClient(**options)
 
 
 def authorities() -> ssl.SSLContext:
     """Return the certificate authorities of the environment; reading them takes 50 ms."""
-    import httpx2  # noqa: PLC0415 - as in `http_client`
-
     with _environment():
+        import httpx2  # noqa: PLC0415 - as in `http_client`
+
         return httpx2.create_ssl_context()
+
+
+def require_http() -> None:
+    """Raise ConfigError unless httpx2 is installed, which an extra brings."""
+    try:
+        import httpx2  # noqa: F401, PLC0415 - as in `http_client`
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "requests to other machines need a package that is not installed (httpx2): pip install 'affiant[client]',"
+            " or 'affiant[guard]' for an API"
+        ) from None
 
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
     """Turn errors about variables of the environment into ConfigError with the name of the variable."""
+    require_http()
     import httpx2  # noqa: PLC0415 - as in `http_client`
 
     try:

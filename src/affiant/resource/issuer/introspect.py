@@ -25,6 +25,7 @@ from affiant.oauth.metadata import Metadata
 from affiant.reasons import Reason
 from affiant.resource.issuer.offline import Keys
 from affiant.resource.issuer.remote import OK, TIMEOUT_SECONDS, RemoteIssuer, Response
+from affiant.system.network import require_http
 from affiant.system.single_flight import SingleFlight, Work
 
 if TYPE_CHECKING:  # the first question loads it
@@ -230,6 +231,7 @@ class Introspected:
         return asked_at, await self._members(response)
 
     async def _fetch(self, text: str, now: float) -> Response:
+        require_http()
         import httpx2  # noqa: PLC0415 - an API without introspection never loads it
 
         async with self._issuer.reconnect() as http, asyncio.timeout(TIMEOUT_SECONDS):

@@ -19,7 +19,7 @@ from affiant.oauth.metadata import Metadata, Reach
 from affiant.resource.issuer.clocks import Clocks
 from affiant.resource.issuer.flight import arrive, result
 from affiant.resource.issuer.worker import submit, worker
-from affiant.system.network import async_http_client, authorities, failure, find_proxy
+from affiant.system.network import async_http_client, authorities, failure, find_proxy, require_http
 from affiant.system.values import Value
 
 if TYPE_CHECKING:  # the first request loads it
@@ -133,6 +133,7 @@ class RemoteIssuer:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        require_http()
         import httpx2  # noqa: PLC0415 - an API without guarded calls never loads it
 
         try:

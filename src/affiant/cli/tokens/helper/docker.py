@@ -8,7 +8,12 @@ from __future__ import annotations
 import json
 import sys
 
-import click
+from affiant.cli import NOT_INSTALLED
+
+try:
+    import click
+except ModuleNotFoundError:  # this is a program of its own
+    sys.exit(NOT_INSTALLED)
 
 from affiant import __version__
 from affiant.cli.tokens.helper.holder import Holder, holder_options, read_question
